@@ -46,12 +46,13 @@ __all__ = [
     "canonical_json",
     "digest",
     "predictions_digest",
+    "summarise",
 ]
 
 SCHEMA = 1
 """Version of ``run.json``; a record of a later version is refused, not misread."""
 
-_INDEX_VERSION = "1"
+_INDEX_VERSION = "2"
 _DAY_S = 86_400.0
 _ID = re.compile(r"[0-9a-f]{8,64}")
 _TABLES = ("metrics", "predictions", "curves")
@@ -222,6 +223,75 @@ def _pretty(obj: Mapping[str, Any]) -> bytes:
 # --------------------------------------------------------------------------- records
 
 
+_SUMMARY_SPEC = (
+    "method_id",
+    "split_id",
+    "dataset",
+    "dataset_settings",
+    "edition",
+    "data_digest",
+    "recipe",
+    "recipe_digest",
+    "standardise",
+    "seed",
+    "selection",
+    "metric_versions",
+)
+_SUMMARY = (
+    "method",
+    "split",
+    "shift",
+    "params",
+    "track",
+    "access",
+    "level",
+    "badges",
+    "readout",
+    "status",
+    "reason",
+    "ranked",
+    "unranked_because",
+    "primary",
+    "clusters",
+    "n_eval",
+    "n_excluded",
+    "n_classes",
+    "chance",
+    "undeclared_adaptation",
+    "cost",
+    "predictions_sha256",
+)
+
+
+def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what boards need of a record, flat and small; the index keeps exactly this.
+
+    Fields of ``spec`` stand beside the others. ``metrics`` holds the values over all rows,
+    ``versions`` the version of each stage's method, ``machine`` what a board says when it is
+    mixed, ``created`` the time, ``tuning`` the budget.
+    """
+    spec = record["spec"]
+    provenance = record.get("provenance") or {}
+    made: dict[str, Any] = {"run_id": record["run_id"]}
+    made.update((key, spec[key]) for key in _SUMMARY_SPEC if key in spec)
+    made.update((key, record[key]) for key in _SUMMARY if key in record)
+    made["metrics"] = {
+        name: values["all"] for name, values in record.get("metrics", {}).items() if "all" in values
+    }
+    versions: dict[str, Any] = {}
+    for fold in spec.get("folds", ()):
+        for stage in fold.get("stages", ()):
+            versions[stage["method"]] = stage.get("version")
+    made["versions"] = versions
+    made["machine"] = {
+        **{key: provenance.get(key) for key in ("device", "precision", "threads", "platform")},
+        "torch": (provenance.get("packages") or {}).get("torch"),
+    }
+    made["created"] = provenance.get("created", "")
+    made["tuning"] = record.get("tuning")
+    return made
+
+
 class Record(Mapping[str, Any]):
     """A committed run: a read-only mapping over ``run.json``, and its tables on demand.
 
@@ -231,22 +301,36 @@ class Record(Mapping[str, Any]):
         The run's folder; None for a record made by hand.
     """
 
-    __slots__ = ("_data", "_text", "path")
+    __slots__ = ("_data", "_summary", "path")
 
     def __init__(
-        self, data: Mapping[str, Any] | None, path: Path | None = None, text: str | None = None
+        self,
+        data: Mapping[str, Any] | None,
+        path: Path | None = None,
+        summary: str | None = None,
     ) -> None:
         self._data = data
-        self._text = text
+        self._summary = summary
         self.path = path
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """The whole of ``run.json``."""
+        """The whole of ``run.json``, read when it is first needed."""
         if self._data is None:
-            self._data = _parse(self._text or "", self.path)
-            self._text = None
+            assert self.path is not None
+            text = _text_of(self.path)
+            if text is None:
+                raise BenchError(f"the run {self.path} was deleted meanwhile: start again")
+            self._data = _parse(text, self.path)
         return self._data
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What boards need, as from :func:`summarise`; from the index where it came from there."""
+        if self._summary is not None:
+            found: dict[str, Any] = json.loads(self._summary)
+            return found
+        return summarise(self.data)
 
     @property
     def run_id(self) -> str:
@@ -409,12 +493,11 @@ class Store:
         }
         missing = [run_id for run_id in stamps if run_id not in texts]
         for run_id in missing:
-            text = _text_of(self.path_of(run_id))
-            if text is None:  # deleted since we looked
+            record = self.find(run_id)
+            if record is None:  # deleted since we looked
                 del stamps[run_id]
                 continue
-            _parse(text, self.path_of(run_id))  # a damaged record never enters the index
-            texts[run_id] = text
+            texts[run_id] = canonical_json(record.summary)
         if missing or len(known) != len(texts):
             self._write_index(stamps, texts)
         return [Record(None, self.path_of(run_id), texts[run_id]) for run_id in sorted(texts)]
@@ -425,7 +508,7 @@ class Store:
         return self.root / "index.parquet"
 
     def _read_index(self) -> dict[str, tuple[str, str]]:
-        """Return ``run_id -> (stamp, run.json)``; an index that cannot be used is empty."""
+        """Return ``run_id -> (stamp, summary)``; an index that cannot be used is empty."""
         if not self.index.is_file():
             return {}
         import pyarrow as pa
@@ -435,7 +518,7 @@ class Store:
             table = pq.read_table(self.index, partitioning=None)
             if (table.schema.metadata or {}).get(b"labshift_index") != _INDEX_VERSION.encode():
                 return {}
-            columns = [table.column(name).to_pylist() for name in ("run_id", "stamp", "record")]
+            columns = [table.column(name).to_pylist() for name in ("run_id", "stamp", "summary")]
         except (OSError, KeyError, pa.ArrowException):
             return {}
         return {run_id: (stamp, text) for run_id, stamp, text in zip(*columns, strict=True)}
@@ -448,22 +531,12 @@ class Store:
         rows = []
         for run_id in sorted(texts):
             data = json.loads(texts[run_id])
-            spec, primary = data["spec"], data.get("primary")
-            rows.append(
-                {
-                    "run_id": run_id,
-                    "method_id": spec.get("method_id"),
-                    "split_id": spec.get("split_id"),
-                    "edition": spec.get("edition"),
-                    "recipe": spec.get("recipe"),
-                    "seed": spec.get("seed"),
-                    "status": data.get("status"),
-                    "primary": primary,
-                    "value": data.get("metrics", {}).get(primary, {}).get("all"),
-                    "stamp": stamps[run_id],
-                    "record": texts[run_id],
-                }
-            )
+            primary = data.get("primary")
+            row = {key: data.get(key) for key in ("method_id", "split_id", "edition", "recipe")}
+            row |= {"run_id": run_id, "seed": data.get("seed"), "status": data.get("status")}
+            row |= {"primary": primary, "value": data["metrics"].get(primary)}
+            row |= {"stamp": stamps[run_id], "summary": texts[run_id]}
+            rows.append(row)
         text, number = pa.string(), pa.float64()
         schema = pa.schema(
             [
@@ -477,7 +550,7 @@ class Store:
                 ("primary", text),
                 ("value", number),
                 ("stamp", text),
-                ("record", text),
+                ("summary", text),
             ],
             metadata={"labshift_index": _INDEX_VERSION},
         )
