@@ -1,0 +1,964 @@
+"""Own tables: a ``dataset.toml`` beside a parquet, csv, csv.gz or h5ad file becomes a data set.
+
+The TOML file says which columns are features, what the rows are called, and what the splits are.
+:func:`load` reads it alone; :meth:`OwnData.open` reads the table, with only the columns it needs.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import hashlib
+import json
+import re
+import tomllib
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bench.api import Bools, Floats, Ints, Opened, Split
+from bench.errors import BenchError, did_you_mean
+from bench.splits import check_split, packaged_splits
+
+__all__ = ["ArraySource", "OwnData", "load", "parse_split_argument"]
+
+Texts = NDArray[np.object_]
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_ROLES = ("treatment", "compound", "well", "position")
+_RESERVED = ("id", "label", "control", *_ROLES)
+_FORMATS = ".parquet, .csv, .csv.gz or .h5ad"
+_WELL = re.compile(r"(meta(data)?_)?well", re.IGNORECASE)
+_PLATE = re.compile(r"(meta(data)?_)?plate", re.IGNORECASE)
+# A csv has no types: in a column of names only these stand for "no value", so that a class may be
+# called None or null; in a column of numbers all the usual spellings do.
+_NO_NAME = ["", "NA", "NaN", "nan"]
+_NO_NUMBER = [*_NO_NAME, "N/A", "n/a", "null", "NULL", "None", "<NA>", "#N/A", "-nan", "-NaN"]
+
+
+# --------------------------------------------------------------------------- the argument
+
+
+def parse_split_argument(text: str) -> tuple[Path, str | None] | None:
+    """Read ``FILE.toml[:NAME]``, cut at the last colon after ``.toml``.
+
+    Returns
+    -------
+    tuple of Path and str or None, or None
+        The file, and the name of the split if one was given; None if the text names no TOML file
+        and is the name of a packaged split instead.
+
+    Raises
+    ------
+    BenchError
+        If nothing follows the colon.
+
+    Examples
+    --------
+    >>> parse_split_argument("ottawa") is None
+    True
+    >>> file, name = parse_split_argument("C:/plates/dataset.toml:weeks")
+    >>> file.as_posix(), name
+    ('C:/plates/dataset.toml', 'weeks')
+    """
+    whole = re.fullmatch(r"(.*\.toml)(?::(.*))?", text, flags=re.IGNORECASE | re.DOTALL)
+    if whole is None:
+        return None
+    file, name = whole.groups()
+    if name is not None and not name.strip():
+        raise BenchError(f"'{text}' names no split after the colon: write {file}:NAME")
+    return Path(file).expanduser(), name
+
+
+# --------------------------------------------------------------------------- the format
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a string, not {_shown(value)}")
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"must be a string or a list of strings, not {_shown(value)}")
+    if not all(item.strip() for item in value):
+        raise ValueError("must not hold an empty string")
+    twice = [item for item, n in Counter(value).items() if n > 1]
+    if twice:
+        raise ValueError(f"names '{twice[0]}' twice: keep one")
+    return tuple(value)
+
+
+def _some_texts(value: Any) -> tuple[str, ...]:
+    texts = _texts(value)
+    if not texts:
+        raise ValueError("must name at least one column")
+    return texts
+
+
+def _side(value: Any) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        example = '{ COLUMN = ["value"] }'
+        raise ValueError(f"must be a table of column values such as {example}, not {_shown(value)}")
+    side = {}
+    for column, values in value.items():
+        listed = values if isinstance(values, list) else [values]
+        if any(isinstance(item, dict | list) for item in listed):
+            raise ValueError(f"must list plain values for {column}, not {_shown(values)}")
+        side[column] = tuple(str(item) for item in listed)
+    return side
+
+
+def _test(value: Any) -> dict[str, tuple[str, ...]] | str:
+    return value if value == "all" else _side(value)
+
+
+def _shown(value: Any) -> str:
+    text = str(value) if isinstance(value, bool | dict) else repr(value)
+    text = text.lower() if isinstance(value, bool) else text
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+SomeTexts = Annotated[tuple[str, ...], BeforeValidator(_some_texts)]
+AnyTexts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Side = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_side)]
+TestSide = Annotated[dict[str, tuple[str, ...]] | str, BeforeValidator(_test)]
+
+
+class _SplitSpec(BaseModel):
+    """One ``[splits.NAME]`` table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hold_out: Text | None = None
+    train: Side | None = None
+    validation: Side | None = None
+    test: TestSide | None = None
+    protocol: Text = "supervised"
+    task: Text | None = None
+    metric: Text | None = None
+    metrics: AnyTexts = ()
+    score_unit: Text | None = None
+    shift: Text | None = None
+    expose: AnyTexts | None = None
+    shares: AnyTexts = ()
+
+
+class _Spec(BaseModel):
+    """A ``dataset.toml``. Columns are named as in the table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Text
+    kind: Text = "profiles"
+    table: Text
+    features: Text
+    id: SomeTexts | None = None
+    label: Text
+    batches: SomeTexts
+    level: Text | None = None
+    control: Text | None = None
+    treatment: SomeTexts | None = None
+    compound: SomeTexts | None = None
+    nscb_batch: Text | None = None
+    well: SomeTexts | None = None
+    position: Text | None = None
+    metadata: AnyTexts = ()
+    upstream: AnyTexts = ()
+    licence: Text | None = None
+    citation: Text | None = None
+    score_unit: Text = "row"
+    expose: AnyTexts = ()
+    splits: dict[str, _SplitSpec] = Field(default_factory=dict)
+
+
+_EXAMPLES = {
+    "name": 'name = "my-plates"',
+    "table": 'table = "FILE.parquet"',
+    "features": 'features = "^(Cells|Nuclei)_", a regular expression over the columns',
+    "label": 'label = "COLUMN"',
+    "batches": 'batches = ["PLATE COLUMN", "DAY COLUMN"], smallest first',
+}
+
+
+def _problem(error: Any, data: Mapping[str, Any]) -> str:
+    """Say in one sentence what pydantic found, in the words of the file."""
+    at = [str(part) for part in error["loc"]]
+    key = at[-1]
+    in_split = len(at) == 3 and at[0] == "splits"
+    if error["type"] == "extra_forbidden":
+        if in_split and key in _Spec.model_fields:
+            return (
+                f"'{key}' stands in [splits.{at[1]}] and belongs to the data set: move it above "
+                "the first [splits.…] line"
+            )
+        if in_split:
+            return did_you_mean(key, list(_SplitSpec.model_fields), f"key in [splits.{at[1]}]")
+        message = did_you_mean(key, list(_Spec.model_fields), "key")
+        if isinstance(data.get(key), dict) and "splits" not in message.partition("Did you")[2]:
+            return f"unknown table [{key}]: a split is written [splits.{key}]"
+        return message
+    if error["type"] == "missing":
+        return f"no key '{key}': add {_EXAMPLES.get(key, f'{key} = …')}"
+    name = ".".join(at)
+    if error["type"] == "value_error":
+        return f"{name} {error['ctx']['error']}"
+    return f"{name} must be a table such as [splits.weeks], not {_shown(error['input'])}"
+
+
+def _parse(path: Path) -> _Spec:
+    if path.is_dir():
+        raise BenchError(f"{path} is a folder: name the dataset.toml in it")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        known = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {path.parent / near[0]}?" if near else "check the path"
+        raise BenchError(f"there is no file {path}: {hint}") from None
+    except OSError as error:
+        raise BenchError(
+            f"{path} cannot be read: {error.strerror}; check its permissions"
+        ) from None
+    except UnicodeDecodeError:
+        raise BenchError(f"{path} is not text in UTF-8: save it as UTF-8") from None
+    if not text.strip():
+        raise BenchError(
+            f"{path} is empty: it needs at least name, table, features, label, batches and a "
+            "[splits.NAME] table"
+        )
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BenchError(f"{path} is not TOML: {error}; mend that line") from None
+    try:
+        return _Spec.model_validate(data)
+    except ValidationError as error:
+        found = error.errors()
+        # a misspelt key is also a missing one: name the misspelling
+        found.sort(key=lambda one: {"extra_forbidden": 0, "missing": 2}.get(one["type"], 1))
+        more = f" ({len(found) - 1} more after this)" if len(found) > 1 else ""
+        raise BenchError(f"{path}: {_problem(found[0], data)}{more}") from None
+
+
+def _sentence(spec: _SplitSpec) -> str:
+    """Say what differs between train and test, for a split that does not say so itself."""
+    if spec.protocol == "unsupervised":
+        return "no training: all rows are corrected at once and scored by retrieval"
+    if spec.hold_out is not None:
+        return f"each value of {spec.hold_out} is the test set once; the rest trains"
+
+    def rows(side: Mapping[str, Sequence[str]]) -> str:
+        return " and ".join(
+            f"{column} {' or '.join(values[:4])}{' or …' if len(values) > 4 else ''}"
+            for column, values in side.items()
+        )
+
+    test = rows(spec.test) if isinstance(spec.test, dict) else str(spec.test)
+    train = f"rows of {rows(spec.train)} train" if spec.train else "all other rows train"
+    checked = f"; {rows(spec.validation)} validates" if spec.validation else ""
+    return f"the test set is {test}{checked}; {train}"
+
+
+def _split(spec: _Spec, name: str, own: _SplitSpec) -> Split:
+    unsupervised = own.protocol == "unsupervised"
+    metric = own.metric or (own.metrics[0] if unsupervised and own.metrics else None)
+    if unsupervised and metric is None:
+        raise BenchError(
+            f'split \'{name}\' is unsupervised and names no metric: add metrics = ["nscb", "nsc"]'
+        )
+    return check_split(
+        Split(
+            name=f"{spec.name}/{name}",
+            dataset=spec.name,
+            shift=own.shift or _sentence(own),
+            task=own.task or ("retrieve" if unsupervised else "classify"),
+            metric=metric or "balanced_accuracy",
+            score_unit=own.score_unit or spec.score_unit,
+            hold_out=own.hold_out,
+            train=own.train,
+            validation=own.validation,
+            test=own.test,
+            protocol=own.protocol,
+            expose=spec.expose if own.expose is None else own.expose,
+            metrics=own.metrics,
+            shares=own.shares,
+        )
+    )
+
+
+# --------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Rows of a float32 matrix in memory, ``(n, d)``; a :class:`bench.api.Source`."""
+
+    X: Floats
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(d,)``."""
+        return (self.X.shape[1],)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Always float32."""
+        return self.X.dtype
+
+    def read(self, rows: Ints) -> NDArray[Any]:
+        """Return a copy of the rows, ``(k, d)``."""
+        return self.X[np.asarray(rows)]
+
+
+class _Table(Protocol):
+    """A table file, opened: names first, then only the columns that are needed."""
+
+    columns: list[str]
+    """Columns that may have a role."""
+    numbers: list[str]
+    """Columns that may be features."""
+    typed: bool
+    """Whether the format knows numbers from text; a csv does not."""
+
+    def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
+        """Return the columns with a role and the features, ``(n, d)`` float32."""
+        ...
+
+
+@contextmanager
+def _damaged(path: Path, kind: str) -> Iterator[None]:
+    """Turn what a reader raises on a damaged file into one line."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except PermissionError:
+        raise BenchError(
+            f"{path} cannot be read: permission denied; change it with chmod"
+        ) from None
+    # pyarrow raises subclasses of these; h5py and anndata any of them, depending on the byte
+    except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as e:
+        said = (" ".join(str(e).split()) or type(e).__name__)[:160].rstrip(". ")
+        raise BenchError(
+            f"{path} cannot be read as {kind} ({said}): it is damaged, truncated or of another "
+            "format; fetch or write it again"
+        ) from None
+
+
+def _not_numeric(column: str, kind: str) -> BenchError:
+    return BenchError(
+        f"feature column '{column}' holds {kind}, not numbers: make it numeric, or tighten the "
+        "regular expression in features"
+    )
+
+
+def _float32(values: Any) -> Floats:
+    with np.errstate(over="ignore", invalid="ignore"):
+        # what float32 cannot hold becomes infinite and is reported as such
+        return cast("Floats", np.asarray(values).astype(np.float32))
+
+
+class _Parquet:
+    typed = True
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self.path = path
+        with _damaged(path, "parquet"):
+            self._file = pq.ParquetFile(path)
+            self._schema = self._file.schema_arrow
+            stored = self._schema.pandas_metadata or {}
+        self.columns = list(self._schema.names)
+        index = {name for name in stored.get("index_columns", []) if isinstance(name, str)}
+        self.numbers = [name for name in self.columns if name not in index]
+
+    def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
+        import pyarrow as pa
+
+        for name in features:
+            kind = self._schema.field(name).type
+            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+                raise _not_numeric(name, f"values of type {kind}")
+        with _damaged(self.path, "parquet"):
+            n = self._file.metadata.num_rows
+            text = self._file.read(columns=list(roles))
+            named = {name: text.column(name).to_pandas(integer_object_nulls=True) for name in roles}
+            frame = pd.DataFrame(named, index=pd.RangeIndex(n))
+            X = np.empty((n, len(features)), dtype=np.float32)
+            start = 0
+            # in pieces: a table of doubles would else be in memory twice
+            for piece in self._file.iter_batches(batch_size=8192, columns=list(features)):
+                stop = start + piece.num_rows
+                for j, name in enumerate(features):
+                    X[start:stop, j] = _float32(piece.column(name).to_numpy(zero_copy_only=False))
+                start = stop
+        return frame, X
+
+
+class _Csv:
+    typed = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        opener = gzip.open if path.suffix.lower() == ".gz" else open
+        with _damaged(path, "csv"), opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
+        if not header:
+            raise BenchError(f"{path} is empty: it needs a line of column names and rows")
+        self.columns = [name or f"Unnamed: {i}" for i, name in enumerate(header)]
+        # pandas writes its row numbers under an empty name: never a feature
+        self.numbers = [name for name in self.columns if not re.fullmatch(r"Unnamed: \d+", name)]
+
+    def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
+        wanted = {*roles, *features}
+        with _damaged(self.path, "csv"), warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            try:
+                frame = pd.read_csv(
+                    self.path,
+                    usecols=lambda name: name in wanted,
+                    dtype=dict.fromkeys(roles, str),
+                    na_values=dict.fromkeys(roles, _NO_NAME) | dict.fromkeys(features, _NO_NUMBER),
+                    keep_default_na=False,
+                    index_col=False,
+                    encoding="utf-8-sig",
+                    float_precision="round_trip",
+                    low_memory=False,
+                )
+            except pd.errors.ParserWarning:
+                raise ValueError("its rows have more fields than its line of names") from None
+        X = np.empty((len(frame), len(features)), dtype=np.float32)
+        for j, name in enumerate(features):
+            column = frame[name]
+            if len(frame) and not _is_number(column):
+                odd = pd.to_numeric(column, errors="coerce").isna() & column.notna()
+                example = column[odd].iloc[0] if odd.any() else column.iloc[0]
+                raise _not_numeric(name, f"'{example}'")
+            X[:, j] = _float32(column.to_numpy())
+        return frame[list(roles)], X
+
+
+def _is_number(column: pd.Series[Any]) -> bool:
+    kind = column.dtype
+    numeric = pd.api.types.is_integer_dtype(kind) or pd.api.types.is_float_dtype(kind)
+    # pandas reads a column without any value as float or as object, depending on its version
+    return numeric or bool(column.isna().all())
+
+
+class _H5ad:
+    typed = True
+
+    def __init__(self, path: Path) -> None:
+        with _damaged(path, "h5ad"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # anndata announces changes to its authors' users
+            import anndata
+            import h5py
+
+            if not h5py.is_hdf5(path):
+                raise ValueError("it is not an HDF5 file")
+            self._data = anndata.read_h5ad(path)
+        self.path = path
+        if self._data.X is None:
+            raise BenchError(f"{path} has no matrix X: write the features into X")
+        self.columns = [str(name) for name in self._data.obs.columns]
+        self.numbers = [str(name) for name in self._data.var_names]
+
+    def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
+        position = {name: j for j, name in enumerate(self.numbers)}
+        X = self._data.X[:, [position[name] for name in features]]
+        X = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+        if X.dtype.kind not in "iuf":
+            raise _not_numeric(features[0], f"values of type {X.dtype}")
+        frame = self._data.obs[list(roles)].reset_index(drop=True)
+        return frame, np.ascontiguousarray(_float32(X))
+
+
+def _open_table(path: Path) -> _Table:
+    if path.is_dir():
+        raise BenchError(f"{path} is a folder: table must name a file in it")
+    if not path.exists():
+        known = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "the path is relative to the TOML file"
+        raise BenchError(f"table {path} does not exist: {hint}")
+    name = path.name.lower()
+    if name.endswith((".parquet", ".pq")):
+        return _Parquet(path)
+    if name.endswith((".csv", ".csv.gz")):
+        return _Csv(path)
+    if name.endswith(".h5ad"):
+        return _H5ad(path)
+    raise BenchError(f"table {path} has an unknown ending: it must be {_FORMATS}")
+
+
+# --------------------------------------------------------------------------- columns
+
+
+def _one_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    return str(value)
+
+
+def _as_text(column: pd.Series[Any]) -> Texts:
+    """Return ``(n,)`` text, ``""`` where there is no value; a whole number has no ``.0``."""
+    missing = column.isna().to_numpy(dtype=bool)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        days = column.dropna()
+        plain = bool((days == days.dt.normalize()).all())
+        column = column.dt.strftime("%Y-%m-%d" if plain else "%Y-%m-%dT%H:%M:%S")
+    values = np.asarray(column, dtype=object)
+    if pd.api.types.is_float_dtype(column.dtype):
+        # str() of NumPy's own scalars: the shortest text that reads back as the same number
+        values = np.asarray(column.to_numpy(dtype=column.to_numpy().dtype))
+    text = np.empty(len(column), dtype=object)
+    text[:] = [
+        "" if gone else _one_text(value) for value, gone in zip(values, missing, strict=True)
+    ]
+    return text
+
+
+def _joined(parts: Sequence[Texts]) -> Texts:
+    """Join columns to one name, ``A|B``; different rows of parts never give the same name."""
+    if len(parts) == 1:
+        return parts[0]
+    made = np.empty(len(parts[0]), dtype=object)
+    made[:] = [
+        "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in row)
+        for row in zip(*parts, strict=True)
+    ]
+    return made
+
+
+def _bools(column: pd.Series[Any], name: str, typed: bool) -> Bools:
+    """Read a control column; see :class:`_Spec`."""
+    n_missing = int(column.isna().sum())
+    if n_missing:
+        raise BenchError(
+            f"control column '{name}' has {n_missing} rows without a value: write true or false "
+            "in each"
+        )
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy(dtype=bool)
+    values = [str(value).lower() for value in column]
+    spellings = [{"true": True, "false": False}]
+    if pd.api.types.is_integer_dtype(column.dtype) or not typed:
+        spellings.append({"1": True, "0": False})
+    for words in spellings:
+        if set(values) <= set(words):
+            return np.array([words[value] for value in values], dtype=bool)
+    known = set().union(*spellings)
+    odd = next((str(v) for v in column if str(v).lower() not in known), str(column.iloc[0]))
+    raise BenchError(
+        f"control column '{name}' is not boolean, it holds '{odd}': make a column of true and "
+        "false, or of 0 and 1"
+    )
+
+
+def _unknown_column(name: str, key: str, columns: Sequence[str], features: Sequence[str]) -> str:
+    """Say that a key names no column, without listing thousands of features."""
+    near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
+    others = [column for column in columns if column not in set(features)]
+    known = list(columns) if near else others[:30] or list(columns[:30])
+    return did_you_mean(name, known, f"column in {key}")
+
+
+@dataclass(frozen=True, eq=False)
+class OwnData:
+    """A user's table and its splits; the table itself is read by :meth:`open`.
+
+    Attributes
+    ----------
+    name
+        ``name`` of the TOML file.
+    path
+        The TOML file.
+    splits
+        Splits by canonical name, ``<name>/<split>``.
+    """
+
+    name: str
+    path: Path
+    splits: dict[str, Split]
+    _spec: _Spec
+
+    @property
+    def table(self) -> Path:
+        """The table file; a relative path is relative to the TOML file."""
+        return self.path.parent / self._spec.table
+
+    @property
+    def licence(self) -> str:
+        """The licence as stated, or an empty string."""
+        return self._spec.licence or ""
+
+    @property
+    def citation(self) -> str:
+        """The citation as stated, or an empty string."""
+        return self._spec.citation or ""
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """Processing that the features already had."""
+        return self._spec.upstream
+
+    def split(self, name: str | None = None) -> Split:
+        """Return a split by its name in the file; without a name, the only one.
+
+        Raises
+        ------
+        BenchError
+            For an unknown name, or no name where there are several splits.
+        """
+        short = {full.partition("/")[2]: split for full, split in self.splits.items()}
+        if name is None:
+            if len(short) == 1:
+                return next(iter(self.splits.values()))
+            choices = ", ".join(f"{self.path}:{one}" for one in short)
+            raise BenchError(f"{self.path} has {len(short)} splits, name one: {choices}")
+        if name in self.splits:
+            return self.splits[name]
+        if name not in short:
+            raise BenchError(f"{self.path}: " + did_you_mean(name, list(short), "split"))
+        return short[name]
+
+    def open(self) -> Opened:
+        """Read the table and return it as a data set of the edition ``real``.
+
+        Returns
+        -------
+        Opened
+            ``index`` holds ``id``, ``label``, ``control``, each batch level and each column that a
+            split names or that is in ``metadata`` under its own name, and ``treatment``,
+            ``compound``, ``well`` and ``position`` where they are declared or can be derived, all
+            text. ``well`` names a physical well: batch levels, plate and position together.
+
+        Raises
+        ------
+        BenchError
+            One line for everything that is wrong with the table.
+        """
+        try:
+            return _open(self._spec, self.path, self.table, list(self.splits.values()))
+        except BenchError as error:
+            text = str(error)
+            # what is wrong may lie in the table or in the TOML file: name both, once
+            known = str(self.path) in text or str(self.table) in text
+            raise BenchError(text if known else f"{self.path}: {text}") from None
+
+
+def load(path: Path) -> OwnData:
+    """Read a ``dataset.toml`` (not yet its table).
+
+    Parameters
+    ----------
+    path
+        The TOML file. ``table`` in it is relative to the file's folder.
+
+    Raises
+    ------
+    BenchError
+        One line with the file, for a missing or empty file, a TOML error with its line, an unknown
+        key with the nearest known one, a wrong type, a level that is not a batch, a name that a
+        packaged data set has, or a split that contradicts itself.
+    """
+    path = Path(path)
+    spec = _parse(path)
+    try:
+        _check(spec)
+        splits = {name: _split(spec, name, own) for name, own in spec.splits.items()}
+    except BenchError as error:
+        raise BenchError(f"{path}: {error}") from None
+    return OwnData(spec.name, path, {split.name: split for split in splits.values()}, spec)
+
+
+def _check(spec: _Spec) -> None:
+    for name, what in ((spec.name, "name"), *((name, "split name") for name in spec.splits)):
+        if not re.fullmatch(_NAME, name):
+            raise BenchError(f"{what} '{name}' may hold letters, digits, '.', '_' and '-' only")
+    if spec.name in {split.dataset for split in packaged_splits().values()}:
+        raise BenchError(f"the name '{spec.name}' is a packaged data set's: choose another name")
+    if spec.kind != "profiles":
+        raise BenchError(did_you_mean(spec.kind, ["profiles"], "kind"))
+    if spec.level is not None and spec.level not in spec.batches:
+        raise BenchError(did_you_mean(spec.level, list(spec.batches), "level, not one of batches,"))
+    if spec.label in spec.batches:
+        raise BenchError(f"'{spec.label}' is the label and in batches: it can be one of the two")
+    if not spec.splits:
+        raise BenchError('no split: add [splits.NAME] with hold_out = "COLUMN" below the keys')
+    try:
+        re.compile(spec.features)
+    except re.error as error:
+        raise BenchError(
+            f"features '{spec.features}' is not a regular expression: {error}; mend it"
+        ) from None
+
+
+# --------------------------------------------------------------------------- from table to index
+
+
+def _named_columns(spec: _Spec, splits: Sequence[Split]) -> dict[str, str]:
+    """Return each column that the file names, with the key that names it first."""
+    named: dict[str, str] = {}
+
+    def add(key: str, *columns: str | None) -> None:
+        for column in columns:
+            if column is not None:
+                named.setdefault(column, key)
+
+    add("label", spec.label)
+    add("control", spec.control)
+    add("id", *(spec.id or ()))
+    add("batches", *spec.batches)
+    add("treatment", *(spec.treatment or ()))
+    add("compound", *(spec.compound or ()))
+    add("nscb_batch", spec.nscb_batch)
+    add("well", *(spec.well or ()))
+    add("position", spec.position)
+    for column, key in _split_columns(splits).items():
+        add(key, column)
+    add("metadata", *spec.metadata)
+    return named
+
+
+def _split_columns(splits: Sequence[Split]) -> dict[str, str]:
+    """Return each column that a split names, with where it does."""
+    named: dict[str, str] = {}
+    for split in splits:
+        where = f"[splits.{split.name.partition('/')[2]}]"
+        if split.hold_out is not None:
+            named.setdefault(split.hold_out, f"hold_out of {where}")
+        for side in ("train", "validation", "test"):
+            table = getattr(split, side)
+            for column in table if isinstance(table, dict) else ():
+                named.setdefault(column, f"{side} of {where}")
+        if split.score_unit != "row":
+            named.setdefault(split.score_unit, f"score_unit of {where}")
+        for key in ("expose", "shares"):
+            for column in getattr(split, key):
+                named.setdefault(column, f"{key} of {where}")
+    return named
+
+
+def _lone(pattern: re.Pattern[str], columns: Sequence[str]) -> str | None:
+    found = [column for column in columns if pattern.fullmatch(column)]
+    return found[0] if len(found) == 1 else None
+
+
+def _features(spec: _Spec, table: _Table, path: Path, named: Mapping[str, str]) -> list[str]:
+    pattern = re.compile(spec.features)
+    features = [name for name in table.numbers if pattern.search(name)]
+    if not features:
+        shown = ", ".join(table.numbers[:5]) + (", …" if len(table.numbers) > 5 else "")
+        hint = ""
+        if len(table.columns) == 1 and not table.typed:
+            hint = " (the file has one column: fields must be separated by commas)"
+        raise BenchError(
+            f"features '{spec.features}' matches no column of {path}, which has {shown}{hint}: "
+            "change the regular expression"
+        )
+    if isinstance(table, _H5ad):
+        return features  # names of features and of obs columns are apart
+    both = [name for name in features if name in named]
+    if both:
+        raise BenchError(
+            f"features '{spec.features}' also matches '{both[0]}', which is named by "
+            f"{named[both[0]]} and cannot be a feature: tighten the regular expression, for "
+            f"example '^(?!{re.escape(both[0])}$){spec.features.removeprefix('^')}'"
+        )
+    return features
+
+
+def _open(spec: _Spec, file: Path, path: Path, splits: Sequence[Split]) -> Opened:
+    table = _open_table(path)
+    for names in (table.columns, table.numbers):
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        if twice:
+            raise BenchError(f"{path} has two columns '{twice[0]}': rename one")
+    named = _named_columns(spec, splits)
+    raw = {name: key for name, key in named.items() if name in table.columns}
+    features = _features(spec, table, path, raw)
+
+    position = spec.position
+    free = [column for column in table.columns if column not in set(features)]
+    if position is None:
+        position = _lone(_WELL, free)
+    well = spec.well
+    if well is None and position is not None:
+        plate = _lone(_PLATE, free)
+        outer = [*reversed(spec.batches), *([plate] if plate else []), position]
+        well = tuple(dict.fromkeys(outer))
+    derived = {
+        "treatment": spec.treatment,
+        "compound": spec.compound,
+        "well": well,
+        "position": None if position is None else (position,),
+    }
+    known = {role for role, columns in derived.items() if columns}
+    in_splits = _split_columns(splits)
+    for name, key in named.items():
+        if name in table.columns or (name in in_splits and name in {*known, "label"}):
+            continue
+        if name in _ROLES and name in in_splits:
+            needs = "position (the well on the plate)" if name == "well" else name
+            raise BenchError(f"{key} is '{name}', which needs the key {needs}: add it")
+        raise BenchError(_unknown_column(name, key, table.columns, features))
+
+    needed = dict.fromkeys([*raw, *(c for columns in derived.values() for c in columns or ())])
+    frame, X = table.read(list(needed), features)
+    if not len(frame):
+        raise BenchError(f"{path} has no rows: write at least two classes in two batches")
+    text = {name: _as_text(frame[name]) for name in needed}
+    index = _index(spec, path, frame, text, derived, in_splits, table.typed)
+    _finite(X, features, np.asarray(index["id"], dtype=object))
+    X.flags.writeable = False
+    columns = {role: role for role in derived if role in index.columns}
+    if spec.nscb_batch is not None:
+        columns["nscb_batch"] = spec.nscb_batch
+    return Opened(
+        name=spec.name,
+        index=index,
+        source=ArraySource(X),
+        levels=spec.batches,
+        level=spec.level or spec.batches[0],
+        edition="real",
+        digest=_digest(spec, path),
+        upstream=spec.upstream,
+        columns=columns,
+    )
+
+
+def _refuse_missing(text: Texts, where: Bools, what: str, mend: str) -> None:
+    n = int(((text == "") & where).sum())
+    if n:
+        raise BenchError(f"{what} has {n} rows without a value: {mend}")
+
+
+def _index(
+    spec: _Spec,
+    path: Path,
+    frame: pd.DataFrame,
+    text: Mapping[str, Texts],
+    derived: Mapping[str, tuple[str, ...] | None],
+    in_splits: Mapping[str, str],
+    typed: bool,
+) -> pd.DataFrame:
+    n = len(frame)
+    every = np.ones(n, dtype=bool)
+    if spec.id is None:
+        ids = np.array([str(i) for i in range(n)], dtype=object)
+    else:
+        for column in spec.id:
+            _refuse_missing(text[column], every, f"id column '{column}'", "fill it")
+        ids = _joined([text[column] for column in spec.id])
+        twice = [name for name, times in Counter(ids.tolist()).items() if times > 1]
+        if twice:
+            raise BenchError(
+                f"id {' + '.join(spec.id)} is not unique: '{twice[0]}' is in several rows"
+                + (f", as are {len(twice) - 1} others" if len(twice) > 1 else "")
+                + "; add a column to id, or leave id out to number the rows"
+            )
+    control = np.zeros(n, dtype=bool)
+    if spec.control is not None:
+        control = _bools(frame[spec.control], spec.control, typed)
+    treated = ~control
+    _refuse_missing(
+        text[spec.label],
+        treated,
+        f"label column '{spec.label}'",
+        "fill it, drop those rows, or mark them in a control column",
+    )
+    label = np.where(control, "", text[spec.label]).astype(object)
+    classes = sorted(set(label.tolist()) - {""})
+    if len(classes) < 2:
+        found = f"only '{classes[0]}'" if classes else "none, as every row is a control"
+        raise BenchError(
+            f"label column '{spec.label}' needs two classes and has {found}: choose another label"
+        )
+    made: dict[str, Any] = {"id": ids, "label": label, "control": control}
+    for role, columns in derived.items():
+        if not columns:
+            continue
+        joined = _joined([text[column] for column in columns])
+        whole = np.all([text[column] != "" for column in columns], axis=0)
+        if role in ("treatment", "compound"):
+            lacking = next((c for c in columns if (text[c][treated] == "").any()), columns[0])
+            _refuse_missing(
+                np.where(whole, joined, ""),
+                treated,
+                f"{role} column '{lacking}'",
+                f"fill it, or leave {role} out",
+            )
+        made[role] = np.where(whole | control, joined, "").astype(object)
+        if role in ("well", "position"):
+            made[role] = np.where(whole, joined, "").astype(object)
+    for column in spec.batches:
+        mend = "fill it or drop those rows"
+        _refuse_missing(text[column], every, f"batch column '{column}'", mend)
+    others = [*spec.batches, spec.nscb_batch, *in_splits, *spec.metadata]
+    for column in dict.fromkeys(others):
+        if column is None or column not in text:
+            continue  # a split may name a role, which is there already
+        if column not in made:
+            made[column] = text[column]
+        elif column in spec.metadata and column not in (*spec.batches, *in_splits):
+            continue  # the role of that name says the same or more
+        elif not np.array_equal(made[column], text[column]):
+            raise BenchError(
+                f"the table's column '{column}' is not what '{column}' means here (one of "
+                f"{', '.join(_RESERVED)}): rename it in the table, for example to meta_{column}"
+            )
+    return pd.DataFrame(made)
+
+
+def _finite(X: Floats, features: Sequence[str], ids: Texts) -> None:
+    """Refuse a matrix with a value that is not finite, naming column, rows and a sample."""
+    # a column's sum is finite unless a value is not (or it overflows): cheap, and no (n, d) mask
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspects = np.flatnonzero(~np.isfinite(X.sum(axis=0, dtype=np.float64)))
+    bad = [(int(j), ~np.isfinite(X[:, j])) for j in suspects]
+    if bad:
+        j, rows = bad[0]
+        kinds = [
+            word
+            for word, mask in (("NaN", np.isnan(X[:, j])), ("infinite", np.isinf(X[:, j])))
+            if mask.any()
+        ]
+        more = f" ({len(bad) - 1} other features have such rows too)" if len(bad) > 1 else ""
+        raise BenchError(
+            f"feature column '{features[j]}' is {' or '.join(kinds)} in {int(rows.sum())} rows, "
+            f"first in '{ids[int(np.flatnonzero(rows)[0])]}'{more}: fill or drop them, or tighten "
+            "the regular expression in features"
+        )
+
+
+def _digest(spec: _Spec, path: Path) -> str:
+    """Return the sha256 (hex) of the table's bytes and the keys that say how to read them."""
+    content = hashlib.sha256()
+    with _damaged(path, "a file"), path.open("rb") as file:
+        while block := file.read(1 << 20):
+            content.update(block)
+    keys = (
+        "features id label batches level control treatment compound nscb_batch well position"
+    ).split()
+    said = spec.model_dump(mode="json", include=set(keys))
+    text = json.dumps({"table": content.hexdigest(), "keys": said}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
