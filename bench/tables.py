@@ -15,11 +15,10 @@ import re
 import tomllib
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -29,6 +28,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from bench.api import Bools, Floats, Ints, Opened, Split
 from bench.errors import BenchError, did_you_mean
 from bench.splits import check_split, packaged_splits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["ArraySource", "OwnData", "load", "parse_split_argument"]
 
@@ -233,9 +235,7 @@ def _parse(path: Path) -> _Spec:
         hint = f"did you mean {path.parent / near[0]}?" if near else "check the path"
         raise BenchError(f"there is no file {path}: {hint}") from None
     except OSError as error:
-        raise BenchError(
-            f"{path} cannot be read: {error.strerror}; check its permissions"
-        ) from None
+        raise BenchError(f"{path} cannot be read ({error.strerror}): check it") from None
     except UnicodeDecodeError:
         raise BenchError(f"{path} is not text in UTF-8: save it as UTF-8") from None
     if not text.strip():
@@ -306,25 +306,23 @@ def _split(spec: _Spec, name: str, own: _SplitSpec) -> Split:
 # --------------------------------------------------------------------------- reading
 
 
-@dataclass(frozen=True, eq=False)
 class ArraySource:
-    """Rows of a float32 matrix in memory, ``(n, d)``; a :class:`bench.api.Source`."""
+    """Rows of a matrix in memory; a :class:`bench.api.Source`.
 
-    X: Floats
+    Parameters
+    ----------
+    X
+        ``(n, d)`` float32.
+    """
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(d,)``."""
-        return (self.X.shape[1],)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Always float32."""
-        return self.X.dtype
+    def __init__(self, X: Floats) -> None:
+        self._X = X
+        self.shape: tuple[int, ...] = (X.shape[1],)
+        self.dtype: np.dtype[Any] = X.dtype
 
     def read(self, rows: Ints) -> NDArray[Any]:
         """Return a copy of the rows, ``(k, d)``."""
-        return self.X[np.asarray(rows)]
+        return self._X[np.asarray(rows)]
 
 
 class _Table(Protocol):
@@ -350,9 +348,7 @@ def _damaged(path: Path, kind: str) -> Iterator[None]:
     except BenchError:
         raise
     except PermissionError:
-        raise BenchError(
-            f"{path} cannot be read: permission denied; change it with chmod"
-        ) from None
+        raise BenchError(f"{path} may not be read: change its permissions") from None
     # pyarrow raises subclasses of these; h5py and anndata any of them, depending on the byte
     except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as e:
         said = (" ".join(str(e).split()) or type(e).__name__)[:160].rstrip(". ")
@@ -913,9 +909,9 @@ def _index(
     for column in spec.batches:
         mend = "fill it or drop those rows"
         _refuse_missing(text[column], every, f"batch column '{column}'", mend)
-    others = [*spec.batches, spec.nscb_batch, *in_splits, *spec.metadata]
-    for column in dict.fromkeys(others):
-        if column is None or column not in text:
+    nscb_batch = [spec.nscb_batch] if spec.nscb_batch is not None else []
+    for column in dict.fromkeys([*spec.batches, *nscb_batch, *in_splits, *spec.metadata]):
+        if column not in text:
             continue  # a split may name a role, which is there already
         if column not in made:
             made[column] = text[column]
