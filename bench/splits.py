@@ -230,8 +230,6 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
     labels = _labels(opened)
     if not len(labels):
         raise BenchError(f"{where}: data set {opened.name} has no rows")
-    if split.score_unit != "row":
-        _column(split, opened, split.score_unit, "score_unit")
     for name in (*split.expose, *split.shares):
         _column(split, opened, name, "expose" if name in split.expose else "shares")
     if split.protocol == "unsupervised":
@@ -239,17 +237,43 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
         names = tuple(sorted({str(label) for label in labels} - {""}))
         _two_classes(where, names)
         nothing = np.zeros(0, dtype=np.int64)
-        return [Fold(_WHOLE, every, nothing, every, labels != "", names)]
+        made = [Fold(_WHOLE, every, nothing, every, labels != "", names)]
+        _whole_units(split, opened, made, labels)
+        return made
     if split.hold_out is not None:
         made = _held_out(split, opened, labels)
     else:
         made = [_fixed(split, opened, labels)]
+    _whole_units(split, opened, made, labels)
     if not any(fold.scored.any() for fold in made):
         raise BenchError(
             f"{where} has nothing to score: no class of the test rows has training rows; "
             "choose a split whose sides share classes"
         )
     return made
+
+
+def _whole_units(split: Split, opened: Opened, made: Sequence[Fold], labels: Texts) -> None:
+    """Refuse a score unit whose rows cannot be averaged to one prediction."""
+    where, name = f"split '{split.name}'", split.score_unit
+    if name == "row":
+        return
+    units = _column(split, opened, name, "score_unit").astype(str)
+    for fold in made:
+        rows = fold.test[fold.scored]
+        n_missing = int((units[rows] == "").sum())
+        if n_missing:
+            raise BenchError(
+                f"{where}: {n_missing} scored rows have no value in the score unit {name}: fill it "
+                "or choose another score_unit"
+            )
+        of: dict[str, str] = {}
+        for unit, label in zip(units[rows].tolist(), labels[rows].tolist(), strict=True):
+            if of.setdefault(unit, label) != label:
+                raise BenchError(
+                    f"{where}: the rows of {name} '{unit}' have the labels '{of[unit]}' and "
+                    f"'{label}', so they cannot be scored as one: choose another score_unit"
+                )
 
 
 def _two_classes(where: str, classes: Sequence[str]) -> None:

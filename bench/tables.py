@@ -6,19 +6,15 @@ The TOML file says which columns are features, what the rows are called, and wha
 
 from __future__ import annotations
 
-import csv
 import difflib
-import gzip
 import hashlib
 import json
 import re
 import tomllib
-import warnings
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -28,9 +24,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from bench.api import Bools, Floats, Ints, Opened, Split
 from bench.errors import BenchError, did_you_mean
 from bench.splits import check_split, packaged_splits
+from bench.table_files import damaged, open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from bench.table_files import TableFile
 
 __all__ = ["ArraySource", "OwnData", "load", "parse_split_argument"]
 
@@ -39,13 +38,8 @@ Texts = NDArray[np.object_]
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _ROLES = ("treatment", "compound", "well", "position")
 _RESERVED = ("id", "label", "control", *_ROLES)
-_FORMATS = ".parquet, .csv, .csv.gz or .h5ad"
 _WELL = re.compile(r"(meta(data)?_)?well", re.IGNORECASE)
 _PLATE = re.compile(r"(meta(data)?_)?plate", re.IGNORECASE)
-# A csv has no types: in a column of names only these stand for "no value", so that a class may be
-# called None or null; in a column of numbers all the usual spellings do.
-_NO_NAME = ["", "NA", "NaN", "nan"]
-_NO_NUMBER = [*_NO_NAME, "N/A", "n/a", "null", "NULL", "None", "<NA>", "#N/A", "-nan", "-NaN"]
 
 
 # --------------------------------------------------------------------------- the argument
@@ -283,6 +277,12 @@ def _split(spec: _Spec, name: str, own: _SplitSpec) -> Split:
         raise BenchError(
             f'split \'{name}\' is unsupervised and names no metric: add metrics = ["nscb", "nsc"]'
         )
+    expose = spec.expose if own.expose is None else own.expose
+    for column, what in ((spec.label, "label"), (spec.control, "control")):
+        if column in expose:
+            raise BenchError(
+                f"split '{name}' exposes '{column}', the {what} column: take it out of expose"
+            )
     return check_split(
         Split(
             name=f"{spec.name}/{name}",
@@ -296,7 +296,7 @@ def _split(spec: _Spec, name: str, own: _SplitSpec) -> Split:
             validation=own.validation,
             test=own.test,
             protocol=own.protocol,
-            expose=spec.expose if own.expose is None else own.expose,
+            expose=expose,
             metrics=own.metrics,
             shares=own.shares,
         )
@@ -323,186 +323,6 @@ class ArraySource:
     def read(self, rows: Ints) -> NDArray[Any]:
         """Return a copy of the rows, ``(k, d)``."""
         return self._X[np.asarray(rows)]
-
-
-class _Table(Protocol):
-    """A table file, opened: names first, then only the columns that are needed."""
-
-    columns: list[str]
-    """Columns that may have a role."""
-    numbers: list[str]
-    """Columns that may be features."""
-    typed: bool
-    """Whether the format knows numbers from text; a csv does not."""
-
-    def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
-        """Return the columns with a role and the features, ``(n, d)`` float32."""
-        ...
-
-
-@contextmanager
-def _damaged(path: Path, kind: str) -> Iterator[None]:
-    """Turn what a reader raises on a damaged file into one line."""
-    try:
-        yield
-    except BenchError:
-        raise
-    except PermissionError:
-        raise BenchError(f"{path} may not be read: change its permissions") from None
-    # pyarrow raises subclasses of these; h5py and anndata any of them, depending on the byte
-    except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as e:
-        said = (" ".join(str(e).split()) or type(e).__name__)[:160].rstrip(". ")
-        raise BenchError(
-            f"{path} cannot be read as {kind} ({said}): it is damaged, truncated or of another "
-            "format; fetch or write it again"
-        ) from None
-
-
-def _not_numeric(column: str, kind: str) -> BenchError:
-    return BenchError(
-        f"feature column '{column}' holds {kind}, not numbers: make it numeric, or tighten the "
-        "regular expression in features"
-    )
-
-
-def _float32(values: Any) -> Floats:
-    with np.errstate(over="ignore", invalid="ignore"):
-        # what float32 cannot hold becomes infinite and is reported as such
-        return cast("Floats", np.asarray(values).astype(np.float32))
-
-
-class _Parquet:
-    typed = True
-
-    def __init__(self, path: Path) -> None:
-        import pyarrow.parquet as pq
-
-        self.path = path
-        with _damaged(path, "parquet"):
-            self._file = pq.ParquetFile(path)
-            self._schema = self._file.schema_arrow
-            stored = self._schema.pandas_metadata or {}
-        self.columns = list(self._schema.names)
-        index = {name for name in stored.get("index_columns", []) if isinstance(name, str)}
-        self.numbers = [name for name in self.columns if name not in index]
-
-    def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
-        import pyarrow as pa
-
-        for name in features:
-            kind = self._schema.field(name).type
-            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-                raise _not_numeric(name, f"values of type {kind}")
-        with _damaged(self.path, "parquet"):
-            n = self._file.metadata.num_rows
-            text = self._file.read(columns=list(roles))
-            named = {name: text.column(name).to_pandas(integer_object_nulls=True) for name in roles}
-            frame = pd.DataFrame(named, index=pd.RangeIndex(n))
-            X = np.empty((n, len(features)), dtype=np.float32)
-            start = 0
-            # in pieces: a table of doubles would else be in memory twice
-            for piece in self._file.iter_batches(batch_size=8192, columns=list(features)):
-                stop = start + piece.num_rows
-                for j, name in enumerate(features):
-                    X[start:stop, j] = _float32(piece.column(name).to_numpy(zero_copy_only=False))
-                start = stop
-        return frame, X
-
-
-class _Csv:
-    typed = False
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        opener = gzip.open if path.suffix.lower() == ".gz" else open
-        with _damaged(path, "csv"), opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-        if not header:
-            raise BenchError(f"{path} is empty: it needs a line of column names and rows")
-        self.columns = [name or f"Unnamed: {i}" for i, name in enumerate(header)]
-        # pandas writes its row numbers under an empty name: never a feature
-        self.numbers = [name for name in self.columns if not re.fullmatch(r"Unnamed: \d+", name)]
-
-    def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
-        wanted = {*roles, *features}
-        with _damaged(self.path, "csv"), warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            try:
-                frame = pd.read_csv(
-                    self.path,
-                    usecols=lambda name: name in wanted,
-                    dtype=dict.fromkeys(roles, str),
-                    na_values=dict.fromkeys(roles, _NO_NAME) | dict.fromkeys(features, _NO_NUMBER),
-                    keep_default_na=False,
-                    index_col=False,
-                    encoding="utf-8-sig",
-                    float_precision="round_trip",
-                    low_memory=False,
-                )
-            except pd.errors.ParserWarning:
-                raise ValueError("its rows have more fields than its line of names") from None
-        X = np.empty((len(frame), len(features)), dtype=np.float32)
-        for j, name in enumerate(features):
-            column = frame[name]
-            if len(frame) and not _is_number(column):
-                odd = pd.to_numeric(column, errors="coerce").isna() & column.notna()
-                example = column[odd].iloc[0] if odd.any() else column.iloc[0]
-                raise _not_numeric(name, f"'{example}'")
-            X[:, j] = _float32(column.to_numpy())
-        return frame[list(roles)], X
-
-
-def _is_number(column: pd.Series[Any]) -> bool:
-    kind = column.dtype
-    numeric = pd.api.types.is_integer_dtype(kind) or pd.api.types.is_float_dtype(kind)
-    # pandas reads a column without any value as float or as object, depending on its version
-    return numeric or bool(column.isna().all())
-
-
-class _H5ad:
-    typed = True
-
-    def __init__(self, path: Path) -> None:
-        with _damaged(path, "h5ad"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # anndata announces changes to its authors' users
-            import anndata
-            import h5py
-
-            if not h5py.is_hdf5(path):
-                raise ValueError("it is not an HDF5 file")
-            self._data = anndata.read_h5ad(path)
-        self.path = path
-        if self._data.X is None:
-            raise BenchError(f"{path} has no matrix X: write the features into X")
-        self.columns = [str(name) for name in self._data.obs.columns]
-        self.numbers = [str(name) for name in self._data.var_names]
-
-    def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
-        position = {name: j for j, name in enumerate(self.numbers)}
-        X = self._data.X[:, [position[name] for name in features]]
-        X = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-        if X.dtype.kind not in "iuf":
-            raise _not_numeric(features[0], f"values of type {X.dtype}")
-        frame = self._data.obs[list(roles)].reset_index(drop=True)
-        return frame, np.ascontiguousarray(_float32(X))
-
-
-def _open_table(path: Path) -> _Table:
-    if path.is_dir():
-        raise BenchError(f"{path} is a folder: table must name a file in it")
-    if not path.exists():
-        known = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else "the path is relative to the TOML file"
-        raise BenchError(f"table {path} does not exist: {hint}")
-    name = path.name.lower()
-    if name.endswith((".parquet", ".pq")):
-        return _Parquet(path)
-    if name.endswith((".csv", ".csv.gz")):
-        return _Csv(path)
-    if name.endswith(".h5ad"):
-        return _H5ad(path)
-    raise BenchError(f"table {path} has an unknown ending: it must be {_FORMATS}")
 
 
 # --------------------------------------------------------------------------- columns
@@ -695,7 +515,7 @@ def _check(spec: _Spec) -> None:
     if spec.kind != "profiles":
         raise BenchError(did_you_mean(spec.kind, ["profiles"], "kind"))
     if spec.level is not None and spec.level not in spec.batches:
-        raise BenchError(did_you_mean(spec.level, list(spec.batches), "level, not one of batches,"))
+        raise BenchError(did_you_mean(spec.level, list(spec.batches), "level (one of batches)"))
     if spec.label in spec.batches:
         raise BenchError(f"'{spec.label}' is the label and in batches: it can be one of the two")
     if not spec.splits:
@@ -759,7 +579,7 @@ def _lone(pattern: re.Pattern[str], columns: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _features(spec: _Spec, table: _Table, path: Path, named: Mapping[str, str]) -> list[str]:
+def _features(spec: _Spec, table: TableFile, path: Path, named: Mapping[str, str]) -> list[str]:
     pattern = re.compile(spec.features)
     features = [name for name in table.numbers if pattern.search(name)]
     if not features:
@@ -771,20 +591,21 @@ def _features(spec: _Spec, table: _Table, path: Path, named: Mapping[str, str]) 
             f"features '{spec.features}' matches no column of {path}, which has {shown}{hint}: "
             "change the regular expression"
         )
-    if isinstance(table, _H5ad):
+    if table.apart:
         return features  # names of features and of obs columns are apart
     both = [name for name in features if name in named]
     if both:
+        shown = ", ".join(f"'{name}' ({named[name]})" for name in both[:4])
+        more = f" and {len(both) - 4} more" if len(both) > 4 else ""
         raise BenchError(
-            f"features '{spec.features}' also matches '{both[0]}', which is named by "
-            f"{named[both[0]]} and cannot be a feature: tighten the regular expression, for "
-            f"example '^(?!{re.escape(both[0])}$){spec.features.removeprefix('^')}'"
+            f"features '{spec.features}' also matches {shown}{more}, which cannot be features: "
+            f"tighten the regular expression, for example by starting it with '^(?!{both[0]}$)'"
         )
     return features
 
 
 def _open(spec: _Spec, file: Path, path: Path, splits: Sequence[Split]) -> Opened:
-    table = _open_table(path)
+    table = open_table(path)
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
         if twice:
@@ -907,8 +728,12 @@ def _index(
         if role in ("well", "position"):
             made[role] = np.where(whole, joined, "").astype(object)
     for column in spec.batches:
-        mend = "fill it or drop those rows"
-        _refuse_missing(text[column], every, f"batch column '{column}'", mend)
+        _refuse_missing(
+            text[column], every, f"batch column '{column}'", "fill it or drop those rows"
+        )
+    if spec.nscb_batch is not None:
+        what = f"nscb_batch column '{spec.nscb_batch}'"
+        _refuse_missing(text[spec.nscb_batch], treated, what, "fill it or drop those rows")
     nscb_batch = [spec.nscb_batch] if spec.nscb_batch is not None else []
     for column in dict.fromkeys([*spec.batches, *nscb_batch, *in_splits, *spec.metadata]):
         if column not in text:
@@ -949,7 +774,7 @@ def _finite(X: Floats, features: Sequence[str], ids: Texts) -> None:
 def _digest(spec: _Spec, path: Path) -> str:
     """Return the sha256 (hex) of the table's bytes and the keys that say how to read them."""
     content = hashlib.sha256()
-    with _damaged(path, "a file"), path.open("rb") as file:
+    with damaged(path, "a file"), path.open("rb") as file:
         while block := file.read(1 << 20):
             content.update(block)
     keys = (
