@@ -1,0 +1,221 @@
+"""What all metrics share: the value with its counts, and the one neighbour graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bench.errors import BenchError
+from bench.seeds import generator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Doubles = NDArray[np.float64]
+
+NEIGHBOURS = 90
+"""Neighbours in the shared graph: three times LISI's perplexity of 30."""
+CHUNK_BYTES = 64 * 2**20
+"""Memory for one block of similarities."""
+TIE = 1e-9
+"""Similarities (float64, at most 1) that differ by less are tied: the profiles are float32."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A metric's value and what it rests on.
+
+    Attributes
+    ----------
+    value
+        The number; NaN where the metric is undefined, and ``used`` says why.
+    n
+        Number of rows, profiles or queries that were scored.
+    used
+        A sentence for the record: how many rows, labels or batches were used and left out.
+    """
+
+    value: float
+    n: int
+    used: str
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The nearest neighbours of each row by cosine similarity, the row itself excluded.
+
+    Attributes
+    ----------
+    indices
+        ``(n, k)`` int64 positions, nearest first.
+    distances
+        ``(n, k)`` float64 Euclidean distances between the rows scaled to unit length (chords);
+        cosine distance is ``distances ** 2 / 2``. The order is that of the cosine.
+    """
+
+    indices: Ints
+    distances: Doubles
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def k(self) -> int:
+        """Neighbours known for each row."""
+        return int(self.indices.shape[1])
+
+    def take(self, k: int) -> Neighbours:
+        """Return the graph of the ``k`` nearest.
+
+        Raises
+        ------
+        BenchError
+            If fewer than ``k`` are known.
+        """
+        if k > self.k:
+            raise BenchError(f"the neighbour graph holds {self.k} neighbours a row, not {k}")
+        return Neighbours(self.indices[:, :k], self.distances[:, :k])
+
+
+def matrix(X: ArrayLike) -> NDArray[Any]:
+    """Return ``X`` as an ``(n, d)`` floating array; raise :class:`BenchError` unless finite."""
+    array = np.asarray(X)
+    if array.ndim != 2:
+        raise BenchError(f"an embedding is rows x features, not an array of shape {array.shape}")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).any(axis=1).sum())
+        raise BenchError(f"the embedding holds NaN or infinity in {bad} of {len(array)} rows")
+    return array
+
+
+def unit_rows(X: ArrayLike) -> Doubles:
+    """Return the rows scaled to unit length, ``(n, d)`` float64; a zero row stays zero."""
+    array = matrix(X).astype(np.float64)
+    # Scaling by the largest entry first keeps the squares of huge or tiny rows in range.
+    largest = np.abs(array).max(axis=1, keepdims=True, initial=0.0)
+    array /= np.where(largest > 0, largest, 1.0)
+    length = np.linalg.norm(array, axis=1, keepdims=True)
+    array /= np.where(length > 0, length, 1.0)
+    return array
+
+
+def chunks(n: int, width: int, itemsize: int = 8) -> Iterator[slice]:
+    """Yield slices of ``n`` rows such that a block of ``width`` columns stays in memory."""
+    rows = max(1, CHUNK_BYTES // max(1, width * itemsize))
+    for start in range(0, n, rows):
+        yield slice(start, min(n, start + rows))
+
+
+def neighbours(X: ArrayLike, k: int = NEIGHBOURS) -> Neighbours:
+    """Return the exact ``k`` nearest neighbours of each row by cosine similarity.
+
+    Similarities are computed in blocks of bounded memory: float32 to choose candidates, float64
+    to order them. Rows that are equally near stand in an order that depends on a fixed seed and
+    not on their place in the table, so a collapsed embedding scores what chance gives.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` embedding, n >= 2.
+    k
+        Neighbours wanted; at most n - 1 are returned.
+
+    Raises
+    ------
+    BenchError
+        If there are fewer than two rows, or values that are not finite.
+    """
+    unit = unit_rows(X)
+    n = len(unit)
+    if n < 2:
+        raise BenchError(f"neighbours need at least two rows, not {n}")
+    k = min(k, n - 1)
+    shuffled = generator("neighbours").permutation(n)
+    unit = unit[shuffled]
+    single = unit.astype(np.float32)
+    # A zero row has no direction: its cosine with anything is 0, its chord the square root of 2.
+    lacking = 1.0 - (unit != 0).any(axis=1)
+    spare = min(n - 1, k + 16)
+    indices = np.empty((n, k), dtype=np.int64)
+    distances = np.empty((n, k), dtype=np.float64)
+    for block in chunks(n, n, 4 * 3):
+        rows = np.arange(block.start, block.stop)
+        similarity = single[block] @ single.T
+        similarity[rows - block.start, rows] = -np.inf
+        near = np.argpartition(similarity, n - spare - 1, axis=1)
+        near = near[:, n - spare :]
+        for part in chunks(len(rows), spare * unit.shape[1]):
+            here, candidates = unit[rows[part]], near[part]
+            gaps = unit[candidates]
+            gaps -= here[:, None, :]
+            # The norm of the difference, not 2 - 2 cos: no cancellation between close rows.
+            squared = np.einsum("ijk,ijk->ij", gaps, gaps)
+            squared += lacking[rows[part], None] + lacking[candidates]
+            order = np.argsort(squared, axis=1, kind="stable")[:, :k]
+            indices[rows[part]] = np.take_along_axis(candidates, order, axis=1)
+            distances[rows[part]] = np.sqrt(np.take_along_axis(squared, order, axis=1))
+    back = np.empty(n, dtype=np.int64)
+    back[shuffled] = np.arange(n)
+    return Neighbours(shuffled[indices][back], distances[back])
+
+
+def named(values: ArrayLike, what: str, n: int) -> NDArray[Any]:
+    """Return a column as a one-dimensional array of length ``n``."""
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise BenchError(f"{what} holds {array.shape} values for {n} rows")
+    return array
+
+
+def has_value(column: NDArray[Any]) -> Bools:
+    """Return which entries are set: not ``""``, not None, not NaN, and not negative integers."""
+    if column.dtype.kind in "iu":
+        return np.asarray(column >= 0)
+    if column.dtype.kind == "f":
+        return np.asarray(~np.isnan(column))
+    if column.dtype.kind == "O":
+        return np.array(
+            [value is not None and value == value and value != "" for value in column], dtype=bool
+        )
+    if column.dtype.kind in "US":
+        return np.asarray(column != column.dtype.type(""))
+    return np.ones(column.shape, dtype=bool)
+
+
+def codes(column: NDArray[Any]) -> tuple[Ints, NDArray[Any]]:
+    """Return integer codes ``(n,)`` and the sorted distinct values."""
+    if column.dtype.kind == "O":
+        column = column.astype(str)
+    values, inverse = np.unique(column, return_inverse=True)
+    return inverse.astype(np.int64).reshape(-1), values
+
+
+def shared_graph(X: NDArray[Any], keep: Bools, given: Neighbours | None, k: int) -> Neighbours:
+    """Return a graph over the rows kept, with ``k`` neighbours (fewer for a small table).
+
+    The graph that was given is used if it was made of the same rows and holds enough neighbours.
+    """
+    n = int(keep.sum())
+    k = min(k, n - 1)
+    if given is not None and len(given) != len(X):
+        raise BenchError(f"the neighbour graph is of {len(given)} rows, the embedding of {len(X)}")
+    if given is not None and keep.all() and given.k >= k:
+        return given.take(k)
+    return neighbours(X[keep], k)
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return ``1 batch`` or ``3 batches``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def left_out(number: int, why: str) -> str:
+    """Return ``; 3 rows without a label left out``, or nothing for none."""
+    return f"; {counted(number, 'row')} {why} left out" if number else ""

@@ -1,0 +1,53 @@
+"""Checks that the metrics of predictions and scores share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.errors import BenchError
+from bench.metrics._core import Bools, Doubles, Ints, Value, left_out
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+NOTHING = Value(float("nan"), 0, "no row has a class: undefined")
+
+
+def classes_of(values: ArrayLike, what: str) -> Ints:
+    """Return an integer class column, ``(n,)`` int64."""
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+        raise BenchError(
+            f"{what} must be a column of whole numbers, not {array.dtype} of shape {array.shape}"
+        )
+    return array.astype(np.int64)
+
+
+def scored(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Ints, Ints, Bools]:
+    """Return the true and predicted classes of the rows that have a class, and which they are."""
+    truth, guess = classes_of(y_true, "y_true"), classes_of(y_pred, "y_pred")
+    if truth.shape != guess.shape:
+        raise BenchError(f"y_true has {len(truth)} rows, y_pred has {len(guess)}")
+    keep = np.asarray(truth >= 0)
+    return truth[keep], guess[keep], keep
+
+
+def scored_scores(y_true: ArrayLike, scores: ArrayLike) -> tuple[Ints, Doubles, Bools]:
+    """Return classes and scores, ``(m, n_classes)``, of the rows that have a class."""
+    truth = classes_of(y_true, "y_true")
+    table = np.asarray(scores, dtype=np.float64)
+    if table.ndim != 2 or len(table) != len(truth):
+        raise BenchError(f"scores of shape {table.shape} do not fit {len(truth)} rows")
+    keep = np.asarray(truth >= 0)
+    if keep.any() and truth.max() >= table.shape[1]:
+        raise BenchError(f"y_true holds class {truth.max()}, scores have {table.shape[1]} columns")
+    if not np.isfinite(table[keep]).all():
+        raise BenchError("scores hold NaN or infinity")
+    return truth[keep], table[keep], keep
+
+
+def without_class(keep: NDArray[Any]) -> str:
+    """Return the words for the rows that had no class."""
+    return left_out(int((~keep).sum()), "without a class")

@@ -1,0 +1,72 @@
+"""Silhouette widths, exact and in bounded memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.errors import BenchError
+from bench.metrics._core import Doubles, Ints, chunks, unit_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DISTANCES = ("cosine", "euclidean")
+
+
+def silhouette(X: NDArray[Any], code: Ints, n_groups: int, distance: str = "cosine") -> Doubles:
+    """Return the silhouette width of each row, ``(n,)`` in [-1, 1] (Rousseeuw 1987).
+
+    ``(b - a) / max(a, b)`` with a the mean distance to the other rows of the own group and b the
+    least mean distance to another group; 0 for a row that is alone in its group. Cosine distances
+    need no pairs: the mean over a group is one minus the product with the group's mean.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` profiles.
+    code
+        ``(n,)`` codes 0 .. n_groups - 1, each occurring.
+    n_groups
+        Number of groups, at least 2.
+    distance
+        ``cosine`` or ``euclidean``.
+    """
+    if distance not in DISTANCES:
+        raise BenchError(f"distance is one of {' | '.join(DISTANCES)}, not '{distance}'")
+    sizes = np.bincount(code, minlength=n_groups).astype(np.float64)
+    n = len(X)
+    rows = np.arange(n)
+    if distance == "cosine":
+        unit = unit_rows(X)
+        sums = np.zeros((n_groups, unit.shape[1]))
+        np.add.at(sums, code, unit)
+        total = sizes[None, :] - unit @ sums.T
+        # The sum over the own group includes the row itself, at distance 1 - |unit|^2.
+        total[rows, code] -= 1 - (unit**2).sum(axis=1)
+    else:
+        points = X.astype(np.float64)
+        points = points - points.mean(axis=0)
+        square = (points**2).sum(axis=1)
+        order = np.argsort(code, kind="stable")
+        place = np.argsort(order)
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        total = np.empty((n, n_groups))
+        for block in chunks(n, n, 8 * 2):
+            squared = (
+                square[block, None] + square[None, order] - 2 * (points[block] @ points[order].T)
+            )
+            apart = np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
+            # Cancellation leaves a trace of a row's distance to itself.
+            apart[rows[: block.stop - block.start], place[block]] = 0.0
+            total[block] = np.add.reduceat(apart, starts, axis=1)
+    inner = total[rows, code] / np.maximum(sizes[code] - 1, 1)
+    mean = total / sizes[None, :]
+    mean[rows, code] = np.inf
+    outer = mean.min(axis=1)
+    widest = np.maximum(inner, outer)
+    # Rows that coincide with everything have no width; sums of zeros may leave -1e-17.
+    width = np.where(widest > 1e-12, (outer - inner) / np.where(widest > 0, widest, 1.0), 0.0)
+    result: Doubles = np.where(sizes[code] > 1, width, 0.0)
+    return result

@@ -1,0 +1,45 @@
+"""Share of rows whose class was predicted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.metrics._core import Value, counted
+from bench.metrics._predictions import NOTHING, scored, without_class
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+META = {
+    "kind": "metric",
+    "name": "accuracy",
+    "function": "accuracy",
+    "version": 1,
+    "needs": "predictions",
+    "range": [0, 1],
+    "higher_is_better": True,
+    "summary": "Share of rows whose class was predicted.",
+    "reference": "scikit-learn accuracy_score",
+}
+
+
+def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Value:
+    """Return the share of rows with ``y_pred == y_true``.
+
+    Parameters
+    ----------
+    y_true
+        ``(n,)`` classes; rows with -1 are left out and counted.
+    y_pred
+        ``(n,)`` predicted classes.
+
+    Raises
+    ------
+    BenchError
+        If the columns differ in length or hold no whole numbers.
+    """
+    truth, guess, keep = scored(y_true, y_pred)
+    if not len(truth):
+        return NOTHING
+    used = counted(len(truth), "row") + without_class(keep)
+    return Value(float((truth == guess).mean()), len(truth), used)

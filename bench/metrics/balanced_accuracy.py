@@ -1,0 +1,51 @@
+"""Mean over classes of the share of rows that were recognised."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.metrics._core import Value, counted
+from bench.metrics._predictions import NOTHING, scored, without_class
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+META = {
+    "kind": "metric",
+    "name": "balanced_accuracy",
+    "function": "balanced_accuracy",
+    "version": 1,
+    "needs": "predictions",
+    "range": [0, 1],
+    "higher_is_better": True,
+    "summary": "Mean recall over the classes that occur.",
+    "reference": "scikit-learn balanced_accuracy_score",
+}
+
+
+def balanced_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Value:
+    """Return the recall averaged over the classes that occur in ``y_true``.
+
+    Parameters
+    ----------
+    y_true
+        ``(n,)`` classes; rows with -1 are left out and counted.
+    y_pred
+        ``(n,)`` predicted classes; a prediction of a class that does not occur is an error like
+        any other.
+
+    Raises
+    ------
+    BenchError
+        If the columns differ in length or hold no whole numbers.
+    """
+    truth, guess, keep = scored(y_true, y_pred)
+    if not len(truth):
+        return NOTHING
+    present, inverse = np.unique(truth, return_inverse=True)
+    right = np.bincount(inverse, weights=truth == guess)
+    recall = right / np.bincount(inverse)
+    used = f"{counted(len(truth), 'row')}, {counted(len(present), 'class', 'classes')}"
+    return Value(float(recall.mean()), len(truth), used + without_class(keep))

@@ -1,0 +1,55 @@
+"""How many batches a neighbourhood holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.metrics._core import Neighbours, Value, counted, left_out
+from bench.metrics._lisi import PERPLEXITY, lisi_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+META = {
+    "kind": "metric",
+    "name": "ilisi",
+    "function": "ilisi",
+    "version": 1,
+    "needs": "embedding",
+    "range": [0, 1],
+    "higher_is_better": True,
+    "summary": "Local inverse Simpson index of batches, rescaled: 0 parted, 1 mixed.",
+    "reference": "Korsunsky et al. 2019, doi:10.1038/s41592-019-0619-0",
+}
+
+
+def ilisi(X: ArrayLike, *, batch: ArrayLike, neighbours: Neighbours | None = None) -> Value:
+    """Return ``(median LISI of batches - 1) / (n_batches - 1)``.
+
+    LISI is the effective number of batches among the 90 nearest neighbours (perplexity 30). It is
+    computed between rows scaled to unit length, so that the neighbours are those of the cosine:
+    ``harmonypy.compute_lisi`` on the scaled rows gives the same.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` profiles.
+    batch
+        ``(n,)`` batches; rows without one ("") are left out.
+    neighbours
+        The shared graph of these rows.
+
+    Raises
+    ------
+    BenchError
+        If the columns do not fit or the profiles are not finite.
+    """
+    index, n_batches, keep, k = lisi_of(X, batch, "batch", neighbours)
+    used = f"{counted(len(index), 'row')}, {counted(n_batches, 'batch', 'batches')}"
+    if not len(index):
+        return Value(float("nan"), 0, f"{used}: needs two batches and four rows")
+    used += f", {k} neighbours, perplexity {min(PERPLEXITY, k / 3):.0f}"
+    used += left_out(int((~keep).sum()), "without a batch")
+    return Value(float((np.median(index) - 1) / (n_batches - 1)), len(index), used)

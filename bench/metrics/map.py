@@ -1,0 +1,144 @@
+"""Mean average precision of retrieving rows with the same label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.errors import BenchError
+from bench.metrics._core import (
+    TIE,
+    Doubles,
+    Value,
+    chunks,
+    codes,
+    counted,
+    has_value,
+    left_out,
+    matrix,
+    named,
+    unit_rows,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+META = {
+    "kind": "metric",
+    "name": "map",
+    "function": "mean_average_precision",
+    "version": 1,
+    "needs": "embedding",
+    "range": [0, 1],
+    "higher_is_better": True,
+    "summary": "Mean average precision of retrieving replicates from other batches (cosine).",
+    "reference": "Kalinin et al. 2025 (copairs), doi:10.1038/s41467-025-60306-2",
+}
+
+NEGATIVES = ("all", "batch")
+
+
+def average_precisions(
+    X: ArrayLike,
+    *,
+    label: ArrayLike,
+    batch: ArrayLike | None = None,
+    treatment: ArrayLike | None = None,
+    negatives: str = "all",
+) -> Doubles:
+    """Return the average precision of each row as a query, ``(n,)`` float64, NaN if undefined.
+
+    The parameters and the definition are those of :func:`mean_average_precision`.
+    """
+    if negatives not in NEGATIVES:
+        raise BenchError(f"negatives is one of {' | '.join(NEGATIVES)}, not '{negatives}'")
+    if negatives == "batch" and batch is None:
+        raise BenchError("negatives of the same batch need the batch column")
+    table = matrix(X)
+    n = len(table)
+    column = named(label, "label", n)
+    rows = np.flatnonzero(has_value(column))
+    group = named(label if treatment is None else treatment, "treatment", n)
+    what = codes(group[rows])[0]
+    where = None if batch is None else codes(named(batch, "batch", n)[rows])[0]
+    unit = unit_rows(table[rows])
+    m = len(rows)
+    precision = np.full(n, np.nan)
+    for block in chunks(m, m, 8 * 4):
+        similarity = unit[block] @ unit.T
+        same = what[block, None] == what[None]
+        positive, negative = same.copy(), ~same
+        positive[np.arange(block.stop - block.start), np.arange(block.start, block.stop)] = False
+        if where is not None:
+            elsewhere = where[block, None] != where[None]
+            positive &= elsewhere
+            if negatives == "batch":
+                negative &= ~elsewhere
+        for i in range(block.stop - block.start):
+            found = np.sort(similarity[i, positive[i]])
+            others = np.sort(similarity[i, negative[i]])
+            if len(found) and len(others):
+                # How many stand at or above each positive: rows that tie count as retrieved, so
+                # the order among ties does not matter and a constant embedding gives prevalence.
+                hits = len(found) - np.searchsorted(found, found - TIE)
+                misses = len(others) - np.searchsorted(others, found - TIE)
+                precision[rows[block.start + i]] = float((hits / (hits + misses)).mean())
+    return precision
+
+
+def mean_average_precision(
+    X: ArrayLike,
+    *,
+    label: ArrayLike,
+    batch: ArrayLike | None = None,
+    treatment: ArrayLike | None = None,
+    negatives: str = "all",
+) -> Value:
+    """Return the mean average precision over queries, averaged within groups first.
+
+    Each row is a query that ranks the others by cosine similarity. Positives are rows of the same
+    treatment (or, without that column, the same label) in another batch; without batches, all of
+    them. Negatives are rows of another treatment. The average precision is the mean over positives
+    of the share of positives among the rows ranked at least as high. Queries without a positive
+    or a negative are left out; the mean is over treatments of the mean over their queries, so
+    that a large group counts no more than a small one. Chance is about the share of positives.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` profiles.
+    label
+        ``(n,)`` labels; rows without one ("" or -1: controls) are neither query nor answer.
+    batch
+        ``(n,)`` batches.
+    treatment
+        ``(n,)`` what replicates share, if that is finer than the label.
+    negatives
+        ``all`` rows of other treatments, or only those of the query's own ``batch``.
+
+    Raises
+    ------
+    BenchError
+        If the columns do not fit or the profiles are not finite.
+    """
+    precision = average_precisions(
+        X, label=label, batch=batch, treatment=treatment, negatives=negatives
+    )
+    n = len(precision)
+    has_label = has_value(named(label, "label", n))
+    scored = ~np.isnan(precision)
+    total = int(scored.sum())
+    group = np.asarray(label if treatment is None else treatment)
+    all_groups = len(codes(group[has_label])[1])
+    code, names = codes(group[scored])
+    across = "" if batch is None else " across batches"
+    used = (
+        f"{total} of {counted(int(has_label.sum()), 'query', 'queries')}{across}, "
+        f"{len(names)} of {counted(all_groups, 'group')}"
+        + left_out(int((~has_label).sum()), "without a label")
+    )
+    if not total:
+        return Value(float("nan"), 0, f"{used}: no query has both a positive and a negative")
+    means = np.bincount(code, weights=precision[scored]) / np.bincount(code)
+    return Value(float(means.mean()), total, used)

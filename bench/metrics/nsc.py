@@ -1,0 +1,66 @@
+"""Not-same-compound matching of treatments by cosine similarity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.metrics._core import Value, counted, left_out
+from bench.metrics._retrieval import nearest_matches, profiles
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+META = {
+    "kind": "metric",
+    "name": "nsc",
+    "function": "nsc",
+    "version": 1,
+    "needs": "embedding",
+    "range": [0, 1],
+    "higher_is_better": True,
+    "summary": "1-nearest-neighbour accuracy among treatments, same compound excluded (cosine).",
+    "reference": "Ljosa et al. 2013, doi:10.1177/1087057113503553",
+}
+
+
+def nsc(
+    X: ArrayLike,
+    *,
+    label: ArrayLike,
+    compound: ArrayLike,
+    treatment: ArrayLike | None = None,
+) -> Value:
+    """Return the share of treatments whose nearest other-compound treatment has their label.
+
+    Treatments whose label occurs in no other compound have no right answer and are left out.
+    Nearest profiles that tie (within 1e-9) count by their share.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` profiles of treatments, or of wells if ``treatment`` is given.
+    label
+        ``(n,)`` mechanism; rows without one ("" or -1: controls) are left out.
+    compound
+        ``(n,)`` compound.
+    treatment
+        ``(n,)`` treatment (compound and dose); its rows are averaged first.
+
+    Raises
+    ------
+    BenchError
+        If the columns do not fit or the profiles are not finite.
+    """
+    table = profiles(X, label, compound, None, treatment)
+    found = nearest_matches(table, not_same_batch=False)
+    n = int(found.scored.sum())
+    used = (
+        f"{n} of {counted(len(table), 'treatment')}, "
+        f"{counted(len(np.unique(table.label[found.scored])), 'label')}"
+    )
+    used += left_out(table.unlabelled, "without a label")
+    if not n:
+        return Value(float("nan"), 0, f"{used}: no label occurs in two compounds")
+    return Value(float(found.right[found.scored].mean()), n, used)

@@ -1,0 +1,63 @@
+"""How little of the variance the batches explain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.metrics._core import Value, codes, counted, has_value, left_out, matrix, named
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+META = {
+    "kind": "metric",
+    "name": "pcr",
+    "function": "pcr",
+    "version": 1,
+    "needs": "embedding",
+    "range": [0, 1],
+    "higher_is_better": True,
+    "summary": "1 - share of the principal components' variance that the batch explains.",
+    "reference": "Buettner et al. 2019, doi:10.1038/s41592-018-0254-1",
+}
+
+
+def pcr(X: ArrayLike, *, batch: ArrayLike) -> Value:
+    """Return one minus the share of variance that regressing the components on batch explains.
+
+    Principal-component regression weights the R-squared of each component by the component's
+    variance. Over all components that equals the sum of squares between batches over the total,
+    in any rotation, so no components are computed. Batches that differ in biology explain
+    variance too; batches of pure noise explain ``(n_batches - 1) / (n - 1)``.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` profiles.
+    batch
+        ``(n,)`` batches; rows without one ("") are left out.
+
+    Raises
+    ------
+    BenchError
+        If the columns do not fit or the profiles are not finite.
+    """
+    table = matrix(X)
+    column = named(batch, "batch", len(table))
+    keep = has_value(column)
+    code, names = codes(column[keep])
+    used = f"{counted(len(code), 'row')}, {counted(len(names), 'batch', 'batches')}"
+    used += left_out(int((~keep).sum()), "without a batch")
+    if not 2 <= len(names) < len(code):
+        return Value(float("nan"), 0, f"{used}: needs two batches and more rows than batches")
+    rows = table[keep].astype(np.float64)
+    rows -= rows.mean(axis=0)
+    total = float((rows**2).sum())
+    if total == 0:
+        return Value(float("nan"), 0, f"{used}: all rows are equal")
+    sums = np.zeros((len(names), rows.shape[1]))
+    np.add.at(sums, code, rows)
+    between = float(((sums**2).sum(axis=1) / np.bincount(code)).sum())
+    return Value(1 - between / total, len(code), used)

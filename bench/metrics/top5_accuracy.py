@@ -1,0 +1,59 @@
+"""Share of rows whose class is among the five that score highest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.metrics._core import Value, counted
+from bench.metrics._predictions import NOTHING, scored_scores, without_class
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+META = {
+    "kind": "metric",
+    "name": "top5_accuracy",
+    "function": "top5_accuracy",
+    "version": 1,
+    "needs": "scores",
+    "range": [0, 1],
+    "higher_is_better": True,
+    "summary": "Share of rows whose class is among the five that score highest.",
+    "reference": "scikit-learn top_k_accuracy_score",
+}
+
+TOP = 5
+
+
+def top5_accuracy(y_true: ArrayLike, scores: ArrayLike) -> Value:
+    """Return the share of rows whose class is among the five that score highest.
+
+    A class that ties with others across the fifth place counts in part: with equal scores for
+    all classes the value is the chance level, 5 / n_classes.
+
+    Parameters
+    ----------
+    y_true
+        ``(n,)`` classes; rows with -1 are left out and counted.
+    scores
+        ``(n, n_classes)`` scores of any scale.
+
+    Raises
+    ------
+    BenchError
+        If the shapes do not fit or the scores are not finite.
+    """
+    truth, table, keep = scored_scores(y_true, scores)
+    if not len(truth):
+        return NOTHING
+    own = table[np.arange(len(truth)), truth][:, None]
+    above = (table > own).sum(axis=1)
+    tied = (table == own).sum(axis=1)
+    credit = np.clip((TOP - above) / tied, 0.0, 1.0)
+    n_classes = table.shape[1]
+    used = f"{counted(len(truth), 'row')}, {counted(n_classes, 'class', 'classes')}"
+    if n_classes <= TOP:
+        used += ", always 1 with so few"
+    return Value(float(credit.mean()), len(truth), used + without_class(keep))

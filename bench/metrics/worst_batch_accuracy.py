@@ -1,0 +1,63 @@
+"""Accuracy in the batch where it is lowest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.metrics._core import Value, codes, counted, named
+from bench.metrics._predictions import NOTHING, scored, without_class
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+META = {
+    "kind": "metric",
+    "name": "worst_batch_accuracy",
+    "function": "worst_batch_accuracy",
+    "version": 1,
+    "needs": "predictions",
+    "range": [0, 1],
+    "higher_is_better": True,
+    "summary": "Accuracy in the batch where it is lowest.",
+    "reference": "worst-group accuracy, Sagawa et al. 2020, arXiv 1911.08731",
+}
+
+FEW = 10
+"""A batch with fewer rows is counted in the sentence: its accuracy is coarse."""
+
+
+def worst_batch_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, batch: ArrayLike) -> Value:
+    """Return the lowest accuracy over batches.
+
+    All batches count, however small; how small they are is stated, since the lowest of many noisy
+    numbers lies below the accuracy of the truly worst batch.
+
+    Parameters
+    ----------
+    y_true
+        ``(n,)`` classes; rows with -1 are left out and counted.
+    y_pred
+        ``(n,)`` predicted classes.
+    batch
+        ``(n,)`` batch of each row.
+
+    Raises
+    ------
+    BenchError
+        If the columns differ in length or hold no whole numbers.
+    """
+    truth, guess, keep = scored(y_true, y_pred)
+    if not len(truth):
+        return NOTHING
+    code, names = codes(named(batch, "batch", len(keep))[keep])
+    rows = np.bincount(code)
+    shares = np.bincount(code, weights=truth == guess) / rows
+    worst = int(shares.argmin())
+    used = (
+        f"{counted(len(truth), 'row')}, {counted(len(names), 'batch', 'batches')} of "
+        f"{rows.min()} to {rows.max()} rows, {int((rows < FEW).sum())} of them with fewer than "
+        f"{FEW}; the lowest is {names[worst]} with {counted(int(rows[worst]), 'row')}"
+    )
+    return Value(float(shares[worst]), len(truth), used + without_class(keep))
