@@ -139,8 +139,8 @@ def _natural(text: str) -> tuple[Any, ...]:
 def _column(split: Split, opened: Opened, name: str, used_by: str) -> Texts:
     if name not in opened.index.columns:
         known = [str(column) for column in opened.index.columns if column not in ("id", "control")]
-        what = f"column in {used_by} of split '{split.name}'"
-        raise BenchError(did_you_mean(name, known, what))
+        where = f"split '{split.name}', {used_by}: "
+        raise BenchError(where + did_you_mean(name, known, "column"))
     column: Texts = np.asarray(opened.index[name], dtype=object)
     return column
 
@@ -152,7 +152,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _value(wanted: str, present: Sequence[str], what: str) -> str:
+def _value(wanted: str, present: Sequence[str], where: str, what: str) -> str:
     """Return the value of a column that ``wanted`` names: itself, or the one equal as a number."""
     if wanted in present:
         return wanted
@@ -162,8 +162,7 @@ def _value(wanted: str, present: Sequence[str], what: str) -> str:
         equal = [value for value in present if _number(value) == number]
         if len(equal) == 1:
             return equal[0]
-    message = did_you_mean(wanted, sorted(present, key=_natural)[:40], what)
-    raise BenchError(message)
+    raise BenchError(where + did_you_mean(wanted, sorted(present, key=_natural)[:40], what))
 
 
 def _matching(
@@ -174,8 +173,8 @@ def _matching(
     for name, values in table.items():
         column = _column(split, opened, name, side)
         present = sorted({str(value) for value in column} - {""})
-        what = f"value of {name} in {side} of split '{split.name}'"
-        wanted = {_value(str(value), present, what) for value in values}
+        where = f"split '{split.name}', {side}: "
+        wanted = {_value(str(value), present, where, f"value of {name}") for value in values}
         mask &= np.isin(column.astype(str), sorted(wanted))
     return mask
 

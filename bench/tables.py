@@ -394,7 +394,7 @@ def _unknown_column(name: str, key: str, columns: Sequence[str], features: Seque
     near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
     others = [column for column in columns if column not in set(features)]
     known = list(columns) if near else others[:30] or list(columns[:30])
-    return did_you_mean(name, known, f"column in {key}")
+    return f"{key}: " + did_you_mean(name, known, "column")
 
 
 @dataclass(frozen=True, eq=False)
