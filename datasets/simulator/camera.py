@@ -1,0 +1,55 @@
+"""The camera: photon noise, read noise, saturation, gain, offset, rounding to counts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+
+
+def expose(
+    rng: np.random.Generator,
+    electrons: F32,
+    gain: F32,
+    offset: F32,
+    read_noise: F32,
+    full_well: F32,
+) -> NDArray[np.uint16]:
+    """Turn expected electrons into counts.
+
+    Photon noise is drawn as ``(sqrt(m) + z / 2)^2 - 1/4`` with standard normal ``z``: the inverse
+    of the transform that makes a Poisson variable's variance constant (Anscombe 1948). Its mean is
+    ``m`` exactly, its variance ``m + 1/8``, and it is skewed to the same side as a Poisson
+    variable; at the tens to thousands of electrons of these images the two do not differ visibly,
+    and it is several times faster.
+
+    Parameters
+    ----------
+    rng
+        Generator.
+    electrons
+        Expected electrons, ``(n, ...)``.
+    gain, offset, read_noise, full_well
+        ``(n,)``: electrons a count, counts without light, electrons, electrons.
+
+    Returns
+    -------
+    numpy.ndarray
+        Counts, of the shape of ``electrons``.
+    """
+    shape = (len(electrons),) + (1,) * (electrons.ndim - 1)
+    noisy = rng.standard_normal(electrons.shape, dtype=np.float32)
+    noisy *= 0.5
+    noisy += np.sqrt(electrons)
+    np.square(noisy, out=noisy)
+    noisy -= 0.25
+    np.minimum(noisy, full_well.astype(np.float32).reshape(shape), out=noisy)
+    noise = rng.standard_normal(electrons.shape, dtype=np.float32)
+    noise *= read_noise.astype(np.float32).reshape(shape)
+    noisy += noise
+    noisy /= gain.astype(np.float32).reshape(shape)
+    noisy += offset.astype(np.float32).reshape(shape)
+    np.rint(noisy, out=noisy)
+    np.clip(noisy, 0, 65535, out=noisy)
+    return noisy.astype(np.uint16)

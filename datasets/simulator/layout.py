@@ -1,0 +1,177 @@
+"""The experiment: which plates there are, who made them when, and what lies in their wells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.seeds import generator
+
+from .conditions import VERSION, Conditions, Units
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CLASSES = (
+    "ER",
+    "Inner mitochondrial membrane",
+    "Golgi",
+    "Peroxisomes",
+    "Early endosome",
+    "Cytosol",
+    "Nuclear envelope",
+)
+"""Class names in the order of the published label numbers (Lu et al. 2019, table 1)."""
+
+PARTS = ("training", "test1", "test2", "test3", "test4")
+"""The five published files."""
+
+ROWS, COLUMNS = "ABCDEFGH", 12
+WELLS_PER_CLASS = 6
+PLATES_PER_DAY = 2
+MINUTES_PER_PLATE = 60.0
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One plate of the experiment.
+
+    Attributes
+    ----------
+    number
+        The plate's number, unique in the data set.
+    parts
+        Files that its images go to: ``("training", "test1", "test2")`` or one test.
+    laboratory, microscope
+        Names of both.
+    date
+        Day of imaging as ``yyyymmdd``.
+    slot
+        Its place among the plates of that day: the first meets a cold lamp.
+    cells
+        Number of images.
+    """
+
+    number: int
+    parts: tuple[str, ...]
+    laboratory: str
+    microscope: str
+    date: int
+    slot: int
+    cells: int
+
+    @property
+    def units(self) -> Units:
+        """Names of the units that the knobs' draws belong to."""
+        return Units(self.laboratory, self.microscope, str(self.date), str(self.number))
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """What is imaged on one plate, in the order of imaging.
+
+    Attributes
+    ----------
+    classes
+        ``(n,)`` class numbers.
+    wells
+        ``(n,)`` positions in :attr:`names`.
+    part
+        ``(n,)`` positions in :data:`PARTS`.
+    minutes
+        ``(n,)`` time since the lamp was switched on.
+    names
+        ``(w,)`` names of the wells used, such as ``B03``.
+    edge
+        ``(w,)`` whether a well lies at the plate's rim.
+    """
+
+    classes: NDArray[np.int64]
+    wells: NDArray[np.int64]
+    part: NDArray[np.int64]
+    minutes: NDArray[np.float64]
+    names: tuple[str, ...]
+    edge: NDArray[np.bool_]
+
+
+def coos7(scale: float = 1.0) -> list[Plate]:
+    """Return the plates of the COOS-7 edition.
+
+    Eight plates on four days give training, test1 (a random fifth of their images) and test2
+    (other wells of the same plates); eight plates months later in the same laboratory and on the
+    same microscope give test3; ten plates of another laboratory and microscope give test4.
+
+    Parameters
+    ----------
+    scale
+        Multiplies the number of images of every plate.
+    """
+    spring = (20170306, 20170308, 20170313, 20170315)
+    autumn = (20170911, 20170913, 20170918, 20170920)
+    next_year = (20180604, 20180606, 20180611, 20180613, 20180618)
+    plan = [
+        (("training", "test1", "test2"), "A", "0", spring, 800),
+        (("test3",), "A", "0", autumn, 400),
+        (("test4",), "B", "1", next_year, 300),
+    ]
+    plates: list[Plate] = []
+    for parts, laboratory, microscope, dates, cells in plan:
+        for date in dates:
+            for slot in range(PLATES_PER_DAY):
+                count = max(1, round(cells * scale))
+                plates.append(Plate(len(plates), parts, laboratory, microscope, date, slot, count))
+    return plates
+
+
+def well_map(plate: Plate, conditions: Conditions) -> list[tuple[int, int, int]]:
+    """Return ``(row, column, class)`` of the wells in use, in the order of imaging (a serpentine).
+
+    A laboratory that keeps one map gives each class a column of its own, as published screens do;
+    with the knob ``layout`` off, wells and classes are assigned at random on each plate.
+    """
+    n = len(CLASSES)
+    if conditions.is_on("layout"):
+        rng = generator("simulator", VERSION, conditions.draw, "map", plate.laboratory)
+        columns = rng.permutation(COLUMNS)[:n]
+        first = int(rng.integers(0, len(ROWS) - WELLS_PER_CLASS + 1))
+        wells = [
+            (first + row, int(columns[label]), label)
+            for label in range(n)
+            for row in range(WELLS_PER_CLASS)
+        ]
+    else:
+        rng = generator("simulator", VERSION, conditions.draw, "map", plate.number)
+        spots = rng.permutation(len(ROWS) * COLUMNS)[: n * WELLS_PER_CLASS]
+        wells = [(int(spot) // COLUMNS, int(spot) % COLUMNS, i % n) for i, spot in enumerate(spots)]
+    return sorted(wells, key=lambda w: (w[0], w[1] if w[0] % 2 == 0 else -w[1]))
+
+
+def populate(plate: Plate, conditions: Conditions) -> Cells:
+    """Draw what is imaged on a plate: how many cells in each well and which file they go to."""
+    rng = generator("simulator", VERSION, conditions.draw, "cells", plate.number)
+    wells = well_map(plate, conditions)
+    names = tuple(f"{ROWS[row]}{column + 1:02d}" for row, column, _ in wells)
+    label = np.array([kind for _, _, kind in wells])
+    edge = np.array(
+        [row in (0, len(ROWS) - 1) or column in (0, COLUMNS - 1) for row, column, _ in wells]
+    )
+    loss = np.abs(conditions.value("edge", plate.units, list(names))) * edge
+    weight = conditions.shares(plate.units, CLASSES)[label] * (1 - loss)
+    counts = rng.multinomial(plate.cells, weight / weight.sum())
+    well = np.repeat(np.arange(len(wells)), counts)
+    minutes = plate.slot * MINUTES_PER_PLATE + MINUTES_PER_PLATE * well / len(wells)
+
+    part = np.full(plate.cells, PARTS.index(plate.parts[0]))
+    if "test2" in plate.parts:
+        # One well of each class and a second of three of them is a quarter of the wells.
+        held: list[int] = []
+        for kind in rng.permutation(len(CLASSES)):
+            take = 2 if len(held) in (0, 2, 4) else 1
+            held.extend(rng.permutation(np.flatnonzero(label == kind))[:take].tolist())
+        held_out = np.isin(well, held)
+        fifth = rng.random(plate.cells) < 0.2
+        part[~held_out & fifth] = PARTS.index("test1")
+        part[held_out] = PARTS.index("test2")
+    return Cells(label[well], well, part, minutes, names, edge)

@@ -1,0 +1,143 @@
+"""One plate, from the culture to the counts: the knobs applied in the order of an experiment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.seeds import generator
+
+from . import camera, cells, optics
+from .conditions import NAMES, VERSION, Conditions
+from .layout import CLASSES, Cells, Plate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CROP = 64
+"""Width of a stored image, pixels."""
+MARGIN = 8
+"""Pixels drawn around the crop, so that light from outside it is blurred into it."""
+WARM_UP = 20.0
+"""Time constant of the lamp, minutes (Zeiss Campus: 20-30 minutes until it is stable)."""
+REFERENCE_APERTURE = 0.9
+
+_SPECIAL = frozenset({"composition", "layout", "edge"})
+
+
+def render(
+    plate: Plate, label: int, contents: Cells, conditions: Conditions
+) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+    """Simulate the images of one class on one plate.
+
+    Parameters
+    ----------
+    plate
+        The plate.
+    label
+        Class number. Each class of a plate has a generator of its own, so the pixels do not
+        depend on how the work is shared out.
+    contents
+        What is imaged on the plate.
+    conditions
+        The knobs.
+
+    Returns
+    -------
+    tuple
+        ``(k,)`` positions in ``contents`` and ``(k, 2, 64, 64)`` counts.
+    """
+    rows = np.flatnonzero(contents.classes == label)
+    well = contents.wells[rows]
+    n = len(rows)
+    if n == 0:
+        return rows, np.empty((0, 2, CROP, CROP), np.uint16)
+    rng = generator("simulator", VERSION, conditions.draw, "pixels", plate.number, CLASSES[label])
+    names = list(contents.names)
+
+    def knob(name: str) -> NDArray[np.float32]:
+        return conditions.value(name, plate.units, names)[well].astype(np.float32)
+
+    rim = np.abs(conditions.value("edge", plate.units, names)) * contents.edge
+    pixel = knob("pixel-size")
+    shift = knob("localisation")
+    culture = cells.Culture(
+        pixel=pixel,
+        size=knob("cell-size"),
+        elongation=knob("morphology"),
+        confluence=knob("confluence"),
+        expression=knob("expression"),
+        organelles=knob("organelles"),
+        stray=shift / (1 - shift),
+        flat=rim[well].astype(np.float32),
+    )
+    protein, dna = cells.draw_crops(rng, label, culture, CROP + 2 * MARGIN)
+
+    # Cells differ in height and the field is bent a little, so focus varies within a well.
+    defocus = knob("focus") + rng.normal(0, 0.3, n)
+    path = optics.Optics(
+        pixel=pixel,
+        aperture=knob("aperture"),
+        stray=knob("out-of-focus"),
+        defocus=defocus.astype(np.float32),
+        shift_x=knob("registration-x"),
+        shift_y=knob("registration-y"),
+    )
+    inner = slice(MARGIN, MARGIN + CROP)
+    green = optics.form_image(protein, 0, path)[:, inner, inner]
+    red = optics.form_image(dna, 1, path)[:, inner, inner]
+
+    collected = np.square(path.aperture / REFERENCE_APERTURE)
+    area = np.square(pixel / 0.32)
+    green *= _column(collected * knob("stain-protein"))
+    red *= _column(collected * knob("stain-nucleus"))
+    image = np.empty((n, 2, CROP, CROP), np.float32)
+    # The unfocused background fills the field; it, too, is collected by aperture and pixel.
+    image[:, 0] = green + knob("bleed-protein")[:, None, None] * red
+    image[:, 1] = red + knob("bleed-nucleus")[:, None, None] * green
+    for channel, name in enumerate(("protein", "nucleus")):
+        image[:, channel] += _column(collected * area * knob(f"background-{name}"))
+
+    place = rng.uniform(-0.94, 0.94, (n, 2))
+    off = np.stack([knob("illumination-x"), knob("illumination-y")], 1)
+    loss = knob("illumination")
+    cold = np.abs(knob("lamp")) * np.exp(-contents.minutes[rows] / WARM_UP)
+    for channel, name in enumerate(("protein", "nucleus")):
+        lit = optics.illuminate(image[:, channel], loss, place, off)
+        image[:, channel] = lit * _column((1 - cold) * knob(f"exposure-{name}"))
+    counts = camera.expose(
+        rng, image, knob("gain"), knob("offset"), knob("read-noise"), knob("full-well")
+    )
+    return rows, counts
+
+
+def describe(plate: Plate, contents: Cells, conditions: Conditions) -> dict[str, Any]:
+    """Return the plate's parameters for the file beside the data: values of all knobs.
+
+    Knobs that vary from well to well are given as their mean over the wells.
+    """
+    names = list(contents.names)
+    values = {
+        name: round(float(conditions.value(name, plate.units, names).mean()), 6)
+        for name in NAMES
+        if name not in _SPECIAL - {"edge"}
+    }
+    shares = conditions.shares(plate.units, CLASSES)
+    return {
+        "plate": plate.number,
+        "parts": list(plate.parts),
+        "laboratory": plate.laboratory,
+        "microscope": plate.microscope,
+        "date": plate.date,
+        "slot": plate.slot,
+        "cells": plate.cells,
+        "shares": {
+            kind: round(float(share), 6) for kind, share in zip(CLASSES, shares, strict=True)
+        },
+        "knobs": values,
+    }
+
+
+def _column(values: NDArray[Any]) -> NDArray[np.float32]:
+    return values.astype(np.float32)[:, None, None]

@@ -1,0 +1,218 @@
+"""Write a simulated set as the five published files, once, and find it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.errors import BenchError
+
+from .conditions import KNOBS, LEVELS, VERSION, Conditions
+from .layout import CLASSES, PARTS, Plate, populate
+from .plate import CROP, describe, render
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PARAMETERS = "parameters.json"
+
+
+def file_name(part: str) -> str:
+    """Return the published file name of a part."""
+    return f"COOS7_v1.1_{part}.hdf5"
+
+
+def parameters(name: str, plates: list[Plate], conditions: Conditions) -> dict[str, Any]:
+    """Return all that decides the pixels; its digest names the folder in the cache."""
+    return {
+        "simulator": name,
+        "version": VERSION,
+        "draw": conditions.draw,
+        "strength": conditions.strength,
+        "off": sorted(conditions.off),
+        "classes": list(CLASSES),
+        "knobs": [_finite(dataclasses.asdict(knob)) for knob in KNOBS],
+        "levels": list(LEVELS),
+        "experiment": [dataclasses.asdict(plate) for plate in plates],
+    }
+
+
+def digest(values: dict[str, Any]) -> str:
+    """Return the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def ensure(
+    root: Path, name: str, plates: list[Plate], conditions: Conditions, workers: int | None = None
+) -> Path:
+    """Return the folder of a simulated set, writing it first if it is not in the cache.
+
+    The folder appears whole or not at all: files are written to a temporary folder beside it,
+    which is then renamed. Two processes that start at once wait for each other.
+
+    Parameters
+    ----------
+    root
+        Folder of the cache.
+    name
+        Beginning of the folder's name.
+    plates, conditions
+        The experiment and its knobs.
+    workers
+        Threads; the number of processors if None. The files do not depend on it.
+
+    Raises
+    ------
+    BenchError
+        If the cache cannot be written.
+    """
+    values = parameters(name, plates, conditions)
+    folder = root / f"{name}-{digest(values)[:24]}"
+    if (folder / PARAMETERS).is_file():
+        return folder
+    import filelock
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(root / f".{folder.name}.lock"):
+            if (folder / PARAMETERS).is_file():
+                return folder
+            for stale in root.glob(f".{folder.name}-*"):
+                shutil.rmtree(stale, ignore_errors=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=root))
+            try:
+                write(temporary, values, plates, conditions, workers)
+                if folder.exists():
+                    shutil.rmtree(folder)
+                temporary.rename(folder)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise BenchError(
+            f"the simulated images could not be written to {root} ({reason}): free some space "
+            "there, or name another folder in $BENCH_CACHE"
+        ) from error
+    return folder
+
+
+def write(
+    folder: Path,
+    values: dict[str, Any],
+    plates: list[Plate],
+    conditions: Conditions,
+    workers: int | None = None,
+) -> None:
+    """Write the HDF5 files and ``parameters.json`` into an existing folder."""
+    import h5py
+
+    contents = [populate(plate, conditions) for plate in plates]
+    first, sizes = _places(contents)
+    handles: dict[int, Any] = {}
+    try:
+        for part in sorted(sizes):
+            handles[part] = h5py.File(folder / file_name(PARTS[part]), "w")
+            _metadata(handles[part], part, plates, contents)
+        # Threads, not processes: nearly all time is spent in array code that runs in parallel.
+        with ThreadPoolExecutor(max(1, workers or os.cpu_count() or 1)) as pool:
+            jobs = {
+                pool.submit(_render_plate, plate, what, conditions): i
+                for i, (plate, what) in enumerate(zip(plates, contents, strict=True))
+            }
+            try:
+                for job in as_completed(jobs):
+                    i = jobs.pop(job)
+                    pixels = job.result()
+                    for part in np.unique(contents[i].part):
+                        chosen = pixels[contents[i].part == part]
+                        start = first[i, int(part)]
+                        handles[int(part)]["data"][start : start + len(chosen)] = chosen
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    finally:
+        for handle in handles.values():
+            handle.close()
+    files = {}
+    for part in sorted(sizes):
+        path = folder / file_name(PARTS[part])
+        files[path.name] = {
+            "images": sizes[part],
+            "bytes": path.stat().st_size,
+            "sha256": sha256(path),
+        }
+    described = [
+        describe(plate, what, conditions) for plate, what in zip(plates, contents, strict=True)
+    ]
+    document = values | {"plates": described, "files": files}
+    with (folder / PARAMETERS).open("w", encoding="utf-8") as handle:
+        json.dump(document, handle, indent=1, sort_keys=True, allow_nan=False)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _render_plate(plate: Plate, contents: Any, conditions: Conditions) -> NDArray[np.uint16]:
+    pixels = np.empty((len(contents.classes), 2, CROP, CROP), np.uint16)
+    for label in range(len(CLASSES)):
+        rows, images = render(plate, label, contents, conditions)
+        pixels[rows] = images
+    return pixels
+
+
+def _places(contents: list[Any]) -> tuple[dict[tuple[int, int], int], dict[int, int]]:
+    """Return the first row of each plate in each part, and the number of rows of each part."""
+    first: dict[tuple[int, int], int] = {}
+    sizes: dict[int, int] = {}
+    for i, what in enumerate(contents):
+        for part, count in zip(*np.unique(what.part, return_counts=True), strict=True):
+            first[i, int(part)] = sizes.get(int(part), 0)
+            sizes[int(part)] = sizes.get(int(part), 0) + int(count)
+    return first, sizes
+
+
+def _metadata(handle: Any, part: int, plates: list[Plate], contents: list[Any]) -> None:
+    columns: dict[str, list[Any]] = {
+        "labels": [],
+        "dateIDs": [],
+        "microscopeIDs": [],
+        "plateIDs": [],
+        "wellIDs": [],
+    }
+    for plate, what in zip(plates, contents, strict=True):
+        rows = np.flatnonzero(what.part == part)
+        columns["labels"].append(what.classes[rows])
+        columns["dateIDs"].append(np.full(len(rows), plate.date))
+        columns["microscopeIDs"].append(np.full(len(rows), int(plate.microscope)))
+        columns["plateIDs"].append(np.full(len(rows), plate.number))
+        columns["wellIDs"].append(np.array(what.names, "S3")[what.wells[rows]])
+    joined = {name: np.concatenate(values) for name, values in columns.items()}
+    for name, column in joined.items():
+        handle.create_dataset(
+            name, data=column if name == "wellIDs" else column.astype(np.int64), track_times=False
+        )
+    n = len(joined["labels"])
+    handle.create_dataset("data", (n, 2, CROP, CROP), np.uint16, track_times=False)
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not np.isfinite(value) else value
+        for key, value in values.items()
+    }
