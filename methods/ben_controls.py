@@ -1,0 +1,69 @@
+"""BEN with the statistics of negative controls alone, in training and at test.
+
+A training batch holds treated rows and controls of one plate; for each BatchNorm layer and channel
+
+    y = gamma (x - mean_C) / sqrt(var_C + eps) + beta,
+
+mean_C and var_C (biased) over the controls C of that plate and their pixels, for all its rows. At
+test C are all controls of the test plate. What a compound does to its plate then cannot move the
+statistics, which matters where plates hold different compounds.
+
+Lin and Lu 2022, PMLR 200:74-93, section 4.3 and appendix D. What differs: published batches hold
+controls in their natural number; here ``control_share`` of each training batch, because most
+layouts have few. Test plates with fewer than ``min_rows`` controls take the running averages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.api import Access, Samples, param
+from bench.network import (
+    ApplyStatistics,
+    BatchwiseMethod,
+    BatchwiseParams,
+    inference_rows,
+    rows_that_give,
+)
+
+META = {
+    "kind": "method",
+    "name": "ben-controls",
+    "class": "BENControls",
+    "level": "network",
+    "version": 1,
+    "summary": "BEN whose statistics come from the negative controls of each plate alone.",
+    "reference": "Lin and Lu 2022, PMLR 200:74-93, appendix D",
+    "url": "https://proceedings.mlr.press/v200/lin22a.html",
+    "access": ["train-batch", "controls", "test-controls"],
+}
+
+
+@dataclass(frozen=True)
+class Params(BatchwiseParams):
+    """As BEN's, with the rows fixed."""
+
+    rows: str = param("controls", "rows that give the statistics", choices=("controls",))
+    inference: str = param(
+        "whole",
+        "controls that give statistics at a time: all of the test batch, or this many",
+        unit="rows",
+        pattern=r"whole|[1-9][0-9]*",
+        phase="apply",
+    )
+
+
+class BENControls(BatchwiseMethod):
+    """Batch-wise training and inference with the statistics of controls."""
+
+    Params = Params
+
+    @classmethod
+    def access(cls, params: Params) -> Access:
+        """Return the training batches, which rows are controls, and those of the test batch."""
+        return super().access(params) | Access.TEST_CONTROLS
+
+    def apply_statistics(self, samples: Samples) -> ApplyStatistics:
+        """Return the controls of the test batch."""
+        gives = rows_that_give(samples, "controls")
+        return ApplyStatistics(gives, inference_rows(self.params.inference), self.params.min_rows)
