@@ -226,15 +226,18 @@ def _pretty(obj: Mapping[str, Any]) -> bytes:
 _SUMMARY_SPEC = (
     "method_id",
     "split_id",
+    "split_digest",
     "dataset",
     "dataset_settings",
     "edition",
     "data_digest",
     "recipe",
+    "recipe_overrides",
     "recipe_digest",
     "standardise",
     "seed",
     "selection",
+    "score_unit",
     "metric_versions",
 )
 _SUMMARY = (
