@@ -130,8 +130,9 @@ class Interval:
         Degrees of freedom of the t distribution, or None.
     kind
         ``crossed`` (seeds and clusters vary), ``clusters`` (one seed: the interval is for that one
-        training on new clusters, and how much another training would differ is not in it), ``points`` (fewer than 8 clusters: no interval), ``constant``
-        (all values equal: no interval can be computed), ``none`` (no usable cluster).
+        training on new clusters, and how much another training would differ is not in it),
+        ``points`` (fewer than 8 clusters: no interval), ``constant`` (all values equal: no
+        interval can be computed), ``none`` (no usable cluster).
     p
         Two-sided p-value of the mean being 0, from the same t statistic; None without interval.
     """

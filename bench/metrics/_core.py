@@ -116,9 +116,9 @@ def chunks(n: int, width: int, itemsize: int = 8) -> Iterator[slice]:
 def neighbours(X: ArrayLike, k: int = NEIGHBOURS) -> Neighbours:
     """Return the exact ``k`` nearest neighbours of each row by cosine similarity.
 
-    Similarities are computed in blocks of bounded memory: float32 to choose candidates, float64
-    to order them. Rows that are equally near stand in an order that depends on a fixed seed and
-    not on their place in the table, so a collapsed embedding scores what chance gives.
+    Similarities are computed in blocks of bounded memory, in float64. Rows that are equally near
+    stand in an order that depends on a fixed seed and not on their place in the table, so that a
+    collapsed embedding scores what chance gives.
 
     Parameters
     ----------
@@ -139,15 +139,18 @@ def neighbours(X: ArrayLike, k: int = NEIGHBOURS) -> Neighbours:
     k = min(k, n - 1)
     shuffled = generator("neighbours").permutation(n)
     unit = unit[shuffled]
-    single = unit.astype(np.float32)
     # A zero row has no direction: its cosine with anything is 0, its chord the square root of 2.
     lacking = 1.0 - (unit != 0).any(axis=1)
-    spare = min(n - 1, k + 16)
+    # Candidates are chosen by products, taken about the mean row so that embeddings far from the
+    # origin lose no digits, and then ordered by the norms of differences.
+    centred = unit - unit.mean(axis=0)
+    handicap = ((centred**2).sum(axis=1) + lacking) / 2
+    spare = min(n - 1, k + 8)
     indices = np.empty((n, k), dtype=np.int64)
     distances = np.empty((n, k), dtype=np.float64)
-    for block in chunks(n, n, 4 * 3):
+    for block in chunks(n, n, 8 * 2):
         rows = np.arange(block.start, block.stop)
-        similarity = single[block] @ single.T
+        similarity = centred[block] @ centred.T - handicap
         similarity[rows - block.start, rows] = -np.inf
         near = np.argpartition(similarity, n - spare - 1, axis=1)
         near = near[:, n - spare :]
@@ -155,7 +158,6 @@ def neighbours(X: ArrayLike, k: int = NEIGHBOURS) -> Neighbours:
             here, candidates = unit[rows[part]], near[part]
             gaps = unit[candidates]
             gaps -= here[:, None, :]
-            # The norm of the difference, not 2 - 2 cos: no cancellation between close rows.
             squared = np.einsum("ijk,ijk->ij", gaps, gaps)
             squared += lacking[rows[part], None] + lacking[candidates]
             order = np.argsort(squared, axis=1, kind="stable")[:, :k]
