@@ -498,8 +498,11 @@ def minimum_detectable_difference(
 
     def shortfall(effect: float) -> float:
         shift = effect * math.sqrt(n)
-        found = stats.nct.sf(limit, n - 1, shift) + stats.nct.cdf(-limit, n - 1, shift)
-        return float(found) - power
+        found = float(stats.nct.sf(limit, n - 1, shift))
+        # The other tail is below 1e-10 from here on, where scipy's series may return NaN.
+        if shift < 6:
+            found += float(stats.nct.cdf(-limit, n - 1, shift))
+        return found - power
 
     # The normal approximation with a wide margin brackets the root.
     guess = (limit + stats.norm.ppf(power)) / math.sqrt(n)
