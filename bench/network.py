@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.api import Context
+    from bench.fitted import Fitted, Model
+    from bench.inference import TestBatch
     from bench.samplers import Bools, Ints, Rows, Sampler
-    from bench.training import Fitted, Model, TestBatch
 
 __all__ = [
     "ApplyStatistics",
@@ -187,9 +188,7 @@ class NetworkMethod:
 
     # ------------------------------------------------------------------ hooks while training
 
-    def sampler(
-        self, train: Samples, group: Ints, recipe: Mapping[str, Any], seed: int
-    ) -> Sampler:
+    def sampler(self, train: Samples, group: Ints, recipe: Mapping[str, Any], seed: int) -> Sampler:
         """Return ``step -> (idx, group)``; see ``bench.samplers``.
 
         Parameters
@@ -271,7 +270,7 @@ class NetworkMethod:
 
     def apply(self, samples: Samples) -> Output:
         """Return the inputs of the last linear layer, and the logits."""
-        from bench.training import apply
+        from bench.inference import apply
 
         return apply(self, self.fitted, samples)
 
@@ -298,7 +297,7 @@ class NetworkMethod:
     @classmethod
     def from_state(cls, params: Any, state: Mapping[str, NDArray[Any]]) -> NetworkMethod:
         """Rebuild a fitted method; the state may come from the method whose fit is shared."""
-        from bench.training import restore
+        from bench.fitted import restore
 
         method = cls(params)
         method._fitted = restore(method, state)
@@ -371,9 +370,7 @@ class BatchwiseMethod(NetworkMethod):
         """Return the access of training; a subclass adds what it uses at test."""
         return Access.TRAIN_BATCH | (Access.NONE if params.rows == "all" else Access.CONTROLS)
 
-    def sampler(
-        self, train: Samples, group: Ints, recipe: Mapping[str, Any], seed: int
-    ) -> Sampler:
+    def sampler(self, train: Samples, group: Ints, recipe: Mapping[str, Any], seed: int) -> Sampler:
         """Return training batches of ``per_batch`` experimental batches each."""
         return batchwise(
             group,

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -84,7 +85,7 @@ class MLP(nn.Sequential):
     def __init__(self, n_features: int, n_classes: int, width: int, layers: int) -> None:
         sizes = [n_features] + [width] * (layers - 1)
         parts: list[nn.Module] = []
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for n_in, n_out in pairwise(sizes):
             # BatchNorm subtracts the mean, so a bias would change nothing and get no gradient.
             parts += [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()]
         super().__init__(*parts, nn.Linear(sizes[-1], n_classes))

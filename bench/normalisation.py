@@ -81,14 +81,14 @@ class BatchStatistics(_BatchNorm):
         made.train(layer.training)
         return made
 
-    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - the name is PyTorch's
+    def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2 or input.shape[1] != self.num_features:
             raise RunFailed(
                 f"a BatchNorm layer of {self.num_features} channels met rows of shape "
                 f"{tuple(input.shape[1:])}"
             )
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is PyTorch's
+    def forward(self, input: Tensor) -> Tensor:
         """Return the normalised rows, of the shape and dtype of ``input``."""
         self._check_input_dim(input)
         if self.scope.stream is not None:
@@ -121,10 +121,8 @@ class BatchStatistics(_BatchNorm):
         self.running_mean.lerp_(mean.mean(0).to(self.running_mean.dtype), rate)
         self.running_var.lerp_(unbiased.mean(0).to(self.running_var.dtype), rate)
 
-    def normalise(
-        self, x: Tensor, mean: Tensor, var: Tensor, code: Tensor | None = None
-    ) -> Tensor:
-        """Normalise ``(n, C, ...)`` by given ``(g, C)`` statistics; ``code`` (n,) chooses the row."""
+    def normalise(self, x: Tensor, mean: Tensor, var: Tensor, code: Tensor | None = None) -> Tensor:
+        """Normalise ``(n, C, ...)`` by given ``(g, C)`` statistics; ``code`` ``(n,)`` picks one."""
         scale = torch.rsqrt(var + self.eps)
         if self.affine:
             scale = scale * self.weight
@@ -135,9 +133,9 @@ class BatchStatistics(_BatchNorm):
         if code is None:
             code = torch.zeros(1, dtype=torch.long, device=x.device)
         scale, shift = scale[code], shift[code]
-        return (
-            x.float() * scale.view(*scale.shape, *tail) + shift.view(*shift.shape, *tail)
-        ).to(x.dtype)
+        return (x.float() * scale.view(*scale.shape, *tail) + shift.view(*shift.shape, *tail)).to(
+            x.dtype
+        )
 
 
 def moments(
@@ -241,7 +239,7 @@ def refuse_without_batch_norm(network: nn.Module, described: str, method: str) -
 # --------------------------------------------------------------------------- large test batches
 
 
-class _Enough(Exception):  # noqa: N818 - control flow, not an error
+class _Enough(Exception):
     """The layer whose statistics are being collected has been reached."""
 
 

@@ -1,4 +1,4 @@
-"""Which rows make a training batch: pure functions of (seed, step), so that a resume needs no state.
+"""Which rows make a training batch: pure functions of (seed, step); a resume needs no state.
 
 Each function here returns a *sampler*, a callable ``step -> (idx, group)``: positions in the
 training view, ``(k,)`` int64, and the batch code of each of them, ``(k,)`` int64. Equal arguments
@@ -201,9 +201,7 @@ def batchwise(
     @lru_cache(maxsize=2)
     def epoch_plan(epoch: int) -> list[list[tuple[int, Ints]]]:
         rng = generator("covering", seed, epoch)
-        left = {
-            g: np.array_split(rng.permutation(pool), pieces[g]) for g, pool in pools.items()
-        }
+        left = {g: np.array_split(rng.permutation(pool), pieces[g]) for g, pool in pools.items()}
         plan = []
         for _ in range(per_epoch):
             # The experimental batches with most pieces left go first: this, and only this, always

@@ -1,8 +1,8 @@
-"""The one training loop, and the one way a trained network is applied.
+"""The one training loop.
 
-Every network method goes through :func:`fit` and :func:`apply`; what makes it different are the
-hooks of :class:`bench.network.NetworkMethod`. Each step is a function of the seed and its number,
-so training that was interrupted goes on from its checkpoint to bit-identical weights.
+Every network method goes through :func:`fit`; what makes it different are the hooks of
+:class:`bench.network.NetworkMethod`. Each step is a function of the seed and its number, so
+training that was interrupted goes on from its checkpoint to bit-identical weights.
 """
 
 from __future__ import annotations
@@ -14,108 +14,46 @@ import math
 import pickle
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import Access, Output, Samples
+from bench.api import Access, Samples
 from bench.errors import BenchError, NotApplicable, RunFailed
-from bench.network import Batch, NetworkMethod, Statistics
-from bench.networks import build
-from bench.normalisation import Scope, convert, refuse_without_batch_norm, streamed
+from bench.fitted import Fitted, Model, method_name, reproducible, untrained_model
+from bench.inputs import RowReader, Scaling, as_float, augmented, channel_moments, laid_out
+from bench.network import Batch, NetworkMethod
 from bench.samplers import codes
-from bench.seeds import generator, seed_for
+from bench.seeds import seed_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from numpy.typing import NDArray
+    from collections.abc import Mapping
 
     from bench.api import Context
     from bench.samplers import Ints, Sampler
 
 __all__ = [
-    "Fitted",
-    "Model",
-    "TestBatch",
-    "apply",
     "classification_loss",
     "fit",
     "learning_rate",
-    "restore",
     "reverse_gradient",
+    "total_steps",
     "untrained_parameters",
 ]
 
 CHECKPOINT_SECONDS = 5.0
 """Least time between two checkpoints; also at least 20 times what writing one takes."""
 
-APPLY_ROWS = 256
-"""Rows in one forward pass where rows do not share statistics."""
-
-WHOLE_VALUES = 1 << 24
-"""A test batch with more input values than this is normalised layer by layer, in pieces."""
-
-PRELOAD_BYTES = 1 << 30
-"""Training images up to this size are read once and kept."""
-
 SCALING_ROWS = 2048
 """Training images that the constants of standardise=none are computed from."""
 
 
-# --------------------------------------------------------------------------- the model
-
-
-class Model(nn.Module):
-    """A network, its head, what a method added, and the scope of its normalisation.
-
-    Attributes
-    ----------
-    network
-        ``(n, ...)`` -> features ``(n, d)``.
-    head
-        The last linear layer.
-    extra
-        What ``extra_modules`` returned; an empty module otherwise.
-    """
-
-    def __init__(
-        self, network: nn.Module, head: nn.Linear, extra: nn.Module | None, precision: str
-    ) -> None:
-        super().__init__()
-        self.scope = Scope()
-        self.network = convert(network, self.scope)
-        self.head = head
-        self.extra = nn.Module() if extra is None else extra
-        self.precision = precision
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return the input of the head, ``(n, d)`` float32."""
-        with torch.autocast(
-            x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-        ):
-            out = self.network(x)
-        if not isinstance(out, Tensor):
-            raise RunFailed(
-                f"the network returned a {type(out).__name__} while training, not a tensor"
-            )
-        return out.float()
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features ``(n, d)`` and logits ``(n, n_classes)``, float32."""
-        features = self.features(x)
-        return features, self.head(features)
-
-    def using(self, statistics: Statistics) -> Any:
-        """Return a context in which BatchNorm uses these statistics."""
-        return self.scope.using(statistics)
+# --------------------------------------------------------------------------- losses
 
 
 def classification_loss(batch: Batch) -> Tensor:
@@ -140,133 +78,7 @@ class _Reverse(torch.autograd.Function):
 
 def reverse_gradient(x: Tensor, scale: float) -> Tensor:
     """Return ``x``; its gradient is multiplied by ``-scale`` (Ganin et al. 2016, JMLR 17:59)."""
-    return _Reverse.apply(x, scale)  # type: ignore[no-any-return, no-untyped-call]
-
-
-# --------------------------------------------------------------------------- rows to tensors
-
-
-@dataclass
-class Scaling:
-    """How native rows become float32 inputs.
-
-    Attributes
-    ----------
-    standardise
-        ``image``: each image and channel by its own mean and standard deviation (n - 1 in the
-        denominator, as published). ``plate``: by those of all rows of the row's batch. ``none``:
-        by constants of the training set. A deviation of 0 counts as 1. Profiles are scaled per
-        feature where images are per channel, with n in the denominator.
-    mean, sd
-        ``(C,)`` or ``(d,)`` float32 constants of the training set; used with ``none``.
-    """
-
-    standardise: str
-    mean: NDArray[np.float32]
-    sd: NDArray[np.float32]
-
-    def __call__(self, x: Tensor, given: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Return ``x`` standardised; ``given`` are ``(k or 1, C)`` statistics for ``plate``."""
-        tail = (1,) * (x.dim() - 2)
-        if self.standardise == "image" and x.dim() == 4:
-            sd, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
-            return (x - mean) / torch.where(sd > 0, sd, torch.ones_like(sd))
-        if self.standardise == "plate":
-            if given is None:
-                raise RunFailed("standardise=plate was given no statistics of the plate")
-            mean, sd = given
-        else:
-            mean = torch.from_numpy(self.mean).to(x.device)[None]
-            sd = torch.from_numpy(self.sd).to(x.device)[None]
-        return (x - mean.view(*mean.shape, *tail)) / sd.view(*sd.shape, *tail)
-
-
-def _as_float(rows: NDArray[Any], device: str) -> Tensor:
-    """Move native rows to the device and make them float32 there."""
-    if rows.dtype == np.uint16:  # not every build of torch converts it
-        rows = rows.astype(np.int32)
-    return torch.from_numpy(np.ascontiguousarray(rows)).to(device).float()
-
-
-def _channel_moments(
-    read: Callable[[Ints], NDArray[Any]], idx: Ints, chunk: int = 512
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and standard deviation per channel or feature over the rows, 0 -> 1."""
-    count, mean, m2 = 0.0, np.zeros(1), np.zeros(1)
-    for start in range(0, len(idx), chunk):
-        rows = read(idx[start : start + chunk]).astype(np.float64)
-        flat = np.moveaxis(rows, 1, 0).reshape(rows.shape[1], -1)
-        n, part = flat.shape[1], flat.mean(1)
-        spread = np.square(flat - part[:, None]).sum(1)
-        gap = part - mean
-        m2 = m2 + spread + gap**2 * (count * n / (count + n))
-        mean = mean + gap * (n / (count + n))
-        count += n
-    sd = np.sqrt(m2 / count)
-    # A constant column leaves a spread of rounding size; dividing by that would blow it up.
-    sd = np.where(sd > 1e-6 * np.abs(mean), sd, 1.0)
-    return mean.astype(np.float32), sd.astype(np.float32)
-
-
-class _Rows:
-    """Reads rows of a view: from memory if they fit, else ahead of need in one thread."""
-
-    def __init__(self, samples: Samples, expected: int) -> None:
-        self._samples = samples
-        self._kept: NDArray[Any] | None = samples.X
-        self._ahead: dict[int, Future[NDArray[Any]]] = {}
-        self._pool: ThreadPoolExecutor | None = None
-        n = len(samples)
-        if samples.X is None and n and n <= 2 * expected:
-            first = samples.images(np.zeros(1, np.int64))
-            if first.nbytes * n <= PRELOAD_BYTES:
-                self._kept = np.empty((n, *first.shape[1:]), first.dtype)
-                for start in range(0, n, 1024):
-                    part = np.arange(start, min(start + 1024, n))
-                    self._kept[part] = samples.images(part)
-
-    def read(self, idx: Ints) -> NDArray[Any]:
-        """Return rows in their native dtype."""
-        if self._kept is not None:
-            return self._kept[idx]
-        return self._samples.images(idx)
-
-    def step(self, step: int, sampler: Sampler, total: int) -> tuple[Ints, Ints, NDArray[Any]]:
-        """Return positions, codes and rows of a step, and begin to read the next."""
-        idx, group = sampler(step)
-        if self._kept is not None:
-            return idx, group, self._kept[idx]
-        waiting = self._ahead.pop(step, None)
-        rows = self._samples.images(idx) if waiting is None else waiting.result()
-        if step + 1 < total:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(1, "rows")
-            self._ahead[step + 1] = self._pool.submit(self._samples.images, sampler(step + 1)[0])
-        return idx, group, rows
-
-    def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-
-def _augment(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Return each image under one of the eight symmetries of the square, drawn uniformly.
-
-    Mirrorings of both axes and, where the image is square, transposition, each with probability
-    1/2: their products are the flips and right-angle rotations, each once.
-    """
-    draws = torch.rand((3, x.shape[0], 1, 1, 1), generator=rng).to(x.device) < 0.5
-    x = torch.where(draws[0], x.flip(3), x)
-    x = torch.where(draws[1], x.flip(2), x)
-    if x.shape[2] == x.shape[3]:
-        x = torch.where(draws[2], x.transpose(2, 3), x)
-    return x
-
-
-def _ready(x: Tensor, channels_last: bool) -> Tensor:
-    if channels_last and x.dim() == 4:
-        return x.contiguous(memory_format=torch.channels_last)
-    return x.contiguous()
+    return _Reverse.apply(x, scale)  # type: ignore[no-any-return]
 
 
 # --------------------------------------------------------------------------- the schedule
@@ -280,12 +92,13 @@ def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
     schedule that BEN was published with, whose first warm-up step has rate 0.
     """
     lr = float(recipe["lr"])
-    warm = round(recipe["warmup"] * total)
+    warm = round(float(recipe["warmup"]) * total)
     if step < warm:
         return lr * step / warm
     if recipe["schedule"] == "constant":
         return lr
-    return lr * 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(total - warm, 1)))
+    share = (step - warm) / max(total - warm, 1)
+    return lr * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
 def total_steps(recipe: Mapping[str, Any], n: int) -> int:
@@ -293,130 +106,6 @@ def total_steps(recipe: Mapping[str, Any], n: int) -> int:
     if recipe["steps"]:
         return int(recipe["steps"])
     return int(recipe["epochs"]) * max(n // int(recipe["batch_size"]), 1)
-
-
-# --------------------------------------------------------------------------- what is left behind
-
-
-@dataclass
-class Fitted:
-    """A trained model with all that is needed to apply it."""
-
-    model: Model
-    scaling: Scaling
-    config: dict[str, Any]
-    device: str = "cpu"
-
-    @property
-    def steps(self) -> int:
-        """Steps of the training."""
-        return int(self.config["steps"])
-
-    @property
-    def rows_seen(self) -> int:
-        """Rows that went into the network while training."""
-        return int(self.config["rows_seen"])
-
-    def to(self, device: str) -> None:
-        """Move the model to a device."""
-        self.model.to(device)
-        self.device = device
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return everything as arrays: ``config`` is JSON in bytes."""
-        text = json.dumps(self.config, sort_keys=True).encode()
-        arrays: dict[str, NDArray[Any]] = {
-            "config": np.frombuffer(text, np.uint8).copy(),
-            "scaling.mean": self.scaling.mean,
-            "scaling.sd": self.scaling.sd,
-        }
-        for name, tensor in self.model.state_dict().items():
-            # A copy in plain memory order: arrays that alias live weights would move with them.
-            arrays[f"model.{name}"] = np.array(tensor.detach().cpu().numpy(), order="C", copy=True)
-        return arrays
-
-
-@contextmanager
-def _reproducible(seed: int, device: str) -> Iterator[None]:
-    """Deterministic kernels and a seeded global generator, both put back afterwards."""
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    cuda = [torch.cuda.current_device()] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before, warn_only=warn_only)
-            torch.backends.cudnn.benchmark = benchmark
-
-
-def _model(method: NetworkMethod, config: Mapping[str, Any], *, weights: str) -> tuple[Model, str]:
-    """Build the untrained model that a config describes; the caller seeds and restores."""
-    recipe, seed = config["recipe"], int(config["seed"])
-    # Each part has a seed of its own, so that a method's additions leave the network's start alone.
-    torch.manual_seed(seed_for("network", seed))
-    network, head, digest = build(
-        recipe["network"], tuple(config["shape"]), config["n_classes"], recipe, weights=weights
-    )
-    torch.manual_seed(seed_for("modify", seed))
-    network = method.modify(network)
-    if method.needs_batch_norm:
-        refuse_without_batch_norm(network, recipe["network"], _name(method))
-    torch.manual_seed(seed_for("extra", seed))
-    extra = method.extra_modules(head.in_features, config["n_classes"], config["n_batches"])
-    if extra is not None:
-        extra = convert(extra, Scope())
-    model = Model(network, head, extra, recipe["precision"])
-    if not method.has_head:
-        head.requires_grad_(False)
-    if recipe["channels_last"]:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model, digest
-
-
-def _name(method: NetworkMethod) -> str:
-    return type(method).__name__
-
-
-def restore(method: NetworkMethod, state: Mapping[str, NDArray[Any]]) -> Fitted:
-    """Rebuild what :meth:`Fitted.state` returned, on the CPU.
-
-    Raises
-    ------
-    BenchError
-        If the arrays are not a network's, or do not fit the network that they describe.
-    """
-    try:
-        config = json.loads(bytes(np.asarray(state["config"], np.uint8)).decode())
-        scaling = Scaling(
-            config["recipe"]["standardise"],
-            np.asarray(state["scaling.mean"], np.float32),
-            np.asarray(state["scaling.sd"], np.float32),
-        )
-    except (KeyError, ValueError) as error:
-        raise BenchError(f"this is not the state of a trained network: {error}") from error
-    with _reproducible(0, "cpu"):
-        model, _ = _model(method, config, weights="none")
-    weights = {
-        name.removeprefix("model."): torch.from_numpy(np.array(array))
-        for name, array in state.items()
-        if name.startswith("model.")
-    }
-    if not any(True for _ in model.extra.state_dict()):
-        # A method that shares this fit may do without the modules that only training used.
-        weights = {k: v for k, v in weights.items() if not k.startswith("extra.")}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BenchError(
-            f"the stored weights do not fit network '{config['recipe']['network']}': {error}"
-        ) from error
-    model.eval()
-    return Fitted(model, scaling, config)
 
 
 # --------------------------------------------------------------------------- checkpoints
@@ -480,13 +169,13 @@ class _Stream:
     """One source of training rows: the training view, or the adaptation view."""
 
     samples: Samples
-    rows: _Rows
+    rows: RowReader
     sampler: Sampler
     y: Tensor
     controls: Tensor | None
     first_code: int
     plates: tuple[Tensor, Tensor] | None = None
-    seen: int = field(default=0)
+    seen: int = 0
 
 
 class _Loop:
@@ -502,9 +191,11 @@ class _Loop:
         if len(train) == 0:
             raise NotApplicable("there are no rows to train on")
         if (Access.ADAPT in access) != (adapt is not None):
+            declared, needed = (
+                ("no ADAPT", "takes no") if adapt is not None else ("ADAPT", "needs an")
+            )
             raise BenchError(
-                f"{_name(method)} declares {'ADAPT' if adapt is None else 'no ADAPT'}, so fit "
-                f"{'needs' if adapt is None else 'takes no'} evaluation view"
+                f"{method_name(method)} declares {declared}, so fit {needed} evaluation view"
             )
         if method.has_head and not bool((train.y >= 0).any()):
             raise NotApplicable("no training row has a class")
@@ -519,7 +210,7 @@ class _Loop:
         first = self.streams[0]
         idx = np.arange(min(len(train), SCALING_ROWS) if train.is_images else len(train))
         if recipe["standardise"] == "none":
-            mean, sd = _channel_moments(first.rows.read, idx)
+            mean, sd = channel_moments(first.rows.read, idx)
         else:
             mean, sd = np.zeros(train.shape[0], np.float32), np.ones(train.shape[0], np.float32)
         self.scaling = Scaling(recipe["standardise"], mean, sd)
@@ -537,7 +228,7 @@ class _Loop:
     ) -> _Stream:
         hook = self.method.adapt_sampler if first_code else self.method.sampler
         seed = seed_for("adapt" if first_code else "train", self.ctx.seed)
-        rows = _Rows(samples, expected)
+        rows = RowReader(samples, expected)
         controls = samples.controls() if Access.CONTROLS in access else None
         stream = _Stream(
             samples,
@@ -549,7 +240,7 @@ class _Loop:
         )
         if self.recipe["standardise"] == "plate":
             parts = [
-                _channel_moments(rows.read, np.flatnonzero(group == g))
+                channel_moments(rows.read, np.flatnonzero(group == g))
                 for g in range(int(group.max(initial=-1)) + 1)
             ]
             stream.plates = (
@@ -574,13 +265,13 @@ class _Loop:
             code = torch.from_numpy(group)
             mean, sd = stream.plates
             given = (mean[code].to(self.device), sd[code].to(self.device))
-        x = self.scaling(_as_float(native, self.device), given)
+        x = self.scaling(as_float(native, self.device), given)
         if self.recipe["augment"] == "flips-rotations" and x.dim() == 4:
-            x = _augment(x, rng)
+            x = augmented(x, rng)
         stream.seen += len(idx)
         where = torch.from_numpy(idx)
         return Batch(
-            x=_ready(x, self.recipe["channels_last"]),
+            x=laid_out(x, self.recipe["channels_last"]),
             y=stream.y[where].to(self.device),
             group=(torch.from_numpy(group) + stream.first_code).to(self.device),
             controls=None if stream.controls is None else stream.controls[where].to(self.device),
@@ -605,7 +296,7 @@ class _Loop:
 
 def _optimiser(model: Model, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe["optimiser"]]
+    kind = torch.optim.AdamW if recipe["optimiser"] == "adamw" else torch.optim.Adam
     return kind(trained, lr=recipe["lr"], weight_decay=recipe["weight_decay"])
 
 
@@ -637,7 +328,7 @@ def fit(method: NetworkMethod, train: Samples, adapt: Samples | None, ctx: Conte
     """
     loop = _Loop(method, train, adapt, ctx)
     try:
-        with _reproducible(seed_for("training", ctx.seed), ctx.device):
+        with reproducible(seed_for("training", ctx.seed), ctx.device):
             return _train(loop)
     finally:
         loop.close()
@@ -645,11 +336,11 @@ def fit(method: NetworkMethod, train: Samples, adapt: Samples | None, ctx: Conte
 
 def _train(loop: _Loop) -> Fitted:
     method, recipe, ctx, total = loop.method, loop.recipe, loop.ctx, loop.total
-    model, digest = _model(method, loop.config, weights=recipe["weights"])
+    model, digest = untrained_model(method, loop.config, weights=recipe["weights"])
     loop.config["weights_sha256"] = digest
     model.to(ctx.device)
     optimiser = _optimiser(model, recipe)
-    identity = json.dumps([_name(method), repr(method.params), loop.config], sort_keys=True)
+    identity = json.dumps([method_name(method), repr(method.params), loop.config], sort_keys=True)
     rows = hashlib.sha256("\x1f".join(loop.streams[0].samples.ids.tolist()).encode()).hexdigest()
     checkpoint = _Checkpoint(ctx.scratch, hashlib.sha256((identity + rows).encode()).hexdigest())
     done, points = 0, []
@@ -670,7 +361,7 @@ def _train(loop: _Loop) -> Fitted:
         torch.manual_seed(seed_for("step", ctx.seed, step))
         batch = loop.batch(step)
         terms = loop.terms(model, batch)
-        loss = _checked(terms, _name(method), step, total, lr)
+        loss = _checked(terms, method_name(method), step, total, lr)
         optimiser.zero_grad(set_to_none=True)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -707,8 +398,8 @@ def untrained_parameters(
     """Return the names of parameters that get no gradient, or only zeros, in the first step."""
     loop = _Loop(method, train, adapt, ctx)
     try:
-        with _reproducible(seed_for("training", ctx.seed), ctx.device):
-            model, _ = _model(method, loop.config, weights="none")
+        with reproducible(seed_for("training", ctx.seed), ctx.device):
+            model, _ = untrained_model(method, loop.config, weights="none")
             model.to(ctx.device)
             model.train()
             terms = loop.terms(model, loop.batch(0))
@@ -720,161 +411,3 @@ def untrained_parameters(
         for name, p in model.named_parameters()
         if p.requires_grad and (p.grad is None or not bool((p.grad != 0).any()))
     ]
-
-
-# --------------------------------------------------------------------------- applying
-
-
-class TestBatch:
-    """The rows of one call of ``apply``, for methods that adapt a copy of the model to them."""
-
-    __test__ = False  # not a test, whatever its name
-
-    def __init__(self, fitted: Fitted, samples: Samples) -> None:
-        self._fitted = fitted
-        self._samples = samples
-        self._plate: tuple[Tensor, Tensor] | None = None
-        if fitted.scaling.standardise == "plate":
-            mean, sd = _channel_moments(self._read, np.arange(len(samples)))
-            device = fitted.device
-            self._plate = (
-                torch.from_numpy(mean)[None].to(device),
-                torch.from_numpy(sd)[None].to(device),
-            )
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def _read(self, idx: Ints) -> NDArray[Any]:
-        X = self._samples.X
-        return self._samples.images(idx) if X is None else X[idx]
-
-    def x(self, idx: Ints) -> Tensor:
-        """Return rows as the network takes them, ``(k, ...)`` float32; no augmentation."""
-        native = _as_float(self._read(idx), self._fitted.device)
-        scaled = self._fitted.scaling(native, self._plate)
-        return _ready(scaled, bool(self._fitted.config["recipe"]["channels_last"]))
-
-    def keys(self) -> NDArray[np.uint64]:
-        """Return ``(n,)`` numbers that depend on the content of each row alone.
-
-        They order rows at random, in the same way whatever the order of the view or the names of
-        its rows.
-        """
-        found = np.empty(len(self), np.uint64)
-        for start in range(0, len(self), APPLY_ROWS):
-            idx = np.arange(start, min(start + APPLY_ROWS, len(self)))
-            for k, row in zip(idx, np.ascontiguousarray(self._read(idx)), strict=True):
-                found[k] = int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest())
-        return found
-
-
-def chunked_rows(
-    gives: NDArray[np.bool_], keys: NDArray[np.uint64], k: int
-) -> list[tuple[Ints, Ints]]:
-    """Split a test batch into pieces whose statistics come from exactly ``k`` rows each.
-
-    Parameters
-    ----------
-    gives
-        ``(n,)`` bool: the m rows that give statistics.
-    keys
-        ``(n,)`` content keys that order the rows at random.
-    k
-        Rows that give the statistics of a piece; ``k >= m`` makes one piece.
-
-    Returns
-    -------
-    list of (idx, kept)
-        ``idx`` are positions of the rows in a piece, the ``min(k, m)`` that give statistics first;
-        ``kept`` are the positions within ``idx`` of the rows that this piece answers for. The last
-        piece is filled up with giving rows answered for elsewhere. A row that gives nothing goes
-        to a piece that its own key decides, so it does not depend on other such rows.
-    """
-    giving = np.flatnonzero(gives)
-    giving = giving[np.argsort(keys[giving], kind="stable")]
-    k = min(k, len(giving))
-    starts = list(range(0, len(giving), k))
-    others = np.flatnonzero(~gives)
-    home = (keys[others] % np.uint64(len(starts))).astype(np.int64)
-    pieces = []
-    for number, start in enumerate(starts):
-        begin = min(start, len(giving) - k)
-        mine = others[home == number]
-        idx = np.concatenate([giving[begin : begin + k], mine]).astype(np.int64)
-        kept = np.arange(start - begin, len(idx))
-        pieces.append((idx, kept))
-    return pieces
-
-
-def apply(method: NetworkMethod, fitted: Fitted, samples: Samples) -> Output:
-    """Return features and logits of a view, with the statistics that the method asks for.
-
-    Neither method nor model is changed. Where rows give the statistics of a test batch, all of
-    them are used at once, in one forward pass or, for large batches, layer by layer.
-    """
-    n, model = len(samples), fitted.model
-    if tuple(samples.shape) != tuple(fitted.config["shape"]):
-        raise BenchError(
-            f"the network was trained on rows of shape {tuple(fitted.config['shape'])}, and these "
-            f"have {tuple(samples.shape)}"
-        )
-    if n == 0:
-        return Output(
-            np.empty((0, model.head.in_features), np.float32),
-            np.empty((0, model.head.out_features), np.float32) if method.has_head else None,
-        )
-    rows = TestBatch(fitted, samples)
-    wanted = method.apply_statistics(samples)
-    fallbacks = 0
-    if wanted is not None and np.count_nonzero(wanted.gives) < max(wanted.min_rows, 1):
-        wanted, fallbacks = None, 1
-    X = np.empty((n, model.head.in_features), np.float32)
-    logits = np.empty((n, model.head.out_features), np.float32)
-
-    def put(idx: Ints, kept: Ints | slice, out: tuple[Tensor, Tensor]) -> None:
-        X[idx[kept]] = out[0][kept].cpu().numpy()
-        logits[idx[kept]] = out[1][kept].cpu().numpy()
-
-    with _reproducible(0, fitted.device):
-        model = method.adapt_model(model, rows)
-        with torch.no_grad():
-            if wanted is None:
-                for start in range(0, n, APPLY_ROWS):
-                    idx = np.arange(start, min(start + APPLY_ROWS, n))
-                    put(idx, slice(None), model(rows.x(idx)))
-            else:
-                given = wanted.gives
-                pieces = [(np.arange(n), np.arange(n))]
-                if 0 < wanted.chunk < np.count_nonzero(given):
-                    pieces = chunked_rows(given, rows.keys(), wanted.chunk)
-                for idx, kept in pieces:
-                    put(idx, kept, _by_rows(model, rows, idx, given[idx]))
-    notes = ()
-    if fallbacks:
-        notes = (
-            "a batch with fewer rows for its statistics than min_rows took the running averages",
-        )
-    return Output(X, logits if method.has_head else None, fallbacks=fallbacks, notes=notes)
-
-
-def _by_rows(
-    model: Model, rows: TestBatch, idx: Ints, gives: NDArray[np.bool_]
-) -> tuple[Tensor, Tensor]:
-    """Apply the model to rows whose statistics come from those of them that give some."""
-    device = next(model.parameters()).device
-    values = math.prod(rows.x(idx[:1]).shape)
-    mask = None if gives.all() else torch.from_numpy(gives).to(device)
-    if len(idx) * values <= WHOLE_VALUES or len(idx) <= 2:
-        with model.using(Statistics("rows", mask=mask)):
-            features, logits = model(rows.x(idx))
-        return features, logits
-    size = max(WHOLE_VALUES // (4 * values), 1)
-
-    def pieces() -> Iterator[tuple[Tensor, Tensor | None]]:
-        for start in range(0, len(idx), size):
-            part = slice(start, start + size)
-            yield rows.x(idx[part]), None if mask is None else mask[part]
-
-    parts = streamed(model.scope, model, pieces)
-    return torch.cat([f for f, _ in parts]), torch.cat([g for _, g in parts])

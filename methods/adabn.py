@@ -13,6 +13,7 @@ mixed training and batch-wise inference.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bench.api import Access, Samples, param
 from bench.network import ApplyStatistics, NetworkMethod, inference_rows, rows_that_give
@@ -69,7 +70,7 @@ class AdaBN(NetworkMethod):
     needs_batch_norm = True
 
     @classmethod
-    def access(cls, params: Params) -> Access:
+    def access(cls, params: Any) -> Access:
         """Return the one test batch, or only its controls."""
         if params.rows == "all":
             return Access.TEST_BATCH

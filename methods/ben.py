@@ -19,6 +19,7 @@ one) and ``per_batch`` (several plates in a training batch, each with its own st
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bench.api import Access, Samples, param
 from bench.network import (
@@ -61,7 +62,7 @@ class BEN(BatchwiseMethod):
     Params = Params
 
     @classmethod
-    def access(cls, params: Params) -> Access:
+    def access(cls, params: Any) -> Access:
         """Return the training batches and the one test batch, or only its controls."""
         at_test = Access.TEST_CONTROLS if params.rows == "controls" else Access.TEST_BATCH
         return super().access(params) | at_test

@@ -16,6 +16,7 @@ layouts have few. Test plates with fewer than ``min_rows`` controls take the run
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bench.api import Access, Samples, param
 from bench.network import (
@@ -59,7 +60,7 @@ class BENControls(BatchwiseMethod):
     Params = Params
 
     @classmethod
-    def access(cls, params: Params) -> Access:
+    def access(cls, params: Any) -> Access:
         """Return the training batches, which rows are controls, and those of the test batch."""
         return super().access(params) | Access.TEST_CONTROLS
 
