@@ -130,6 +130,11 @@ def check_split(split: Split) -> Split:
 # --------------------------------------------------------------------------- rows
 
 
+def rows_of(n: int) -> str:
+    """Return ``1 row`` or ``n rows``, for messages."""
+    return f"{n} row" if n == 1 else f"{n} rows"
+
+
 def _natural(text: str) -> tuple[Any, ...]:
     """Sort key that puts ``Week2`` before ``Week10``; ties are broken by the text itself."""
     parts = re.split(r"(\d+)", text)
@@ -263,8 +268,8 @@ def _whole_units(split: Split, opened: Opened, made: Sequence[Fold], labels: Tex
         n_missing = int((units[rows] == "").sum())
         if n_missing:
             raise BenchError(
-                f"{where}: {n_missing} scored rows have no value in the score unit {name}: fill it "
-                "or choose another score_unit"
+                f"{where}: {rows_of(n_missing)} to score without a value in the score unit {name}: "
+                "fill it or choose another score_unit"
             )
         of: dict[str, str] = {}
         for unit, label in zip(units[rows].tolist(), labels[rows].tolist(), strict=True):
@@ -290,8 +295,8 @@ def _held_out(split: Split, opened: Opened, labels: Texts) -> list[Fold]:
     n_missing = int((column == "").sum())
     if n_missing:
         raise BenchError(
-            f"{where}: {n_missing} rows have no value in the hold_out column {name}: fill it or "
-            "drop those rows"
+            f"{where}: {rows_of(n_missing)} without a value in the hold_out column {name}: fill it "
+            "or drop those rows"
         )
     values = sorted(set(column.tolist()), key=_natural)
     if len(values) < 2:
@@ -338,15 +343,15 @@ def _fixed(split: Split, opened: Opened, labels: Texts) -> Fold:
             n_missing = int((column.astype(str) == "").sum())
             if n_missing:
                 raise BenchError(
-                    f"{where}: {n_missing} rows have no value in {name}, so it is open whether "
-                    "they may train: fill it, drop those rows, or name the training values"
+                    f"{where}: {rows_of(n_missing)} without a value in {name}, so it is open "
+                    "whether they may train: fill it, drop those rows, or name the training values"
                 )
         masks["train"] = ~masks["test"] & ~masks["validation"]
     for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
         n_both = int((masks[one] & masks[other]).sum())
         if n_both:
             raise BenchError(
-                f"{where}: {n_both} rows are in both {one} and {other}: make their values disjoint"
+                f"{where}: {rows_of(n_both)} in both {one} and {other}: make their values disjoint"
             )
     for side, mask in masks.items():
         wanted = side != "validation" or split.validation is not None
@@ -414,7 +419,7 @@ def audit(split: Split, opened: Opened, made: Sequence[Fold]) -> list[str]:
         both = sorted(learnt & set(ids[fold.test].tolist()))
         if both:
             raise BenchError(
-                f"split '{split.name}', fold {fold.name}: {len(both)} samples are on both sides, "
+                f"split '{split.name}', fold {fold.name}: samples on both sides ({len(both)}), "
                 f"such as '{both[0]}': give each sample one row and one side"
             )
     well = opened.columns.get("well", "well")

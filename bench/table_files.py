@@ -12,7 +12,7 @@ import gzip
 import re
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -127,8 +127,7 @@ class _Csv:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        opener = gzip.open if path.suffix.lower() == ".gz" else open
-        with damaged(path, "csv"), opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+        with damaged(path, "csv"), self._text() as file:
             header = next(csv.reader(file), [])
         if not header:
             raise BenchError(f"{path} is empty: it needs a line of column names and rows")
@@ -136,24 +135,37 @@ class _Csv:
         # pandas writes its row numbers under an empty name: never a feature
         self.numbers = [name for name in self.columns if not re.fullmatch(r"Unnamed: \d+", name)]
 
+    def _text(self) -> IO[str]:
+        opener = gzip.open if self.path.suffix.lower() == ".gz" else open
+        return cast("IO[str]", opener(self.path, "rt", encoding="utf-8-sig", newline=""))
+
+    def _count_fields(self) -> None:
+        """Refuse a row of another length; pandas would shift or fill it without a word."""
+        with self._text() as file:
+            reader = csv.reader(file)
+            for row in reader:
+                if row and len(row) != len(self.columns):
+                    raise BenchError(
+                        f"{self.path}, line {reader.line_num}, has {len(row)} fields and "
+                        f"{len(self.columns)} columns have names: mend that line (a comma inside a "
+                        "value needs quotes), or fetch the file again if it is truncated"
+                    )
+
     def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
         wanted = {*roles, *features}
-        with damaged(self.path, "csv"), warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            try:
-                frame = pd.read_csv(
-                    self.path,
-                    usecols=lambda name: name in wanted,
-                    dtype=dict.fromkeys(roles, str),
-                    na_values=dict.fromkeys(roles, _NO_NAME) | dict.fromkeys(features, _NO_NUMBER),
-                    keep_default_na=False,
-                    index_col=False,
-                    encoding="utf-8-sig",
-                    float_precision="round_trip",
-                    low_memory=False,
-                )
-            except pd.errors.ParserWarning:
-                raise ValueError("its rows have more fields than its line of names") from None
+        with damaged(self.path, "csv"):
+            self._count_fields()
+            frame = pd.read_csv(
+                self.path,
+                usecols=lambda name: name in wanted,
+                dtype=dict.fromkeys(roles, str),
+                na_values=dict.fromkeys(roles, _NO_NAME) | dict.fromkeys(features, _NO_NUMBER),
+                keep_default_na=False,
+                index_col=False,
+                encoding="utf-8-sig",
+                float_precision="round_trip",
+                low_memory=False,
+            )
         X = np.empty((len(frame), len(features)), dtype=np.float32)
         for j, name in enumerate(features):
             column = frame[name]

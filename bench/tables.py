@@ -23,7 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bench.api import Bools, Floats, Ints, Opened, Split
 from bench.errors import BenchError, did_you_mean
-from bench.splits import check_split, packaged_splits
+from bench.splits import check_split, packaged_splits, rows_of
 from bench.table_files import damaged, open_table
 
 if TYPE_CHECKING:
@@ -369,8 +369,8 @@ def _bools(column: pd.Series[Any], name: str, typed: bool) -> Bools:
     n_missing = int(column.isna().sum())
     if n_missing:
         raise BenchError(
-            f"control column '{name}' has {n_missing} rows without a value: write true or false "
-            "in each"
+            f"control column '{name}' has {rows_of(n_missing)} without a value: write true or "
+            "false in each"
         )
     if pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=bool)
@@ -476,9 +476,10 @@ class OwnData:
             return _open(self._spec, self.path, self.table, list(self.splits.values()))
         except BenchError as error:
             text = str(error)
-            # what is wrong may lie in the table or in the TOML file: name both, once
-            known = str(self.path) in text or str(self.table) in text
-            raise BenchError(text if known else f"{self.path}: {text}") from None
+            if str(self.table) in text:
+                raise
+            # what is wrong lies in the table or in what the TOML file says of it: name both
+            raise BenchError(f"{self.path} (table {self.table.name}): {text}") from None
 
 
 def load(path: Path) -> OwnData:
@@ -666,7 +667,7 @@ def _open(spec: _Spec, file: Path, path: Path, splits: Sequence[Split]) -> Opene
 def _refuse_missing(text: Texts, where: Bools, what: str, mend: str) -> None:
     n = int(((text == "") & where).sum())
     if n:
-        raise BenchError(f"{what} has {n} rows without a value: {mend}")
+        raise BenchError(f"{what} has {rows_of(n)} without a value: {mend}")
 
 
 def _index(
@@ -758,14 +759,15 @@ def _finite(X: Floats, features: Sequence[str], ids: Texts) -> None:
     bad = [(int(j), ~np.isfinite(X[:, j])) for j in suspects]
     if bad:
         j, rows = bad[0]
+        n = int(rows.sum())
         kinds = [
             word
             for word, mask in (("NaN", np.isnan(X[:, j])), ("infinite", np.isinf(X[:, j])))
             if mask.any()
         ]
-        more = f" ({len(bad) - 1} other features have such rows too)" if len(bad) > 1 else ""
+        more = f" (and {len(bad) - 1} more columns)" if len(bad) > 1 else ""
         raise BenchError(
-            f"feature column '{features[j]}' is {' or '.join(kinds)} in {int(rows.sum())} rows, "
+            f"feature column '{features[j]}' is {' or '.join(kinds)} in {rows_of(n)}, "
             f"first in '{ids[int(np.flatnonzero(rows)[0])]}'{more}: fill or drop them, or tighten "
             "the regular expression in features"
         )
