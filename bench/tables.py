@@ -365,28 +365,27 @@ def _joined(parts: Sequence[Texts]) -> Texts:
 
 
 def _bools(column: pd.Series[Any], name: str, typed: bool) -> Bools:
-    """Read a control column; see :class:`_Spec`."""
-    n_missing = int(column.isna().sum())
+    """Read a control column: booleans, integers 0 and 1, or the words true and false."""
+    present = column.dropna()
+    words = [str(value).lower() for value in present]
+    spellings = [{"true": True, "false": False}]
+    if pd.api.types.is_integer_dtype(column.dtype) or not typed:
+        spellings.append({"1": True, "0": False})
+    meaning = next((one for one in spellings if set(words) <= set(one)), None)
+    if meaning is None:
+        known = set().union(*spellings)
+        odd = next((str(v) for v in present if str(v).lower() not in known), words[0])
+        raise BenchError(
+            f"control column '{name}' is not boolean, it holds '{odd}': make a column of true and "
+            "false, or of 0 and 1"
+        )
+    n_missing = len(column) - len(present)
     if n_missing:
         raise BenchError(
             f"control column '{name}' has {rows_of(n_missing)} without a value: write true or "
             "false in each"
         )
-    if pd.api.types.is_bool_dtype(column.dtype):
-        return column.to_numpy(dtype=bool)
-    values = [str(value).lower() for value in column]
-    spellings = [{"true": True, "false": False}]
-    if pd.api.types.is_integer_dtype(column.dtype) or not typed:
-        spellings.append({"1": True, "0": False})
-    for words in spellings:
-        if set(values) <= set(words):
-            return np.array([words[value] for value in values], dtype=bool)
-    known = set().union(*spellings)
-    odd = next((str(v) for v in column if str(v).lower() not in known), str(column.iloc[0]))
-    raise BenchError(
-        f"control column '{name}' is not boolean, it holds '{odd}': make a column of true and "
-        "false, or of 0 and 1"
-    )
+    return np.array([meaning[word] for word in words], dtype=bool)
 
 
 def _unknown_column(name: str, key: str, columns: Sequence[str], features: Sequence[str]) -> str:
@@ -584,12 +583,14 @@ def _features(spec: _Spec, table: TableFile, path: Path, named: Mapping[str, str
     pattern = re.compile(spec.features)
     features = [name for name in table.numbers if pattern.search(name)]
     if not features:
-        shown = ", ".join(table.numbers[:5]) + (", …" if len(table.numbers) > 5 else "")
+        # columns with a role are no candidates, unless there are no others
+        free = [name for name in table.numbers if name not in named] or table.numbers
+        shown = ", ".join(free[:5]) + (", …" if len(free) > 5 else "")
         hint = ""
         if len(table.columns) == 1 and not table.typed:
             hint = " (the file has one column: fields must be separated by commas)"
         raise BenchError(
-            f"features '{spec.features}' matches no column of {path}, which has {shown}{hint}: "
+            f"features '{spec.features}' matches no column of {path}, which has for example {shown}{hint}: "
             "change the regular expression"
         )
     if table.apart:

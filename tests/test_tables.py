@@ -242,6 +242,14 @@ def test_without_optional_keys_rows_are_numbered_and_nothing_is_a_control(tmp_pa
     assert dict(data.columns) == {}
 
 
+def test_a_byte_order_mark_is_not_part_of_a_name(tmp_path: Path) -> None:
+    one = load(write(tmp_path, toml=TOML.replace(".parquet", ".csv"))).open()
+    for name in ("mine.csv", "mine.toml"):
+        file = tmp_path / name
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    pd.testing.assert_frame_equal(one.index, load(tmp_path / "mine.toml").open().index)
+
+
 def test_text_of_a_csv_stays_as_written(tmp_path: Path) -> None:
     frame = table()
     frame["meta_plate"] = [f"{k // 6:03d}" for k in range(N)]
@@ -486,7 +494,7 @@ def test_a_split_is_named_when_there_are_several(tmp_path: Path) -> None:
         ("{ meta_week =", "{ meta_weak =", "test of [splits.last]: unknown column 'meta_weak'"),
         ('score_unit = "treatment"', 'score_unit = "treatmnt"', "score_unit of [splits.profile]"),
         ('treatment = ["meta_compound", "meta_dose"]\n', "", "needs the key treatment: add it"),
-        ("^(Cells|Nuclei)_", "^Mito_", "matches no column of"),
+        ("^(Cells|Nuclei)_", "^Mito_", "which has for example Cells_a, Cells_b, Nuclei_a, Other_a"),
         ("^(Cells|Nuclei)_", "^(Cells|meta_count)", "also matches 'meta_count' (metadata)"),
         ("^(Cells|Nuclei)_", ".", "'meta_moa' (label)"),
         ("^(Cells|Nuclei)_", "^(Cells_|meta_is)", "'meta_is_control' (control)"),
@@ -530,6 +538,7 @@ def change(column: str, row: Any, value: Any) -> Callable[[pd.DataFrame], pd.Dat
         (change("meta_plate", 0, None), "'meta_plate' has 1 row without a value: fill it"),
         (change("meta_week", 0, None), "batch column 'meta_week' has 1 row without a value"),
         (change("meta_compound", 0, None), "treatment column 'meta_compound' has 1 row"),
+        (change("meta_is_control", slice(None), "maybe"), "is not boolean, it holds 'maybe'"),
         (change("meta_is_control", 0, None), "'meta_is_control' has 1 row without a value"),
         (change("meta_well", 1, "A00"), "'p0|A00' is in several rows; add a column to id"),
         (lambda frame: frame.iloc[:0], "has no rows"),
