@@ -590,8 +590,8 @@ def _features(spec: _Spec, table: TableFile, path: Path, named: Mapping[str, str
         if len(table.columns) == 1 and not table.typed:
             hint = " (the file has one column: fields must be separated by commas)"
         raise BenchError(
-            f"features '{spec.features}' matches no column of {path}, which has for example {shown}{hint}: "
-            "change the regular expression"
+            f"features '{spec.features}' matches no column of {path}, which has for example "
+            f"{shown}{hint}: change the regular expression"
         )
     if table.apart:
         return features  # names of features and of obs columns are apart
