@@ -8,7 +8,8 @@ files. The *real* edition is these files in ``$BENCH_DATA/coos7`` or the user's 
 The *simulated* edition has the same five files, written by :mod:`bench.datasets.simulator` and
 read by the same code. Its files have the published keys and no others, so the one thing the
 published layout does not know, the laboratory, comes from ``parameters.json`` beside them; only
-this edition has the batch level ``laboratory``.
+this edition has the column ``laboratory``. It is no batch level of its own: in these five files
+it changes together with the microscope.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ META = {
     "reference": "Lu et al. 2019, NeurIPS, arXiv:1906.07282",
     "licence": "see the record the files were downloaded from",
     "editions": ["real", "simulated"],
-    "levels": ["plate", "date", "microscope", "laboratory"],
+    "levels": ["plate", "date", "microscope"],
 }
 
 CLASSES = (
@@ -93,10 +94,9 @@ class Settings:
 class COOS7:
     """The data set in its real and its simulated edition.
 
-    Batch levels, smallest first: plate, date (the day of imaging), microscope and, simulated only,
-    laboratory. Names of an inner level that occur in several outer ones are joined with the outer
-    name, so levels are nested. ``well`` is the plate's name and the well's, ``position`` the
-    well's alone.
+    Batch levels, smallest first: plate, date (the day of imaging), microscope. Names of an inner
+    level that occur in several outer ones are joined with the outer name, so levels are nested.
+    ``well`` is the plate's name and the well's, ``position`` the well's alone.
     """
 
     Settings = Settings
@@ -178,14 +178,11 @@ class COOS7:
         _check_alike(found)
         parameters = _parameters(folder) if edition == "simulated" else {}
         index = _index(found, parameters)
-        levels: tuple[str, ...] = ("plate", "date", "microscope")
-        if edition == "simulated":
-            levels = (*levels, "laboratory")
         return Opened(
             name="coos7",
             index=index,
             source=Rows([file.rows for file in found]),
-            levels=levels,
+            levels=("plate", "date", "microscope"),
             level="plate",
             edition=edition,
             digest=_digest(paths, parameters),

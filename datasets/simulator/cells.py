@@ -23,9 +23,9 @@ CELL_RADIUS = 10.5
 """Mean radius of a spread cell, um."""
 NUCLEUS_RADIUS = 5.0
 """Mean radius of a nucleus, um."""
-PROTEIN = 3.5e5
+PROTEIN = 2.0e5
 """Mean electrons a cell sends to the camera in the protein channel, at reference settings."""
-DNA = 2.0e5
+DNA = 1.2e5
 """Mean electrons a nucleus with one genome sends in the nucleus channel, at reference settings."""
 STRAY = (0.16, 0.12, 0.22, 0.20, 0.35, 0.5, 0.18)
 """Share of the protein outside its organelle, for each class, in a cell of mean expression."""

@@ -10,12 +10,15 @@ knob off moves no other.
 Variation between *cells* of one well (their size, expression level, shape) is biology and not a
 knob: it is the same at every strength.
 
-Sources are named with each knob. "Assumption" marks a spread for which no published range was at
-hand; its size is chosen from practice, before any network was trained on the images.
+Sources are named with each knob. Where a source gives a range, the standard deviation is that of a
+uniform draw from it (on the knob's scale): for the numerical apertures 0.75 to 1.4 it is
+``log(1.4 / 0.75) / sqrt(12) = 0.18``. "Assumption" marks a spread for which no published range was
+at hand. All were fixed before any network was trained on the images.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -189,7 +192,7 @@ KNOBS: tuple[Knob, ...] = (
         "log",
         0.9,
         "NA",
-        {"microscope": 0.15},
+        {"microscope": 0.18},
         0.4,
         1.4,
         _OBJECTIVES,
@@ -200,11 +203,11 @@ KNOBS: tuple[Knob, ...] = (
         "log",
         0.32,
         "um",
-        {"microscope": 0.12},
+        {"microscope": 0.18},
         0.2,
         0.5,
-        "6.5 um pixels at 40x, binned twice, is 0.325 um; 20x unbinned the same; the spread, "
-        "narrower than all combinations of the catalogue, is an assumption",
+        "6.5 um pixels at 40x, binned twice, are 0.325 um, at 20x the same; 0.2-0.5 um over "
+        "common combinations has 0.26: narrower, as a replicate takes a similar magnification",
     ),
     Knob(
         "out-of-focus",
@@ -212,11 +215,11 @@ KNOBS: tuple[Knob, ...] = (
         "logit",
         0.2,
         "fraction",
-        {"microscope": 0.7},
+        {"microscope": 1.0},
         0.02,
         0.7,
-        "confocal disks reject most, wide field none of it (Pawley, Handbook of Biological "
-        "Confocal Microscopy); the spread is an assumption",
+        "0.05-0.6: confocal disks reject most, wide field none of it (Pawley, Handbook of "
+        "Biological Confocal Microscopy)",
     ),
     Knob(
         "focus",
@@ -224,19 +227,19 @@ KNOBS: tuple[Knob, ...] = (
         "linear",
         0.0,
         "um",
-        {"laboratory": 0.20, "plate": 0.35, "well": 0.25},
+        {"laboratory": 0.30, "plate": 0.35, "well": 0.25},
         -2.5,
         2.5,
-        "depth of field at NA 0.9 is 0.7-1 um and autofocus repeats to a fraction of it; "
-        "the spread is an assumption",
+        "depth of field at NA 0.9 is 0.7-1 um; autofocus repeats to a fraction of it and its "
+        "offset is set by hand; the spread is an assumption",
     ),
     Knob(
         "illumination",
         "loss of light from the middle to the corner of the field",
         "log",
-        0.15,
+        0.17,
         "fraction",
-        {"microscope": 0.5, "day": 0.1},
+        {"microscope": 0.32, "day": 0.05},
         0.01,
         0.6,
         "10-30 % across a field is routine (Singh et al. 2014, J. Microsc. 256:231)",
@@ -287,10 +290,10 @@ KNOBS: tuple[Knob, ...] = (
         "log",
         0.02,
         "fraction",
-        {"laboratory": 0.3, "microscope": 0.5},
+        {"laboratory": 0.2, "microscope": 0.46},
         0.0,
         0.3,
-        "1-5 % for well parted filter sets; the spread is an assumption",
+        "1-5 % for filter sets of dyes that lie well apart (assumption)",
     ),
     Knob(
         "bleed-nucleus",
@@ -298,10 +301,10 @@ KNOBS: tuple[Knob, ...] = (
         "log",
         0.02,
         "fraction",
-        {"laboratory": 0.3, "microscope": 0.5},
+        {"laboratory": 0.2, "microscope": 0.46},
         0.0,
         0.3,
-        "1-5 % for well parted filter sets; the spread is an assumption",
+        "1-5 % for filter sets of dyes that lie well apart (assumption)",
     ),
     # ------------------------------------------------------------------ camera
     Knob(
@@ -330,7 +333,7 @@ KNOBS: tuple[Knob, ...] = (
         "log",
         0.5,
         "electrons a count",
-        {"microscope": 0.6},
+        {"microscope": 0.66},
         0.05,
         8.0,
         f"0.2-2 for 12 to 16 bit converters: {_CAMERA}",
@@ -341,7 +344,7 @@ KNOBS: tuple[Knob, ...] = (
         "log",
         100.0,
         "counts",
-        {"microscope": 0.4, "day": 0.01},
+        {"microscope": 0.46, "day": 0.01},
         0.0,
         2000.0,
         f"100-500: {_CAMERA}",
@@ -352,7 +355,7 @@ KNOBS: tuple[Knob, ...] = (
         "log",
         2.0,
         "electrons",
-        {"microscope": 0.5},
+        {"microscope": 0.6},
         0.3,
         20.0,
         f"1-2 for sCMOS, 5-8 for interline CCD: {_CAMERA}",
@@ -363,7 +366,7 @@ KNOBS: tuple[Knob, ...] = (
         "log",
         30000.0,
         "electrons",
-        {"microscope": 0.4},
+        {"microscope": 0.43},
         2000.0,
         200000.0,
         f"18 000 (interline CCD) to 80 000 (EMCCD): {_CAMERA}",
@@ -387,7 +390,7 @@ KNOBS: tuple[Knob, ...] = (
         "linear",
         0.0,
         "fraction (absolute value is taken)",
-        {"laboratory": 0.15, "plate": 0.08},
+        {"laboratory": 0.28, "plate": 0.10},
         -0.6,
         0.6,
         "16-35 % less activity in outer wells of 96-well plates (Mansoury et al. 2021, BBA "
@@ -486,6 +489,11 @@ class Conditions:
         return self._normal(name, "well", f"{units.plate}/{well}")
 
     def _normal(self, name: str, level: str, unit: str) -> float:
-        # One generator for each knob and unit: a knob more or less moves no other number.
-        address = generator("simulator", VERSION, self.draw, "knob", name, level, unit)
-        return float(address.standard_normal())
+        return _normal(self.draw, name, level, unit)
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _normal(draw: int, name: str, level: str, unit: str) -> float:
+    # One generator for each knob and unit: a knob more or less moves no other number.
+    rng = generator("simulator", VERSION, draw, "knob", name, level, unit)
+    return float(rng.standard_normal())

@@ -30,7 +30,7 @@ PARTS = ("training", "test1", "test2", "test3", "test4")
 
 ROWS, COLUMNS = "ABCDEFGH", 12
 WELLS_PER_CLASS = 6
-PLATES_PER_DAY = 2
+BUSY_DAYS = (1, 5)  # of a campaign: two plates were imaged
 MINUTES_PER_PLATE = 60.0
 
 
@@ -97,29 +97,30 @@ class Cells:
 
 
 def coos7(scale: float = 1.0) -> list[Plate]:
-    """Return the plates of the COOS-7 edition.
+    """Return the plates of the COOS-7 edition, in three campaigns of ten plates on eight days.
 
-    Eight plates on four days give training, test1 (a random fifth of their images) and test2
-    (other wells of the same plates); eight plates months later in the same laboratory and on the
-    same microscope give test3; ten plates of another laboratory and microscope give test4.
+    The first campaign gives training, test1 (a random fifth of their images) and test2 (other
+    wells of the same plates). The second, months later in the same laboratory and on the same
+    microscope, gives test3; the third, of another laboratory and microscope, test4. Eight days are
+    the fewest for which intervals over days can be given.
 
     Parameters
     ----------
     scale
         Multiplies the number of images of every plate.
     """
-    spring = (20170306, 20170308, 20170313, 20170315)
-    autumn = (20170911, 20170913, 20170918, 20170920)
-    next_year = (20180604, 20180606, 20180611, 20180613, 20180618)
-    plan = [
-        (("training", "test1", "test2"), "A", "0", spring, 800),
-        (("test3",), "A", "0", autumn, 400),
+    spring = (20170306, 20170308, 20170313, 20170315, 20170320, 20170322, 20170327, 20170329)
+    autumn = (20170911, 20170913, 20170918, 20170920, 20170925, 20170927, 20171002, 20171004)
+    next_year = (20180604, 20180606, 20180611, 20180613, 20180618, 20180620, 20180625, 20180627)
+    campaigns = (
+        (("training", "test1", "test2"), "A", "0", spring, 640),
+        (("test3",), "A", "0", autumn, 320),
         (("test4",), "B", "1", next_year, 300),
-    ]
+    )
     plates: list[Plate] = []
-    for parts, laboratory, microscope, dates, cells in plan:
-        for date in dates:
-            for slot in range(PLATES_PER_DAY):
+    for parts, laboratory, microscope, dates, cells in campaigns:
+        for day, date in enumerate(dates):
+            for slot in range(2 if day in BUSY_DAYS else 1):
                 count = max(1, round(cells * scale))
                 plates.append(Plate(len(plates), parts, laboratory, microscope, date, slot, count))
     return plates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -78,14 +79,14 @@ def ensure(
     """
     values = parameters(name, plates, conditions)
     folder = root / f"{name}-{digest(values)[:24]}"
-    if (folder / PARAMETERS).is_file():
+    if _is_whole(folder):
         return folder
     import filelock
 
     try:
         root.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(root / f".{folder.name}.lock"):
-            if (folder / PARAMETERS).is_file():
+            if _is_whole(folder):
                 return folder
             for stale in root.glob(f".{folder.name}-*"):
                 shutil.rmtree(stale, ignore_errors=True)
@@ -98,13 +99,22 @@ def ensure(
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
-    except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
+    except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise BenchError(
             f"the simulated images could not be written to {root} ({reason}): free some space "
             "there, or name another folder in $BENCH_CACHE"
         ) from error
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a folder holds its parameters and files of the sizes that these state."""
+    try:
+        files = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["files"]
+        return all((folder / name).stat().st_size == fact["bytes"] for name, fact in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def write(
@@ -119,10 +129,11 @@ def write(
 
     contents = [populate(plate, conditions) for plate in plates]
     first, sizes = _places(contents)
-    handles: dict[int, Any] = {}
-    try:
+    with contextlib.ExitStack() as stack:
+        handles: dict[int, Any] = {}
         for part in sorted(sizes):
-            handles[part] = h5py.File(folder / file_name(PARTS[part]), "w")
+            path = folder / file_name(PARTS[part])
+            handles[part] = stack.enter_context(h5py.File(path, "w"))
             _metadata(handles[part], part, plates, contents)
         # Threads, not processes: nearly all time is spent in array code that runs in parallel.
         with ThreadPoolExecutor(max(1, workers or os.cpu_count() or 1)) as pool:
@@ -141,9 +152,6 @@ def write(
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-    finally:
-        for handle in handles.values():
-            handle.close()
     files = {}
     for part in sorted(sizes):
         path = folder / file_name(PARTS[part])
