@@ -47,6 +47,7 @@ __all__ = [
     "digest",
     "predictions_digest",
     "summarise",
+    "write_files",
 ]
 
 SCHEMA = 1
@@ -858,6 +859,28 @@ class Store:
                     # Wall clock, because it is compared with times of the file system.
                     if time.time() - folder.stat().st_mtime > _DAY_S:
                         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Write derived files, each in one step, and return their paths.
+
+    Raises
+    ------
+    BenchError
+        If the disk refuses; a file is then the old one or absent, never half of the new one.
+    """
+    made = []
+    with _disk("write", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            temporary = folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+            try:
+                _write(temporary, data)
+                temporary.replace(folder / name)
+            finally:
+                temporary.unlink(missing_ok=True)
+            made.append(folder / name)
+    return made
 
 
 def _checked(identity: str) -> str:

@@ -1,0 +1,307 @@
+"""Tables -> axes: what all figures share. One look, one colour for a method everywhere.
+
+matplotlib is imported when a figure is drawn, never with this module, and pyplot not at all: there
+is no window, no global state, and nothing left open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "COLUMN",
+    "PAGE",
+    "Canvas",
+    "canvas",
+    "colour_of",
+    "label_ends",
+    "marker_of",
+    "sentence",
+]
+
+COLUMN = 3.46
+"""Width of a journal's column in inches (88 mm)."""
+PAGE = 7.09
+"""Width of a journal's page in inches (180 mm)."""
+
+KNOWN = {
+    "erm": "#000000",
+    "ben": "#D55E00",
+    "ben-controls": "#B07D00",
+    "adabn": "#0072B2",
+    "erm-plate": "#56A0CC",
+    "zscore": "#009E73",
+    "robust": "#CC79A7",
+    "identity": "#8A8A8A",
+    "shuffle": "#B0B0B0",
+    "batch-mean": "#A09080",
+    "label-oracle": "#707070",
+    "position-only": "#9A9AB0",
+    "batch-only": "#909A90",
+}
+"""Colours of the names that everybody knows; told apart with any colour vision (Okabe & Ito 2008,
+darkened where they would be faint on white)."""
+OTHERS = (
+    "#332288",
+    "#117733",
+    "#882255",
+    "#44AA99",
+    "#AA4499",
+    "#7A7A1F",
+    "#661100",
+    "#2F5D8A",
+    "#8C510A",
+    "#5E3C99",
+)
+"""Colours of all other methods, chosen by the name alone: adding a method moves no other."""
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p")
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def colour_of(method: str) -> str:
+    """Return the colour of a method, the same in every figure.
+
+    Parameters
+    ----------
+    method
+        Name, chain or label: ``ben(level=week)`` has the colour of ``ben``, and is told from it
+        by :func:`marker_of`.
+    """
+    name = "+".join(stage.partition("(")[0] for stage in method.split(" ")[0].split("+"))
+    return KNOWN.get(name) or OTHERS[_hash(name) % len(OTHERS)]
+
+
+def marker_of(method: str) -> str:
+    """Return the marker of a label: a circle for a known method at its defaults."""
+    if method in KNOWN:
+        return MARKERS[0]
+    return MARKERS[1 + _hash(method) % (len(MARKERS) - 1)]
+
+
+@dataclass
+class Canvas:
+    """A figure under way, with the rows behind it and the files that come of it.
+
+    Attributes
+    ----------
+    figure
+        The matplotlib figure.
+    table
+        Rows for the CSV; all have the same keys.
+    """
+
+    figure: Figure
+    table: list[dict[str, Any]]
+    stem: str
+    out: Path
+    runs_digest: str
+    files: list[Path]
+
+    def title(self, text: str, below: str) -> None:
+        """Put a bold title on the figure, and under it the edition, recipe and selection."""
+        # The empty second line keeps the place of a line in a font of its own.
+        self.figure.suptitle(
+            f"{text}\n", x=0.01, ha="left", fontsize=9, fontweight="bold", parse_math=False
+        )
+        self.figure.text(
+            0.01,
+            1 - 0.2 / self.figure.get_figheight(),
+            textwrap.shorten(below, 120, placeholder=" …"),
+            va="top",
+            fontsize=7.5,
+            color="#444444",
+            parse_math=False,
+        )
+
+    def legend(self, labels: Sequence[str], tracks: Mapping[str, str]) -> None:
+        """Name the markers below the axes, in the place of notes."""
+        from matplotlib.lines import Line2D
+
+        handles = [
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                marker=marker_of(label),
+                color=colour_of(label),
+                markerfacecolor="white" if tracks[label] == "reference" else colour_of(label),
+            )
+            for label in labels
+        ]
+        made = self.figure.legend(
+            handles, labels, loc="outside lower left", ncols=4, handletextpad=0.1
+        )
+        for text in made.get_texts():
+            text.set_parse_math(False)
+
+    def notes(self, sentences: Sequence[str], width: int) -> None:
+        """Put sentences below the axes, wrapped at ``width`` characters."""
+        lines = [line for text in sentences if text for line in textwrap.wrap(text, width)]
+        if lines:
+            self.figure.supxlabel(
+                "\n".join(lines), x=0.01, ha="left", fontsize=6.5, color="#555555", parse_math=False
+            )
+
+
+@contextlib.contextmanager
+def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) -> Iterator[Canvas]:
+    """Open a figure in the project's style; on leaving, write PDF, PNG and CSV.
+
+    Parameters
+    ----------
+    out
+        Folder, made if need be.
+    stem
+        File name without suffix.
+    runs_digest
+        Identity of the records, written to the files' metadata. No date is written: the same
+        records give the same bytes.
+    width, height
+        Inches.
+
+    Raises
+    ------
+    BenchError
+        If the files cannot be written.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    style = Path(__file__).with_name("labshift.mplstyle")
+    with mpl.rc_context(fname=style):
+        made = Canvas(Figure(figsize=(width, height)), [], stem, out, runs_digest, [])
+        yield made
+        _save(made)
+
+
+def _save(made: Canvas) -> None:
+    from bench.store import write_files
+
+    text = f"labshift figure {made.stem}, runs {made.runs_digest}"
+    pdf, png = io.BytesIO(), io.BytesIO()
+    made.figure.savefig(
+        pdf,
+        format="pdf",
+        metadata={
+            "CreationDate": None,
+            "ModDate": None,
+            "Producer": None,
+            "Creator": "labshift",
+            "Subject": text,
+        },
+    )
+    made.figure.savefig(png, format="png", metadata={"Software": None, "Description": text})
+    sink = io.StringIO()
+    columns = list(dict.fromkeys(key for row in made.table for key in row))
+    writer = csv.DictWriter(sink, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(made.table)
+    made.files += write_files(
+        made.out,
+        {
+            f"{made.stem}.pdf": pdf.getvalue(),
+            f"{made.stem}.png": png.getvalue(),
+            f"{made.stem}.csv": sink.getvalue().encode(),
+        },
+    )
+
+
+def sentence(ax: Axes, text: str) -> None:
+    """Say in a figure's place why it cannot be drawn."""
+    ax.set_axis_off()
+    ax.text(
+        0.02,
+        0.5,
+        textwrap.fill(text, 70),
+        transform=ax.transAxes,
+        va="center",
+        fontsize=8,
+        color="#444444",
+        parse_math=False,
+    )
+
+
+def label_ends(
+    ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, str]
+) -> None:
+    """Name lines at their right ends, moved apart where they would overlap.
+
+    Parameters
+    ----------
+    ax
+        Axes whose limits and data are final.
+    ends
+        ``label -> (x, y)`` of the last point, in data units.
+    colours
+        ``label -> colour``.
+    """
+    if not ends:
+        return
+    figure = ax.figure
+    texts = {
+        label: ax.text(
+            x, y, label, color=colours[label], fontsize=7.5, va="center", parse_math=False
+        )
+        for label, (x, y) in ends.items()
+    }
+    right = max(x for x, _ in ends.values())
+    span = ax.get_xlim()[1] - ax.get_xlim()[0]
+    start = right + 0.035 * span
+    for text in texts.values():
+        text.set_x(start)
+    figure.draw_without_rendering()  # type: ignore[union-attr]
+    low, high = ax.get_ylim()
+    points = ax.get_window_extent().height * 72 / figure.dpi
+    gap = 7.5 * 1.2 * (high - low) / max(points, 1.0)
+    placed = spread([y for _, y in ends.values()], gap)
+    for (label, (x, y)), at in zip(ends.items(), placed, strict=True):
+        texts[label].set_y(at)
+        ax.plot(
+            [x, start - 0.008 * span],
+            [y, at],
+            color=colours[label],
+            linewidth=0.5,
+            alpha=0.6,
+            clip_on=False,
+            scalex=False,
+            scaley=False,
+        )
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Return places near ``values``, in the same order, at least ``gap`` apart.
+
+    Neighbours that are too close are merged into blocks that stand around their mean, as in
+    isotonic regression, so that the sum of squared moves is the least possible.
+    """
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    blocks: list[tuple[float, list[int]]] = []
+    for rank, i in enumerate(order):
+        blocks.append((values[i] - rank * gap, [i]))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (a, one), (b, two) = blocks[-2:]
+            merged = (a * len(one) + b * len(two)) / (len(one) + len(two))
+            blocks[-2:] = [(merged, one + two)]
+    placed = [0.0] * len(values)
+    rank = 0
+    for level, members in blocks:
+        for i in members:
+            placed[i] = level + rank * gap
+            rank += 1
+    return placed
