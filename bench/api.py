@@ -431,7 +431,7 @@ def make_params(owner: str, params_class: type, values: Mapping[str, Any]) -> An
             raise BenchError(f"{owner}.{key} must look like {meta['pattern']}, not '{value}'")
         if isinstance(value, float) and not np.isfinite(value):
             raise BenchError(f"{owner}.{key} must be finite, not '{text}'")
-        if low is not None and value < low or high is not None and value > high:
+        if (low is not None and value < low) or (high is not None and value > high):
             span = f"{'' if low is None else low} .. {'' if high is None else high}"
             raise BenchError(f"{owner}.{key} lies in {span}, not {value}")
         made[key] = value
@@ -543,6 +543,9 @@ class Split:
         Columns whose values may occur on both sides, declared (an in-distribution test).
     alias
         Another name.
+    companion
+        A split with the same training rows whose test rows come from the training batches: what an
+        ordinary hold-out would have reported. Scored beside this one.
     """
 
     name: str
@@ -560,3 +563,4 @@ class Split:
     metrics: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     alias: str = ""
+    companion: str = ""

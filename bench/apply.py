@@ -1,0 +1,110 @@
+"""Calling ``apply`` the way a method declared, and checking that it keeps its word.
+
+A method that declares test-batch access gets each test batch whole, one call each. Every other
+method gets seeded random mixtures of rows. Both are then asked again in another way, and must
+answer the same: what comes out for a row may depend on what was declared, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bench.api import Access, Ints, Method, Output, Samples
+from bench.data import assemble, batches_of, chunks_of
+
+CHUNK = 1024
+"""Rows of a call for methods without test-batch access."""
+CHECKED = 256
+"""Rows that are asked for again to compare two chunkings."""
+TOLERANCE = 1e-3
+"""Largest deviation between two answers, relative to the spread of the profiles; float32 sums in
+another order stay two orders of magnitude below."""
+
+Called = Callable[[Samples], Output]
+
+
+def apply_all(
+    method: Method, access: Access, view: Samples, grouping: list[Ints] | None, seed: int
+) -> Output:
+    """Apply a method to all rows of a view, as it declared.
+
+    Parameters
+    ----------
+    method
+        A fitted method.
+    access
+        Its declared access.
+    view
+        The rows.
+    grouping
+        Positions of each batch for methods with test-batch access, else None.
+    seed
+        Of the mixtures.
+    """
+    calls = grouping if grouping is not None else list(chunks_of(len(view), CHUNK, "apply", seed))
+    return assemble(len(view), [(idx, method.apply(view.take(idx))) for idx in calls])
+
+
+def undeclared_adaptation(
+    method: Method,
+    access: Access,
+    view: Samples,
+    grouping: list[Ints] | None,
+    first: Output,
+    seed: int,
+) -> str | None:
+    """Ask again in another way; return a sentence if the answer changed, else None.
+
+    For a method without test-batch access a random subset is sent as one call. For a method with
+    it, the first batch is sent again after all others, so that nothing may have been carried over;
+    and if it declared the controls of the batch alone, half of the treated rows are left out, on
+    which the answer for the others must not depend.
+    """
+    n = len(view)
+    if grouping is None:
+        idx = next(chunks_of(n, min(CHECKED, max(1, n // 2)), "check", seed))
+        if _differs(first, method.apply(view.take(idx)), idx):
+            return (
+                "undeclared adaptation: what it returns for a row depends on the other rows of "
+                "the call, but test-batch access was not declared"
+            )
+        return None
+    again = grouping[0]
+    if _differs(first, method.apply(view.take(again)), again):
+        return (
+            "undeclared adaptation: a test batch gets another answer after other test batches "
+            "were seen"
+        )
+    if Access.TEST_BATCH not in access and Access.CONTROLS in access:
+        controls = view.controls()
+        for batch in grouping:
+            treated = batch[~controls[batch]]
+            if len(treated) > 3 and controls[batch].any():
+                kept = np.sort(np.concatenate([batch[controls[batch]], treated[::2]]))
+                if _differs(first, method.apply(view.take(kept)), kept):
+                    return (
+                        "undeclared adaptation: what it returns depends on treated rows of the "
+                        "test batch, but only its controls were declared"
+                    )
+                break
+    return None
+
+
+def _differs(whole: Output, part: Output, idx: Ints) -> bool:
+    pairs = [(whole.X[idx], part.X)]
+    if whole.logits is not None and part.logits is not None:
+        pairs.append((whole.logits[idx], part.logits))
+    for a, b in pairs:
+        if a.shape != b.shape:
+            return True
+        scale = float(a.std()) or 1.0
+        if float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) > TOLERANCE * scale:
+            return True
+    return False
+
+
+def grouping_of(batch: np.ndarray, per_batch: bool) -> list[Ints] | None:  # type: ignore[type-arg]
+    """Return the positions of each batch, or None for a method that gets mixtures."""
+    return list(batches_of(batch)) if per_batch else None

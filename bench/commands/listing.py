@@ -1,0 +1,170 @@
+"""``list``: what there is, without importing any of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from bench.cli import common, registry_for
+from bench.errors import BenchError, did_you_mean
+
+WHAT = ("methods", "splits", "datasets", "metrics", "figures", "plugins")
+
+
+@click.command()
+@click.argument("what", metavar="|".join(WHAT))
+@common
+def command(
+    what: str, results: str | None, plugin: tuple[str, ...], as_json: bool, debug: bool
+) -> None:
+    """List methods, splits, datasets, metrics, figures or plugins."""
+    if what not in WHAT:
+        raise BenchError(did_you_mean(what, list(WHAT), "list"))
+    registry = registry_for(plugin)
+    rows, columns = _ROWS[what](registry)
+    if as_json:
+        click.echo(json.dumps({what: rows}, indent=1))
+        return
+    _table(rows, columns)
+    for entry in registry.broken:
+        click.echo(f"plugin {entry.provider} {entry.problem}", err=True)
+
+
+def _methods(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    from bench.api import Access, track_of
+
+    rows = []
+    for entry in registry.entries("method"):
+        meta = entry.meta
+        known = "level" in meta
+        access = meta.get("access", [])
+        track = "reference" if meta.get("level") == "reference" else track_of(Access.parse(access))
+        rows.append(
+            {
+                "name": entry.name,
+                "level": meta.get("level", ""),
+                "access": access,
+                "track": track if known else "",
+                "provider": entry.provider,
+                "version": meta.get("version"),
+                "summary": meta.get("summary", ""),
+                "reference": meta.get("reference", ""),
+            }
+        )
+    return rows, ["name", "level", "track", "provider", "summary"]
+
+
+def _splits(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    from bench.splits import packaged_splits
+
+    rows = []
+    for split in packaged_splits().values():
+        meta = registry.entry("dataset", split.dataset).meta
+        row = {
+            "name": split.name,
+            "alias_of": "",
+            "dataset": split.dataset,
+            "editions": meta.get("editions", []),
+            "task": split.task,
+            "metric": split.metric,
+            "shift": split.shift,
+        }
+        rows.append(row)
+        if split.alias:
+            rows.append({**row, "name": split.alias, "alias_of": split.name})
+    return sorted(rows, key=lambda row: row["name"]), ["name", "alias_of", "editions", "shift"]
+
+
+def _datasets(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    rows = [
+        {
+            "name": entry.name,
+            "editions": entry.meta.get("editions", []),
+            "levels": entry.meta.get("levels", []),
+            "licence": entry.meta.get("licence", ""),
+            "provider": entry.provider,
+            "summary": entry.meta.get("summary", ""),
+            "reference": entry.meta.get("reference", ""),
+        }
+        for entry in registry.entries("dataset")
+    ]
+    return rows, ["name", "editions", "levels", "summary"]
+
+
+def _metrics(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    rows = [
+        {
+            "name": entry.name,
+            "needs": entry.meta.get("needs", ""),
+            "range": entry.meta.get("range", []),
+            "higher_is_better": entry.meta.get("higher_is_better"),
+            "provider": entry.provider,
+            "version": entry.meta.get("version"),
+            "summary": entry.meta.get("summary", ""),
+            "reference": entry.meta.get("reference", ""),
+        }
+        for entry in registry.entries("metric")
+    ]
+    return rows, ["name", "needs", "range", "higher_is_better", "summary"]
+
+
+def _figures(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    from bench.figures import FIGURES
+
+    rows = [{"name": name, "summary": figure.summary} for name, figure in FIGURES.items()]
+    return rows, ["name", "summary"]
+
+
+def _plugins(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """Import every plugin, to say which of them work."""
+    rows = []
+    entries = [e for kind in ("method", "dataset", "metric") for e in registry.entries(kind)]
+    for entry in [*[e for e in entries if e.provider != "labshift"], *registry.broken]:
+        state = "works"
+        try:
+            if entry.kind in ("method", "dataset", "metric"):
+                registry.entry(entry.kind, entry.name).load()
+            else:
+                state = entry.problem
+        except BenchError as error:
+            state = str(error)
+        rows.append(
+            {"name": entry.name, "kind": entry.kind, "provider": entry.provider, "state": state}
+        )
+    return rows, ["name", "kind", "provider", "state"]
+
+
+_ROWS = {
+    "methods": _methods,
+    "splits": _splits,
+    "datasets": _datasets,
+    "metrics": _metrics,
+    "figures": _figures,
+    "plugins": _plugins,
+}
+
+
+def _table(rows: list[dict[str, Any]], columns: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        click.echo("none")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name.replace("_", " "), overflow="fold", no_wrap=name == "name")
+    for row in rows:
+        table.add_row(*[Text(_cell(row[name])) for name in columns])
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

@@ -1,0 +1,193 @@
+"""``show``: everything about one method, split, data set or run."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from typing import Any
+
+import click
+
+from bench.cli import common, registry_for, store_for
+from bench.errors import BenchError, did_you_mean
+
+WHAT = ("method", "split", "dataset", "run")
+
+
+@click.command()
+@click.argument("what", metavar="|".join(WHAT))
+@click.argument("name")
+@click.option("--figure", metavar="FILE", help="With dataset: draw example cells.")
+@click.option("--edition", default="auto", show_default=True, help="With --figure.")
+@click.option("--set", "settings", multiple=True, metavar="data.KEY=VALUE", help="With --figure.")
+@common
+def command(
+    what: str,
+    name: str,
+    figure: str | None,
+    edition: str,
+    settings: tuple[str, ...],
+    results: str | None,
+    plugin: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Show a method, split, data set or run in full."""
+    if what not in WHAT:
+        raise BenchError(did_you_mean(what, list(WHAT), "thing to show"))
+    if figure and what != "dataset":
+        raise BenchError("--figure goes with `show dataset NAME`")
+    registry = registry_for(plugin)
+    if what == "method":
+        facts = _method(name, registry)
+    elif what == "split":
+        facts = _split(name)
+    elif what == "dataset":
+        facts = _dataset(name, registry)
+        if figure:
+            facts["figure"] = _draw(name, registry, edition, settings, figure)
+    else:
+        facts = _run(name, store_for(results))
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        _print(facts)
+
+
+def _method(name: str, registry: Any) -> dict[str, Any]:
+    from bench.api import Access, track_of
+
+    entry = registry.entry("method", name)
+    meta = dict(entry.meta)
+    facts = {
+        "name": name,
+        "summary": meta.get("summary", ""),
+        "reference": meta.get("reference", ""),
+        "url": meta.get("url", ""),
+        "level": meta["level"],
+        "version": meta["version"],
+        "provider": entry.provider,
+        "access": meta.get("access", []),
+        "track": track_of(Access.parse(meta.get("access", []))),
+    }
+    if meta.get("fit"):
+        facts["shares the fit of"] = meta["fit"]
+    if meta["level"] == "reference":
+        return {**facts, "track": "reference"}
+    cls = entry.load()
+    module = inspect.getmodule(cls)
+    facts["what it does"] = inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
+    fields = dataclasses.fields(cls.Params)
+    facts["parameters"] = [_parameter(field, cls) for field in fields]
+    return facts
+
+
+def _parameter(field: Any, cls: Any) -> dict[str, Any]:
+    """Describe a parameter, with the track that each of its choices leads to."""
+    from bench.api import track_of
+
+    meta = field.metadata
+    facts = {
+        "name": field.name,
+        "default": field.default,
+        "unit": meta.get("unit", ""),
+        "phase": meta.get("phase", "fit"),
+        "doc": meta.get("doc", ""),
+    }
+    if meta.get("choices"):
+        facts["choices"] = {
+            str(choice): track_of(cls.access(cls.Params(**{field.name: choice})))
+            for choice in meta["choices"]
+        }
+    elif meta.get("low") is not None or meta.get("high") is not None:
+        facts["range"] = [meta.get("low"), meta.get("high")]
+    elif meta.get("pattern"):
+        facts["pattern"] = meta["pattern"]
+    if meta.get("search"):
+        facts["search"] = list(meta["search"])
+    return facts
+
+
+def _split(name: str) -> dict[str, Any]:
+    from bench.splits import find_split
+    from bench.tables import load, parse_split_argument
+
+    own = parse_split_argument(name)
+    split = load(own[0]).split(own[1]) if own is not None else find_split(name)
+    return {k: v for k, v in dataclasses.asdict(split).items() if v not in (None, "", (), {})}
+
+
+def _dataset(name: str, registry: Any) -> dict[str, Any]:
+    from bench.api import make_params
+
+    entry = registry.entry("dataset", name)
+    cls = entry.load()
+    module = inspect.getmodule(cls)
+    facts = {k: v for k, v in entry.meta.items() if k not in ("kind", "class")}
+    facts["here"] = cls(make_params("data", cls.Settings, {})).editions()
+    facts["what it is"] = inspect.cleandoc((module and module.__doc__) or "")
+    facts["settings (--set data.KEY=VALUE)"] = [
+        {"name": f.name, "default": f.default, "doc": f.metadata.get("doc", "")}
+        for f in dataclasses.fields(cls.Settings)
+    ]
+    return facts
+
+
+def _draw(name: str, registry: Any, edition: str, settings: tuple[str, ...], output: str) -> str:
+    from pathlib import Path
+
+    from bench.api import make_params
+    from bench.examples import draw_examples
+
+    values = {}
+    for text in settings:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise BenchError(f"--set takes data.KEY=VALUE, not '{text}'")
+        values[key.removeprefix("data.")] = value
+    cls = registry.entry("dataset", name).load()
+    dataset = cls(make_params("data", cls.Settings, values))
+    there = dataset.editions()
+    if edition != "auto" and edition not in there:
+        raise BenchError(f"{name} has no {edition} edition here; there is {', '.join(there)}")
+    opened = dataset.open(there[0] if edition == "auto" else edition)
+    if not opened.is_images:
+        raise BenchError(f"{name} holds profiles, and example cells need images")
+    draw_examples(opened, Path(output))
+    return output
+
+
+def _run(name: str, store: Any) -> dict[str, Any]:
+    found = [r for r in store.load_all(reference=True) if r.run_id.startswith(name)]
+    if not found:
+        raise BenchError(f"no run begins with '{name}' in {store.root}; `run --json` prints run_id")
+    if len({r.run_id for r in found}) > 1:
+        raise BenchError(f"{len(found)} runs begin with '{name}': give more of the run_id")
+    return dict(found[0].data)
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    for key, value in facts.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            console.print(Text(f"{key}:"))
+            for item in value:
+                rest = {k: v for k, v in item.items() if k not in ("name", "doc") and v != ""}
+                words = ", ".join(f"{k} {_word(v)}" for k, v in rest.items())
+                console.print(Text(f"  {item.get('name', '')}: {item.get('doc', '')} ({words})"))
+        elif isinstance(value, str) and "\n" in value:
+            console.print(Text(f"{key}:\n{value}\n"))
+        elif value not in ("", [], {}):
+            console.print(Text(f"{key}: {_word(value)}"))
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{k}: {_word(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_word, value))
+    return repr(value) if value == "" else str(value)

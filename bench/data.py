@@ -1,0 +1,186 @@
+"""Views: which rows a method may see, and how much of each.
+
+A view is built from an opened data set, the rows of one side of a fold, and the method's declared
+access. Its rows stand in a seeded random order and carry salted names, so that neither tells
+anything about well, plate or class.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import (
+    _SOURCES,
+    Access,
+    BenchError,
+    Bools,
+    Ints,
+    Opened,
+    Output,
+    Samples,
+    _Handle,
+    generator,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The rows of one side of a fold, in view order. Held by the harness, never by a method.
+
+    Attributes
+    ----------
+    rows
+        ``(n,)`` int64 rows of the opened data set.
+    y
+        ``(n,)`` int64 classes of training rows, -1 for rows without one; all -1 on the evaluation
+        side, whose labels only ``bench.evaluate`` reads.
+    batch
+        ``(n,)`` true batch names at the level in use.
+    controls
+        ``(n,)`` bool.
+    """
+
+    opened: Opened
+    rows: Ints
+    y: Ints
+    batch: NDArray[np.str_]
+    controls: Bools
+    n_classes: int
+    salt: str
+    expose: tuple[str, ...] = ()
+    X: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def with_profiles(self, X: NDArray[np.float32]) -> Side:
+        """Return the same rows seen through an earlier stage, ``(n, d)`` float32."""
+        return replace(self, X=np.ascontiguousarray(X, dtype=np.float32))
+
+    def view(self, access: Access, *, batches: bool, labels: bool = False) -> Samples:
+        """Return what a method may see of this side.
+
+        Parameters
+        ----------
+        access
+            Declared access; the control mask is in the view only with ``CONTROLS``.
+        batches
+            Whether batch names are given.
+        labels
+            Whether ``y`` is given: to ``fit`` alone.
+        """
+        n = len(self)
+        handle = None
+        X = self.X
+        if X is None and not self.opened.is_images:
+            X = np.ascontiguousarray(self.opened.source.read(self.rows), dtype=np.float32)
+        if X is None:
+            handle = _Handle()
+            _SOURCES[handle] = (self.opened.source, self.rows)
+        return Samples(
+            ids=_salted(self.opened.index["id"].to_numpy(str)[self.rows], self.salt),
+            y=self.y.copy() if labels else np.full(n, -1, np.int64),
+            batch=_salted(self.batch, self.salt) if batches else np.full(n, "", dtype="<U1"),
+            n_classes=self.n_classes,
+            shape=self.opened.source.shape if X is None else (X.shape[1],),
+            X=X,
+            exposed={name: self.opened.index[name].to_numpy()[self.rows] for name in self.expose},
+            _controls=self.controls.copy() if Access.CONTROLS in access else None,
+            _handle=handle,
+        )
+
+
+def _salted(names: NDArray[Any], salt: str) -> NDArray[np.str_]:
+    unique, inverse = np.unique(names.astype(str), return_inverse=True)
+    opaque = [hashlib.sha256(f"{salt}\x1f{name}".encode()).hexdigest()[:16] for name in unique]
+    return np.asarray(opaque, dtype="<U16")[inverse]
+
+
+def make_side(
+    opened: Opened,
+    rows: Ints,
+    classes: tuple[str, ...],
+    level: str,
+    *address: str | int,
+    labels: bool,
+    expose: tuple[str, ...] = (),
+) -> Side:
+    """Put the rows of one side of a fold in an order that says nothing.
+
+    Parameters
+    ----------
+    opened
+        The data set.
+    rows
+        ``(n,)`` rows of the side. Their own order does not matter: they are sorted by id first.
+    classes
+        Label map of the split: class ``k`` is ``classes[k]``.
+    level
+        Column of the index whose values are the batches.
+    address
+        What the order and the salt may depend on, such as the digest of the rows and the seed.
+    labels
+        Whether the side holds its labels (training) or not (evaluation).
+    expose
+        Columns that the split exposes to methods on purpose.
+    """
+    index = opened.index
+    if level not in index.columns:
+        raise BenchError(
+            f"{opened.name} has no batch level '{level}'; its levels are {', '.join(opened.levels)}"
+        )
+    ids = index["id"].to_numpy(str)[rows]
+    rows = rows[np.argsort(ids, kind="stable")]
+    rows = rows[generator("order", *address).permutation(len(rows))]
+    code = {name: k for k, name in enumerate(classes)}
+    control = index["control"].to_numpy(bool)[rows]
+    y = np.full(len(rows), -1, np.int64)
+    if labels:
+        names = index["label"].to_numpy(str)[rows]
+        y[:] = [-1 if c else code.get(name, -1) for name, c in zip(names, control, strict=True)]
+    return Side(
+        opened=opened,
+        rows=rows.astype(np.int64),
+        y=y,
+        batch=index[level].to_numpy(str)[rows],
+        controls=control,
+        n_classes=len(classes),
+        salt="\x1f".join(map(str, ("salt", *address))),
+        expose=expose,
+    )
+
+
+def batches_of(names: NDArray[np.str_]) -> Iterator[Ints]:
+    """Yield the positions of each batch, in the order of the batch names."""
+    unique, codes = np.unique(names, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(unique) + 1))
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        yield order[start:stop]
+
+
+def chunks_of(n: int, size: int, *address: str | int) -> Iterator[Ints]:
+    """Yield seeded random mixtures of positions, each at most ``size`` long."""
+    order = generator("chunks", *address).permutation(n)
+    for start in range(0, n, size):
+        yield order[start : start + size]
+
+
+def assemble(n: int, parts: list[tuple[Ints, Output]]) -> Output:
+    """Put the outputs of several calls back into view order."""
+    d = parts[0][1].X.shape[1]
+    X = np.empty((n, d), np.float32)
+    first = parts[0][1].logits
+    logits = None if first is None else np.empty((n, first.shape[1]), np.float32)
+    for idx, part in parts:
+        X[idx] = part.X
+        if logits is not None and part.logits is not None:
+            logits[idx] = part.logits
+    notes = tuple(dict.fromkeys(note for _, part in parts for note in part.notes))
+    return Output(X, logits, fallbacks=sum(part.fallbacks for _, part in parts), notes=notes)

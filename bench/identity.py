@@ -1,0 +1,91 @@
+"""What makes two runs the same: hashes of declared inputs, computed without importing torch.
+
+``fit id``   method and version, fit-phase parameters that differ from their defaults, resolved
+recipe, seed, label map, training rows, adaptation rows if used, content digest of the data, and
+the parent stage's apply id.
+``apply id`` fit id, apply-phase parameters, the evaluated rows and how they are grouped.
+``run id``   all of these, the split and the metric versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.api import Access, Ints, Opened
+from bench.chain import Chain, Stage
+from bench.registry import Registry
+from bench.store import digest
+
+
+def rows_digest(opened: Opened, rows: Ints) -> str:
+    """Return a digest of the ids of some rows, whatever their order."""
+    ids = np.sort(opened.index["id"].to_numpy(str)[rows])
+    return hashlib.sha256("\x1f".join(ids.tolist()).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class StageIds:
+    """Identities of one stage on one fold."""
+
+    fit: str
+    apply_train: str
+    apply_test: str
+
+
+def fit_name(stage: Stage, registry: Registry) -> tuple[str, int]:
+    """Return the name and version of the method whose fit a stage uses."""
+    owner = stage.entry.meta.get("fit", stage.name)
+    return owner, int(registry.entry("method", owner).meta["version"])
+
+
+def stage_ids(
+    chain: Chain,
+    registry: Registry,
+    opened: Opened,
+    recipe: Mapping[str, Any],
+    classes: tuple[str, ...],
+    train: Ints,
+    test: Ints,
+    seed: int,
+    *,
+    supervised: bool,
+) -> list[StageIds]:
+    """Return the identities of all stages of a chain on one fold."""
+    train_rows, test_rows = rows_digest(opened, train), rows_digest(opened, test)
+    data = {"digest": opened.digest, "settings": dict(opened.settings), "name": opened.name}
+    result: list[StageIds] = []
+    parent_train = parent_test = ""
+    for stage in chain.stages:
+        owner, version = fit_name(stage, registry)
+        access = stage.access
+        fit = digest(
+            {
+                "method": owner,
+                "version": version,
+                "params": stage.changed("fit"),
+                "level": stage.level,
+                "recipe": dict(recipe) if stage.kind == "network" else {},
+                "seed": seed,
+                "classes": list(classes) if supervised else [],
+                "train": train_rows,
+                "adapt": test_rows if Access.ADAPT in access else "",
+                "data": data,
+                "parent": [parent_train, parent_test if Access.ADAPT in access else ""],
+            }
+        )
+        how = {
+            "fit": fit,
+            "method": stage.name,
+            "version": stage.entry.meta["version"],
+            "params": stage.changed("apply"),
+            "grouping": stage.level if stage.per_batch else "",
+        }
+        parent_train = digest({**how, "rows": train_rows, "parent": parent_train})
+        parent_test = digest({**how, "rows": test_rows, "parent": parent_test})
+        result.append(StageIds(fit, parent_train, parent_test))
+    return result

@@ -1,0 +1,111 @@
+"""Per-batch location and scale, shared by ``zscore`` and ``robust``.
+
+Both estimate a centre and a scale for each feature from the reference rows of the one batch that
+is being corrected: its negative controls, or all of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Access, BenchError, Context, Floats, Output, Samples, param
+
+Doubles = NDArray[np.float64]
+Estimate = Callable[[Doubles], tuple[Doubles, Doubles]]
+TINY = 1e-9
+"""A scale below this fraction of the training rows' scale counts as constant in the batch."""
+
+
+@dataclass(frozen=True)
+class ScalingParams:
+    """Parameters of a per-batch scaling."""
+
+    level: str = param("", "batch level that is corrected; empty is the data set's default")
+    rows: str = param(
+        "controls",
+        "rows that give centre and scale: the batch's negative controls, or all of its rows",
+        choices=("controls", "all"),
+        search=("controls", "all"),
+    )
+    min_rows: int = param(
+        4,
+        "with fewer reference rows in a batch the training rows' centre and scale are used instead",
+        unit="rows",
+        low=2,
+        high=10_000,
+    )
+
+
+class Scaling:
+    """``(x - centre) / scale`` with centre and scale of the batch's reference rows."""
+
+    Params: ClassVar[type] = ScalingParams
+    estimate: ClassVar[Estimate]
+    name: ClassVar[str]
+
+    def __init__(self, params: ScalingParams) -> None:
+        self.params = params
+        self._centre = np.zeros(0)
+        self._scale = np.zeros(0)
+
+    @classmethod
+    def access(cls, params: ScalingParams) -> Access:
+        """Controls of the test batch, or all rows of the test batch."""
+        if params.rows == "controls":
+            return Access.CONTROLS | Access.TEST_CONTROLS
+        return Access.TEST_BATCH
+
+    @classmethod
+    def needs(cls, params: ScalingParams) -> frozenset[str]:
+        """Negative controls, unless all rows give the statistics."""
+        return frozenset({"controls"} if params.rows == "controls" else ())
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
+        """Learn the fallback: centre and scale of all reference rows of the training set.
+
+        Raises
+        ------
+        BenchError
+            If no training row is a reference row.
+        """
+        X = self._reference(train)
+        if not len(X):
+            raise BenchError(
+                f"{self.name} needs negative controls among the training rows and found none; "
+                f"use --set {self.name}.rows=all"
+            )
+        self._centre, scale = type(self).estimate(X.astype(np.float64))
+        self._scale = np.where(scale > 0, scale, 1.0)
+
+    def apply(self, samples: Samples) -> Output:
+        """Correct one batch, ``(n, d)`` profiles of any scale, to unitless profiles."""
+        assert samples.X is not None
+        reference = self._reference(samples)
+        centre, scale, fallbacks = self._centre, self._scale, 0
+        if len(reference) < self.params.min_rows:
+            fallbacks = 1
+        else:
+            centre, scale = type(self).estimate(reference.astype(np.float64))
+            scale = np.where(scale > TINY * self._scale, scale, self._scale)
+        X: Floats = ((samples.X - centre) / scale).astype(np.float32)
+        return Output(X, fallbacks=fallbacks)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Centre and scale of the training set's reference rows, ``(d,)`` float64 each."""
+        return {"centre": self._centre, "scale": self._scale}
+
+    @classmethod
+    def from_state(cls, params: ScalingParams, state: Mapping[str, NDArray[Any]]) -> Scaling:
+        """Rebuild from :meth:`state`."""
+        method = cls(params)
+        method._centre, method._scale = state["centre"], state["scale"]
+        return method
+
+    def _reference(self, samples: Samples) -> Floats:
+        assert samples.X is not None
+        return samples.X[samples.controls()] if self.params.rows == "controls" else samples.X

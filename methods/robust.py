@@ -1,0 +1,41 @@
+r"""Per-batch robust z-score: median and MAD instead of mean and standard deviation.
+
+For each batch and feature, :math:`z = (x - \mathrm{med}) / (1.4826\,\mathrm{MAD})` with median and
+median absolute deviation of the batch's negative controls, or of all of its rows; 1.4826 makes
+the MAD of normal data their standard deviation. A feature whose MAD is 0 in a batch takes the MAD
+of the training set instead of a division by nearly nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._scaling import Scaling
+
+META = {
+    "kind": "method",
+    "name": "robust",
+    "class": "Robust",
+    "level": "profile",
+    "version": 1,
+    "summary": "Per batch: subtract the median, divide by the scaled MAD of its controls.",
+    "reference": "Chung et al. 2008, J Biomol Screen 13:149-158",
+    "url": "https://doi.org/10.1177/1087057107312035",
+    "access": ["controls", "test-controls"],
+}
+
+NORMAL = 1.482602218505602
+"""1 / the 0.75 quantile of the standard normal distribution."""
+
+
+def _median_mad(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    median = np.median(X, axis=0)
+    return median, NORMAL * np.median(np.abs(X - median), axis=0)
+
+
+class Robust(Scaling):
+    """Per-batch robust z-score."""
+
+    name = "robust"
+    estimate = staticmethod(_median_mad)

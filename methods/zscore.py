@@ -1,0 +1,38 @@
+r"""Per-batch z-score: the field's usual first correction.
+
+For each batch and feature, :math:`z = (x - m) / s` with mean :math:`m` and standard deviation
+:math:`s` (divisor n) of the batch's negative controls, or of all of its rows.
+
+On all rows this assumes that every batch holds the same mixture of classes; where a batch holds
+one class it removes the biology together with the batch effect.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._scaling import Scaling
+
+META = {
+    "kind": "method",
+    "name": "zscore",
+    "class": "ZScore",
+    "level": "profile",
+    "version": 1,
+    "summary": "Per batch: subtract the mean, divide by the standard deviation of its controls.",
+    "reference": "Caicedo et al. 2017, Nature Methods 14:849-863",
+    "url": "https://doi.org/10.1038/nmeth.4397",
+    "access": ["controls", "test-controls"],
+}
+
+
+def _mean_sd(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return X.mean(axis=0), X.std(axis=0)
+
+
+class ZScore(Scaling):
+    """Per-batch z-score."""
+
+    name = "zscore"
+    estimate = staticmethod(_mean_sd)
