@@ -123,19 +123,19 @@ class BatchStatistics(_BatchNorm):
 
     def normalise(self, x: Tensor, mean: Tensor, var: Tensor, code: Tensor | None = None) -> Tensor:
         """Normalise ``(n, C, ...)`` by given ``(g, C)`` statistics; ``code`` ``(n,)`` picks one."""
-        scale = torch.rsqrt(var + self.eps)
-        if self.affine:
-            scale = scale * self.weight
-        shift = -mean * scale
-        if self.affine:
-            shift = shift + self.bias
         tail = (1,) * (x.dim() - 2)
         if code is None:
             code = torch.zeros(1, dtype=torch.long, device=x.device)
-        scale, shift = scale[code], shift[code]
-        return (x.float() * scale.view(*scale.shape, *tail) + shift.view(*shift.shape, *tail)).to(
-            x.dtype
-        )
+        scale = torch.rsqrt(var + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        mean, scale = mean[code], scale[code]
+        # The mean goes first: scale x - scale mean would cancel where the offset is large.
+        out = (x.float() - mean.view(*mean.shape, *tail)) * scale.view(*scale.shape, *tail)
+        bias: Tensor | None = self.bias  # newer layers may scale and not shift
+        if bias is not None:
+            out = out + bias.view(1, -1, *tail)
+        return out.to(x.dtype)
 
 
 def moments(

@@ -14,6 +14,7 @@ import math
 import pickle
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,8 @@ class _Checkpoint:
             temporary.write_bytes(buffer.getbuffer())
             temporary.replace(self._path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
             raise BenchError(
                 f"the checkpoint {self._path} cannot be written: {error.strerror or error}; free "
                 "space or choose another folder for results"
@@ -303,7 +305,7 @@ def _optimiser(model: Model, recipe: Mapping[str, Any]) -> torch.optim.Optimizer
 def _checked(terms: dict[str, Tensor], method: str, step: int, total: int, lr: float) -> Tensor:
     loss = torch.stack([term.reshape(()) for term in terms.values()]).sum()
     if not bool(torch.isfinite(loss)):
-        values = ", ".join(f"{name} = {float(term):g}" for name, term in terms.items())
+        values = ", ".join(f"{name} = {float(term.detach()):g}" for name, term in terms.items())
         raise RunFailed(
             f"{method}: the loss is not finite at step {step} of {total} ({values}); lower lr (now "
             f"{lr:g}), lengthen warmup, or take precision=float32"
