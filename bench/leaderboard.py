@@ -234,7 +234,7 @@ def boards(
         board = _board(groups[key], str(key[0]), chosen, failed)
         if board is not None:
             made.append(board)
-    return _distinct(made, groups)
+    return _distinct(made)
 
 
 def _only(runs: list[dict[str, Any]], name: str, value: str | None) -> list[dict[str, Any]]:
@@ -271,9 +271,7 @@ def _key(run: Mapping[str, Any], metric: str | None) -> tuple[Any, ...]:
     return (name, *shown, *(run.get(key) for key in _HIDDEN), version)
 
 
-def _distinct(
-    made: list[Board], groups: Mapping[tuple[Any, ...], list[dict[str, Any]]]
-) -> list[Board]:
+def _distinct(made: list[Board]) -> list[Board]:
     """Sort the boards, and tell apart those whose titles agree although their data do not."""
     made.sort(key=lambda board: (board.split, board.edition, board.recipe, board.title))
     titles = [board.title for board in made]
