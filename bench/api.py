@@ -11,9 +11,7 @@ import dataclasses
 import enum
 import re
 import weakref
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -23,6 +21,9 @@ from bench.errors import AccessError, BenchError, NotApplicable, RunFailed
 from bench.seeds import generator, seed_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
     import pandas as pd
 
 __all__ = [

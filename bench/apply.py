@@ -7,12 +7,15 @@ answer the same: what comes out for a row may depend on what was declared, and o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.api import Access, Ints, Method, Output, Samples
 from bench.data import assemble, batches_of, chunks_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CHUNK = 1024
 """Rows of a call for methods without test-batch access."""
@@ -21,8 +24,6 @@ CHECKED = 256
 TOLERANCE = 1e-3
 """Largest deviation between two answers, relative to the spread of the profiles; float32 sums in
 another order stay two orders of magnitude below."""
-
-Called = Callable[[Samples], Output]
 
 
 def apply_all(
@@ -105,6 +106,6 @@ def _differs(whole: Output, part: Output, idx: Ints) -> bool:
     return False
 
 
-def grouping_of(batch: np.ndarray, per_batch: bool) -> list[Ints] | None:  # type: ignore[type-arg]
+def grouping_of(batch: NDArray[np.str_], per_batch: bool) -> list[Ints] | None:
     """Return the positions of each batch, or None for a method that gets mixtures."""
     return list(batches_of(batch)) if per_batch else None

@@ -8,14 +8,17 @@ features of images), and goes on with profile stages. A profile method alone get
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.api import TRACKS, Access, Opened, make_params, track_of
 from bench.errors import BenchError
 from bench.recipes import recipe_access
-from bench.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bench.registry import Entry, Registry
 
 
 @dataclass(frozen=True)

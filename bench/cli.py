@@ -52,7 +52,7 @@ class _Lazy(click.Group):
 )
 @click.version_option(package_name="labshift", prog_name="labshift")
 def group() -> None:
-    """Which batch-effect correction still works when the plate, laboratory or microscope is new?"""
+    """Tell which correction still works when the plate, laboratory or microscope is new."""
 
 
 def common(command: Any) -> Any:

@@ -8,12 +8,11 @@ anything about well, plate or class.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.api import (
     _SOURCES,
@@ -27,6 +26,11 @@ from bench.api import (
     _Handle,
     generator,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +165,7 @@ def batches_of(names: NDArray[np.str_]) -> Iterator[Ints]:
     unique, codes = np.unique(names, return_inverse=True)
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(unique) + 1))
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds.tolist()):
         yield order[start:stop]
 
 

@@ -7,22 +7,23 @@ the split's score unit, and scored overall, for each fold, batch, class and clus
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench import metrics
 from bench.api import BenchError, Ints, Opened, Output, RunFailed, Split
-from bench.data import Side
 from bench.probe import Probe, fit_probe
 from bench.references import features
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Mapping
 
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bench.data import Side
     from bench.splits import Fold
 
 CLUSTERED = ("accuracy", "balanced_accuracy")
@@ -225,7 +226,7 @@ class Scores:
                 f"{self.split.name} scores retrieval, which needs the columns "
                 f"{', '.join(missing)}: name them in the data set"
             )
-        arrays = {
+        arrays: dict[str, Any] = {
             "X": X,
             "label": rows["y_true"].to_numpy(np.int64),
             "treatment": rows["role:treatment"].to_numpy(str),
@@ -344,7 +345,12 @@ def _classification(
     names = ["accuracy", "balanced_accuracy", "worst_batch_accuracy", "calibration_error"]
     if scores.shape[1] > FEW_CLASSES:
         names.append("top5_accuracy")
-    arrays = {"y_true": y, "y_pred": predicted, "scores": scores, "batch": batch}
+    arrays: dict[str, Any] = {
+        "y_true": y,
+        "y_pred": predicted,
+        "scores": scores,
+        "batch": batch,
+    }
     for name in names:
         value = metrics.compute(name, **arrays)
         rows.append((name, "all", value.value, value.n))

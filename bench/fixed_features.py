@@ -8,12 +8,14 @@ each pair of channels.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.api import Floats
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bench.api import Floats
 
 QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 RINGS = 12

@@ -10,16 +10,19 @@ the parent stage's apply id.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.api import Access, Ints, Opened
-from bench.chain import Chain, Stage
-from bench.registry import Registry
 from bench.store import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.chain import Chain, Stage
+    from bench.registry import Registry
 
 
 def rows_digest(opened: Opened, rows: Ints) -> str:

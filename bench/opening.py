@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.api import Opened, Split, make_params
 from bench.errors import BenchError
-from bench.registry import Registry
 from bench.runner import Target, open_target
 from bench.splits import find_split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bench.registry import Registry
 
 EDITIONS = {
     "real": "real data",

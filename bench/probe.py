@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.api import Floats, Ints, generator
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 GRID = (1e-3, 1e-2, 1e-1, 1.0)
 """Candidates for C; ties go to the smaller, the stronger penalty."""

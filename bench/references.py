@@ -7,14 +7,18 @@ and in ``bench.evaluate`` because two of them must see what no method sees: the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.api import Floats, Ints, NotApplicable, Opened, generator
 from bench.data import Side, batches_of
 from bench.reference_rows import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 __all__ = ["NAMES", "features", "identity"]
 

@@ -19,12 +19,12 @@ from bench.chain import Chain, Stage, parse_chain
 from bench.data import Side, make_side
 from bench.errors import BenchError
 from bench.recipes import resolve
-from bench.registry import Registry
 from bench.splits import Fold, audit, folds, split_digest
 from bench.store import Store, digest, predictions_digest
 
 if TYPE_CHECKING:
     from bench.probe import Probe
+    from bench.registry import Registry
 
 Say = Callable[[str], None]
 FEW_SEEDS = 3

@@ -6,17 +6,18 @@ is being corrected: its negative controls, or all of its rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Access, BenchError, Context, Floats, Output, Samples, param
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 Doubles = NDArray[np.float64]
-Estimate = Callable[[Doubles], tuple[Doubles, Doubles]]
 TINY = 1e-9
 """A scale below this fraction of the training rows' scale counts as constant in the batch."""
 
@@ -45,7 +46,6 @@ class Scaling:
     """``(x - centre) / scale`` with centre and scale of the batch's reference rows."""
 
     Params: ClassVar[type] = ScalingParams
-    estimate: ClassVar[Estimate]
     name: ClassVar[str]
 
     def __init__(self, params: ScalingParams) -> None:
@@ -53,16 +53,21 @@ class Scaling:
         self._centre = np.zeros(0)
         self._scale = np.zeros(0)
 
+    @staticmethod
+    def estimate(X: Doubles) -> tuple[Doubles, Doubles]:
+        """Return the centre and the scale, ``(d,)`` each, of reference rows ``(n, d)``."""
+        raise TypeError("a scaling method says how it estimates centre and scale")
+
     @classmethod
     def access(cls, params: ScalingParams) -> Access:
-        """Controls of the test batch, or all rows of the test batch."""
+        """Return test-controls, or test-batch access if all rows give the statistics."""
         if params.rows == "controls":
             return Access.CONTROLS | Access.TEST_CONTROLS
         return Access.TEST_BATCH
 
     @classmethod
     def needs(cls, params: ScalingParams) -> frozenset[str]:
-        """Negative controls, unless all rows give the statistics."""
+        """Return what the data must have: controls, unless all rows give the statistics."""
         return frozenset({"controls"} if params.rows == "controls" else ())
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:

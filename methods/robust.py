@@ -8,10 +8,14 @@ of the training set instead of a division by nearly nothing.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from ._scaling import Scaling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 META = {
     "kind": "method",
@@ -29,13 +33,15 @@ NORMAL = 1.482602218505602
 """1 / the 0.75 quantile of the standard normal distribution."""
 
 
-def _median_mad(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    median = np.median(X, axis=0)
-    return median, NORMAL * np.median(np.abs(X - median), axis=0)
-
-
 class Robust(Scaling):
     """Per-batch robust z-score."""
 
     name = "robust"
-    estimate = staticmethod(_median_mad)
+
+    @staticmethod
+    def estimate(
+        X: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return median and scaled MAD of rows ``(n, d)``."""
+        median = np.median(X, axis=0)
+        return median, NORMAL * np.median(np.abs(X - median), axis=0)

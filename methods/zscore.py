@@ -9,10 +9,13 @@ one class it removes the biology together with the batch effect.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from ._scaling import Scaling
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 META = {
     "kind": "method",
@@ -27,12 +30,14 @@ META = {
 }
 
 
-def _mean_sd(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return X.mean(axis=0), X.std(axis=0)
-
-
 class ZScore(Scaling):
     """Per-batch z-score."""
 
     name = "zscore"
-    estimate = staticmethod(_mean_sd)
+
+    @staticmethod
+    def estimate(
+        X: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and standard deviation of rows ``(n, d)``."""
+        return X.mean(axis=0), X.std(axis=0)

@@ -27,7 +27,7 @@ def command(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """Write the file of a new method (Python) or data set (TOML).
+    r"""Write the file of a new method (Python) or data set (TOML).
 
     \b
     python -m bench new method center

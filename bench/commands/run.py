@@ -51,7 +51,7 @@ def command(
     as_json: bool,
     debug: bool,
 ) -> int:
-    """Run methods on splits and write records.
+    r"""Run methods on splits and write records.
 
     The same command again answers from disk.
 
