@@ -315,12 +315,13 @@ def _noise(rng: np.random.Generator, n: int, side: int, length: NDArray[np.float
     white = rng.standard_normal((n, side, half, 2), dtype=np.float32).view(np.complex64)[..., 0]
     squared = _frequencies(side)
     low = np.exp(-2 * np.pi**2 * squared * np.square(length).astype(np.float32)[:, None, None])
-    # Columns between the first and the last stand for two frequencies each.
-    twice = np.full(half, 2.0, np.float32)
-    twice[0] = 1
-    if side % 2 == 0:
-        twice[-1] = 1
-    power = np.sum(np.square(low) * twice, axis=(1, 2), dtype=np.float64)
+    # Columns between the first and the last stand for two frequencies each. Of the others the
+    # inverse transform takes one of two parts of equal power, which is made up for.
+    alone = [0, half - 1] if side % 2 == 0 else [0]
+    white[:, :, alone] *= np.float32(np.sqrt(2))
+    count = np.full(half, 2.0, np.float32)
+    count[alone] = 1
+    power = np.sum(np.square(low) * count, axis=(1, 2), dtype=np.float64)
     low *= (side * side / np.sqrt(2 * power)).astype(np.float32)[:, None, None]
     field: F32 = fft.irfft2(white * low, s=(side, side), overwrite_x=True)
     return field

@@ -37,6 +37,7 @@ def parameters(name: str, plates: list[Plate], conditions: Conditions) -> dict[s
     return {
         "simulator": name,
         "version": VERSION,
+        "sources": _sources(),
         "draw": conditions.draw,
         "strength": conditions.strength,
         "off": sorted(conditions.off),
@@ -45,6 +46,15 @@ def parameters(name: str, plates: list[Plate], conditions: Conditions) -> dict[s
         "levels": list(LEVELS),
         "experiment": [dataclasses.asdict(plate) for plate in plates],
     }
+
+
+def _sources() -> str:
+    """Return the SHA-256 of the simulator's source files: whoever edits it gets new files."""
+    found = hashlib.sha256()
+    for path in sorted(Path(__file__).resolve().parent.glob("*.py")):
+        # line endings differ between checkouts
+        found.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    return found.hexdigest()
 
 
 def digest(values: dict[str, Any]) -> str:
@@ -95,6 +105,7 @@ def ensure(
                 write(temporary, values, plates, conditions, workers)
                 if folder.exists():
                     shutil.rmtree(folder)
+                temporary.chmod(root.stat().st_mode & 0o777)  # others may read a shared cache
                 temporary.rename(folder)
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
