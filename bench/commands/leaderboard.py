@@ -1,0 +1,83 @@
+"""``leaderboard``: what was run, ranked within tracks, from records alone."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from bench.cli import common, registry_for, store_for, write_text
+
+
+@click.command()
+@click.option("--split", "-s", help="Name, alias or FILE.toml[:NAME]; all by default.")
+@click.option("--metric", help="Instead of each split's primary metric.")
+@click.option("--readout", default="auto", show_default=True, help="auto, head or probe.")
+@click.option("--edition", help="real or simulated.")
+@click.option("--recipe", help="smoke, default or paper.")
+@click.option("--format", "form", default="table", help="table, md, csv, html, latex or json.")
+@click.option("--output", metavar="FILE", help="Write there instead of printing.")
+@click.option("--reference", is_flag=True, help="Also read the records in results/reference.")
+@common
+def command(
+    split: str | None,
+    metric: str | None,
+    readout: str,
+    edition: str | None,
+    recipe: str | None,
+    form: str,
+    output: str | None,
+    reference: bool,
+    results: str | None,
+    plugin: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Rank what was run: means over seeds, intervals, paired differences to ERM."""
+    from bench.formats import FORMATS, render
+    from bench.leaderboard import boards
+
+    if form not in FORMATS:
+        from bench.errors import BenchError, did_you_mean
+
+        raise BenchError(did_you_mean(form, list(FORMATS), "format"))
+    registry_for(plugin)
+    store = store_for(results)
+    made = boards(
+        store.load_all(reference=reference),
+        split=_canonical(split),
+        metric=metric,
+        readout=readout,
+        edition=edition,
+        recipe=recipe,
+        failures=store.failures(),
+    )
+    terminal = output is None and sys.stdout.isatty()
+    text = render(made, "json" if as_json else form, width=_width(terminal), colour=terminal)
+    if output is None:
+        click.echo(text.rstrip("\n"))
+    else:
+        write_text(output, text)
+
+
+def _canonical(split: str | None) -> str | None:
+    """Return the canonical name of an alias or of a split in a file."""
+    if split is None:
+        return None
+    from bench.errors import BenchError
+    from bench.splits import find_split
+    from bench.tables import load, parse_split_argument
+
+    own = parse_split_argument(split)
+    if own is not None:
+        return load(own[0]).split(own[1]).name
+    try:
+        return find_split(split).name
+    except BenchError:
+        return split
+
+
+def _width(terminal: bool) -> int:
+    import shutil
+
+    return shutil.get_terminal_size((120, 24)).columns if terminal else 160
