@@ -100,8 +100,8 @@ class Fitted:
         text = json.dumps(self.config, sort_keys=True).encode()
         arrays: dict[str, NDArray[Any]] = {
             "config": np.frombuffer(text, np.uint8).copy(),
-            "scaling.mean": self.scaling.mean,
-            "scaling.sd": self.scaling.sd,
+            "scaling.mean": self.scaling.mean.copy(),
+            "scaling.sd": self.scaling.sd.copy(),
         }
         for name, tensor in self.model.state_dict().items():
             # A copy in plain memory order: arrays that alias live weights would move with them.

@@ -25,7 +25,7 @@ from bench.recipes import TORCHVISION, factory_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["build"]
+__all__ = ["SmallResNet", "build", "mlp"]
 
 
 class _Residual(nn.Module):
@@ -74,21 +74,20 @@ class SmallResNet(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return ``(n, n_classes)`` logits of ``(n, C, H, W)``."""
         pixels: Tensor = self.blocks(self.stem(x))
         logits: Tensor = self.head(pixels.mean((2, 3)))
         return logits
 
 
-class MLP(nn.Sequential):
-    """``layers`` linear layers, BatchNorm and ReLU after all but the last, the head."""
-
-    def __init__(self, n_features: int, n_classes: int, width: int, layers: int) -> None:
-        sizes = [n_features] + [width] * (layers - 1)
-        parts: list[nn.Module] = []
-        for n_in, n_out in pairwise(sizes):
-            # BatchNorm subtracts the mean, so a bias would change nothing and get no gradient.
-            parts += [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()]
-        super().__init__(*parts, nn.Linear(sizes[-1], n_classes))
+def mlp(n_features: int, n_classes: int, width: int, layers: int) -> nn.Sequential:
+    """Return ``layers`` linear layers, BatchNorm and ReLU after all but the last, the head."""
+    sizes = [n_features] + [width] * (layers - 1)
+    parts: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes):
+        # BatchNorm subtracts the mean, so a bias would change nothing and get no gradient.
+        parts += [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()]
+    return nn.Sequential(*parts, nn.Linear(sizes[-1], n_classes))
 
 
 def _sha256(path: Path) -> str:
@@ -269,7 +268,7 @@ def build(
     if described == "small-resnet":
         network: nn.Module = SmallResNet(shape[0], n_classes, recipe["width"])
     elif described == "mlp":
-        network = MLP(shape[0], n_classes, recipe["width"], recipe["layers"])
+        network = mlp(shape[0], n_classes, recipe["width"], recipe["layers"])
     elif described in TORCHVISION:
         network, digest = _torchvision(described, shape[0], n_classes, weights)
     else:

@@ -302,13 +302,17 @@ def _optimiser(model: Model, recipe: Mapping[str, Any]) -> torch.optim.Optimizer
     return kind(trained, lr=recipe["lr"], weight_decay=recipe["weight_decay"])
 
 
-def _checked(terms: dict[str, Tensor], method: str, step: int, total: int, lr: float) -> Tensor:
+def _checked(terms: dict[str, Tensor], batch: Batch, method: str, lr: float) -> Tensor:
+    """Return the sum of the terms, or stop with the step and what to do."""
     loss = torch.stack([term.reshape(()) for term in terms.values()]).sum()
     if not bool(torch.isfinite(loss)):
         values = ", ".join(f"{name} = {float(term.detach()):g}" for name, term in terms.items())
+        cure = f"lower lr (now {lr:g}), lengthen warmup, or take precision=float32"
+        if not bool(torch.isfinite(batch.x).all()):
+            cure = "the rows themselves hold values that are not finite: look at the data"
         raise RunFailed(
-            f"{method}: the loss is not finite at step {step} of {total} ({values}); lower lr (now "
-            f"{lr:g}), lengthen warmup, or take precision=float32"
+            f"{method}: the loss is not finite at step {batch.step} of {batch.total} ({values}); "
+            f"{cure}"
         )
     return loss
 
@@ -363,7 +367,7 @@ def _train(loop: _Loop) -> Fitted:
         torch.manual_seed(seed_for("step", ctx.seed, step))
         batch = loop.batch(step)
         terms = loop.terms(model, batch)
-        loss = _checked(terms, method_name(method), step, total, lr)
+        loss = _checked(terms, batch, method_name(method), lr)
         optimiser.zero_grad(set_to_none=True)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
