@@ -87,7 +87,11 @@ class Settings:
         low=0.0,
         high=4.0,
     )
-    off: str = param("", "Effects switched off, separated by commas, such as lamp,focus.")
+    off: str = param(
+        "",
+        "Effects switched off, separated by commas: groups (culture, staining, optics, camera, "
+        "plate-map) or single ones such as lamp,focus; parameters.json beside the data has all.",
+    )
     scale: float = param(1.0, "Multiplies the number of images.", low=0.01, high=20.0)
 
 
@@ -105,10 +109,11 @@ class COOS7:
         given = Settings() if settings is None else settings
         self.off = frozenset(w.strip() for w in given.off.split(",") if w.strip())
         if self.off:
-            from .simulator.conditions import NAMES
+            from .simulator.conditions import GROUPS, NAMES
 
-            for name in sorted(self.off - set(NAMES)):
-                raise BenchError(did_you_mean(name, list(NAMES), "effect of the simulator"))
+            known = [*GROUPS, *NAMES]
+            for name in sorted(self.off - set(known)):
+                raise BenchError(did_you_mean(name, known, "effect of the simulator"))
         self.settings = dataclasses.replace(given, off=",".join(sorted(self.off)))
 
     def editions(self) -> list[str]:
@@ -153,14 +158,14 @@ class COOS7:
                 )
             return folder
         from .simulator import layout, write
-        from .simulator.conditions import Conditions
+        from .simulator.conditions import Conditions, expand
 
         chosen = self.settings
         return write.ensure(
             cache_folder("simulated"),
             "coos7",
             layout.coos7(chosen.scale),
-            Conditions(chosen.draw, chosen.strength, self.off),
+            Conditions(chosen.draw, chosen.strength, expand(self.off)),
         )
 
     def _changed(self) -> dict[str, Any]:

@@ -321,7 +321,7 @@ def test_settings_out_of_range(settings: dict[str, str]) -> None:
 def test_unknown_effects(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"unknown effect of the simulator 'lmap'.*lamp"):
         COOS7(Settings(off="focus,lmap"))
-    assert COOS7(Settings(off=" lamp, focus,")).settings.off == "focus,lamp"
+    assert COOS7(Settings(off=" lamp, optics,")).settings.off == "lamp,optics"
 
 
 def test_the_digest_is_of_the_content(

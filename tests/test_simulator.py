@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from bench.datasets.simulator import camera, cells, layout, optics, plate, write
-from bench.datasets.simulator.conditions import KNOBS, NAMES, Conditions, Units
+from bench.datasets.simulator.conditions import GROUPS, KNOBS, NAMES, Conditions, Units, expand
 from scipy import stats
 
 from bench.errors import BenchError
@@ -89,6 +89,12 @@ def test_standard_deviations_are_those_stated() -> None:
     # the standard error of a standard deviation is sd / sqrt(2 n)
     assert log.std(ddof=1) == pytest.approx(stated, abs=4 * stated / np.sqrt(800))
     assert log.mean() == pytest.approx(0, abs=4 * stated / 20)
+
+
+def test_groups_part_the_knobs() -> None:
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(NAMES)
+    assert expand(frozenset({"staining", "lamp"})) == {*GROUPS["staining"], "lamp"}
+    assert not set(GROUPS) & set(NAMES)
 
 
 def test_shares_of_classes() -> None:

@@ -421,6 +421,51 @@ KNOBS: tuple[Knob, ...] = (
 NAMES = tuple(knob.name for knob in KNOBS)
 _BY_NAME = {knob.name: knob for knob in KNOBS}
 
+GROUPS = {
+    "culture": (
+        "cell-size",
+        "morphology",
+        "confluence",
+        "expression",
+        "localisation",
+        "organelles",
+    ),
+    "staining": (
+        "stain-protein",
+        "stain-nucleus",
+        "background-protein",
+        "background-nucleus",
+    ),
+    "optics": (
+        "aperture",
+        "pixel-size",
+        "out-of-focus",
+        "focus",
+        "illumination",
+        "illumination-x",
+        "illumination-y",
+        "registration-x",
+        "registration-y",
+        "bleed-protein",
+        "bleed-nucleus",
+    ),
+    "camera": (
+        "exposure-protein",
+        "exposure-nucleus",
+        "gain",
+        "offset",
+        "read-noise",
+        "full-well",
+    ),
+    "plate-map": ("lamp", "edge", "composition", "layout"),
+}
+"""Names for several knobs at once; each knob is in one group."""
+
+
+def expand(names: frozenset[str]) -> frozenset[str]:
+    """Return names of knobs, with those of groups put in place of the groups."""
+    return frozenset(knob for name in names for knob in GROUPS.get(name, (name,)))
+
 
 @dataclass(frozen=True)
 class Units:
