@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 
 from bench.errors import BenchError, did_you_mean
 from bench.statistics import MIN_CLUSTERS, interval
-from bench.store import Record, canonical_json, digest, summarise
+from bench.store import Record, digest, summarise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -264,11 +265,10 @@ def _key(run: Mapping[str, Any], metric: str | None) -> tuple[Any, ...]:
     """Return all that must agree for two runs to stand on one board; the metric comes first."""
     name = metric or str(run.get("primary"))
     shown = [
-        canonical_json(run[key]) if isinstance(run.get(key), Mapping) else run.get(key)
-        for key in _SHOWN
+        _sorted_json(value) if isinstance(value, dict) else value for value in map(run.get, _SHOWN)
     ]
     version = run.get("metric_versions", {}).get(name)
-    return (name, *shown, *(run.get(key) for key in _HIDDEN), version)
+    return (name, *shown, *map(run.get, _HIDDEN), version)
 
 
 def _distinct(made: list[Board]) -> list[Board]:
@@ -430,7 +430,7 @@ def _table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str) -> 
                 column = columns.get(f"{readout}.{metric}")
             if column is None and readout in ("embedding", run.get("readout")):
                 column = columns.get(metric)
-            pairs = zip(names, column or (), strict=False)
+            pairs = zip(names, json.loads(column) if column else (), strict=False)
             made[seed] = {name: float(value) for name, value in pairs if value is not None}
     shared = set.intersection(*map(set, values.values())) if values else set()
     whole = bool(shared) and all(shared <= set(entry) for entry in pseudo.values())
@@ -440,7 +440,10 @@ def _table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str) -> 
 
 
 def _row_key(run: Mapping[str, Any]) -> str:
-    return canonical_json([run["method_id"], _changed(run), run.get("versions", {})])
+    return _sorted_json([run["method_id"], _changed(run), run.get("versions", {})])
+
+
+_sorted_json = json.JSONEncoder(sort_keys=True, default=str).encode
 
 
 def _changed(run: Mapping[str, Any]) -> dict[str, Any]:

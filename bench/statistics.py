@@ -200,12 +200,11 @@ def _variance(values: Doubles, weights: Doubles) -> tuple[Doubles, Doubles, Doub
     spread = seeds**2 / df_seeds + var_clusters**2 / df_clusters + residual**2 / df_residual
     with np.errstate(invalid="ignore", divide="ignore"):
         df_crossed = np.where(spread > 0, crossed**2 / spread, 1.0)
-    variance = np.select([both, neither, has_seeds], [crossed, pooled, seeds], var_clusters)
-    df = np.select(
-        [both, neither, has_seeds],
-        [df_crossed, np.full_like(mean, df_all), np.full_like(mean, df_seeds)],
-        df_clusters,
-    )
+    # Nested np.where, not np.select: a board calls this for thousands of small tables.
+    one = np.where(has_seeds, seeds, var_clusters)
+    variance = np.where(both, crossed, np.where(neither, pooled, one))
+    df_one = np.where(has_seeds, df_seeds, df_clusters)
+    df = np.where(both, df_crossed, np.where(neither, df_all, df_one))
     return mean, np.sqrt(var_seeds), variance, np.maximum(df, 1.0)
 
 
@@ -257,11 +256,12 @@ def interval(
         return Interval(
             mean, sd, None, None, None, n_seeds, n_clusters, left_out, None, "constant", None
         )
-    from scipy import stats
+    # The functions behind scipy.stats.t: the same numbers, a fiftieth of the time on a long board.
+    from scipy.special import stdtr, stdtrit
 
     _, _, variance, df = _variance(table, share)
     se = float(np.sqrt(variance))
-    half = float(stats.t.ppf(0.5 + level / 2, df)) * se
+    half = float(stdtrit(df, 0.5 + level / 2)) * se
     return Interval(
         mean,
         sd,
@@ -273,7 +273,7 @@ def interval(
         left_out,
         float(df),
         "crossed" if n_seeds > 1 else "clusters",
-        float(2 * stats.t.sf(abs(mean) / se, df)),
+        float(2 * stdtr(df, -abs(mean) / se)),
     )
 
 

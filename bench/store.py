@@ -53,7 +53,7 @@ __all__ = [
 SCHEMA = 1
 """Version of ``run.json``; a record of a later version is refused, not misread."""
 
-_INDEX_VERSION = "2"
+_INDEX_VERSION = "4"
 _DAY_S = 86_400.0
 _ID = re.compile(r"[0-9a-f]{8,64}")
 _TABLES = ("metrics", "predictions", "curves")
@@ -256,7 +256,6 @@ _SUMMARY = (
     "ranked",
     "unranked_because",
     "primary",
-    "clusters",
     "n_eval",
     "n_excluded",
     "n_classes",
@@ -270,8 +269,10 @@ _SUMMARY = (
 def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what boards need of a record, flat and small; the index keeps exactly this.
 
-    Fields of ``spec`` stand beside the others. ``metrics`` holds the values over all rows,
-    ``versions`` the version of each stage's method, ``machine`` what a board says when it is
+    Fields of ``spec`` stand beside the others. ``metrics`` and ``clusters`` hold values over all
+    rows, and hold each once: as ``head.NAME`` or ``probe.NAME`` where the record has that too. A
+    column of clusters is the JSON of its list, since a board needs one of many.
+    ``versions`` is the version of each stage's method, ``machine`` what a board says when it is
     mixed, ``created`` the time, ``tuning`` the budget.
     """
     spec = record["spec"]
@@ -279,9 +280,23 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {"run_id": record["run_id"]}
     made.update((key, spec[key]) for key in _SUMMARY_SPEC if key in spec)
     made.update((key, record[key]) for key in _SUMMARY if key in record)
+    # What the record's own read-out says under both its names is kept once.
+    own = f"{record.get('readout')}."
+    values = record.get("metrics", {})
     made["metrics"] = {
-        name: values["all"] for name, values in record.get("metrics", {}).items() if "all" in values
+        name: entry["all"]
+        for name, entry in values.items()
+        if "all" in entry and own + name not in values
     }
+    clusters = dict(record.get("clusters") or {})
+    for kind in ("values", "pseudo_values"):
+        columns = clusters.get(kind) or {}
+        clusters[kind] = {
+            name: canonical_json(column)
+            for name, column in columns.items()
+            if own + name not in columns
+        }
+    made["clusters"] = clusters
     versions: dict[str, Any] = {}
     for fold in spec.get("folds", ()):
         for stage in fold.get("stages", ()):
@@ -299,33 +314,43 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
 class Record(Mapping[str, Any]):
     """A committed run: a read-only mapping over ``run.json``, and its tables on demand.
 
-    Attributes
+    Parameters
     ----------
+    data
+        What ``run.json`` holds, or None to read it when it is first needed.
     path
         The run's folder; None for a record made by hand.
+    summary
+        JSON of :func:`summarise`, where the index has it.
     """
 
-    __slots__ = ("_data", "_summary", "path")
+    __slots__ = ("_data", "_path", "_summary")
 
     def __init__(
         self,
         data: Mapping[str, Any] | None,
-        path: Path | None = None,
+        path: Path | str | None = None,
         summary: str | None = None,
     ) -> None:
         self._data = data
         self._summary = summary
-        self.path = path
+        self._path = path
+
+    @property
+    def path(self) -> Path | None:
+        """The run's folder; None for a record made by hand."""
+        return None if self._path is None else Path(self._path)
 
     @property
     def data(self) -> Mapping[str, Any]:
         """The whole of ``run.json``, read when it is first needed."""
         if self._data is None:
-            assert self.path is not None
-            text = _text_of(self.path)
+            path = self.path
+            assert path is not None
+            text = _text_of(path)
             if text is None:
-                raise BenchError(f"the run {self.path} was deleted meanwhile: start again")
-            self._data = _parse(text, self.path)
+                raise BenchError(f"the run {path} was deleted meanwhile: start again")
+            self._data = _parse(text, path)
         return self._data
 
     @property
@@ -354,9 +379,10 @@ class Record(Mapping[str, Any]):
         return f"Record({self.get('method')!r}, {self.get('split')!r}, {self.get('run_id')!r})"
 
     def _table(self, name: str) -> pd.DataFrame | None:
-        if self.path is None:
+        path = self.path
+        if path is None:
             return None
-        file = self.path / f"{name}.parquet"
+        file = path / f"{name}.parquet"
         if not file.is_file():
             return None
         import pyarrow as pa
@@ -366,7 +392,7 @@ class Record(Mapping[str, Any]):
             return pq.read_table(file, partitioning=None).to_pandas()  # type: ignore[no-any-return]
         except (OSError, pa.ArrowException) as exc:
             raise BenchError(
-                f"{file} cannot be read ({exc}): delete the folder {self.path} and run again"
+                f"{file} cannot be read ({exc}): delete the folder {path} and run again"
             ) from exc
 
     def metrics_table(self) -> pd.DataFrame | None:
@@ -504,7 +530,10 @@ class Store:
             texts[run_id] = canonical_json(record.summary)
         if missing or len(known) != len(texts):
             self._write_index(stamps, texts)
-        return [Record(None, self.path_of(run_id), texts[run_id]) for run_id in sorted(texts)]
+        runs = str(self.runs)
+        return [
+            Record(None, f"{runs}/{run_id[:2]}/{run_id}", texts[run_id]) for run_id in sorted(texts)
+        ]
 
     @property
     def index(self) -> Path:
@@ -538,7 +567,9 @@ class Store:
             primary = data.get("primary")
             row = {key: data.get(key) for key in ("method_id", "split_id", "edition", "recipe")}
             row |= {"run_id": run_id, "seed": data.get("seed"), "status": data.get("status")}
-            row |= {"primary": primary, "value": data["metrics"].get(primary)}
+            values = data["metrics"]
+            value = values.get(primary, values.get(f"{data.get('readout')}.{primary}"))
+            row |= {"primary": primary, "value": value}
             row |= {"stamp": stamps[run_id], "summary": texts[run_id]}
             rows.append(row)
         text, number = pa.string(), pa.float64()

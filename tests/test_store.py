@@ -393,7 +393,7 @@ def test_the_index_follows_commits_deletions_and_replacement(tmp_path: Path) -> 
     changed = make_record(seed=99, value=0.75)
     where.commit(changed, METRICS, replace=True)
     (record,) = [record for record in where.load_all() if record.run_id == added]
-    assert record.summary["metrics"]["balanced_accuracy"] == 0.75
+    assert record.summary["metrics"] == {"probe.balanced_accuracy": 0.75}
     table = pd.read_parquet(where.index)
     assert sorted(table["run_id"]) == sorted(ids(where))
     assert table.set_index("run_id")["value"][added] == 0.75
