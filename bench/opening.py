@@ -61,7 +61,8 @@ def open_splits(
         split = find_split(typed)
         if split.dataset not in opened:
             opened[split.dataset] = _open(split, registry, edition, settings, say)
-        targets.append(open_target(typed, split, opened[split.dataset]))
+        data = opened[split.dataset]
+        targets.append(open_target(typed, split, data, published=data.edition == "real"))
     return targets
 
 

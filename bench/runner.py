@@ -79,8 +79,16 @@ class Target:
         return self.split.protocol == "supervised"
 
 
-def open_target(typed: str, split: Split, opened: Opened) -> Target:
+def open_target(typed: str, split: Split, opened: Opened, *, published: bool = False) -> Target:
     """Make the folds of a split and audit them.
+
+    Parameters
+    ----------
+    typed, split, opened
+        What was asked for.
+    published
+        Whether the sides are somebody else's published ones: sharing that was not declared is then
+        a note in every record, since it cannot be mended here.
 
     Raises
     ------
@@ -89,12 +97,12 @@ def open_target(typed: str, split: Split, opened: Opened) -> Target:
     """
     made = folds(split, opened)
     shared = audit(split, opened, made)
-    if shared:
+    if shared and not published:
         raise BenchError(
             f"split '{split.name}': {'; '.join(shared)}; declare it with shares = [...] if it is "
             "meant, or mend the split"
         )
-    return Target(typed, split, opened, made, split_digest(opened, made))
+    return Target(typed, split, opened, made, split_digest(opened, made), tuple(shared))
 
 
 @dataclass(frozen=True, eq=False)
