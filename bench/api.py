@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -121,12 +120,31 @@ class Source(Protocol):
 
 
 class _Handle:
-    """An opaque key into the private table of sources, so that a view holds no source."""
+    """An opaque key into the private table of sources, so that a view holds no source.
 
-    __slots__ = ("__weakref__",)
+    It has no attributes, not even a weak reference: the callback of one would lead to the table.
+    """
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        _SOURCES.pop(id(self), None)
+
+    def __copy__(self) -> _Handle:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> _Handle:
+        return self
 
 
-_SOURCES: weakref.WeakKeyDictionary[_Handle, tuple[Source, Ints]] = weakref.WeakKeyDictionary()
+_SOURCES: dict[int, tuple[Source, Ints]] = {}
+
+
+def new_handle(source: Source, rows: Ints) -> _Handle:
+    """Return a key to these rows of a source, for the harness; gone from the table with the key."""
+    handle = _Handle()
+    _SOURCES[id(handle)] = (source, rows)
+    return handle
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +205,7 @@ class Samples:
         """
         if self._handle is None:
             raise BenchError("these samples are profiles: read .X, not .images()")
-        source, rows = _SOURCES[self._handle]
+        source, rows = _SOURCES[id(self._handle)]
         pixels = source.read(rows[np.asarray(idx)])
         if out is None:
             return pixels
@@ -214,9 +232,8 @@ class Samples:
         idx = np.asarray(idx)
         handle = None
         if self._handle is not None:
-            source, rows = _SOURCES[self._handle]
-            handle = _Handle()
-            _SOURCES[handle] = (source, rows[idx])
+            source, rows = _SOURCES[id(self._handle)]
+            handle = new_handle(source, rows[idx])
         return dataclasses.replace(
             self,
             ids=self.ids[idx],

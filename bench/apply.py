@@ -15,6 +15,8 @@ from bench.api import Access, Ints, Method, Output, Samples
 from bench.data import assemble, batches_of, chunks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 CHUNK = 1024
@@ -55,25 +57,41 @@ def undeclared_adaptation(
     grouping: list[Ints] | None,
     first: Output,
     seed: int,
+    rebuild: Callable[[], Method] | None = None,
 ) -> str | None:
     """Ask again in another way; return a sentence if the answer changed, else None.
 
     For a method without test-batch access a random subset is sent as one call. For a method with
-    it, the first batch is sent again after all others, so that nothing may have been carried over;
-    and if it declared the controls of the batch alone, half of the treated rows are left out, on
-    which the answer for the others must not depend.
+    it, the first batch is sent again after all others, and the last batch is sent to a method that
+    was rebuilt from its state and saw no other, so that nothing may have been carried over in
+    either direction; and if it declared the controls of the batch alone, half of the treated rows
+    are left out, on which the answer for the others must not depend.
+
+    Parameters
+    ----------
+    method, access, view, grouping, seed
+        As given to :func:`apply_all`.
+    first
+        What it returned.
+    rebuild
+        Returns the method as it was before it was applied to any row; None leaves that out.
     """
     n = len(view)
     if grouping is None:
         idx = next(chunks_of(n, min(CHECKED, max(1, n // 2)), "check", seed))
-        if _differs(first, method.apply(view.take(idx)), idx):
+        askable = [method] if rebuild is None else [method, rebuild()]
+        if any(_differs(first, one.apply(view.take(idx)), idx) for one in askable):
             return (
                 "undeclared adaptation: what it returns for a row depends on the other rows of "
                 "the call, but test-batch access was not declared"
             )
         return None
     again = grouping[0]
-    if _differs(first, method.apply(view.take(again)), again):
+    carried = _differs(first, method.apply(view.take(again)), again)
+    if not carried and rebuild is not None:
+        last = grouping[-1]
+        carried = _differs(first, rebuild().apply(view.take(last)), last)
+    if carried:
         return (
             "undeclared adaptation: a test batch gets another answer after other test batches "
             "were seen"
@@ -95,13 +113,16 @@ def undeclared_adaptation(
 
 def _differs(whole: Output, part: Output, idx: Ints) -> bool:
     pairs = [(whole.X[idx], part.X)]
+    if (whole.logits is None) != (part.logits is None):
+        return True
     if whole.logits is not None and part.logits is not None:
         pairs.append((whole.logits[idx], part.logits))
     for a, b in pairs:
         if a.shape != b.shape:
             return True
         scale = float(a.std()) or 1.0
-        if float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) > TOLERANCE * scale:
+        # Negated, so that a value that is no number counts as a difference.
+        if not float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) <= TOLERANCE * scale:
             return True
     return False
 

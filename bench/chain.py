@@ -188,6 +188,12 @@ def _stage(
         return Stage(entry, None, make_params(entry.name, NoParams, given), opened.level)
     cls = entry.load()
     params = make_params(entry.name, cls.Params, given)
+    declared = cls.access(params)
+    if Access.TEST_CONTROLS in declared and Access.CONTROLS not in declared:
+        raise BenchError(
+            f"{entry.name} declares test-controls but not controls, so it could not tell them from "
+            "other rows: add Access.CONTROLS to its access"
+        )
     level = getattr(params, "level", "") or opened.level
     if level not in opened.levels:
         raise BenchError(

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import (
-    _SOURCES,
     Access,
     BenchError,
     Bools,
     Ints,
     Opened,
     Output,
+    RunFailed,
     Samples,
-    _Handle,
     generator,
+    new_handle,
 )
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ class Side:
         if X is None and not self.opened.is_images:
             X = np.ascontiguousarray(self.opened.source.read(self.rows), dtype=np.float32)
         if X is None:
-            handle = _Handle()
-            _SOURCES[handle] = (self.opened.source, self.rows)
+            handle = new_handle(self.opened.source, self.rows)
         return Samples(
             ids=_salted(self.opened.index["id"].to_numpy(str)[self.rows], self.salt),
             y=self.y.copy() if labels else np.full(n, -1, np.int64),
@@ -176,8 +175,40 @@ def chunks_of(n: int, size: int, *address: str | int) -> Iterator[Ints]:
         yield order[start : start + size]
 
 
+def check_part(output: Output, n: int) -> None:
+    """Raise :class:`RunFailed` if what ``apply`` returned is no output of ``n`` rows.
+
+    Without it numpy would spread one row over many, or narrow float64, and nobody would notice.
+    """
+    if not isinstance(output, Output):
+        raise RunFailed(f"apply returned a {type(output).__name__}: the contract says Output")
+    for name, array in (("X", output.X), ("logits", output.logits)):
+        if array is None and name == "logits":
+            continue
+        if not isinstance(array, np.ndarray):
+            raise RunFailed(f"apply returned {name} as {type(array).__name__}, not a numpy array")
+        if array.ndim != 2 or len(array) != n:
+            raise RunFailed(
+                f"apply returned {name} of shape {array.shape} for {n} rows: one row each is due"
+            )
+        if array.dtype != np.float32:
+            raise RunFailed(f"apply returned {array.dtype} {name}: the contract says float32")
+
+
 def assemble(n: int, parts: list[tuple[Ints, Output]]) -> Output:
-    """Put the outputs of several calls back into view order."""
+    """Put the outputs of several calls back into view order.
+
+    Raises
+    ------
+    RunFailed
+        If a call returned something else than one row of the same width for each of its rows.
+    """
+    widths = set()
+    for idx, part in parts:
+        check_part(part, len(idx))
+        widths.add((part.X.shape[1], None if part.logits is None else part.logits.shape[1]))
+    if len(widths) > 1:
+        raise RunFailed("apply returned outputs of different widths for different calls")
     d = parts[0][1].X.shape[1]
     X = np.empty((n, d), np.float32)
     first = parts[0][1].logits

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import identity, provenance
-from bench.api import Access, Context, NotApplicable, Opened, Output, RunFailed, Split, seed_for
+from bench.api import (
+    Access,
+    AccessError,
+    Context,
+    NotApplicable,
+    Opened,
+    Output,
+    RunFailed,
+    Split,
+    seed_for,
+)
 from bench.apply import apply_all, grouping_of, undeclared_adaptation
 from bench.chain import Chain, Stage, parse_chain
 from bench.data import Side, make_side
@@ -294,9 +304,9 @@ class Runner:
         except NotApplicable as error:
             record = self._head(job, spec, run_id, "not-applicable", str(error))
             return self._commit(record, _no_metrics(), replace=fresh)
-        except BenchError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+        except Exception as error:
+            if isinstance(error, BenchError) and not isinstance(error, (RunFailed, AccessError)):
+                raise
             where = self.store.fail(
                 run_id,
                 traceback.format_exc(),
@@ -304,6 +314,8 @@ class Runner:
                 {"method": job.chain.typed, "split": job.target.typed, "seed": job.seed},
             )
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            if isinstance(error, BenchError):
+                reason = str(error)
             record = self._head(job, spec, run_id, "failed", " ".join(reason.split()))
             record["path"] = str(where)
             return record
@@ -554,6 +566,7 @@ class _FoldRun:
         if kept[0] is not None and kept[1] is not None:
             return kept[0], kept[1]
         method = self._fitted(stage, ids, train, test)
+        state = {name: array.copy() for name, array in method.state().items()}
         outputs: list[Output] = []
         for side, key, known in zip(
             (train, test), (ids.apply_train, ids.apply_test), kept, strict=True
@@ -572,7 +585,15 @@ class _FoldRun:
             check_output(stage.name, output, len(side), side.n_classes)
             adaptation = None
             if side is test:
-                adaptation = undeclared_adaptation(method, access, view, grouping, output, seed)
+                adaptation = undeclared_adaptation(
+                    method,
+                    access,
+                    view,
+                    grouping,
+                    output,
+                    seed,
+                    lambda: self._rebuilt(stage, state),
+                )
             facts = {
                 "apply_s": seconds,
                 "fallbacks": output.fallbacks,
@@ -610,28 +631,12 @@ class _FoldRun:
             runner.device()
         if kept is not None:
             self._trained(kept.meta)
-            return stage.cls.from_state(stage.params, kept.arrays)
+            return self._rebuilt(stage, kept.arrays)
         owner, _ = identity.fit_name(stage, job.registry)
         points: list[dict[str, Any]] = []
-
-        def log(step: int, **scalars: float) -> None:
-            points.extend(
-                {
-                    "fold": self.fold.name,
-                    "stage": stage.name,
-                    "step": step,
-                    "name": name,
-                    "value": float(value),
-                }
-                for name, value in scalars.items()
-            )
-
         seen = {"steps": 0}
-
-        def progress(done: int, total: int) -> None:
-            seen["steps"] = done
-            runner.progress(self.label, done, total)
-
+        log = _log(points, self.fold.name, stage.name)
+        progress = _progress(seen, runner.progress, self.label)
         context = Context(
             seed=seed_for("fit", owner, train.opened.name, job.seed),
             recipe=job.recipe,
@@ -665,6 +670,13 @@ class _FoldRun:
         self._trained(facts)
         return method
 
+    def _rebuilt(self, stage: Stage, state: Mapping[str, Any]) -> Any:
+        """Return a fitted method made from its state, on the device in use."""
+        method = stage.cls.from_state(stage.params, state)
+        if stage.kind == "network" and hasattr(method, "to"):
+            method.to(self.runner.device())
+        return method
+
     def _trained(self, facts: Mapping[str, Any]) -> None:
         self.fit_s += facts["fit_s"]
         self.steps += facts["steps"]
@@ -682,8 +694,30 @@ def threads() -> int:
 
 
 def _sources(chain: Chain) -> dict[str, str]:
-    paths = [stage.entry.path for stage in chain.stages if stage.entry.path is not None]
-    return provenance.source_digests(paths)
+    return provenance.source_digests(path for s in chain.stages for path in s.entry.sources)
+
+
+# These two are made here, so that what a method is handed leads back to nothing but themselves.
+
+
+def _log(points: list[dict[str, Any]], fold: str, stage: str) -> Callable[..., None]:
+    def log(step: int, **scalars: float) -> None:
+        points.extend(
+            {"fold": fold, "stage": stage, "step": step, "name": name, "value": float(value)}
+            for name, value in scalars.items()
+        )
+
+    return log
+
+
+def _progress(
+    seen: dict[str, int], show: Callable[[str, int, int], None], label: str
+) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        seen["steps"] = done
+        show(label, done, total)
+
+    return progress
 
 
 def _what_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -60,8 +60,7 @@ class Source:
 def images(n=40, size=16, channels=2, seed=0):
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 255, (n, channels, size, size)).astype(np.uint8)
-    handle = api._Handle()
-    api._SOURCES[handle] = (Source(pixels), np.arange(n))
+    handle = api.new_handle(Source(pixels), np.arange(n))
     return Samples(
         ids=np.array([f"i{k}" for k in range(n)]),
         y=rng.integers(3, size=n).astype(np.int64),

@@ -71,9 +71,8 @@ def images(n=60, size=16, dtype=np.uint16, seed=0, batches=3):
     pixels = pixels + rng.normal(0, 5, (n, 2, size, size))
     pixels = np.clip(pixels, 0, 255).astype(dtype)
     y[controls] = -1
-    handle = api._Handle()
     source = Source(pixels)
-    api._SOURCES[handle] = (source, np.arange(n))
+    handle = api.new_handle(source, np.arange(n))
     samples = Samples(
         ids=np.array([f"i{k}" for k in range(n)]),
         y=y.astype(np.int64),
