@@ -779,6 +779,8 @@ class Store:
         artifact_id: str,
         arrays: Mapping[str, NDArray[Any]],
         meta: Mapping[str, Any] | None = None,
+        *,
+        replace: bool = False,
     ) -> Path:
         """Keep arrays under an id in one step; if they are there already, those stay.
 
@@ -793,6 +795,8 @@ class Store:
             Numbers, bools, or (apply only) fixed-width text; never objects.
         meta
             Small facts kept in ``meta.json``.
+        replace
+            Put these in the place of earlier ones: a fit that was asked for again.
 
         Raises
         ------
@@ -826,7 +830,7 @@ class Store:
                 np.save(sink, array, allow_pickle=False)
                 files[f"{name}.npy"] = sink.getvalue()
         target = self.root / "artifacts" / _checked(artifact_id)
-        self._place(files, target, "meta.json")
+        self._place(files, target, "meta.json", replace=replace)
         return target
 
     def scratch(self, fit_id: str) -> Path:
