@@ -57,6 +57,8 @@ class Access(enum.Flag):
 
     ``TRAIN_BATCH``
         the batch of each training row.
+    ``TRAIN_WELL``
+        which training rows come from the same well, under opaque names: no position.
     ``CONTROLS``
         which rows are negative controls, in every view that it gets.
     ``TEST_CONTROLS``
@@ -69,6 +71,7 @@ class Access(enum.Flag):
 
     NONE = 0
     TRAIN_BATCH = enum.auto()
+    TRAIN_WELL = enum.auto()
     CONTROLS = enum.auto()
     TEST_CONTROLS = enum.auto()
     TEST_BATCH = enum.auto()
@@ -168,6 +171,8 @@ class Samples:
         ``(n, d)`` float32 profiles (a table, or the output of an earlier stage), else None.
     exposed
         Columns that the split exposes on purpose; they are printed with the result.
+    well
+        ``(n,)`` opaque names of the wells of training rows, with ``TRAIN_WELL`` access, else None.
     """
 
     ids: Strings
@@ -177,6 +182,7 @@ class Samples:
     shape: tuple[int, ...]
     X: Floats | None = None
     exposed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    well: Strings | None = None
     _controls: Bools | None = field(default=None, repr=False)
     _handle: _Handle | None = field(default=None, repr=False)
 
@@ -241,6 +247,7 @@ class Samples:
             batch=self.batch[idx],
             X=None if self.X is None else self.X[idx],
             exposed={name: column[idx] for name, column in self.exposed.items()},
+            well=None if self.well is None else self.well[idx],
             _controls=None if self._controls is None else self._controls[idx],
             _handle=handle,
         )

@@ -19,6 +19,7 @@ from bench.api import (
     BenchError,
     Bools,
     Ints,
+    NotApplicable,
     Opened,
     Output,
     RunFailed,
@@ -67,7 +68,9 @@ class Side:
         """Return the same rows seen through an earlier stage, ``(n, d)`` float32."""
         return replace(self, X=np.ascontiguousarray(X, dtype=np.float32))
 
-    def view(self, access: Access, *, batches: bool, labels: bool = False) -> Samples:
+    def view(
+        self, access: Access, *, batches: bool, labels: bool = False, wells: bool = False
+    ) -> Samples:
         """Return what a method may see of this side.
 
         Parameters
@@ -78,6 +81,8 @@ class Side:
             Whether batch names are given.
         labels
             Whether ``y`` is given: to ``fit`` alone.
+        wells
+            Whether opaque names of the wells are given: to ``fit`` alone.
         """
         n = len(self)
         handle = None
@@ -94,9 +99,16 @@ class Side:
             shape=self.opened.source.shape if X is None else (X.shape[1],),
             X=X,
             exposed={name: self.opened.index[name].to_numpy()[self.rows] for name in self.expose},
+            well=self._wells() if wells else None,
             _controls=self.controls.copy() if Access.CONTROLS in access else None,
             _handle=handle,
         )
+
+    def _wells(self) -> NDArray[np.str_]:
+        column = self.opened.columns.get("well")
+        if column is None:
+            raise NotApplicable(f"{self.opened.name} has no column that tells the wells apart")
+        return _salted(self.opened.index[column].to_numpy(str)[self.rows], self.salt)
 
 
 def _salted(names: NDArray[Any], salt: str) -> NDArray[np.str_]:

@@ -235,6 +235,8 @@ def _why_not(chain: Chain, target: Target) -> str:
             return f"{opened.name} has no column with the position on the plate"
         if stage.kind == "network" and not target.supervised:
             return f"{stage.name} needs labels to train on, and {target.split.name} gives none"
+        if Access.TRAIN_WELL in stage.access and "well" not in opened.columns:
+            return f"{stage.name} needs to know which rows share a well; {opened.name} does not say"
         if "controls" in stage.needs and not opened.has_controls:
             return f"{stage.name} needs negative controls, and {opened.name} has none"
         if "controls" in stage.needs:
@@ -651,7 +653,10 @@ class _FoldRun:
                 context.scratch.mkdir(parents=True, exist_ok=True)
         method = stage.cls(stage.params)
         view = train.view(
-            access, batches=Access.TRAIN_BATCH in access, labels=job.target.supervised
+            access,
+            batches=Access.TRAIN_BATCH in access,
+            labels=job.target.supervised,
+            wells=Access.TRAIN_WELL in access,
         )
         adapt = None
         if Access.ADAPT in access:
