@@ -364,7 +364,8 @@ class Record(Mapping[str, Any]):
     @property
     def run_id(self) -> str:
         """Identity of the run, hex."""
-        return str(self.data["run_id"])
+        path = self.path
+        return path.name if path is not None else str(self.data["run_id"])
 
     def __getitem__(self, key: str) -> Any:
         return self.data[key]
@@ -493,7 +494,8 @@ class Store:
         Parameters
         ----------
         reference
-            Read the published records of ``reference/`` *instead of* the user's own runs.
+            Read the published records of ``reference/`` as well; of a run that is in both, the
+            user's own counts.
 
         Raises
         ------
@@ -501,14 +503,15 @@ class Store:
             If a record is damaged or the folder cannot be read.
         """
         with _disk("read", self.root):
-            if reference:
-                return [
-                    Record(_parse(file.read_text(encoding="utf-8"), file.parent), file.parent)
-                    for file in sorted(
-                        self.reference.rglob("run.json"), key=lambda file: file.parent.name
-                    )
-                ]
-            return self._load_indexed()
+            own = self._load_indexed()
+            if not reference:
+                return own
+            known = {record.run_id: record for record in own}
+            for file in self.reference.rglob("run.json"):
+                if file.parent.name not in known:
+                    data = _parse(file.read_text(encoding="utf-8"), file.parent)
+                    known[file.parent.name] = Record(data, file.parent)
+            return [known[run_id] for run_id in sorted(known)]
 
     def _load_indexed(self) -> list[Record]:
         """Serve records from the index as far as it agrees with the folders, and mend it."""

@@ -458,7 +458,15 @@ def test_published_records_are_read_only_when_asked(tmp_path: Path) -> None:
     where = Store(tmp_path)
     runs = sorted(commit(where, seed=seed) for seed in range(3))
     where.publish(runs[:2])
-    assert [record.run_id for record in where.load_all(reference=True)] == runs[:2]
+    only = Store(tmp_path / "fresh clone")
+    only.root.mkdir()
+    where.reference.rename(only.reference)
+    assert only.load_all() == []
+    assert [record.run_id for record in only.load_all(reference=True)] == runs[:2]
+    only.reference.rename(where.reference)
+    both = where.load_all(reference=True)
+    assert [record.run_id for record in both] == runs
+    assert all(record.path == where.path_of(record.run_id) for record in both)
     assert names(where.reference) == sorted(
         f"{run[:2]}/{run}/{name}" for run in runs[:2] for name in ("metrics.parquet", "run.json")
     )
