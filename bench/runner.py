@@ -663,11 +663,12 @@ class _FoldRun:
             adapt = test.view(access, batches=True)
         started = time.perf_counter()
         method.fit(view, adapt, context)
-        steps = seen["steps"]
+        # A network method says itself what went through it; any other reports by its progress.
+        spent = getattr(method, "cost", None) or {"steps": seen["steps"], "images_seen": 0}
         facts = {
             "fit_s": time.perf_counter() - started,
-            "steps": steps,
-            "images_seen": steps * int(job.recipe.get("batch_size", 0)),
+            "steps": spent["steps"],
+            "images_seen": spent["images_seen"],
         }
         if not self.fresh:
             runner.store.write_artifact("fit", ids.fit, method.state(), facts)
