@@ -415,7 +415,7 @@ def _convert(owner: str, name: str, text: Any, default: Any) -> Any:
         if kind is int and isinstance(text, float) and not text.is_integer():
             raise ValueError
         return kind(text)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         noun = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
         raise BenchError(f"{owner}.{name} takes {noun}, not '{text}'") from None
 

@@ -23,6 +23,8 @@ CHUNK = 1024
 """Rows of a call for methods without test-batch access."""
 CHECKED = 256
 """Rows that are asked for again to compare two chunkings."""
+SPREAD_ROWS = 4096
+"""About so many rows give the spread of a feature, whatever the size of the table."""
 TOLERANCE = 1e-3
 """Largest deviation between two answers in a feature, relative to its spread over all rows."""
 ROUNDING = 1e-5
@@ -84,17 +86,17 @@ def undeclared_adaptation(
     if grouping is None:
         idx = next(chunks_of(n, min(CHECKED, max(1, n // 2)), "check", seed))
         askable = [method] if rebuild is None else [method, rebuild()]
-        if any(_differs(first, one.apply(view.take(idx)), idx) for one in askable):
+        if any(differs(first, one.apply(view.take(idx)), idx) for one in askable):
             return (
                 "undeclared adaptation: what it returns for a row depends on the other rows of "
                 "the call, but test-batch access was not declared"
             )
         return None
     again = grouping[0]
-    carried = _differs(first, method.apply(view.take(again)), again)
+    carried = differs(first, method.apply(view.take(again)), again)
     if not carried and rebuild is not None:
         last = grouping[-1]
-        carried = _differs(first, rebuild().apply(view.take(last)), last)
+        carried = differs(first, rebuild().apply(view.take(last)), last)
     if carried:
         return (
             "undeclared adaptation: a test batch gets another answer after other test batches "
@@ -109,7 +111,7 @@ def undeclared_adaptation(
             if len(treated) > 3 and with_controls not in asked:
                 asked.add(with_controls)
                 kept = np.sort(np.concatenate([batch[controls[batch]], treated[::2]]))
-                if _differs(first, method.apply(view.take(kept)), kept):
+                if differs(first, method.apply(view.take(kept)), kept):
                     return (
                         "undeclared adaptation: what it returns depends on treated rows of the "
                         "test batch, but only its controls were declared"
@@ -117,7 +119,8 @@ def undeclared_adaptation(
     return None
 
 
-def _differs(whole: Output, part: Output, idx: Ints) -> bool:
+def differs(whole: Output, part: Output, idx: Ints) -> bool:
+    """Return whether ``part`` is another answer than rows ``idx`` of ``whole``, beyond rounding."""
     pairs = [(whole.X, part.X)]
     if (whole.logits is None) != (part.logits is None):
         return True
@@ -128,8 +131,8 @@ def _differs(whole: Output, part: Output, idx: Ints) -> bool:
             return True
         # Feature by feature: in a table of raw measurements one of large numbers would else hide
         # what was done to all others.
-        spread = a.std(axis=0, dtype=np.float64)
-        largest = np.abs(a).max(axis=0).astype(np.float64)
+        some = a[:: max(1, len(a) // SPREAD_ROWS)].astype(np.float64)
+        spread, largest = some.std(axis=0), np.abs(some).max(axis=0)
         allowed = TOLERANCE * spread + ROUNDING * (largest + np.median(spread))
         # Negated, so that a value that is no number counts as a difference.
         if not (np.abs(a[idx].astype(np.float64) - b) <= allowed).all():

@@ -8,6 +8,7 @@ anything about well, plate or class.
 from __future__ import annotations
 
 import hashlib
+import weakref
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+
+_COLUMNS: weakref.WeakKeyDictionary[Opened, dict[str, NDArray[np.str_]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def column_of(opened: Opened, name: str) -> NDArray[np.str_]:
+    """Return a column of the index as text, ``(n,)``, read-only.
+
+    Kept for as long as the data set is open: making text of a column of a large index costs more
+    than all that is then done with it.
+    """
+    kept = _COLUMNS.setdefault(opened, {})
+    if name not in kept:
+        kept[name] = opened.index[name].to_numpy(str)
+        kept[name].flags.writeable = False
+    return kept[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +110,13 @@ class Side:
             X = np.ascontiguousarray(self.opened.source.read(self.rows), dtype=np.float32)
         if X is None:
             handle = new_handle(self.opened.source, self.rows)
+        else:
+            # An earlier stage's output is also the harness's own: a method that scales its rows in
+            # place would scale them for the read-out too.
+            X = X.view()
+            X.flags.writeable = False
         return Samples(
-            ids=_salted(self.opened.index["id"].to_numpy(str)[self.rows], self.salt),
+            ids=_salted(column_of(self.opened, "id")[self.rows], self.salt),
             y=self.y.copy() if labels else np.full(n, -1, np.int64),
             batch=_salted(self.batch, self.salt) if batches else np.full(n, "", dtype="<U1"),
             n_classes=self.n_classes,
@@ -108,7 +132,7 @@ class Side:
         column = self.opened.columns.get("well")
         if column is None:
             raise NotApplicable(f"{self.opened.name} has no column that tells the wells apart")
-        return _salted(self.opened.index[column].to_numpy(str)[self.rows], self.salt)
+        return _salted(column_of(self.opened, column)[self.rows], self.salt)
 
 
 def _salted(names: NDArray[Any], salt: str) -> NDArray[np.str_]:
@@ -150,20 +174,20 @@ def make_side(
         raise BenchError(
             f"{opened.name} has no batch level '{level}'; its levels are {', '.join(opened.levels)}"
         )
-    ids = index["id"].to_numpy(str)[rows]
+    ids = column_of(opened, "id")[rows]
     rows = rows[np.argsort(ids, kind="stable")]
     rows = rows[generator("order", *address).permutation(len(rows))]
     code = {name: k for k, name in enumerate(classes)}
     control = index["control"].to_numpy(bool)[rows]
     y = np.full(len(rows), -1, np.int64)
     if labels:
-        names = index["label"].to_numpy(str)[rows]
+        names = column_of(opened, "label")[rows]
         y[:] = [-1 if c else code.get(name, -1) for name, c in zip(names, control, strict=True)]
     return Side(
         opened=opened,
         rows=rows.astype(np.int64),
         y=y,
-        batch=index[level].to_numpy(str)[rows],
+        batch=column_of(opened, level)[rows],
         controls=control,
         n_classes=len(classes),
         salt="\x1f".join(map(str, ("salt", *address))),

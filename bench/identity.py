@@ -10,12 +10,15 @@ the parent stage's apply id.
 from __future__ import annotations
 
 import hashlib
+import weakref
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.api import Access, Ints, Opened
+from bench.data import column_of
 from bench.store import digest
 
 if TYPE_CHECKING:
@@ -24,11 +27,34 @@ if TYPE_CHECKING:
     from bench.chain import Chain, Stage
     from bench.registry import Registry
 
+_DIGESTS: weakref.WeakKeyDictionary[Opened, dict[int, tuple[Ints, str]]] = (
+    weakref.WeakKeyDictionary()
+)
+
 
 def rows_digest(opened: Opened, rows: Ints) -> str:
-    """Return a digest of the ids of some rows, whatever their order."""
-    ids = np.sort(opened.index["id"].to_numpy(str)[rows])
-    return hashlib.sha256("\x1f".join(ids.tolist()).encode()).hexdigest()[:32]
+    """Return a digest of the ids of some rows, whatever their order.
+
+    Kept for each array of rows: a chain on many folds asks for the same ones again and again.
+    """
+    kept = _DIGESTS.setdefault(opened, {})
+    if id(rows) not in kept:  # the array is kept too, so its number is not given to another
+        ids = np.sort(column_of(opened, "id")[rows])
+        found = hashlib.sha256("\x1f".join(ids.tolist()).encode()).hexdigest()[:32]
+        kept[id(rows)] = (rows, found)
+    return kept[id(rows)][1]
+
+
+def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe identifies a fit: a network's own file counts by its content.
+
+    ``/home/me/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file stands beside
+    it: results do not change when a folder is moved.
+    """
+    file, colon, factory = str(recipe.get("network", "")).rpartition(":")
+    if colon and file.endswith(".py"):
+        return {**recipe, "network": f"{Path(file).name}:{factory}"}
+    return dict(recipe)
 
 
 @dataclass(frozen=True)
@@ -57,6 +83,7 @@ def stage_ids(
     seed: int,
     *,
     supervised: bool,
+    expose: tuple[str, ...] = (),
 ) -> list[StageIds]:
     """Return the identities of all stages of a chain on one fold."""
     train_rows, test_rows = rows_digest(opened, train), rows_digest(opened, test)
@@ -71,8 +98,10 @@ def stage_ids(
                 "method": owner,
                 "version": version,
                 "params": stage.changed("fit"),
-                "level": stage.level,
-                "recipe": dict(recipe) if stage.kind == "network" else {},
+                # Who sees no batches while fitting is fitted alike whatever the level.
+                "level": stage.level if access & (Access.TRAIN_BATCH | Access.ADAPT) else "",
+                "recipe": recipe_identity(recipe) if stage.kind == "network" else {},
+                "expose": list(expose),
                 "seed": seed,
                 "classes": list(classes) if supervised else [],
                 "train": train_rows,
@@ -87,6 +116,7 @@ def stage_ids(
             "version": stage.entry.meta["version"],
             "params": stage.changed("apply"),
             "grouping": stage.level if stage.per_batch else "",
+            "expose": list(expose),
         }
         parent_train = digest({**how, "rows": train_rows, "parent": parent_train})
         parent_test = digest({**how, "rows": test_rows, "parent": parent_test})

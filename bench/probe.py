@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.api import Floats, Ints, generator
+from bench.api import Floats, Ints, NotApplicable, generator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GRID = (1e-3, 1e-2, 1e-1, 1.0)
 """Candidates for C; ties go to the smaller, the stronger penalty."""
 WITHOUT_BATCHES = 1e-2
-"""C when the training rows hold a single batch, so that no batch can be held out."""
+"""C when no batch can be held out: the training rows hold one batch, or one with two classes."""
 FOLDS = 3
 CHOICE_ROWS = 2000
 """At most so many training rows take part in the choice of C; all of them in the final fit."""
@@ -61,6 +61,11 @@ def fit_probe(X: Floats, y: Ints, batch: NDArray[np.str_], n_classes: int, seed:
         Number of classes K of the task.
     seed
         Decides which batches are held out together and which rows take part in the choice.
+
+    Raises
+    ------
+    NotApplicable
+        If no training row has a class.
     """
     from threadpoolctl import threadpool_limits
 
@@ -68,13 +73,19 @@ def fit_probe(X: Floats, y: Ints, batch: NDArray[np.str_], n_classes: int, seed:
     scale = X.std(axis=0, dtype=np.float64)
     scale[scale <= 1e-12 * np.maximum(1.0, np.abs(mean))] = 1.0
     Z = (X - mean) / scale
+    coef = np.zeros((n_classes, X.shape[1]))
+    intercept = np.full(n_classes, -1e9)
+    present = np.unique(y)
+    if not len(present):
+        raise NotApplicable("no training row has a class, so no read-out can be trained")
+    if len(present) == 1:
+        intercept[present] = 0.0
+        return Probe(coef, intercept, mean, scale, WITHOUT_BATCHES)
     # Problems this small lose more to the threads' waiting for each other than they gain: measured
     # ten times slower with two threads where another process keeps one core busy.
     with threadpool_limits(limits=1):
         C = _choose(Z, y, batch, seed)
         model = _logistic(Z, y, C)
-    coef = np.zeros((n_classes, X.shape[1]))
-    intercept = np.full(n_classes, -1e9)
     if len(model.classes_) == 2:
         coef[model.classes_] = np.stack([-model.coef_[0] / 2, model.coef_[0] / 2])
         intercept[model.classes_] = (-model.intercept_[0] / 2, model.intercept_[0] / 2)
@@ -95,14 +106,16 @@ def _choose(Z: NDArray[np.float64], y: Ints, batch: NDArray[np.str_], seed: int)
     fold_of = {name: k % min(FOLDS, len(names)) for k, name in enumerate(names)}
     folds = np.array([fold_of[name] for name in batch])
     hits = np.zeros(len(GRID))
+    tried = False
     for fold in range(min(FOLDS, len(names))):
         inside, outside = folds != fold, folds == fold
         if len(np.unique(y[inside])) < 2 or not outside.any():
             continue
+        tried = True
         for k, C in enumerate(GRID):
             model = _logistic(Z[inside], y[inside], C)
             hits[k] += np.sum(model.predict(Z[outside]) == y[outside])
-    return GRID[int(np.argmax(hits))]
+    return GRID[int(np.argmax(hits))] if tried else WITHOUT_BATCHES
 
 
 def _logistic(Z: NDArray[np.float64], y: Ints, C: float) -> Any:

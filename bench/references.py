@@ -52,7 +52,7 @@ def features(
     if name == "label-oracle":
         return tuple(_one_hot_truth(side, truth(side), seed) for side in (train, test))  # type: ignore[return-value]
     if name == "position-only":
-        column = opened.columns.get("position") or opened.columns.get("well")
+        column = opened.columns.get("position")
         if column is None:
             raise NotApplicable(f"{opened.name} has no column with the position on the plate")
         return _one_hot(opened, train, test, (column,))
