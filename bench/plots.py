@@ -74,6 +74,11 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
+def _alone(method: str) -> str:
+    """Return a label without the stage that stands for a table as it is."""
+    return method.removeprefix("identity+")
+
+
 def colour_of(method: str) -> str:
     """Return the colour of a method, the same in every figure.
 
@@ -83,12 +88,13 @@ def colour_of(method: str) -> str:
         Name, chain or label: ``ben(level=week)`` has the colour of ``ben``, and is told from it
         by :func:`marker_of`.
     """
-    name = "+".join(stage.partition("(")[0] for stage in method.split(" ")[0].split("+"))
+    name = "+".join(stage.partition("(")[0] for stage in _alone(method).split(" ")[0].split("+"))
     return KNOWN.get(name) or OTHERS[_hash(name) % len(OTHERS)]
 
 
 def marker_of(method: str) -> str:
     """Return the marker of a label: a circle for a known method at its defaults."""
+    method = _alone(method)
     if method in KNOWN:
         return MARKERS[0]
     return MARKERS[1 + _hash(method) % (len(MARKERS) - 1)]

@@ -136,6 +136,8 @@ def test_figures_do_not_touch_pyplot_or_torch(tmp_path: Path) -> None:
 def test_a_method_has_one_colour_whoever_else_is_there() -> None:
     assert colour_of("ben") == colour_of("ben(level=week)") == colour_of("ben v2") == KNOWN["ben"]
     assert marker_of("ben") != marker_of("ben(level=week)")
+    assert colour_of("identity+zscore") == colour_of("zscore") != colour_of("identity")
+    assert marker_of("identity+zscore") == marker_of("zscore")
     # Literal values: the colour of a name may never change between releases.
     assert colour_of("erm+tvn") == OTHERS[9]
     assert len(set(KNOWN.values()) | set(OTHERS)) == len(KNOWN) + len(OTHERS)
