@@ -79,11 +79,17 @@ def command(
     registry = registry_for(plugin)
     _known(methods, registry)
     store = store_for(results)
-    say = _say
-    targets = open_splits(splits, registry, edition, data, say)
     _spread(values, methods, registry)
+    _parameters(values, registry)
     options = Options(recipe, overrides, values, device, if_exists)
-    jobs = plan(methods, targets, numbers, options, registry)
+    # Lines about the data wait until all is known to be right: an error is one line, alone.
+    held: list[str] = []
+    with _waiting(f"opening {split}"):
+        targets = open_splits(splits, registry, edition, data, held.append)
+        jobs = plan(methods, targets, numbers, options, registry)
+    say = _say
+    for line in held:
+        say(line)
     if dry_run:
         return _dry(jobs, store, as_json)
     with _Bar(show=sys.stderr.isatty(), say=say) as bar:
@@ -179,7 +185,28 @@ def _spread(values: dict[str, dict[str, Any]], methods: list[str], registry: Any
             values.setdefault(name, {})[key] = value
 
 
+def _parameters(values: dict[str, dict[str, Any]], registry: Any) -> None:
+    """Refuse wrong parameters before any data are opened, or even simulated."""
+    from bench.api import make_params
+
+    for name, given in values.items():
+        entry = registry.entry("method", name)
+        if entry.meta["level"] != "reference":
+            make_params(name, entry.load().Params, given)
+
+
 # --------------------------------------------------------------------------- doing
+
+
+def _waiting(label: str) -> Any:
+    """Show on a terminal that something is going on; leaves no line behind."""
+    from contextlib import nullcontext
+
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(label)
 
 
 def _say(line: str) -> None:
