@@ -19,7 +19,7 @@ from bench.normalisation import Scope, convert, refuse_without_batch_norm
 from bench.seeds import seed_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -110,21 +110,29 @@ class Fitted:
 
 
 @contextmanager
-def reproducible(seed: int, device: str) -> Iterator[None]:
-    """Deterministic kernels and a seeded global generator, both put back afterwards."""
+def reproducible(seed: int, device: str, shape: Sequence[int]) -> Iterator[None]:
+    """Deterministic kernels and a seeded global generator, both put back afterwards.
+
+    Rows that are profiles are computed on one thread: the matrices are so small that threads wait
+    for each other longer than they compute, above all where others use the machine too.
+    """
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
+    threads = torch.get_num_threads()
     cuda = [torch.cuda.current_device()] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=cuda):
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
+        if len(shape) == 1:
+            torch.set_num_threads(1)
         torch.manual_seed(seed)
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before, warn_only=warn_only)
             torch.backends.cudnn.benchmark = benchmark
+            torch.set_num_threads(threads)
 
 
 def untrained_model(
@@ -181,7 +189,7 @@ def restore(method: NetworkMethod, state: Mapping[str, NDArray[Any]]) -> Fitted:
         )
     except (KeyError, ValueError) as error:
         raise BenchError(f"this is not the state of a trained network: {error}") from error
-    with reproducible(0, "cpu"):
+    with reproducible(0, "cpu", config["shape"]):
         model, _ = untrained_model(method, config, weights="none")
     weights = {
         name.removeprefix("model."): torch.from_numpy(np.array(array))

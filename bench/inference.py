@@ -144,7 +144,7 @@ def apply(method: NetworkMethod, fitted: Fitted, samples: Samples) -> Output:
         X[idx[kept]] = out[0][kept].cpu().numpy()
         logits[idx[kept]] = out[1][kept].cpu().numpy()
 
-    with reproducible(0, fitted.device):
+    with reproducible(0, fitted.device, samples.shape):
         model = method.adapt_model(model, rows)
         with torch.no_grad():
             if wanted is None:

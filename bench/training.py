@@ -334,7 +334,7 @@ def fit(method: NetworkMethod, train: Samples, adapt: Samples | None, ctx: Conte
     """
     loop = _Loop(method, train, adapt, ctx)
     try:
-        with reproducible(seed_for("training", ctx.seed), ctx.device):
+        with reproducible(seed_for("training", ctx.seed), ctx.device, train.shape):
             return _train(loop)
     finally:
         loop.close()
@@ -404,7 +404,7 @@ def untrained_parameters(
     """Return the names of parameters that get no gradient, or only zeros, in the first step."""
     loop = _Loop(method, train, adapt, ctx)
     try:
-        with reproducible(seed_for("training", ctx.seed), ctx.device):
+        with reproducible(seed_for("training", ctx.seed), ctx.device, train.shape):
             model, _ = untrained_model(method, loop.config, weights="none")
             model.to(ctx.device)
             model.train()

@@ -252,12 +252,14 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(cls):
 
 
 def test_training_leaves_global_randomness_and_settings_alone():
+    threads = torch.get_num_threads()
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
     fitted(ERM, profiles(), context()[0])
     assert torch.equal(torch.rand(3), wanted)
     assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.get_num_threads() == threads
 
 
 def test_shared_fits_are_one_fit():
