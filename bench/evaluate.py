@@ -14,6 +14,7 @@ import numpy as np
 
 from bench import metrics
 from bench.api import BenchError, Ints, Opened, Output, RunFailed, Split
+from bench.data import column_of
 from bench.probe import Probe, fit_probe
 from bench.references import features
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.data import Side
+    from bench.registry import Registry
     from bench.splits import Fold
 
 CLUSTERED = ("accuracy", "balanced_accuracy")
@@ -35,7 +37,7 @@ FEW_CLASSES = 5
 def truth(side: Side, classes: tuple[str, ...]) -> Ints:
     """Return the true classes of a side in view order, ``(n,)`` int64, -1 without one."""
     code = {name: k for k, name in enumerate(classes)}
-    labels = side.opened.index["label"].to_numpy(str)[side.rows]
+    labels = column_of(side.opened, "label")[side.rows]
     y = np.array([code.get(name, -1) for name in labels], dtype=np.int64)
     y[side.controls] = -1
     return y
@@ -74,11 +76,19 @@ class Scores:
     split: Split
     opened: Opened
     classes: tuple[str, ...]
+    registry: Registry | None = None
     frames: list[pd.DataFrame] = field(default_factory=list)
     embeddings: list[tuple[NDArray[np.float32], pd.DataFrame]] = field(default_factory=list)
     n_excluded: int = 0
     excluded_classes: set[str] = field(default_factory=set)
     probe_c: list[float] = field(default_factory=list)
+    mixing: list[tuple[str, str, float, int]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def leave_out(self, fold: Fold) -> None:
+        """Count what a fold leaves out; all that there is to do with one without scored rows."""
+        self.n_excluded += fold.n_excluded
+        self.excluded_classes.update(fold.excluded_classes)
 
     def add(
         self,
@@ -106,36 +116,34 @@ class Scores:
         """
         import pandas as pd
 
-        index = self.opened.index
-        scored_rows = set(fold.test[fold.scored].tolist())
-        scored = np.array([row in scored_rows for row in test.rows.tolist()])
-        self.n_excluded += fold.n_excluded
-        self.excluded_classes.update(fold.excluded_classes)
+        scored = np.isin(test.rows, fold.test[fold.scored])
+        self.leave_out(fold)
         rows = test.rows[scored]
         frame = pd.DataFrame(
             {
-                "id": index["id"].to_numpy(str)[rows],
+                "id": column_of(self.opened, "id")[rows],
                 "fold": fold.name,
                 "y_true": truth(test, self.classes)[scored],
             }
         )
         for level in self.opened.levels:
-            frame[f"level:{level}"] = index[level].to_numpy(str)[rows]
+            frame[f"level:{level}"] = column_of(self.opened, level)[rows]
         for role in ("treatment", "compound", "nscb_batch"):
             column = self.opened.columns.get(role)
             if column is not None:
-                frame[f"role:{role}"] = index[column].to_numpy(str)[rows]
+                frame[f"role:{role}"] = column_of(self.opened, column)[rows]
         if self.split.score_unit != "row":
-            frame["unit"] = index[self.split.score_unit].to_numpy(str)[rows]
+            frame["unit"] = column_of(self.opened, self.split.score_unit)[rows]
         if not len(frame):
             return
-        self.embeddings.append((out_test.X[scored], frame))
         if self.split.protocol == "unsupervised":
+            self.embeddings.append((out_test.X[scored], frame))
             self.frames.append(frame)
             return
+        self.mixing += self._embedding(fold.name, out_test.X[scored], frame)
         y = truth(train, self.classes)
         labelled = y >= 0
-        batch = index[self.opened.level].to_numpy(str)[train.rows]
+        batch = column_of(self.opened, self.opened.level)[train.rows]
         known = {} if probes is None else probes
         probe = known.get(key) if key else None
         if probe is None:
@@ -156,7 +164,8 @@ class Scores:
         Parameters
         ----------
         readout
-            ``head`` or ``probe``: whose values stand under the names without a prefix.
+            ``head`` or ``probe``: whose values stand under the names without a prefix. A network
+            that has no head is read out by the probe.
         """
         import pandas as pd
 
@@ -165,16 +174,18 @@ class Scores:
         if self.split.protocol == "unsupervised":
             return self._retrieval(frame)
         frame = _to_units(frame)
+        if "head" not in frame:
+            readout = "probe"
         level = f"level:{self.opened.level}"
         cluster_level = self.cluster_level(frame)
         table: list[tuple[str, str, float, int]] = []
-        clusters: dict[str, list[float]] = {}
+        clusters: dict[str, dict[str, list[float]]] = {"values": {}, "pseudo_values": {}}
         names = sorted(frame[f"level:{cluster_level}"].unique())
         y = frame["y_true"].to_numpy(np.int64)
         cluster = frame[f"level:{cluster_level}"].to_numpy(str)
         for column in [c for c in ("head", "probe") if c in frame]:
             scores = np.stack(frame[column].to_list()).astype(np.float32)
-            block = _classification(y, scores, frame[level].to_numpy(str), frame)
+            block = self._classification(y, scores, frame[level].to_numpy(str), frame)
             table += [(f"{column}.{m}", s, v, n) for m, s, v, n in block]
             if column == readout:
                 table += block
@@ -182,19 +193,23 @@ class Scores:
                 frame["scores"] = list(scores)
             elif column == "probe":
                 frame["probe_pred"] = scores.argmax(axis=1)
-            for metric, values in _clustered(y, scores.argmax(axis=1), cluster, names).items():
-                clusters[f"{column}.{metric}"] = values
-                if column == readout:
-                    clusters[metric] = values
-        table += self._embedding()
+            for kind, found in _clustered(y, scores.argmax(axis=1), cluster, names).items():
+                for metric, values in found.items():
+                    clusters[kind][f"{column}.{metric}"] = values
+                    if column == readout:
+                        clusters[kind][metric] = values
+        one = len(self.frames) == 1
+        table += [(m, "all" if one else f"fold={fold}", v, n) for m, fold, v, n in self.mixing]
         predictions = frame.rename(columns={f"level:{cluster_level}": "batch"})
         keep = ["id", "batch", "fold", "y_true", "y_pred", "scores", "probe_pred"]
         counts = [int((cluster == name).sum()) for name in names]
         return Scored(
             table=pd.DataFrame(table, columns=["metric", "subset", "value", "n"]),
             predictions=predictions[[c for c in keep if c in predictions]],
-            clusters={"level": cluster_level, "names": names, "n": counts, "values": clusters},
+            clusters={"level": cluster_level, "names": names, "n": counts, **clusters},
             n_eval=len(frame),
+            readout=readout,
+            used=self.remarks,
         )
 
     def cluster_level(self, frame: pd.DataFrame) -> str:
@@ -204,16 +219,83 @@ class Scores:
                 return level
         return self.opened.levels[0]
 
-    def _embedding(self) -> list[tuple[str, str, float, int]]:
-        """Score batch mixing, where one model saw all evaluation rows and batches differ."""
-        if len(self.embeddings) != 1:
-            return []
-        X, frame = self.embeddings[0]
+    def _classification(
+        self, y: Ints, scores: NDArray[np.float32], batch: NDArray[np.str_], frame: pd.DataFrame
+    ) -> list[tuple[str, str, float, int]]:
+        predicted = scores.argmax(axis=1)
+        rows: list[tuple[str, str, float, int]] = []
+        names = ["accuracy", "balanced_accuracy", "worst_batch_accuracy", "calibration_error"]
+        if scores.shape[1] > FEW_CLASSES:
+            names.append("top5_accuracy")
+        asked = (self.split.metric, *self.split.metrics)
+        names += [name for name in asked if name not in names and self._needs(name) != "embedding"]
+        arrays: dict[str, Any] = {
+            "y_true": y,
+            "y_pred": predicted,
+            "scores": scores,
+            "batch": batch,
+        }
+        for name in names:
+            value = metrics.compute(name, registry=self.registry, **arrays)
+            rows.append((name, "all", value.value, value.n))
+        fold = frame["fold"].to_numpy(str)
+        subsets = (
+            [("fold", name, fold == name) for name in np.unique(fold)]
+            if len(np.unique(fold)) > 1
+            else []
+        )
+        subsets += [("batch", name, batch == name) for name in np.unique(batch)]
+        for kind, subset, mask in subsets:
+            for name in CLUSTERED:
+                value = metrics.compute(name, y_true=y[mask], y_pred=predicted[mask])
+                rows.append((name, f"{kind}={subset}", value.value, value.n))
+        for k in np.unique(y):
+            mask = y == k
+            rows.append(
+                (
+                    "accuracy",
+                    f"class={self.classes[k]}",
+                    float((predicted[mask] == k).mean()),
+                    int(mask.sum()),
+                )
+            )
+        return rows
+
+    def _embedding(
+        self, fold: str, X: NDArray[np.float32], frame: pd.DataFrame
+    ) -> list[tuple[str, str, float, int]]:
+        """Score the profiles of one fold: those of two folds come from two models.
+
+        Batch mixing is looked at wherever the rows are of several batches.
+        """
         batch = frame[f"level:{self.opened.level}"].to_numpy(str)
-        if len(np.unique(batch)) < 2:
-            return []
-        value = metrics.compute("batch_1nn", X=X, batch=batch)
-        return [("batch_1nn", "all", value.value, value.n)]
+        names = [name for name in self.split.metrics if self._needs(name) == "embedding"]
+        if len(np.unique(batch)) > 1 and self.split.hold_out is None:
+            names.append("batch_1nn")
+        arrays: dict[str, Any] = {
+            "X": X,
+            "label": frame["y_true"].to_numpy(np.int64),
+            "batch": batch,
+        }
+        for role in ("treatment", "compound"):
+            if f"role:{role}" in frame:
+                arrays[role] = frame[f"role:{role}"].to_numpy(str)
+        rows = []
+        for name in dict.fromkeys(names):
+            try:
+                value = metrics.compute(name, registry=self.registry, **arrays)
+            except BenchError as error:
+                self.remarks.append(f"{name} of fold {fold} was left out: {error}")
+                continue
+            rows.append((name, fold, value.value, value.n))
+        return rows
+
+    def _needs(self, metric: str) -> str:
+        if metric in metrics.METRICS:
+            return str(metrics.METRICS[metric]["needs"])
+        if self.registry is None:
+            raise BenchError(f"there is no metric '{metric}': `python -m bench list metrics`")
+        return str(self.registry.entry("metric", metric).meta["needs"])
 
     def _retrieval(self, frame: pd.DataFrame) -> Scored:
         """Score retrieval over treatments: wells of one treatment are averaged by the metric."""
@@ -234,7 +316,7 @@ class Scores:
             "batch": rows["role:nscb_batch"].to_numpy(str),
         }
         wanted = dict.fromkeys((self.split.metric, *self.split.metrics))
-        values = {name: metrics.compute(name, **arrays) for name in wanted}
+        values = {name: metrics.compute(name, registry=self.registry, **arrays) for name in wanted}
         table = [(name, "all", v.value, v.n) for name, v in values.items()]
         queries = metrics.query_clusters(self.split.metric, **arrays)
         predictions = rows[["id", "fold", "y_true"]].assign(
@@ -268,14 +350,17 @@ class Scored:
         Level, names, sizes and metric values of the clusters.
     n_eval
         Number of score units.
+    readout
+        ``head`` or ``probe``: whose values have no prefix.
     used
-        What each metric rests on, in words.
+        What each metric rests on, in words, and what was left out.
     """
 
     table: pd.DataFrame
     predictions: pd.DataFrame
     clusters: Mapping[str, Any]
     n_eval: int
+    readout: str = "probe"
     used: list[str] = field(default_factory=list)
 
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -290,29 +375,30 @@ class Scored:
 
 def _clustered(
     y: Ints, predicted: Ints, cluster: NDArray[np.str_], names: list[str]
-) -> dict[str, list[float]]:
-    """Return the value of each clustered metric in each cluster, in the order of ``names``.
+) -> dict[str, dict[str, list[float]]]:
+    """Return the clustered metrics in each cluster, in the order of ``names``.
 
-    Accuracy is that of the cluster's rows: its mean weighted by their number is the pooled value.
-    Balanced accuracy pools over clusters before it averages over classes, so a cluster has no such
-    part of it; its jackknife pseudo-values stand in its place (see ``bench.statistics``).
+    ``values`` are those of the cluster's own rows: what a point in a figure shows. Weighted by the
+    number of rows, the accuracies average to the pooled accuracy. Balanced accuracy pools over
+    clusters before it averages over classes, so its intervals rest on the clusters' jackknife
+    ``pseudo_values`` instead (see ``bench.statistics``).
     """
     from bench.statistics import cluster_pseudo_values
 
-    hit = predicted == y
-    accuracy = [float(hit[cluster == name].mean()) for name in names]
-    if len(names) < 2:
-        value = metrics.compute("balanced_accuracy", y_true=y, y_pred=predicted).value
-        return {"accuracy": accuracy, "balanced_accuracy": [value]}
-    found, values = cluster_pseudo_values(
-        lambda y_true, y_pred: (
-            metrics.compute("balanced_accuracy", y_true=y_true, y_pred=y_pred).value
-        ),
-        cluster,
-        {"y_true": y, "y_pred": predicted},
-    )
-    of = dict(zip(found, values.tolist(), strict=True))
-    return {"accuracy": accuracy, "balanced_accuracy": [of[name] for name in names]}
+    def balanced(y_true: Ints, y_pred: Ints) -> float:
+        return metrics.compute("balanced_accuracy", y_true=y_true, y_pred=y_pred).value
+
+    rows = [cluster == name for name in names]
+    values = {
+        "accuracy": [float((predicted[r] == y[r]).mean()) for r in rows],
+        "balanced_accuracy": [balanced(y[r], predicted[r]) for r in rows],
+    }
+    pseudo: dict[str, list[float]] = {}
+    if len(names) > 1:
+        found, parts = cluster_pseudo_values(balanced, cluster, {"y_true": y, "y_pred": predicted})
+        of = dict(zip(found, parts.tolist(), strict=True))
+        pseudo["balanced_accuracy"] = [of[name] for name in names]
+    return {"values": values, "pseudo_values": pseudo}
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -335,39 +421,3 @@ def _to_units(frame: pd.DataFrame) -> pd.DataFrame:
     merged = merged.reset_index()
     merged["id"] = merged["unit"]
     return merged
-
-
-def _classification(
-    y: Ints, scores: NDArray[np.float32], batch: NDArray[np.str_], frame: pd.DataFrame
-) -> list[tuple[str, str, float, int]]:
-    predicted = scores.argmax(axis=1)
-    rows: list[tuple[str, str, float, int]] = []
-    names = ["accuracy", "balanced_accuracy", "worst_batch_accuracy", "calibration_error"]
-    if scores.shape[1] > FEW_CLASSES:
-        names.append("top5_accuracy")
-    arrays: dict[str, Any] = {
-        "y_true": y,
-        "y_pred": predicted,
-        "scores": scores,
-        "batch": batch,
-    }
-    for name in names:
-        value = metrics.compute(name, **arrays)
-        rows.append((name, "all", value.value, value.n))
-    fold = frame["fold"].to_numpy(str)
-    subsets = (
-        [("fold", name, fold == name) for name in np.unique(fold)]
-        if len(np.unique(fold)) > 1
-        else []
-    )
-    subsets += [("batch", name, batch == name) for name in np.unique(batch)]
-    for kind, subset, mask in subsets:
-        for name in CLUSTERED:
-            value = metrics.compute(name, y_true=y[mask], y_pred=predicted[mask])
-            rows.append((name, f"{kind}={subset}", value.value, value.n))
-    for k in np.unique(y):
-        mask = y == k
-        rows.append(
-            ("accuracy", f"class={k}", float((predicted[mask] == k).mean()), int(mask.sum()))
-        )
-    return rows

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from bench.api import (
 )
 from bench.apply import apply_all, grouping_of, undeclared_adaptation
 from bench.chain import Chain, Stage, parse_chain
-from bench.data import Side, make_side
+from bench.data import Side, column_of, make_side
 from bench.errors import BenchError
 from bench.recipes import resolve
 from bench.splits import Fold, audit, folds, split_digest
@@ -34,11 +34,14 @@ from bench.store import Store, digest, predictions_digest
 
 if TYPE_CHECKING:
     from bench.probe import Probe
-    from bench.registry import Registry
+    from bench.registry import Entry, Registry
+    from bench.store import Artifact, Kind
 
+Artifacts = Literal["keep", "renew", "ignore"]
+"""What a run does with trainings and profiles on disk: takes and adds, makes again, or neither."""
 Say = Callable[[str], None]
-FEW_SEEDS = 3
-"""With fewer seeds a row is marked and not ranked."""
+RETRIEVAL = ("nscb", "nsc", "map")
+"""Metrics of a split without training."""
 THREADS = "BENCH_THREADS"
 
 
@@ -133,6 +136,8 @@ class Job:
         from bench.metrics import METRICS
 
         target, opened = self.target, self.target.opened
+        # Values as they are used: "500" typed and 500 given are one run.
+        recipe = identity.recipe_identity(self.recipe)
         stages_of: list[dict[str, Any]] = []
         for fold in target.folds:
             ids = identity.stage_ids(
@@ -145,6 +150,7 @@ class Job:
                 fold.test,
                 self.seed,
                 supervised=target.supervised,
+                expose=target.split.expose,
             )
             stages = [
                 {
@@ -168,8 +174,8 @@ class Job:
             "edition": opened.edition,
             "data_digest": opened.digest,
             "recipe": self.recipe_name,
-            "recipe_overrides": dict(self.overrides),
-            "recipe_digest": digest(dict(self.recipe)),
+            "recipe_overrides": {key: recipe[key] for key in self.overrides},
+            "recipe_digest": digest(recipe),
             "standardise": self.recipe.get("standardise", "none"),
             "seed": self.seed,
             "selection": "last",
@@ -191,12 +197,13 @@ def plan(
     Raises
     ------
     BenchError
-        For unknown names, parameters nobody has, or a batch-wise method on a training set with
-        one batch.
+        For unknown names, parameters nobody has, a batch-wise method on a training set with one
+        batch, or a metric that cannot score the split.
     """
     jobs: list[Job] = []
     used: set[str] = set()
     for target in targets:
+        _check_metrics(target, registry)
         kind = "images" if target.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
         for typed in methods:
@@ -225,13 +232,40 @@ def plan(
     return jobs
 
 
+def _check_metrics(target: Target, registry: Registry) -> None:
+    """Refuse a metric that the split cannot be scored by, before anything is trained."""
+    split = target.split
+    needs = {
+        name: str(registry.entry("metric", name).meta["needs"])
+        for name in (split.metric, *split.metrics)
+    }
+    if target.supervised and needs[split.metric] == "embedding":
+        raise BenchError(
+            f"split '{split.name}': {split.metric} scores profiles and cannot be the primary "
+            "metric of predicted classes: name it in metrics, or write protocol = "
+            '"unsupervised"'
+        )
+    if not target.supervised:
+        wrong = [name for name in needs if name not in RETRIEVAL]
+        if wrong:
+            raise BenchError(
+                f"split '{split.name}' scores retrieval, which {wrong[0]} does not: choose among "
+                f"{', '.join(RETRIEVAL)}"
+            )
+        roles = ("treatment", "compound", "nscb_batch")
+        missing = [role for role in roles if role not in target.opened.columns]
+        if missing:
+            raise BenchError(
+                f"split '{split.name}' scores retrieval, which needs the columns "
+                f"{', '.join(missing)}: name them in the data set"
+            )
+
+
 def _why_not(chain: Chain, target: Target) -> str:
     """Return why a chain cannot run on a split, or an empty string."""
     opened = target.opened
     for stage in chain.stages:
-        if stage.name == "position-only" and not (
-            opened.columns.get("position") or opened.columns.get("well")
-        ):
+        if stage.name == "position-only" and "position" not in opened.columns:
             return f"{opened.name} has no column with the position on the plate"
         if stage.kind == "network" and not target.supervised:
             return f"{stage.name} needs labels to train on, and {target.split.name} gives none"
@@ -243,8 +277,11 @@ def _why_not(chain: Chain, target: Target) -> str:
             control = opened.index["control"].to_numpy(bool)
             if any(not control[fold.test].any() for fold in target.folds):
                 return f"{stage.name} needs controls in every test set of {target.split.name}"
-        if stage.kind == "network" and Access.TRAIN_BATCH in stage.access:
-            batch = opened.index[stage.level].to_numpy(str)
+            if any(not control[fold.train].any() for fold in target.folds):
+                return f"{stage.name} needs controls in every training set of {target.split.name}"
+        # What the recipe adds (standardising by plate) makes no method train batch by batch.
+        if stage.kind == "network" and Access.TRAIN_BATCH in stage.cls.access(stage.params):
+            batch = column_of(opened, stage.level)
             for fold in target.folds:
                 if len(np.unique(batch[fold.train])) < 2:
                     raise BenchError(
@@ -283,7 +320,11 @@ class Runner:
         self.progress = progress
         self._probes: dict[str, Probe] = {}
         self._device: str | None = None
-        self._kept: dict[str, Output] = {}
+        self._sources: dict[tuple[str, ...], str] = {}
+        self.made: set[str] = set()
+        """Ids of the artifacts that this runner wrote; a rerun takes no others."""
+        self.outdated: set[str] = set()
+        """Ids of artifacts on disk that another version of the source made."""
 
     # ------------------------------------------------------------------ one run
 
@@ -294,18 +335,22 @@ class Runner:
         found = self.store.find(run_id)
         if found is not None and self.options.if_exists == "skip":
             self._source_changed(job, found)
-            return {**found.data, "method": job.chain.typed, "split": job.target.typed}
-        if job.not_applicable:
-            record = self._head(job, spec, run_id, "not-applicable", job.not_applicable)
-            return self._commit(record, _no_metrics(), replace=found is not None)
-        if found is None or self.options.if_exists == "rerun":
+            known = {"method": job.chain.typed, "split": job.target.typed, "path": str(found.path)}
+            return {**found.data, **known}
+        artifacts: Artifacts = "keep"
+        if self.options.if_exists == "rerun":
+            artifacts = "renew"
+        elif found is not None:
+            artifacts = "ignore"
+        if artifacts != "ignore":
             self.store.prepare()
-        fresh = found is not None
+        tables: tuple[Any, ...] = (_no_metrics(),)
         try:
-            record, tables = self._make(job, spec, run_id, fresh=fresh)
+            if job.not_applicable:
+                raise NotApplicable(job.not_applicable)
+            record, tables = self._make(job, spec, run_id, artifacts)
         except NotApplicable as error:
             record = self._head(job, spec, run_id, "not-applicable", str(error))
-            return self._commit(record, _no_metrics(), replace=fresh)
         except Exception as error:
             if isinstance(error, BenchError) and not isinstance(error, (RunFailed, AccessError)):
                 raise
@@ -321,9 +366,9 @@ class Runner:
             record = self._head(job, spec, run_id, "failed", " ".join(reason.split()))
             record["path"] = str(where)
             return record
-        if fresh and found is not None and self.options.if_exists == "verify":
-            same = record["predictions_sha256"] == found["predictions_sha256"]
-            record["verified"] = same
+        if found is not None and artifacts == "ignore":
+            same = all(record[key] == found[key] for key in ("status", "predictions_sha256"))
+            record.update(verified=same, path=str(found.path))
             if not same:
                 record["status"] = "failed"
                 record["reason"] = (
@@ -331,7 +376,7 @@ class Runner:
                     + _what_differs(found.data, record)
                 )
             return record
-        return self._commit(record, *tables, replace=fresh)
+        return self._commit(record, *tables, replace=artifacts == "renew")
 
     def _commit(self, record: dict[str, Any], *tables: Any, replace: bool) -> dict[str, Any]:
         path = self.store.commit(record, *tables, replace=replace)
@@ -343,23 +388,28 @@ class Runner:
     # ------------------------------------------------------------------ making it
 
     def _make(
-        self, job: Job, spec: Mapping[str, Any], run_id: str, *, fresh: bool
+        self, job: Job, spec: Mapping[str, Any], run_id: str, artifacts: Artifacts
     ) -> tuple[dict[str, Any], tuple[Any, ...]]:
         from bench.evaluate import Scores
 
+        provenance.reset_peak()
         target = job.target
-        scores = Scores(target.split, target.opened, target.classes)
+        scores = Scores(target.split, target.opened, target.classes, job.registry)
         cost = {"fit_s": 0.0, "apply_s": 0.0, "steps": 0, "images_seen": 0}
         curves: list[dict[str, Any]] = []
         notes: dict[str, None] = {}
         adaptation: str | None = None
-        fallbacks = 0
+        fallbacks = train_fallbacks = 0
         sizes: list[int] = []
         for k, fold in enumerate(target.folds):
             label = job.chain.typed
             if len(target.folds) > 1:
                 label += f" {fold.name} ({k + 1}/{len(target.folds)})"
-            made = _FoldRun(self, job, fold, label, fresh)
+            if not fold.scored.any():
+                scores.leave_out(fold)
+                notes[f"fold {fold.name} has nothing to score and was not trained"] = None
+                continue
+            made = _FoldRun(self, job, fold, label, artifacts)
             train, out_train, test, out_test = made.outputs()
             cost["fit_s"] += made.fit_s
             cost["apply_s"] += made.apply_s
@@ -368,7 +418,8 @@ class Runner:
             curves += made.curves
             notes.update(dict.fromkeys(made.notes))
             adaptation = adaptation or made.adaptation
-            fallbacks += made.fallbacks
+            fallbacks += made.fallbacks["test"]
+            train_fallbacks += made.fallbacks["train"]
             sizes += made.batch_sizes
             scores.add(
                 fold,
@@ -386,13 +437,16 @@ class Runner:
                 f"{scores.n_excluded} test rows of {len(scores.excluded_classes)} classes without "
                 "training rows were left out"
             ] = None
-        if fallbacks:
-            notes[f"{fallbacks} batches were too small and took the fallback"] = None
+        for n, what in ((fallbacks, "test"), (train_fallbacks, "training")):
+            if n:
+                verb = "batch was" if n == 1 else "batches were"
+                notes[f"{n} {what} {verb} too small and took the fallback"] = None
         record = self._head(job, spec, run_id, "ok", "")
         unranked = list(record["unranked_because"])
         if adaptation:
             unranked.append("undeclared adaptation")
         record.update(
+            readout=scored.readout,
             metrics=scored.metrics(),
             clusters=dict(scored.clusters),
             n_eval=scored.n_eval,
@@ -451,6 +505,7 @@ class Runner:
             "n_excluded": 0,
             "excluded_classes": [],
             "n_classes": len(target.classes),
+            "classes": list(target.classes),
             "chance": 1.0 / len(target.classes),
             "batches": {},
             "undeclared_adaptation": None,
@@ -477,6 +532,14 @@ class Runner:
                     "--if-exists rerun makes it again"
                 )
 
+    def lineage(self, entries: Sequence[Entry]) -> str:
+        """Return a digest of the source files that an artifact came about by."""
+        key = tuple(entry.name for entry in entries)
+        if key not in self._sources:
+            paths = [path for entry in entries for path in entry.sources]
+            self._sources[key] = digest(sorted(set(provenance.source_digests(paths).values())))
+        return self._sources[key]
+
     # ------------------------------------------------------------------ torch, when needed
 
     def device(self) -> str:
@@ -499,11 +562,14 @@ class Runner:
 class _FoldRun:
     """All stages of a chain on one fold."""
 
-    def __init__(self, runner: Runner, job: Job, fold: Fold, label: str, fresh: bool) -> None:
+    def __init__(
+        self, runner: Runner, job: Job, fold: Fold, label: str, artifacts: Artifacts
+    ) -> None:
         self.runner, self.job, self.fold = runner, job, fold
-        self.label, self.fresh = label, fresh
+        self.label, self.artifacts = label, artifacts
         self.fit_s = self.apply_s = 0.0
-        self.steps = self.images_seen = self.fallbacks = 0
+        self.steps = self.images_seen = 0
+        self.fallbacks = {"train": 0, "test": 0}
         self.curves: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.adaptation: str | None = None
@@ -523,6 +589,7 @@ class _FoldRun:
             fold.test,
             job.seed,
             supervised=target.supervised,
+            expose=target.split.expose,
         )
         out_train: Output | None = None
         out_test: Output | None = None
@@ -563,22 +630,34 @@ class _FoldRun:
     def _stage(
         self, k: int, stage: Stage, ids: identity.StageIds, train: Side, test: Side
     ) -> tuple[Output, Output]:
-        runner, access = self.runner, stage.access
-        kept = [self._kept(key) for key in (ids.apply_train, ids.apply_test)]
-        if kept[0] is not None and kept[1] is not None:
-            return kept[0], kept[1]
-        method = self._fitted(stage, ids, train, test)
+        access = stage.access
+        owner = self.job.registry.entry("method", identity.fit_name(stage, self.job.registry)[0])
+        before = [earlier.entry for earlier in self.job.chain.stages[:k]]
+        made_by = self.runner.lineage([*before, owner, stage.entry])
+        keys = {"train": ids.apply_train, "test": ids.apply_test}
+        kept = {role: self._read("apply", key, made_by, stage) for role, key in keys.items()}
+        outputs: dict[str, Output] = {}
+        for role, artifact in kept.items():
+            if artifact is not None:
+                self._count(role, artifact.meta)
+                arrays = artifact.arrays
+                outputs[role] = Output(arrays["embeddings"], arrays.get("logits"))
+        if kept["train"] is not None and kept["test"] is not None:
+            # The chain costs what it would cost alone, and its curves are those of its training.
+            self._trained(stage, kept["test"].meta["fit"])
+            return outputs["train"], outputs["test"]
+        method, trained = self._fitted(stage, ids, train, test, [*before, owner])
+        self._trained(stage, trained)
         state = {name: array.copy() for name, array in method.state().items()}
-        outputs: list[Output] = []
-        for side, key, known in zip(
-            (train, test), (ids.apply_train, ids.apply_test), kept, strict=True
-        ):
-            if known is not None:
-                outputs.append(known)
+        for role, side in (("train", train), ("test", test)):
+            if role in outputs:
                 continue
             view = side.view(access, batches=stage.per_batch)
-            grouping = grouping_of(side.batch, stage.per_batch)
-            seed = seed_for("chunks", key)
+            # By the opaque names: the order of the calls says nothing either.
+            grouping = grouping_of(view.batch, stage.per_batch)
+            # Of the rows alone, so that the same rows from another file are mixed alike.
+            mixed = identity.rows_digest(side.opened, self._rows(role))
+            seed = seed_for("chunks", mixed, self.job.seed)
             started = time.perf_counter()
             output = apply_all(method, access, view, grouping, seed)
             seconds = time.perf_counter() - started
@@ -586,7 +665,7 @@ class _FoldRun:
 
             check_output(stage.name, output, len(side), side.n_classes)
             adaptation = None
-            if side is test:
+            if role == "test":
                 adaptation = undeclared_adaptation(
                     method,
                     access,
@@ -601,56 +680,90 @@ class _FoldRun:
                 "fallbacks": output.fallbacks,
                 "notes": list(output.notes),
                 "adaptation": adaptation,
+                "fit": trained if role == "test" else None,
             }
             arrays = {"embeddings": output.X}
             if output.logits is not None:
                 arrays["logits"] = output.logits
-            if not self.fresh:
-                runner.store.write_artifact("apply", key, arrays, facts)
-            self._count(facts)
-            outputs.append(output)
-        return outputs[0], outputs[1]
+            self._write("apply", keys[role], arrays, facts, made_by)
+            self._count(role, facts)
+            outputs[role] = output
+        return outputs["train"], outputs["test"]
 
-    def _count(self, facts: Mapping[str, Any]) -> None:
+    def _rows(self, role: str) -> Any:
+        return self.fold.train if role == "train" else self.fold.test
+
+    def _count(self, role: str, facts: Mapping[str, Any]) -> None:
         self.apply_s += facts["apply_s"]
-        self.fallbacks += facts["fallbacks"]
+        # Stages of a chain meet the same batches: the largest count, not the sum.
+        self.fallbacks[role] = max(self.fallbacks[role], facts["fallbacks"])
         self.notes += facts["notes"]
         self.adaptation = self.adaptation or facts["adaptation"]
 
-    def _kept(self, key: str) -> Output | None:
-        if self.fresh:
+    def _read(self, kind: Kind, key: str, made_by: str, stage: Stage) -> Artifact | None:
+        """Return what was kept, unless it is not wanted or another source made it."""
+        runner = self.runner
+        if self.artifacts == "ignore" or (self.artifacts == "renew" and key not in runner.made):
             return None
-        artifact = self.runner.store.read_artifact("apply", key)
-        if artifact is None:
-            return None
-        self._count(artifact.meta)
-        return Output(artifact.arrays["embeddings"], artifact.arrays.get("logits"))
+        artifact = runner.store.read_artifact(kind, key)
+        if artifact is None or artifact.meta.get("made_by") == made_by:
+            return artifact
+        runner.outdated.add(key)
+        if kind == "fit":
+            runner.say(f"note: {stage.name} changed since its training was kept: trained again")
+        return None
 
-    def _fitted(self, stage: Stage, ids: identity.StageIds, train: Side, test: Side) -> Any:
+    def _write(
+        self,
+        kind: Kind,
+        key: str,
+        arrays: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        made_by: str,
+    ) -> None:
+        if self.artifacts == "ignore":
+            return
+        runner = self.runner
+        replace = key in runner.outdated or (self.artifacts == "renew" and key not in runner.made)
+        meta = {**facts, "made_by": made_by}
+        runner.store.write_artifact(kind, key, arrays, meta, replace=replace)
+        runner.made.add(key)
+        runner.outdated.discard(key)
+
+    def _fitted(
+        self,
+        stage: Stage,
+        ids: identity.StageIds,
+        train: Side,
+        test: Side,
+        entries: Sequence[Entry],
+    ) -> tuple[Any, Mapping[str, Any]]:
+        """Return the fitted method, and what its training cost and logged."""
         runner, job, access = self.runner, self.job, stage.access
-        kept = None if self.fresh else runner.store.read_artifact("fit", ids.fit)
+        made_by = runner.lineage(entries)
+        kept = self._read("fit", ids.fit, made_by, stage)
         if stage.kind == "network":
             runner.device()
         if kept is not None:
-            self._trained(kept.meta)
-            return self._rebuilt(stage, kept.arrays)
+            return self._rebuilt(stage, kept.arrays), kept.meta
         owner, _ = identity.fit_name(stage, job.registry)
-        points: list[dict[str, Any]] = []
+        scratch = None
+        if stage.kind == "network" and self.artifacts != "ignore":
+            if self.artifacts == "renew":
+                runner.store.drop_scratch(ids.fit)
+            scratch = runner.store.scratch(ids.fit)
+        points: list[tuple[int, str, float]] = []
         seen = {"steps": 0}
-        log = _log(points, self.fold.name, stage.name)
+        log = _log(points)
         progress = _progress(seen, runner.progress, self.label)
         context = Context(
             seed=seed_for("fit", owner, train.opened.name, job.seed),
-            recipe=job.recipe,
+            recipe=dict(job.recipe),
             device=runner.device() if stage.kind == "network" else "cpu",
-            scratch=runner.store.scratch(ids.fit) if stage.kind == "network" else None,
+            scratch=scratch,
             log=log,
             progress=progress,
         )
-        if self.fresh:
-            runner.store.drop_scratch(ids.fit)
-            if context.scratch is not None:
-                context.scratch.mkdir(parents=True, exist_ok=True)
         method = stage.cls(stage.params)
         view = train.view(
             access,
@@ -669,12 +782,10 @@ class _FoldRun:
             "fit_s": time.perf_counter() - started,
             "steps": spent["steps"],
             "images_seen": spent["images_seen"],
+            "curves": points,
         }
-        if not self.fresh:
-            runner.store.write_artifact("fit", ids.fit, method.state(), facts)
-        self.curves += points
-        self._trained(facts)
-        return method
+        self._write("fit", ids.fit, method.state(), facts, made_by)
+        return method, facts
 
     def _rebuilt(self, stage: Stage, state: Mapping[str, Any]) -> Any:
         """Return a fitted method made from its state, on the device in use."""
@@ -683,10 +794,15 @@ class _FoldRun:
             method.to(self.runner.device())
         return method
 
-    def _trained(self, facts: Mapping[str, Any]) -> None:
+    def _trained(self, stage: Stage, facts: Mapping[str, Any]) -> None:
         self.fit_s += facts["fit_s"]
         self.steps += facts["steps"]
         self.images_seen += facts["images_seen"]
+        where = {"fold": self.fold.name, "stage": stage.name}
+        self.curves += [
+            {**where, "step": step, "name": name, "value": value}
+            for step, name, value in facts["curves"]
+        ]
 
 
 def threads() -> int:
@@ -706,12 +822,11 @@ def _sources(chain: Chain) -> dict[str, str]:
 # These two are made here, so that what a method is handed leads back to nothing but themselves.
 
 
-def _log(points: list[dict[str, Any]], fold: str, stage: str) -> Callable[..., None]:
+def _log(points: list[tuple[int, str, float]]) -> Callable[..., None]:
     def log(step: int, **scalars: float) -> None:
-        points.extend(
-            {"fold": fold, "stage": stage, "step": step, "name": name, "value": float(value)}
-            for name, value in scalars.items()
-        )
+        values = {name: float(value) for name, value in scalars.items()}
+        # A record holds no NaN: a point that is no number is left out of the curve.
+        points.extend((int(step), name, v) for name, v in values.items() if np.isfinite(v))
 
     return log
 
