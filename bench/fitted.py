@@ -16,6 +16,7 @@ from bench.errors import BenchError, RunFailed
 from bench.inputs import Scaling
 from bench.networks import build
 from bench.normalisation import Scope, convert, refuse_without_batch_norm
+from bench.recipes import located
 from bench.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def untrained_model(
     # Each part has a seed of its own, so that a method's additions leave the network's start alone.
     torch.manual_seed(seed_for("network", seed))
     network, head, digest = build(
-        recipe["network"], tuple(config["shape"]), config["n_classes"], recipe, weights=weights
+        located(recipe), tuple(config["shape"]), config["n_classes"], recipe, weights=weights
     )
     torch.manual_seed(seed_for("modify", seed))
     network = method.modify(network)

@@ -19,7 +19,16 @@ from bench.errors import BenchError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "RECIPES", "TORCHVISION", "factory_source", "keys", "recipe_access", "resolve"]
+__all__ = [
+    "KINDS",
+    "RECIPES",
+    "TORCHVISION",
+    "factory_source",
+    "keys",
+    "located",
+    "recipe_access",
+    "resolve",
+]
 
 KINDS = ("images", "profiles")
 
@@ -178,12 +187,28 @@ def factory_source(network: str) -> Path:
     return Path(found.origin)
 
 
+_FILES: dict[tuple[str, str], str] = {}
+"""Where a network's own file was found in this process, by its content and the factory's name."""
+
+
+def located(recipe: Mapping[str, Any]) -> str:
+    """Return the network of a recipe as it can be imported now.
+
+    A recipe that comes with a stored training may name a file that was moved since; one of the
+    same content that was asked for by its new path serves as well.
+    """
+    network = str(recipe["network"])
+    key = (str(recipe.get("network_sha256", "")), network.rpartition(":")[2])
+    return _FILES.get(key, network)
+
+
 def _check_network(recipe: dict[str, Any], kind: str) -> None:
     network = recipe["network"]
     recipe["network_sha256"] = ""
     if ":" in network:
         source = factory_source(network)
         recipe["network_sha256"] = sha256(source.read_bytes()).hexdigest()
+        _FILES[recipe["network_sha256"], network.rpartition(":")[2]] = network
         if recipe["weights"] != "none":
             recipe["weights"] = "none"
         return
