@@ -20,7 +20,7 @@ import pickle
 import random
 import sys
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -263,12 +263,13 @@ class _MethodChecks:
         if not look("access", self._access):
             return self.report.checks
         kinds = KINDS if self._is_network() else ("profiles",)
-        for kind in kinds:
-            params = make_params(self.name, self.cls.Params, self.values)
-            prefix = f"{kind}: " if len(kinds) > 1 else ""
-            trial = _Trial(self.cls, self.name, params, kind, self._is_network())
-            trial.run(self.report, prefix)
-        self._choices(kinds[-1])
+        with _one_thread() if self._is_network() else nullcontext():
+            for kind in kinds:
+                params = make_params(self.name, self.cls.Params, self.values)
+                prefix = f"{kind}: " if len(kinds) > 1 else ""
+                trial = _Trial(self.cls, self.name, params, kind, self._is_network())
+                trial.run(self.report, prefix)
+            self._choices(kinds[-1])
         return self.report.checks
 
     def _is_network(self) -> bool:
@@ -762,6 +763,19 @@ def _where(error: BaseException) -> str:
         if path.is_file() and not path.resolve().is_relative_to(package):
             return f" ({path.name} line {frame.lineno})"
     return ""
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread: on so few rows several only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def command(
 
     \b
     python -m bench check ben
-    python -m bench check center --plugin center.py
+    python -m bench check my-method --plugin my_method.py
     """
     registry = registry_for(plugin)
     registry.entry("method", method)

@@ -30,8 +30,8 @@ def command(
     r"""Write the file of a new method (Python) or data set (TOML).
 
     \b
-    python -m bench new method center
-    python -m bench check center --plugin center.py
+    python -m bench new method my-method
+    python -m bench check my-method --plugin my_method.py
     """
     from pathlib import Path
 
