@@ -489,7 +489,8 @@ class _Trial:
     def calls(self) -> list[Samples]:
         """Return the evaluation view as ``apply`` gets it: whole batches, or one mixture."""
         view = self.seen(self.test)
-        return [view] if self.grouping is None else [view.take(idx) for idx in self.grouping]
+        calls = [np.arange(len(view))] if self.grouping is None else self.grouping
+        return [view.take(idx) for idx in calls]
 
     def rebuilt(self, state: Mapping[str, NDArray[Any]]) -> Any:
         """Return a method made from a state."""
@@ -583,6 +584,8 @@ class _Trial:
         view = self.calls()[0]
         samples, state, shared = _bits_of(view), _state_bits(method), _shared(self.cls)
         one = self.apply(method, view)
+        if _bits_of(view) != samples:
+            raise _Broken("apply wrote into the samples: work on a copy, `samples.X.copy()`")
         for other in self.calls():
             self.apply(method, other)
         two = self.apply(method, view)
@@ -595,8 +598,6 @@ class _Trial:
                 raise _Broken(f"apply changed {name}, which all instances share: keep it in self")
         if _bits(one) != _bits(two):
             raise _Broken("the same rows get other values when apply is called again")
-        if _bits_of(view) != samples:
-            raise _Broken("apply wrote into the samples: work on a copy, `samples.X.copy()`")
 
     def _state(self, method: Any, first: Output) -> None:
         from safetensors.numpy import load, save
@@ -748,6 +749,8 @@ def _call(what: str, call: Callable[[], Any], hint: str = "") -> Any:
     except RunFailed as error:
         raise _Broken(str(error)) from error
     except Exception as error:
+        if "read-only" in str(error):
+            hint = "; the samples are not yours to write into: work on a copy"
         if isinstance(error, BenchError):
             raise _Broken(f"{what} refused made-up data{_where(error)}: {error}") from error
         raise _Broken(
