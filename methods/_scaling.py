@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from bench.api import Access, BenchError, Context, Floats, Output, Samples, param
 
+from ._rows import profiles
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -89,7 +91,6 @@ class Scaling:
 
     def apply(self, samples: Samples) -> Output:
         """Correct one batch, ``(n, d)`` profiles of any scale, to unitless profiles."""
-        assert samples.X is not None
         reference = self._reference(samples)
         centre, scale, fallbacks = self._centre, self._scale, 0
         if len(reference) < self.params.min_rows:
@@ -97,7 +98,7 @@ class Scaling:
         else:
             centre, scale = type(self).estimate(reference.astype(np.float64))
             scale = np.where(scale > TINY * self._scale, scale, self._scale)
-        X: Floats = ((samples.X - centre) / scale).astype(np.float32)
+        X: Floats = ((profiles(samples, self.name) - centre) / scale).astype(np.float32)
         return Output(X, fallbacks=fallbacks)
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -112,5 +113,5 @@ class Scaling:
         return method
 
     def _reference(self, samples: Samples) -> Floats:
-        assert samples.X is not None
-        return samples.X[samples.controls()] if self.params.rows == "controls" else samples.X
+        X = profiles(samples, self.name)
+        return X[samples.controls()] if self.params.rows == "controls" else X

@@ -1,0 +1,89 @@
+"""Rows of profile methods: checked profiles, negative controls, and row names as arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.api import BenchError, Floats, NotApplicable, Samples, Strings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BLOCK = 4096
+"""Rows that are held in float64 at a time."""
+
+
+def profiles(samples: Samples, name: str) -> Floats:
+    """Return the profiles of a view, ``(n, d)`` float32.
+
+    Raises
+    ------
+    BenchError
+        If the rows are images, or a value is not finite.
+    """
+    if samples.X is None:
+        raise BenchError(f"{name} corrects profiles, not images: chain it, as in erm+{name}")
+    X = samples.X
+    bad = 0
+    for start in range(0, len(X), BLOCK):
+        bad += int((~np.isfinite(X[start : start + BLOCK])).any(axis=1).sum())
+    if bad:
+        raise BenchError(
+            f"{name} got profiles with NaN or infinity in {bad} of {len(X)} rows: drop those rows, "
+            "or fill the gaps in the table first"
+        )
+    return X
+
+
+def control_rows(samples: Samples, name: str, instead: str, least: int = 2) -> Floats:
+    """Return the profiles of the negative controls among training rows, ``(k, d)`` float32.
+
+    Parameters
+    ----------
+    samples
+        The training view.
+    name
+        The method, for the message.
+    instead
+        What to use where there are none.
+    least
+        How many are needed.
+
+    Raises
+    ------
+    NotApplicable
+        If there are fewer.
+    """
+    controls = profiles(samples, name)[samples.controls()]
+    if len(controls) < least:
+        raise NotApplicable(
+            f"{name} needs at least {least} negative controls among the training rows and found "
+            f"{len(controls)}: {instead}"
+        )
+    return controls
+
+
+def groups_of(names: Strings) -> list[NDArray[np.int64]]:
+    """Return the positions of the rows of each batch, in the order of the batch names."""
+    _, codes = np.unique(names, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    return [rows.astype(np.int64) for rows in np.split(order, np.cumsum(np.bincount(codes))[:-1])]
+
+
+def pack_names(names: Strings) -> NDArray[np.uint8]:
+    """Return names as bytes, one a line: weights are stored as numbers."""
+    return np.frombuffer("\n".join(names.tolist()).encode(), np.uint8).copy()
+
+
+def unpack_names(packed: NDArray[Any]) -> Strings:
+    """Return the names that :func:`pack_names` packed."""
+    text = bytes(np.asarray(packed, np.uint8)).decode()
+    return np.array(text.split("\n") if text else [], dtype=str)
+
+
+def find_names(names: Strings, known: Strings) -> NDArray[np.int64]:
+    """Return the position of each name among the known ones, ``(n,)`` int64, -1 if unknown."""
+    place = {name: k for k, name in enumerate(known.tolist())}
+    return np.array([place.get(name, -1) for name in names.tolist()], dtype=np.int64)
