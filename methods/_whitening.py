@@ -1,0 +1,187 @@
+r"""Second moments and their roots: the linear algebra of whitening and re-colouring.
+
+Moments are summed in float64 over blocks of rows, roots are taken of ``d x d`` matrices or, for
+fewer rows than features, of the rows' smaller Gram matrix. Nothing of size ``n x n`` is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._rows import BLOCK
+
+if TYPE_CHECKING:
+    from bench.api import Floats
+
+Doubles = NDArray[np.float64]
+RANK = 1e-12
+"""A direction with less than this share of the largest variance counts as absent: that is what
+float64 sums of squares can tell from rounding."""
+STEEP = 256.0
+"""Beyond this ratio of the largest to the smallest stretch, float32 products would no longer give
+unit variance to four digits, and float64 is used."""
+CONSTANT = 1e-6
+"""A standard deviation below this share of the root mean square is that of rounded constants."""
+
+
+def mean_of(X: NDArray[Any]) -> Doubles:
+    """Return the mean row, ``(d,)``, summed in float64."""
+    result: Doubles = np.mean(X, axis=0, dtype=np.float64)
+    return result
+
+
+def spread_of(X: NDArray[Any], mean: Doubles) -> Doubles:
+    """Return the standard deviation (divisor n) of each column, exactly 0 for constant ones."""
+    total = np.zeros(X.shape[1])
+    for start in range(0, len(X), BLOCK):
+        block = X[start : start + BLOCK] - mean
+        total += np.einsum("ij,ij->j", block, block)
+    sd = np.sqrt(total / len(X))
+    return np.where(sd > CONSTANT * np.abs(mean), sd, 0.0)
+
+
+def covariance(X: NDArray[Any], mean: Doubles, scale: Doubles, divisor: int) -> Doubles:
+    """Return the second moment of ``(X - mean) / scale``, ``(d, d)`` float64.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` rows.
+    mean, scale
+        ``(d,)``; where ``scale`` is 0 the column is left out (its moments are 0).
+    divisor
+        What the sum of squares is divided by: n, or n - 1.
+    """
+    total = np.zeros((X.shape[1], X.shape[1]))
+    inverse = reciprocal(scale)
+    for start in range(0, len(X), BLOCK):
+        block: Doubles = (X[start : start + BLOCK] - mean) * inverse
+        total += block.T @ block
+    return total / divisor
+
+
+def reciprocal(scale: Doubles) -> Doubles:
+    """Return ``1 / scale``, and 0 where the scale is 0."""
+    result: Doubles = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    return result
+
+
+def project(X: Floats, mean: Doubles, scale: Doubles, matrix: Doubles, *, steep: bool) -> Floats:
+    """Return ``((X - mean) / scale) @ matrix``, ``(n, k)`` float32, block by block.
+
+    Centring is done in float64, so that a large mean costs no digits; the product in float32
+    unless the matrix is ``steep``.
+    """
+    kind: np.dtype[Any] = np.dtype(np.float64 if steep else np.float32)
+    inverse, right = reciprocal(scale), np.ascontiguousarray(matrix, dtype=kind)
+    out = np.empty((len(X), matrix.shape[1]), np.float32)
+    for start in range(0, len(X), BLOCK):
+        block: NDArray[Any] = X[start : start + BLOCK] - mean
+        block *= inverse
+        out[start : start + BLOCK] = block.astype(kind, copy=False) @ right
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Eigenvalues and eigenvectors of a covariance, largest first.
+
+    Attributes
+    ----------
+    values
+        ``(d,)`` variances, exactly 0 below :data:`RANK`.
+    vectors
+        ``(d, d)``, one direction a column; the largest entry of each is positive.
+    """
+
+    values: Doubles
+    vectors: Doubles
+
+    @classmethod
+    def of(cls, matrix: Doubles) -> Spectrum:
+        """Decompose a symmetric matrix, ``(d, d)``."""
+        values, vectors = np.linalg.eigh(matrix)
+        values, vectors = values[::-1], vectors[:, ::-1]
+        values = np.where(values > RANK * max(float(values[0]), 0.0), values, 0.0)
+        largest = np.abs(vectors).argmax(axis=0)
+        signs = np.where(vectors[largest, np.arange(len(values))] < 0, -1.0, 1.0)
+        return cls(values, vectors * signs)
+
+    @property
+    def rank(self) -> int:
+        """Number of directions with any variance."""
+        return int((self.values > 0).sum())
+
+    def stretch(self, ridge: float) -> Doubles:
+        """Return ``1 / sqrt(values + ridge)``, 0 for directions without variance if ridge is 0."""
+        return reciprocal(np.sqrt(self.values + ridge))
+
+
+def steep(stretch: Doubles) -> bool:
+    """Tell whether a map with these stretches needs float64 products."""
+    used = stretch[stretch > 0]
+    return bool(len(used)) and float(used.max() / used.min()) > STEEP
+
+
+def inverse_root(rows: Doubles, divisor: int, ridge: float) -> tuple[float, Doubles, Doubles]:
+    r"""Return :math:`(R^\top R / m + \rho I)^{-1/2}` as a multiple of the identity and a rest.
+
+    The matrix is ``base * I + U @ diag(extra) @ U.T`` with orthonormal columns ``U``.
+
+    Parameters
+    ----------
+    rows
+        ``(k, d)`` the rows R.
+    divisor
+        m.
+    ridge
+        :math:`\rho > 0`.
+
+    Returns
+    -------
+    tuple
+        ``base``, ``U`` of shape ``(d, r)`` and ``extra`` of shape ``(r,)``.
+    """
+    k, d = rows.shape
+    if k < d:
+        values, left = np.linalg.eigh(rows @ rows.T)
+        kept = values > RANK * max(float(values[-1]), 0.0)
+        values = values[kept]
+        U = rows.T @ (left[:, kept] / np.sqrt(values))
+    else:
+        values, U = np.linalg.eigh(rows.T @ rows)
+        values = np.maximum(values, 0.0)
+    base = ridge**-0.5
+    return base, U, (values / divisor + ridge) ** -0.5 - base
+
+
+def between(
+    left: Doubles | None,
+    root: tuple[float, Doubles, Doubles],
+    right: Doubles | None,
+    product: Doubles | None = None,
+) -> Doubles:
+    """Return ``left @ root @ right`` for a root from :func:`inverse_root`.
+
+    Parameters
+    ----------
+    left, right
+        ``(p, d)`` and ``(d, q)``; None is the identity, of one of them.
+    root
+        The root.
+    product
+        ``left @ right`` if it is known, ``(p, q)``.
+    """
+    base, U, extra = root
+    first = U if left is None else left @ U
+    second = U.T if right is None else U.T @ right
+    if product is None:
+        one = left if right is None else right
+        assert one is not None
+        product = one if left is None or right is None else left @ right
+    result: Doubles = base * product + (first * extra) @ second
+    return result
