@@ -1,0 +1,270 @@
+r"""Typical variation normalisation: whiten on negative controls, then align each batch on its own.
+
+Untreated wells differ for technical reasons only. Step 1 makes their variation isotropic over the
+whole training set; step 2 does so within each batch, by correlation alignment of its controls.
+Three versions with one name are in use. With controls' mean :math:`\mu`, standard deviations
+:math:`s` (divisor n) and covariance :math:`V \Lambda V^\top` of :math:`(x - \mu) / s`:
+
+``ando``
+    :math:`y = \frac{x - \mu}{s} V (\Lambda + \lambda I)^{-1/2} V^\top`, then
+    :math:`z = y\,(M_b + \eta I)^{-1/2} (M + \eta I)^{1/2}` with the *uncentred* second moments
+    (divisor n) of the controls of the batch and of the training set. Published with
+    :math:`\lambda = 0.02, \eta = 1` and without :math:`s`, as in the notebook of Lin & Lu 2022
+    (``standardise=false`` gives exactly that): on learned embeddings features have one unit, on
+    measured ones they have not. A shift of the whole batch is a large second moment in one
+    direction, so it is compressed to a bounded length but not removed.
+``efaar``
+    :math:`y = \frac{x - \mu}{s} V (\Lambda + \lambda I)^{-1/2}`, then
+    :math:`z = y\,(C_b + \eta I)^{-1/2}` with the centred covariance (divisor n - 1) of the batch's
+    controls and no re-colouring. Published with :math:`\lambda = 0, \eta = 0.5`. The location of a
+    batch stays as it is.
+``controls-zscore``
+    :math:`p = \frac{x - \mu}{s} V`, :math:`y = (p - m_b) / \sqrt{v_b + \lambda}` with mean and
+    variance (divisor n) of the batch's controls for each component, then
+    :math:`z = y\,(C_b + \eta I)^{-1/2} (C + \eta I)^{1/2}` with covariances (divisor n - 1) of
+    controls treated so, of the batch and of all training batches. Published with
+    :math:`\lambda = 0, \eta = 0.5`. It removes location, scale and covariance.
+
+The default is ``ando``: it is the published procedure, it is the one of the three that harms least
+where batches do not differ, and unlike ``efaar`` it acts on location and unlike ``controls-zscore``
+it does not divide by a scale that a handful of controls give for each component.
+
+Where a batch has fewer than ``min_controls`` controls, the training controls' moments stand in for
+its own, which leaves the global step; such batches are counted. Directions without any variance
+among the training controls are dropped where :math:`\lambda = 0`; features that are constant there
+are left out, and the result says how many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from bench.api import Access, NotApplicable, Output, param
+
+from ._rows import control_rows, groups_of, profiles
+from ._whitening import (
+    Spectrum,
+    between,
+    covariance,
+    inverse_root,
+    mean_of,
+    project,
+    reciprocal,
+    spread_of,
+    steep,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from bench.api import Context, Samples
+
+    from ._whitening import Doubles
+
+META = {
+    "kind": "method",
+    "name": "tvn",
+    "class": "TVN",
+    "level": "profile",
+    "version": 1,
+    "summary": "Whiten on negative controls, then align the covariance of each batch's controls.",
+    "reference": "Ando et al. 2017, bioRxiv 161422",
+    "url": "https://doi.org/10.1101/161422",
+    "access": ["controls", "test-controls"],
+}
+
+PUBLISHED = {"ando": (0.02, 1.0), "efaar": (0.0, 0.5), "controls-zscore": (0.0, 0.5)}
+"""Regularisation and batch regularisation of each variant as published."""
+
+
+@dataclass(frozen=True)
+class TVNParams:
+    """Parameters of typical variation normalisation."""
+
+    level: str = param("", "batch level that is corrected; empty is the data set's default")
+    variant: str = param(
+        "ando",
+        "which of the three versions in use",
+        choices=tuple(PUBLISHED),
+        search=tuple(PUBLISHED),
+    )
+    regularisation: float = param(
+        0.0,
+        "added to the variance of each direction before its root; 0 takes the variant's published "
+        "value: 0.02 for ando, none for the others",
+        unit="variance of a standardised feature",
+        low=0.0,
+        high=1000.0,
+        search=(1e-4, 10.0),
+        log=True,
+    )
+    batch_regularisation: float = param(
+        0.0,
+        "added to the diagonal of each batch's covariance; 0 takes the variant's published value: "
+        "1 for ando, 0.5 for the others",
+        unit="variance of a whitened direction",
+        low=0.0,
+        high=1000.0,
+        search=(0.03, 30.0),
+        log=True,
+    )
+    standardise: bool = param(
+        True,
+        "for ando: divide features by the training controls' standard deviation first; the others "
+        "always do",
+    )
+    min_controls: int = param(
+        4,
+        "with fewer controls in a batch it gets the global step only",
+        unit="rows",
+        low=2,
+        high=10_000,
+    )
+
+
+class TVN:
+    """Typical variation normalisation in three variants."""
+
+    Params: ClassVar[type] = TVNParams
+    name = "tvn"
+
+    def __init__(self, params: TVNParams) -> None:
+        self.params = params
+        ridge, batch_ridge = PUBLISHED[params.variant]
+        self._ridge = params.regularisation or ridge
+        self._batch_ridge = params.batch_regularisation or batch_ridge
+        self._state: dict[str, NDArray[Any]] = {}
+
+    @classmethod
+    def access(cls, params: TVNParams) -> Access:
+        """Return training and test controls; one variant also compares training batches."""
+        access = Access.CONTROLS | Access.TEST_CONTROLS
+        return access | Access.TRAIN_BATCH if params.variant == "controls-zscore" else access
+
+    @classmethod
+    def needs(cls, params: TVNParams) -> frozenset[str]:
+        """Return that the data must have controls."""
+        return frozenset({"controls"})
+
+    # ------------------------------------------------------------------ global step
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
+        """Learn the global step from the training controls, and what batches are aligned to.
+
+        Raises
+        ------
+        NotApplicable
+            If there are fewer than two training controls, or no feature varies among them.
+        """
+        controls = control_rows(train, self.name, "use sphering-all, which whitens on all rows")
+        mean = mean_of(controls)
+        spread = spread_of(controls, mean)
+        if not spread.any():
+            raise NotApplicable(
+                f"tvn needs features that vary among the training controls, and all {len(spread)} "
+                "are constant there: give it another table"
+            )
+        if self.params.variant == "ando" and not self.params.standardise:
+            spread = np.where(spread > 0, 1.0, 0.0)
+        spectrum = Spectrum.of(covariance(controls, mean, spread, len(controls)))
+        stretch = spectrum.stretch(self._ridge)
+        kept = stretch > 0
+        V, values, stretch = spectrum.vectors[:, kept], spectrum.values[kept], stretch[kept]
+        self._state = {"mean": mean, "scale": spread, "variance": values, "stretch": stretch}
+        eta, variant = self._batch_ridge, self.params.variant
+        if variant == "ando":
+            self._state["matrix"] = V * stretch @ V.T
+            self._state["target"] = V * np.sqrt(values * stretch**2 + eta) @ V.T
+            self._state["root"] = V * (values * stretch**2 + eta) ** -0.5 @ V.T
+            self._state["product"] = self._state["matrix"] @ self._state["target"]
+        elif variant == "efaar":
+            self._state["matrix"] = V * stretch
+            # Scaled components have unit variance with divisor n, and batches use n - 1.
+            unit = values * stretch**2 * len(controls) / (len(controls) - 1)
+            self._state["root"] = np.diag((unit + eta) ** -0.5)
+        else:
+            kept = spectrum.values > 0
+            self._state["matrix"] = spectrum.vectors[:, kept]
+            self._state["variance"] = spectrum.values[kept]
+            target = self._typical(controls, train.batch[train.controls()])
+            both = Spectrum.of(target)
+            W = both.vectors
+            self._state["target"] = W * np.sqrt(both.values + eta) @ W.T
+
+    def _typical(self, controls: NDArray[np.float32], batch: NDArray[np.str_]) -> Doubles:
+        """Return the covariance of controls that were z-scored batch by batch, ``(r, r)``."""
+        r = self._state["matrix"].shape[1]
+        total, count = np.zeros((r, r)), 0
+        for rows in groups_of(batch):
+            if len(rows) >= self.params.min_controls:
+                y, _, _ = self._scored(self._global(controls[rows]))
+                total += y.T @ y
+                count += len(rows)
+        # Each batch has mean 0, so the sum of squares is that around the common mean.
+        return total / (count - 1) if count else np.eye(r)
+
+    def _global(self, X: NDArray[np.float32]) -> Doubles:
+        """Return the global step of a few rows in float64, ``(k, r)``."""
+        inverse = reciprocal(self._state["scale"])
+        result: Doubles = ((X - self._state["mean"]) * inverse) @ self._state["matrix"]
+        return result
+
+    def _scored(self, p: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+        """Return components of controls scaled within their batch, their mean and the scale."""
+        centre, variance = p.mean(axis=0), p.var(axis=0)
+        flat = variance <= 1e-12 * self._state["variance"]
+        variance = np.where(flat, self._state["variance"], variance)
+        inverse = (variance + self._ridge) ** -0.5
+        return (p - centre) * inverse, centre, inverse
+
+    # ------------------------------------------------------------------ batch step
+
+    def apply(self, samples: Samples) -> Output:
+        """Correct one batch, ``(n, d)`` profiles, by its own controls."""
+        X, state = profiles(samples, self.name), self._state
+        matrix, mean, scale = state["matrix"], state["mean"], state["scale"]
+        controls = X[samples.controls()]
+        k, ridge, variant = len(controls), self._batch_ridge, self.params.variant
+        few = k < self.params.min_controls
+        target = state.get("target")
+        if few and variant == "controls-zscore":
+            full = matrix * (state["variance"] + self._ridge) ** -0.5
+        elif few:
+            full = matrix @ state["root"]
+            full = full if target is None else full @ target
+        elif variant == "ando":
+            root = inverse_root(self._global(controls), k, ridge)
+            full = between(matrix, root, target, state["product"])
+        elif variant == "efaar":
+            y = self._global(controls)
+            full = between(matrix, inverse_root(y - y.mean(axis=0), k - 1, ridge), None)
+        else:
+            y, _, inverse = self._scored(self._global(controls))
+            full = between(matrix * inverse, inverse_root(y, k - 1, ridge), target)
+            mean = np.where(scale > 0, mean_of(controls), mean)
+        lost = int((scale == 0).sum())
+        notes = [f"tvn: {lost} features constant among the training controls were left out"]
+        if few:
+            notes.append(
+                f"tvn: batches with fewer than {self.params.min_controls} controls got the global "
+                "step only"
+            )
+        uneven = steep(np.linalg.norm(full, axis=0))
+        out = project(X, mean, scale, full, steep=uneven)
+        return Output(out, fallbacks=int(few), notes=tuple(notes[not lost :]))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Moments of the training controls and the matrices made of them, float64."""
+        return self._state
+
+    @classmethod
+    def from_state(cls, params: TVNParams, state: Mapping[str, NDArray[Any]]) -> TVN:
+        """Rebuild from :meth:`state`."""
+        method = cls(params)
+        method._state = dict(state)
+        return method
