@@ -126,14 +126,19 @@ def _seeds(seed: str | None, seeds: str | None) -> list[int]:
     if seed is not None and seeds is not None:
         raise BenchError("--seed and --seeds exclude each other: --seed 3 is one, --seeds 3 three")
     if seeds is not None:
-        if not seeds.isdigit() or int(seeds) < 1:
-            raise BenchError(f"--seeds takes a whole number of at least 1, not '{seeds}'")
+        if not _whole(seeds) or not 1 <= int(seeds) <= 1000:
+            raise BenchError(f"--seeds takes a whole number from 1 to 1000, not '{seeds}'")
         return list(range(int(seeds)))
     if seed is None:
         return [0]
-    if not seed.isdigit():
-        raise BenchError(f"--seed takes a whole number from 0 up, not '{seed}'")
+    if not _whole(seed):
+        raise BenchError(f"--seed takes a whole number of up to nine digits, not '{seed}'")
     return [int(seed)]
+
+
+def _whole(text: str) -> bool:
+    """Whether it is a whole number below 10^9; ``"²".isdigit()`` is true, too."""
+    return text.isascii() and text.isdigit() and len(text) <= 9
 
 
 def _settings(
