@@ -160,7 +160,8 @@ def parse_chain(
     names = [name.strip() for name in typed.split("+")]
     entries = [registry.entry("method", name) for name in names]
     for entry in entries:
-        _check_kind(entry)
+        if entry.problem:
+            entry.load()  # raises, and says what is wrong
     kinds = [str(entry.meta["level"]) for entry in entries]
     if kinds[0] == "profile":
         parent = "erm" if opened.is_images else "identity"
@@ -177,19 +178,6 @@ def parse_chain(
             f"'{typed}' cannot be run: the reference row {entries[0].name} stands alone"
         )
     return Chain(typed, tuple(_stage(e, opened, values, recipe) for e in entries))
-
-
-def _check_kind(entry: Entry) -> None:
-    """Refuse a method whose literal does not say what it takes, or claims to be ours."""
-    allowed = ("network", "profile") if entry.path is not None else ("reference",)
-    if entry.problem:
-        entry.load()
-    if entry.meta.get("level") not in allowed:
-        raise BenchError(
-            f"META of method '{entry.name}' ({entry.origin}) has level "
-            f"'{entry.meta.get('level', '')}': write network (trains a network) or profile "
-            "(corrects profiles)"
-        )
 
 
 def _stage(
