@@ -1,0 +1,73 @@
+"""MMD: training batches whose features no Gaussian kernel can tell apart.
+
+The loss is ``class + weight * mean over pairs i < j of MMD^2(i, j)``, class being the mean
+cross-entropy over labelled rows and, for the features x_i of experimental batch i,
+
+    MMD^2(i, j) = mean k(x_i, x_i') + mean k(x_j, x_j') - 2 mean k(x_i, x_j),
+    k(x, y) = sum over g in {0.001, 0.01, 0.1, 1, 10, 100, 1000} of exp(-g |x - y|^2).
+
+Li, Pan, Wang and Kot 2018, Domain generalization with adversarial feature learning, CVPR. Of their
+MMD-AAE this is the MMD term alone, without autoencoder and prior, as DomainBed has it (Gulrajani
+and Lopez-Paz 2021, arXiv 2007.01434), kernels and default weight too. What differs: with
+``widths = relative`` squared distances are first divided by their mean in the training batch, so
+that the kernels do not depend on the scale of the features; rows without a class count in the
+penalty. Nothing of the test batch is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.api import param
+
+from ._alignment import mmd
+from ._groups import GroupParams, GroupwiseMethod
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.fitted import Model
+    from bench.network import Batch
+
+META = {
+    "kind": "method",
+    "name": "mmd",
+    "class": "MMD",
+    "level": "network",
+    "version": 1,
+    "summary": "Penalty on the maximum mean discrepancy of features between training batches.",
+    "reference": "Li et al. 2018, CVPR; Gulrajani and Lopez-Paz 2021, arXiv 2007.01434",
+    "url": "https://openaccess.thecvf.com/content_cvpr_2018/html/Li_Domain_Generalization_With_CVPR_2018_paper.html",
+    "access": ["train-batch"],
+}
+
+
+@dataclass(frozen=True)
+class Params(GroupParams):
+    """The penalty, and how training batches are made."""
+
+    weight: float = param(
+        1.0, "weight of the penalty", low=0.0, high=1e6, search=(0.1, 10.0), log=True
+    )
+    widths: str = param(
+        "fixed",
+        "widths of the kernels: as published, or relative to the mean squared distance of rows",
+        choices=("fixed", "relative"),
+        search=("fixed", "relative"),
+    )
+
+
+class MMD(GroupwiseMethod):
+    """Feature distributions matched over pairs of training batches."""
+
+    Params = Params
+    least = 2
+
+    def loss(self, model: Model, batch: Batch) -> dict[str, Tensor]:
+        """Return the class term and the weighted penalty."""
+        from bench.training import classification_loss
+
+        assert batch.features is not None
+        gap = mmd(batch.features, batch.group, relative=self.params.widths == "relative")
+        return {"class": classification_loss(batch), "penalty": self.params.weight * gap}
