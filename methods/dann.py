@@ -1,0 +1,74 @@
+"""DANN for domain generalisation: features from which the training batch cannot be read.
+
+A domain classifier D on the features f (the input of the last linear layer) learns the
+experimental batch of a row, over the G training batches; its gradient goes into the features with
+its sign reversed:
+
+    minimise over D:         domain = mean cross-entropy of D(f) against the batch,
+    minimise over the rest:  class - lambda(p) domain,
+    lambda(p) = weight (2 / (1 + exp(-10 p)) - 1) at share p of the training,
+
+class being the mean cross-entropy over labelled rows. Both in one step, by a gradient reversal
+layer.
+
+Ganin et al. 2016, Domain-adversarial training of neural networks, JMLR 17:59: gradient
+reversal, and its ramp; there with one source and one target. Batches of the training set as
+domains, drawn equally often, and a classifier of two hidden layers with BatchNorm are those of
+WILDS (Koh et al. 2021, arXiv 2012.07421), whose factor is constant. What differs: all parts share
+the recipe's optimiser and learning rate. Rows without a class have a batch and take part. Nothing
+of the test batch is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ._adversary import AdversaryParams, domain_classifier
+from ._groups import GroupParams, GroupwiseMethod
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from bench.fitted import Model
+    from bench.network import Batch
+
+META = {
+    "kind": "method",
+    "name": "dann",
+    "class": "DANN",
+    "level": "network",
+    "version": 1,
+    "summary": "Reversed gradient from a classifier of the training batch.",
+    "reference": "Ganin et al. 2016, JMLR 17:59",
+    "url": "https://jmlr.org/papers/v17/15-239.html",
+    "access": ["train-batch"],
+}
+
+
+@dataclass(frozen=True)
+class Params(AdversaryParams, GroupParams):
+    """The adversary, and how training batches are made."""
+
+
+class DANN(GroupwiseMethod):
+    """An adversary that tells training batches apart."""
+
+    Params = Params
+
+    def extra_modules(self, n_features: int, n_classes: int, n_batches: int) -> nn.Module:
+        """Return the domain classifier."""
+        return domain_classifier(n_features, n_batches, self.params.hidden)
+
+    def loss(self, model: Model, batch: Batch) -> dict[str, Tensor]:
+        """Return the class term and the domain term, whose gradient is reversed."""
+        from torch.nn import functional as F
+
+        from bench.training import classification_loss, reverse_gradient
+
+        assert batch.features is not None
+        told = model.extra(reverse_gradient(batch.features, self.params.factor(batch.progress)))
+        return {
+            "class": classification_loss(batch),
+            "domain": F.cross_entropy(told, batch.group),
+        }
