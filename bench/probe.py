@@ -69,15 +69,15 @@ def fit_probe(X: Floats, y: Ints, batch: NDArray[np.str_], n_classes: int, seed:
     """
     from threadpoolctl import threadpool_limits
 
+    present = np.unique(y)
+    if not len(present):
+        raise NotApplicable("no training row has a class, so no read-out can be trained")
     mean = X.mean(axis=0, dtype=np.float64)
     scale = X.std(axis=0, dtype=np.float64)
     scale[scale <= 1e-12 * np.maximum(1.0, np.abs(mean))] = 1.0
     Z = (X - mean) / scale
     coef = np.zeros((n_classes, X.shape[1]))
     intercept = np.full(n_classes, -1e9)
-    present = np.unique(y)
-    if not len(present):
-        raise NotApplicable("no training row has a class, so no read-out can be trained")
     if len(present) == 1:
         intercept[present] = 0.0
         return Probe(coef, intercept, mean, scale, WITHOUT_BATCHES)
