@@ -114,7 +114,7 @@ def made_up(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> 
     Returns
     -------
     Opened
-        Levels ``plate`` and ``week``; a quarter of the rows of a plate are controls.
+        Levels ``plate`` and ``week``; two rows a well; about a quarter of the wells are controls.
     """
     import pandas as pd
 
@@ -125,15 +125,16 @@ def made_up(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> 
     rows = []
     for number, (plate, size) in enumerate(sizes.items()):
         for k in range(size):
-            control = size > 3 and k % 4 == 0
+            well = k // 2
+            control = size > 3 and well % 4 == 0
             rows.append(
                 {
-                    "id": f"{plate}-well{k:02d}",
-                    "label": "" if control else CLASSES[k % len(CLASSES)],
+                    "id": f"{plate}-row{k:02d}",
+                    "label": "" if control else CLASSES[well % len(CLASSES)],
                     "control": control,
                     "plate": plate,
                     "week": f"w{number // 2}",
-                    "well": f"A{k:02d}",
+                    "well": f"{plate}-A{well:02d}",
                 }
             )
     index = pd.DataFrame(rows)
@@ -441,7 +442,8 @@ class _Trial:
     def seen(self, side: Side, *, labels: bool = False) -> Samples:
         """Return a side as ``apply`` (or with labels ``fit``) sees it."""
         batches = Access.TRAIN_BATCH in self.access if labels else self.per_batch
-        return side.view(self.access, batches=batches, labels=labels)
+        wells = labels and Access.TRAIN_WELL in self.access
+        return side.view(self.access, batches=batches, labels=labels, wells=wells)
 
     def adapt(self) -> Samples | None:
         if Access.ADAPT not in self.access:
