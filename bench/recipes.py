@@ -77,7 +77,7 @@ _IMAGES = {
     "standardise": "image",
     "channels_last": True,
 }
-_PROFILES = {"network": "mlp", "width": 512}
+_PROFILES = {"network": "mlp", "width": 128}
 
 # BEN's published optimisation (Lin & Lu 2022, section 4.1): Adam 1e-3, weight decay 1e-5, batches
 # of 75, 90 epochs of N // 75 steps of which 10 are a linear warm-up.
@@ -94,7 +94,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "paper": {
         "images": {**_IMAGES, **_PUBLISHED, "network": "resnet50", "weights": "imagenet"},
-        "profiles": {**_PROFILES, **_PUBLISHED},
+        "profiles": {**_PROFILES, **_PUBLISHED, "width": 512},
     },
 }
 """Name -> kind of sample -> what differs from the common values."""
