@@ -131,6 +131,7 @@ def apply(method: NetworkMethod, fitted: Fitted, samples: Samples) -> Output:
         return Output(
             np.empty((0, model.head.in_features), np.float32),
             np.empty((0, model.head.out_features), np.float32) if method.has_head else None,
+            notes=tuple(fitted.config.get("remarks", ())),
         )
     rows = TestBatch(fitted, samples)
     wanted = method.apply_statistics(samples)
@@ -153,17 +154,21 @@ def apply(method: NetworkMethod, fitted: Fitted, samples: Samples) -> Output:
                     put(idx, slice(None), model(rows.x(idx)))
             else:
                 given = wanted.gives
-                pieces = [(np.arange(n), np.arange(n))]
-                if 0 < wanted.chunk < np.count_nonzero(given):
-                    pieces = chunked_rows(given, rows.keys(), wanted.chunk)
-                for idx, kept in pieces:
-                    put(idx, kept, _by_rows(model, rows, idx, given[idx]))
+                if wanted.pieces is not None:
+                    pieces = wanted.pieces(rows.keys())
+                elif 0 < wanted.chunk < np.count_nonzero(given):
+                    chunks = chunked_rows(given, rows.keys(), wanted.chunk)
+                    pieces = [(idx, kept, given[idx]) for idx, kept in chunks]
+                else:
+                    pieces = [(np.arange(n), np.arange(n), given)]
+                for idx, kept, gives in pieces:
+                    put(idx, kept, _by_rows(model, rows, idx, gives))
     note = "a batch with fewer rows for its statistics than min_rows took the running averages"
     return Output(
         X,
         logits if method.has_head else None,
         fallbacks=fallbacks,
-        notes=(note,) if fallbacks else (),
+        notes=(*fitted.config.get("remarks", ()), *((note,) if fallbacks else ())),
     )
 
 

@@ -16,7 +16,8 @@ hook                   decides
 ``after_step``         what happens once the weights have moved
 =====================  ============================================================================
 
-and for each test batch ``apply_statistics`` and ``adapt_model``. State that must survive an
+and for each test batch ``apply_statistics`` and ``adapt_model``. ``remarks`` says what the record
+should tell of the training set, such as rows that could not take part. State that must survive an
 interruption lives in buffers of ``extra_modules``; the checkpoint holds them like weights. Noise
 comes from ``batch.generator``, which is seeded by the step, so a resumed run draws the same.
 
@@ -36,7 +37,7 @@ from bench.errors import BenchError
 from bench.samplers import batchwise, mixed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import torch
     from numpy.typing import NDArray
@@ -93,11 +94,18 @@ class ApplyStatistics:
         0 takes all of them at once; otherwise that many at a time.
     min_rows
         With fewer giving rows than this, the running averages are used instead and counted.
+    pieces
+        Splits the test batch in a way of the method's own, instead of ``chunk``. Takes the
+        ``(n,)`` content keys of the rows, which order them at random whatever the order of the
+        view, and returns for each piece ``(idx, kept, gives)``: positions of its rows, which may
+        repeat; the positions within ``idx`` that this piece answers for, each row of the view
+        once over all pieces; and ``(k,)`` bool, which rows of the piece give its statistics.
     """
 
     gives: Bools
     chunk: int = 0
     min_rows: int = 2
+    pieces: Callable[[NDArray[np.uint64]], list[tuple[Ints, Ints, Bools]]] | None = None
 
 
 @dataclass
@@ -241,6 +249,10 @@ class NetworkMethod:
 
     def after_step(self, model: Model, batch: Batch) -> None:
         """Act after the optimiser's step, such as on an average of the weights."""
+
+    def remarks(self, train: Samples) -> list[str]:
+        """Return sentences for the record about this training set; a function of it alone."""
+        return []
 
     # ------------------------------------------------------------------ hooks while applying
 

@@ -394,6 +394,8 @@ def _train(loop: _Loop) -> Fitted:
     for parameter in model.parameters():
         parameter.grad = None
     loop.config["rows_seen"] = sum(stream.seen for stream in loop.streams)
+    if remarks := method.remarks(loop.streams[0].samples):
+        loop.config["remarks"] = list(remarks)
     checkpoint.remove()
     return Fitted(model, loop.scaling, loop.config, ctx.device)
 
