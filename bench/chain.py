@@ -75,7 +75,7 @@ class Stage:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the data must have: ``controls``. Methods state it in a class method ``needs``."""
+        """What the data must have: ``controls``, ``images``. A class method ``needs`` states it."""
         stated: Callable[[Any], frozenset[str]] | None = getattr(self.cls, "needs", None)
         return frozenset() if stated is None else frozenset(stated(self.params))
 

@@ -267,10 +267,14 @@ def _why_not(chain: Chain, target: Target) -> str:
     for stage in chain.stages:
         if stage.name == "position-only" and "position" not in opened.columns:
             return f"{opened.name} has no column with the position on the plate"
-        if stage.kind == "network" and not target.supervised:
+        # What trains without a head trains without labels.
+        headed = stage.kind == "network" and getattr(stage.cls, "has_head", True)
+        if headed and not target.supervised:
             return f"{stage.name} needs labels to train on, and {target.split.name} gives none"
         if Access.TRAIN_WELL in stage.access and "well" not in opened.columns:
             return f"{stage.name} needs to know which rows share a well; {opened.name} does not say"
+        if "images" in stage.needs and not opened.is_images:
+            return f"{stage.name} needs images, and the rows of {opened.name} are profiles"
         if "controls" in stage.needs and not opened.has_controls:
             return f"{stage.name} needs negative controls, and {opened.name} has none"
         if "controls" in stage.needs:

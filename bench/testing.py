@@ -106,7 +106,7 @@ def made_up(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> 
     Parameters
     ----------
     kind
-        ``profiles``, (n, 6) float32; or ``images``, (n, 2, 16, 16) uint8.
+        ``profiles``, (n, 6) float32; or ``images``, (n, 2, 18, 18) uint8.
     plates
         Number of rows by plate. By default 96 rows on four plates to train on and 72 on three to
         test on.
@@ -147,8 +147,8 @@ def made_up(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> 
         values = signature[code] + rng.standard_normal((len(rows), 6))
         values = (gain[on, None] * values + offset[on, None]).astype(np.float32)
     else:
-        texture = rng.uniform(0, 1, (1 + len(CLASSES), 2, 16, 16))
-        values = 60 * texture[code] + 20 * rng.uniform(0, 1, (len(rows), 2, 16, 16))
+        texture = rng.uniform(0, 1, (1 + len(CLASSES), 2, 18, 18))
+        values = 60 * texture[code] + 20 * rng.uniform(0, 1, (len(rows), 2, 18, 18))
         values = values * gain[on, None, None, None] + 30 + 8 * offset[on, None, None, None]
         values = np.clip(values, 0, 255).astype(np.uint8)
     return Opened(
@@ -263,7 +263,7 @@ class _MethodChecks:
             return self.report.checks
         if not look("access", self._access):
             return self.report.checks
-        kinds = KINDS if self._is_network() else ("profiles",)
+        kinds = self._kinds()
         with _one_thread() if self._is_network() else nullcontext():
             for kind in kinds:
                 params = make_params(self.name, self.cls.Params, self.values)
@@ -272,6 +272,16 @@ class _MethodChecks:
                 trial.run(self.report, prefix)
             self._choices(kinds[-1])
         return self.report.checks
+
+    def _kinds(self) -> tuple[str, ...]:
+        """Return what the method is tried on: a network on both kinds, unless it needs images."""
+        if not self._is_network():
+            return ("profiles",)
+        needs = getattr(self.cls, "needs", None)
+        stated = (
+            () if needs is None else needs(make_params(self.name, self.cls.Params, self.values))
+        )
+        return ("images",) if "images" in stated else KINDS
 
     def _is_network(self) -> bool:
         return bool(self.meta.get("level") == "network")
