@@ -1,0 +1,69 @@
+"""ARM-BN, adaptive risk minimisation by batch statistics: train and test on small support sets.
+
+A training batch (the paper's meta-batch) holds ``per_batch`` experimental batches with a support
+set of s rows each, drawn without replacement. The network f is applied to each support set S by
+itself, its BatchNorm layers using the statistics of S:
+
+    y = gamma (x - mean_S) / sqrt(var_S + eps) + beta,
+
+and the loss is the mean cross-entropy over all support sets. At test the rows of a test batch are
+cut into support sets of s rows, each normalised by its own statistics.
+
+Zhang et al. 2021, Adaptive risk minimization: learning to adapt to domain shift, NeurIPS 34,
+arXiv 2007.02931, section 4.1. How it differs from ``ben``: several plates in a training batch
+instead of one, and at test s rows at a time (``inference=support``: as many as a plate had in a
+training batch) instead of the whole plate. Its training is that of ``ben-multi`` and the fit is
+shared. No running average is used. What differs from the paper: which rows of the test batch make
+a support set is decided by their content, so row order says nothing, and the last set is filled up
+with rows answered for elsewhere, so that all statistics come from s rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.api import param
+
+from ._own_statistics import OwnStatistics, SeveralParams
+
+META = {
+    "kind": "method",
+    "name": "arm-bn",
+    "class": "ARMBN",
+    "level": "network",
+    "version": 1,
+    "summary": "Several plates in a training batch; small support sets of the test plate at test.",
+    "reference": "Zhang et al. 2021, NeurIPS 34, arXiv 2007.02931",
+    "url": "https://arxiv.org/abs/2007.02931",
+    "access": ["train-batch", "test-batch"],
+    "fit": "ben-multi",
+}
+
+
+@dataclass(frozen=True)
+class Params(SeveralParams):
+    """As those of ben-multi, with support sets at test."""
+
+    inference: str = param(
+        "support",
+        "rows that give statistics at a time: support is as many as a plate had in a training "
+        "batch (batch_size / per_batch), whole the test batch, or this many",
+        unit="rows",
+        pattern=r"support|whole|[1-9][0-9]*",
+        phase="apply",
+    )
+
+
+class ARMBN(OwnStatistics):
+    """Support sets of several plates while training, of the test plate afterwards."""
+
+    Params = Params
+
+    def rows_at_a_time(self) -> int:
+        """Return the size of a support set; 0 is the whole test batch."""
+        if self.params.inference != "support":
+            return super().rows_at_a_time()
+        size = int(self.fitted.config["recipe"]["batch_size"]) // int(self.params.per_batch)
+        if self.params.rows == "controls":  # only a share of a training batch gave statistics
+            size = min(max(round(size * self.params.control_share), 1), size - 1)
+        return max(size, 1)

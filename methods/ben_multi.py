@@ -1,0 +1,53 @@
+"""BEN with several plates in each training batch, every plate normalised by itself.
+
+A training batch holds K rows of k experimental batches (plates), K/k rows of each, the plates
+drawn uniformly and all different. For each layer and channel a row of plate p becomes
+
+    y = gamma (x - mean_p) / sqrt(var_p + eps) + beta,
+
+mean_p and var_p (biased) over the rows of p in the training batch and their pixels; gamma and beta
+are shared. One gradient step thus averages over k plates, at the price of statistics from k times
+fewer rows. At test the statistics are those of the whole test plate, as in BEN.
+
+Lin and Lu 2022, PMLR 200:74-93, name training on several plates at once as an open question; this
+is ``ben`` with ``per_batch`` = k, under a name of its own so that it stands in every comparison.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.api import param
+
+from ._own_statistics import OwnStatistics, SeveralParams
+
+META = {
+    "kind": "method",
+    "name": "ben-multi",
+    "class": "BENMulti",
+    "level": "network",
+    "version": 1,
+    "summary": "BEN with several plates in each training batch, each normalised by itself.",
+    "reference": "Lin and Lu 2022, PMLR 200:74-93 (open question of the discussion)",
+    "url": "https://proceedings.mlr.press/v200/lin22a.html",
+    "access": ["train-batch", "test-batch"],
+}
+
+
+@dataclass(frozen=True)
+class Params(SeveralParams):
+    """As BEN's, with several plates in a training batch."""
+
+    inference: str = param(
+        "whole",
+        "rows that give statistics at a time: the whole test batch, or this many",
+        unit="rows",
+        pattern=r"whole|[1-9][0-9]*",
+        phase="apply",
+    )
+
+
+class BENMulti(OwnStatistics):
+    """Training on several plates at a time; statistics of the whole test plate."""
+
+    Params = Params
