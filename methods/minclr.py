@@ -1,0 +1,42 @@
+"""MinCLR: an encoder that recognises different images, or cells, of one well, without labels.
+
+A training batch of K rows holds K // views wells, drawn like rows of ``erm``, and ``views``
+different rows of each. With z the normalised output of a two-layer projector on the encoder's
+features, s_ij = z_i . z_j / temperature and P(i) the other rows of i's well,
+
+    loss = mean_i - 1/|P(i)| sum_(p in P(i)) log( exp s_ip / sum_(a != i) exp s_ia ).
+
+What is kept is what rows of a well have in common: its treatment, and whatever else marks the well
+and its plate. Read out are the encoder's features, by the probe; there is no head. At test
+BatchNorm uses its running averages.
+
+Lin and Lu 2022, PMLR 200:74-93, section 4.2 and appendix C, where the views are cells of one image;
+here they are rows of one well, which for one image a well is the same. From there come temperature
+0.05 and the 128 outputs of the projector. What differs: optimisation and number of rows are the
+recipe's; views are changed no further than the recipe's own augmentation does, unless ``crop``,
+``blur`` or, on a table, ``corruption`` say so. It must be told which training rows share a well
+(access train-well), nothing else about it. Wells with fewer rows than views take no part in
+training; the record says how many.
+"""
+
+from __future__ import annotations
+
+from ._contrastive import WellMates, WellParams
+
+META = {
+    "kind": "method",
+    "name": "minclr",
+    "class": "MinCLR",
+    "level": "network",
+    "version": 1,
+    "summary": "Self-supervised: recognises different images of one well; no labels in training.",
+    "reference": "Lin and Lu 2022, PMLR 200:74-93, section 4.2",
+    "url": "https://proceedings.mlr.press/v200/lin22a.html",
+    "access": ["train-well"],
+}
+
+
+class MinCLR(WellMates):
+    """Contrast of rows of one well on mixed batches."""
+
+    Params = WellParams

@@ -1,0 +1,37 @@
+"""MinCLR with BEN: a training batch comes from one plate; each test plate is normalised by itself.
+
+Views, projector and loss are those of ``minclr``, sampling and normalisation those of ``ben``: each
+training batch is drawn from the wells of one experimental batch (a plate), so all negatives come
+from the same plate and what marks a plate does not help to tell wells apart; BatchNorm uses the
+statistics of that training batch, and at test those of the whole test plate,
+
+    y = gamma (x - mean_S) / sqrt(var_S + eps) + beta.
+
+Lin and Lu 2022, PMLR 200:74-93, section 4.2 and appendix C: the self-supervised method that gained
+most from BEN there. What differs is stated at ``minclr`` and ``ben``; while training ``min_rows``
+counts wells of a plate, and a well is one on its plate: rows of equally named wells on two plates
+are not taken for mates.
+"""
+
+from __future__ import annotations
+
+from ._contrastive import WellMates, WellOwnParams
+from ._own_statistics import OwnStatistics
+
+META = {
+    "kind": "method",
+    "name": "minclr-ben",
+    "class": "MinCLRBEN",
+    "level": "network",
+    "version": 1,
+    "summary": "MinCLR on training batches from one plate; each test plate normalised by itself.",
+    "reference": "Lin and Lu 2022, PMLR 200:74-93, section 4.2",
+    "url": "https://proceedings.mlr.press/v200/lin22a.html",
+    "access": ["train-batch", "train-well", "test-batch"],
+}
+
+
+class MinCLRBEN(WellMates, OwnStatistics):
+    """Contrast of rows of one well within a plate; statistics of the test plate."""
+
+    Params = WellOwnParams

@@ -1,0 +1,44 @@
+"""SimCLR: an encoder that recognises two changed copies of an image, without labels.
+
+A training batch of K rows holds K // views images in ``views`` copies each. A copy of an image is a
+symmetry of the square, a random part of it at full size, a Gaussian blur, and, where the recipe
+standardises images, the standardisation of the result. With z the normalised output of a two-layer
+projector on the encoder's features, s_ij = z_i . z_j / temperature and P(i) the other copies,
+
+    loss = mean_i - 1/|P(i)| sum_(p in P(i)) log( exp s_ip / sum_(a != i) exp s_ia ).
+
+Read out are the encoder's features, by the probe; there is no head. At test BatchNorm uses its
+running averages.
+
+Chen, Kornblith, Norouzi and Hinton 2020, A simple framework for contrastive learning of visual
+representations, ICML, arXiv 2002.05709; for more than two views as in Lin and Lu 2022, PMLR
+200:74-93, section 4.2 and appendix C, from which come temperature 0.05, the 128 outputs of the
+projector and the copies (crop, flips, rotations, blur; no change of colours). What differs:
+optimisation and number of rows are the recipe's, so that it costs what other methods cost; the
+blur's deviation is uniform from 0 on. On a table a copy takes a share ``corruption`` of its
+features from other rows of the training batch, each drawn for itself (Bahri et al. 2022, SCARF,
+arXiv 2106.15147, which corrupts one of two copies by 0.6; here all by 0.3): a stand-in, since
+nobody knows which changes of a profile leave its meaning alone.
+"""
+
+from __future__ import annotations
+
+from ._contrastive import AugmentedParams, ChangedCopies
+
+META = {
+    "kind": "method",
+    "name": "simclr",
+    "class": "SimCLR",
+    "level": "network",
+    "version": 1,
+    "summary": "Self-supervised: recognises changed copies of an image; no labels in training.",
+    "reference": "Chen et al. 2020, ICML, arXiv 2002.05709",
+    "url": "https://arxiv.org/abs/2002.05709",
+    "access": [],
+}
+
+
+class SimCLR(ChangedCopies):
+    """Contrast of changed copies on mixed batches."""
+
+    Params = AugmentedParams

@@ -1,0 +1,36 @@
+"""SimCLR with BEN: a training batch comes from one plate; each test plate is normalised by itself.
+
+Views, projector and loss are those of ``simclr``, sampling and normalisation those of ``ben``: each
+training batch is drawn from one experimental batch (a plate), so all negatives come from the same
+plate and what marks a plate does not help to tell them apart; BatchNorm uses the statistics of that
+training batch, all copies of its rows together, and at test those of the whole test plate,
+
+    y = gamma (x - mean_S) / sqrt(var_S + eps) + beta.
+
+Lin and Lu 2022, PMLR 200:74-93, section 4.2 and appendix C (training batches of one plate there
+have about 300 cells, one for each image; here as many rows as the recipe says). What differs
+further is stated at ``simclr`` and ``ben``.
+"""
+
+from __future__ import annotations
+
+from ._contrastive import AugmentedOwnParams, ChangedCopies
+from ._own_statistics import OwnStatistics
+
+META = {
+    "kind": "method",
+    "name": "simclr-ben",
+    "class": "SimCLRBEN",
+    "level": "network",
+    "version": 1,
+    "summary": "SimCLR on training batches from one plate; each test plate normalised by itself.",
+    "reference": "Lin and Lu 2022, PMLR 200:74-93, section 4.2",
+    "url": "https://proceedings.mlr.press/v200/lin22a.html",
+    "access": ["train-batch", "test-batch"],
+}
+
+
+class SimCLRBEN(ChangedCopies, OwnStatistics):
+    """Contrast of changed copies within a plate; statistics of the test plate."""
+
+    Params = AugmentedOwnParams
