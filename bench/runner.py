@@ -529,8 +529,9 @@ class Runner:
         )
 
     def _source_changed(self, job: Job, found: Any) -> None:
-        for name, now in _sources(job.chain).items():
-            if found.get("sources", {}).get(name, now) != now:
+        then, now = found.get("sources"), _sources(job.chain)
+        for name in sorted({*now, *then}) if then is not None else ():
+            if then.get(name) != now.get(name):
                 self.say(
                     f"note: {name} changed since this record was made; "
                     "--if-exists rerun makes it again"
