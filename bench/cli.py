@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from bench import __version__
 from bench.errors import BenchError, did_you_mean
 
 COMMANDS = {
@@ -50,7 +51,7 @@ class _Lazy(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: python -m bench run --method ben --split ottawa",
 )
-@click.version_option(package_name="labshift", prog_name="labshift")
+@click.version_option(__version__, prog_name="labshift")
 def group() -> None:
     """Tell which correction still works when the plate, laboratory or microscope is new."""
 
@@ -116,7 +117,7 @@ def write_text(output: str, text: str) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
-    given = sys.argv[1:] if arguments is None else arguments
+    given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in given
     try:
         code = group.main(args=given, prog_name="python -m bench", standalone_mode=False)

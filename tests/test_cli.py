@@ -176,10 +176,13 @@ def test_light_start(arguments: str) -> None:
 
 
 def test_help_names_every_command(call: Caller, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["--help"])
-    assert stopped.value.code == 0
-    text = capsys.readouterr().out
+    for words in (["--help"], []):
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        assert stopped.value.code == 0
+        text, nothing = capsys.readouterr()
+        assert text.startswith("Usage: python -m bench ")
+        assert nothing == ""
     for name in COMMANDS:
         assert f"  {name} " in text
         with pytest.raises(SystemExit) as stopped:
@@ -528,15 +531,25 @@ def test_full_disk_at_commit(
         real(file, data)
 
     monkeypatch.setattr(store, "_write", full)
-    said = call(*run_erm(path))
-    assert said.code == 2
-    [line] = [line for line in said.err.splitlines() if line.startswith("error:")]
-    assert "full" in line
-    assert "--results" in line
+    refused(call(*run_erm(path)), "full", "--results")
     assert not list(call.results.rglob("run.json"))
     assert not list((call.results / "runs").rglob("*.parquet"))
     monkeypatch.setattr(store, "_write", real)
     assert call(*run_erm(path)).code == 0
+
+
+def test_an_error_of_the_disk_stands_alone(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line that names the edition waits for a run that has something to say."""
+    published(tmp_path / "data")
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    (tmp_path / "results").write_text("a diary")
+    refused(call("run", *ERM, *OTTAWA, *QUICK), "a file stands where a folder is needed")
+    (tmp_path / "results").unlink()
+    said = call("run", *ERM, *OTTAWA, *QUICK)
+    assert said.code == 0
+    assert said.err.splitlines()[0] == "coos7: real data"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of file size are POSIX")
@@ -632,6 +645,14 @@ def wait_for(condition: Any, started: subprocess.Popen[str], seconds: float = 12
         assert started.poll() is None, started.communicate()
         assert time.monotonic() < ends
         time.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_output_that_cannot_be_written() -> None:
+    for words in ("list methods", "show method ben --json"):
+        command = f"{sys.executable} -m bench {words} > /dev/full"
+        done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+        refused(Said(done.returncode, done.stdout, done.stderr), "space")
 
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_checkout_that_is_not_installed_lists_its_methods(exported: Path) -> Non
     names = {row["name"] for row in listed["methods"]}
     assert {"erm", "ben", "adabn", "identity"} <= names
     files = {Path(name).stem for name in tracked("methods")}
+    assert "0.1.0" in in_checkout(exported, "-m", "bench", "--version")
     assert {name.replace("-", "_") for name in names} >= {n for n in files if n[0] != "_"}
 
 

@@ -87,13 +87,12 @@ def command(
     with _waiting(f"opening {split}"):
         targets = open_splits(splits, registry, edition, data, held.append)
         jobs = plan(methods, targets, numbers, options, registry)
-    say = _say
-    for line in held:
-        say(line)
     if dry_run:
+        for line in held:
+            _say(line)
         return _dry(jobs, store, as_json)
-    with _Bar(show=sys.stderr.isatty(), say=say) as bar:
-        runner = Runner(store, options, say, bar.update)
+    with _Bar(show=sys.stderr.isatty(), say=_say, held=held) as bar:
+        runner = Runner(store, options, bar.say, bar.update)
         records = []
         for job in jobs:
             record = runner.run(job)
@@ -219,16 +218,31 @@ def _say(line: str) -> None:
 
 
 class _Bar:
-    """A progress bar on a terminal, else a line for each finished run."""
+    """A progress bar on a terminal, else a line for each finished run.
 
-    def __init__(self, *, show: bool, say: Any) -> None:
-        self.show, self.say = show, say
+    Lines about the data are held until there is something to say about a run, or a bar: what ends
+    in an error before that leaves the error alone on stderr.
+    """
+
+    def __init__(self, *, show: bool, say: Any, held: list[str]) -> None:
+        self.show, self._say, self._held = show, say, held
         self._progress: Any = None
         self._task: Any = None
         self._label = ""
 
+    def say(self, line: str) -> None:
+        """Print a line, after those that were held."""
+        self.release()
+        self._say(line)
+
+    def release(self) -> None:
+        """Print the lines that were held."""
+        while self._held:
+            self._say(self._held.pop(0))
+
     def __enter__(self) -> _Bar:
         if self.show:
+            self.release()
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -258,6 +272,7 @@ class _Bar:
         self._progress.update(self._task, completed=done, total=total)
 
     def done(self, record: dict[str, Any]) -> None:
+        self.release()
         if self.show:
             return
         what = f"{record['method']} on {record['split']}, seed {record['spec']['seed']}"
