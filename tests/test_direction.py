@@ -7,11 +7,14 @@ two folders without ``__init__.py``, and those about imports that must wait unti
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -122,3 +125,26 @@ def test_what_records_need_is_imported_without_anything_heavy() -> None:
         [sys.executable, "-c", code], cwd=ROOT, env=environ, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_whatever_is_imported_is_declared() -> None:
+    """``pip install labshift`` without extras brings all that a run imports."""
+    declared = {canonical(text) for text in settings()["project"]["dependencies"]}
+    owners = importlib.metadata.packages_distributions()
+    own = {"bench", "methods", "datasets", "__future__"}
+    for path in [*sorted((ROOT / "bench").rglob("*.py")), *PLUGINS]:
+        for name in {name.split(".")[0] for name in imports(path)} - own:
+            if name in sys.stdlib_module_names:
+                continue
+            dists = {canonical(dist) for dist in owners.get(name, [])}
+            assert dists & declared, f"{path.name} imports {name}, which is no dependency"
+
+
+def settings() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def canonical(requirement: str) -> str:
+    """Return the name in a requirement, spelled as package indexes do."""
+    [name] = re.findall(r"^[A-Za-z0-9._-]+", requirement)
+    return re.sub(r"[-_.]+", "-", name).lower()
