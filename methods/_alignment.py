@@ -66,8 +66,8 @@ def mmd(features: Tensor, group: Tensor, *, relative: bool = False) -> Tensor:
     from torch.nn import functional as F
 
     n = len(features)
-    # |x|^2 + |y|^2 - 2 x y loses digits where rows are far from 0.
-    centred = features - features.mean(0).detach()
+    # |x|^2 + |y|^2 - 2 x y loses digits, and the narrowest kernel multiplies them by 1000.
+    centred = features.double() - features.double().mean(0).detach()
     norm = centred.square().sum(1)
     distance = (norm[:, None] + norm[None] - 2 * centred @ centred.T).clamp(min=0)
     distance = distance.masked_fill(torch.eye(n, dtype=torch.bool, device=features.device), 0.0)
@@ -76,10 +76,10 @@ def mmd(features: Tensor, group: Tensor, *, relative: bool = False) -> Tensor:
         distance = distance / torch.where(mean > 0, mean, torch.ones_like(mean))
     kernel = torch.stack([torch.exp(-gamma * distance) for gamma in GAMMAS]).sum(0)
     names, code = torch.unique(group, return_inverse=True)
-    member = F.one_hot(code, len(names)).to(features.dtype)
+    member = F.one_hot(code, len(names)).to(kernel.dtype)
     share = (member / member.sum(0)).T
     block = share @ kernel @ share.T
     within = block.diagonal()
     gap = within[:, None] + within[None] - 2 * block
     i, j = torch.triu_indices(len(names), len(names), 1, device=features.device)
-    return gap[i, j].mean()
+    return gap[i, j].mean().to(features.dtype)
