@@ -347,7 +347,8 @@ def _train(loop: _Loop) -> Fitted:
     model.to(ctx.device)
     optimiser = _optimiser(model, recipe)
     identity = json.dumps([method_name(method), repr(method.params), loop.config], sort_keys=True)
-    rows = hashlib.sha256("\x1f".join(loop.streams[0].samples.ids.tolist()).encode()).hexdigest()
+    names = ["\x1f".join(stream.samples.ids.tolist()) for stream in loop.streams]
+    rows = hashlib.sha256("\x1e".join(names).encode()).hexdigest()
     checkpoint = _Checkpoint(ctx.scratch, hashlib.sha256((identity + rows).encode()).hexdigest())
     done, points = 0, []
     if (saved := checkpoint.load(ctx.device)) is not None:
