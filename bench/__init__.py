@@ -1,4 +1,4 @@
-"""Which batch-effect correction still works when the plate, laboratory or microscope is new?
+"""labshift: which batch-effect correction still works when the laboratory is new.
 
 The package is the harness. Corrections live in ``bench.methods`` and data in ``bench.datasets``;
 in a checkout these are the folders ``methods/`` and ``datasets/`` beside this one.

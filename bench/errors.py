@@ -14,11 +14,11 @@ class AccessError(BenchError):
     """A method asked for something that its declared access does not include."""
 
 
-class NotApplicable(BenchError):  # noqa: N818 - the word is the status on the board
+class NotApplicable(BenchError):
     """The split lacks something that the method needs; decided before any training."""
 
 
-class RunFailed(BenchError):  # noqa: N818 - the word is the status of the run
+class RunFailed(BenchError):
     """A method raised, diverged or returned something unusable. Exit code 1."""
 
 

@@ -179,7 +179,7 @@ class Scores:
         level = f"level:{self.opened.level}"
         cluster_level = self.cluster_level(frame)
         table: list[tuple[str, str, float, int]] = []
-        clusters: dict[str, dict[str, list[float]]] = {"values": {}, "pseudo_values": {}}
+        clusters: dict[str, dict[str, list[float]]] = {"values": {}, "parts": {}, "weights": {}}
         names = sorted(frame[f"level:{cluster_level}"].unique())
         y = frame["y_true"].to_numpy(np.int64)
         cluster = frame[f"level:{cluster_level}"].to_numpy(str)
@@ -329,7 +329,11 @@ class Scores:
                 "level": "compound",
                 "names": queries.names,
                 "n": [int(size) for size in queries.sizes],
-                "values": {self.split.metric: [float(v) for v in queries.values]},
+                **{
+                    kind: {self.split.metric: [float(v) for v in queries.values]}
+                    for kind in ("values", "parts")
+                },
+                "weights": {self.split.metric: [float(size) for size in queries.sizes]},
             },
             n_eval=values[self.split.metric].n,
             used=[f"{name}: {v.used}" for name, v in values.items()],
@@ -378,27 +382,30 @@ def _clustered(
 ) -> dict[str, dict[str, list[float]]]:
     """Return the clustered metrics in each cluster, in the order of ``names``.
 
-    ``values`` are those of the cluster's own rows: what a point in a figure shows. Weighted by the
-    number of rows, the accuracies average to the pooled accuracy. Balanced accuracy pools over
-    clusters before it averages over classes, so its intervals rest on the clusters' jackknife
-    ``pseudo_values`` instead (see ``bench.statistics``).
+    ``values`` are the metrics of the cluster's own rows: what a point in a figure shows. Intervals
+    rest on ``parts``, whose mean weighted by ``weights`` is the pooled metric exactly. Both
+    metrics are weighted shares of correct rows: for accuracy each row counts 1 / n; for balanced
+    accuracy, the mean of K recalls, a row of class k counts 1 / (K n_k), so that a cluster without
+    some class weighs less and is never asked for a recall that it does not have.
     """
-    from bench.statistics import cluster_pseudo_values
-
-    def balanced(y_true: Ints, y_pred: Ints) -> float:
-        return metrics.compute("balanced_accuracy", y_true=y_true, y_pred=y_pred).value
-
-    rows = [cluster == name for name in names]
-    values = {
-        "accuracy": [float((predicted[r] == y[r]).mean()) for r in rows],
-        "balanced_accuracy": [balanced(y[r], predicted[r]) for r in rows],
+    hit = (predicted == y).astype(np.float64)
+    present, codes = np.unique(y, return_inverse=True)
+    counts = np.bincount(codes)
+    share = {
+        "accuracy": np.full(len(y), 1.0 / len(y)),
+        "balanced_accuracy": 1.0 / (len(present) * counts[codes]),
     }
-    pseudo: dict[str, list[float]] = {}
-    if len(names) > 1:
-        found, parts = cluster_pseudo_values(balanced, cluster, {"y_true": y, "y_pred": predicted})
-        of = dict(zip(found, parts.tolist(), strict=True))
-        pseudo["balanced_accuracy"] = [of[name] for name in names]
-    return {"values": values, "pseudo_values": pseudo}
+    made: dict[str, dict[str, list[float]]] = {"values": {}, "parts": {}, "weights": {}}
+    rows = [cluster == name for name in names]
+    for metric, weight in share.items():
+        of = [metrics.compute(metric, y_true=y[r], y_pred=predicted[r]).value for r in rows]
+        total = [float(weight[r].sum()) for r in rows]
+        made["values"][metric] = of
+        made["weights"][metric] = total
+        made["parts"][metric] = [
+            float((weight[r] * hit[r]).sum()) / t for r, t in zip(rows, total, strict=True)
+        ]
+    return made
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -386,27 +386,27 @@ class _Table:
         The clusters for which every seed has a value.
     values
         ``seed -> cluster -> value`` of the metric within the cluster.
-    pseudo
-        The same of the jackknife pseudo-values of the pooled metric, where the record has them:
-        they, and not the values, add up to a pooled metric such as balanced accuracy.
+    parts
+        The same of what the pooled metric is the weighted mean of, where the record has it: a
+        balanced accuracy is not the mean of the balanced accuracies of plates.
     sizes
-        Scored units by cluster.
+        Weight of each cluster in that mean; the number of scored units where there are no parts.
     """
 
     seeds: tuple[int, ...]
     names: tuple[str, ...]
     values: Mapping[int, Mapping[str, float]]
-    pseudo: Mapping[int, Mapping[str, float]] | None
+    parts: Mapping[int, Mapping[str, float]] | None
     sizes: Mapping[str, float]
 
     def array(self, seeds: Sequence[int], names: Sequence[str]) -> NDArray[np.float64]:
         """Return ``(seeds, clusters)`` of what intervals are made of."""
-        table = self.values if self.pseudo is None else self.pseudo
+        table = self.values if self.parts is None else self.parts
         return np.array([[table[seed][name] for name in names] for seed in seeds])
 
     def weights(self, names: Sequence[str]) -> NDArray[np.float64] | None:
-        """Return the clusters' sizes, or None for pseudo-values, which hold them already."""
-        if self.pseudo is not None or not all(self.sizes.get(name, 0) > 0 for name in names):
+        """Return the clusters' weights, or None if one is not known."""
+        if not all(self.sizes.get(name, 0) > 0 for name in names):
             return None
         return np.array([self.sizes[name] for name in names], dtype=np.float64)
 
@@ -416,14 +416,13 @@ _NO_TABLE = _Table((), (), {}, None, {})
 
 def _table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str) -> _Table:
     """Collect the clusters that every seed has a value for."""
-    values: dict[int, dict[str, float]] = {}
-    pseudo: dict[int, dict[str, float]] = {}
+    made: dict[str, dict[int, dict[str, float]]] = {"values": {}, "parts": {}, "weights": {}}
     sizes: dict[str, float] = {}
     for seed, run in runs.items():
         clusters = run.get("clusters") or {}
         names = [str(name) for name in clusters.get("names", ())]
         sizes.update(zip(names, clusters.get("n", ()), strict=False))
-        for made, kind in ((values, "values"), (pseudo, "pseudo_values")):
+        for kind, found in made.items():
             columns = clusters.get(kind) or {}
             column = None
             if readout != "embedding":
@@ -431,11 +430,16 @@ def _table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str) -> 
             if column is None and readout in ("embedding", run.get("readout")):
                 column = columns.get(metric)
             pairs = zip(names, json.loads(column) if column else (), strict=False)
-            made[seed] = {name: float(value) for name, value in pairs if value is not None}
+            found[seed] = {name: float(value) for name, value in pairs if value is not None}
+    values, parts = made["values"], made["parts"]
     shared = set.intersection(*map(set, values.values())) if values else set()
-    whole = bool(shared) and all(shared <= set(entry) for entry in pseudo.values())
+    whole = bool(shared) and all(
+        shared <= set(made[kind][seed]) for kind in ("parts", "weights") for seed in values
+    )
+    if whole:  # the weights come from the true classes of the rows: the same for every seed
+        sizes = dict(next(iter(made["weights"].values())))
     return _Table(
-        tuple(sorted(values)), tuple(sorted(shared)), values, pseudo if whole else None, sizes
+        tuple(sorted(values)), tuple(sorted(shared)), values, parts if whole else None, sizes
     )
 
 
@@ -604,8 +608,8 @@ def _compared(row: Row, table: _Table, base: Row, base_table: _Table, *, higher:
     difference = math.fsum(mine[seed] - theirs[seed] for seed in seeds) / len(seeds)
     theirs_too = set(base_table.names)
     names = [name for name in table.names if name in theirs_too]
-    if (table.pseudo is None) != (base_table.pseudo is None):
-        names = []  # a pseudo-value and a value cannot be subtracted
+    if (table.parts is None) != (base_table.parts is None):
+        names = []  # a part of a pooled metric and a value cannot be subtracted
     gaps = table.array(seeds, names) - base_table.array(seeds, names)
     span = _span(gaps, table.weights(names), difference)
     verdict = ""
@@ -635,9 +639,9 @@ class _Span:
 def _span(values: NDArray[np.float64], weights: NDArray[np.float64] | None, centre: float) -> _Span:
     """Return the interval over seeds crossed with clusters, moved to ``centre``, and its p.
 
-    The clusters' mean is close to the pooled metric, but not it: the width comes from the
-    clusters, the centre is the number that the board shows. With one seed there is no interval,
-    since how much another training would differ is not known.
+    Without parts that add up to it, the clusters' mean is close to the pooled metric, but not it:
+    the width comes from the clusters, the centre is the number that the board shows. With one
+    seed there is no interval, since how much another training would differ is not known.
     """
     if values.size == 0 or values.shape[0] < 2 or values.shape[1] < MIN_CLUSTERS:
         return _Span()

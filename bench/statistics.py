@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
 __all__ = [
     "MIN_CLUSTERS",
@@ -32,7 +32,6 @@ __all__ = [
     "Ranks",
     "Scores",
     "average_ranks",
-    "cluster_pseudo_values",
     "holm",
     "interval",
     "minimum_detectable_difference",
@@ -592,44 +591,6 @@ def average_ranks(
 
 
 # --------------------------------------------------------------------------- pooled metrics
-
-
-def cluster_pseudo_values(
-    metric: Callable[..., float], clusters: ArrayLike, arrays: Mapping[str, ArrayLike]
-) -> tuple[list[str], Doubles]:
-    """Return the jackknife pseudo-value of a pooled metric for each cluster.
-
-    A metric such as balanced accuracy, pooled over all rows, is no mean of its values within
-    clusters: a plate may hold one class. Its pseudo-values, ``C m - (C - 1) m_without_c``, can
-    stand for them in :func:`interval` and :func:`paired_difference` (Tukey 1958; Efron & Stein
-    1981). For accuracy with clusters of one size they are the clusters' accuracies.
-
-    Parameters
-    ----------
-    metric
-        ``metric(**arrays)`` of any subset of the rows.
-    clusters
-        ``(n,)`` cluster of each row.
-    arrays
-        Arrays with n rows each.
-
-    Returns
-    -------
-    names, values
-        Sorted cluster names, and ``(n_clusters,)`` pseudo-values.
-    """
-    column = np.asarray(clusters)
-    given = {key: np.asarray(array) for key, array in arrays.items()}
-    names = np.unique(column)
-    c = len(names)
-    if c < 2:
-        raise BenchError(f"leaving one cluster out needs two clusters, not {c}")
-    whole = float(metric(**given))
-    values = np.empty(c)
-    for i, name in enumerate(names):
-        rest = column != name
-        values[i] = c * whole - (c - 1) * float(metric(**{k: a[rest] for k, a in given.items()}))
-    return [str(name) for name in names], values
 
 
 # --------------------------------------------------------------------------- coverage

@@ -289,7 +289,7 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
         if "all" in entry and own + name not in values
     }
     clusters = dict(record.get("clusters") or {})
-    for kind in ("values", "pseudo_values"):
+    for kind in ("values", "parts", "weights"):
         columns = clusters.get(kind) or {}
         clusters[kind] = {
             name: canonical_json(column)

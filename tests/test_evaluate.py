@@ -129,18 +129,35 @@ def test_clusters_add_up(held_out: Target) -> None:
     assert clusters["values"]["accuracy"] == clusters["values"]["head.accuracy"]
 
 
-def test_pseudo_values_of_balanced_accuracy(held_out: Target) -> None:
-    data = held_out.opened
-    flat = dataclasses.replace(data, levels=("plate",))
+def test_parts_average_to_the_pooled_metric(held_out: Target) -> None:
+    flat = dataclasses.replace(held_out.opened, levels=("plate",))
     where = tiny.target(flat, hold_out="plate")
     result, _ = scored(where)
     frame, clusters = result.predictions, result.clusters
     assert clusters["names"] == ["p0", "p1", "p2", "p3"]
-    whole = balanced_accuracy_score(frame["y_true"], frame["y_pred"])
+    wanted = {
+        "accuracy": accuracy_score(frame["y_true"], frame["y_pred"]),
+        "balanced_accuracy": balanced_accuracy_score(frame["y_true"], frame["y_pred"]),
+    }
+    for metric, pooled in wanted.items():
+        weights = np.array(clusters["weights"][metric])
+        assert weights.sum() == pytest.approx(1)
+        assert float(weights @ clusters["parts"][metric]) == pytest.approx(pooled)
     for name, value in zip(clusters["names"], clusters["values"]["balanced_accuracy"], strict=True):
-        rest = frame[frame["batch"] != name]
-        without = balanced_accuracy_score(rest["y_true"], rest["y_pred"])
-        assert value == pytest.approx(4 * whole - 3 * without)
+        own = frame[frame["batch"] == name]
+        assert value == pytest.approx(balanced_accuracy_score(own["y_true"], own["y_pred"]))
+
+
+def test_a_cluster_of_one_class_is_no_recall_of_the_others() -> None:
+    from bench.evaluate import _clustered
+
+    y = np.array([0, 0, 0, 1, 2, 2])
+    predicted = np.array([0, 0, 1, 1, 2, 0])
+    cluster = np.array(["a", "a", "a", "b", "b", "b"])
+    made = _clustered(y, predicted, cluster, ["a", "b"])
+    # plate a holds class 0 alone, which is a third of the balanced accuracy
+    assert made["weights"]["balanced_accuracy"] == pytest.approx([1 / 3, 2 / 3])
+    assert made["parts"]["balanced_accuracy"] == pytest.approx([2 / 3, (1 + 0.5) / 2])
 
 
 def test_one_cluster_has_the_value_itself() -> None:

@@ -103,14 +103,16 @@ def test_clusters_count_by_their_size_and_the_centre_is_the_pooled_score() -> No
     assert (made.ci_low, made.ci_high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
 
 
-def test_pseudo_values_make_the_interval_and_values_the_points() -> None:
+def test_parts_make_the_interval_and_values_the_points() -> None:
     rng = np.random.default_rng(3)
-    table, pseudo = 0.5 + rng.normal(0, 0.1, (3, 9)), 0.5 + rng.normal(0, 0.3, (3, 9))
+    table, parts = 0.5 + rng.normal(0, 0.1, (3, 9)), 0.5 + rng.normal(0, 0.3, (3, 9))
+    weights = rng.uniform(0.5, 2, 9)
     entries = matrix("erm", table)
-    for entry, values in zip(entries, pseudo, strict=True):
-        entry["clusters"]["pseudo_values"] = {"balanced_accuracy": values.tolist()}
+    for entry, values in zip(entries, parts, strict=True):
+        entry["clusters"]["parts"] = {"balanced_accuracy": values.tolist()}
+        entry["clusters"]["weights"] = {"balanced_accuracy": weights.tolist()}
     made = row(one_board(entries), "erm")
-    wanted = interval(pseudo)
+    wanted = interval(parts, weights)
     assert made.ci_low is not None
     assert made.ci_high is not None
     assert made.ci_high - made.ci_low == pytest.approx(wanted.high - wanted.low, abs=1e-12)

@@ -424,39 +424,3 @@ def test_ranks_direction_and_missing_values():
         st.average_ranks(values[:, 2:])
     with pytest.raises(BenchError, match="two methods"):
         st.average_ranks(values[:1])
-
-
-# --------------------------------------------------------------------------- pooled metrics
-
-
-def test_pseudo_values_of_a_mean_are_the_clusters_means():
-    rng = np.random.default_rng(0)
-    right, plate = rng.integers(0, 2, 120), np.repeat([f"p{i:02}" for i in range(12)], 10)
-    names, values = st.cluster_pseudo_values(
-        lambda right: right.mean(), rng.permutation(plate), {"right": right}
-    )
-    assert names == sorted(set(plate))
-    order = np.argsort(plate, kind="stable")
-    names, values = st.cluster_pseudo_values(lambda x: x.mean(), plate, {"x": right})
-    np.testing.assert_allclose(values, right[order].reshape(12, 10).mean(axis=1), atol=1e-12)
-    with pytest.raises(BenchError, match="two clusters"):
-        st.cluster_pseudo_values(lambda x: x.mean(), plate[:10], {"x": right[:10]})
-
-
-def test_pseudo_values_give_balanced_accuracy_an_interval_where_plates_hold_one_class():
-    from bench import metrics
-
-    rng = np.random.default_rng(1)
-    plate = np.repeat(np.arange(24), 20)
-    y = plate % 3
-    guess = np.where(rng.random(480) < 0.3 + 0.2 * y, y, (y + 1) % 3)
-
-    def score(y_true, y_pred):
-        return metrics.compute("balanced_accuracy", y_true=y_true, y_pred=y_pred).value
-
-    _, values = st.cluster_pseudo_values(score, plate, {"y_true": y, "y_pred": guess})
-    found = st.interval(values)
-    whole = score(y, guess)
-    # Clusters of one size: the jackknife leaves the estimate where it is, up to its own bias.
-    assert found.mean == pytest.approx(whole, abs=1e-3)
-    assert found.low < whole < found.high
