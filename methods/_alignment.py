@@ -45,12 +45,14 @@ def coral(parts: list[Tensor], pairs: Iterable[tuple[int, int]] | None = None) -
     return torch.stack(gaps).mean()
 
 
-def mmd(features: Tensor, group: Tensor, *, relative: bool = False) -> Tensor:
+def mmd(
+    features: Tensor, group: Tensor, *, relative: bool = False, unbiased: bool = False
+) -> Tensor:
     """Return the mean squared maximum mean discrepancy over pairs of groups.
 
-    With ``k(x, y) = sum_g exp(-g |x - y|^2)`` over :data:`GAMMAS`, and means over all pairs of
-    rows, a row with itself included (the biased estimate of Gretton et al. 2012, JMLR 13:723),
-    ``MMD^2(i, j) = mean k(x_i, x_i') + mean k(x_j, x_j') - 2 mean k(x_i, x_j)``.
+    With ``k(x, y) = sum_g exp(-g |x - y|^2)`` over :data:`GAMMAS`,
+    ``MMD^2(i, j) = mean k(x_i, x_i') + mean k(x_j, x_j') - 2 mean k(x_i, x_j)``, means running
+    over all pairs of rows (Gretton et al. 2012, JMLR 13:723).
 
     Parameters
     ----------
@@ -61,6 +63,8 @@ def mmd(features: Tensor, group: Tensor, *, relative: bool = False) -> Tensor:
     relative
         Whether squared distances are first divided by their mean over the pairs of different
         rows, through which no gradient flows.
+    unbiased
+        Whether a row with itself is no pair; each group then needs two rows.
     """
     import torch
     from torch.nn import functional as F
@@ -80,6 +84,9 @@ def mmd(features: Tensor, group: Tensor, *, relative: bool = False) -> Tensor:
     share = (member / member.sum(0)).T
     block = share @ kernel @ share.T
     within = block.diagonal()
+    if unbiased:
+        n_rows = member.sum(0)
+        within = (n_rows * within - len(GAMMAS)) / (n_rows - 1)  # k(x, x) is 1 for each width
     gap = within[:, None] + within[None] - 2 * block
     i, j = torch.triu_indices(len(names), len(names), 1, device=features.device)
     return gap[i, j].mean().to(features.dtype)

@@ -8,10 +8,13 @@ cross-entropy over labelled rows and, for the features x_i of experimental batch
 
 Li, Pan, Wang and Kot 2018, Domain generalization with adversarial feature learning, CVPR. Of their
 MMD-AAE this is the MMD term alone, without autoencoder and prior, as DomainBed has it (Gulrajani
-and Lopez-Paz 2021, arXiv 2007.01434), kernels and default weight too. What differs: with
-``widths = relative`` squared distances are first divided by their mean in the training batch, so
-that the kernels do not depend on the scale of the features; rows without a class count in the
-penalty. Nothing of the test batch is used.
+and Lopez-Paz 2021, arXiv 2007.01434), kernels and default weight too. What differs: rows without a
+class count in the penalty, and two choices. With ``widths = relative`` squared distances are first
+divided by their mean in the training batch, so that the kernels do not depend on the scale of the
+features. With ``estimate = unbiased`` a row with itself is no pair. As published it is one, so with
+n rows of each batch the penalty of equal distributions is not 0 but of size 1/n, and features that
+shrink to a point lower it: with few rows that can be all that is learned.
+Nothing of the test batch is used.
 """
 
 from __future__ import annotations
@@ -56,6 +59,12 @@ class Params(GroupParams):
         choices=("fixed", "relative"),
         search=("fixed", "relative"),
     )
+    estimate: str = param(
+        "biased",
+        "whether means within a batch count a row with itself (biased, as published) or not",
+        choices=("biased", "unbiased"),
+        search=("biased", "unbiased"),
+    )
 
 
 class MMD(GroupwiseMethod):
@@ -69,5 +78,10 @@ class MMD(GroupwiseMethod):
         from bench.training import classification_loss
 
         assert batch.features is not None
-        gap = mmd(batch.features, batch.group, relative=self.params.widths == "relative")
+        gap = mmd(
+            batch.features,
+            batch.group,
+            relative=self.params.widths == "relative",
+            unbiased=self.params.estimate == "unbiased",
+        )
         return {"class": classification_loss(batch), "penalty": self.params.weight * gap}

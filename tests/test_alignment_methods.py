@@ -151,30 +151,69 @@ def test_adaptation_compares_training_with_evaluation_batches(pairs):
 # ------------------------------------------------------------------------------- MMD
 
 
-def naive_mmd(x, group, scale=1.0):
+def naive_mmd(x, group, scale=1.0, unbiased=False):
     def k(a, b):
         distance = float(((a - b) ** 2).sum()) / scale
         return sum(math.exp(-g * distance) for g in (1e-3, 1e-2, 0.1, 1, 10, 100, 1000))
 
     def mean(a, b):
-        return sum(k(p, q) for p in a for q in b) / (len(a) * len(b))
+        pairs = [(p, q) for p in a for q in b if not (unbiased and p is q)]
+        return sum(k(p, q) for p, q in pairs) / len(pairs)
 
-    parts = [x[group == g].astype(np.float64) for g in np.unique(group)]
+    parts = [list(x[group == g].astype(np.float64)) for g in np.unique(group)]
     gaps = [mean(a, a) + mean(b, b) - 2 * mean(a, b) for a, b in itertools.combinations(parts, 2)]
     return np.mean(gaps)
 
 
 @pytest.mark.parametrize("offset", [0.0, 300.0])
 @pytest.mark.parametrize("relative", [False, True])
-def test_mmd_is_the_naive_sum_also_far_from_0(relative, offset):
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_mmd_is_the_naive_sum_also_far_from_0(unbiased, relative, offset):
     x, group = rows_and_groups(offset=offset)
     exact = x.astype(np.float64)
     scale = 1.0
     if relative:
         every = ((exact[:, None] - exact[None]) ** 2).sum(2)
         scale = every.sum() / (len(x) * (len(x) - 1))
-    found = alignment.mmd(torch.from_numpy(x), torch.from_numpy(group), relative=relative)
-    assert found.item() == pytest.approx(naive_mmd(x, group, scale), rel=1e-5)
+    found = alignment.mmd(
+        torch.from_numpy(x), torch.from_numpy(group), relative=relative, unbiased=unbiased
+    )
+    assert found.item() == pytest.approx(naive_mmd(x, group, scale, unbiased), rel=1e-5)
+
+
+def test_without_a_difference_the_unbiased_estimate_is_0_and_the_published_one_is_not():
+    group = torch.arange(16) // 8
+    rng = torch.Generator().manual_seed(0)
+    found = {}
+    for unbiased in (False, True):
+        for scale in (1.0, 0.001):
+            draws = [
+                alignment.mmd(scale * torch.randn(16, 4, generator=rng), group, unbiased=unbiased)
+                for _ in range(400)
+            ]
+            found[unbiased, scale] = float(torch.stack(draws).mean())
+    assert found[True, 1.0] == pytest.approx(0, abs=0.05)
+    assert found[False, 1.0] > 0.5
+    assert found[False, 0.001] < 0.01
+
+
+def test_mmd_hands_its_choices_on():
+    x, group = rows_and_groups()
+    batch = batch_of(
+        y=torch.zeros(len(x), dtype=torch.long),
+        group=torch.from_numpy(group),
+        features=torch.from_numpy(x),
+        logits=torch.zeros(len(x), 3),
+    )
+    for params in ({}, {"widths": "relative"}, {"estimate": "unbiased"}):
+        method = MMD(make_params("mmd", MMD.Params, {"weight": 2, **params}))
+        wanted = 2 * alignment.mmd(
+            batch.features,
+            batch.group,
+            relative="widths" in params,
+            unbiased="estimate" in params,
+        )
+        assert method.loss(None, batch)["penalty"].item() == wanted.item()
 
 
 def test_relative_widths_ignore_the_scale_of_features():
