@@ -173,11 +173,20 @@ class Scores:
         frame = frame.sort_values(["fold", "id"], kind="stable", ignore_index=True)
         if self.split.protocol == "unsupervised":
             return self._retrieval(frame)
-        frame = _to_units(frame)
+        merged = _to_units(frame)
+        cluster_level = self.cluster_level(merged)
+        if "unit" in frame:
+            clusters_of = frame.groupby(["fold", "unit"])[f"level:{cluster_level}"].nunique()
+            n_several = int((clusters_of > 1).sum())
+            if n_several:
+                self.remarks.append(
+                    f"{n_several} of {len(merged)} score units have rows in several values of "
+                    f"{cluster_level} and count under the first"
+                )
+        frame = merged
         if "head" not in frame:
             readout = "probe"
         level = f"level:{self.opened.level}"
-        cluster_level = self.cluster_level(frame)
         table: list[tuple[str, str, float, int]] = []
         clusters: dict[str, dict[str, list[float]]] = {"values": {}, "parts": {}, "weights": {}}
         names = sorted(frame[f"level:{cluster_level}"].unique())

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import pickle
 import threading
 import time
@@ -131,11 +132,15 @@ class _Checkpoint:
         began = time.monotonic()
         buffer = io.BytesIO()
         torch.save({**content, "fingerprint": self._fingerprint}, buffer)
-        temporary = self._path.with_suffix(f".{threading.get_ident()}.tmp")
+        # Forked processes have main threads of one number, hence the process too.
+        temporary = self._path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(buffer.getbuffer())
             temporary.replace(self._path)
+        except FileNotFoundError:
+            # Another process ended the same fit just now and cleared the folder: go on without.
+            pass
         except OSError as error:
             with suppress(OSError):
                 temporary.unlink()

@@ -205,6 +205,17 @@ def test_score_units_average_probabilities() -> None:
     assert values(by_unit)["accuracy", "all"] == (frame["y_true"] == frame["y_pred"]).mean()
 
 
+def test_score_units_that_lie_in_several_batches_are_counted() -> None:
+    index, X = tiny.frame(batches=6)
+    index["compound"] = index["label"] + "-" + (index.index % 2).astype(str)
+    data = tiny.opened(index=index, X=X)
+    where = tiny.target(data, test={"week": ("w1", "w2")}, score_unit="compound")
+    result, _ = scored(where)
+    assert result.n_eval == 6
+    [said] = result.used
+    assert said.startswith("6 of 6 score units have rows in several values of ")
+
+
 def test_metrics_that_a_split_names_are_computed(held_out: Target) -> None:
     few = values(scored(held_out)[0])
     assert ("top5_accuracy", "all") not in few

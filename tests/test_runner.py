@@ -732,6 +732,29 @@ def test_curves_hold_numbers_only(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ two at once
 
 
+def test_a_checkpoint_whose_folder_another_process_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pathlib
+    import shutil
+
+    from bench.training import _Checkpoint
+
+    replace = pathlib.Path.replace
+
+    def cleared(self: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+        shutil.rmtree(self.parent)
+        return replace(self, target)
+
+    checkpoint = _Checkpoint(tmp_path / "fit", "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "replace", cleared)
+        checkpoint.save({"step": 1})
+    assert checkpoint.load("cpu") is None
+    checkpoint.save({"step": 2})
+    assert checkpoint.load("cpu") == {"step": 2, "fingerprint": "a"}
+
+
 def _run(folder: Path, out: Any, start: Any) -> None:
     import torch
 
