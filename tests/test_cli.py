@@ -486,6 +486,11 @@ def test_published_files_are_run_as_real(
     [run] = said.json["runs"]
     assert (run["edition"], run["status"], run["split_id"]) == ("real", "ok", "coos7/test4")
     assert run["n_eval"] == 56
+    plain = call("run", "-m", "erm", *OTTAWA, *QUICK, results=tmp_path / "plain")
+    assert plain.code == 0, plain.err
+    assert "0." in plain.out
+    assert len(digests(call.results)) == 2, "the score on the training plates is on record as well"
+    assert digests(call.results) == digests(tmp_path / "plain"), "whether printed as JSON or not"
 
 
 # --------------------------------------------------------------------------- a bad disk

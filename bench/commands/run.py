@@ -98,7 +98,8 @@ def command(
             record = runner.run(job)
             records.append(record)
             bar.done(record)
-        extra = {} if as_json else _companions(jobs, runner, registry, edition, data, options)
+        # With --json, too: how a result is printed decides nothing about what is on record.
+        extra = _companions(jobs, records, runner, registry, edition, data)
     if as_json:
         click.echo(json.dumps({"runs": [summary(r) for r in records]}, indent=1, allow_nan=False))
     else:
@@ -284,20 +285,35 @@ class _Bar:
 
 
 def _companions(
-    jobs: list[Any], runner: Any, registry: Any, edition: str, data: dict[str, Any], options: Any
+    jobs: list[Any],
+    records: list[dict[str, Any]],
+    runner: Any,
+    registry: Any,
+    edition: str,
+    data: dict[str, Any],
 ) -> dict[tuple[str, str, int], dict[str, Any]]:
     """Score the in-distribution companion of each split, which shares the training."""
     from bench.opening import open_splits
     from bench.runner import plan
 
+    made = {
+        (job.chain.typed, job.target.split.name, job.seed): record
+        for job, record in zip(jobs, records, strict=True)
+    }
+    targets: dict[str, Any] = {}
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
     for job in jobs:
         name = job.target.split.companion
         if not name or job.not_applicable:
             continue
-        [target] = open_splits([name], registry, edition, data, lambda line: None)
-        for twin in plan([job.chain.typed], [target], [job.seed], _only(options, job), registry):
-            found[job.chain.typed, job.target.typed, job.seed] = runner.run(twin)
+        key = (job.chain.typed, name, job.seed)
+        if key not in made:
+            if name not in targets:
+                [targets[name]] = open_splits([name], registry, edition, data, lambda line: None)
+            options = _only(runner.options, job)
+            [twin] = plan([job.chain.typed], [targets[name]], [job.seed], options, registry)
+            made[key] = runner.run(twin)
+        found[job.chain.typed, job.target.typed, job.seed] = made[key]
     return found
 
 
