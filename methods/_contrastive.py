@@ -332,8 +332,9 @@ class WellMates(Contrastive):
         if len(wells.rows) < 2:
             raise NotApplicable(
                 f"the views are {views} rows of one well, and {len(wells.rows)} of "
-                f"{wells.count} training wells have so many: at least 2 wells are needed; lower "
-                "views, or take a method whose views are copies of one row, such as simclr"
+                f"{wells.count} training wells have so many: at least 2 wells are needed; "
+                f"{'lower views, or ' if views > 2 else ''}take a method whose views are copies of "
+                "one row, such as simclr"
             )
         first = np.array([rows[0] for rows in wells.rows])
         inner = super().sampler(train.take(first), group[first], self.things(recipe), seed)
