@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api import Opened, Split, make_params
 from bench.errors import BenchError
-from bench.runner import Target, open_target
+from bench.plan import Target, open_target
 from bench.splits import find_split
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.evaluate import Scored
-    from bench.runner import Target
+    from bench.plan import Target
 
 
 def informative(side, classes, rng, *, signal: float = 1.0) -> np.ndarray:

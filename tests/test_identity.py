@@ -17,7 +17,7 @@ from bench.store import digest
 from tests import tiny
 
 if TYPE_CHECKING:
-    from bench.runner import Target
+    from bench.plan import Target
 
 
 class Ids:

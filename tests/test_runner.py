@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from bench.api import Access, BenchError
-from bench.runner import Options, Runner
+from bench.plan import Options
+from bench.runner import Runner
 from bench.store import predictions_digest
 from tests import tiny
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.runner import Target
+    from bench.plan import Target
 
 
 @pytest.fixture

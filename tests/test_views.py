@@ -26,8 +26,9 @@ from bench import api
 from bench.api import Access, AccessError, BenchError, Opened, Output, RunFailed
 from bench.data import Side, assemble, make_side
 from bench.opening import open_splits
+from bench.plan import Options, plan
 from bench.registry import Registry
-from bench.runner import Options, Runner, plan
+from bench.runner import Runner
 from bench.store import Store
 from bench.testing import CLASSES, made_up
 

@@ -11,8 +11,9 @@ import pandas as pd
 from bench.api import Opened, Split
 from bench.data import Side, make_side
 from bench.opening import open_splits
+from bench.plan import Job, Options, Target, open_target, plan
 from bench.registry import Registry
-from bench.runner import Job, Options, Runner, Target, open_target, plan
+from bench.runner import Runner
 from bench.store import Store
 from bench.tables import ArraySource
 

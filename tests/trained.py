@@ -69,9 +69,7 @@ def samples_of(kind):
 
 
 def context(kind="profiles", seed=1, scratch=None, **recipe):
-    return Context(
-        seed=seed, recipe=resolve("default", kind, {**SMALL, **recipe}), scratch=scratch
-    )
+    return Context(seed=seed, recipe=resolve("default", kind, {**SMALL, **recipe}), scratch=scratch)
 
 
 def fitted(cls, samples, recipe=None, seed=1, **params):

@@ -62,7 +62,8 @@ def command(
     python -m bench run -m ben -s ottawa --set data.strength=2 --set recipe.steps=800
     """
     from bench.opening import open_splits
-    from bench.runner import Options, Runner, plan
+    from bench.plan import Options, plan
+    from bench.runner import Runner
 
     _one_of("recipe", recipe, ("smoke", "default", "paper"))
     _one_of("edition", edition, ("auto", "real", "simulated", "fixture"))
@@ -294,7 +295,7 @@ def _companions(
 ) -> dict[tuple[str, str, int], dict[str, Any]]:
     """Score the in-distribution companion of each split, which shares the training."""
     from bench.opening import open_splits
-    from bench.runner import plan
+    from bench.plan import plan
 
     made = {
         (job.chain.typed, job.target.split.name, job.seed): record

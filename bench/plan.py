@@ -1,0 +1,279 @@
+"""What is to be run: splits opened and audited, chains checked against them, and jobs with ids.
+
+Everything that can be refused is refused here, before anything is trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench import identity
+from bench.api import Access, Opened, Split
+from bench.chain import Chain, parse_chain
+from bench.data import column_of
+from bench.errors import BenchError
+from bench.recipes import resolve
+from bench.splits import Fold, audit, folds, split_digest
+from bench.store import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.registry import Registry
+
+RETRIEVAL = ("nscb", "nsc", "map")
+"""Metrics of a split without training."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is equal for all runs of one call.
+
+    Attributes
+    ----------
+    recipe
+        ``smoke``, ``default`` or ``paper``.
+    overrides
+        Recipe keys that were set by hand.
+    values
+        Method parameters by method name.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    if_exists
+        ``skip``, ``rerun`` or ``verify``.
+    """
+
+    recipe: str = "default"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    device: str = "auto"
+    if_exists: str = "skip"
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A split that was opened: the data set and its folds."""
+
+    typed: str
+    split: Split
+    opened: Opened
+    folds: list[Fold]
+    digest: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The label map."""
+        return self.folds[0].classes
+
+    @property
+    def supervised(self) -> bool:
+        """Whether methods get labels."""
+        return self.split.protocol == "supervised"
+
+
+def open_target(typed: str, split: Split, opened: Opened, *, published: bool = False) -> Target:
+    """Make the folds of a split and audit them.
+
+    Parameters
+    ----------
+    typed, split, opened
+        What was asked for.
+    published
+        Whether the sides are somebody else's published ones: sharing that was not declared is then
+        a note in every record, since it cannot be mended here.
+
+    Raises
+    ------
+    BenchError
+        If a row, plate or well is on both sides and the split does not declare it.
+    """
+    made = folds(split, opened)
+    shared = audit(split, opened, made)
+    if shared and not published:
+        raise BenchError(
+            f"split '{split.name}': {'; '.join(shared)}; declare it with shares = [...] if it is "
+            "meant, or mend the split"
+        )
+    return Target(typed, split, opened, made, split_digest(opened, made), tuple(shared))
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run to make: a chain on a split with a seed."""
+
+    target: Target
+    chain: Chain
+    seed: int
+    recipe_name: str
+    recipe: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    registry: Registry
+    not_applicable: str = ""
+
+    def spec(self) -> dict[str, Any]:
+        """Return what identifies the run; hashed to its id."""
+        from bench.metrics import METRICS
+
+        target, opened = self.target, self.target.opened
+        # Values as they are used: "500" typed and 500 given are one run.
+        recipe = identity.recipe_identity(self.recipe)
+        stages_of: list[dict[str, Any]] = []
+        for fold in target.folds:
+            ids = identity.stage_ids(
+                self.chain,
+                self.registry,
+                opened,
+                self.recipe,
+                target.classes,
+                fold.train,
+                fold.test,
+                self.seed,
+                supervised=target.supervised,
+                expose=target.split.expose,
+            )
+            stages = [
+                {
+                    "method": stage.name,
+                    "version": stage.entry.meta["version"],
+                    "params": stage.changed(),
+                    "level": stage.level,
+                    "fit_id": one.fit,
+                    "apply_id": one.apply_test,
+                }
+                for stage, one in zip(self.chain.stages, ids, strict=True)
+            ]
+            stages_of.append({"fold": fold.name, "stages": stages})
+        versions = {name: METRICS[name]["version"] for name in sorted(METRICS)}
+        return {
+            "method_id": self.chain.method_id,
+            "split_id": target.split.name,
+            "split_digest": target.digest,
+            "dataset": opened.name,
+            "dataset_settings": dict(opened.settings),
+            "edition": opened.edition,
+            "data_digest": opened.digest,
+            "recipe": self.recipe_name,
+            "recipe_overrides": {key: recipe[key] for key in self.overrides},
+            "recipe_digest": digest(recipe),
+            "standardise": self.recipe.get("standardise", "none"),
+            "seed": self.seed,
+            "selection": "last",
+            "score_unit": target.split.score_unit,
+            "folds": stages_of,
+            "metric_versions": versions,
+        }
+
+
+def plan(
+    methods: list[str],
+    targets: list[Target],
+    seeds: list[int],
+    options: Options,
+    registry: Registry,
+) -> list[Job]:
+    """Check every pair of method and split before anything runs, and return the jobs.
+
+    Raises
+    ------
+    BenchError
+        For unknown names, parameters nobody has, a batch-wise method on a training set with one
+        batch, or a metric that cannot score the split.
+    """
+    jobs: list[Job] = []
+    used: set[str] = set()
+    for target in targets:
+        _check_metrics(target, registry)
+        kind = "images" if target.opened.is_images else "profiles"
+        recipe = resolve(options.recipe, kind, dict(options.overrides))
+        for typed in methods:
+            chain = parse_chain(typed, registry, target.opened, options.values, recipe)
+            used.update(stage.name for stage in chain.stages)
+            reason = _why_not(chain, target)
+            for seed in seeds:
+                jobs.append(
+                    Job(
+                        target,
+                        chain,
+                        seed,
+                        options.recipe,
+                        recipe,
+                        options.overrides,
+                        registry,
+                        reason,
+                    )
+                )
+    unused = sorted(set(options.values) - used)
+    if unused:
+        raise BenchError(
+            f"--set names '{unused[0]}', which is none of the methods of this run "
+            f"({', '.join(sorted(used))})"
+        )
+    return jobs
+
+
+def _check_metrics(target: Target, registry: Registry) -> None:
+    """Refuse a metric that the split cannot be scored by, before anything is trained."""
+    split = target.split
+    needs = {
+        name: str(registry.entry("metric", name).meta["needs"])
+        for name in (split.metric, *split.metrics)
+    }
+    if target.supervised and needs[split.metric] == "embedding":
+        raise BenchError(
+            f"split '{split.name}': {split.metric} scores profiles and cannot be the primary "
+            "metric of predicted classes: name it in metrics, or write protocol = "
+            '"unsupervised"'
+        )
+    if not target.supervised:
+        wrong = [name for name in needs if name not in RETRIEVAL]
+        if wrong:
+            raise BenchError(
+                f"split '{split.name}' scores retrieval, which {wrong[0]} does not: choose among "
+                f"{', '.join(RETRIEVAL)}"
+            )
+        roles = ("treatment", "compound", "nscb_batch")
+        missing = [role for role in roles if role not in target.opened.columns]
+        if missing:
+            raise BenchError(
+                f"split '{split.name}' scores retrieval, which needs the columns "
+                f"{', '.join(missing)}: name them in the data set"
+            )
+
+
+def _why_not(chain: Chain, target: Target) -> str:
+    """Return why a chain cannot run on a split, or an empty string."""
+    opened = target.opened
+    for stage in chain.stages:
+        if stage.name == "position-only" and "position" not in opened.columns:
+            return f"{opened.name} has no column with the position on the plate"
+        # What trains without a head trains without labels.
+        headed = stage.kind == "network" and getattr(stage.cls, "has_head", True)
+        if headed and not target.supervised:
+            return f"{stage.name} needs labels to train on, and {target.split.name} gives none"
+        if Access.TRAIN_WELL in stage.access and "well" not in opened.columns:
+            return f"{stage.name} needs to know which rows share a well; {opened.name} does not say"
+        if "images" in stage.needs and not opened.is_images:
+            return f"{stage.name} needs images, and the rows of {opened.name} are profiles"
+        if "controls" in stage.needs and not opened.has_controls:
+            return f"{stage.name} needs negative controls, and {opened.name} has none"
+        if "controls" in stage.needs:
+            control = opened.index["control"].to_numpy(bool)
+            if any(not control[fold.test].any() for fold in target.folds):
+                return f"{stage.name} needs controls in every test set of {target.split.name}"
+            if any(not control[fold.train].any() for fold in target.folds):
+                return f"{stage.name} needs controls in every training set of {target.split.name}"
+        # What the recipe adds (standardising by plate) makes no method train batch by batch.
+        if stage.kind == "network" and Access.TRAIN_BATCH in stage.cls.access(stage.params):
+            batch = column_of(opened, stage.level)
+            for fold in target.folds:
+                if len(np.unique(batch[fold.train])) < 2:
+                    raise BenchError(
+                        f"{stage.name} trains batch by batch, but the training rows of "
+                        f"{target.split.name} (fold {fold.name}) hold one {stage.level}: choose "
+                        f"another level with --set {stage.name}.level=..., or another split"
+                    )
+    return ""
