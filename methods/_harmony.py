@@ -15,7 +15,7 @@ import numpy as np
 from bench.api import BenchError, NotApplicable, Strings, param
 
 from ._rows import groups_of
-from ._whitening import Spectrum, covariance, mean_of, project, spread_of
+from ._whitening import Spectrum, covariance, fold, mean_of, project, spread_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +107,7 @@ class Components:
 
     def scores(self, X: Floats) -> Floats:
         """Return the components of rows ``(n, d)``, ``(n, p)`` float32."""
-        return project(X, self.mean, self.scale, self.axes, steep=False)
+        return project(X, self.mean, fold(self.scale, self.axes))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return them by name, for a method's state."""

@@ -10,7 +10,7 @@ import numpy as np
 from bench.api import NotApplicable, Output, param
 
 from ._rows import profiles
-from ._whitening import Doubles, Spectrum, covariance, mean_of, project, spread_of, steep
+from ._whitening import Doubles, Spectrum, covariance, fold, mean_of, project, spread_of, steep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +90,7 @@ class Whitening:
         """Whiten rows ``(n, d)``; ``shift`` replaces the mean that is subtracted."""
         mean = self._mean if shift is None else shift
         X = profiles(samples, self.name)
-        out = project(X, mean, self._scale, self._matrix, steep=self._steep)
+        out = project(X, mean, fold(self._scale, self._matrix, steep=self._steep))
         lost = int((self._scale == 0).sum())
         notes = (
             (f"{self.name}: {lost} features constant among its reference rows were left out",)

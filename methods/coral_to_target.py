@@ -25,7 +25,7 @@ from bench.api import Access, BenchError, Output
 
 from ._coral import CoralParams, power, shrunk, standardisation
 from ._rows import find_names, pack_names, profiles, unpack_names
-from ._whitening import mean_of, project, steep
+from ._whitening import fold, mean_of, project, steep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,9 +95,9 @@ class CoralToTarget:
         scale, matrix = state["scale"], state["matrix"]
         out = np.empty_like(X)
         uneven = steep(np.linalg.norm(matrix, axis=0))
-        out[known] = project(X[known], state["mean"], scale, matrix, steep=uneven)
+        out[known] = project(X[known], state["mean"], fold(scale, matrix, steep=uneven))
         plain = np.diag((scale > 0) * 1.0)
-        out[~known] = project(X[~known], state["centre"], scale, plain, steep=False)
+        out[~known] = project(X[~known], state["centre"], fold(scale, plain))
         return Output(out)
 
     def state(self) -> dict[str, NDArray[Any]]:

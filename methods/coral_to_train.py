@@ -28,7 +28,7 @@ from bench.api import Access, Output, param
 
 from ._coral import CoralParams, power, shrunk, standardisation
 from ._rows import profiles
-from ._whitening import between, inverse_root, mean_of, project, reciprocal, steep
+from ._whitening import between, fold, inverse_root, mean_of, project, reciprocal, steep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +100,7 @@ class CoralToTrain:
         mean, scale, target = (self._state[key] for key in ("mean", "scale", "target"))
         if len(X) < self.params.min_rows:
             matrix = np.diag((scale > 0) * 1.0)
-            return Output(project(X, mean, scale, matrix, steep=False), fallbacks=1)
+            return Output(project(X, mean, fold(scale, matrix)), fallbacks=1)
         own, share = mean_of(X), self.params.shrinkage
         rows = (X - own) * reciprocal(scale)
         variance = float(np.einsum("ij,ij->", rows, rows)) / len(X) / int((scale > 0).sum())
@@ -114,7 +114,7 @@ class CoralToTrain:
             root = inverse_root(rows, len(X), share * variance / (1 - share))
             matrix = between(None, root, target) / np.sqrt(1 - share)
         uneven = steep(np.linalg.norm(matrix, axis=0))
-        return Output(project(X, own, scale, matrix, steep=uneven))
+        return Output(project(X, own, fold(scale, matrix, steep=uneven)))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Mean and scale ``(d,)`` of the training rows and their covariance's root, float64."""

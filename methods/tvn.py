@@ -49,10 +49,10 @@ from ._whitening import (
     Spectrum,
     between,
     covariance,
+    fold,
     inverse_root,
     mean_of,
     project,
-    reciprocal,
     spread_of,
     steep,
 )
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.api import Context, Samples
+    from bench.api import Context, Floats, Samples
 
     from ._whitening import Doubles
 
@@ -80,6 +80,8 @@ META = {
 
 PUBLISHED = {"ando": (0.02, 1.0), "efaar": (0.0, 0.5), "controls-zscore": (0.0, 0.5)}
 """Regularisation and batch regularisation of each variant as published."""
+FLAT = 1e-12
+"""A component whose variance in a batch is below this share of its usual one takes the usual."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,10 @@ class TVN:
         self._ridge = params.regularisation or ridge
         self._batch_ridge = params.batch_regularisation or batch_ridge
         self._state: dict[str, NDArray[Any]] = {}
+        self._right: NDArray[Any] = np.zeros((0, 0), np.float32)
+        self._main: NDArray[Any] = self._right
+        self._target: NDArray[Any] | None = None
+        self._steep = False
 
     @classmethod
     def access(cls, params: TVNParams) -> Access:
@@ -178,85 +184,115 @@ class TVN:
         self._state = {"mean": mean, "scale": spread, "variance": values, "stretch": stretch}
         eta, variant = self._batch_ridge, self.params.variant
         if variant == "ando":
-            self._state["matrix"] = V * stretch @ V.T
-            self._state["target"] = V * np.sqrt(values * stretch**2 + eta) @ V.T
-            self._state["root"] = V * (values * stretch**2 + eta) ** -0.5 @ V.T
-            self._state["product"] = self._state["matrix"] @ self._state["target"]
+            within = values * stretch**2
+            matrix = V * stretch @ V.T
+            target = V * np.sqrt(within + eta) @ V.T
+            # The stand-in for a batch's moments is what the target is made of: they cancel.
+            self._state |= {"target": target, "product": matrix @ target, "plain": matrix}
         elif variant == "efaar":
-            self._state["matrix"] = V * stretch
-            # Scaled components have unit variance with divisor n, and batches use n - 1.
+            matrix = V * stretch
+            # Scaled components have their variance with divisor n, and batches use n - 1.
             unit = values * stretch**2 * len(controls) / (len(controls) - 1)
-            self._state["root"] = np.diag((unit + eta) ** -0.5)
+            self._state |= {"product": matrix, "plain": matrix * (unit + eta) ** -0.5}
         else:
-            kept = spectrum.values > 0
-            self._state["matrix"] = spectrum.vectors[:, kept]
-            self._state["variance"] = spectrum.values[kept]
-            target = self._typical(controls, train.batch[train.controls()])
-            both = Spectrum.of(target)
-            W = both.vectors
-            self._state["target"] = W * np.sqrt(both.values + eta) @ W.T
+            used = spectrum.values > 0
+            matrix, values = spectrum.vectors[:, used], spectrum.values[used]
+            self._state["variance"] = values
+            self._state["plain"] = matrix * (values + self._ridge) ** -0.5
+        self._state["matrix"] = matrix
+        self._prepare()
+        if variant == "controls-zscore":
+            typical = Spectrum.of(self._typical(controls, train.batch[train.controls()]))
+            W = typical.vectors
+            self._state["target"] = W * np.sqrt(typical.values + eta) @ W.T
+            self._prepare()
 
-    def _typical(self, controls: NDArray[np.float32], batch: NDArray[np.str_]) -> Doubles:
+    def _prepare(self) -> None:
+        """Make of the state what each batch is multiplied with."""
+        state, scale = self._state, self._state["scale"]
+        # The components of controls-zscore are turned, not stretched.
+        self._steep = self.params.variant != "controls-zscore" and steep(state["stretch"])
+        self._right = fold(scale, state["matrix"], steep=self._steep)
+        base = self._batch_ridge**-0.5
+        if "product" in state:
+            self._main = fold(scale, base * state["product"], steep=self._steep)
+        elif "target" in state:
+            ones = np.ones(len(state["target"]))
+            self._main = fold(ones, base * state["target"])
+        if "target" in state:
+            self._target = state["target"].astype(self._main.dtype)
+
+    def _typical(self, controls: Floats, batch: NDArray[np.str_]) -> Doubles:
         """Return the covariance of controls that were z-scored batch by batch, ``(r, r)``."""
         r = self._state["matrix"].shape[1]
         total, count = np.zeros((r, r)), 0
         for rows in groups_of(batch):
             if len(rows) >= self.params.min_controls:
-                y, _, _ = self._scored(self._global(controls[rows]))
+                p = project(controls[rows], self._state["mean"], self._right)
+                centre, inverse = self._scores_of(p)
+                y = (p - centre) * inverse
                 total += y.T @ y
                 count += len(rows)
         # Each batch has mean 0, so the sum of squares is that around the common mean.
         return total / (count - 1) if count else np.eye(r)
 
-    def _global(self, X: NDArray[np.float32]) -> Doubles:
-        """Return the global step of a few rows in float64, ``(k, r)``."""
-        inverse = reciprocal(self._state["scale"])
-        result: Doubles = ((X - self._state["mean"]) * inverse) @ self._state["matrix"]
-        return result
-
-    def _scored(self, p: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-        """Return components of controls scaled within their batch, their mean and the scale."""
-        centre, variance = p.mean(axis=0), p.var(axis=0)
-        flat = variance <= 1e-12 * self._state["variance"]
+    def _scores_of(self, p: Floats) -> tuple[Doubles, Doubles]:
+        """Return mean and reciprocal scale of the components of a batch's controls, ``(r,)``."""
+        variance = np.var(p, axis=0, dtype=np.float64)
+        flat = variance <= FLAT * self._state["variance"]
         variance = np.where(flat, self._state["variance"], variance)
-        inverse = (variance + self._ridge) ** -0.5
-        return (p - centre) * inverse, centre, inverse
+        return mean_of(p), (variance + self._ridge) ** -0.5
 
     # ------------------------------------------------------------------ batch step
 
     def apply(self, samples: Samples) -> Output:
         """Correct one batch, ``(n, d)`` profiles, by its own controls."""
         X, state = profiles(samples, self.name), self._state
-        matrix, mean, scale = state["matrix"], state["mean"], state["scale"]
-        controls = X[samples.controls()]
-        k, ridge, variant = len(controls), self._batch_ridge, self.params.variant
-        few = k < self.params.min_controls
-        target = state.get("target")
-        if few and variant == "controls-zscore":
-            full = matrix * (state["variance"] + self._ridge) ** -0.5
-        elif few:
-            full = matrix @ state["root"]
-            full = full if target is None else full @ target
-        elif variant == "ando":
-            root = inverse_root(self._global(controls), k, ridge)
-            full = between(matrix, root, target, state["product"])
-        elif variant == "efaar":
-            y = self._global(controls)
-            full = between(matrix, inverse_root(y - y.mean(axis=0), k - 1, ridge), None)
-        else:
-            y, _, inverse = self._scored(self._global(controls))
-            full = between(matrix * inverse, inverse_root(y, k - 1, ridge), target)
-            mean = np.where(scale > 0, mean_of(controls), mean)
-        lost = int((scale == 0).sum())
+        rows = samples.controls()
+        few = int(rows.sum()) < self.params.min_controls
+        lost = int((state["scale"] == 0).sum())
         notes = [f"tvn: {lost} features constant among the training controls were left out"]
         if few:
             notes.append(
                 f"tvn: batches with fewer than {self.params.min_controls} controls got the global "
                 "step only"
             )
-        uneven = steep(np.linalg.norm(full, axis=0))
-        out = project(X, mean, scale, full, steep=uneven)
+            plain = fold(state["scale"], state["plain"], steep=self._steep)
+            out = project(X, state["mean"], plain)
+        elif self.params.variant == "controls-zscore":
+            p = project(X, state["mean"], self._right)
+            centre, inverse = self._scores_of(p[rows])
+            y: Floats = ((p - centre) * inverse).astype(np.float32)
+            out = self._aligned(y, np.zeros(y.shape[1]), np.ones(y.shape[1]), None, y[rows])
+        else:
+            y = project(X[rows], state["mean"], self._right)
+            out = self._aligned(X, state["mean"], state["scale"], state["matrix"], y)
         return Output(out, fallbacks=int(few), notes=tuple(notes[not lost :]))
+
+    def _aligned(
+        self, X: Floats, mean: Doubles, scale: Doubles, left: Doubles | None, y: Floats
+    ) -> Floats:
+        """Return rows ``(n, d)`` mapped by ``left``, the batch's inverse root, and the target.
+
+        Parameters
+        ----------
+        X, mean, scale, left
+            The rows and how they become whitened ones; None if they are.
+        y
+            ``(k, r)`` whitened controls of the batch, whose moments give the root.
+        """
+        controls, ando = y.astype(np.float64), self.params.variant == "ando"
+        if not ando:
+            controls -= controls.mean(axis=0)
+        base, U, extra = inverse_root(controls, len(y) - (not ando), self._batch_ridge)
+        if U.shape[1] < len(U) / 4:
+            thin = U.astype(self._main.dtype)
+            first = thin if left is None else self._right @ thin
+            second = thin.T if self._target is None else thin.T @ self._target
+            return project(X, mean, self._main, (first * extra.astype(thin.dtype), second))
+        target, product = self._state.get("target"), self._state.get("product")
+        full = between(left, (base, U, extra), target, product)
+        return project(X, mean, fold(scale, full, steep=self._steep))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Moments of the training controls and the matrices made of them, float64."""
@@ -267,4 +303,5 @@ class TVN:
         """Rebuild from :meth:`state`."""
         method = cls(params)
         method._state = dict(state)
+        method._prepare()
         return method
