@@ -506,12 +506,24 @@ class Store:
             own = self._load_indexed()
             if not reference:
                 return own
-            known = {record.run_id: record for record in own}
-            for file in self.reference.rglob("run.json"):
-                if file.parent.name not in known:
-                    data = _parse(file.read_text(encoding="utf-8"), file.parent)
-                    known[file.parent.name] = Record(data, file.parent)
+            known = {record.run_id: record for record in self.load_reference()}
+            known.update((record.run_id, record) for record in own)
             return [known[run_id] for run_id in sorted(known)]
+
+    def load_reference(self) -> list[Record]:
+        """Return the published records of ``reference/`` alone, sorted by run id.
+
+        Raises
+        ------
+        BenchError
+            If a record is damaged or the folder cannot be read.
+        """
+        with _disk("read", self.reference):
+            files = sorted(self.reference.rglob("run.json"), key=lambda file: file.parent.name)
+            return [
+                Record(_parse(file.read_text(encoding="utf-8"), file.parent), file.parent)
+                for file in files
+            ]
 
     def _load_indexed(self) -> list[Record]:
         """Serve records from the index as far as it agrees with the folders, and mend it."""
