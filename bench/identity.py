@@ -118,7 +118,9 @@ def stage_ids(
             "grouping": stage.level if stage.per_batch else "",
             "expose": list(expose),
         }
-        parent_train = digest({**how, "rows": train_rows, "parent": parent_train})
+        # Without a training set both sides are the same rows, but each has an order of its own.
+        side = {"side": "train"} if train_rows == test_rows else {}
+        parent_train = digest({**how, **side, "rows": train_rows, "parent": parent_train})
         parent_test = digest({**how, "rows": test_rows, "parent": parent_test})
         result.append(StageIds(fit, parent_train, parent_test))
     return result

@@ -626,6 +626,18 @@ def test_without_training_labels_go_nowhere(tmp_path: Path, fits: list[str]) -> 
     assert records["label-oracle"]["metrics"]["nscb"]["all"] == 1.0
 
 
+def test_chains_without_training_share_profiles_and_not_their_order(tmp_path: Path) -> None:
+    keys = 'treatment = ["label", "position"]\ncompound = "position"\nnscb_batch = "week"\n'
+    [where] = tiny.open_table(tiny.write_table(tmp_path, UNSUPERVISED, keys))
+    # both sides are the same rows in two orders: the second chain takes the first one's profiles
+    shared = tiny.Bench(tmp_path / "shared")
+    shared.run("zscore", where)
+    [after] = shared.run("zscore+robust", where)
+    [alone] = tiny.Bench(tmp_path / "alone").run("zscore+robust", where)
+    assert after["status"] == "ok", after["reason"]
+    assert after["predictions_sha256"] == alone["predictions_sha256"]
+
+
 @pytest.mark.parametrize("images", [False, True])
 def test_standardising_by_plate(bench: tiny.Bench, images: bool) -> None:
     where = tiny.target(tiny.opened(images=images, per_class=10))
