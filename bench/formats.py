@@ -248,7 +248,7 @@ _CSV_ROW = (
     "verdict",
     "reason",
 )
-_CSV_COST = ("fit_s", "apply_s", "peak_bytes")
+_CSV_COST = ("fit_s", "apply_s", "peak_bytes", "steps", "images_seen")
 
 
 def _csv(made: Sequence[Board]) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.errors import BenchError, did_you_mean
-from bench.statistics import MIN_CLUSTERS, interval
+from bench.statistics import MIN_CLUSTERS, interval, printed_coverage
 from bench.store import Record, digest, summarise
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Row:
     rank
         Within the track, from 1; None if not ranked.
     cost
-        ``fit_s`` and ``apply_s`` (means, seconds), ``peak_bytes`` (largest).
+        ``fit_s`` and ``apply_s`` (means, seconds), ``steps`` and ``images_seen`` of the training
+        (means), ``peak_bytes`` (largest).
     """
 
     method: str
@@ -142,7 +143,7 @@ class Board:
     rows
         By track, in order of rank; reference rows last.
     notes
-        Sentences: mixed hardware, failed runs, repeated seeds.
+        Sentences: coverage of the intervals, mixed hardware, failed runs, repeated seeds.
     """
 
     split: str
@@ -319,6 +320,7 @@ def _board(
             for row, table in zip(rows, tables, strict=True)
         ]
     first = runs[0]
+    notes += _coverage(rows)
     notes += _mixture(scored)
     notes += _failed(runs, failures)
     settings = dict(first.get("dataset_settings") or {})
@@ -573,7 +575,7 @@ def _why_unranked(runs: Sequence[Mapping[str, Any]], track: str) -> str:
 def _cost(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     costs = [run.get("cost") or {} for run in runs]
     made: dict[str, float] = {}
-    for name in ("fit_s", "apply_s"):
+    for name in ("fit_s", "apply_s", "steps", "images_seen"):
         known = [float(cost[name]) for cost in costs if cost.get(name) is not None]
         if known:
             made[name] = math.fsum(known) / len(known)
@@ -725,6 +727,12 @@ def _chance(run: Mapping[str, Any], metric: str) -> float | None:
     chance = run.get("chance")
     known = ("accuracy", "balanced_accuracy")
     return float(chance) if chance is not None and metric in known else None
+
+
+def _coverage(rows: Sequence[Row]) -> list[str]:
+    """Say how often intervals such as these hold the truth, as simulated."""
+    sizes = sorted({(row.n_clusters, row.n_seeds) for row in rows if row.ci_low is not None})
+    return list(dict.fromkeys(printed_coverage(*size).sentence for size in sizes))
 
 
 def _mixture(runs: Sequence[Mapping[str, Any]]) -> list[str]:

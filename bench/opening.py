@@ -56,7 +56,7 @@ def open_splits(
     for typed in names:
         own = parse_split_argument(typed)
         if own is not None:
-            targets.append(_own(typed, own, settings, opened))
+            targets.append(_own(typed, own, edition, settings, opened))
             continue
         split = find_split(typed)
         if split.dataset not in opened:
@@ -67,12 +67,18 @@ def open_splits(
 
 
 def _own(
-    typed: str, argument: Any, settings: Mapping[str, Any], opened: dict[str, Opened]
+    typed: str,
+    argument: Any,
+    edition: str,
+    settings: Mapping[str, Any],
+    opened: dict[str, Opened],
 ) -> Target:
     from bench.tables import load
 
     if settings:
         raise BenchError(f"--set data.{next(iter(settings))}: a table of your own has no settings")
+    if edition not in ("auto", "real"):
+        raise BenchError(f"--edition {edition}: a table of your own is real data; leave it out")
     path, name = argument
     data = load(path)
     split: Split = data.split(name)

@@ -90,7 +90,7 @@ class Runner:
             where = self.store.fail(
                 run_id,
                 traceback.format_exc(),
-                self._environment(),
+                self._environment(job),
                 {"method": job.chain.typed, "split": job.target.typed, "seed": job.seed},
             )
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -249,12 +249,14 @@ class Runner:
             "cost": {"fit_s": 0.0, "apply_s": 0.0, "peak_bytes": 0, "steps": 0, "images_seen": 0},
             "predictions_sha256": "",
             "sources": _sources(chain),
-            "provenance": {**self._environment(), "recipe": dict(job.recipe)},
+            "provenance": {**self._environment(job), "recipe": dict(job.recipe)},
         }
 
-    def _environment(self) -> dict[str, Any]:
+    def _environment(self, job: Job) -> dict[str, Any]:
         return provenance.environment(
-            device=self._device or "cpu", threads=threads(), precision="float32"
+            device=self._device or "cpu",
+            threads=threads(),
+            precision=str(job.recipe.get("precision", "float32")),
         )
 
     def _source_changed(self, job: Job, found: Any) -> None:

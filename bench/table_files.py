@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["TableFile", "damaged", "open_table"]
 
 _FORMATS = ".parquet, .csv, .csv.gz or .h5ad"
+_PARQUET = (".parquet", ".pq")
+_CSV = (".csv", ".csv.gz")
+_ENDINGS = (*_PARQUET, *_CSV, ".h5ad")
 # A csv has no types: in a column of names only these stand for "no value", so that a class may be
 # called None or null; in a column of numbers all the usual spellings do.
 _NO_NAME = ["", "NA", "NaN", "nan"]
@@ -224,14 +227,15 @@ def open_table(path: Path) -> TableFile:
     if path.is_dir():
         raise BenchError(f"{path} is a folder: table must name a file in it")
     if not path.exists():
-        known = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+        here = path.parent.iterdir() if path.parent.is_dir() else ()
+        known = sorted(p.name for p in here if p.name.lower().endswith(_ENDINGS))
         near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "the path is relative to the TOML file"
         raise BenchError(f"table {path} does not exist: {hint}")
     name = path.name.lower()
-    if name.endswith((".parquet", ".pq")):
+    if name.endswith(_PARQUET):
         return _Parquet(path)
-    if name.endswith((".csv", ".csv.gz")):
+    if name.endswith(_CSV):
         return _Csv(path)
     if name.endswith(".h5ad"):
         return _H5ad(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -333,6 +334,21 @@ def test_one_training_batch_for_a_batchwise_method(call: Caller, tmp_path: Path)
     assert said.code == 0, said.err
 
 
+def test_a_table_of_ones_own_has_no_other_edition(call: Caller, tmp_path: Path) -> None:
+    path = dataset(tmp_path / "data")
+    refused(call(*run_erm(path, "--edition", "simulated")), "--edition simulated", "leave it out")
+    nothing_written(call.results)
+
+
+def test_a_missing_table_is_not_answered_with_its_own_description(
+    call: Caller, tmp_path: Path
+) -> None:
+    path = dataset(tmp_path / "data")
+    (path.parent / "wells.csv").unlink()
+    said = call(*run_erm(path.rename(path.with_name("wells.toml"))))
+    refused(said, "wells.csv does not exist", "relative to the TOML file")
+
+
 def test_a_parameter_of_a_method_that_does_not_run(call: Caller, tmp_path: Path) -> None:
     path = dataset(tmp_path / "data")
     said = call("run", *ERM, "--split", f"{path}:weeks", "--set", "ben.rows=all")
@@ -594,6 +610,40 @@ def test_a_method_that_raises_is_a_failed_run(call: Caller, tmp_path: Path) -> N
     assert "ZeroDivisionError" in traceback.read_text()
     assert len(list(call.results.rglob("run.json"))) == 1
     assert "error:" not in said.err
+
+
+def next_of(said: Said) -> list[str]:
+    [line] = [line for line in said.out.splitlines() if line.startswith("next: ")]
+    return shlex.split(line.removeprefix("next: python -m bench "))
+
+
+def test_the_next_command_means_the_same_and_can_be_typed(call: Caller, tmp_path: Path) -> None:
+    path = dataset(tmp_path / "data")
+    plugin = tmp_path / "mine.py"
+    assert call("new", "method", "mine", "--output", plugin).code == 0
+    settings = ("--plugin", plugin, "--set", "ben.rows=treated", *QUICK)
+    said = call("run", "--method", "mine,ben,ibn", "--split", f"{path}:weeks", *settings)
+    assert said.code == 0, said.err
+    assert "not-applicable" in said.out  # in full, as is the name of the split
+    assert "mine/weeks" in said.out
+    words = next_of(said)
+    assert words[1:3] == ["--method", "erm,mine,ben,adabn"]
+    again = call(*words)
+    assert again.code == 0, again.err
+    assert {json.loads(p.read_text())["spec"]["seed"] for p in call.results.rglob("run.json")} == {
+        0, 1, 2
+    }  # fmt: skip
+    board = call(*next_of(again))
+    assert board.code == 0
+    assert "ben(rows=treated)" in board.out
+
+
+def test_the_precision_on_record_is_that_of_the_recipe(call: Caller, tmp_path: Path) -> None:
+    path = dataset(tmp_path / "data")
+    said = call(*run_erm(path, "--set", "recipe.precision=bfloat16"))
+    assert said.code == 0, said.err
+    [record] = call.results.rglob("run.json")
+    assert json.loads(record.read_text())["provenance"]["precision"] == "bfloat16"
 
 
 def test_json_and_nothing_but_json(call: Caller, tmp_path: Path) -> None:

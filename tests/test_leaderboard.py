@@ -19,7 +19,7 @@ from scipy import stats
 from bench.errors import BenchError
 from bench.formats import FORMATS, render
 from bench.leaderboard import Board, Row, boards, label_of, to_json
-from bench.statistics import interval, paired_difference
+from bench.statistics import interval, paired_difference, printed_coverage
 from tests.factories import as_records, make_record, plausible
 
 if TYPE_CHECKING:
@@ -55,7 +55,12 @@ def test_mean_sd_and_difference_by_hand() -> None:
     assert made.n_seeds == 3
     assert made.diff_to_erm == pytest.approx(np.mean(np.subtract(ben, erm)), abs=1e-15)
     assert row(board, "erm").diff_to_erm is None
-    assert made.cost == {"fit_s": pytest.approx(21.0), "apply_s": 1.5, "peak_bytes": 2**30}
+    assert made.cost == {
+        "fit_s": pytest.approx(21.0),
+        "apply_s": 1.5,
+        "peak_bytes": 2**30,
+        "steps": 300,
+    }
 
 
 def test_one_seed_has_no_sd_and_no_interval() -> None:
@@ -240,6 +245,17 @@ def test_of_one_seed_the_latest_run_counts_and_a_note_says_so() -> None:
     board = one_board([old, new])
     assert row(board, "erm").values == (0.9,)
     assert any("earlier runs" in note for note in board.notes)
+
+
+def test_the_coverage_of_its_intervals_stands_under_a_board() -> None:
+    values = [0.5, 0.6, 0.7]
+    spread = np.linspace(0.4, 0.8, 14).tolist()
+    board = one_board([make_record("erm", k, v, clusters=spread) for k, v in enumerate(values)])
+    assert row(board, "erm").ci_low is not None
+    assert board.notes == (printed_coverage(14, 3).sentence,)
+    # No interval, no sentence about it.
+    few = [make_record("erm", k, v, clusters=spread[:4]) for k, v in enumerate(values)]
+    assert one_board(few).notes == ()
 
 
 def test_mixed_hardware_is_said() -> None:

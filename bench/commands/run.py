@@ -12,6 +12,9 @@ import click
 from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError, did_you_mean
 
+WIDTH = 160
+"""Columns where the output is no terminal."""
+
 
 @click.command()
 @click.option("--method", "-m", required=True, help="Names, M[,M...]; a chain is erm+zscore.")
@@ -104,7 +107,8 @@ def command(
     if as_json:
         click.echo(json.dumps({"runs": [summary(r) for r in records]}, indent=1, allow_nan=False))
     else:
-        _print(records, extra, store.root)
+        again = _again(values, overrides, data, recipe, edition, plugin, results)
+        _print(records, extra, store.root, again)
     return 1 if any(r["status"] == "failed" for r in records) else 0
 
 
@@ -389,6 +393,7 @@ def _print(
     records: list[dict[str, Any]],
     companions: dict[tuple[str, str, int], dict[str, Any]],
     root: Any,
+    again: dict[str, list[str]],
 ) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -399,8 +404,9 @@ def _print(
         table.add_column(name, justify="left", overflow="fold")
     primaries = {record["primary"] for record in records}
     heading = next(iter(primaries)).replace("_", " ") if len(primaries) == 1 else "score"
-    for name in (heading, "chance", "same plates"):
-        table.add_column(name, justify="right")
+    names = (heading, "chance", "same plates") if companions else (heading, "chance")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
     for record in records:
         key = (record["method"], record["split"], record["spec"]["seed"])
         twin = companions.get(key)
@@ -414,14 +420,14 @@ def _print(
         if len(primaries) > 1 and record["status"] == "ok":
             score = f"{record['primary']} {score}"
         chance = "" if record["primary"].startswith("nsc") else f"{record['chance']:.3f}"
-        texts = (record["method"], _short(record), str(key[2]), record["track"])
-        table.add_row(*map(Text, (*texts, score, chance, same)))
-    console = Console(soft_wrap=True)
+        texts = [record["method"], _short(record), str(key[2]), record["track"], score, chance]
+        table.add_row(*map(Text, [*texts, same] if companions else texts))
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)
     for line in dict.fromkeys(_lines(records)):
         console.print(Text(line))
     console.print(Text(f"records in {root / 'runs'}"))
-    console.print(Text(f"next: {_next(records)}"))
+    console.print(Text(f"next: {_next(records, again)}"))
 
 
 def _lines(records: list[dict[str, Any]]) -> list[str]:
@@ -450,11 +456,53 @@ def _short(record: dict[str, Any]) -> str:
     return name if ".toml" in typed else typed
 
 
-def _next(records: list[dict[str, Any]]) -> str:
+def _again(
+    values: dict[str, dict[str, Any]],
+    overrides: dict[str, Any],
+    data: dict[str, Any],
+    recipe: str,
+    edition: str,
+    plugin: tuple[str, ...],
+    results: str | None,
+) -> dict[str, list[str]]:
+    """Return the options that the next command needs to mean the same, by the method they are of.
+
+    Under ``""`` stand those of all methods, under ``results`` where the records are. After the
+    smoke recipe comes the default one.
+    """
+
+    def sets(owner: str, given: dict[str, Any]) -> list[str]:
+        return [
+            word for key, value in given.items() for word in ("--set", f"{owner}.{key}={value}")
+        ]
+
+    made = {name: sets(name, given) for name, given in values.items()}
+    made["results"] = ["--results", results] if results else []
+    made[""] = [*sets("recipe", overrides), *sets("data", data)]
+    if recipe == "paper":
+        made[""] += ["--recipe", recipe]
+    if edition != "auto":
+        made[""] += ["--edition", edition]
+    made[""] += [word for file in plugin for word in ("--plugin", file)]
+    return made
+
+
+def _next(records: list[dict[str, Any]], again: dict[str, list[str]]) -> str:
     """Return the command most worth typing now."""
-    methods = {record["method"] for record in records}
-    split = shlex.quote(records[0]["split"])
-    if len({record["spec"]["seed"] for record in records}) >= 3 and "erm" in methods:
-        return f"python -m bench leaderboard --split {records[0]['spec']['split_id']}"
-    wanted = ",".join(dict.fromkeys(["erm", *[r["method"] for r in records], "adabn"]))
-    return f"python -m bench run --method {wanted} --split {split} --seeds 3"
+    from bench.plan import RETRIEVAL
+
+    typed = {record["method"] for record in records}
+    seeds = {record["spec"]["seed"] for record in records}
+    unsupervised = records[0]["primary"] in RETRIEVAL
+    if unsupervised or (len(seeds) >= 3 and "erm" in typed):
+        split = records[0]["spec"]["split_id"]
+        return shlex.join(
+            ["python", "-m", "bench", "leaderboard", "--split", split, *again["results"]]
+        )
+    methods = [r["method"] for r in records if r["status"] != "not-applicable"]
+    methods = list(dict.fromkeys(["erm", *methods, "adabn"]))
+    stages = {name.strip() for method in methods for name in method.split("+")}
+    words = ["python", "-m", "bench", "run", "--method", ",".join(methods)]
+    words += ["--split", records[0]["split"], "--seeds", "3", *again[""]]
+    words += [w for name in again if name in stages for w in again[name]]
+    return shlex.join([*words, *again["results"]])
