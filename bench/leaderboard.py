@@ -300,7 +300,9 @@ def _board(
     if scored and not any(f"{prefix}{metric}" in names for prefix in ("", "head.", "probe.")):
         return None
     used = _readout(scored, metric, readout)
-    higher = _higher_is_better(metric)
+    higher = _higher_is_better(metric) and not any(
+        metric in (run.get("lower_is_better") or ()) for run in runs
+    )
     notes: list[str] = []
     groups: dict[str, list[dict[str, Any]]] = {}
     for run in runs:

@@ -95,7 +95,7 @@ def open_target(typed: str, split: Split, opened: Opened, *, published: bool = F
     shared = audit(split, opened, made)
     if shared and not published:
         raise BenchError(
-            f"split '{split.name}': {'; '.join(shared)}; declare it with shares = [...] if it is "
+            f"split '{split.name}': {'; '.join(s.rstrip('.') for s in shared)}; declare it with shares = [...] if it is "
             "meant, or mend the split"
         )
     return Target(typed, split, opened, made, split_digest(opened, made), tuple(shared))
@@ -148,6 +148,9 @@ class Job:
             ]
             stages_of.append({"fold": fold.name, "stages": stages})
         versions = {name: METRICS[name]["version"] for name in sorted(METRICS)}
+        for name in (target.split.metric, *target.split.metrics):
+            if name not in versions:
+                versions[name] = self.registry.entry("metric", name).meta["version"]
         return {
             "method_id": self.chain.method_id,
             "split_id": target.split.name,

@@ -233,6 +233,7 @@ class Runner:
             "unranked_because": unranked,
             "metrics": {},
             "primary": target.split.metric,
+            "lower_is_better": _lower_is_better(job),
             "clusters": {"level": "", "names": [], "n": [], "values": {}},
             "n_eval": 0,
             "n_excluded": 0,
@@ -307,6 +308,14 @@ def threads() -> int:
 
 def _sources(chain: Chain) -> dict[str, str]:
     return provenance.source_digests(path for s in chain.stages for path in s.entry.sources)
+
+
+def _lower_is_better(job: Job) -> list[str]:
+    """Return which of the split's metrics are better when lower; plugins' are known here alone."""
+    split = job.target.split
+    names = dict.fromkeys((split.metric, *split.metrics))
+    metas = {name: job.registry.entry("metric", name).meta for name in names}
+    return [name for name, meta in metas.items() if not meta.get("higher_is_better", True)]
 
 
 def _what_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

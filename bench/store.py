@@ -256,6 +256,7 @@ _SUMMARY = (
     "ranked",
     "unranked_because",
     "primary",
+    "lower_is_better",
     "n_eval",
     "n_excluded",
     "n_classes",

@@ -638,6 +638,44 @@ def test_the_next_command_means_the_same_and_can_be_typed(call: Caller, tmp_path
     assert "ben(rows=treated)" in board.out
 
 
+ERRORS = """
+from bench.metrics import Value
+
+META = {"kind": "metric", "name": "error_rate", "function": "error_rate", "version": VERSION,
+        "summary": "Share of wrong rows.", "range": [0, 1], "higher_is_better": False,
+        "needs": "predictions", "reference": ""}
+
+
+def error_rate(y_true, y_pred):
+    return Value(float((y_true != y_pred).mean()), len(y_true), "")
+"""
+
+
+def test_a_metric_of_a_plugin_keeps_its_direction_and_its_version(
+    call: Caller, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "error_rate.py"
+    plugin.write_text(ERRORS.replace("VERSION", "1"))
+    weeks = 'hold_out = "week"'
+    path = dataset(tmp_path / "data", TOML.replace(weeks, weeks + '\nmetric = "error_rate"'))
+    words = ("run", "--method", "erm,label-oracle", "--split", f"{path}:weeks", *QUICK)
+    said = call(*words, "--plugin", plugin, "--json")
+    assert said.code == 0, said.err
+    [board] = call("leaderboard", "--json").json["boards"]
+    assert board["higher_is_better"] is False
+    ids = {run["run_id"] for run in said.json["runs"]}
+    plugin.write_text(ERRORS.replace("VERSION", "2"))
+    later = call(*words, "--plugin", plugin, "--dry-run", "--json").json["runs"]
+    assert ids.isdisjoint(run["run_id"] for run in later)
+
+
+def test_the_folder_for_real_files_is_named(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    assert str(tmp_path / "coos7") in call("show", "dataset", "coos7").out
+
+
 def test_the_precision_on_record_is_that_of_the_recipe(call: Caller, tmp_path: Path) -> None:
     path = dataset(tmp_path / "data")
     said = call(*run_erm(path, "--set", "recipe.precision=bfloat16"))

@@ -419,7 +419,8 @@ def _print(
             score = record["status"]
         if len(primaries) > 1 and record["status"] == "ok":
             score = f"{record['primary']} {score}"
-        chance = "" if record["primary"].startswith("nsc") else f"{record['chance']:.3f}"
+        known = record["primary"] in ("accuracy", "balanced_accuracy")
+        chance = f"{record['chance']:.3f}" if known else ""
         texts = [record["method"], _short(record), str(key[2]), record["track"], score, chance]
         table.add_row(*map(Text, [*texts, same] if companions else texts))
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)

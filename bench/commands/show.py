@@ -120,12 +120,15 @@ def _split(name: str) -> dict[str, Any]:
 
 def _dataset(name: str, registry: Any) -> dict[str, Any]:
     from bench.api import make_params
+    from bench.datafolder import data_folder
 
     entry = registry.entry("dataset", name)
     cls = entry.load()
     module = inspect.getmodule(cls)
     facts = {k: v for k, v in entry.meta.items() if k not in ("kind", "class")}
     facts["here"] = cls(make_params("data", cls.Settings, {})).editions()
+    if "real" in entry.meta.get("editions", ()):
+        facts["folder of the real files"] = str(data_folder(name))
     facts["what it is"] = inspect.cleandoc((module and module.__doc__) or "")
     facts["settings (--set data.KEY=VALUE)"] = [
         {"name": f.name, "default": f.default, "doc": f.metadata.get("doc", "")}
