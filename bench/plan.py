@@ -95,8 +95,8 @@ def open_target(typed: str, split: Split, opened: Opened, *, published: bool = F
     shared = audit(split, opened, made)
     if shared and not published:
         raise BenchError(
-            f"split '{split.name}': {'; '.join(s.rstrip('.') for s in shared)}; declare it with shares = [...] if it is "
-            "meant, or mend the split"
+            f"split '{split.name}': {'; '.join(text.rstrip('.') for text in shared)}; declare it "
+            "with shares = [...] if it is meant, or mend the split"
         )
     return Target(typed, split, opened, made, split_digest(opened, made), tuple(shared))
 
