@@ -37,5 +37,12 @@ def did_you_mean(name: str, known: list[str], what: str) -> str:
     import difflib
 
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    # Of equally near names the one that begins alike comes first: fingers slip later in a word.
+    near.sort(
+        key=lambda other: (
+            -round(difflib.SequenceMatcher(None, name, other).ratio(), 2),
+            other[:1] != name[:1],
+        )
+    )
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}."
     return f"unknown {what} '{name}'. {hint}"

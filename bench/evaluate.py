@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 CLUSTERED = ("accuracy", "balanced_accuracy")
 """Metrics whose value in each cluster is recorded, for intervals and paired differences."""
-FEW_CLASSES = 5
-"""Top-5 accuracy is left out for tasks with at most so many classes: it would be 1."""
 
 
 def truth(side: Side, classes: tuple[str, ...]) -> Ints:
@@ -233,11 +231,9 @@ class Scores:
     ) -> list[tuple[str, str, float, int]]:
         predicted = scores.argmax(axis=1)
         rows: list[tuple[str, str, float, int]] = []
-        names = ["accuracy", "balanced_accuracy", "worst_batch_accuracy", "calibration_error"]
-        if scores.shape[1] > FEW_CLASSES:
-            names.append("top5_accuracy")
         asked = (self.split.metric, *self.split.metrics)
-        names += [name for name in asked if name not in names and self._needs(name) != "embedding"]
+        wanted = metrics.scored(asked, supervised=True, n_classes=len(self.classes))
+        names = [name for name in wanted if self._needs(name) != "embedding"]
         arrays: dict[str, Any] = {
             "y_true": y,
             "y_pred": predicted,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bench.api import Opened, Split, make_params
 from bench.errors import BenchError
 from bench.plan import Target, open_target
-from bench.splits import find_split
+from bench.splits import find_split, packaged_splits, read_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +20,31 @@ EDITIONS = {
     "no claim about real images",
     "fixture": "FIXTURE data: made-up files in the published layout; no scientific claim",
 }
+
+
+def known_splits(registry: Registry) -> dict[str, Split]:
+    """Return the packaged splits and those of data set plugins, by canonical name.
+
+    A plugin gives its splits in the list ``splits`` of its ``META``: each a literal with the fields
+    of :class:`bench.api.Split`.
+
+    Raises
+    ------
+    BenchError
+        If a split of a plugin is wrong, or its name is taken.
+    """
+    known = packaged_splits()
+    for entry in registry.entries("dataset"):
+        if entry.provider == "labshift" or entry.problem:
+            continue
+        meta = registry.entry("dataset", entry.name).meta
+        for number, table in enumerate(meta.get("splits", []), 1):
+            where = f"META of {entry.origin}, split {number}"
+            split = read_split(where, {"dataset": entry.name, **table})
+            if split.name in known:
+                raise BenchError(f"{where}: the name '{split.name}' is taken: rename it")
+            known[split.name] = split
+    return known
 
 
 def open_splits(
@@ -58,7 +83,7 @@ def open_splits(
         if own is not None:
             targets.append(_own(typed, own, edition, settings, opened))
             continue
-        split = find_split(typed)
+        split = find_split(typed, known_splits(registry))
         if split.dataset not in opened:
             opened[split.dataset] = _open(split, registry, edition, settings, say)
         data = opened[split.dataset]

@@ -116,7 +116,7 @@ class Job:
 
     def spec(self) -> dict[str, Any]:
         """Return what identifies the run; hashed to its id."""
-        from bench.metrics import METRICS
+        from bench.metrics import scored
 
         target, opened = self.target, self.target.opened
         # Values as they are used: "500" typed and 500 given are one run.
@@ -147,10 +147,15 @@ class Job:
                 for stage, one in zip(self.chain.stages, ids, strict=True)
             ]
             stages_of.append({"fold": fold.name, "stages": stages})
-        versions = {name: METRICS[name]["version"] for name in sorted(METRICS)}
-        for name in (target.split.metric, *target.split.metrics):
-            if name not in versions:
-                versions[name] = self.registry.entry("metric", name).meta["version"]
+        # Only those that score this split: a new metric leaves the runs of others where they are.
+        names = scored(
+            (target.split.metric, *target.split.metrics),
+            supervised=target.supervised,
+            n_classes=len(target.classes),
+        )
+        versions = {
+            name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
+        }
         return {
             "method_id": self.chain.method_id,
             "split_id": target.split.name,

@@ -32,6 +32,7 @@ __all__ = [
     "find_split",
     "folds",
     "packaged_splits",
+    "read_split",
     "split_digest",
 ]
 
@@ -474,8 +475,21 @@ _LISTS = ("expose", "metrics", "shares")
 _TABLES = ("train", "validation", "test")
 
 
-def _packaged(file: Path, number: int, table: Mapping[str, Any]) -> Split:
-    where = f"{file.name}, split {number}"
+def read_split(where: str, table: Mapping[str, Any]) -> Split:
+    """Return the split that a table of plain values describes.
+
+    Parameters
+    ----------
+    where
+        Where the table stands, for messages.
+    table
+        The fields of :class:`bench.api.Split`, with lists in place of tuples.
+
+    Raises
+    ------
+    BenchError
+        For an unknown key, a wrong type, a missing field, or a split that contradicts itself.
+    """
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in _FIELDS:
@@ -532,7 +546,7 @@ def packaged_splits(folders: Sequence[Path] | None = None) -> dict[str, Split]:
             if set(content) != {"split"} or not isinstance(tables, list):
                 raise BenchError(f"{file.name} may hold [[split]] tables and nothing else")
             for number, table in enumerate(tables, 1):
-                split = _packaged(file, number, table)
+                split = read_split(f"{file.name}, split {number}", table)
                 for name in filter(None, (split.name, split.alias)):
                     if name in taken:
                         raise BenchError(

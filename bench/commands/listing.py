@@ -57,10 +57,10 @@ def _methods(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _splits(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    from bench.splits import packaged_splits
+    from bench.opening import known_splits
 
     rows = []
-    for split in packaged_splits().values():
+    for split in known_splits(registry).values():
         meta = registry.entry("dataset", split.dataset).meta
         row = {
             "name": split.name,

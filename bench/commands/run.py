@@ -400,7 +400,7 @@ def _print(
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("method", "split", "seed", "track"):
+    for name in ("method", "split", "data", "seed", "track"):
         table.add_column(name, justify="left", overflow="fold")
     primaries = {record["primary"] for record in records}
     heading = next(iter(primaries)).replace("_", " ") if len(primaries) == 1 else "score"
@@ -421,7 +421,9 @@ def _print(
             score = f"{record['primary']} {score}"
         known = record["primary"] in ("accuracy", "balanced_accuracy")
         chance = f"{record['chance']:.3f}" if known else ""
-        texts = [record["method"], _short(record), str(key[2]), record["track"], score, chance]
+        edition = record["spec"]["edition"]
+        texts = [record["method"], _short(record), edition, str(key[2]), record["track"]]
+        texts += [score, chance]
         table.add_row(*map(Text, [*texts, same] if companions else texts))
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)

@@ -42,7 +42,7 @@ def command(
     if what == "method":
         facts = _method(name, registry)
     elif what == "split":
-        facts = _split(name)
+        facts = _split(name, registry)
     elif what == "dataset":
         facts = _dataset(name, registry)
         if figure:
@@ -109,12 +109,15 @@ def _parameter(field: Any, cls: Any) -> dict[str, Any]:
     return facts
 
 
-def _split(name: str) -> dict[str, Any]:
+def _split(name: str, registry: Any) -> dict[str, Any]:
+    from bench.opening import known_splits
     from bench.splits import find_split
     from bench.tables import load, parse_split_argument
 
     own = parse_split_argument(name)
-    split = load(own[0]).split(own[1]) if own is not None else find_split(name)
+    split = (
+        load(own[0]).split(own[1]) if own is not None else find_split(name, known_splits(registry))
+    )
     return {k: v for k, v in dataclasses.asdict(split).items() if v not in (None, "", (), {})}
 
 

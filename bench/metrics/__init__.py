@@ -27,7 +27,7 @@ from bench.errors import BenchError
 from bench.metrics._core import NEIGHBOURS, Neighbours, Value, neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METRICS",
+    "MIXING",
     "NEIGHBOURS",
     "Neighbours",
     "QueryClusters",
@@ -45,6 +46,7 @@ __all__ = [
     "list_metrics",
     "neighbours",
     "query_clusters",
+    "scored",
 ]
 
 METRICS: Mapping[str, Mapping[str, Any]]
@@ -192,6 +194,34 @@ def compute_by(
         mask = column == group
         values[str(group)] = _call(name, function, {key: a[mask] for key, a in given.items()})
     return values
+
+
+ALWAYS = ("accuracy", "balanced_accuracy", "worst_batch_accuracy", "calibration_error")
+"""Metrics of predicted classes that every supervised run is scored by."""
+MIXING = "batch_1nn"
+"""Metric of profiles that every supervised run is scored by where its test batches differ."""
+FEW_CLASSES = 5
+"""Top-5 accuracy is left out for tasks with at most so many classes: it would be 1."""
+
+
+def scored(asked: Sequence[str], *, supervised: bool, n_classes: int) -> list[str]:
+    """Return the names of the metrics that a run is scored by.
+
+    Parameters
+    ----------
+    asked
+        The split's primary metric and its further ones.
+    supervised
+        Whether classes are predicted; otherwise only what was asked for is scored.
+    n_classes
+        Number of classes of the task.
+    """
+    if not supervised:
+        return list(dict.fromkeys(asked))
+    names = [*ALWAYS, MIXING]
+    if n_classes > FEW_CLASSES:
+        names.append("top5_accuracy")
+    return list(dict.fromkeys([*names, *asked]))
 
 
 @dataclass(frozen=True, eq=False)
