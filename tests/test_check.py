@@ -128,7 +128,9 @@ def test_what_keeps_the_contract_passes(cls: Any) -> None:
 )
 def test_every_packaged_method_passes(entry: Any) -> None:
     names = [check.name for check in check_method(entry.name)]
-    assert ("images: gradients" in names) == (entry.meta["level"] == "network")
+    # A method of one kind of rows has its checks named without the kind.
+    reached = {"images: gradients", "gradients"} & set(names)
+    assert bool(reached) == (entry.meta["level"] == "network")
 
 
 # --------------------------------------------------------------------------- one break each

@@ -203,7 +203,7 @@ OTTAWA = ("--split", "ottawa")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param(("--method", "bne", *OTTAWA), ("bne", "Did you mean ben"), id="method"),
+        pytest.param(("--method", "bne", *OTTAWA), ("'bne'", " ben "), id="method"),
         pytest.param((*ERM, "--split", "otawa"), ("otawa", "Did you mean ottawa?"), id="split"),
         pytest.param((*ERM, "--split", "coos7/tset4"), ("coos7/test4",), id="canonical"),
         pytest.param((*ERM, *OTTAWA, "--seed", "x"), ("--seed", "'x'"), id="seed"),
