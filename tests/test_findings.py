@@ -1,0 +1,34 @@
+"""README and FINDINGS say what the published records say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_numbers_in_the_documents_come_from_the_records() -> None:
+    done = subprocess.run(
+        [sys.executable, "results/findings.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stale_number_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    for name in ("results/findings.py", "results/FINDINGS.md", "README.md"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    script = tmp_path / "results" / "findings.py"
+    text = script.read_text(encoding="utf-8").replace("HERE.parent)", f"{str(ROOT)!r})", 1)
+    script.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "stale" in done.stderr
