@@ -48,7 +48,7 @@ def rows_digest(opened: Opened, rows: Ints) -> str:
 def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a recipe identifies a fit: a network's own file counts by its content.
 
-    ``some/folder/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file stands beside
+    ``my/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file stands beside
     it: results do not change when a folder is moved.
     """
     file, colon, factory = str(recipe.get("network", "")).rpartition(":")
