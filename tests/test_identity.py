@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bench import identity, metrics
+from bench import identity
 from bench.api import BenchError
 from bench.registry import Registry
 from bench.store import digest
@@ -172,8 +172,9 @@ def test_versions(tmp_path: Path, where: Target, monkeypatch: pytest.MonkeyPatch
     )
     assert Ids(one, "mine", where).fit[1] != Ids(two, "mine", where).fit[1]
     before = Ids(one, "mine", where)
-    meta = {**metrics.METRICS["accuracy"], "version": 99}
-    monkeypatch.setitem(metrics.METRICS, "accuracy", meta)
+    monkeypatch.setitem(one.registry.entry("metric", "nscb").meta, "version", 99)
+    assert Ids(one, "mine", where).run == before.run, "it does not score this split"
+    monkeypatch.setitem(one.registry.entry("metric", "accuracy").meta, "version", 99)
     after = Ids(one, "mine", where)
     assert after.fit == before.fit
     assert after.test == before.test

@@ -393,7 +393,7 @@ def one_line(act: Callable[[], object], *mends: str) -> str:
         (
             'label = "meta_moa"',
             'lable = "meta_moa"',
-            "'lable'. Did you mean table or label?",
+            "'lable'. Did you mean label or table?",
         ),
         ('label = "meta_moa"', "", "no key 'label': add label = \"COLUMN\""),
         ('label = "meta_moa"', "label = 3", "label must be a string, not 3"),
