@@ -72,6 +72,7 @@ def main() -> None:
             *_standardise(records),
             *_strength(records),
             *_knobs(records),
+            *_precision(records),
         ]
     )
     readme = HERE.parent / "README.md"
@@ -380,6 +381,29 @@ def _knobs(records: list[Any]) -> list[str]:
                 for gain, name, f in rows
             ),
         ),
+    ]
+
+
+def _precision(records: list[Any]) -> list[str]:
+    rows = []
+    for words, overrides in (
+        ("float32, channels last (the default)", {}),
+        ("bfloat16, channels last", {"precision": "bfloat16"}),
+        ("float32, channels first", {"channels_last": "False"}),
+    ):
+        cells = [
+            _row(_boards(records, split, overrides), "erm")
+            for split in ("coos7/test1", "coos7/test4")
+        ]
+        if all(cell is not None for cell in cells):
+            rows.append([words, *(_score(cell) for cell in cells)])
+    return [
+        "## Simulated COOS-7: number format and memory layout",
+        "",
+        "`erm`, draw 100, 3 seeds (`--set recipe.precision=bfloat16`, "
+        "`--set recipe.channels_last=false`):",
+        "",
+        *_table(["training", "test 1", "Ottawa"], rows),
     ]
 
 
