@@ -720,6 +720,8 @@ def test_interrupted(tmp_path: Path) -> None:
     started = process(
         *run_erm(path, "--set", "recipe.steps=1000000"), "--results", results,
         before="import bench.training; bench.training.CHECKPOINT_SECONDS = 0.1",
+        # What a shell starts in the background ignores interrupts, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     wait_for(lambda: list(results.rglob("training.pt")), started)
     started.send_signal(signal.SIGINT)
