@@ -18,9 +18,10 @@ from bench.errors import BenchError, did_you_mean
 
 COMMANDS = {
     "run": ("run", "Run methods on splits and write records."),
-    "list": ("listing", "List methods, splits, datasets, metrics, figures or plugins."),
+    "list": ("listing", "List methods, splits, datasets, metrics, studies, figures or plugins."),
     "show": ("show", "Show a method, split, data set or run in full."),
     "leaderboard": ("leaderboard", "Rank what was run."),
+    "study": ("study", "Answer one question by a table, a figure and three sentences."),
     "figures": ("figures", "Draw figures from records."),
     "new": ("new", "Write the file of a new method or data set."),
     "check": ("check", "Check that a method keeps the contract."),

@@ -10,7 +10,7 @@ import click
 from bench.cli import common, registry_for
 from bench.errors import BenchError, did_you_mean
 
-WHAT = ("methods", "splits", "datasets", "metrics", "figures", "plugins")
+WHAT = ("methods", "splits", "datasets", "metrics", "studies", "figures", "plugins")
 
 
 @click.command()
@@ -19,7 +19,7 @@ WHAT = ("methods", "splits", "datasets", "metrics", "figures", "plugins")
 def command(
     what: str, results: str | None, plugin: tuple[str, ...], as_json: bool, debug: bool
 ) -> None:
-    """List methods, splits, datasets, metrics, figures or plugins."""
+    """List methods, splits, datasets, metrics, studies, figures or plugins."""
     if what not in WHAT:
         raise BenchError(did_you_mean(what, list(WHAT), "list"))
     registry = registry_for(plugin)
@@ -117,6 +117,14 @@ def _figures(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, ["name", "summary"]
 
 
+def _studies(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    from bench.studies import known
+
+    keys = ("name", "question", "methods", "point", "points", "version")
+    rows = [{key: meta[key] for key in keys} for meta in known().values()]
+    return rows, ["name", "question", "methods"]
+
+
 def _plugins(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """Import every plugin, to say which of them work."""
     rows = []
@@ -141,6 +149,7 @@ _ROWS = {
     "splits": _splits,
     "datasets": _datasets,
     "metrics": _metrics,
+    "studies": _studies,
     "figures": _figures,
     "plugins": _plugins,
 }
