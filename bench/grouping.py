@@ -219,7 +219,8 @@ def _quarters(position: Strings | None) -> Ints:
     rows = np.array([_letters(match[1]) for match in found if match])
     columns = np.array([int(match[2]) for match in found if match])
     half = [values > (values.min() + values.max()) / 2 for values in (rows, columns)]
-    return (2 * half[0] + half[1]).astype(np.int64)
+    quarter: Ints = (2 * half[0] + half[1]).astype(np.int64)
+    return quarter
 
 
 def _letters(text: str) -> int:

@@ -6,7 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.grouping import Grouping
 from bench.plots import colour_of, label_ends, marker_of
+from bench.studies._lab import Arm
+from bench.studies._words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +17,16 @@ if TYPE_CHECKING:
     from bench.plots import Canvas
     from bench.studies._lab import Cell, Gap, Lab
 
-__all__ = ["Curve", "curve_table", "draw_curves", "fewest_within"]
+__all__ = [
+    "CLOSE",
+    "Curve",
+    "curve_table",
+    "draw_curves",
+    "fewest_within",
+    "grouped_curves",
+    "several",
+    "steady",
+]
 
 CLOSE = 0.01
 """A score counts as that of the reference if it is at most so much lower."""
@@ -129,14 +141,8 @@ def draw_curves(
     for k, curve in enumerate(drawn):
         colour, marker = colour_of(curve.label), marker_of(curve.label)
         if curve.flat:
-            ax.hlines(
-                curve.reference.mean,
-                left,
-                right,
-                color=colour,
-                linewidth=1.2,
-                linestyle=(0, (4, 2)),
-            )
+            style: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (4, 2))}
+            ax.hlines(curve.reference.mean, left, right, color=colour, **style)
             ends[curve.label] = (right, curve.reference.mean)
             _rows(made, curve, "any", curve.reference)
             continue
@@ -171,3 +177,51 @@ def _rows(made: Canvas, curve: Curve, point: str, cell: Cell) -> None:
     for seed, value in zip(cell.seeds, cell.values, strict=True):
         entry = {"method": curve.label, "point": point, "seed": seed, "value": value}
         made.table.append({**entry, "ci_low": cell.low, "ci_high": cell.high})
+
+
+def grouped_curves(
+    lab: Lab,
+    points_of: Callable[[Cell], Mapping[float, Mapping[str, Any]]],
+    arm_of: Callable[[str], Arm | None] = Arm,
+) -> list[Curve]:
+    """Run every method with test rows grouped in several ways; one level line if it looks at none.
+
+    Parameters
+    ----------
+    lab
+        The study's.
+    points_of
+        Takes the cell of whole test batches and returns a grouping for each point.
+    arm_of
+        The arm of a method with whole test batches; None leaves it out, after having said why.
+    """
+    curves = []
+    for method in lab.methods:
+        arm = arm_of(method)
+        if arm is None:
+            continue
+        whole = lab.cell(arm)
+        if not whole.ok:
+            lab.leave_out(whole.label, whole.reason)
+            continue
+        curve = Curve(whole.label, whole, flat=not lab.per_batch(arm))
+        if not curve.flat:
+            for point, grouping in points_of(whole).items():
+                cell = lab.cell(Arm(arm.method, arm.values, grouping))
+                if cell.ok:
+                    curve.cells[point] = cell
+                else:
+                    lab.leave_out(f"{whole.label}, {Grouping.read(grouping).words}", cell.reason)
+        curves.append(curve)
+    return curves
+
+
+def several(curves: Sequence[Curve], most: int = 4) -> list[Curve]:
+    """Return the curves that a sentence is about."""
+    return [c for c in curves if not c.flat and c.cells][:most]
+
+
+def steady(curves: Sequence[Curve]) -> str:
+    """Say which methods cannot depend on what is varied, as the end of a sentence."""
+    flat = [f"{c.label} ({c.reference.words})" for c in curves if c.flat]
+    return f"; {listed(flat)} cannot depend on it" if flat else ""

@@ -306,9 +306,9 @@ class Lab:
             return False
         return parameter in {f.name for f in dataclasses.fields(entry.load().Params)}
 
-    def per_batch(self, method: str) -> bool:
+    def per_batch(self, arm: Arm) -> bool:
         """Whether any stage gets each test batch in a call of its own."""
-        chain = self.job(Arm(method), self.seeds[0]).chain
+        chain = self.job(arm, self.seeds[0]).chain
         return any(stage.per_batch for stage in chain.stages)
 
     # ------------------------------------------------------------------ runs

@@ -63,10 +63,8 @@ def cannot_tell(lab: Lab, gaps: Sequence[tuple[str, Gap]], more: str = "") -> st
         )
         words.append(f"no interval can be given because {why}")
     if open_:
-        words.append(
-            f"{len(open_)} of {count(len(gaps), 'difference')} cannot be told from zero "
-            f"({listed(open_)})"
-        )
+        which = f"{len(open_)} of {len(gaps)} differences" if len(gaps) > 1 else "the difference"
+        words.append(f"{which} cannot be told from zero ({listed(open_)})")
     elif gaps and not without:
         noun = "difference" if len(gaps) == 1 else f"{len(gaps)} differences"
         words.append(f"the {noun} looked at can be told from zero, without a correction for many")

@@ -11,13 +11,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.studies._curves import CLOSE, Curve, curve_table, draw_curves, fewest_within
-from bench.studies._lab import Arm, Finding
+from bench.studies._curves import (
+    CLOSE,
+    Curve,
+    curve_table,
+    draw_curves,
+    fewest_within,
+    grouped_curves,
+    several,
+    steady,
+)
+from bench.studies._lab import Finding
 from bench.studies._words import cannot_tell, listed, nothing, spread
 
 if TYPE_CHECKING:
     from bench.plots import Canvas
-    from bench.studies._lab import Lab
+    from bench.studies._lab import Cell, Lab
 
 META = {
     "kind": "study",
@@ -40,36 +49,24 @@ META = {
 }
 
 WHOLE = float("inf")
+ASKED = 8
+"""Rows of the comparison that the reading is about, or the nearest number that was run."""
 
 
 def run(lab: Lab) -> Finding:
     """Score every method with inference batches of each size."""
-    curves: list[Curve] = []
-    for method in lab.methods:
-        whole = lab.cell(Arm(method))
-        if not whole.ok:
-            lab.leave_out(method, whole.reason)
-            continue
-        if not lab.per_batch(method):
-            curves.append(Curve(whole.label, whole, flat=True))
-            continue
-        curve = Curve(whole.label, whole)
+
+    def sizes(whole: Cell) -> dict[float, dict[str, object]]:
         largest = max(record["batches"]["rows_max"] for record in whole.records)
-        for rows in lab.points:
-            if rows < largest:
-                cell = lab.cell(Arm(method, grouping={"kind": "rows", "rows": int(rows)}))
-                if not cell.ok:
-                    lab.leave_out(method, cell.reason)
-                    break
-                curve.cells[rows] = cell
-        else:
-            curve.cells[WHOLE] = whole
-            curves.append(curve)
+        return {k: {"kind": "rows", "rows": int(k)} for k in lab.points if 1 <= k < largest}
+
+    curves = grouped_curves(lab, sizes)
+    for curve in curves:
+        if not curve.flat:
+            curve.cells[WHOLE] = curve.reference
     studied = [curve for curve in curves if not curve.flat]
     if not studied:
         return Finding([], _SHOWN, nothing(lab))
-    table = curve_table(lab, curves, "rows", _name, "whole")
-
     points = sorted({point for curve in studied for point in curve.cells})
     places = {point: float(k) for k, point in enumerate(points)}
     ticks = {point: _name(point) for point in points}
@@ -77,7 +74,8 @@ def run(lab: Lab) -> Finding:
     def draw(made: Canvas) -> None:
         draw_curves(made, lab, curves, places, ticks, "rows in an inference batch (at most)")
 
-    return Finding(table, _SHOWN, _reading(lab, curves, studied), draw, notes=_NOTES)
+    table = curve_table(lab, curves, "rows", _name, "whole")
+    return Finding(table, _SHOWN, _reading(lab, curves), draw, notes=_NOTES)
 
 
 _SHOWN = {
@@ -102,48 +100,30 @@ def _name(point: float) -> str:
     return "whole" if point == WHOLE else f"{point:g}"
 
 
-def _reading(lab: Lab, curves: list[Curve], studied: list[Curve]) -> tuple[str, str, str]:
-    few = {c.label: min(c.cells) for c in studied}
-    falls = listed(
+def _reading(lab: Lab, curves: list[Curve]) -> tuple[str, str, str]:
+    named = several(curves)
+    # Where every piece takes the fallback it is another method that is scored.
+    few = {
+        c.label: min(p for p, x in c.cells.items() if 2 * x.fallbacks < x.batches or p == WHOLE)
+        for c in named
+    }
+    goes = listed(
         [
             f"{c.label} from {c.reference.words} with the whole test batch (median "
-            f"{c.reference.rows:g} rows) to {c.cells[few[c.label]].words} with {few[c.label]:g}"
-            for c in studied
+            f"{c.reference.rows:g} rows) to {c.cells[few[c.label]].words} with "
+            f"{_name(few[c.label])}"
+            for c in named
         ]
     )
-    flat = [f"{c.label} ({c.reference.words})" for c in curves if c.flat]
-    still = f"; {listed(flat)} cannot depend on it" if flat else ""
-    first = f"On {lab.target.split.name}, {lab.metric_words} goes for {falls}{still}."
-    needs = []
-    for curve in studied:
-        fewest = fewest_within(curve)
-        needs.append(
-            f"{curve.label} needs the whole test batch"
-            if fewest in (None, WHOLE)
-            else f"{curve.label} needs {fewest:g}"
-        )
-    middle = _middle(studied)
-    costs = listed(
-        [
-            f"{c.label} {lab.gap(c.cells[middle], c.reference).words}"
-            for c in studied
-            if middle in c.cells
-        ]
-    )
+    needs = [f"{c.label} needs {_name(fewest_within(c) or WHOLE)}" for c in named]
+    first = f"{lab.metric_words.capitalize()} goes for {goes}{steady(curves)}."
+    points = {point for curve in named for point in curve.cells if point != WHOLE}
+    middle = min(points or {WHOLE}, key=lambda point: (abs(point - ASKED), point))
+    gaps = [(c.label, lab.gap(c.cells[middle], c.reference)) for c in named if middle in c.cells]
+    costs = listed([f"{name} {gap.words}" for name, gap in gaps])
     second = (
-        f"To stay within {CLOSE:g} of the whole test batch {listed(needs)} rows; with {middle:g} "
-        f"rows the difference is {costs} ({spread(lab)})."
+        f"To come within {CLOSE:g} of the whole test batch, and stay there, {listed(needs)} rows; "
+        f"with {_name(middle)} rows the difference to the whole is {costs} ({spread(lab)})."
     )
-    gaps = [
-        (f"{c.label} at {middle:g} rows", lab.gap(c.cells[middle], c.reference))
-        for c in studied
-        if middle in c.cells
-    ]
-    more = "whether rows of a batch that was imaged in part are like a random part of it"
+    more = "whether the rows of a batch that was imaged in part are like a random part of it"
     return first, second, cannot_tell(lab, gaps, more)
-
-
-def _middle(studied: list[Curve]) -> float:
-    """Return the point nearest to eight rows that some curve has."""
-    points = {point for curve in studied for point in curve.cells if point != WHOLE}
-    return min(points or {WHOLE}, key=lambda point: (abs(point - 8), point))
