@@ -62,7 +62,7 @@ def write(folder: Path, meta: Mapping[str, Any], lab: Lab, finding: Finding) -> 
             made.table.append({"note": finding.reading[0]})
         else:
             finding.draw(made)
-        made.title(f"{lab.target.split.name}: {meta['question']}", below)
+        made.title(str(meta["question"]), f"{lab.target.split.name} · {below}")
     facts = {
         "study": name,
         "version": meta["version"],
