@@ -74,6 +74,8 @@ def write(folder: Path, meta: Mapping[str, Any], lab: Lab, finding: Finding) -> 
         "metric": lab.metric,
         "readout": lab.readout,
         "seeds": lab.seeds,
+        "methods": lab.methods,
+        "points": lab.points,
         "runs_digest": lab.runs_digest,
         "runs": lab.run_ids,
         "reading": list(finding.reading),

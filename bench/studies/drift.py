@@ -296,7 +296,8 @@ def _reading(
     words = []
     if below:
         words.append(
-            f"for {listed(below)} the new batch cannot be told from the noise of training anew"
+            f"for {listed(below)} how much of it is due to the batch, since another seed moves as "
+            "much or more"
         )
     words.append(
         f"{count(len({row['arriving'] for row in table}), 'arrival')} in an order that nobody "

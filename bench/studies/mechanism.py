@@ -243,7 +243,8 @@ def _reading(lab: Lab, table: list[dict[str, Any]], layout: _Layout) -> tuple[st
     told = listed(
         [
             f"{_percent(first, 'class')} in the first layer of {label} and "
-            f"{_percent(last, 'class')} in its last (batch: {_percent(first, 'batch')} and {_percent(last, 'batch')})"
+            f"{_percent(last, 'class')} in its last (batch: {_percent(first, 'batch')} and "
+            f"{_percent(last, 'batch')})"
             for label, first, last in ends
         ]
     )
@@ -293,13 +294,16 @@ def _draw(canvas: Canvas, table: list[dict[str, Any]]) -> None:
                 left += row[part]
             ax.plot([row["whole"]], [place], marker="D", color="#000000", markersize=4, zorder=4)
             canvas.table.append(dict(row))
-        ax.set_yticks(range(len(rows)), [f"{row['layer']}  {row['method']}" for row in rows])
+        ax.set_yticks(range(len(rows)), [f"layer {row['layer']}, {row['method']}" for row in rows])
         ax.set_xlim(0, 1)
         ax.set_title(f"{statistic} of a channel over a group", fontsize=8)
+        ax.set_xlabel("share of the variance between groups")
         ax.grid(visible=False)
     axes[0].invert_yaxis()
-    canvas.figure.supxlabel("share of the variance between groups", fontsize=8)
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=colour, label=NAMES[part]) for part, colour in PARTS.items()]
-    canvas.figure.legend(handles=handles, loc="outside lower left", ncols=4)
+    handles: list[Any] = [Patch(color=c, label=NAMES[part]) for part, c in PARTS.items()]
+    diamond = {"linestyle": "none", "marker": "D", "color": "#000000", "markersize": 4}
+    handles.append(Line2D([], [], label="batch, in whole batches", **diamond))
+    canvas.figure.legend(handles=handles, loc="outside lower left", ncols=5)
