@@ -24,6 +24,7 @@ COMMANDS = {
     "figures": ("figures", "Draw figures from records."),
     "new": ("new", "Write the file of a new method or data set."),
     "check": ("check", "Check that a method keeps the contract."),
+    "check-data": ("check_data", "Look at a data set and its splits before training."),
     "completion": ("completion", "Print what a shell needs to complete names after TAB."),
     "doctor": ("doctor", "Look what may stand in the way here, and tell the cure."),
 }
