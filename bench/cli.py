@@ -22,6 +22,7 @@ COMMANDS = {
     "show": ("show", "Show a method, split, data set or run in full."),
     "leaderboard": ("leaderboard", "Rank what was run."),
     "figures": ("figures", "Draw figures from records."),
+    "recommend": ("recommend", "Say which correction to use on your own data."),
     "new": ("new", "Write the file of a new method or data set."),
     "check": ("check", "Check that a method keeps the contract."),
     "check-data": ("check_data", "Look at a data set and its splits before training."),
