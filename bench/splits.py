@@ -41,6 +41,8 @@ Texts = NDArray[np.object_]
 _TASKS = ("classify", "retrieve")
 _PROTOCOLS = ("supervised", "unsupervised")
 _WHOLE = "all"
+CONTENT = "content"
+"""What ``shares`` names where equal rows may lie on both sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +189,8 @@ def _matching(
 
 def _labels(opened: Opened) -> Texts:
     labels: Texts = np.asarray(opened.index["label"], dtype=object)
+    if opened.control_classes:
+        return labels
     labels = labels.copy()
     labels[np.asarray(opened.index["control"], dtype=bool)] = ""
     return labels
@@ -236,7 +240,12 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
     if not len(labels):
         raise BenchError(f"{where}: data set {opened.name} has no rows")
     for name in (*split.expose, *split.shares):
-        _column(split, opened, name, "expose" if name in split.expose else "shares")
+        if name != CONTENT:
+            _column(split, opened, name, "expose" if name in split.expose else "shares")
+    if split.cluster and split.cluster not in opened.levels:
+        raise BenchError(
+            f"{where}, cluster: " + did_you_mean(split.cluster, list(opened.levels), "batch level")
+        )
     if split.protocol == "unsupervised":
         every = np.arange(len(labels), dtype=np.int64)
         names = tuple(sorted({str(label) for label in labels} - {""}))
