@@ -53,10 +53,13 @@ class Picture:
         Their channels are put one behind the other; all have the same height and width.
     crop
         Top, left, height and width in pixels, inside the image; None is all of it.
+    channels
+        Which of the channels, in which order; None is all of them in file order.
     """
 
     files: tuple[Path, ...]
     crop: tuple[int, int, int, int] | None = None
+    channels: tuple[int, ...] | None = None
 
 
 class Pixels:
@@ -110,7 +113,7 @@ class Pixels:
         return pixels
 
     def digests(self) -> NDArray[np.str_]:
-        """Return the digest (hex) of each image's pixels, ``(n,)``; equal images have equal ones."""
+        """Return the digest (hex) of each image's pixels, ``(n,)``: equal for equal images."""
         return _hex(np.load(self.folder / "rows.npy"))
 
 
@@ -206,7 +209,7 @@ def _job(pictures: Sequence[Picture], shape: Any, dtype: Any) -> str:
                     ) from error
                 marks[path] = f"{path.absolute()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}"
             found.update(marks[path].encode())
-        found.update(f"\x1e{picture.crop}\x1d".encode())
+        found.update(f"\x1e{picture.crop} {picture.channels}\x1d".encode())
     return found.hexdigest()[:32]
 
 
@@ -241,6 +244,13 @@ def _planes(files: tuple[Path, ...]) -> NDArray[Any]:
 
 
 def _cut(planes: NDArray[Any], picture: Picture) -> NDArray[Any]:
+    if picture.channels is not None:
+        if not all(0 <= k < len(planes) for k in picture.channels):
+            raise BenchError(
+                f"{picture.files[0]} is {_words(planes)}, so it has no channels "
+                f"{', '.join(map(str, picture.channels))}: they are counted from 0"
+            )
+        planes = planes[list(picture.channels)]
     if picture.crop is None:
         return planes
     top, left, height, width = picture.crop

@@ -19,9 +19,10 @@ import numpy as np
 
 from bench.api import BenchError
 from bench.datafolder import cache_folder, data_folder
+from bench.pixel_cache import Picture, Pixels, decoded, kept
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -92,6 +93,17 @@ def find_folder(name: str) -> Path | None:
     return next((place for place in places if (place / "metadata.csv").is_file()), None)
 
 
+def find_real(name: str) -> Path:
+    """Return that folder, or raise :class:`BenchError` where there is none."""
+    folder = find_folder(name)
+    if folder is None:
+        raise BenchError(
+            f"{name} is not here: put the published {name}_v1.0/ where `show dataset {name}` says, "
+            "or use --edition fixture"
+        )
+    return folder
+
+
 def read_metadata(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     """Return columns of a metadata file as text, whatever their order and whatever else is there.
 
@@ -141,31 +153,53 @@ def read_metadata(path: Path, columns: Sequence[str], numbers: Sequence[str]) ->
     return table
 
 
-def present(folder: Path, paths: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which of some relative paths are files there, by one look at each folder."""
-    known: dict[str, set[str]] = {}
-    found = np.zeros(len(paths), bool)
-    for i, path in enumerate(paths):
-        parent, _, name = path.rpartition("/")
-        if parent not in known:
+def refuse_twice(path: Path, index: pd.DataFrame) -> None:
+    """Raise :class:`BenchError` if two rows of an index are one image."""
+    twice = index["id"].duplicated()
+    if twice.any():
+        raise BenchError(
+            f"{path} lists the image {index['id'][twice].iloc[0]} twice ({int(twice.sum())} such "
+            "rows): get the file again"
+        )
+
+
+def _present(pictures: Sequence[Picture]) -> NDArray[np.bool_]:
+    """Return which pictures are files, by one look at each folder."""
+    known: dict[Path, set[str]] = {}
+    found = np.zeros(len(pictures), bool)
+    for i, picture in enumerate(pictures):
+        path = picture.files[0]
+        if path.parent not in known:
             try:
-                known[parent] = {entry.name for entry in (folder / parent).iterdir()}
+                known[path.parent] = {entry.name for entry in path.parent.iterdir()}
             except OSError:
-                known[parent] = set()
-        found[i] = name in known[parent]
+                known[path.parent] = set()
+        found[i] = path.name in known[path.parent]
     return found
 
 
-def not_there(paths: Sequence[str], found: NDArray[np.bool_]) -> tuple[str, ...]:
+def _refuse_gaps(folder: Path, paths: Sequence[str], found: NDArray[np.bool_]) -> None:
+    """Refuse a folder in which whole folders of images are missing: that is half an archive."""
+    listed = {path.rpartition("/")[0] for path in paths}
+    there = {path.rpartition("/")[0] for path, ok in zip(paths, found, strict=True) if ok}
+    gone = sorted(listed - there)
+    if gone:
+        raise BenchError(
+            f"{folder} has no image in {len(gone)} of the {len(listed)} folders that metadata.csv "
+            f"lists, the first of them {gone[0]}: the archive was not unpacked whole; get it again"
+        )
+
+
+def _not_there(paths: Sequence[str], found: NDArray[np.bool_]) -> list[str]:
     """Return a sentence for the records about images that are listed and not there, if any."""
     n = int((~found).sum())
     if not n:
-        return ()
+        return []
     first = paths[int(np.flatnonzero(~found)[0])]
-    return (
+    return [
         f"{n} of {len(paths)} images that metadata.csv lists are not there and were left out, the "
-        f"first of them {first}",
-    )
+        f"first of them {first}"
+    ]
 
 
 # --------------------------------------------------------------------------- the kept index
@@ -186,12 +220,51 @@ def marks_of(folder: Path, patterns: Sequence[str]) -> list[Any]:
     return marks
 
 
+def open_kept(
+    name: str,
+    version: int,
+    folder: Path,
+    patterns: Sequence[str],
+    read: Callable[[Path], tuple[pd.DataFrame, list[Picture]]],
+) -> tuple[pd.DataFrame, Pixels, dict[str, Any]]:
+    """Return the index, the images and the facts of a folder: kept ones, or read now.
+
+    Parameters
+    ----------
+    name, version
+        The data set, and the version of its loader.
+    folder, patterns
+        Where it is and which folders hold images, as for :func:`marks_of`.
+    read
+        Returns the index and the pictures of all rows that the metadata list.
+    """
+    marks = marks_of(folder, patterns)
+    found = _recall(name, version, folder, marks)
+    if found is not None:
+        pixels = kept(found[1]["pixels"])
+        if pixels is not None:
+            return found[0], pixels, found[1]
+    index, pictures = read(folder)
+    there = _present(pictures)
+    paths = [str(picture.files[0].relative_to(folder)) for picture in pictures]
+    _refuse_gaps(folder, paths, there)
+    pixels = decoded([p for p, ok in zip(pictures, there, strict=True) if ok], label=name)
+    index = index[there].reset_index(drop=True)
+    facts = {
+        "pixels": pixels.digest,
+        "digest": _digest_of(index, pixels.digest),
+        "notes": _not_there(paths, there),
+    }
+    _remember(name, version, folder, marks, index, facts)
+    return index, pixels, facts
+
+
 def _memory(name: str, folder: Path) -> Path:
     key = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
     return cache_folder("index") / f"{name}-{key}.parquet"
 
 
-def recall(
+def _recall(
     name: str, version: int, folder: Path, marks: list[Any]
 ) -> tuple[pd.DataFrame, dict[str, Any]] | None:
     """Return the kept index and the facts beside it, if the folder has not changed since."""
@@ -210,7 +283,7 @@ def recall(
     return table.to_pandas(), facts
 
 
-def remember(
+def _remember(
     name: str,
     version: int,
     folder: Path,
@@ -235,7 +308,7 @@ def remember(
         return
 
 
-def digest_of(index: pd.DataFrame, pixels: str) -> str:
+def _digest_of(index: pd.DataFrame, pixels: str) -> str:
     """Return the digest of a data set: of its pixels and of every column of its index."""
     found = hashlib.sha256(pixels.encode())
     for column in sorted(index.columns):

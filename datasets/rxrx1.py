@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError, Opened
-from bench.pixel_cache import Picture, Pixels, decoded, kept
+from bench.pixel_cache import Picture
 
 from . import _fixtures, _rxrx1_fixture, _wilds
 
@@ -94,13 +94,7 @@ class RxRx1:
             return made / "rxrx1_v1.0"
         if edition != "real":
             raise BenchError(f"rxrx1 has the editions real and fixture, not '{edition}'")
-        folder = _wilds.find_folder("rxrx1")
-        if folder is None:
-            raise BenchError(
-                "rxrx1 is not here: put the published rxrx1_v1.0/ where `show dataset rxrx1` says, "
-                "or use --edition fixture"
-            )
-        return folder
+        return _wilds.find_real("rxrx1")
 
     def open(self, edition: str) -> Opened:
         """Open an edition from its kept index; the first time, read the metadata and decode.
@@ -115,14 +109,8 @@ class RxRx1:
 
 def open_folder(folder: Path, edition: str) -> Opened:
     """Open a folder in the published layout."""
-    marks = _wilds.marks_of(folder, ("images", "images/*", "images/*/Plate*"))
-    found = _wilds.recall("rxrx1", META["version"], folder, marks)
-    pixels = None if found is None else kept(found[1]["pixels"])
-    if found is None or pixels is None:
-        index, pixels, facts = _read(folder)
-        _wilds.remember("rxrx1", META["version"], folder, marks, index, facts)
-    else:
-        index, facts = found
+    patterns = ("images", "images/*", "images/*/Plate*")
+    index, pixels, facts = _wilds.open_kept("rxrx1", META["version"], folder, patterns, _read)
     return Opened(
         name="rxrx1",
         index=index,
@@ -145,34 +133,8 @@ def open_folder(folder: Path, edition: str) -> Opened:
     )
 
 
-def _read(folder: Path) -> tuple[pd.DataFrame, Pixels, dict[str, Any]]:
-    """Read the metadata, ask ``wilds`` for the official sides, and decode the images."""
-    index, paths = _index(folder)
-    there = _wilds.present(folder, paths)
-    _refuse_gaps(folder, index, there)
-    notes = _wilds.not_there(paths, there)
-    index = index[there].reset_index(drop=True)
-    pictures = [
-        Picture((folder / path,)) for path, found in zip(paths, there, strict=True) if found
-    ]
-    pixels = decoded(pictures, label="rxrx1")
-    digest = _wilds.digest_of(index, pixels.digest)
-    return index, pixels, {"pixels": pixels.digest, "digest": digest, "notes": list(notes)}
-
-
-def _refuse_gaps(folder: Path, index: pd.DataFrame, there: Any) -> None:
-    """Refuse a folder in which whole plates are missing: that is half an archive."""
-    plates = index["plate"].to_numpy(str)
-    gone = sorted(set(plates) - set(plates[there]))
-    if gone:
-        raise BenchError(
-            f"{folder} holds no image of {len(gone)} plates that metadata.csv lists, the first of "
-            f"them {gone[0]}: the archive was not unpacked whole; get it again"
-        )
-
-
-def _index(folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return one row for each image that the metadata list, and where the images should be."""
+def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
+    """Return one row and one picture for each image that the metadata list."""
     import pandas as pd
 
     path = folder / "metadata.csv"
@@ -202,26 +164,18 @@ def _index(folder: Path) -> tuple[pd.DataFrame, list[str]]:
             "well_type": table["well_type"],
         }
     )
-    twice = index["id"].duplicated()
-    if twice.any():
-        raise BenchError(
-            f"{path} lists the image {index['id'][twice].iloc[0]} twice ({int(twice.sum())} such "
-            "rows): get the file again"
-        )
+    _wilds.refuse_twice(path, index)
     official = _official(table, label)
     index["official"] = _wilds.sides("rxrx1", official, "official")
     index["mixed"] = _wilds.sides("rxrx1", official, "mixed-to-test")
     index["official"] = index["official"].str.replace("id_test", "id")
-    paths = (
-        "images/"
-        + plate.str.replace("/", "/Plate")
-        + "/"
-        + table["well"]
-        + "_s"
-        + table["site"]
-        + ".png"
-    )
-    return index, paths.tolist()
+    place = table["experiment"] + "/Plate" + table["plate"]
+    name = table["well"] + "_s" + table["site"] + ".png"
+    pictures = [
+        Picture((folder / "images" / one / other,))
+        for one, other in zip(place.tolist(), name.tolist(), strict=True)
+    ]
+    return index, pictures
 
 
 def _official(table: pd.DataFrame, label: pd.Series[str]) -> pd.DataFrame:
