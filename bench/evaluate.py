@@ -221,15 +221,16 @@ class Scores:
             scores = np.stack(frame[column].to_list()).astype(np.float32)
             block = self._classification(y, scores, frame[level].to_numpy(str), frame)
             table += [(f"{column}.{m}", s, v, n) for m, s, v, n in block]
-            answer = self._answers(scores)
-            predicted = answer[TREATMENTS] if self.masked else scores.argmax(axis=1)
+            predicted = scores.argmax(axis=1)
+            if self.masked:
+                predicted = self._among_treatments(scores)
             if column == readout:
                 table += block
                 frame["y_pred"] = predicted
                 frame["scores"] = list(scores)
             elif column == "probe":
                 frame["probe_pred"] = predicted
-            for kind, found in self._clustered(y, answer, cluster, names).items():
+            for kind, found in self._clusters(y, scores, cluster, names).items():
                 for metric, values in found.items():
                     clusters[kind][f"{column}.{metric}"] = values
                     if column == readout:
@@ -300,36 +301,35 @@ class Scores:
                 rows.append((name, f"{kind}={subset}", value.value, value.n))
         of_class, answer = "accuracy", predicted
         if self.masked:
-            of_class, answer = TREATMENTS, self._answers(scores)[TREATMENTS]
+            of_class, answer = TREATMENTS, self._among_treatments(scores)
         for k in np.unique(y):
             mask = y == k
             share = float((answer[mask] == k).mean())
             rows.append((of_class, f"class={self.classes[k]}", share, int(mask.sum())))
         return rows
 
-    def _answers(self, scores: NDArray[np.float32]) -> dict[str, Ints]:
-        """Return the predicted classes that each clustered metric goes by."""
-        best = scores.argmax(axis=1)
-        answers = {} if self.masked else dict.fromkeys(CLUSTERED, best)
-        if self.masked or TREATMENTS in (self.split.metric, *self.split.metrics):
-            allowed = treatment_classes(self.opened, self.classes)
-            answers[TREATMENTS] = np.where(allowed, scores, -np.inf).argmax(axis=1)
-        return answers
+    def _among_treatments(self, scores: NDArray[np.float32]) -> Ints:
+        """Return the predicted classes, ``(n,)``, controls being no possible answer."""
+        allowed = treatment_classes(self.opened, self.classes)
+        answer: Ints = np.where(allowed, scores, -np.inf).argmax(axis=1)
+        return answer
 
-    def _clustered(
-        self, y: Ints, answers: Mapping[str, Ints], cluster: NDArray[np.str_], names: list[str]
-    ) -> dict[str, dict[str, list[float]]]:
-        """Return the clustered metrics in each cluster; see :func:`_clustered`."""
-        plain = {m: predicted for m, predicted in answers.items() if m != TREATMENTS}
-        made = _clustered(y, plain, cluster, names)
-        if TREATMENTS in answers:
-            # On the rows of treatment classes it is their accuracy, and no other row counts.
+    def _clusters(
+        self, y: Ints, scores: NDArray[np.float32], cluster: NDArray[np.str_], names: list[str]
+    ) -> dict[str, dict[str, list[Any]]]:
+        """Return the clustered metrics in each cluster, as :func:`_clustered`."""
+        made: dict[str, dict[str, list[Any]]] = {"values": {}, "parts": {}, "weights": {}}
+        if not self.masked:
+            made = _clustered(y, scores.argmax(axis=1), cluster, names)
+        if self.masked or TREATMENTS in (self.split.metric, *self.split.metrics):
+            # It is the accuracy on the rows of treatment classes, and no other row counts.
             kept = treatment_classes(self.opened, self.classes)[y]
-            found = _clustered(
-                y[kept], {"accuracy": answers[TREATMENTS][kept]}, cluster[kept], names
-            )
+            there = [name for name in names if kept[cluster == name].any()]
+            answer = self._among_treatments(scores)
+            found = _clustered(y[kept], answer[kept], cluster[kept], there)
             for kind, columns in found.items():
-                made[kind][TREATMENTS] = columns["accuracy"]
+                known = dict(zip(there, columns["accuracy"], strict=True))
+                made[kind][TREATMENTS] = [known.get(name) for name in names]
         return made
 
     def _embedding(
@@ -449,7 +449,7 @@ class Scored:
 
 
 def _clustered(
-    y: Ints, answers: Mapping[str, Ints], cluster: NDArray[np.str_], names: list[str]
+    y: Ints, predicted: Ints, cluster: NDArray[np.str_], names: list[str]
 ) -> dict[str, dict[str, list[float]]]:
     """Return the clustered metrics in each cluster, in the order of ``names``.
 
@@ -459,6 +459,7 @@ def _clustered(
     accuracy, the mean of K recalls, a row of class k counts 1 / (K n_k), so that a cluster without
     some class weighs less and is never asked for a recall that it does not have.
     """
+    hit = (predicted == y).astype(np.float64)
     present, codes = np.unique(y, return_inverse=True)
     counts = np.bincount(codes)
     share = {
@@ -467,8 +468,7 @@ def _clustered(
     }
     made: dict[str, dict[str, list[float]]] = {"values": {}, "parts": {}, "weights": {}}
     rows = [cluster == name for name in names]
-    for metric, predicted in answers.items():
-        weight, hit = share[metric], (predicted == y).astype(np.float64)
+    for metric, weight in share.items():
         of = [metrics.compute(metric, y_true=y[r], y_pred=predicted[r]).value for r in rows]
         total = [float(weight[r].sum()) for r in rows]
         made["values"][metric] = of
