@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def waiting(label: str) -> Any:
@@ -12,9 +16,18 @@ def waiting(label: str) -> Any:
 
     if not sys.stderr.isatty():
         return nullcontext()
+    return _status(label)
+
+
+@contextmanager
+def _status(label: str) -> Iterator[None]:
     from rich.console import Console
 
-    return Console(stderr=True).status(label)
+    from bench.reporting import listening
+
+    with Console(stderr=True).status(label) as status:
+        with listening(lambda what, done, n: status.update(f"{label}: {what}, {done} of {n}")):
+            yield
 
 
 class Bar:
