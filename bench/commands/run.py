@@ -11,13 +11,21 @@ import click
 
 from bench import completion
 from bench.cli import common, registry_for, store_for
+from bench.commands.arguments import (
+    DEVICES,
+    EDITIONS,
+    IF_EXISTS,
+    RECIPES,
+    check_names,
+    check_parameters,
+    names,
+    one_of,
+    seeds_of,
+    sorted_settings,
+    spread,
+)
 from bench.commands.progress import Bar, waiting
-from bench.errors import BenchError, did_you_mean
 
-RECIPES = ("smoke", "default", "paper")
-EDITIONS = ("auto", "real", "simulated", "fixture")
-DEVICES = ("auto", "cpu", "cuda")
-IF_EXISTS = ("skip", "rerun", "verify")
 WIDTH = 160
 """Columns where the output is no terminal."""
 
@@ -112,23 +120,23 @@ def command(
     from bench.plan import Options, plan
     from bench.runner import Runner
 
-    _one_of("recipe", recipe, RECIPES)
-    _one_of("edition", edition, EDITIONS)
-    _one_of("device", device, DEVICES)
-    _one_of("if-exists", if_exists, IF_EXISTS)
-    methods = _names(method, "--method")
-    splits = _names(split, "--split")
-    numbers = _seeds(seed, seeds)
-    values, overrides, data = _settings(settings, methods)
+    one_of("recipe", recipe, RECIPES)
+    one_of("edition", edition, EDITIONS)
+    one_of("device", device, DEVICES)
+    one_of("if-exists", if_exists, IF_EXISTS)
+    methods = names(method, "--method")
+    splits = names(split, "--split")
+    numbers = seeds_of(seed, seeds)
+    values, overrides, data = sorted_settings(settings, methods)
     if network:
         overrides["network"] = network
     if standardise:
         overrides["standardise"] = standardise
     registry = registry_for(plugin)
-    _known(methods, registry)
+    check_names(methods, registry)
     store = store_for(results)
-    _spread(values, methods, registry)
-    _parameters(values, registry)
+    spread(values, methods, registry)
+    check_parameters(values, registry)
     told = _trackers(track, store)
     options = Options(recipe, overrides, values, device, if_exists)
     # Lines about the data wait until all is known to be right: an error is one line, alone.
@@ -160,97 +168,7 @@ def command(
     return 1 if any(r["status"] == "failed" for r in records) else 0
 
 
-# --------------------------------------------------------------------------- arguments
-
-
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise BenchError(f"--{option}: {did_you_mean(value, list(allowed), option)}")
-
-
-def _names(text: str, option: str) -> list[str]:
-    names = [part.strip() for part in text.split(",") if part.strip()]
-    if not names:
-        raise BenchError(f"{option} is empty: give a name, or several with commas between")
-    return list(dict.fromkeys(names))
-
-
-def _seeds(seed: str | None, seeds: str | None) -> list[int]:
-    if seed is not None and seeds is not None:
-        raise BenchError("--seed and --seeds exclude each other: --seed 3 is one, --seeds 3 three")
-    if seeds is not None:
-        if not _whole(seeds) or not 1 <= int(seeds) <= 1000:
-            raise BenchError(f"--seeds takes a whole number from 1 to 1000, not '{seeds}'")
-        return list(range(int(seeds)))
-    if seed is None:
-        return [0]
-    if not _whole(seed):
-        raise BenchError(f"--seed takes a whole number of up to nine digits, not '{seed}'")
-    return [int(seed)]
-
-
-def _whole(text: str) -> bool:
-    """Whether it is a whole number below 10^9; ``"²".isdigit()`` is true, too."""
-    return text.isascii() and text.isdigit() and len(text) <= 9
-
-
-def _settings(
-    texts: tuple[str, ...], methods: list[str]
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any], dict[str, Any]]:
-    """Sort KEY=VALUE into method parameters, recipe overrides and data settings."""
-    values: dict[str, dict[str, Any]] = {}
-    overrides: dict[str, Any] = {}
-    data: dict[str, Any] = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise BenchError(f"--set takes [NAME.]KEY=VALUE, not '{text}'")
-        owner, _, name = key.rpartition(".")
-        if owner == "recipe":
-            overrides[name] = value
-        elif owner == "data":
-            data[name] = value
-        else:
-            values.setdefault(owner, {})[name] = value
-    return values, overrides, data
-
-
-def _known(methods: list[str], registry: Any) -> None:
-    """Name unknown methods before any data are opened."""
-    for typed in methods:
-        for name in typed.split("+"):
-            registry.entry("method", name.strip())
-
-
-def _spread(values: dict[str, dict[str, Any]], methods: list[str], registry: Any) -> None:
-    """Give a bare KEY to every chosen method, all of which must have it."""
-    import dataclasses
-
-    bare = values.pop("", {})
-    for key, value in bare.items():
-        for typed in methods:
-            name = typed.split("+")[-1].strip()
-            entry = registry.entry("method", name)
-            fields: list[str] = []
-            if entry.meta["level"] != "reference":
-                fields = [f.name for f in dataclasses.fields(entry.load().Params)]
-            if key not in fields:
-                known = f"; its parameters are {', '.join(fields)}" if fields else ""
-                raise BenchError(
-                    f"--set {key}: {name} has no parameter of that name{known}; "
-                    f"write METHOD.{key}=VALUE for one method alone"
-                )
-            values.setdefault(name, {})[key] = value
-
-
-def _parameters(values: dict[str, dict[str, Any]], registry: Any) -> None:
-    """Refuse wrong parameters before any data are opened, or even simulated."""
-    from bench.api import make_params
-
-    for name, given in values.items():
-        entry = registry.entry("method", name)
-        if entry.meta["level"] != "reference":
-            make_params(name, entry.load().Params, given)
+# --------------------------------------------------------------------------- doing
 
 
 def _trackers(track: str | None, store: Any) -> list[Any]:
@@ -258,10 +176,7 @@ def _trackers(track: str | None, store: Any) -> list[Any]:
         return []
     from bench.track import trackers
 
-    return trackers(_names(track, "--track"), store)
-
-
-# --------------------------------------------------------------------------- doing
+    return trackers(names(track, "--track"), store)
 
 
 def _tell(told: list[Any], store: Any, record: dict[str, Any]) -> None:
