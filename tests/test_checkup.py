@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,12 @@ def changed(columns: dict[str, Any], **shape: Any) -> Any:
     index, X = tiny.frame(**shape)
     for name, values in columns.items():
         index[name] = values(index) if callable(values) else values
-    return tiny.opened(index=index, X=X)
+    return tiny.opened(index=index, X=X, digest=of(X))
+
+
+def of(X: Any) -> str:
+    """Return a digest that is another one for other values."""
+    return hashlib.sha256(X.tobytes()).hexdigest()
 
 
 # --------------------------------------------------------------------------- numbers
@@ -136,7 +142,7 @@ def test_duplicates_are_told_and_where_they_lie() -> None:
     index, X = tiny.frame()
     X = X.copy()
     X[-1] = X[0]  # on the last plate, which is the test side, and on the first
-    found = lines(tiny.opened(index=index, X=X))
+    found = lines(tiny.opened(index=index, X=X, digest=of(X)))
     assert found["duplicates"].facts["duplicates"] == 1
     assert "p0-w00 and p3-w18" in found["duplicates"].text
     assert found["split tiny/last"].facts == {"content_on_both_sides": 1}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.checkup._line import Line, labels_of
+from bench.content import row_digests
 from bench.data import column_of
 from bench.errors import BenchError
 from bench.splits import audit, folds
@@ -72,13 +72,7 @@ def _label_shift(opened: Opened, fold: Fold) -> float | None:
 
 def duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Line]:
     """Rows of equal content, and whether a split puts them on both sides."""
-    digests = np.array(
-        [
-            hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest()
-            for start in range(0, len(opened.index), 256)
-            for row in opened.source.read(np.arange(start, min(start + 256, len(opened.index))))
-        ]
-    )
+    digests = row_digests(opened)
     _, first, counts = np.unique(digests, return_index=True, return_counts=True)
     n = int((counts - 1).sum())
     if not n:
