@@ -8,14 +8,39 @@ from typing import Any
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for, store_for
+from bench.commands.arguments import (
+    DEVICES,
+    EDITIONS,
+    RECIPES,
+    check_names,
+    check_parameters,
+    names,
+    one_of,
+    seeds_of,
+    sorted_settings,
+    spread,
+)
+from bench.commands.progress import Bar, waiting
 from bench.errors import BenchError, did_you_mean
 
 
 @click.command()
 @click.argument("name", metavar="NAME")
-@click.option("--split", "-s", required=True, help="A name, or FILE.toml[:NAME].")
-@click.option("--method", "-m", help="Names, M[,M...]; else those of the study.")
+@click.option(
+    "--split",
+    "-s",
+    required=True,
+    shell_complete=completion.splits,
+    help="A name, or FILE.toml[:NAME].",
+)
+@click.option(
+    "--method",
+    "-m",
+    shell_complete=completion.methods,
+    help="Names, M[,M...]; else those of the study.",
+)
 @click.option("--points", help="X[,X...]: values of what the study varies, instead of its own.")
 @click.option("--recipe", default="default", show_default=True, help="smoke, default or paper.")
 @click.option("--edition", default="auto", show_default=True, help="auto, real or simulated.")
@@ -54,18 +79,6 @@ def command(
     python -m bench study batch-size --split ottawa --seeds 3
     python -m bench study label-shift -m erm,adabn,ben -s screen.toml:weeks
     """
-    from bench.commands.run import (
-        _Bar,
-        _known,
-        _names,
-        _one_of,
-        _parameters,
-        _say,
-        _seeds,
-        _settings,
-        _spread,
-        _waiting,
-    )
     from bench.opening import open_splits
     from bench.plan import Options
     from bench.runner import Runner
@@ -74,23 +87,23 @@ def command(
     if name not in known():
         raise BenchError(did_you_mean(name, list(known()), "study"))
     meta = known()[name]
-    _one_of("recipe", recipe, ("smoke", "default", "paper"))
-    _one_of("edition", edition, ("auto", "real", "simulated", "fixture"))
-    _one_of("device", device, ("auto", "cpu", "cuda"))
-    methods = list(meta["methods"]) if method is None else _names(method, "--method")
-    numbers = _seeds(seed, "3" if seed is None and seeds is None else seeds)
-    if len(_names(split, "--split")) > 1:
+    one_of("recipe", recipe, RECIPES)
+    one_of("edition", edition, EDITIONS)
+    one_of("device", device, DEVICES)
+    methods = list(meta["methods"]) if method is None else names(method, "--method")
+    numbers = seeds_of(seed, "3" if seed is None and seeds is None else seeds)
+    if len(names(split, "--split")) > 1:
         raise BenchError("--split: a study is of one split; call it once for each")
     at = _points(meta, points)
-    values, overrides, data = _settings(settings, methods)
+    values, overrides, data = sorted_settings(settings, methods)
     registry = registry_for(plugin)
-    _known(methods, registry)
+    check_names(methods, registry)
     store = store_for(results)
-    _spread(values, methods, registry)
-    _parameters(values, registry)
+    spread(values, methods, registry)
+    check_parameters(values, registry)
     options = Options(recipe, overrides, values, device)
     held: list[str] = []
-    with _waiting(f"opening {split}"):
+    with waiting(f"opening {split}"):
         [target] = open_splits([split], registry, edition, data, held.append)
 
     def reopen(typed: str, changed: Any) -> Any:
@@ -100,11 +113,12 @@ def command(
     from bench.studies._lab import Lab
     from bench.studies._write import folder_of, subtitle, write
 
-    subtitle_now = None
-    with _Bar(show=sys.stderr.isatty(), say=_say, held=held) as bar:
+    with Bar(
+        1, show=sys.stderr.isatty(), say=lambda line: click.echo(line, err=True), held=held
+    ) as bar:
         runner = Runner(store, options, bar.say, bar.update)
         lab = Lab(target, methods, numbers, at, registry, runner, options, reopen, done=bar.done)
-        subtitle_now = subtitle(lab)
+        below = subtitle(lab)
         finding = load(name)(lab)
     files = write(folder_of(store.root, name, lab), meta, lab, finding)
     if as_json:
@@ -126,7 +140,7 @@ def command(
             )
         )
     else:
-        _print(meta, lab, finding, subtitle_now)
+        _print(meta, lab, finding, below)
         for file in files:
             click.echo(str(file))
     return 1 if lab.failed else 0
