@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from scipy.stats import ortho_group
 from bench.api import NotApplicable
 from bench.cli import main
 from bench.errors import BenchError
+from bench.plan import Options
 from bench.studies import known, load
 from bench.studies._lab import Gap
 from bench.studies._networks import batch_statistics
 from bench.studies._variance import complete_block, crossed, nested
+from bench.studies._write import subtitle
 from bench.studies.drift import leading, procrustes, replicate_distance
 from bench.studies.strength import breaks_at
 from tests import tiny, trained
@@ -314,3 +317,11 @@ def test_arms_that_need_what_the_table_lacks_are_left_out_and_named(capsys, tmp_
     code, out = study(capsys, tmp_path, "controls", table=bare)
     assert code == 0
     assert "no negative controls" in json.loads(out.out)["left_out"]["all methods"]
+
+
+def test_no_figure_is_made_of_a_fixture() -> None:
+    lab = SimpleNamespace(
+        target=tiny.target(), options=Options(), seeds=[0], metric_words="accuracy", readout="head"
+    )
+    with pytest.raises(BenchError, match="fixture"):
+        subtitle(lab)
