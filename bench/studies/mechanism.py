@@ -269,8 +269,8 @@ def _reading(lab: Lab, table: list[dict[str, Any]], layout: _Layout) -> tuple[st
     )
     more = (
         f"shares of batch rest on {count(len(layout.batches), 'batch')} and those of class on "
-        f"{len(layout.classes)} classes; what would be left if batches were mixed unequally, which "
-        "composition and label-shift ask"
+        f"{len(layout.classes)} classes; how much of what is batch in whole batches is an unequal "
+        "mixture of classes, whose effect composition and label-shift measure"
     )
     return first, second, cannot_tell(lab, [], more)
 
