@@ -23,6 +23,7 @@ COMMANDS = {
     "leaderboard": ("leaderboard", "Rank what was run."),
     "figures": ("figures", "Draw figures from records."),
     "new": ("new", "Write the file of a new method or data set."),
+    "data": ("data", "List, locate, fetch or verify the files of real data sets."),
     "check": ("check", "Check that a method keeps the contract."),
 }
 
