@@ -493,6 +493,9 @@ class Opened:
         strength): part of the identity of every run.
     columns
         Roles of columns: ``treatment``, ``compound``, ``nscb_batch``, ``well``, ``position``.
+    known_as
+        The name under which the same rows enter identities and seeds, where it is another one: a
+        table has one fit, whether it is opened by its registered name or by its TOML file.
     """
 
     name: str
@@ -505,6 +508,7 @@ class Opened:
     upstream: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    known_as: str = ""
 
     @property
     def is_images(self) -> bool:

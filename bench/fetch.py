@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.datafolder import data_folder
+from bench.datafolder import data_folder, file_sums
 from bench.errors import BenchError
 from bench.fetch_archive import unpack
 from bench.fetch_check import Report, check_tree
-from bench.fetch_https import Meter, Received, download, file_sums
+from bench.fetch_https import Meter, Received, download
 from bench.fetch_list import File
 
 if TYPE_CHECKING:

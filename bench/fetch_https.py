@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from bench.datafolder import file_sums
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["Meter", "Received", "download", "file_sums", "https_only"]
+__all__ = ["Meter", "Received", "download", "https_only"]
 
 STALL_S = 30.0
 """Seconds without a byte after which a transfer counts as stalled."""
@@ -88,22 +89,6 @@ def https_only(response: Any, *args: Any, **kwargs: Any) -> Any:
         if not target.startswith("https://"):
             raise _Refused(f"it redirects to {target}, which is not https")
     return response
-
-
-def file_sums(path: Path, show: Callable[[int, int], None] | None = None) -> tuple[str, str]:
-    """Return sha256 and md5 of a file, read once."""
-    import hashlib
-
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    total, done = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            sha256.update(block)
-            md5.update(block)
-            done += len(block)
-            if show is not None:
-                show(done, total)
-    return sha256.hexdigest(), md5.hexdigest()
 
 
 def download(

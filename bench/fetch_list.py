@@ -45,7 +45,15 @@ if TYPE_CHECKING:
 
     from bench.registry import Registry
 
-__all__ = ["Fetchable", "File", "Rows", "fetchable", "fetchable_names", "read_fetchable"]
+__all__ = [
+    "Fetchable",
+    "File",
+    "Rows",
+    "fetchable",
+    "fetchable_names",
+    "packaged_fetchable",
+    "read_fetchable",
+]
 
 
 @dataclass(frozen=True)
@@ -275,6 +283,18 @@ def fetchable_names(registry: Registry) -> list[str]:
     return sorted({*_packaged(), *own})
 
 
+def packaged_fetchable(name: str) -> Fetchable | None:
+    """Return what the packaged file of a name says, or None if there is none."""
+    path = _packaged().get(name)
+    if path is None:
+        return None
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path.name} is not TOML: {error}. Mend it there.") from None
+    return read_fetchable(name, content, path.name)
+
+
 def fetchable(name: str, registry: Registry) -> Fetchable:
     """Return what a name brings.
 
@@ -283,13 +303,9 @@ def fetchable(name: str, registry: Registry) -> Fetchable:
     BenchError
         For an unknown name, or a file that is wrong.
     """
-    path = _packaged().get(name)
-    if path is not None:
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BenchError(f"{path.name} is not TOML: {error}. Mend it there.") from None
-        return read_fetchable(name, content, path.name)
+    packaged = packaged_fetchable(name)
+    if packaged is not None:
+        return packaged
     if name in registry.names("dataset"):
         entry = registry.entry("dataset", name)
         if isinstance(entry.meta.get("fetch"), dict):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from bench.table_files import TableFile
 
-__all__ = ["ArraySource", "OwnData", "load", "parse_split_argument"]
+__all__ = ["ArraySource", "OwnData", "load", "open_declared", "parse_split_argument"]
 
 Texts = NDArray[np.object_]
 
@@ -506,6 +506,33 @@ def load(path: Path) -> OwnData:
     return OwnData(spec.name, path, {split.name: split for split in splits.values()}, spec)
 
 
+def open_declared(
+    declared: Mapping[str, Any], path: Path, splits: Sequence[Split], sha256: str = ""
+) -> Opened:
+    """Read a table that comes with the harness as a user's own is read.
+
+    Parameters
+    ----------
+    declared
+        The keys of a ``dataset.toml`` above its splits, without ``table``.
+    path
+        The table.
+    splits
+        Splits whose columns the index must hold.
+    sha256
+        Of the bytes that the table is published with, for the digest; empty takes those of
+        ``path``. For a table whose content was compared: two parquet files of the same content
+        may differ in their bytes.
+
+    Raises
+    ------
+    BenchError
+        One line for what is wrong with the table.
+    """
+    spec = _Spec.model_validate({**declared, "table": path.name})
+    return _open(spec, Path(spec.name), path, splits, sha256)
+
+
 def _check(spec: _Spec) -> None:
     for name, what in ((spec.name, "name"), *((name, "split name") for name in spec.splits)):
         if not re.fullmatch(_NAME, name):
@@ -606,7 +633,7 @@ def _features(spec: _Spec, table: TableFile, path: Path, named: Mapping[str, str
     return features
 
 
-def _open(spec: _Spec, file: Path, path: Path, splits: Sequence[Split]) -> Opened:
+def _open(spec: _Spec, file: Path, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
     table = open_table(path)
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
@@ -659,7 +686,7 @@ def _open(spec: _Spec, file: Path, path: Path, splits: Sequence[Split]) -> Opene
         levels=spec.batches,
         level=spec.level or spec.batches[0],
         edition="real",
-        digest=_digest(spec, path),
+        digest=_digest(spec, sha256 or _content(path)),
         upstream=spec.upstream,
         columns=columns,
     )
@@ -774,15 +801,19 @@ def _finite(X: Floats, features: Sequence[str], ids: Texts) -> None:
         )
 
 
-def _digest(spec: _Spec, path: Path) -> str:
-    """Return the sha256 (hex) of the table's bytes and the keys that say how to read them."""
+def _content(path: Path) -> str:
     content = hashlib.sha256()
     with damaged(path, "a file"), path.open("rb") as file:
         while block := file.read(1 << 20):
             content.update(block)
+    return content.hexdigest()
+
+
+def _digest(spec: _Spec, content: str) -> str:
+    """Return the sha256 (hex) of the table's bytes and the keys that say how to read them."""
     keys = (
         "features id label batches level control treatment compound nscb_batch well position"
     ).split()
     said = spec.model_dump(mode="json", include=set(keys))
-    text = json.dumps({"table": content.hexdigest(), "keys": said}, sort_keys=True)
+    text = json.dumps({"table": content, "keys": said}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
