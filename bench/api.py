@@ -572,6 +572,11 @@ class Split:
         Columns whose values may occur on both sides, declared (an in-distribution test).
     alias
         Another name.
+    where
+        Column name -> values: the rows that take part at all; the others are on neither side.
+    preprocess
+        A profile method that stands at the head of every chain on this split, the same for all
+        that are compared: part of their identities and of their track, not of their names.
     companion
         A split with the same training rows whose test rows come from the training batches: what an
         ordinary hold-out would have reported. Scored beside this one.
@@ -593,3 +598,5 @@ class Split:
     shares: tuple[str, ...] = ()
     alias: str = ""
     companion: str = ""
+    where: Mapping[str, tuple[str, ...]] | None = None
+    preprocess: str = ""

@@ -156,7 +156,10 @@ class Job:
         versions = {
             name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
         }
+        # Named only where there is one: without it a run is the run that it was.
+        first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         return {
+            **first,
             "method_id": self.chain.method_id,
             "split_id": target.split.name,
             "split_digest": target.digest,
@@ -198,7 +201,9 @@ def plan(
         kind = "images" if target.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
         for typed in methods:
-            chain = parse_chain(typed, registry, target.opened, options.values, recipe)
+            chain = parse_chain(
+                typed, registry, target.opened, options.values, recipe, target.split.preprocess
+            )
             used.update(stage.name for stage in chain.stages)
             reason = _why_not(chain, target)
             for seed in seeds:
