@@ -25,7 +25,6 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +33,8 @@ from bench.api import BenchError, Ints, Opened
 from bench.datafolder import cache_folder, data_folder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -192,13 +193,13 @@ def read_plates(folder: Path, paths: list[Path], target: Path) -> None:
     import pandas as pd
 
     wells = _wells(folder)
-    frames, sums = [], []
+    frames: list[pd.DataFrame] = []
+    sums: list[str] = []
     features: list[str] | None = None
     seen: set[str] = set()
     for path in paths:
         columns, meta, X, total = _plate(path, None)
-        finite = np.isfinite(X).all(axis=0)
-        good = {name for name, fine in zip(columns, finite, strict=True) if fine}
+        good = {name for k, name in enumerate(columns) if np.isfinite(X[:, k]).all()}
         seen |= set(columns)
         features = [name for name in (features or columns) if name in good]
         frames.append(meta.assign(file=len(sums), row=np.arange(len(meta))))
@@ -209,7 +210,13 @@ def read_plates(folder: Path, paths: list[Path], target: Path) -> None:
             f"with {', '.join(PARTS)}"
         )
     rows = pd.concat(frames, ignore_index=True)
-    index = rows.merge(wells, on=list(KEYS), how="inner", validate="one_to_one")
+    twice = rows[rows.duplicated(list(KEYS))]
+    if len(twice):
+        raise BenchError(
+            f"plate {twice['Metadata_Plate'].iloc[0]} of {twice['Metadata_Source'].iloc[0]} is in "
+            f"two files of {folder}: keep one"
+        )
+    index = rows.merge(wells, on=list(KEYS), how="inner")
     if not index["label"].ne("").any():
         raise BenchError(
             f"no well of the plates in {folder} is in metadata/well.csv.gz with a compound: the "
@@ -229,8 +236,20 @@ def read_plates(folder: Path, paths: list[Path], target: Path) -> None:
     array.flush()
     del array
     named = index[
-        ["id", "label", "control", "plate", "batch", "source", "microscope", "plate_type"]
-        + ["well", "position", "treatment", "compound"]
+        [
+            "id",
+            "label",
+            "control",
+            "plate",
+            "batch",
+            "source",
+            "microscope",
+            "plate_type",
+            "well",
+            "position",
+            "treatment",
+            "compound",
+        ]
     ]
     named.to_parquet(target / "index.parquet", index=False)
     # of names and bytes alone: no version of a library may change it
@@ -311,7 +330,16 @@ def _wells(folder: Path) -> pd.DataFrame:
         negative = set(known["Metadata_JCP2022"][known["Metadata_pert_type"] == "negcon"])
         empty = set(known["Metadata_JCP2022"][known["Metadata_pert_type"] == "empty"])
     wells = wells[~wells["Metadata_JCP2022"].isin(empty | {""})]
-    joined = wells.merge(plates, on=["Metadata_Source", "Metadata_Plate"], validate="many_to_one")
+    for name, table, keys in (
+        ("plate.csv.gz", plates, ["Metadata_Source", "Metadata_Plate"]),
+        ("well.csv.gz", wells, list(KEYS)),
+    ):
+        if table.duplicated(keys).any():
+            raise BenchError(
+                f"{folder / 'metadata' / name} has two rows for one {name.partition('.')[0]}: get "
+                "it again"
+            )
+    joined = wells.merge(plates, on=["Metadata_Source", "Metadata_Plate"])
     joined["source"] = _source(joined["Metadata_Source"])
     scopes = scopes.assign(source=_source(scopes["Metadata_Source"]))
     microscope = scopes.drop_duplicates("source").set_index("source")["Metadata_Microscope_Name"]

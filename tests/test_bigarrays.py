@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,9 @@ from bench.apply import apply_all
 from bench.errors import BenchError
 from bench.store import Store
 from tests import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def in_a_file(array: Any) -> bool:

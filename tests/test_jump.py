@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,9 @@ from bench.registry import Registry
 from bench.splits import folds, packaged_splits
 from bench.testing import check_dataset
 from tests import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SPLITS = {name: s for name, s in packaged_splits().items() if s.dataset == "jump"}
 
@@ -132,6 +134,13 @@ def test_extra_and_reordered_columns_rows_and_plates_do_not_matter(real: Path) -
     np.testing.assert_array_equal(one, two)
 
 
+def test_a_plate_in_two_files_is_refused(real: Path) -> None:
+    path = a_plate(real)
+    shutil.copy(path, path.with_name("copy.parquet"))
+    with pytest.raises(BenchError, match="is in two files"):
+        made().open("real")
+
+
 def test_numbers_for_laboratories_are_understood(real: Path) -> None:
     path = real / "metadata" / "microscope_config.csv"
     table = pd.read_csv(path)
@@ -160,12 +169,19 @@ def test_what_is_wrong_is_one_line(real: Path, tmp_path: Path) -> None:
         with pytest.raises(BenchError, match=f"no column {column}"):
             made().open("real")
         (meta / name).write_bytes(before)
+    scopes = (meta / "microscope_config.csv").read_bytes()
     pd.read_csv(meta / "microscope_config.csv").iloc[1:].to_csv(
         meta / "microscope_config.csv", index=False
     )
     with pytest.raises(BenchError, match="no microscope for source_2"):
         made().open("real")
+    (meta / "microscope_config.csv").write_bytes(scopes)
     assert not list((tmp_path / "cache" / "jump").iterdir())
+    pd.concat([pd.read_csv(meta / "well.csv.gz", dtype=str)] * 2).to_csv(
+        meta / "well.csv.gz", index=False
+    )
+    with pytest.raises(BenchError, match="two rows for one well"):
+        made().open("real")
     (meta / "well.csv.gz").unlink()
     assert made().editions() == ["fixture"]
     with pytest.raises(BenchError, match="python -m bench data fetch jump"):

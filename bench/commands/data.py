@@ -136,8 +136,20 @@ def _prepare(what: Fetchable, registry: Any) -> str:
     prepare = getattr(cls, "prepare", None)
     if prepare is None:
         return ""
-    cls(make_params("data", cls.Settings, {})).prepare("real")
+    with _waiting(f"reading the files of {what.dataset}"):
+        cls(make_params("data", cls.Settings, {})).prepare("real")
     return ", ready to be run"
+
+
+def _waiting(label: str) -> Any:
+    """Show on a terminal that something is going on; leaves no line behind."""
+    from contextlib import nullcontext
+
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(label)
 
 
 def _verify(chosen: list[Fetchable], desk: Desk, as_json: bool, *, named: bool) -> int:
