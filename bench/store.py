@@ -267,6 +267,7 @@ _SUMMARY = (
     "n_classes",
     "chance",
     "undeclared_adaptation",
+    "cautions",
     "cost",
     "predictions_sha256",
 )
@@ -762,6 +763,14 @@ class Store:
 
     # ---------------------------------------------------------------- artifacts and scratch
 
+    def artifact_path(self, artifact_id: str) -> Path:
+        """Return where the artifact of a fit or an apply stands, or would stand."""
+        return self.root / "artifacts" / _checked(artifact_id)
+
+    def has_artifact(self, artifact_id: str) -> bool:
+        """Return whether an artifact is kept, without reading it."""
+        return (self.artifact_path(artifact_id) / "meta.json").is_file()
+
     def read_artifact(self, kind: Kind, artifact_id: str) -> Artifact | None:
         """Return a fit's weights or an apply's arrays, or None if they are not kept.
 
@@ -772,7 +781,7 @@ class Store:
         """
         from bench.bigarrays import load
 
-        folder = self.root / "artifacts" / _checked(artifact_id)
+        folder = self.artifact_path(artifact_id)
         text = _text_of(folder, "meta.json")
         if text is None:
             return None
@@ -848,7 +857,7 @@ class Store:
                 raise BenchError("an apply's artifact needs an array named 'embeddings'")
             for name, array in arrays.items():
                 files[f"{name}.npy"] = array
-        target = self.root / "artifacts" / _checked(artifact_id)
+        target = self.artifact_path(artifact_id)
         self._place(files, target, "meta.json", replace=replace)
         return target
 
