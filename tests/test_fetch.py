@@ -557,6 +557,7 @@ def test_the_command_lists_locates_and_refuses(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_nothing_but_fetch_opens_a_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Path
 ) -> None:
@@ -575,6 +576,7 @@ def test_nothing_but_fetch_opens_a_socket(
         ["list", "datasets"],
         ["show", "dataset", "coos7"],
         ["run", "-m", "erm", "-s", "jump-stains/stains", "--results", str(tmp_path / "results")],
+        ["run", "-m", "identity", "-s", "jump/batch", "--results", str(tmp_path / "results")],
     ):
         with pytest.raises(SystemExit):
             main(words)

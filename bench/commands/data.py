@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bench.fetch_list import Fetchable
 
 WHAT = ("list", "where", "fetch", "verify")
+LABEL = 36
+"""Letters of what a bar is about; of a longer text the end is shown."""
 
 
 @click.command()
@@ -57,10 +59,10 @@ def command(
     if what in ("list", "where"):
         _told(what, [_facts(one) for one in chosen], as_json)
         return 0
-    with _Bar(quiet=as_json, yes=yes) as desk:
-        if what == "fetch":
-            return _fetch(chosen[0], given, desk, registry, as_json)
-        return _verify(chosen, desk, as_json, named=name is not None)
+    bar = _Bar(quiet=as_json, yes=yes)
+    if what == "fetch":
+        return _fetch(chosen[0], given, bar, registry, as_json)
+    return _verify(chosen, bar, as_json, named=name is not None)
 
 
 # --------------------------------------------------------------------------- list, where
@@ -110,11 +112,12 @@ def _told(what: str, facts: list[dict[str, Any]], as_json: bool) -> None:
 # --------------------------------------------------------------------------- fetch, verify
 
 
-def _fetch(what: Fetchable, given: str, desk: Desk, registry: Any, as_json: bool) -> int:
+def _fetch(what: Fetchable, given: str, bar: _Bar, registry: Any, as_json: bool) -> int:
     from bench.fetch import Fetcher
 
-    fetcher = Fetcher(what, given, desk)
-    report = fetcher.run()
+    with bar as desk:
+        fetcher = Fetcher(what, given, desk)
+        report = fetcher.run()
     prepared = "" if report.problems else _prepare(what, registry)
     if as_json:
         facts = {**_facts(what), **_summary(report), "source": fetcher.source}
@@ -152,14 +155,17 @@ def _waiting(label: str) -> Any:
     return Console(stderr=True).status(label)
 
 
-def _verify(chosen: list[Fetchable], desk: Desk, as_json: bool, *, named: bool) -> int:
+def _verify(chosen: list[Fetchable], bar: _Bar, as_json: bool, *, named: bool) -> int:
     from bench.fetch import folder_of, verify
 
     if not named:
-        chosen = [what for what in chosen if folder_of(what).is_dir()]
+        # one that adds to another's folder is verified by its name alone: it need not be wanted
+        own = [what for what in chosen if what.folder == what.name]
+        chosen = [what for what in own if folder_of(what).is_dir()]
     facts, bad = [], False
     for what in chosen:
-        report = verify(what, desk)
+        with bar as desk:
+            report = verify(what, desk)
         bad = bad or bool(report.problems)
         facts.append({**_facts(what), **_summary(report)})
         if not as_json:
@@ -254,6 +260,7 @@ class _Bar:
                 *columns, progress.TimeRemainingColumn(), console=Console(stderr=True)
             )
             self._bar.start()
-            self._task = self._bar.add_task(label, total=total or None)
+            short = label if len(label) <= LABEL else f"…{label[1 - LABEL :]}"
+            self._task = self._bar.add_task(short, total=total or None)
             self._label = label
         self._bar.update(self._task, completed=done, total=total or None)
