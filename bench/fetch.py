@@ -181,6 +181,15 @@ class Fetcher:
         n_here = len(files) - len(missing)
         if n_here:
             self.desk.say(f"{n_here} of {len(files)} files are here already and are taken")
+        waiting = [file for file in missing if file.unpack and (self.folder / file.name).is_file()]
+        for file in waiting if self._local is None else ():
+            # put here by hand, or by a fetch that was killed before it was unpacked
+            self.desk.say(f"{file.name} is here already and is unpacked")
+            archive = self.folder / file.name
+            received = self._examined(file, archive, file.name)
+            self._note(file, received, archive)
+            self._open(file, archive, received)
+            missing.remove(file)
         if not missing:
             return
         sizes = [file.bytes for file in missing]

@@ -289,6 +289,33 @@ def test_an_incomplete_archive_is_found_out_and_kept(
     assert (data / "a-set" / "set.tar.gz").exists()
 
 
+def test_killed_between_the_transfer_and_the_end_of_unpacking(
+    server: Server, tmp_path: Path, data: Path
+) -> None:
+    what = a_set(server, tmp_path)
+    folder = data / "a-set"
+    folder.mkdir(parents=True)
+    (folder / "set.tar.gz").write_bytes(server.files["/blob/"])
+    put({"half.png": b"1"}, folder / ".unpacking-set.tar.gz")
+    assert Fetcher(what, desk=Desk(confirm=refuse), options=FAST).run().problems == []
+    assert server.requests == []
+    assert sorted(p.name for p in folder.iterdir()) == ["set", "source.json"]
+    assert not (folder / "set" / "half.png").exists()
+    noted = json.loads((folder / "source.json").read_text())["files"]["set.tar.gz"]
+    assert noted["sha256"] == hashlib.sha256(server.files["/blob/"]).hexdigest()
+
+
+def test_an_archive_here_that_is_not_the_published_one_is_refused(
+    server: Server, tmp_path: Path, data: Path
+) -> None:
+    what = a_set(server, tmp_path)
+    (data / "a-set").mkdir(parents=True)
+    (data / "a-set" / "set.tar.gz").write_bytes(server.files["/blob/"][:-10])
+    with pytest.raises(BenchError, match="truncated or another file"):
+        Fetcher(what, options=FAST).run()
+    assert not (data / "a-set" / "set").exists()
+
+
 def test_no_is_no(server: Server, tmp_path: Path, data: Path) -> None:
     with pytest.raises(BenchError, match="the answer was no"):
         Fetcher(a_set(server, tmp_path), desk=Desk(confirm=lambda question: False)).run()

@@ -16,6 +16,7 @@ from bench.identity import rows_digest, stage_ids
 from bench.registry import Registry
 from bench.splits import folds, packaged_splits
 from bench.tables import load
+from bench.testing import check_dataset
 
 FOLDERS = {
     "bbbc021-profiles": "bbbc021_ljosa2013",
@@ -121,6 +122,12 @@ def test_splits_and_fits_are_those_of_the_toml(
         assert ids[0] == ids[1]
     for field in ("metric", "metrics", "score_unit", "protocol", "task"):
         assert getattr(mine, field) == getattr(own.split(split), field)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_keeps_the_contract(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(here(name).parent))
+    check_dataset(name)
 
 
 def written(name: str, folder: Path) -> None:

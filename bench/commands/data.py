@@ -124,7 +124,12 @@ def _fetch(what: Fetchable, given: str, bar: _Bar, registry: Any, as_json: bool)
         click.echo(json.dumps({"data": [facts]}, indent=1))
     else:
         _report(what, report)
-        if not report.problems:
+        if report.problems:
+            click.echo(
+                "  what was received lacks it: run with what is there, or delete "
+                f"{fetcher.folder} and fetch it again, from elsewhere with --from"
+            )
+        else:
             click.echo(f"{what.name} is in {fetcher.folder}{prepared}")
     return 1 if report.problems else 0
 
