@@ -22,7 +22,7 @@ as it was received. A plugin gives the same table as ``"fetch"`` in its ``META``
     name = "{Metadata_Source}/{Metadata_Plate}.parquet"
     urls = ["https://…/{Metadata_Source}/{Metadata_Plate}.parquet"]
     [zenodo]                         # a record that is found by its title and its files
-    title = "…"
+    titles = ["…"]
     files = ["…"]
     [[check]]                        # see bench.fetch_check
     kind = "images"
@@ -261,7 +261,7 @@ def read_fetchable(name: str, content: Mapping[str, Any], where: str) -> Fetchab
         folder=_inside(content.get("folder", name), where),
         files=tuple(files),
         rows=tuple(rows),
-        zenodo=_known(content.get("zenodo", {}), ("title", "files", "query"), where),
+        zenodo=_known(content.get("zenodo", {}), ("titles", "files"), where),
         checks=tuple(content.get("check", ())),
         note=content.get("note", ""),
         dataset=content.get("dataset", name),

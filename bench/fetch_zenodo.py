@@ -45,8 +45,8 @@ def find_record(
     Parameters
     ----------
     wanted
-        ``title``: what the record's title must contain; ``files``: names that it must have;
-        ``query``: what is searched for.
+        ``titles``: phrases that are searched for, one after the other, of which the record's title
+        must contain the one that found it; ``files``: names that it must have.
     host
         Where; another one in tests.
     say
@@ -57,18 +57,31 @@ def find_record(
     BenchError
         If nothing fits, several different records do, or Zenodo cannot be reached.
     """
-    query = urlencode({"q": wanted.get("query") or f'"{wanted["title"]}"', "size": HITS})
-    with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "zenodo-search.json"
-        download([f"{host}/api/records?{query}"], answer, say=say)
-        try:
-            document = json.loads(answer.read_text(encoding="utf-8"))
-            return choose(document["hits"]["hits"], wanted, host)
-        except (ValueError, KeyError, TypeError) as error:
-            raise BenchError(
-                f"Zenodo's answer is not understood ({type(error).__name__}: {error}): get the "
-                "files by hand and name them with --from FOLDER"
-            ) from None
+    hits: dict[str, dict[str, Any]] = {}
+    for title in wanted["titles"]:
+        query = urlencode({"q": f'"{title}"', "size": HITS})
+        with tempfile.TemporaryDirectory() as folder:
+            answer = Path(folder) / "zenodo-search.json"
+            download([f"{host}/api/records?{query}"], answer, say=say)
+            try:
+                found = json.loads(answer.read_text(encoding="utf-8"))["hits"]["hits"]
+                hits |= {str(hit["id"]): hit for hit in found}
+                if any(_fits(hit, wanted) for hit in found):
+                    break
+            except (ValueError, KeyError, TypeError) as error:
+                raise BenchError(
+                    f"Zenodo's answer is not understood ({type(error).__name__}: {error}): get the "
+                    "files by hand and name them with --from FOLDER"
+                ) from None
+    return choose(list(hits.values()), wanted, host)
+
+
+def _fits(hit: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a record has one of the titles and all the files."""
+    named = str(hit["metadata"]["title"]).casefold()
+    has = {str(file["key"]) for file in hit.get("files") or []}
+    titled = any(str(title).casefold() in named for title in wanted["titles"])
+    return titled and has >= set(wanted["files"])
 
 
 def choose(hits: list[dict[str, Any]], wanted: Mapping[str, Any], host: str = HOST) -> Found:
@@ -81,15 +94,11 @@ def choose(hits: list[dict[str, Any]], wanted: Mapping[str, Any], host: str = HO
     BenchError
         If none fits, or records of different works do.
     """
-    title, names = str(wanted["title"]).casefold(), list(wanted["files"])
-    fitting = []
-    for hit in hits:
-        has = {str(file["key"]) for file in hit.get("files") or []}
-        if title in str(hit["metadata"]["title"]).casefold() and has >= set(names):
-            fitting.append(hit)
+    names = list(wanted["files"])
+    fitting = [hit for hit in hits if _fits(hit, wanted)]
     if not fitting:
         raise BenchError(
-            f"no Zenodo record titled '{wanted['title']}' holds {names[0]} and its "
+            f"no Zenodo record titled '{wanted['titles'][0]}' holds {names[0]} and its "
             f"{len(names) - 1} companions: get the files by hand and name them with --from FOLDER"
         )
     if len({str(hit.get("conceptrecid") or hit["id"]) for hit in fitting}) > 1:
