@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "render"]
 
 DASH = "–"
+PUBLISHED = "published (real data)"
 TRACK_WORDS = {
     "inductive": "inductive: training data only",
     "test-controls": "test-controls: also the controls of the test batch",
@@ -138,6 +139,12 @@ def budget_in_words(tuning: Any) -> str:
     return f"{tuning} trials" if isinstance(tuning, int) else str(tuning)
 
 
+def _published(row: Row) -> str:
+    """Return what papers reported, each number with its status."""
+    found = dict.fromkeys(f"{one.claim.value:g} {one.status}" for one in row.published)
+    return "; ".join(found) or DASH
+
+
 def _peak(row: Row) -> str:
     peak = row.cost.get("peak_bytes")
     return f"{peak / 2**30:.1f}" if peak else DASH
@@ -153,6 +160,7 @@ COLUMNS = (
     Column("clusters", _clusters, width=150),
     Column("vs ERM", lambda row: _number(row.diff_to_erm, sign=True)),
     Column("95 % interval", lambda row: _span(row.diff_low, row.diff_high, sign=True), width=110),
+    Column(PUBLISHED, _published, width=130, text=True),
     Column("remark", lambda row: _remark(row), text=True),
     Column("tuning", lambda row: budget_in_words(row.tuning), width=180),
     Column("read-out", lambda row: row.readout if row.mean is not None else DASH, width=180),
@@ -162,7 +170,7 @@ COLUMNS = (
 )
 
 
-ONCE = ("seeds", "clusters", "tuning", "read-out", "GiB")
+ONCE = ("seeds", "clusters", PUBLISHED, "tuning", "read-out", "GiB")
 """Columns that LaTeX leaves out, and says in a sentence, where all rows agree."""
 
 
@@ -223,7 +231,12 @@ def _table(made: Sequence[Board], width: int, colour: bool) -> str:
         emoji=False,
         legacy_windows=False,
     )
-    shown = [i for i, column in enumerate(COLUMNS) if width >= column.width]
+    reported = any(row.published for board in made for row in board.rows)
+    shown = [
+        i
+        for i, column in enumerate(COLUMNS)
+        if width >= column.width and (reported or column.name != PUBLISHED)
+    ]
     for board in made:
         table = Table(box=box.SIMPLE_HEAD, title=None, pad_edge=False, padding=(0, 1))
         for i in shown:
@@ -309,7 +322,7 @@ def _csv(made: Sequence[Board]) -> str:
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     board_head = [*_CSV_BOARD, "dataset_settings", "recipe_overrides"]
-    writer.writerow([*board_head, *_CSV_ROW, "tuning", *_CSV_COST])
+    writer.writerow([*board_head, *_CSV_ROW, "published", "tuning", *_CSV_COST])
     for board in to_json(made)["boards"]:
         shared = [board[name] for name in _CSV_BOARD]
         shared += [
@@ -318,9 +331,14 @@ def _csv(made: Sequence[Board]) -> str:
         ]
         for row in board["rows"]:
             cost = [row["cost"].get(name) for name in _CSV_COST]
+            reported = [
+                f"{one['value']:g} {one['status']} ({one['claim']})" for one in row["published"]
+            ]
             budget = budget_in_words(row["tuning"])
             tuning = "" if budget == DASH else budget
-            writer.writerow([*shared, *(row[name] for name in _CSV_ROW), tuning, *cost])
+            writer.writerow(
+                [*shared, *(row[name] for name in _CSV_ROW), "; ".join(reported), tuning, *cost]
+            )
     return sink.getvalue()
 
 
@@ -373,7 +391,8 @@ def _html(made: Sequence[Board]) -> str:
                 kind = kind or ("" if row.rank else "unranked")
                 parts.append(f'<tr class="{kind}">' if kind else "<tr>")
                 for column, cell in zip(COLUMNS, _cells(row), strict=True):
-                    kind = f"text {column.name}" if column.text else ""
+                    kind = "text" if column.text else ""
+                    kind += " remark" if column.name == "remark" else ""
                     style = f' class="{kind}"' if kind else ""
                     parts.append(f"<td{style}>{html.escape(cell)}</td>")
                 parts.append("</tr>")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.claims import Judged, claims_of, judge, without_level
 from bench.errors import BenchError, did_you_mean
 from bench.reproduce import command_of
 from bench.statistics import MIN_CLUSTERS, interval, printed_coverage
@@ -130,6 +131,9 @@ class Row:
         tuned what was typed, since its values are found by the search.
     typed
         The commands that the records were made with, which may have made other rows as well.
+    published
+        What papers reported of this method on this split, each with its status by this row's runs
+        (``bench.claims``).
     table
         The values by seed and cluster that intervals and paired differences are made of.
     """
@@ -164,6 +168,7 @@ class Row:
     cost: Mapping[str, float]
     command: str = ""
     typed: tuple[str, ...] = ()
+    published: tuple[Judged, ...] = ()
     table: Table = field(default=_NO_TABLE, repr=False, compare=False)
 
     @property
@@ -559,6 +564,7 @@ def _row(
     }
     return Row(
         **common,  # type: ignore[arg-type]
+        published=_reported(list(by_seed.values()), metric, readout),
         reason=_why_unranked(list(by_seed.values()), track),
         mean=mean,
         sd=sd,
@@ -573,6 +579,26 @@ def _row(
         command=command_of(list(by_seed.values())),
         table=table,
     )
+
+
+def _reported(runs: Sequence[Mapping[str, Any]], metric: str, readout: str) -> tuple[Judged, ...]:
+    """Return the published numbers of a row, judged by its runs alone.
+
+    Simulated rows have them too: judged by the rule, as numbers of real data that were not run.
+    """
+    first = runs[0]
+    method, params = first["method_id"], without_level(first)
+    found = [
+        claim
+        for claim in claims_of(str(first["split_id"]))
+        if (claim.method_id, claim.metric) == (method, metric)
+        and claim.readout == readout
+        and dict(claim.params) == params
+        and (not claim.level or claim.level == first.get("level"))
+    ]
+    if not found:
+        return ()
+    return tuple(judge(found, [Record(None, None, json.dumps(run)) for run in runs]))
 
 
 def _mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
@@ -914,6 +940,17 @@ def _row_json(row: Row) -> dict[str, Any]:
         "verdict": row.verdict,
         "badges": list(row.badges),
         "tuning": row.tuning,
+        "published": [
+            {
+                "claim": one.claim.name,
+                "value": one.claim.value,
+                "sd": one.claim.sd,
+                "source": one.claim.source,
+                "status": one.status,
+                "reading": one.reading,
+            }
+            for one in row.published
+        ],
         "command": row.command,
         "typed": list(row.typed),
     }

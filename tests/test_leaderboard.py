@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.claims import claims_of
 from bench.errors import BenchError
 from bench.formats import COLUMNS, FORMATS, budget_in_words, render
 from bench.leaderboard import Board, Row, boards, compare, label_of, to_json
@@ -348,7 +349,7 @@ def test_not_applicable_is_a_dash_with_a_reason() -> None:
     )
     made = row(board, "tvn")
     assert (made.mean, made.rank, made.status, made.reason) == (None, None, "not-applicable", why)
-    assert f"| tvn |{' – |' * 7} not applicable: {why} |" in render([board], "md")
+    assert f"| tvn |{' – |' * 8} not applicable: {why} |" in render([board], "md")
 
 
 def test_failures_are_notes_not_rows() -> None:
@@ -510,9 +511,10 @@ def test_latex_escapes_each_special_once() -> None:
     assert wanted in text
     assert r"\toprule" in text
     body = [line for line in text.splitlines() if line.endswith(r" \\") and "multicol" not in line]
-    assert all(line.replace(r"\&", "").count("&") == len(COLUMNS) - 6 for line in body)
+    assert all(line.replace(r"\&", "").count("&") == len(COLUMNS) - 7 for line in body)
     # What all rows share is said once: clusters, tuning, read-out and memory.
-    assert "All rows: seeds: 3; clusters: none; tuning: none; read-out: probe; GiB: 1.0." in text
+    shared = "published (real data): none; tuning: none; read-out: probe; GiB: 1.0."
+    assert f"All rows: seeds: 3; clusters: none; {shared}" in text
 
 
 @pytest.mark.slow
@@ -616,3 +618,32 @@ def test_any_two_rows_can_be_compared() -> None:
     assert (found.low, found.high, found.p) == pytest.approx((gap.low, gap.high, gap.p), abs=1e-12)
     apart = one_board([make_record("ben", 0, 0.5), make_record("adabn", 1, 0.5)])
     assert compare(row(apart, "ben"), row(apart, "adabn")) is None
+
+
+@pytest.mark.parametrize(
+    ("edition", "status"), [("real", "not reproduced"), ("simulated", "not run")]
+)
+def test_published_numbers_stand_beside_ours_with_their_status(edition: str, status: str) -> None:
+    entries = runs(
+        "erm",
+        [0.5, 0.51, 0.52],
+        split="rxrx1/val",
+        metric="accuracy",
+        readout="head",
+        edition=edition,
+        recipe="paper",
+        n_eval=None,
+    )
+    (claim,) = [c for c in claims_of("rxrx1/val") if c.method_id == "erm"]
+    for entry in entries:
+        entry["n_eval"] = claim.n_eval
+    board = one_board(entries, readout="head")
+    (found,) = row(board, "erm").published
+    assert (found.claim, found.status) == (claim, status)
+    assert f"{claim.value:g} {status}" in render([board], "md")
+    assert f"{claim.value:g} {status}" in render([board], "table", width=160)
+    (entry,) = json.loads(render([board], "json"))["boards"][0]["rows"]
+    assert entry["published"][0]["status"] == status
+    # Another method has no number of its own, and a board without any has no such column.
+    assert row(one_board(runs("ben", [0.5] * 3)), "ben").published == ()
+    assert "published" not in render([one_board(runs("ben", [0.5] * 3))], "table", width=160)
