@@ -21,7 +21,19 @@ from bench.leaderboard import MIN_CLUSTERS, Board, Row, to_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["FORMATS", "render"]
+__all__ = [
+    "FORMATS",
+    "LEGEND",
+    "TRACK_WORDS",
+    "budget_in_words",
+    "notes_of",
+    "number",
+    "remark",
+    "render",
+    "reported",
+    "seconds",
+    "span_of",
+]
 
 DASH = "–"
 PUBLISHED = "published (real data)"
@@ -68,20 +80,23 @@ def render(made: Sequence[Board], form: str, *, width: int = 120, colour: bool =
 # --------------------------------------------------------------------------- cells
 
 
-def _number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
+def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
+    """Return a number with a true minus sign; a dash for None."""
     if value is None:
         return DASH
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _span(low: float | None, high: float | None, *, sign: bool = False) -> str:
+def span_of(low: float | None, high: float | None, *, sign: bool = False) -> str:
+    """Return ``[0.372, 0.951]``; a dash where an end is None."""
     if low is None or high is None:
         return DASH
-    return f"[{_number(low, sign=sign)}, {_number(high, sign=sign)}]"
+    return f"[{number(low, sign=sign)}, {number(high, sign=sign)}]"
 
 
-def _seconds(value: float | None) -> str:
+def seconds(value: float | None) -> str:
+    """Return seconds with about three digits; a dash for None."""
     if value is None:
         return DASH
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
@@ -112,10 +127,10 @@ class Column:
 def _interval(row: Row) -> str:
     """Return the interval; with few clusters the lowest and the highest of them, in words."""
     if row.mean is None or row.ci_low is not None:
-        return _span(row.ci_low, row.ci_high)
+        return span_of(row.ci_low, row.ci_high)
     if 0 < row.n_clusters < MIN_CLUSTERS:
         lowest, highest = min(row.points.values()), max(row.points.values())
-        span = f"{_number(lowest)} … {_number(highest)}" if len(row.points) > 1 else ""
+        span = f"{number(lowest)} … {number(highest)}" if len(row.points) > 1 else ""
         return f"{span}, {row.clusters_in_words}" if span else row.clusters_in_words
     return "one seed" if row.n_seeds == 1 else DASH
 
@@ -139,7 +154,7 @@ def budget_in_words(tuning: Any) -> str:
     return f"{tuning} trials" if isinstance(tuning, int) else str(tuning)
 
 
-def _published(row: Row) -> str:
+def reported(row: Row) -> str:
     """Return what papers reported, each number with its status."""
     found = dict.fromkeys(f"{one.claim.value:g} {one.status}" for one in row.published)
     return "; ".join(found) or DASH
@@ -153,19 +168,19 @@ def _peak(row: Row) -> str:
 COLUMNS = (
     Column("#", lambda row: DASH if row.rank is None else str(row.rank)),
     Column("method", lambda row: row.method, text=True),
-    Column("mean", lambda row: _number(row.mean)),
-    Column("SD", lambda row: _number(row.sd), width=110),
+    Column("mean", lambda row: number(row.mean)),
+    Column("SD", lambda row: number(row.sd), width=110),
     Column("95 % interval", _interval),
     Column("seeds", lambda row: str(row.n_seeds) if row.n_seeds else DASH),
     Column("clusters", _clusters, width=150),
-    Column("vs ERM", lambda row: _number(row.diff_to_erm, sign=True)),
-    Column("95 % interval", lambda row: _span(row.diff_low, row.diff_high, sign=True), width=110),
-    Column(PUBLISHED, _published, width=130, text=True),
-    Column("remark", lambda row: _remark(row), text=True),
+    Column("vs ERM", lambda row: number(row.diff_to_erm, sign=True)),
+    Column("95 % interval", lambda row: span_of(row.diff_low, row.diff_high, sign=True), width=110),
+    Column(PUBLISHED, reported, width=130, text=True),
+    Column("remark", lambda row: remark(row), text=True),
     Column("tuning", lambda row: budget_in_words(row.tuning), width=180),
     Column("read-out", lambda row: row.readout if row.mean is not None else DASH, width=180),
-    Column("fit s", lambda row: _seconds(row.cost.get("fit_s")), width=140),
-    Column("apply s", lambda row: _seconds(row.cost.get("apply_s")), width=140),
+    Column("fit s", lambda row: seconds(row.cost.get("fit_s")), width=140),
+    Column("apply s", lambda row: seconds(row.cost.get("apply_s")), width=140),
     Column("GiB", _peak, width=140),
 )
 
@@ -179,7 +194,8 @@ def _cells(row: Row) -> list[str]:
     return [column.cell(row) for column in COLUMNS]
 
 
-def _remark(row: Row) -> str:
+def remark(row: Row) -> str:
+    """Return what is said of a row in words: its verdict, why it is not ranked, its badges."""
     parts = [row.verdict] if row.verdict else []
     if row.verdict and row.diff_p is not None:
         parts.append(f"p = {row.diff_p:.3f}" if row.diff_p >= 0.001 else "p < 0.001")
@@ -191,7 +207,8 @@ def _remark(row: Row) -> str:
     return "; ".join(parts)
 
 
-def _notes(board: Board) -> list[str]:
+def notes_of(board: Board) -> list[str]:
+    """Return the sentences under a board."""
     notes = [f"Shift: {board.shift}"] if board.shift else []
     if board.chance is not None:
         notes.append(f"Chance: {board.chance:.3f}.")
@@ -231,11 +248,11 @@ def _table(made: Sequence[Board], width: int, colour: bool) -> str:
         emoji=False,
         legacy_windows=False,
     )
-    reported = any(row.published for board in made for row in board.rows)
+    known = any(row.published for board in made for row in board.rows)
     shown = [
         i
         for i, column in enumerate(COLUMNS)
-        if width >= column.width and (reported or column.name != PUBLISHED)
+        if width >= column.width and (known or column.name != PUBLISHED)
     ]
     for board in made:
         table = Table(box=box.SIMPLE_HEAD, title=None, pad_edge=False, padding=(0, 1))
@@ -257,7 +274,7 @@ def _table(made: Sequence[Board], width: int, colour: bool) -> str:
             table.add_section()
         console.print(Text(board.title, style="bold"))
         console.print(table)
-        for note in _notes(board):
+        for note in notes_of(board):
             console.print(Text(note))
         console.print()
     tracks = dict.fromkeys(row.track for board in made for row in board.rows)
@@ -285,7 +302,7 @@ def _markdown(made: Sequence[Board]) -> str:
         for row in board.rows:
             lines.append(f"| {' | '.join(map(_md_text, [row.track, *_cells(row)]))} |")
         lines.append("")
-        for note in _notes(board):
+        for note in notes_of(board):
             lines += [_md_text(note), ""]
         lines += [f"Runs `{board.runs_digest}`.", ""]
     lines.append(_md_text(LEGEND))
@@ -331,13 +348,13 @@ def _csv(made: Sequence[Board]) -> str:
         ]
         for row in board["rows"]:
             cost = [row["cost"].get(name) for name in _CSV_COST]
-            reported = [
+            claimed = [
                 f"{one['value']:g} {one['status']} ({one['claim']})" for one in row["published"]
             ]
             budget = budget_in_words(row["tuning"])
             tuning = "" if budget == DASH else budget
             writer.writerow(
-                [*shared, *(row[name] for name in _CSV_ROW), "; ".join(reported), tuning, *cost]
+                [*shared, *(row[name] for name in _CSV_ROW), "; ".join(claimed), tuning, *cost]
             )
     return sink.getvalue()
 
@@ -397,7 +414,7 @@ def _html(made: Sequence[Board]) -> str:
                     parts.append(f"<td{style}>{html.escape(cell)}</td>")
                 parts.append("</tr>")
         parts.append("</tbody></table></div>")
-        parts += [f"<p>{html.escape(note)}</p>" for note in _notes(board)]
+        parts += [f"<p>{html.escape(note)}</p>" for note in notes_of(board)]
         parts.append(f"<p>Runs <code>{html.escape(board.runs_digest)}</code>.</p>\n</section>")
     parts.append(f"<footer><p>{html.escape(LEGEND)}</p></footer>\n</body>\n</html>")
     return "\n".join(parts) + "\n"
@@ -485,7 +502,7 @@ def _latex(made: Sequence[Board]) -> str:
                 cells = " & ".join(_tex_text(column.cell(row)) for column in shown)
                 lines.append(rf"{cells} \\")
         lines += [r"\bottomrule", r"\end{tabular}}"]
-        notes = " ".join(_tex_text(note) for note in [*shared, *_notes(board), LEGEND])
+        notes = " ".join(_tex_text(note) for note in [*shared, *notes_of(board), LEGEND])
         lines += [
             rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {notes}}}",
             r"\end{table}",

@@ -37,6 +37,7 @@ __all__ = [
     "boards",
     "compare",
     "label_of",
+    "plural",
     "to_json",
 ]
 
@@ -180,7 +181,7 @@ class Row:
     def clusters_in_words(self) -> str:
         """``n = 4 plates``."""
         level = self.cluster_level or "cluster"
-        return f"n = {self.n_clusters} {level if self.n_clusters == 1 else _plural(level)}"
+        return f"n = {self.n_clusters} {level if self.n_clusters == 1 else plural(level)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -805,7 +806,8 @@ def _pairs(values: Values) -> str:
     return ", ".join(f"{key}={_word(values[key])}" for key in sorted(values))
 
 
-def _plural(level: str) -> str:
+def plural(level: str) -> str:
+    """Return the plural of a batch level: plates, batches, laboratories."""
     if level.endswith(("s", "x", "ch")):
         return f"{level}es"
     return f"{level[:-1]}ies" if level.endswith("y") else f"{level}s"

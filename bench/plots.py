@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import textwrap
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ __all__ = [
     "label_ends",
     "marker_of",
     "sentence",
+    "writing",
 ]
 
 COLUMN = 3.46
@@ -67,6 +69,9 @@ OTHERS = (
     "#5E3C99",
 )
 """Colours of all other methods, chosen by the name alone: adding a method moves no other."""
+FORMATS = ("pdf", "png", "csv")
+"""What a figure is written as."""
+_wanted: ContextVar[tuple[str, ...]] = ContextVar("formats", default=FORMATS)
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p")
 
 
@@ -196,36 +201,63 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
         _save(made)
 
 
+@contextlib.contextmanager
+def writing(*formats: str) -> Iterator[None]:
+    """Write figures in some of :data:`FORMATS` alone, for as long as the block lasts.
+
+    A page needs no PDF, and embedding its fonts takes longer than drawing.
+    """
+    token = _wanted.set(formats)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
 def _save(made: Canvas) -> None:
     from bench.store import write_files
 
-    text = f"labshift figure {made.stem}, runs {made.runs_digest}"
-    pdf, png = io.BytesIO(), io.BytesIO()
+    makers = {"pdf": _pdf, "png": _png, "csv": _csv}
+    wanted = {form: makers[form](made) for form in FORMATS if form in _wanted.get()}
+    made.files += write_files(
+        made.out, {f"{made.stem}.{form}": data for form, data in wanted.items()}
+    )
+
+
+def _about(made: Canvas) -> str:
+    return f"labshift figure {made.stem}, runs {made.runs_digest}"
+
+
+def _pdf(made: Canvas) -> bytes:
+    sink = io.BytesIO()
     made.figure.savefig(
-        pdf,
+        sink,
         format="pdf",
         metadata={
             "CreationDate": None,
             "ModDate": None,
             "Producer": None,
             "Creator": "labshift",
-            "Subject": text,
+            "Subject": _about(made),
         },
     )
-    made.figure.savefig(png, format="png", metadata={"Software": None, "Description": text})
+    return sink.getvalue()
+
+
+def _png(made: Canvas) -> bytes:
+    sink = io.BytesIO()
+    about = {"Software": None, "Description": _about(made)}
+    made.figure.savefig(sink, format="png", metadata=about)
+    return sink.getvalue()
+
+
+def _csv(made: Canvas) -> bytes:
     sink = io.StringIO()
     columns = list(dict.fromkeys(key for row in made.table for key in row))
     writer = csv.DictWriter(sink, columns, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(made.table)
-    made.files += write_files(
-        made.out,
-        {
-            f"{made.stem}.pdf": pdf.getvalue(),
-            f"{made.stem}.png": png.getvalue(),
-            f"{made.stem}.csv": sink.getvalue().encode(),
-        },
-    )
+    return sink.getvalue().encode()
 
 
 def sentence(ax: Axes, text: str) -> None:

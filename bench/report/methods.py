@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
 
     from bench.registry import Entry
 
-__all__ = ["Block", "MethodPage", "Parameter", "blocks_of", "page_of", "parameters_of"]
+__all__ = ["Block", "MethodPage", "Parameter", "blocks_of", "page_of", "parameters_of", "plain"]
 
+GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho "
+    "final sigma tau upsilon phi chi psi omega"
+).split()
+"""In the order of Unicode, which has a second, final sigma."""
 HARNESS = Path(__file__).resolve().parent.parent
 
 
@@ -147,15 +153,43 @@ def blocks_of(text: str) -> list[Block]:
         lines = part.strip("\n").split("\n")
         if not "".join(lines).strip():
             continue
+        if lines[0].strip() == ".. math::":
+            lines = lines[1:]
         indented = [line.startswith(" ") for line in lines]
         if all(indented):
-            width = min(len(line) - len(line.lstrip()) for line in lines)
-            made.append(Block("verbatim", "\n".join(line[width:] for line in lines)))
+            width = min((len(line) - len(line.lstrip()) for line in lines), default=0)
+            if lines:
+                made.append(Block("verbatim", "\n".join(plain(line[width:]) for line in lines)))
         elif not any(indented):
             made.append(Block("text", " ".join(line.strip() for line in lines)))
         else:
             made += _terms(lines)
     return made
+
+
+_SIGNS = {
+    **{name: chr(0x3B1 + k) for k, name in enumerate(GREEK)},
+    **{"Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Sigma": "Σ", "Phi": "Φ"},
+    **{"top": "T", "sum": "∑", "prod": "∏", "cdot": "·", "times": "×", "in": "∈", "le": "≤"},
+    **{"ge": "≥", "neq": "≠", "approx": "≈", "infty": "∞", "partial": "∂", "nabla": "∇"},
+    **{"leftarrow": "←", "rightarrow": "→", "to": "→", "sim": "∼", "pm": "±", "odot": "⊙"},
+}
+_MARKS = {"bar": "\u0304", "hat": "\u0302", "tilde": "\u0303"}
+
+
+def plain(tex: str) -> str:
+    """Return a short formula without the commands of TeX, for those who read it as text.
+
+    What it does not know it leaves as it is.
+    """
+    tex = re.sub(r"\\(?:mathrm|text|mathbf|operatorname)\{([^{}]*)\}", r"\1", tex)
+    for name, mark in _MARKS.items():
+        tex = re.sub(rf"\\{name}(?:\{{(\\?\w+)\}}|\s*(\\?\w))", rf"\1\2{mark}", tex)
+    for _ in range(3):  # fractions and roots may stand in each other
+        tex = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", tex)
+        tex = re.sub(r"\\sqrt\{([^{}]*)\}", r"√(\1)", tex)
+    tex = re.sub(r"\\([A-Za-z]+)", lambda match: _SIGNS.get(match[1], match[0]), tex)
+    return re.sub(r"\\[,;:! ]", " ", tex)
 
 
 def _terms(lines: Iterable[str]) -> list[Block]:
