@@ -836,15 +836,17 @@ def _mixture(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         ("torch", "versions of torch"),
         ("platform", "platforms"),
     ):
+        values = {(run.get("machine") or {}).get(key) for run in runs} - {None}
+        if len(values) < 2:
+            continue
         found: dict[str, set[str]] = {}
         for run in runs:
             value = (run.get("machine") or {}).get(key)
             if value is not None:
                 label = label_of(str(run["method_id"]), _changed(run))
                 found.setdefault(str(value), set()).add(label)
-        if len(found) > 1:
-            words = (f"{value} ({_few(found[value])})" for value in sorted(found))
-            notes.append(f"Mixed {noun}: {', '.join(words)}.")
+        words = (f"{value} ({_few(found[value])})" for value in sorted(found))
+        notes.append(f"Mixed {noun}: {', '.join(words)}.")
     return notes
 
 

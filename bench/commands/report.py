@@ -13,11 +13,13 @@ from bench.cli import common, registry_for, store_for, write_text
 @click.command()
 @click.option("--split", "-s", help="Name, alias or FILE.toml[:NAME]; all by default.")
 @click.option("--output", metavar="FILE", help="Else report.html in the results folder.")
+@click.option("--figures/--no-figures", default=True, help="Without them it takes a moment.")
 @click.option("--reference", is_flag=True, help="Also read the records in results/reference.")
 @common
 def command(
     split: str | None,
     output: str | None,
+    figures: bool,
     reference: bool,
     results: str | None,
     plugin: tuple[str, ...],
@@ -43,6 +45,7 @@ def command(
         registry,
         split=canonical(split),
         failures=store.failures(),
+        figures=figures,
         say=say,
     )
     if output is None:

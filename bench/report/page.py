@@ -50,13 +50,13 @@ __all__ = ["LIMIT", "Report", "build"]
 
 LIMIT = 3_000_000
 """Bytes that a page may have: what can be sent by mail."""
-BOARDS_LIMIT = 2_200_000
+BOARDS_LIMIT = 2_050_000
 """Bytes that boards may take of them, as estimated."""
 DRAWN = 8
 """Boards that figures are drawn of: with more of them they take minutes and cannot be read."""
 FINDINGS = 24
 COLUMNS = 10
-STANDS = 60
+STANDS = 25
 TEMPLATES = Path(__file__).with_name("templates")
 TITLE = "labshift report"
 
@@ -92,6 +92,7 @@ def build(
     *,
     split: str | None = None,
     failures: Iterable[Mapping[str, Any]] = (),
+    figures: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Return the page of some records.
@@ -106,6 +107,8 @@ def build(
         Canonical or typed name of the only split to show.
     failures
         As from ``Store.failures``.
+    figures
+        Whether to draw them; without them a page takes a fraction of the time.
     say
         Called with a line before each long step.
 
@@ -119,9 +122,11 @@ def build(
     say("boards")
     made = boards(runs, split=split, failures=failures)
     made.sort(key=_place)
-    say("figures")
     drawn, first, rest = _to_draw(runs, facts, made)
-    images = pictures(first, rest) if made else []
+    images: list[Picture] = []
+    if figures and made:
+        say("figures")
+        images = pictures(first, rest)
     say("page")
     judged = judge(published(), _claimed(runs, facts))
     context = {
@@ -429,6 +434,7 @@ def _board(board: Board, anchor: str) -> dict[str, Any]:
     levels = {level_of(row) for row in board.rows if row.points}
     details = {
         "metric": board.metric.replace("_", " "),
+        "readout": board.readout,
         "level": levels.pop() if len(levels) == 1 else "batch",
         "names": names,
         "erm": erm,
@@ -447,10 +453,11 @@ def _board(board: Board, anchor: str) -> dict[str, Any]:
         "chance_at": -999 if board.chance is None else _at(board.chance, low, high),
         "erm_at": -999 if erm is None else _at(board.rows[erm].mean or 0.0, low, high),
         "published": any(row.published for row in board.rows),
+        "tuned": any(row.tuning is not None for row in board.rows),
         "rows": rows,
         "notes": notes,
         "details": details,
-        "weight": len(json.dumps(details)) + 900 * len(rows) + 1800,
+        "weight": len(_json(details)) + 600 * len(rows) + 2400,
     }
 
 
@@ -524,22 +531,20 @@ def _sizes(row: Row) -> str:
 
 def _details(row: Row, names: Sequence[str]) -> dict[str, Any]:
     """Return what opening a row shows beyond its cells; short keys, since there are thousands."""
-    facts = [
-        ("95 % interval", "" if row.ci_low is None else span_of(row.ci_low, row.ci_high)),
-        ("of the difference", span_of(row.diff_low, row.diff_high, sign=True)),
-        ("read-out", row.readout if row.mean is not None else ""),
-        ("sees", ", ".join(row.access)),
-        ("apply s", seconds(row.cost.get("apply_s"))),
-        ("training steps", _whole(row.cost.get("steps"))),
-        ("images seen", _whole(row.cost.get("images_seen"))),
-        ("peak memory", _memory(row.cost.get("peak_bytes"))),
-        ("reported", " ".join(one.reading for one in row.published)),
-    ]
+    cost = [row.cost.get(name) for name in ("apply_s", "steps", "images_seen", "peak_bytes")]
     made: dict[str, Any] = {
-        "f": [[word, value] for word, value in facts if value and value != DASH],
-        "pages": list(dict.fromkeys(row.method_id.split("+"))),
+        "k": [None if value is None else round(value, 2) for value in cost],
         "c": row.command,
     }
+    pages = list(dict.fromkeys(row.method_id.split("+")))
+    if pages != [row.method]:
+        made["m"] = pages
+    if row.ci_low is not None and row.ci_high is not None:
+        made["i"] = span_of(row.ci_low, row.ci_high)
+    if row.access:
+        made["a"] = ", ".join(row.access)
+    if row.published:
+        made["r"] = " ".join(one.reading for one in row.published)
     if row.seeds:
         made["s"], made["v"] = list(row.seeds), [round(value, 4) for value in row.values]
     if row.points:
@@ -547,14 +552,6 @@ def _details(row: Row, names: Sequence[str]) -> dict[str, Any]:
     if row.typed and row.typed != (row.command,):
         made["t"] = list(row.typed)
     return made
-
-
-def _whole(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}"
-
-
-def _memory(value: float | None) -> str:
-    return "" if not value else f"{value / 2**30:.1f} GiB"
 
 
 # --------------------------------------------------------------------------- methods

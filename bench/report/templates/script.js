@@ -93,8 +93,16 @@
       if (head.classList.contains("bar") || head.dataset.sort === "text" && i === 1) return;
       fact(head.textContent.trim(), row.cells[i].textContent.trim());
     });
-    for (const [word, value] of entry.f) fact(word, value);
-    for (const page of entry.pages) {
+    const [apply, steps, images, peak] = entry.k;
+    fact("95 % interval", entry.i);
+    fact("read-out", entry.s && board.readout);
+    fact("also sees", entry.a);
+    fact("apply s", apply === null ? "" : apply.toFixed(2));
+    fact("training steps", steps && steps.toLocaleString("en"));
+    fact("images seen", images && images.toLocaleString("en"));
+    fact("peak memory", peak && `${(peak / 2 ** 30).toFixed(1)} GiB`);
+    fact("reported", entry.r);
+    for (const page of entry.m || [row.querySelector(".label").textContent]) {
       const link = make("a", { href: `#method/${encodeURIComponent(page)}` }, page);
       facts.append(make("div", {}, make("dt", {}, "about"), make("dd", {}, link)));
     }
