@@ -7,11 +7,17 @@ import sys
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for, store_for, write_text
 
 
 @click.command()
-@click.option("--split", "-s", help="Name, alias or FILE.toml[:NAME]; all by default.")
+@click.option(
+    "--split",
+    "-s",
+    shell_complete=completion.splits,
+    help="Name, alias or FILE.toml[:NAME]; all by default.",
+)
 @click.option("--output", metavar="FILE", help="Else report.html in the results folder.")
 @click.option("--figures/--no-figures", default=True, help="Without them it takes a moment.")
 @click.option("--reference", is_flag=True, help="Also read the records in results/reference.")
