@@ -174,7 +174,7 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
     out
         Folder, made if need be.
     stem
-        File name without suffix.
+        File name without suffix; ``paper/table-1`` is written into the folder ``paper``.
     runs_digest
         Identity of the records, written to the files' metadata. No date is written: the same
         records give the same bytes.
@@ -218,12 +218,13 @@ def _save(made: Canvas) -> None:
     writer = csv.DictWriter(sink, columns, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(made.table)
+    file = made.out / made.stem
     made.files += write_files(
-        made.out,
+        file.parent,
         {
-            f"{made.stem}.pdf": pdf.getvalue(),
-            f"{made.stem}.png": png.getvalue(),
-            f"{made.stem}.csv": sink.getvalue().encode(),
+            f"{file.name}.pdf": pdf.getvalue(),
+            f"{file.name}.png": png.getvalue(),
+            f"{file.name}.csv": sink.getvalue().encode(),
         },
     )
 

@@ -28,9 +28,9 @@ def rows(file: Path) -> list[dict[str, str]]:
 def test_each_figure_is_pdf_png_and_csv(tmp_path: Path, name: str) -> None:
     files = draw(as_records(plausible(splits=("coos7/test1", "coos7/test4"))), [name], tmp_path)
     assert {file.suffix for file in files} == {".pdf", ".png", ".csv"}
-    assert sorted(files) == sorted(tmp_path.iterdir())
+    assert sorted(files) == sorted(file for file in tmp_path.rglob("*") if file.is_file())
     for file in files:
-        assert file.name.startswith(name)
+        assert str(file.relative_to(tmp_path)).startswith(name)
         if file.suffix == ".png":
             image = matplotlib.image.imread(file)
             assert image.std() > 0.02
@@ -48,7 +48,7 @@ def test_without_records_a_sentence_stands_in_its_place(tmp_path: Path, name: st
 
 def test_all_figures_are_drawn_when_none_is_named(tmp_path: Path) -> None:
     files = draw([], [], tmp_path)
-    assert [file.stem for file in files[::3]] == list(FIGURES)
+    assert [str(file.relative_to(tmp_path).with_suffix("")) for file in files[::3]] == list(FIGURES)
 
 
 def test_an_unknown_figure_suggests(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def command(
     registry_for(plugin)
     store = store_for(results)
     out = Path(output) if output else store.root / "figures"
-    files = draw(store.load_all(reference=reference), names, out)
+    files = draw(store.load_all(reference=reference), names, out, results=store.root)
     if as_json:
         click.echo(json.dumps({"files": [str(file) for file in files]}, indent=1))
         return
