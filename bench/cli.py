@@ -22,6 +22,7 @@ COMMANDS = {
     "show": ("show", "Show a method, split, data set or run in full."),
     "leaderboard": ("leaderboard", "Rank what was run."),
     "figures": ("figures", "Draw figures from records."),
+    "export": ("export", "Export the corrected embeddings of a run."),
     "new": ("new", "Write the file of a new method or data set."),
     "check": ("check", "Check that a method keeps the contract."),
 }
