@@ -18,7 +18,7 @@ from bench.errors import BenchError, did_you_mean
 
 COMMANDS = {
     "run": ("run", "Run methods on splits and write records."),
-    "list": ("listing", "List methods, splits, datasets, metrics, figures or plugins."),
+    "list": ("listing", "List methods, splits, datasets, metrics, figures, claims or plugins."),
     "show": ("show", "Show a method, split, data set or run in full."),
     "leaderboard": ("leaderboard", "Rank what was run."),
     "figures": ("figures", "Draw figures from records."),

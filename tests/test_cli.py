@@ -156,6 +156,7 @@ def nothing_written(results: Path) -> None:
         "list splits --json",
         "list datasets",
         "list metrics",
+        "list claims",
         "show split ottawa",
         "leaderboard --format json",
     ],
