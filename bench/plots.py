@@ -28,6 +28,7 @@ __all__ = [
     "canvas",
     "colour_of",
     "label_ends",
+    "legend_lines",
     "marker_of",
     "sentence",
 ]
@@ -100,6 +101,21 @@ def marker_of(method: str) -> str:
     return MARKERS[1 + _hash(method) % (len(MARKERS) - 1)]
 
 
+def _legend_shape(labels: Sequence[str]) -> tuple[int, int]:
+    """Return how many columns a legend has, and how many characters a name has in it."""
+    longest = max((len(label) for label in labels), default=1)
+    columns = max(1, min(4, 108 // (longest + 6)))
+    return columns, 108 // columns - 6
+
+
+def legend_lines(labels: Sequence[str]) -> int:
+    """Return how many lines the legend of these labels takes, to leave room for it."""
+    columns, width = _legend_shape(labels)
+    heights = [len(textwrap.wrap(label, width)) for label in labels]
+    lines = -(-len(labels) // columns)
+    return sum(max(heights[k::lines]) for k in range(lines)) if labels else 0
+
+
 @dataclass
 class Canvas:
     """A figure under way, with the rows behind it and the files that come of it.
@@ -150,8 +166,10 @@ class Canvas:
             )
             for label in labels
         ]
+        columns, width = _legend_shape(labels)
+        names = [textwrap.fill(label, width) for label in labels]
         made = self.figure.legend(
-            handles, labels, loc="outside lower left", ncols=4, handletextpad=0.1
+            handles, names, loc="outside lower left", ncols=columns, handletextpad=0.1
         )
         for text in made.get_texts():
             text.set_parse_math(False)

@@ -16,7 +16,7 @@ from bench.figures._shared import (
     subtitle,
 )
 from bench.leaderboard import Board, boards
-from bench.plots import PAGE, Canvas, canvas
+from bench.plots import PAGE, Canvas, canvas, legend_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,8 +53,7 @@ def draw(given: Given) -> list[Path]:
         columns = min(3, len(members))
         lines = -(-len(members) // columns)
         labels = methods_of(members)
-        legend_lines = -(-len(labels) // 4)
-        height = 2.1 * lines + 0.8 + 0.16 * legend_lines
+        height = 2.1 * lines + 0.8 + 0.16 * legend_lines(labels)
         with canvas(given.out, stems[key], runs_digest(members), PAGE, height) as made:
             axes = made.figure.subplots(lines, columns, squeeze=False)
             for ax in axes.flat[len(members) :]:
@@ -62,7 +61,7 @@ def draw(given: Given) -> list[Path]:
             for ax, board in zip(axes.flat, members, strict=False):
                 _draw_cost(made, ax, board)
             made.legend(labels, {r.method: r.track for b in members for r in b.rows})
-            below = "means over seeds; seconds of all stages of a chain, as if run alone"
+            below = "means over seeds, all stages of a chain"
             made.title(META["title"], f"{subtitle(members[0])} · {below}")
         files += made.files
     return files
