@@ -247,13 +247,13 @@ def _save(made: Canvas) -> None:
     )
 
 
-def sentence(ax: Axes, text: str) -> None:
-    """Say in a figure's place why it cannot be drawn."""
+def sentence(ax: Axes, text: str, width: int = 70) -> None:
+    """Say in a figure's place why it cannot be drawn, wrapped at ``width`` characters."""
     ax.set_axis_off()
     ax.text(
         0.02,
         0.5,
-        textwrap.fill(text, 70),
+        textwrap.fill(text, width),
         transform=ax.transAxes,
         va="center",
         fontsize=8,
