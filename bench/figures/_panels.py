@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
-from bench.plots import PAGE
+from bench.plots import PAGE, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,8 +30,9 @@ def panels(figure: Figure, labels: Sequence[str], most: int = 4) -> Iterator[tup
     for ax in axes.flat[len(labels) :]:
         ax.set_axis_off()
     for position, (label, ax) in enumerate(zip(labels, axes.flat, strict=False)):
-        text = textwrap.fill(label, width)
-        ax.set_title(text, fontsize=7.5, fontweight="bold", pad=3, parse_math=False)
+        ax.set_title(
+            fitted(label, width, 2), fontsize=7.5, fontweight="bold", pad=3, parse_math=False
+        )
         if position + columns >= len(labels):  # nothing stands below it: it carries the ticks
             ax.xaxis.set_tick_params(labelbottom=True)
         yield label, ax

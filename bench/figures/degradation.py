@@ -57,7 +57,7 @@ def draw(given: Given) -> list[Path]:
     stems = stems_for(META["name"], groups)
     for key, members in groups.items():
         members = one_readout(given.records, members)
-        height = max(3.5, 1.6 + 0.13 * len(methods_of(members)))  # room for the names at the ends
+        height = max(3.5, 1.75 + 0.135 * len(methods_of(members)))  # room for the names at the ends
         with canvas(given.out, stems[key], runs_digest(members), PAGE, height) as made:
             _draw_degradation(made, members)
         files += made.files

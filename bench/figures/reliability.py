@@ -65,7 +65,9 @@ def draw(given: Given) -> list[Path]:
                 x, y = bins["confidence"][filled], bins["right"][filled]
                 ax.plot(x, y, color=colour, linewidth=1.0, zorder=3)
                 sizes = 4 + 90 * bins["share"][filled]
-                ax.scatter(x, y, s=sizes, color=colour, alpha=0.75, linewidths=0, zorder=4)
+                ax.scatter(
+                    x, y, s=sizes, color=colour, alpha=0.75, linewidths=0, zorder=4, clip_on=False
+                )
                 readout = "/".join(sorted(readouts[label]))
                 ax.set_xlabel(f"ECE {error:.3f} ({readout})", fontsize=7)
                 ax.set_xlim(0, 1.02)
