@@ -88,6 +88,7 @@ APART = {
     "instance-norm": "*",
     "minclr": "s",
     "minclr-ben": "P",
+    "mmd": "H",
     "simclr": ">",
     "sphering-all": "d",
     "tvn": "8",

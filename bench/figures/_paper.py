@@ -158,8 +158,8 @@ def _facts(one: Judged) -> dict[str, Any]:
     low, high = one.interval or (None, None)
     return {
         "claim": claim.name,
-        "method": claim.reported_method,
-        "metric": claim.reported_metric,
+        "reported_method": claim.reported_method,
+        "reported_metric": claim.reported_metric,
         "published": claim.value,
         "published_sd": claim.sd,
         "measured": one.mean,
