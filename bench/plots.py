@@ -32,6 +32,7 @@ __all__ = [
     "legend_lines",
     "marker_of",
     "sentence",
+    "shortened",
     "spread",
     "within",
 ]
@@ -136,6 +137,14 @@ def fitted(label: str, width: int, lines: int = 1) -> str:
         return "\n".join(wrapped)
     kept = "".join(wrapped)[: lines * width - 1]
     return "\n".join(kept[k : k + width] for k in range(0, len(kept), width)) + "…"
+
+
+def shortened(name: str, width: int) -> str:
+    """Return a name without its middle if it is longer: its beginning and its end tell it apart."""
+    if len(name) <= width:
+        return name
+    end = (width - 1) // 2
+    return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
 
 
 def _legend_shape(labels: Sequence[str]) -> tuple[int, int]:

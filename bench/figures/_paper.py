@@ -64,7 +64,8 @@ def table(given: Given, meta: Mapping[str, Any], prefix: str) -> list[Path]:
     lines = sum(len(textwrap.wrap(note, 130)) for note in notes)
     labels = [textwrap.fill(name, 44) for name in methods]
     rows = sum(1 + label.count("\n") for label in labels)
-    height = 1.25 + 0.2 * max(rows, 3) + 0.11 * lines
+    each = 0.2 if all(one.mean is None for one in found) else 0.31
+    height = 1.25 + each * max(rows, 3) + 0.11 * lines
     with canvas(given.out, meta["name"], _digest(found), PAGE, height) as made:
         axes = made.figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
         for ax, metric in zip(axes, metrics, strict=True):
@@ -125,9 +126,14 @@ def _count(found: Sequence[Judged]) -> str:
 def _notes(found: Sequence[Judged]) -> list[str]:
     """Say of every number without one of ours why there is none."""
     notes = []
-    judged = [one for one in found if one.mean is not None]
-    for one in judged:
-        notes.append(f"{one.claim.reported_method}, {one.claim.reported_metric}: {one.status}.")
+    by_status: dict[str, list[str]] = {}
+    for one in found:
+        if one.mean is not None:
+            name = f"{one.claim.reported_method} ({one.claim.reported_metric})"
+            by_status.setdefault(one.status, []).append(name)
+    for status in sorted(by_status):
+        words = "measured with too few seeds" if status == "not run" else status
+        notes.append(f"{words[0].upper()}{words[1:]}: {_list(by_status[status])}.")
     waiting = [one for one in found if one.mean is None and one.claim.comparable]
     if waiting:
         names = _list(one.claim.reported_method for one in waiting)
@@ -146,6 +152,14 @@ def _notes(found: Sequence[Judged]) -> list[str]:
         several = list(dict.fromkeys(methods))
         who = _list(several) if len(several) < len({o.claim.reported_method for o in found}) else ""
         notes.append(f"Never compared{': ' + who if who else ''}: {reason}.")
+    remarks: dict[str, list[str]] = {}
+    for one in found:
+        if one.claim.note:
+            remarks.setdefault(one.claim.note, []).append(one.claim.reported_method)
+    for note, methods in remarks.items():
+        several = list(dict.fromkeys(methods))
+        everyone = len(several) == len({one.claim.reported_method for one in found})
+        notes.append(f"{'All' if everyone else _list(several)}: {note}.")
     return notes
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.plots import shortened
 from bench.seeds import generator
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def key(ax: Axes, names: Sequence[str], title: str, none: str = "") -> None:
     if len(known) > SHOWN:
         heading += ",\nby their names\nfrom dark to light"
     handles = [Line2D([], [], linestyle="none", marker="o", color=colour) for _, colour in lines]
-    words = [name if len(name) <= 26 else f"{name[:25]}…" for name, _ in lines]
+    words = [shortened(name, 26) for name, _ in lines]
     made = ax.legend(
         handles,
         words,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.leaderboard import Board, Row, boards
-from bench.plots import PAGE, canvas, colour_of, marker_of, sentence
+from bench.plots import PAGE, canvas, colour_of, fitted, marker_of, sentence
 from bench.store import digest
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 Records = Sequence[Mapping[str, Any]]
 LONGEST = 46
-"""Characters of a name beside the axes; longer ones lose their track, or are wrapped."""
+"""Characters of a name beside the axes; longer ones lose their track, then their end."""
 
 
 def setting_of(board: Board) -> tuple[Any, ...]:
@@ -150,7 +149,7 @@ def name_rows(ax: Axes, rows: Sequence[Row]) -> None:
     """Put the methods down the left side, with their tracks, and the grid upright."""
     names = [f"{row.method}  ({row.track})" for row in rows]
     names = [
-        name if len(name) <= LONGEST else textwrap.fill(row.method, LONGEST)
+        name if len(name) <= LONGEST else fitted(row.method, LONGEST)
         for name, row in zip(names, rows, strict=True)
     ]
     ax.set_yticks(range(len(rows)), names)

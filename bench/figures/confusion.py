@@ -9,7 +9,7 @@ import numpy as np
 from bench.figures._panels import panels, shape
 from bench.figures._runs import group_stems, grouped, in_order, with_predictions
 from bench.figures._shared import nothing
-from bench.plots import PAGE, Canvas, canvas
+from bench.plots import PAGE, Canvas, canvas, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ META: dict[str, Any] = {
 }
 NAMED = 16
 """With more classes their names would not be legible and are numbers in the CSV alone."""
-WIDEST = 14
+WIDEST = 16
 """Characters of a class's name."""
 
 
@@ -92,16 +92,12 @@ def _panel(
     image = ax.imshow(shares, vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
     ax.grid(visible=False)
     ticks = range(len(classes)) if named else []
-    names = [_short(name) for name in classes] if named else []
+    names = [shortened(name, WIDEST) for name in classes] if named else []
     ax.set_xticks([])
     ax.set_yticks(ticks, names, fontsize=6)
     for tick in ax.get_yticklabels():
         tick.set_parse_math(False)
     return image
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= WIDEST else f"{name[: WIDEST - 1]}…"
 
 
 def _rows(

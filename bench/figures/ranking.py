@@ -36,6 +36,8 @@ META: dict[str, Any] = {
     "needs": ["records"],
     "paper": "",
 }
+LONGEST_PAGE = 9.0
+"""Inches of panels on one page; a board that is longer has a page of its own."""
 
 
 def draw(given: Given) -> list[Path]:
@@ -49,20 +51,32 @@ def draw(given: Given) -> list[Path]:
         groups.setdefault(setting_of(board)[:4], []).append(board)
     stems = stems_for(META["name"], groups)
     for key, members in groups.items():
-        lines = [max(1, sum(row.mean is not None for row in board.rows)) for board in members]
-        total = sum(0.19 * n + 0.42 for n in lines) + 0.95
-        with canvas(given.out, stems[key], runs_digest(members), PAGE, total) as made:
-            axes = made.figure.subplots(
-                len(members), 1, squeeze=False, height_ratios=[n + 0.6 for n in lines]
-            )[:, 0]
-            for ax, board in zip(axes, members, strict=True):
-                _draw_ranking(made, ax, board)
-            _share_scale(axes, members)
-            made.title(META["title"], subtitle(members[0]))
-            words = interval_words(row for board in members for row in board.rows)
-            made.notes([f"{words} Small points: seeds. Names in grey are not ranked."], 130)
-        files += made.files
+        pages = _pages(members)
+        for number, (page, heights) in enumerate(pages, start=1):
+            stem = stems[key] if len(pages) == 1 else f"{stems[key]}_page-{number}"
+            total = sum(heights) + 0.95
+            with canvas(given.out, stem, runs_digest(page), PAGE, total) as made:
+                axes = made.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
+                for ax, board in zip(axes[:, 0], page, strict=True):
+                    _draw_ranking(made, ax, board)
+                _share_scale(axes[:, 0], page)
+                made.title(META["title"], subtitle(page[0]))
+                words = interval_words(row for board in page for row in board.rows)
+                made.notes([f"{words} Small points: seeds. Names in grey are not ranked."], 130)
+            files += made.files
     return files
+
+
+def _pages(members: Sequence[Board]) -> list[tuple[list[Board], list[float]]]:
+    """Put boards on pages that can be printed; return each with the heights of its panels."""
+    pages: list[tuple[list[Board], list[float]]] = []
+    for board in members:
+        height = 0.19 * max(1, sum(row.mean is not None for row in board.rows)) + 0.42
+        if not pages or sum(pages[-1][1]) + height > LONGEST_PAGE:
+            pages.append(([], []))
+        pages[-1][0].append(board)
+        pages[-1][1].append(height)
+    return pages
 
 
 def _share_scale(axes: Iterable[Axes], members: Sequence[Board]) -> None:
