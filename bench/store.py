@@ -262,6 +262,7 @@ _SUMMARY = (
     "n_classes",
     "chance",
     "undeclared_adaptation",
+    "cautions",
     "cost",
     "predictions_sha256",
 )
@@ -758,6 +759,14 @@ class Store:
 
     # ---------------------------------------------------------------- artifacts and scratch
 
+    def artifact_path(self, artifact_id: str) -> Path:
+        """Return where the artifact of a fit or an apply stands, or would stand."""
+        return self.root / "artifacts" / _checked(artifact_id)
+
+    def has_artifact(self, artifact_id: str) -> bool:
+        """Return whether an artifact is kept, without reading it."""
+        return (self.artifact_path(artifact_id) / "meta.json").is_file()
+
     def read_artifact(self, kind: Kind, artifact_id: str) -> Artifact | None:
         """Return a fit's weights or an apply's arrays, or None if they are not kept.
 
@@ -768,7 +777,7 @@ class Store:
         """
         import numpy as np
 
-        folder = self.root / "artifacts" / _checked(artifact_id)
+        folder = self.artifact_path(artifact_id)
         text = _text_of(folder, "meta.json")
         if text is None:
             return None
@@ -846,7 +855,7 @@ class Store:
                 sink = io.BytesIO()
                 np.save(sink, array, allow_pickle=False)
                 files[f"{name}.npy"] = sink.getvalue()
-        target = self.root / "artifacts" / _checked(artifact_id)
+        target = self.artifact_path(artifact_id)
         self._place(files, target, "meta.json", replace=replace)
         return target
 
