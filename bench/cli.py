@@ -23,6 +23,7 @@ COMMANDS = {
     "leaderboard": ("leaderboard", "Rank what was run."),
     "figures": ("figures", "Draw figures from records."),
     "report": ("report", "Write one offline page from records."),
+    "export": ("export", "Export the corrected embeddings of a run."),
     "recommend": ("recommend", "Say which correction to use on your own data."),
     "new": ("new", "Write the file of a new method or data set."),
     "check": ("check", "Check that a method keeps the contract."),

@@ -272,7 +272,9 @@ def cells(text: str) -> dict[str, list[str]]:
 def page() -> str:
     entries = [*plausible(n_clusters=10), *matrix(NASTY, noisy(0.5), split="coos7/test4")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_module, "pictures", lambda *runs: pictures(*runs, names=["degradation"]))
+        patch.setattr(
+            page_module, "pictures", lambda *runs, **_: pictures(*runs, names=["degradation"])
+        )
         return build(as_records(entries), Registry()).html
 
 
@@ -361,7 +363,7 @@ def test_one_split_alone(page: str) -> None:
 
 def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = [Picture("cost", f"cost-{k}", "Cost.", png="A" * 10_000) for k in range(5)]
-    monkeypatch.setattr(page_module, "pictures", lambda *_: drawn)
+    monkeypatch.setattr(page_module, "pictures", lambda *_, **__: drawn)
     entries = as_records(plausible(n_clusters=10))
     whole = build(entries, Registry())
     assert whole.n_pictures == 5

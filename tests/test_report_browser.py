@@ -57,7 +57,9 @@ def _records() -> list[Any]:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_module, "pictures", lambda *runs: pictures(*runs, names=["degradation"]))
+        patch.setattr(
+            page_module, "pictures", lambda *runs, **_: pictures(*runs, names=["degradation"])
+        )
         made = build(_records(), Registry())
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(made.html, encoding="utf-8")

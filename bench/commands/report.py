@@ -52,6 +52,7 @@ def command(
         split=canonical(split),
         failures=store.failures(),
         figures=figures,
+        results=store.root,
         say=say,
     )
     if output is None:

@@ -93,6 +93,7 @@ def build(
     split: str | None = None,
     failures: Iterable[Mapping[str, Any]] = (),
     figures: bool = True,
+    results: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Return the page of some records.
@@ -109,6 +110,8 @@ def build(
         As from ``Store.failures``.
     figures
         Whether to draw them; without them a page takes a fraction of the time.
+    results
+        The results folder, for figures of what lies beside the runs.
     say
         Called with a line before each long step.
 
@@ -126,7 +129,7 @@ def build(
     images: list[Picture] = []
     if figures and made:
         say("figures")
-        images = pictures(first, rest)
+        images = pictures(first, rest, results=results)
     say("page")
     judged = judge(published(), _claimed(runs, facts))
     context = {

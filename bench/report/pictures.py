@@ -9,7 +9,7 @@ import base64
 import csv
 import io
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ class Picture:
     Attributes
     ----------
     name, stem
-        Of the figure, and of this file of it.
+        Of the figure, and of this file of it: ``paper/table-1``.
     summary
         What it shows, a sentence.
     png
@@ -67,6 +67,7 @@ def pictures(
     first: Sequence[Mapping[str, Any]],
     rest: Sequence[Mapping[str, Any]] = (),
     names: Sequence[str] = (),
+    results: Path | None = None,
 ) -> list[Picture]:
     """Draw named figures, all if none is named; one that cannot be drawn is a sentence.
 
@@ -79,40 +80,59 @@ def pictures(
         which change settings one by one. Of such a figure the first :data:`MOST` pictures are kept.
     names
         Keys of ``bench.figures.FIGURES``.
+    results
+        The results folder, for figures of what lies beside the runs. Those of embeddings are not
+        drawn: they take minutes, and a sentence says how to have them.
     """
     from bench.figures import FIGURES
 
     made = []
     for name in names or FIGURES:
-        found = _drawn(first, name, FIGURES[name].summary)
+        figure = FIGURES[name]
+        slow = "embeddings" in figure.needs
+        place = None if slow else results
+        found = _drawn(first, name, figure.summary, place)
         if rest and all(picture.note for picture in found):
-            found = _drawn([*first, *rest], name, FIGURES[name].summary)[:MOST]
+            found = _drawn([*first, *rest], name, figure.summary, place)[:MOST]
+        if slow:
+            found = [_pointed(picture) for picture in found]
         made += found
     return made
 
 
-def _drawn(records: Sequence[Mapping[str, Any]], name: str, summary: str) -> list[Picture]:
+def _pointed(picture: Picture) -> Picture:
+    """Add to a sentence how a figure of embeddings is drawn."""
+    if not picture.note:
+        return picture
+    words = f"With embeddings in the results folder `python -m bench figures {picture.name}` draws"
+    return replace(picture, note=f"{picture.note} {words} it.")
+
+
+def _drawn(
+    records: Sequence[Mapping[str, Any]], name: str, summary: str, results: Path | None
+) -> list[Picture]:
     from bench.figures import draw
     from bench.plots import writing
 
     with tempfile.TemporaryDirectory() as folder:
         try:
             with writing("png", "csv"):
-                files = draw(records, [name], Path(folder))
+                files = draw(records, [name], Path(folder), results=results)
         except BenchError as error:
             return [Picture(name, name, summary, note=f"Not drawn: {error}.")]
         images = sorted(file for file in files if file.suffix == ".png")
-        return [_picture(name, summary, file) for file in images]
+        return [_picture(name, summary, file, Path(folder)) for file in images]
 
 
-def _picture(name: str, summary: str, file: Path) -> Picture:
+def _picture(name: str, summary: str, file: Path, folder: Path) -> Picture:
+    stem = file.relative_to(folder).with_suffix("").as_posix()
     table = file.with_suffix(".csv")
     rows = table.read_text(encoding="utf-8") if table.is_file() else ""
     note = _note(rows)
     if note:
-        return Picture(name, file.stem, summary, note=note)
+        return Picture(name, stem, summary, note=note)
     png, width, height = _small(file)
-    return Picture(name, file.stem, summary, png, width, height, _base64(rows.encode()))
+    return Picture(name, stem, summary, png, width, height, _base64(rows.encode()))
 
 
 def _note(table: str) -> str:
