@@ -51,7 +51,7 @@ def command(
     store = store_for(results)
     made = boards(
         store.load_all(reference=reference),
-        split=_canonical(split),
+        split=canonical(split),
         metric=metric,
         readout=readout,
         edition=edition,
@@ -66,7 +66,7 @@ def command(
         write_text(output, text)
 
 
-def _canonical(split: str | None) -> str | None:
+def canonical(split: str | None) -> str | None:
     """Return the canonical name of an alias or of a split in a file."""
     if split is None:
         return None
