@@ -188,10 +188,13 @@ class Job:
         }
         # Only where one is set: runs of whole test batches are what they were.
         study = {} if self.grouping is None else {"grouping": self.grouping.spec}
+        # Named only where there is one: without it a run is the run that it was.
+        first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Named only where it is not the highest level that varies, which needs no name.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
         return {
             **study,
+            **first,
             **cluster,
             "method_id": self.chain.method_id,
             "split_id": target.split.name,
@@ -234,7 +237,9 @@ def plan(
         kind = "images" if target.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
         for typed in methods:
-            chain = parse_chain(typed, registry, target.opened, options.values, recipe)
+            chain = parse_chain(
+                typed, registry, target.opened, options.values, recipe, target.split.preprocess
+            )
             used.update(stage.name for stage in chain.stages)
             reason = _why_not(chain, target) or _why_not_grouped(chain, target, options.grouping)
             for seed in seeds:
