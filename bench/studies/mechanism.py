@@ -263,9 +263,9 @@ def _reading(lab: Lab, table: list[dict[str, Any]], layout: _Layout) -> tuple[st
         ]
     )
     second = (
-        f"In batches as they are mixed it {'cancels' if cancels else 'does not cancel'} in the "
-        f"first layer: of the variance between whole batches' means, batch and not the draw of "
-        f"rows makes {mixed} ({spread(lab)})."
+        f"Mixed as whole batches are, batch {'outweighs' if cancels else 'does not outweigh'} which "
+        f"rows were drawn: of the variance between whole batches' means it makes {mixed} "
+        f"({spread(lab)})."
     )
     more = (
         f"shares of batch rest on {count(len(layout.batches), 'batch')} and those of class on "
