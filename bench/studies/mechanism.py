@@ -263,8 +263,8 @@ def _reading(lab: Lab, table: list[dict[str, Any]], layout: _Layout) -> tuple[st
         ]
     )
     second = (
-        f"Mixed as whole batches are, batch {'outweighs' if cancels else 'does not outweigh'} which "
-        f"rows were drawn: of the variance between whole batches' means it makes {mixed} "
+        f"Mixed as whole batches are, batch {'outweighs' if cancels else 'does not outweigh'} "
+        f"which rows were drawn: of the variance between whole batches' means it makes {mixed} "
         f"({spread(lab)})."
     )
     more = (
