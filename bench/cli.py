@@ -26,6 +26,7 @@ COMMANDS = {
     "export": ("export", "Export the corrected embeddings of a run."),
     "recommend": ("recommend", "Say which correction to use on your own data."),
     "new": ("new", "Write the file of a new method or data set."),
+    "data": ("data", "List, locate, fetch or verify the files of real data sets."),
     "check": ("check", "Check that a method keeps the contract."),
     "check-data": ("check_data", "Look at a data set and its splits before training."),
     "completion": ("completion", "Print what a shell needs to complete names after TAB."),

@@ -87,7 +87,8 @@ def stage_ids(
 ) -> list[StageIds]:
     """Return the identities of all stages of a chain on one fold."""
     train_rows, test_rows = rows_digest(opened, train), rows_digest(opened, test)
-    data = {"digest": opened.digest, "settings": dict(opened.settings), "name": opened.name}
+    name = opened.known_as or opened.name
+    data = {"digest": opened.digest, "settings": dict(opened.settings), "name": name}
     result: list[StageIds] = []
     parent_train = parent_test = ""
     for stage in chain.stages:

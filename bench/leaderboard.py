@@ -45,7 +45,8 @@ MIN_SEEDS = 3
 """With fewer seeds a row is marked and not ranked."""
 TRACKS = ("inductive", "test-controls", "test-batch", "transductive", "reference")
 BASELINE = "erm"
-READOUTS = ("auto", "head", "probe")
+READOUTS = ("auto", "head", "probe", "knn1")
+_PREFIXES = ("head.", "probe.", "knn1.")
 EDITIONS = {"real": "real data", "simulated": "simulated data", "fixture": "fixture"}
 SELECTIONS = {"last": "last step, no selection", "tuned": "tuned on training batches"}
 
@@ -253,11 +254,11 @@ def boards(
     split
         Canonical name, or the name that was typed when the runs were made; all by default.
     metric
-        Name of a metric, also as ``head.NAME`` or ``probe.NAME``; each split's primary metric by
-        default.
+        Name of a metric, also as ``head.NAME``, ``probe.NAME`` or ``knn1.NAME``; each
+        split's primary metric by default.
     readout
-        ``head``, ``probe``, or ``auto``: by probe if any row of the board has no head, since like
-        is compared with like.
+        ``head``, ``probe``, ``knn1`` (class of the nearest training profile), or ``auto``: by
+        probe if any row of the board has no head, since like is compared with like.
     edition, recipe, methods
         Keep only these; methods by typed name or chain.
     failures
@@ -273,7 +274,7 @@ def boards(
         raise BenchError(did_you_mean(chosen, list(READOUTS), "read-out"))
     if metric is not None:
         prefix, _, bare = metric.partition(".")
-        if prefix in ("head", "probe") and bare:
+        if f"{prefix}." in _PREFIXES and bare:
             metric, chosen = bare, prefix
     runs = [
         record.summary if isinstance(record, Record) else summarise(record) for record in records
@@ -314,10 +315,13 @@ def _only(runs: list[dict[str, Any]], name: str, value: str | None) -> list[dict
     return kept
 
 
+def _bare(name: str) -> str:
+    prefix, _, rest = name.partition(".")
+    return rest if f"{prefix}." in _PREFIXES else name
+
+
 def _check_metric(metric: str, runs: list[dict[str, Any]]) -> None:
-    known = {
-        name.removeprefix("head.").removeprefix("probe.") for r in runs for name in r["metrics"]
-    }
+    known = {_bare(name) for r in runs for name in r["metrics"]}
     if metric not in known and known:
         raise BenchError(f"no runs: {did_you_mean(metric, sorted(known), 'metric')}")
 
@@ -389,7 +393,7 @@ def _board(
 ) -> Board | None:
     scored = [run for run in runs if run.get("status", "ok") == "ok"]
     names = {name for run in scored for name in run["metrics"]}
-    if scored and not any(f"{prefix}{metric}" in names for prefix in ("", "head.", "probe.")):
+    if scored and not any(f"{prefix}{metric}" in names for prefix in ("", *_PREFIXES)):
         return None
     used = _readout(scored, metric, readout)
     higher = _higher_is_better(metric) and not any(

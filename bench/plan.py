@@ -179,9 +179,12 @@ class Job:
         versions = {
             name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
         }
+        # Named only where there is one: without it a run is the run that it was.
+        first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Named only where it is not the highest level that varies, which needs no name.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
         return {
+            **first,
             **cluster,
             "method_id": self.chain.method_id,
             "split_id": target.split.name,
@@ -224,7 +227,9 @@ def plan(
         kind = "images" if target.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
         for typed in methods:
-            chain = parse_chain(typed, registry, target.opened, options.values, recipe)
+            chain = parse_chain(
+                typed, registry, target.opened, options.values, recipe, target.split.preprocess
+            )
             used.update(stage.name for stage in chain.stages)
             reason = _why_not(chain, target)
             for seed in seeds:

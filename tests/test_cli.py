@@ -457,6 +457,22 @@ def published(folder: Path, **changes: Any) -> Path:
     return folder / "coos7"
 
 
+def test_a_method_is_shown_with_what_it_claims_and_must_be_told(call: Caller) -> None:
+    facts = call("show", "method", "simclr-ben", "--json").json
+    assert (facts["helps"], facts["hurts"]) == (["location", "nested"], ["label-shift"])
+    assert facts["measured against"] == "simclr"
+    assert facts["must be told"] == [
+        "the batch of each training row",
+        "all unlabelled rows of a test batch at once",
+    ]
+    words = call("show", "method", "mixup").out
+    assert "helps: none declared" in words
+    assert "measured against: erm" in words
+    assert "must be told: nothing beyond labelled training rows" in words
+    told = call("show", "method", "sphering", "--json").json["must be told"]
+    assert told == ["which training rows are negative controls", "needs controls in the data"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
