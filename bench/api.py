@@ -519,7 +519,13 @@ class Opened:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A data set: one file in ``datasets/``, one class named in the file's ``META``."""
+    """A data set: one file in ``datasets/``, one class named in the file's ``META``.
+
+    A data set whose splits rest on different files may also have ``open_split(edition, split)``,
+    which returns what ``open`` returns but for the rows that no side of this split names. It is
+    then called in place of ``open``; splits for which it returns the same digest share what was
+    opened.
+    """
 
     Settings: ClassVar[type]
     """A frozen dataclass of :func:`param` fields (a simulator's knobs); empty for most."""

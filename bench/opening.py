@@ -77,6 +77,8 @@ def open_splits(
     from bench.tables import parse_split_argument
 
     opened: dict[str, Opened] = {}
+    parts: dict[str, Opened] = {}
+    said: set[str] = set()
     targets: list[Target] = []
     for typed in names:
         own = parse_split_argument(typed)
@@ -84,9 +86,18 @@ def open_splits(
             targets.append(_own(typed, own, edition, settings, opened))
             continue
         split = find_split(typed, known_splits(registry))
-        if split.dataset not in opened:
-            opened[split.dataset] = _open(split, registry, edition, settings, say)
-        data = opened[split.dataset]
+        data = opened.get(split.dataset)
+        if data is None:
+            dataset, chosen = _choose(split, registry, edition, settings)
+            line = f"{split.dataset}: {EDITIONS[chosen]}"
+            if line not in said:
+                said.add(line)
+                say(line)
+            if hasattr(dataset, "open_split"):
+                data = dataset.open_split(chosen, split)
+                data = parts.setdefault(f"{data.name} {data.digest}", data)
+            else:
+                data = opened[split.dataset] = dataset.open(chosen)
         targets.append(open_target(typed, split, data, published=data.edition == "real"))
     return targets
 
@@ -113,13 +124,10 @@ def _own(
     return open_target(typed, split, opened[key])
 
 
-def _open(
-    split: Split,
-    registry: Registry,
-    edition: str,
-    settings: Mapping[str, Any],
-    say: Callable[[str], None],
-) -> Opened:
+def _choose(
+    split: Split, registry: Registry, edition: str, settings: Mapping[str, Any]
+) -> tuple[Any, str]:
+    """Return the data set of a split and the edition to open."""
     cls = registry.entry("dataset", split.dataset).load()
     dataset = cls(make_params("data", cls.Settings, settings))
     there = dataset.editions()
@@ -128,7 +136,4 @@ def _open(
             f"{split.dataset} has no {edition} edition here; there is {', '.join(there)}: "
             "leave --edition out, or put the files where `show dataset` says"
         )
-    chosen = there[0] if edition == "auto" else edition
-    say(f"{split.dataset}: {EDITIONS[chosen]}")
-    result: Opened = dataset.open(chosen)
-    return result
+    return dataset, there[0] if edition == "auto" else edition
