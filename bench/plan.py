@@ -259,7 +259,8 @@ def _why_not(chain: Chain, target: Target) -> str:
         if stage.name == "position-only" and "position" not in opened.columns:
             return f"{opened.name} has no column with the position on the plate"
         # What trains without a head trains without labels.
-        headed = stage.kind == "network" and getattr(stage.cls, "has_head", True)
+        trained = stage.kind in ("network", "classifier")
+        headed = trained and getattr(stage.cls, "has_head", True)
         if headed and not target.supervised:
             return f"{stage.name} needs labels to train on, and {target.split.name} gives none"
         if Access.TRAIN_WELL in stage.access and "well" not in opened.columns:
