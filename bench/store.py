@@ -262,6 +262,7 @@ _SUMMARY = (
     "n_classes",
     "chance",
     "undeclared_adaptation",
+    "cautions",
     "cost",
     "predictions_sha256",
 )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WIDTH = 160
 """Columns where the output is no terminal."""
@@ -214,9 +218,18 @@ def _waiting(label: str) -> Any:
 
     if not sys.stderr.isatty():
         return nullcontext()
+    return _status(label)
+
+
+@contextmanager
+def _status(label: str) -> Iterator[None]:
     from rich.console import Console
 
-    return Console(stderr=True).status(label)
+    from bench.reporting import listening
+
+    with Console(stderr=True).status(label) as status:
+        with listening(lambda what, done, n: status.update(f"{label}: {what}, {done} of {n}")):
+            yield
 
 
 def _say(line: str) -> None:
