@@ -3,8 +3,9 @@
 Each row is one field of view: DNA, tubulin and actin (16 bit). Fields of treatments with a
 mechanism and of DMSO are read, the others are left out. Batch levels, smallest first: plate, week.
 ``treatment`` is compound and concentration, ``well`` unique (``Week1_22123/B02``), ``position`` the
-well's name on the plate alone, ``image`` the field itself. In the whole set there are 103 treatments of 38 compounds with 12
-mechanisms on 55 plates of 10 weeks; every compound was imaged in one week alone.
+well's name on the plate alone, ``image`` the field itself. In the whole set there are 103
+treatments of 38 compounds with 12 mechanisms on 55 plates of 10 weeks; every compound was imaged in
+one week alone.
 
 The *real* edition is read as published, from the data folder (``bbbc021``):
 ``BBBC021_v1_image.csv``, ``BBBC021_v1_moa.csv`` and the folders of the plates, ``Week1_22123/`` and
