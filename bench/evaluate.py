@@ -14,6 +14,7 @@ import numpy as np
 
 from bench import metrics
 from bench.api import BenchError, Ints, Opened, Output, RunFailed, Split
+from bench.bigarrays import blocks
 from bench.data import column_of
 from bench.probe import Probe, fit_probe
 from bench.references import features
@@ -74,8 +75,9 @@ def check_output(name: str, output: Output, n: int, n_classes: int) -> None:
         raise RunFailed(f"{name} returned profiles of shape {X.shape} for {n} rows")
     if X.dtype != np.float32:
         raise RunFailed(f"{name} returned {X.dtype} profiles: the contract says float32")
-    if not np.isfinite(X).all():
-        bad = int((~np.isfinite(X)).any(axis=1).sum())
+    parts = list(blocks(n, X.shape[1] * 4))
+    if not all(np.isfinite(X[part]).all() for part in parts):
+        bad = sum(int((~np.isfinite(X[part])).any(axis=1).sum()) for part in parts)
         raise RunFailed(f"{name} returned profiles that are not finite in {bad} of {n} rows")
     logits = output.logits
     if logits is not None and (logits.shape != (n, n_classes) or not np.isfinite(logits).all()):

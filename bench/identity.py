@@ -74,7 +74,8 @@ def fit_name(stage: Stage, registry: Registry) -> tuple[str, int]:
 
 
 def _data(opened: Opened) -> dict[str, Any]:
-    return {"digest": opened.digest, "settings": dict(opened.settings), "name": opened.name}
+    name = opened.known_as or opened.name
+    return {"digest": opened.digest, "settings": dict(opened.settings), "name": name}
 
 
 def stage_ids(

@@ -173,7 +173,10 @@ def _choose(
     """Return the data set of a split and the edition to open."""
     cls = registry.entry("dataset", split.dataset).load()
     dataset = cls(make_params("data", cls.Settings, settings))
-    return dataset, _edition(split.dataset, dataset.editions(), edition)
+    there = dataset.editions()
+    if not there and edition in ("auto", "real"):
+        dataset.open("real")  # says what is missing, and how to get it
+    return dataset, _edition(split.dataset, there, edition)
 
 
 def _edition(name: str, there: list[str], edition: str) -> str:

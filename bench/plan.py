@@ -200,10 +200,13 @@ class Job:
         versions = {
             name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
         }
+        # Named only where there is one: without it a run is the run that it was.
+        first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Named only where it is not the highest level that varies, which needs no name.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
         aggregate = {"aggregate": list(target.split.aggregate)} if target.split.aggregate else {}
         return {
+            **first,
             **cluster,
             **aggregate,
             **_source_of(target.origin),
@@ -253,7 +256,9 @@ def plan(
                 "not those of training: leave --standardise at image, or choose plate"
             )
         for typed in methods:
-            chain = parse_chain(typed, registry, target.opened, options.values, recipe)
+            chain = parse_chain(
+                typed, registry, target.opened, options.values, recipe, target.split.preprocess
+            )
             used.update(stage.name for stage in chain.stages)
             reason = _why_not(chain, target)
             for seed in seeds:

@@ -178,9 +178,14 @@ def _disk(doing: str, path: Path) -> Iterator[None]:
         raise BenchError(f"cannot {doing} {path}: {cure}") from exc
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes | NDArray[Any]) -> None:
     with path.open("wb") as file:
-        file.write(data)
+        if isinstance(data, bytes):
+            file.write(data)
+        else:  # straight from memory: a large array is not copied to be written
+            import numpy as np
+
+            np.save(file, data, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
 
@@ -758,6 +763,14 @@ class Store:
 
     # ---------------------------------------------------------------- artifacts and scratch
 
+    def artifact_path(self, artifact_id: str) -> Path:
+        """Return where the artifact of a fit or an apply stands, or would stand."""
+        return self.root / "artifacts" / _checked(artifact_id)
+
+    def has_artifact(self, artifact_id: str) -> bool:
+        """Return whether an artifact is kept, without reading it."""
+        return (self.artifact_path(artifact_id) / "meta.json").is_file()
+
     def read_artifact(self, kind: Kind, artifact_id: str) -> Artifact | None:
         """Return a fit's weights or an apply's arrays, or None if they are not kept.
 
@@ -766,9 +779,9 @@ class Store:
         BenchError
             If the files are damaged; says which folder to delete.
         """
-        import numpy as np
+        from bench.bigarrays import load
 
-        folder = self.root / "artifacts" / _checked(artifact_id)
+        folder = self.artifact_path(artifact_id)
         text = _text_of(folder, "meta.json")
         if text is None:
             return None
@@ -776,12 +789,12 @@ class Store:
         try:
             meta = json.loads(text, parse_constant=_no_constant)
             if kind == "fit":
-                from safetensors.numpy import load
+                from safetensors.numpy import load as weights
 
-                arrays.update(load((folder / "weights.safetensors").read_bytes()))
+                arrays.update(weights((folder / "weights.safetensors").read_bytes()))
             else:
                 for file in sorted(folder.glob("*.npy")):
-                    arrays[file.stem] = np.load(file, allow_pickle=False)
+                    arrays[file.stem] = load(file)
                 if "embeddings" not in arrays:
                     raise ValueError("embeddings.npy is missing")
         except Exception as exc:
@@ -822,7 +835,7 @@ class Store:
         """
         import numpy as np
 
-        files = {"meta.json": _pretty(meta or {})}
+        files: dict[str, bytes | NDArray[Any]] = {"meta.json": _pretty(meta or {})}
         for name, array in arrays.items():
             if not re.fullmatch(r"[\w.\-/]+", name) or (kind == "apply" and "/" in name):
                 raise BenchError(f"an array of an artifact cannot be named '{name}'")
@@ -843,10 +856,8 @@ class Store:
             if "embeddings" not in arrays:
                 raise BenchError("an apply's artifact needs an array named 'embeddings'")
             for name, array in arrays.items():
-                sink = io.BytesIO()
-                np.save(sink, array, allow_pickle=False)
-                files[f"{name}.npy"] = sink.getvalue()
-        target = self.root / "artifacts" / _checked(artifact_id)
+                files[f"{name}.npy"] = array
+        target = self.artifact_path(artifact_id)
         self._place(files, target, "meta.json", replace=replace)
         return target
 
@@ -876,7 +887,12 @@ class Store:
         return aside.parent
 
     def _place(
-        self, files: Mapping[str, bytes], target: Path, witness: str, *, replace: bool = False
+        self,
+        files: Mapping[str, bytes | NDArray[Any]],
+        target: Path,
+        witness: str,
+        *,
+        replace: bool = False,
     ) -> None:
         """Make ``target`` hold ``files``, or nothing: written aside, synchronised, renamed.
 

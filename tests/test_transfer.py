@@ -372,3 +372,21 @@ FROZEN = [
     ("6fbe4664a73b283e3ce77e92", "5fa18620c0c9c718901b1963", "d7722bdea9721623091018fe"),
 ]
 """Before there was a transfer."""
+
+
+def test_a_table_of_ones_own_is_no_target(tmp_path: Path) -> None:
+    from bench.tables import load
+    from tests.test_tables import TOML, write
+
+    path = write(tmp_path, toml=TOML.replace('protocol = "unsupervised"', 'protocol = "transfer"'))
+    with pytest.raises(BenchError, match="not to a file"):
+        load(path)
+
+
+def test_each_stage_knows_its_rows(registry: Registry) -> None:
+    target = target_of(registry)
+    _, rows = target.trained_on(0, target.folds[0])
+    assert len(rows) == len(target.origin.train) > 0
+    source, later = target.trained_on(1, target.folds[0])
+    assert source is target.opened
+    assert len(later) == len(target.opened.index)

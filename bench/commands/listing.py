@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for
 from bench.errors import BenchError, did_you_mean
 
@@ -14,7 +15,7 @@ WHAT = ("methods", "splits", "datasets", "metrics", "figures", "plugins")
 
 
 @click.command()
-@click.argument("what", metavar="|".join(WHAT))
+@click.argument("what", metavar="|".join(WHAT), shell_complete=completion.one_of(*WHAT))
 @common
 def command(
     what: str, results: str | None, plugin: tuple[str, ...], as_json: bool, debug: bool
