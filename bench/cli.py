@@ -18,10 +18,12 @@ from bench.errors import BenchError, did_you_mean
 
 COMMANDS = {
     "run": ("run", "Run methods on splits and write records."),
-    "list": ("listing", "List methods, splits, datasets, metrics, figures or plugins."),
+    "list": ("listing", "List methods, splits, datasets, metrics, figures, claims or plugins."),
     "show": ("show", "Show a method, split, data set or run in full."),
     "leaderboard": ("leaderboard", "Rank what was run."),
     "figures": ("figures", "Draw figures from records."),
+    "report": ("report", "Write one offline page from records."),
+    "export": ("export", "Export the corrected embeddings of a run."),
     "recommend": ("recommend", "Say which correction to use on your own data."),
     "new": ("new", "Write the file of a new method or data set."),
     "data": ("data", "List, locate, fetch or verify the files of real data sets."),

@@ -53,7 +53,7 @@ __all__ = [
 SCHEMA = 1
 """Version of ``run.json``; a record of a later version is refused, not misread."""
 
-_INDEX_VERSION = "4"
+_INDEX_VERSION = "5"
 _DAY_S = 86_400.0
 _ID = re.compile(r"[0-9a-f]{8,64}")
 _TABLES = ("metrics", "predictions", "curves")
@@ -280,7 +280,7 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
     rows, and hold each once: as ``head.NAME`` or ``probe.NAME`` where the record has that too. A
     column of clusters is the JSON of its list, since a board needs one of many.
     ``versions`` is the version of each stage's method, ``machine`` what a board says when it is
-    mixed, ``created`` the time, ``tuning`` the budget.
+    mixed, ``created`` the time, ``command`` what was typed, ``tuning`` the budget.
     """
     spec = record["spec"]
     provenance = record.get("provenance") or {}
@@ -314,6 +314,7 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
         "torch": (provenance.get("packages") or {}).get("torch"),
     }
     made["created"] = provenance.get("created", "")
+    made["command"] = provenance.get("command", "")
     made["tuning"] = record.get("tuning")
     return made
 
@@ -443,7 +444,8 @@ class Artifact:
     Attributes
     ----------
     arrays
-        Arrays by name; of an apply at least ``embeddings`` ``(n, d)``.
+        Arrays by name; of an apply at least ``embeddings`` ``(n, d)``, and ``ids`` and ``batch``
+        ``(n,)`` bytes in UTF-8 where the harness wrote it.
     meta
         Small facts beside them, such as ``fit_s`` and ``steps``.
     """

@@ -219,7 +219,13 @@ def test_wheel_holds_exactly_what_git_tracks(wheel: Path) -> None:
     about = {name.partition(".dist-info/")[2] for name in names}
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert {"METADATA", "entry_points.txt", "licenses/LICENSE"} <= about
-    for name in ("py.typed", "labshift.mplstyle", "coverage.csv", "datasets/splits/coos7.toml"):
+    for name in (
+        "py.typed",
+        "labshift.mplstyle",
+        "coverage.csv",
+        "published.csv",
+        "datasets/splits/coos7.toml",
+    ):
         assert f"bench/{name}" in names
 
 

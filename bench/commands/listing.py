@@ -8,23 +8,34 @@ from typing import Any
 import click
 
 from bench import completion
-from bench.cli import common, registry_for
+from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError, did_you_mean
 
-WHAT = ("methods", "splits", "datasets", "metrics", "figures", "plugins")
+WHAT = ("methods", "splits", "datasets", "metrics", "figures", "claims", "plugins")
 
 
 @click.command()
 @click.argument("what", metavar="|".join(WHAT), shell_complete=completion.one_of(*WHAT))
+@click.option("--reference", is_flag=True, help="For claims: also records in results/reference.")
 @common
 def command(
-    what: str, results: str | None, plugin: tuple[str, ...], as_json: bool, debug: bool
+    what: str,
+    reference: bool,
+    results: str | None,
+    plugin: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
 ) -> None:
-    """List methods, splits, datasets, metrics, figures or plugins."""
+    """List methods, splits, datasets, metrics, figures, published claims or plugins."""
     if what not in WHAT:
         raise BenchError(did_you_mean(what, list(WHAT), "list"))
+    if reference and what != "claims":
+        raise BenchError(f"--reference is for `list claims`: leave it out of `list {what}`")
     registry = registry_for(plugin)
-    rows, columns = _ROWS[what](registry)
+    if what == "claims":
+        rows, columns = _claims(store_for(results).load_all(reference=reference))
+    else:
+        rows, columns = _ROWS[what](registry)
     if as_json:
         click.echo(json.dumps({what: rows}, indent=1))
         return
@@ -114,8 +125,41 @@ def _metrics(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
 def _figures(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     from bench.figures import FIGURES
 
-    rows = [{"name": name, "summary": figure.summary} for name, figure in FIGURES.items()]
-    return rows, ["name", "summary"]
+    rows = [
+        {
+            "name": name,
+            "title": figure.title,
+            "needs": list(figure.needs),
+            "paper": figure.paper,
+            "summary": figure.summary,
+        }
+        for name, figure in FIGURES.items()
+    ]
+    return rows, ["name", "needs", "summary"]
+
+
+def _claims(records: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    from bench.claims import judge, published
+
+    rows = [
+        {
+            "name": one.claim.name,
+            "paper": one.claim.value,
+            "measured": one.mean,
+            "sd": one.sd,
+            "n_seeds": one.n_seeds,
+            "difference": one.difference,
+            "interval": one.interval,
+            "status": one.status,
+            "reading": one.reading,
+            "comparable": one.claim.comparable,
+            "source": one.claim.source,
+            "grade": one.claim.grade,
+            "note": one.claim.note,
+        }
+        for one in judge(published(), records)
+    ]
+    return rows, ["name", "paper", "measured", "status"]
 
 
 def _plugins(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
@@ -156,8 +200,10 @@ def _table(rows: list[dict[str, Any]], columns: list[str]) -> None:
         click.echo("none")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
+    short = max(len(_cell(row["name"])) for row in rows) < 40
     for name in columns:
-        table.add_column(name.replace("_", " "), overflow="fold", no_wrap=name == "name")
+        whole = (name == "name" and short) or name in ("paper", "measured", "status")
+        table.add_column(name.replace("_", " "), overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*[Text(_cell(row[name])) for name in columns])
     Console().print(table)
@@ -168,4 +214,6 @@ def _cell(value: Any) -> str:
         return ", ".join(map(str, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return "" if value is None else str(value)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench import completion
 from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from bench.store import Record
 
 WHAT = ("method", "split", "dataset", "run")
 
@@ -49,11 +52,22 @@ def command(
         if figure:
             facts["figure"] = _draw(name, registry, edition, settings, figure)
     else:
-        facts = _run(name, store_for(results))
+        facts = dict(find_run(name, store_for(results)).data)
     if as_json:
         click.echo(json.dumps(facts, indent=1))
     else:
         _print(facts)
+
+
+_TOLD = {
+    "train-batch": "the batch of each training row",
+    "train-well": "the well of each training row",
+    "controls": "which training rows are negative controls",
+    "test-controls": "which rows of a test batch are negative controls",
+    "test-batch": "all unlabelled rows of a test batch at once",
+    "adapt": "the whole unlabelled evaluation set while fitting",
+}
+"""What each word of an access means for whoever brings the data."""
 
 
 def _method(name: str, registry: Any) -> dict[str, Any]:
@@ -76,7 +90,17 @@ def _method(name: str, registry: Any) -> dict[str, Any]:
         facts["shares the fit of"] = meta["fit"]
     if meta["level"] == "reference":
         return {**facts, "track": "reference"}
+    for key in ("helps", "hurts"):
+        facts[key] = list(meta.get(key, []))
+    facts["measured against"] = meta.get("against") or (
+        "erm" if meta["level"] == "network" else "identity"
+    )
     cls = entry.load()
+    needs = sorted(getattr(cls, "needs", lambda params: ())(cls.Params()))
+    facts["must be told"] = [
+        *(_TOLD[word] for word in meta.get("access", [])),
+        *(f"needs {word} in the data" for word in needs),
+    ] or ["nothing beyond labelled training rows"]
     module = inspect.getmodule(cls)
     facts["what it does"] = inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
     fields = dataclasses.fields(cls.Params)
@@ -165,13 +189,20 @@ def _draw(name: str, registry: Any, edition: str, settings: tuple[str, ...], out
     return output
 
 
-def _run(name: str, store: Any) -> dict[str, Any]:
-    found = [r for r in store.load_all(reference=True) if r.run_id.startswith(name)]
+def find_run(name: str, store: Any) -> Record:
+    """Return the record whose run id begins so, of the results folder or the reference.
+
+    Raises
+    ------
+    BenchError
+        If there is none, or more than one.
+    """
+    found: list[Record] = [r for r in store.load_all(reference=True) if r.run_id.startswith(name)]
     if not found:
         raise BenchError(f"no run begins with '{name}' in {store.root}; `run --json` prints run_id")
     if len({r.run_id for r in found}) > 1:
         raise BenchError(f"{len(found)} runs begin with '{name}': give more of the run_id")
-    return dict(found[0].data)
+    return found[0]
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -188,6 +219,8 @@ def _print(facts: dict[str, Any]) -> None:
                 console.print(Text(f"  {item.get('name', '')}: {item.get('doc', '')} ({words})"))
         elif isinstance(value, str) and "\n" in value:
             console.print(Text(f"{key}:\n{value}\n"))
+        elif key in ("helps", "hurts") and not value:
+            console.print(Text(f"{key}: none declared"))
         elif value not in ("", [], {}):
             console.print(Text(f"{key}: {_word(value)}"))
 
