@@ -161,11 +161,15 @@ class Scores:
             column = self.opened.columns.get(role)
             if column is not None:
                 frame[f"role:{role}"] = column_of(self.opened, column)[rows]
+        for step in self.split.aggregate:
+            name = step.rpartition("=")[0]
+            column = self.opened.columns.get(name, name)
+            frame[f"step:{name}"] = column_of(self.opened, column)[rows]
         if self.split.score_unit != "row":
             frame["unit"] = column_of(self.opened, self.split.score_unit)[rows]
         if not len(frame):
             return
-        if self.split.protocol == "unsupervised":
+        if self.split.protocol != "supervised":
             self.embeddings.append((out_test.X[scored], frame))
             self.frames.append(frame)
             return
@@ -205,7 +209,7 @@ class Scores:
 
         frame = pd.concat(self.frames, ignore_index=True)
         frame = frame.sort_values(["fold", "id"], kind="stable", ignore_index=True)
-        if self.split.protocol == "unsupervised":
+        if self.split.protocol != "supervised":
             return self._retrieval(frame)
         merged = _to_units(frame)
         cluster_level = self.cluster_level(merged)
@@ -390,6 +394,8 @@ class Scores:
                 f"{self.split.name} scores retrieval, which needs the columns "
                 f"{', '.join(missing)}: name them in the data set"
             )
+        if self.split.aggregate:
+            X, rows = aggregated(X, rows, self.split.aggregate)
         arrays: dict[str, Any] = {
             "X": X,
             "label": rows["y_true"].to_numpy(np.int64),
@@ -488,6 +494,39 @@ def _clustered(
             float((weight[r] * hit[r]).sum()) / t for r, t in zip(rows, total, strict=True)
         ]
     return made
+
+
+def aggregated(
+    X: NDArray[np.float32], rows: pd.DataFrame, steps: tuple[str, ...]
+) -> tuple[NDArray[np.float32], pd.DataFrame]:
+    """Average rows step by step, such as crops to images and images to treatments.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` profiles.
+    rows
+        ``(n,)`` rows that describe them. Rows of one name that differ in class, treatment, compound
+        or retrieval batch stay apart.
+    steps
+        ``COLUMN=mean`` or ``COLUMN=median``, element-wise.
+
+    Returns
+    -------
+    tuple
+        Profiles ``(m, d)`` and their ``m`` rows, in the order of the last step's names.
+    """
+    kept = ["y_true", *[name for name in rows.columns if name.startswith("role:")]]
+    for step in steps:
+        name, _, how = step.rpartition("=")
+        keys = [f"step:{name}", *kept]
+        code = rows.groupby(keys, sort=True).ngroup().to_numpy()
+        average = np.mean if how == "mean" else np.median
+        members = np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
+        X = np.stack([average(X[m].astype(np.float64), axis=0) for m in members])
+        rows = rows.iloc[[m[0] for m in members]].reset_index(drop=True)
+        rows["id"] = rows[f"step:{name}"]
+    return X.astype(np.float32), rows
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import identity
-from bench.api import Access, Opened, Split
+from bench.api import Access, Ints, Opened, Split
 from bench.chain import Chain, parse_chain
 from bench.data import column_of
 from bench.errors import BenchError
 from bench.recipes import resolve
-from bench.splits import Fold, audit, folds, split_digest
+from bench.splits import Fold, Origin, audit, folds, split_digest
 from bench.store import digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bench.chain import Stage
     from bench.registry import Registry
 
 RETRIEVAL = ("nscb", "nsc", "map")
@@ -65,6 +66,7 @@ class Target:
     folds: list[Fold]
     digest: str
     warnings: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,11 +75,26 @@ class Target:
 
     @property
     def supervised(self) -> bool:
-        """Whether methods get labels."""
+        """Whether classes of this data set are learned and predicted."""
         return self.split.protocol == "supervised"
 
+    def trained_on(self, stage: int, fold: Fold) -> tuple[Opened, Ints]:
+        """Return the data set and the rows that a stage of a chain is fitted on."""
+        if self.origin is None:
+            return self.opened, fold.train
+        if stage == 0:
+            return self.origin.opened, self.origin.train
+        return self.opened, fold.test
 
-def open_target(typed: str, split: Split, opened: Opened, *, published: bool = False) -> Target:
+
+def open_target(
+    typed: str,
+    split: Split,
+    opened: Opened,
+    *,
+    published: bool = False,
+    origin: Origin | None = None,
+) -> Target:
     """Make the folds of a split and audit them.
 
     Parameters
@@ -87,6 +104,8 @@ def open_target(typed: str, split: Split, opened: Opened, *, published: bool = F
     published
         Whether the sides are somebody else's published ones: sharing that was not declared is then
         a note in every record, since it cannot be mended here.
+    origin
+        What the encoder is trained on, with the protocol ``transfer``.
 
     Raises
     ------
@@ -100,7 +119,8 @@ def open_target(typed: str, split: Split, opened: Opened, *, published: bool = F
             f"split '{split.name}': {'; '.join(text.rstrip('.') for text in shared)}; declare it "
             "with shares = [...] if it is meant, or mend the split"
         )
-    return Target(typed, split, opened, made, split_digest(opened, made), tuple(shared))
+    digest = split_digest(opened, made)
+    return Target(typed, split, opened, made, digest, tuple(shared), origin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +175,7 @@ class Job:
                 self.seed,
                 supervised=target.supervised,
                 expose=target.split.expose,
+                origin=target.origin,
             )
             stages = [
                 {
@@ -183,9 +204,12 @@ class Job:
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Named only where it is not the highest level that varies, which needs no name.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
+        aggregate = {"aggregate": list(target.split.aggregate)} if target.split.aggregate else {}
         return {
             **first,
             **cluster,
+            **aggregate,
+            **_source_of(target.origin),
             "method_id": self.chain.method_id,
             "split_id": target.split.name,
             "split_digest": target.digest,
@@ -226,6 +250,11 @@ def plan(
         _check_metrics(target, registry)
         kind = "images" if target.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
+        if target.origin is not None and recipe["standardise"] == "none":
+            raise BenchError(
+                f"split '{target.split.name}' takes a network to another camera, whose counts are "
+                "not those of training: leave --standardise at image, or choose plate"
+            )
         for typed in methods:
             chain = parse_chain(
                 typed, registry, target.opened, options.values, recipe, target.split.preprocess
@@ -283,18 +312,58 @@ def _check_metrics(target: Target, registry: Registry) -> None:
             )
 
 
+def _source_of(origin: Origin | None) -> dict[str, Any]:
+    """Return what a record states of the data set that an encoder was trained on."""
+    if origin is None:
+        return {}
+    return {
+        "source": {
+            "split_id": origin.split,
+            "dataset": origin.opened.name,
+            "dataset_settings": dict(origin.opened.settings),
+            "data_digest": origin.opened.digest,
+        }
+    }
+
+
+def _no_transfer(stage: Stage, number: int, target: Target) -> str:
+    """Return why a stage cannot take part in a transfer, or an empty string."""
+    if target.origin is None or number:
+        return ""
+    if stage.name in ("position-only", "batch-only"):
+        return f"the wells and batches of training are not those of {target.opened.name}"
+    if Access.ADAPT in stage.access:
+        return (
+            f"{stage.name} trains on the rows that are scored, and {target.split.name} takes the "
+            "encoder as it was trained"
+        )
+    if stage.level not in target.origin.opened.levels:
+        raise BenchError(
+            f"{stage.name}.level is '{stage.level}', which is no batch level of "
+            f"{target.origin.opened.name} that it is trained on: choose among "
+            f"{', '.join(set(target.origin.opened.levels) & set(target.opened.levels))}"
+        )
+    return ""
+
+
 def _why_not(chain: Chain, target: Target) -> str:
     """Return why a chain cannot run on a split, or an empty string."""
     opened = target.opened
-    for stage in chain.stages:
+    for number, stage in enumerate(chain.stages):
+        reason = _no_transfer(stage, number, target)
+        if reason:
+            return reason
+        learnt = [target.trained_on(number, fold) for fold in target.folds]
+        source = learnt[0][0]
         if stage.name == "position-only" and "position" not in opened.columns:
             return f"{opened.name} has no column with the position on the plate"
         # What trains without a head trains without labels.
-        headed = stage.kind == "network" and getattr(stage.cls, "has_head", True)
-        if headed and not target.supervised:
+        trained = stage.kind in ("network", "classifier")
+        headed = trained and getattr(stage.cls, "has_head", True)
+        if headed and target.split.protocol == "unsupervised":
             return f"{stage.name} needs labels to train on, and {target.split.name} gives none"
-        if Access.TRAIN_WELL in stage.access and "well" not in opened.columns:
-            return f"{stage.name} needs to know which rows share a well; {opened.name} does not say"
+        if Access.TRAIN_WELL in stage.access and "well" not in source.columns:
+            return f"{stage.name} needs to know which rows share a well; {source.name} does not say"
         if "images" in stage.needs and not opened.is_images:
             return f"{stage.name} needs images, and the rows of {opened.name} are profiles"
         if "controls" in stage.needs and not opened.has_controls:
@@ -303,13 +372,12 @@ def _why_not(chain: Chain, target: Target) -> str:
             control = opened.index["control"].to_numpy(bool)
             if any(not control[fold.test].any() for fold in target.folds):
                 return f"{stage.name} needs controls in every test set of {target.split.name}"
-            if any(not control[fold.train].any() for fold in target.folds):
+            if any(not one.index["control"].to_numpy(bool)[rows].any() for one, rows in learnt):
                 return f"{stage.name} needs controls in every training set of {target.split.name}"
         # What the recipe adds (standardising by plate) makes no method train batch by batch.
         if stage.kind == "network" and Access.TRAIN_BATCH in stage.cls.access(stage.params):
-            batch = column_of(opened, stage.level)
-            for fold in target.folds:
-                if len(np.unique(batch[fold.train])) < 2:
+            for fold, (one, rows) in zip(target.folds, learnt, strict=True):
+                if len(np.unique(column_of(one, stage.level)[rows])) < 2:
                     raise BenchError(
                         f"{stage.name} trains batch by batch, but the training rows of "
                         f"{target.split.name} (fold {fold.name}) hold one {stage.level}: choose "

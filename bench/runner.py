@@ -219,9 +219,12 @@ class Runner:
                 "the treatment classes, without an official rank"
             )
         notes += job.cautions
-        if not target.supervised and track != "reference":
+        if target.split.protocol == "unsupervised" and track != "reference":
             track = "transductive"
             notes.append("no training set: every method was fitted on the rows that are scored")
+        if target.origin is not None and track != "reference":
+            notes += _of_transfer(job)
+            track = track if len(chain.stages) == 1 else "transductive"
         return {
             "schema": 1,
             "run_id": run_id,
@@ -314,6 +317,16 @@ def threads() -> int:
     if not text.isdigit() or int(text) < 1:
         raise BenchError(f"${THREADS} is '{text}': set it to a whole number of at least 1")
     return int(text)
+
+
+def _of_transfer(job: Job) -> list[str]:
+    """Say what was learned where."""
+    origin, later = job.target.origin, [stage.name for stage in job.chain.stages[1:]]
+    assert origin is not None
+    notes = [f"the encoder was trained on {origin.split} and not changed", *origin.opened.notes]
+    if later:
+        notes.append(f"{', '.join(later)}: fitted on the rows that are scored, without labels")
+    return notes
 
 
 def _sources(chain: Chain) -> dict[str, str]:
