@@ -18,9 +18,13 @@ from bench.errors import BenchError, did_you_mean
 
 COMMANDS = {
     "run": ("run", "Run methods on splits and write records."),
-    "list": ("listing", "List methods, splits, datasets, metrics, figures, claims or plugins."),
+    "list": (
+        "listing",
+        "List methods, splits, datasets, metrics, studies, figures, claims or plugins.",
+    ),
     "show": ("show", "Show a method, split, data set or run in full."),
     "leaderboard": ("leaderboard", "Rank what was run."),
+    "study": ("study", "Answer one question by a table, a figure and three sentences."),
     "figures": ("figures", "Draw figures from records."),
     "report": ("report", "Write one offline page from records."),
     "export": ("export", "Export the corrected embeddings of a run."),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.chain import Stage
+    from bench.grouping import Grouping
     from bench.registry import Registry
 
 RETRIEVAL = ("nscb", "nsc", "map")
@@ -47,6 +48,9 @@ class Options:
         ``auto``, ``cpu`` or ``cuda``.
     if_exists
         ``skip``, ``rerun`` or ``verify``.
+    grouping
+        For studies: how the rows of each test batch are grouped into inference batches instead of
+        whole (see ``bench.grouping``); None is whole.
     """
 
     recipe: str = "default"
@@ -54,6 +58,7 @@ class Options:
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     device: str = "auto"
     if_exists: str = "skip"
+    grouping: Grouping | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +140,7 @@ class Job:
     overrides: Mapping[str, Any]
     registry: Registry
     not_applicable: str = ""
+    grouping: Grouping | None = None
 
     @property
     def masked(self) -> bool:
@@ -176,6 +182,7 @@ class Job:
                 supervised=target.supervised,
                 expose=target.split.expose,
                 origin=target.origin,
+                grouping=self.grouping,
             )
             stages = [
                 {
@@ -200,12 +207,15 @@ class Job:
         versions = {
             name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
         }
+        # Only where one is set: runs of whole test batches are what they were.
+        study = {} if self.grouping is None else {"grouping": self.grouping.spec}
         # Named only where there is one: without it a run is the run that it was.
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Named only where it is not the highest level that varies, which needs no name.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
         aggregate = {"aggregate": list(target.split.aggregate)} if target.split.aggregate else {}
         return {
+            **study,
             **first,
             **cluster,
             **aggregate,
@@ -260,7 +270,7 @@ def plan(
                 typed, registry, target.opened, options.values, recipe, target.split.preprocess
             )
             used.update(stage.name for stage in chain.stages)
-            reason = _why_not(chain, target)
+            reason = _why_not(chain, target) or _why_not_grouped(chain, target, options.grouping)
             for seed in seeds:
                 jobs.append(
                     Job(
@@ -272,6 +282,7 @@ def plan(
                         options.overrides,
                         registry,
                         reason,
+                        options.grouping,
                     )
                 )
     unused = sorted(set(options.values) - used)
@@ -383,4 +394,26 @@ def _why_not(chain: Chain, target: Target) -> str:
                         f"{target.split.name} (fold {fold.name}) hold one {stage.level}: choose "
                         f"another level with --set {stage.name}.level=..., or another split"
                     )
+    return ""
+
+
+def _why_not_grouped(chain: Chain, target: Target, grouping: Grouping | None) -> str:
+    """Return why a chain cannot run with test rows grouped in a study's way, or an empty string."""
+    if grouping is None:
+        return ""
+    if not target.supervised:
+        return f"{target.split.name} has no training set: its rows are corrected as they are"
+    if not any(stage.per_batch for stage in chain.stages):
+        return f"{chain.typed} looks at no test batch: how rows are grouped there moves nothing"
+    for stage in chain.stages:
+        if Access.ADAPT in stage.access:
+            return f"{stage.name} is fitted on the evaluation rows: they cannot be grouped anew"
+    if grouping.drops_rows:
+        if len({stage.level for stage in chain.stages if stage.per_batch}) > 1:
+            return f"the stages of {chain.typed} correct several batch levels"
+        if not target.opened.has_controls:
+            return f"{target.opened.name} has no negative controls to leave out"
+        control = target.opened.index["control"].to_numpy(bool)
+        if any(control[fold.test[fold.scored]].any() for fold in target.folds):
+            return f"the negative controls of {target.opened.name} are scored: none can be left out"
     return ""

@@ -209,6 +209,8 @@ class Runner:
         unranked = ["smoke recipe"] if job.recipe_name == "smoke" else []
         if target.opened.edition == "fixture":
             unranked.append("fixture edition")
+        if job.grouping is not None:
+            unranked.append(f"study: {job.grouping.words}")
         if job.masked:
             unranked.append("which rows are controls is a label here")
         track = chain.track
