@@ -18,6 +18,7 @@ from bench.errors import BenchError, did_you_mean
 
 COMMANDS = {
     "run": ("run", "Run methods on splits and write records."),
+    "tune": ("tune", "Choose parameters on validation rows, refit, and write records."),
     "list": ("listing", "List methods, splits, datasets, metrics, figures, claims or plugins."),
     "show": ("show", "Show a method, split, data set or run in full."),
     "leaderboard": ("leaderboard", "Rank what was run."),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, did_you_mean
 from bench.leaderboard import MIN_CLUSTERS, Board, Row, to_json
+from bench.selection import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -138,6 +139,11 @@ def _notes(board: Board) -> list[str]:
     return [*notes, *board.notes]
 
 
+def _is_grey(board: Board) -> bool:
+    """Whether nothing on a board may be ranked, whatever it says."""
+    return board.selection in RULES and not RULES[board.selection].ranked
+
+
 def _by_track(board: Board) -> list[tuple[str, list[Row]]]:
     groups: dict[str, list[Row]] = {}
     for row in board.rows:
@@ -186,6 +192,7 @@ def _table(made: Sequence[Board], width: int, colour: bool) -> str:
             table.add_row("", Text(words.partition(":")[0], style="italic"))
             for row in rows:
                 style = _COLOURS.get(row.verdict, "" if row.rank else "dim")
+                style = "dim" if _is_grey(board) else style
                 cells = _cells(row)
                 table.add_row(*(Text(cells[i], style=style) for i in shown))
             table.add_section()
@@ -315,6 +322,7 @@ def _html(made: Sequence[Board]) -> str:
             for row in rows:
                 kind = row.verdict if row.verdict in _COLOURS else ""
                 kind = kind or ("" if row.rank else "unranked")
+                kind = "unranked" if _is_grey(board) else kind
                 parts.append(f'<tr class="{kind}">' if kind else "<tr>")
                 for i, cell in enumerate(_cells(row)):
                     style = {1: ' class="text"', 8: ' class="text remark"'}.get(i, "")

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.errors import BenchError, did_you_mean
+from bench.selection import RULES
 from bench.statistics import MIN_CLUSTERS, interval, printed_coverage
-from bench.store import Record, digest, summarise
+from bench.store import Record, digest, is_derived, summarise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +34,7 @@ TRACKS = ("inductive", "test-controls", "test-batch", "transductive", "reference
 BASELINE = "erm"
 READOUTS = ("auto", "head", "probe")
 EDITIONS = {"real": "real data", "simulated": "simulated data", "fixture": "fixture"}
-SELECTIONS = {"last": "last step, no selection", "tuned": "tuned on training batches"}
+SELECTIONS = {one.name: one.words for one in RULES.values()}
 
 Values = Mapping[str, Any]
 
@@ -185,7 +186,8 @@ def boards(
         Committed runs (``Store.load_all``) or mappings of the same form. Those of fixtures are
         left out: no board is made of them.
     split
-        Canonical name, or the name that was typed when the runs were made; all by default.
+        Canonical name, or the name that was typed when the runs were made; all by default, without
+        those that were made of another split's rows for validation or a study.
     metric
         Name of a metric, also as ``head.NAME`` or ``probe.NAME``; each split's primary metric by
         default.
@@ -220,6 +222,8 @@ def boards(
         if not named and runs:
             raise BenchError(f"no runs: {did_you_mean(split, sorted(known), 'split')}")
         runs = [run for run in runs if run["split_id"] in named]
+    else:
+        runs = [run for run in runs if not is_derived(str(run["split_id"]))]
     runs = _only(runs, "edition", edition)
     runs = _only(runs, "recipe", recipe)
     if methods is not None:
@@ -321,6 +325,7 @@ def _board(
             _compared(row, table, rows[base], tables[base], higher=higher)
             for row, table in zip(rows, tables, strict=True)
         ]
+    rows = _equal_budgets(rows, notes)
     first = runs[0]
     notes += _coverage(rows)
     notes += _mixture(scored)
@@ -448,7 +453,18 @@ def _table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str) -> 
 
 
 def _row_key(run: Mapping[str, Any]) -> str:
-    return _sorted_json([run["method_id"], _changed(run), run.get("versions", {})])
+    budget = [_budget(run)] if run.get("tuning") else []
+    return _sorted_json([run["method_id"], _changed(run), run.get("versions", {}), *budget])
+
+
+def _budget(run: Mapping[str, Any]) -> tuple[int, float, int]:
+    """Return what could be spent on tuning a fold: trials finished, seconds, validation sets."""
+    said = run["tuning"]
+    return (
+        int(said.get("trials", 0)),
+        float(said.get("seconds_asked", 0.0)),
+        int(said.get("validations", 1)),
+    )
 
 
 _sorted_json = json.JSONEncoder(sort_keys=True, default=str).encode
@@ -499,6 +515,8 @@ def _row(
     if versioned:
         versions = first.get("versions", {})
         label += " " + "+".join(f"v{versions[stage]}" for stage in versions)
+    if first.get("tuning"):
+        label += f" [{_budget(first)[0]} trials]"
     track = str(first.get("track", ""))
     common = {
         "method": label,
@@ -657,6 +675,38 @@ def _span(values: NDArray[np.float64], weights: NDArray[np.float64] | None, cent
     half = (found.high - found.low) / 2
     p = 2 * float(stdtr(found.df, -abs(centre) / found.se))
     return _Span(centre - half, centre + half, p)
+
+
+def _equal_budgets(rows: Sequence[Row], notes: list[str]) -> list[Row]:
+    """Say what each tuned row could spend, and rank none that could spend another amount.
+
+    The budget of most rows counts; of equally many the largest.
+    """
+    tuned = [row for row in rows if row.tuning and row.mean is not None]
+    if not tuned:
+        return list(rows)
+    budgets = [_budget({"tuning": row.tuning}) for row in tuned]
+    usual = max(budgets, key=lambda budget: (budgets.count(budget), budget))
+    spent = [f"{row.method} {float(row.tuning.get('seconds', 0)):.0f} s" for row in tuned]
+    notes.append(
+        f"Budget of each fold: {_budget_words(usual)}; training and scoring of all trials took "
+        f"{', '.join(spent)}."
+    )
+    made = []
+    for row in rows:
+        if row.tuning and row.mean is not None and _budget({"tuning": row.tuning}) != usual:
+            mine = _budget_words(_budget({"tuning": row.tuning}))
+            why = f"unequal budget: {mine}, others {_budget_words(usual)}"
+            row = dataclasses.replace(row, reason="; ".join(filter(None, (row.reason, why))))
+        made.append(row)
+    return made
+
+
+def _budget_words(budget: tuple[int, float, int]) -> str:
+    trials, seconds, validations = budget
+    words = f"{trials} trials"
+    words += f" begun within {seconds:g} s" if seconds else ""
+    return f"{words} on {validations} validation set{'s' if validations > 1 else ''}"
 
 
 def _ranked(rows: Sequence[Row], *, higher: bool) -> list[Row]:

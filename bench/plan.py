@@ -5,13 +5,14 @@ Everything that can be refused is refused here, before anything is trained.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import identity
-from bench.api import Access, Opened, Split
+from bench.api import TRACKS, Access, Opened, Split, track_of
 from bench.chain import Chain, parse_chain
 from bench.data import column_of
 from bench.errors import BenchError
@@ -102,8 +103,39 @@ def open_target(typed: str, split: Split, opened: Opened, *, published: bool = F
 
 
 @dataclass(frozen=True, eq=False)
+class Tuned:
+    """What was chosen for one fold, from its own training rows.
+
+    Attributes
+    ----------
+    chain
+        The stages with the chosen parameters.
+    recipe
+        The resolved recipe with the chosen values.
+    overrides
+        The recipe values that were chosen.
+    """
+
+    chain: Chain
+    recipe: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
 class Job:
-    """One run to make: a chain on a split with a seed."""
+    """One run to make: a chain on a split with a seed.
+
+    Attributes
+    ----------
+    selection
+        The rule that chose its parameters; ``last`` is none.
+    tuned
+        Fold -> what was chosen for it; empty without selection.
+    tuning
+        The budget of the choice, part of the run's identity; see ``bench.tune``.
+    tuning_facts
+        What else is recorded of it.
+    """
 
     target: Target
     chain: Chain
@@ -113,6 +145,51 @@ class Job:
     overrides: Mapping[str, Any]
     registry: Registry
     not_applicable: str = ""
+    selection: str = "last"
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    tuning_facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_fold(self, fold: Fold) -> Job:
+        """Return the job with the parameters that were chosen for one fold; itself without any."""
+        chosen = self.tuned.get(fold.name)
+        if chosen is None:
+            return self
+        return dataclasses.replace(self, chain=chosen.chain, recipe=chosen.recipe, tuned={})
+
+    def ids(self, fold: Fold) -> list[identity.StageIds]:
+        """Return the identities of all stages on one fold."""
+        mine, target = self.of_fold(fold), self.target
+        return identity.stage_ids(
+            mine.chain,
+            self.registry,
+            target.opened,
+            mine.recipe,
+            target.classes,
+            fold.train,
+            fold.test,
+            self.seed,
+            supervised=target.supervised,
+            expose=target.split.expose,
+        )
+
+    @property
+    def chains(self) -> list[Chain]:
+        """The chains of all folds: one without selection."""
+        return [one.chain for one in self.tuned.values()] or [self.chain]
+
+    @property
+    def access(self) -> Access:
+        """What any fold's chain needs to see."""
+        access = Access.NONE
+        for chain in self.chains:
+            access |= chain.access
+        return access
+
+    @property
+    def track(self) -> str:
+        """The track of that access: the weakest claim of all folds."""
+        return self.chain.track if self.chain.track == TRACKS[-1] else track_of(self.access)
 
     def spec(self) -> dict[str, Any]:
         """Return what identifies the run; hashed to its id."""
@@ -123,18 +200,7 @@ class Job:
         recipe = identity.recipe_identity(self.recipe)
         stages_of: list[dict[str, Any]] = []
         for fold in target.folds:
-            ids = identity.stage_ids(
-                self.chain,
-                self.registry,
-                opened,
-                self.recipe,
-                target.classes,
-                fold.train,
-                fold.test,
-                self.seed,
-                supervised=target.supervised,
-                expose=target.split.expose,
-            )
+            mine = self.of_fold(fold)
             stages = [
                 {
                     "method": stage.name,
@@ -144,9 +210,11 @@ class Job:
                     "fit_id": one.fit,
                     "apply_id": one.apply_test,
                 }
-                for stage, one in zip(self.chain.stages, ids, strict=True)
+                for stage, one in zip(mine.chain.stages, self.ids(fold), strict=True)
             ]
             stages_of.append({"fold": fold.name, "stages": stages})
+            if fold.name in self.tuned and self.tuned[fold.name].overrides:
+                stages_of[-1]["recipe"] = dict(self.tuned[fold.name].overrides)
         # Only those that score this split: a new metric leaves the runs of others where they are.
         names = scored(
             (target.split.metric, *target.split.metrics),
@@ -156,7 +224,10 @@ class Job:
         versions = {
             name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
         }
+        # Only where something was chosen: other runs are what they were.
+        tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
         return {
+            **tuning,
             "method_id": self.chain.method_id,
             "split_id": target.split.name,
             "split_digest": target.digest,
@@ -169,7 +240,7 @@ class Job:
             "recipe_digest": digest(recipe),
             "standardise": self.recipe.get("standardise", "none"),
             "seed": self.seed,
-            "selection": "last",
+            "selection": self.selection,
             "score_unit": target.split.score_unit,
             "folds": stages_of,
             "metric_versions": versions,
