@@ -282,13 +282,15 @@ def mixed_to_test(target: Target) -> tuple[Target, str] | None:
     """
     opened = target.opened
     plate = opened.levels[0]
-    wells, noun = _wells(opened)
-    options = [(column_of(opened, plate), plate), (wells, noun)]
-    for column, halved in options:
-        if all(len(_groups(column[fold.test])) >= 2 for fold in target.folds):
-            break
-    else:
+    options = [(column_of(opened, plate), plate), _wells(opened)]
+    able = [
+        (column, noun)
+        for column, noun in options
+        if all(len(_groups(column[fold.test])) >= 2 for fold in target.folds)
+    ]
+    if not able:
         return None
+    column, halved = able[0]
     made = []
     for fold in target.folds:
         groups = _groups(column[fold.test])
