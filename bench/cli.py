@@ -22,6 +22,7 @@ COMMANDS = {
     "list": ("listing", "List methods, splits, datasets, metrics, figures, claims or plugins."),
     "show": ("show", "Show a method, split, data set or run in full."),
     "leaderboard": ("leaderboard", "Rank what was run."),
+    "compare": ("compare", "Compare methods with each other: paired tests and ranks."),
     "figures": ("figures", "Draw figures from records."),
     "new": ("new", "Write the file of a new method or data set."),
     "check": ("check", "Check that a method keeps the contract."),

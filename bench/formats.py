@@ -20,7 +20,7 @@ from bench.selection import RULES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["FORMATS", "render"]
+__all__ = ["FORMATS", "markdown_text", "render"]
 
 DASH = "–"
 TRACK_WORDS = {
@@ -208,7 +208,7 @@ def _table(made: Sequence[Board], width: int, colour: bool) -> str:
     return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
 
 
-def _md_text(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Escape what Markdown, or HTML inside it, would read as markup."""
     text = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)
@@ -221,15 +221,15 @@ def _markdown(made: Sequence[Board]) -> str:
     head = ["track", *HEAD, *COST]
     rule = ["---" if i in (0, 2, 9) else "---:" for i in range(len(head))]
     for board in made:
-        lines += [f"### {_md_text(board.title)}", ""]
-        lines += [f"| {' | '.join(map(_md_text, head))} |", f"|{'|'.join(rule)}|"]
+        lines += [f"### {markdown_text(board.title)}", ""]
+        lines += [f"| {' | '.join(map(markdown_text, head))} |", f"|{'|'.join(rule)}|"]
         for row in board.rows:
-            lines.append(f"| {' | '.join(map(_md_text, [row.track, *_cells(row)]))} |")
+            lines.append(f"| {' | '.join(map(markdown_text, [row.track, *_cells(row)]))} |")
         lines.append("")
         for note in _notes(board):
-            lines += [_md_text(note), ""]
+            lines += [markdown_text(note), ""]
         lines += [f"Runs `{board.runs_digest}`.", ""]
-    lines.append(_md_text(LEGEND))
+    lines.append(markdown_text(LEGEND))
     return "\n".join(lines) + "\n"
 
 

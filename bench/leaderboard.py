@@ -20,7 +20,15 @@ import numpy as np
 
 from bench.errors import BenchError, did_you_mean
 from bench.selection import RULES
-from bench.statistics import MIN_CLUSTERS, interval, printed_coverage
+from bench.statistics import (
+    MIN_CLUSTERS,
+    Scores,
+    interval,
+    minimum_detectable_difference,
+    paired_difference,
+    printed_coverage,
+    smallest_p,
+)
 from bench.store import Record, digest, is_derived, summarise
 
 if TYPE_CHECKING:
@@ -144,7 +152,11 @@ class Board:
     rows
         By track, in order of rank; reference rows last.
     notes
-        Sentences: coverage of the intervals, mixed hardware, failed runs, repeated seeds.
+        Sentences: coverage of the intervals, what differences could be found at all, mixed
+        hardware, failed runs, repeated seeds.
+    scores
+        Label of a row -> its values by seed and cluster, for paired comparisons: what the metric
+        is the weighted mean of where the records have it.
     """
 
     split: str
@@ -162,6 +174,7 @@ class Board:
     runs_digest: str
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    scores: Mapping[str, Scores] = dataclasses.field(default_factory=dict, repr=False)
 
 
 # --------------------------------------------------------------------------- choosing records
@@ -327,7 +340,12 @@ def _board(
         ]
     rows = _equal_budgets(rows, notes)
     first = runs[0]
+    scores = {
+        row.method: table.scores() for row, table in zip(rows, tables, strict=True) if table.names
+    }
     notes += _coverage(rows)
+    if base is not None:
+        notes += _detectable(rows, scores, rows[base].method)
     notes += _mixture(scored)
     notes += _failed(runs, failures)
     settings = dict(first.get("dataset_settings") or {})
@@ -350,6 +368,7 @@ def _board(
         ),
         rows=tuple(_sorted(_ranked(rows, higher=higher), higher=higher)),
         notes=tuple(notes),
+        scores=scores,
     )
 
 
@@ -412,6 +431,12 @@ class _Table:
         """Return ``(seeds, clusters)`` of what intervals are made of."""
         table = self.values if self.parts is None else self.parts
         return np.array([[table[seed][name] for name in names] for seed in seeds])
+
+    def scores(self) -> Scores:
+        """Return the table with its names, for paired comparisons."""
+        return Scores(
+            self.array(self.seeds, self.names), self.seeds, self.names, self.weights(self.names)
+        )
 
     def weights(self, names: Sequence[str]) -> NDArray[np.float64] | None:
         """Return the clusters' weights, or None if one is not known."""
@@ -785,6 +810,33 @@ def _coverage(rows: Sequence[Row]) -> list[str]:
     """Say how often intervals such as these hold the truth, as simulated."""
     sizes = sorted({(row.n_clusters, row.n_seeds) for row in rows if row.ci_low is not None})
     return list(dict.fromkeys(printed_coverage(*size).sentence for size in sizes))
+
+
+def _detectable(rows: Sequence[Row], scores: Mapping[str, Scores], base: str) -> list[str]:
+    """Say which difference to ERM the board could have found, from the spread of those it has."""
+    found: list[float] = []
+    n = 0
+    for row in rows:
+        if row.method == base or row.track == "reference" or row.method not in scores:
+            continue
+        try:
+            difference = paired_difference(scores[row.method], scores[base])
+        except BenchError:  # no seed or cluster in common
+            continue
+        sd = difference.sd_clusters
+        if sd is not None and sd > 0:
+            n = difference.interval.n_clusters
+            found.append(minimum_detectable_difference(sd, n))
+    if not found:
+        return []
+    found.sort()
+    middle = found[len(found) // 2]
+    span = f" ({found[0]:.3f} to {found[-1]:.3f} by method)" if len(found) > 1 else ""
+    return [
+        f"Smallest difference to ERM that {n} clusters find in 4 of 5 experiments (paired t test, "
+        f"5 %): {middle:.3f}{span}. Smallest p that flips of {n} signs can give: "
+        f"{smallest_p(n):.2g}."
+    ]
 
 
 def _mixture(runs: Sequence[Mapping[str, Any]]) -> list[str]:
