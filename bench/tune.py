@@ -267,7 +267,15 @@ def _database(url: str) -> Any:
             f"postgresql+psycopg://user@host/name, not '{url}'"
         )
     try:
-        return optuna.storages.RDBStorage(url)
+        for attempt in range(5):
+            try:
+                return optuna.storages.RDBStorage(url)
+            except Exception as error:
+                # Workers that start together make the tables together, and all but one fail.
+                race = any(text in str(error) for text in ("already exists", "duplicate key"))
+                if not race or attempt == 4:
+                    raise
+                time.sleep(0.5 * (attempt + 1))
     except (ImportError, OSError) as error:
         raise BenchError(
             f"--storage {_without_password(url)}: the driver cannot be loaded ({error}); "

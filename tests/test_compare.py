@@ -163,5 +163,5 @@ def test_the_command_prints_json_alone(tmp_path: Any) -> None:
         store.commit(record, pd.DataFrame({"metric": ["accuracy"], "value": [0.5]}))
     done = CliRunner().invoke(command, ["--results", str(tmp_path), "--json", "-m", "erm,ben"])
     [found] = json.loads(done.output)["comparisons"]
-    assert [(p["first"], p["second"]) for p in found["pairs"]] == [("ben", "erm")]
+    assert [(p["first"], p["second"]) for p in found["pairs"]] == [("erm", "ben")]
     assert found["ranks"]["n_blocks"] == 14
