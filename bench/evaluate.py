@@ -7,16 +7,19 @@ the split's score unit, and scored overall, for each fold, batch, class and clus
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import metrics
 from bench.api import BenchError, Ints, Opened, Output, RunFailed, Split
-from bench.data import column_of
+from bench.data import batches_of, column_of
+from bench.grouping import pieces
 from bench.probe import Probe, fit_probe
 from bench.references import features
+from bench.seeds import generator
+from bench.store import canonical_json, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.data import Side
+    from bench.grouping import Grouping
     from bench.registry import Registry
     from bench.splits import Fold
 
@@ -39,6 +43,45 @@ def truth(side: Side, classes: tuple[str, ...]) -> Ints:
     y = np.array([code.get(name, -1) for name in labels], dtype=np.int64)
     y[side.controls] = -1
     return y
+
+
+def inference_batches(grouping: Grouping, side: Side, seed: int) -> Side:
+    """Group the rows of the evaluation side into inference batches, as a study wants them.
+
+    The rows of each batch of the side are dealt out by :func:`bench.grouping.pieces`, which may
+    look at their classes. The method sees the batches that come of it, and no label.
+
+    Parameters
+    ----------
+    grouping
+        How.
+    side
+        The evaluation side, its batches whole.
+    seed
+        The run's seed. Draws depend on it, on the grouping and on the ids of the batch's rows: all
+        methods with a seed meet the same inference batches, whatever the order of the rows.
+    """
+    opened, n = side.opened, len(side)
+    names = np.full(n, "", dtype=object)
+    labels = column_of(opened, "label")[side.rows].copy()
+    labels[side.controls] = ""
+    role = opened.columns.get("position")
+    position = None if role is None else column_of(opened, role)[side.rows]
+    ids = column_of(opened, "id")[side.rows]
+    for whole in batches_of(side.batch):
+        batch = whole[np.argsort(ids[whole], kind="stable")]
+        address = (canonical_json(grouping.spec), digest(ids[batch].tolist()), seed)
+        found = pieces(
+            grouping,
+            labels[batch],
+            side.controls[batch],
+            None if position is None else position[batch],
+            generator("grouping", *address),
+        )
+        for k, part in enumerate(found):
+            names[batch[part]] = f"{side.batch[batch[0]]}\x1f{k}"
+    kept = np.flatnonzero(names != "")
+    return replace(side, batch=names.astype(str)).take(kept)
 
 
 def reference_outputs(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bench.chain import Stage
+    from bench.grouping import Grouping
     from bench.plan import Job
     from bench.registry import Entry
     from bench.runner import Runner
@@ -57,12 +58,15 @@ class FoldRun:
             job.seed,
             supervised=target.supervised,
             expose=target.split.expose,
+            grouping=job.grouping,
         )
         out_train: Output | None = None
         out_test: Output | None = None
         for k, (stage, one) in enumerate(zip(job.chain.stages, ids, strict=True)):
             train = self._side(fold.train, stage.level, "train", labels=target.supervised)
             test = self._side(fold.test, stage.level, "test", labels=False)
+            if job.grouping is not None:
+                test = self._grouped(job.grouping, test)
             if out_train is not None and out_test is not None:
                 train, test = train.with_profiles(out_train.X), test.with_profiles(out_test.X)
             if stage.kind == "reference":
@@ -93,6 +97,18 @@ class FoldRun:
             labels=labels,
             expose=target.split.expose,
         )
+
+    def _grouped(self, grouping: Grouping, test: Side) -> Side:
+        """Return the evaluation side as a study wants it, its rows the same for every stage."""
+        from bench.evaluate import inference_batches
+
+        if not grouping.drops_rows:
+            return inference_batches(grouping, test, self.job.seed)
+        # What is left out is drawn once, at the level that the chain corrects.
+        level = next(stage.level for stage in self.job.chain.stages if stage.per_batch)
+        whole = self._side(self.fold.test, level, "test", labels=False)
+        left = inference_batches(grouping, whole, self.job.seed).rows
+        return test.take(np.flatnonzero(np.isin(test.rows, left)))
 
     def _stage(
         self, k: int, stage: Stage, ids: identity.StageIds, train: Side, test: Side

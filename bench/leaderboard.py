@@ -190,6 +190,7 @@ def boards(
     recipe: str | None = None,
     methods: Sequence[str] | None = None,
     failures: Iterable[Mapping[str, Any]] = (),
+    studies: bool = False,
 ) -> list[Board]:
     """Return the boards of some records, sorted by split, edition and recipe.
 
@@ -211,6 +212,9 @@ def boards(
         Keep only these; methods by typed name or chain.
     failures
         As from ``Store.failures``: named in the notes, never shown as rows.
+    studies
+        Whether runs of studies, whose test rows were grouped in another way, have boards of their
+        own. They never stand on the board of ordinary runs.
 
     Raises
     ------
@@ -228,6 +232,8 @@ def boards(
         record.summary if isinstance(record, Record) else summarise(record) for record in records
     ]
     runs = [run for run in runs if run.get("edition") != "fixture"]
+    if not studies:
+        runs = [run for run in runs if not run.get("grouping")]
     runs.sort(key=lambda run: str(run["run_id"]))
     if split is not None:
         named = {str(run["split_id"]) for run in runs if split in (run["split_id"], run["split"])}
@@ -275,7 +281,15 @@ def _check_metric(metric: str, runs: list[dict[str, Any]]) -> None:
         raise BenchError(f"no runs: {did_you_mean(metric, sorted(known), 'metric')}")
 
 
-_SHOWN = ("split_id", "edition", "recipe", "selection", "dataset_settings", "recipe_overrides")
+_SHOWN = (
+    "split_id",
+    "edition",
+    "recipe",
+    "selection",
+    "dataset_settings",
+    "recipe_overrides",
+    "grouping",
+)
 _HIDDEN = ("split_digest", "data_digest", "recipe_digest", "standardise", "score_unit")
 
 
@@ -779,8 +793,10 @@ def _title(
     if overrides:
         recipe += f" with {_pairs(overrides)}"
     selection = str(run.get("selection", "last"))
+    study = [f"study ({_pairs(run['grouping'])})"] if run.get("grouping") else []
     words = [
         str(run["split_id"]),
+        *study,
         data,
         recipe,
         SELECTIONS.get(selection, selection),

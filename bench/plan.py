@@ -23,6 +23,7 @@ from bench.store import digest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bench.grouping import Grouping
     from bench.registry import Registry
 
 RETRIEVAL = ("nscb", "nsc", "map")
@@ -45,6 +46,9 @@ class Options:
         ``auto``, ``cpu`` or ``cuda``.
     if_exists
         ``skip``, ``rerun`` or ``verify``.
+    grouping
+        For studies: how the rows of each test batch are grouped into inference batches instead of
+        whole (see ``bench.grouping``); None is whole.
     """
 
     recipe: str = "default"
@@ -52,6 +56,7 @@ class Options:
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     device: str = "auto"
     if_exists: str = "skip"
+    grouping: Grouping | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +150,7 @@ class Job:
     overrides: Mapping[str, Any]
     registry: Registry
     not_applicable: str = ""
+    grouping: Grouping | None = None
     selection: str = "last"
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
     tuning: Mapping[str, Any] = field(default_factory=dict)
@@ -171,6 +177,7 @@ class Job:
             self.seed,
             supervised=target.supervised,
             expose=target.split.expose,
+            grouping=self.grouping,
         )
 
     @property
@@ -224,9 +231,12 @@ class Job:
         versions = {
             name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
         }
+        # Only where one is set: runs of whole test batches are what they were.
+        study = {} if self.grouping is None else {"grouping": self.grouping.spec}
         # Only where something was chosen: other runs are what they were.
         tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
         return {
+            **study,
             **tuning,
             "method_id": self.chain.method_id,
             "split_id": target.split.name,
@@ -271,7 +281,7 @@ def plan(
         for typed in methods:
             chain = parse_chain(typed, registry, target.opened, options.values, recipe)
             used.update(stage.name for stage in chain.stages)
-            reason = _why_not(chain, target)
+            reason = _why_not(chain, target) or _why_not_grouped(chain, target, options.grouping)
             for seed in seeds:
                 jobs.append(
                     Job(
@@ -283,6 +293,7 @@ def plan(
                         options.overrides,
                         registry,
                         reason,
+                        options.grouping,
                     )
                 )
     unused = sorted(set(options.values) - used)
@@ -355,4 +366,26 @@ def _why_not(chain: Chain, target: Target) -> str:
                         f"{target.split.name} (fold {fold.name}) hold one {stage.level}: choose "
                         f"another level with --set {stage.name}.level=..., or another split"
                     )
+    return ""
+
+
+def _why_not_grouped(chain: Chain, target: Target, grouping: Grouping | None) -> str:
+    """Return why a chain cannot run with test rows grouped in a study's way, or an empty string."""
+    if grouping is None:
+        return ""
+    if not target.supervised:
+        return f"{target.split.name} has no training set: its rows are corrected as they are"
+    if not any(stage.per_batch for stage in chain.stages):
+        return f"{chain.typed} looks at no test batch: how rows are grouped there moves nothing"
+    for stage in chain.stages:
+        if Access.ADAPT in stage.access:
+            return f"{stage.name} is fitted on the evaluation rows: they cannot be grouped anew"
+    if grouping.drops_rows:
+        if len({stage.level for stage in chain.stages if stage.per_batch}) > 1:
+            return f"the stages of {chain.typed} correct several batch levels"
+        if not target.opened.has_controls:
+            return f"{target.opened.name} has no negative controls to leave out"
+        control = target.opened.index["control"].to_numpy(bool)
+        if any(control[fold.test[fold.scored]].any() for fold in target.folds):
+            return f"the negative controls of {target.opened.name} are scored: none can be left out"
     return ""

@@ -212,6 +212,8 @@ class Runner:
             unranked.append(f"{job.selection}: selected on the test rows")
         if target.opened.edition == "fixture":
             unranked.append("fixture edition")
+        if job.grouping is not None:
+            unranked.append(f"study: {job.grouping.words}")
         track = job.track
         notes = list(target.warnings)
         if not target.supervised and track != "reference":

@@ -245,6 +245,7 @@ _SUMMARY_SPEC = (
     "selection",
     "score_unit",
     "metric_versions",
+    "grouping",
 )
 _SUMMARY = (
     "method",
