@@ -625,7 +625,7 @@ def test_workers_share_a_study_in_postgresql(tmp_path: Path, postgres: str) -> N
     table = tiny.write_table(tmp_path / "table", batches=4)
     workers = [
         subprocess.Popen(
-            command(tmp_path / "results", file, table, 8, "--storage", postgres),
+            command(tmp_path / "results", file, table, 4, "--storage", postgres),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -637,6 +637,6 @@ def test_workers_share_a_study_in_postgresql(tmp_path: Path, postgres: str) -> N
     assert [worker.returncode for worker in workers] == [0, 0], outputs
     [one], [other] = (json.loads(stdout)["runs"] for stdout, _ in outputs)
     assert one["run_id"] == other["run_id"]
-    assert one["tuning"]["trials"] == 8
+    assert one["tuning"]["trials"] == 4
     # Both of them worked: the lines say which trials each made.
     assert all("trial" in stderr for _, stderr in outputs)
