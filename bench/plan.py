@@ -21,7 +21,7 @@ from bench.splits import Fold, audit, folds, split_digest
 from bench.store import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bench.grouping import Grouping
     from bench.registry import Registry
@@ -105,6 +105,22 @@ def open_target(typed: str, split: Split, opened: Opened, *, published: bool = F
             "with shares = [...] if it is meant, or mend the split"
         )
     return Target(typed, split, opened, made, split_digest(opened, made), tuple(shared))
+
+
+def with_metrics(target: Target, names: Sequence[str], registry: Registry) -> Target:
+    """Return a target that is scored by further metrics too.
+
+    They are part of what identifies a run, and change neither its training nor its other values.
+
+    Raises
+    ------
+    BenchError
+        For an unknown metric.
+    """
+    for name in names:
+        registry.entry("metric", name)
+    wanted = tuple(dict.fromkeys((*target.split.metrics, *names)))
+    return dataclasses.replace(target, split=dataclasses.replace(target.split, metrics=wanted))
 
 
 @dataclass(frozen=True, eq=False)

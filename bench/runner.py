@@ -182,6 +182,7 @@ class Runner:
         record.update(
             readout=scored.readout,
             metrics=scored.metrics(),
+            metrics_rest_on=scored.rests_on,
             clusters=dict(scored.clusters),
             n_eval=scored.n_eval,
             n_excluded=scores.n_excluded,

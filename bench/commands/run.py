@@ -31,6 +31,7 @@ WIDTH = 160
     metavar="[NAME.]KEY=VALUE",
     help="A method's parameter, recipe.KEY, or data.KEY.",
 )
+@click.option("--metrics", metavar="NAME[,NAME]", help="Score by these too; see list metrics.")
 @click.option("--network", help="small-resnet, a torchvision name, or module:factory.")
 @click.option("--standardise", help="none, image or plate.")
 @click.option("--if-exists", default="skip", show_default=True, help="skip, rerun or verify.")
@@ -45,6 +46,7 @@ def command(
     seed: str | None,
     seeds: str | None,
     settings: tuple[str, ...],
+    metrics: str | None,
     network: str | None,
     standardise: str | None,
     if_exists: str,
@@ -65,7 +67,7 @@ def command(
     python -m bench run -m ben -s ottawa --set data.strength=2 --set recipe.steps=800
     """
     from bench.opening import open_splits
-    from bench.plan import Options, plan
+    from bench.plan import Options, plan, with_metrics
     from bench.runner import Runner
 
     _one_of("recipe", recipe, ("smoke", "default", "paper"))
@@ -90,6 +92,9 @@ def command(
     held: list[str] = []
     with _waiting(f"opening {split}"):
         targets = open_splits(splits, registry, edition, data, held.append)
+        if metrics is not None:
+            names = _names(metrics, "--metrics")
+            targets = [with_metrics(target, names, registry) for target in targets]
         jobs = plan(methods, targets, numbers, options, registry)
     if dry_run:
         for line in held:
