@@ -119,6 +119,8 @@ def draw_curves(
     places: Mapping[float, float],
     ticks: Mapping[float, str],
     xlabel: str,
+    *,
+    joined: bool = True,
 ) -> None:
     """Draw a line for each method; small points are seeds, bars are intervals.
 
@@ -132,6 +134,8 @@ def draw_curves(
         Point -> place on the axis, and its name there.
     xlabel
         Words under the axis.
+    joined
+        Whether points are joined by a line; not where they have no order.
     """
     ax = made.figure.subplots()
     drawn = [c for c in curves if c.reference.ok or any(x.ok for x in c.cells.values())]
@@ -141,8 +145,8 @@ def draw_curves(
     for k, curve in enumerate(drawn):
         colour, marker = colour_of(curve.label), marker_of(curve.label)
         if curve.flat:
-            style: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (4, 2))}
-            ax.hlines(curve.reference.mean, left, right, color=colour, **style)
+            level: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (4, 2))}
+            ax.hlines(curve.reference.mean, left, right, color=colour, **level)
             ends[curve.label] = (right, curve.reference.mean)
             _rows(made, curve, "any", curve.reference)
             continue
@@ -160,7 +164,10 @@ def draw_curves(
                 ax.vlines(x, cell.low, cell.high, color=colour, linewidth=0.8, alpha=0.7)
             _rows(made, curve, ticks[point], cell)
         if line:
-            ax.plot(*zip(*line, strict=True), color=colour, marker=marker, zorder=3)
+            style = "-" if joined else "none"
+            ax.plot(
+                *zip(*line, strict=True), color=colour, marker=marker, linestyle=style, zorder=3
+            )
     chance = 1.0 / len(lab.target.classes)
     if lab.metric in ("accuracy", "balanced_accuracy"):
         ax.axhline(chance, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
@@ -170,7 +177,11 @@ def draw_curves(
     ax.set_xlim(left - 0.5 * step, right + 0.5 * step)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(f"{lab.metric_words} ({lab.readout})")
-    label_ends(ax, ends, {curve.label: colour_of(curve.label) for curve in drawn})
+    if joined:
+        label_ends(ax, ends, {curve.label: colour_of(curve.label) for curve in drawn})
+    else:
+        tracks = {c.label: str((c.reference.records[0])["track"]) for c in drawn}
+        made.legend([curve.label for curve in drawn], tracks)
 
 
 def _rows(made: Canvas, curve: Curve, point: str, cell: Cell) -> None:

@@ -244,6 +244,7 @@ class Lab:
         self.left_out: dict[str, str] = {}
         self.failed: list[dict[str, Any]] = []
         self._records: dict[str, Mapping[str, Any]] = {}
+        self._others: set[str] = set()
 
     # ------------------------------------------------------------------ what is asked about
 
@@ -263,12 +264,16 @@ class Lab:
         runs = sorted(
             [r["run_id"], r["predictions_sha256"], r["status"]] for r in self._records.values()
         )
-        return digest(runs)
+        return digest([*runs, *sorted(self._others)])
 
     @property
     def run_ids(self) -> list[str]:
         """Ids of all runs that were used."""
         return sorted(self._records)
+
+    def rest_on(self, what: str) -> None:
+        """Add what the finding rests on beside runs, such as the id of profiles, to its digest."""
+        self._others.add(what)
 
     def leave_out(self, what: str, reason: str) -> None:
         """Say why a method or an arm is not in the study."""

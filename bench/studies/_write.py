@@ -62,7 +62,7 @@ def write(folder: Path, meta: Mapping[str, Any], lab: Lab, finding: Finding) -> 
             made.table.append({"note": finding.reading[0]})
         else:
             finding.draw(made)
-        made.title(f"{lab.target.split.name}: {meta['question']}", below)
+        made.title(str(meta["question"]), f"{lab.target.split.name} · {below}")
     facts = {
         "study": name,
         "version": meta["version"],
@@ -74,6 +74,8 @@ def write(folder: Path, meta: Mapping[str, Any], lab: Lab, finding: Finding) -> 
         "metric": lab.metric,
         "readout": lab.readout,
         "seeds": lab.seeds,
+        "methods": lab.methods,
+        "points": lab.points,
         "runs_digest": lab.runs_digest,
         "runs": lab.run_ids,
         "reading": list(finding.reading),

@@ -131,7 +131,8 @@ _SHOWN = {
 }
 _NOTES = (
     "Plate: a batch of the level that the data set acts on, drawn with replacement; covering: "
-    "every row once an epoch. Arms of controls with plates use the controls' statistics in training too.",
+    "every row once an epoch. Arms of controls with plates use the controls' statistics in "
+    "training too.",
 )
 
 

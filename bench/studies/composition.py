@@ -68,7 +68,8 @@ def run(lab: Lab) -> Finding:
     ticks = {at: "whole" if not at else KINDS[at][1] for at in used}
 
     def draw(made: Canvas) -> None:
-        draw_curves(made, lab, curves, places, ticks, "rows of an inference batch")
+        words = "rows of an inference batch"
+        draw_curves(made, lab, curves, places, ticks, words, joined=False)
 
     table = curve_table(lab, curves, "rows_are", _name, "whole")
     return Finding(table, _SHOWN, _reading(lab, curves), draw, notes=_NOTES)
