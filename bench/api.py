@@ -492,7 +492,21 @@ class Opened:
         Parameters of the data themselves that differ from their defaults (a simulator's draw and
         strength): part of the identity of every run.
     columns
-        Roles of columns: ``treatment``, ``compound``, ``nscb_batch``, ``well``, ``position``.
+        Roles of columns: ``treatment``, ``compound``, ``nscb_batch``, ``well``, ``position``, and
+        ``kind``: the column that says ``treatment`` for a treated row and something else for a
+        control.
+    control_classes
+        Whether the data set publishes its controls as classes: they keep their labels, are trained
+        on and scored. The control mask is then a label, and a run that used it is scored on the
+        treatment classes alone.
+    notes
+        Sentences for every record, such as how many images were not there.
+    cautions
+        Batch level -> a sentence for the record of every run that acts on that level, such as what
+        a batch gives away about its classes.
+    content
+        Returns ``(n,)`` digests of the rows' values, equal where two rows are: what the audit looks
+        for on both sides of a split. None where it is not known without reading everything.
     """
 
     name: str
@@ -505,6 +519,10 @@ class Opened:
     upstream: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    control_classes: bool = False
+    notes: tuple[str, ...] = ()
+    cautions: Mapping[str, str] = field(default_factory=dict)
+    content: Callable[[], Strings] | None = None
 
     @property
     def is_images(self) -> bool:
@@ -571,6 +589,9 @@ class Split:
     companion
         A split with the same training rows whose test rows come from the training batches: what an
         ordinary hold-out would have reported. Scored beside this one.
+    cluster
+        The batch level whose values intervals are made over; by default the highest level that
+        varies among the scored rows.
     """
 
     name: str
@@ -589,3 +610,4 @@ class Split:
     shares: tuple[str, ...] = ()
     alias: str = ""
     companion: str = ""
+    cluster: str = ""

@@ -74,6 +74,14 @@ class Stage:
         return bool(self.access & (Access.TEST_BATCH | Access.TEST_CONTROLS))
 
     @property
+    def sees_batches(self) -> bool:
+        """Whether it tells the batches apart, in training or at test."""
+        if self.kind == "reference":
+            return self.name in ("batch-mean", "batch-only")
+        seen = Access.TRAIN_BATCH | Access.TEST_BATCH | Access.TEST_CONTROLS | Access.ADAPT
+        return bool(self.access & seen)
+
+    @property
     def needs(self) -> frozenset[str]:
         """What the data must have: ``controls``, ``images``. A class method ``needs`` states it."""
         stated: Callable[[Any], frozenset[str]] | None = getattr(self.cls, "needs", None)

@@ -25,9 +25,16 @@ COMMANDS = {
     "compare": ("compare", "Compare methods with each other: paired tests and ranks."),
     "study": ("study", "Answer one question by a table, a figure and three sentences."),
     "figures": ("figures", "Draw figures from records."),
+    "recommend": ("recommend", "Say which correction to use on your own data."),
     "new": ("new", "Write the file of a new method or data set."),
     "check": ("check", "Check that a method keeps the contract."),
+    "check-data": ("check_data", "Look at a data set and its splits before training."),
+    "completion": ("completion", "Print what a shell needs to complete names after TAB."),
+    "doctor": ("doctor", "Look what may stand in the way here, and tell the cure."),
 }
+
+COMPLETE = "_LABSHIFT_COMPLETE"
+"""Environment variable by which a shell asks for completions."""
 
 
 class _Lazy(click.Group):
@@ -38,6 +45,8 @@ class _Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
+            if ctx.resilient_parsing:  # a shell asks what might follow: nothing
+                return None
             raise BenchError(did_you_mean(name, list(COMMANDS), "command"))
         command: click.Command = importlib.import_module(
             f"bench.commands.{COMMANDS[name][0]}"
@@ -123,7 +132,12 @@ def main(arguments: list[str] | None = None) -> None:
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in given
     try:
-        code = group.main(args=given, prog_name="python -m bench", standalone_mode=False)
+        code = group.main(
+            args=given,
+            prog_name="python -m bench",
+            complete_var=COMPLETE,
+            standalone_mode=False,
+        )
     except BenchError as error:
         _stop(str(error), debug)
     except click.exceptions.Exit as error:

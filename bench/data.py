@@ -192,8 +192,9 @@ def make_side(
     control = index["control"].to_numpy(bool)[rows]
     y = np.full(len(rows), -1, np.int64)
     if labels:
-        names = column_of(opened, "label")[rows]
-        y[:] = [-1 if c else code.get(name, -1) for name, c in zip(names, control, strict=True)]
+        y[:] = [code.get(name, -1) for name in column_of(opened, "label")[rows]]
+        if not opened.control_classes:
+            y[control] = -1
     return Side(
         opened=opened,
         rows=rows.astype(np.int64),

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 CLUSTERED = ("accuracy", "balanced_accuracy")
 """Metrics whose value in each cluster is recorded, for intervals and paired differences."""
+TREATMENTS = "accuracy_treatments"
+"""The same, where controls are classes: the one metric of runs that saw which rows are controls."""
 
 
 def truth(side: Side, classes: tuple[str, ...]) -> Ints:
@@ -41,7 +43,8 @@ def truth(side: Side, classes: tuple[str, ...]) -> Ints:
     code = {name: k for k, name in enumerate(classes)}
     labels = column_of(side.opened, "label")[side.rows]
     y = np.array([code.get(name, -1) for name in labels], dtype=np.int64)
-    y[side.controls] = -1
+    if not side.opened.control_classes:
+        y[side.controls] = -1
     return y
 
 
@@ -84,6 +87,21 @@ def inference_batches(grouping: Grouping, side: Side, seed: int) -> Side:
     return replace(side, batch=names.astype(str)).take(kept)
 
 
+def treatment_classes(opened: Opened, classes: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Return which classes are treatments, ``(n_classes,)``.
+
+    A class is one if every row of it is a treated one, by the column in the role ``kind``; without
+    such a column, if none of its rows is a negative control. Names and numbers say nothing.
+    """
+    column = opened.columns.get("kind")
+    if column is None:
+        is_control = opened.index["control"].to_numpy(bool)
+    else:
+        is_control = column_of(opened, column) != "treatment"
+    controls = set(column_of(opened, "label")[is_control].tolist())
+    return np.array([name not in controls for name in classes])
+
+
 def reference_outputs(
     name: str, opened: Opened, train: Side, test: Side, classes: tuple[str, ...], seed: int
 ) -> tuple[Output, Output]:
@@ -112,12 +130,17 @@ def check_output(name: str, output: Output, n: int, n_classes: int) -> None:
 
 @dataclass
 class Scores:
-    """Collects the folds of one run and scores them once all are there."""
+    """Collects the folds of one run and scores them once all are there.
+
+    A run that is ``masked`` saw which rows are controls although these are classes: it is scored on
+    the rows of treatment classes, by :data:`TREATMENTS` alone.
+    """
 
     split: Split
     opened: Opened
     classes: tuple[str, ...]
     registry: Registry | None = None
+    masked: bool = False
     frames: list[pd.DataFrame] = field(default_factory=list)
     embeddings: list[tuple[NDArray[np.float32], pd.DataFrame]] = field(default_factory=list)
     n_excluded: int = 0
@@ -159,6 +182,9 @@ class Scores:
         import pandas as pd
 
         scored = np.isin(test.rows, fold.test[fold.scored])
+        if self.masked:
+            treated = treatment_classes(self.opened, self.classes)
+            scored &= np.append(treated, False)[truth(test, self.classes)]
         self.leave_out(fold)
         rows = test.rows[scored]
         frame = pd.DataFrame(
@@ -182,7 +208,8 @@ class Scores:
             self.embeddings.append((out_test.X[scored], frame))
             self.frames.append(frame)
             return
-        self.mixing += self._embedding(fold.name, out_test.X[scored], frame)
+        if not self.masked:
+            self.mixing += self._embedding(fold.name, out_test.X[scored], frame)
         y = truth(train, self.classes)
         labelled = y >= 0
         batch = column_of(self.opened, self.opened.level)[train.rows]
@@ -239,14 +266,17 @@ class Scores:
             said: dict[str, str] = {}
             block = self._classification(y, scores, frame[level].to_numpy(str), frame, said)
             table += [(f"{column}.{m}", s, v, n) for m, s, v, n in block]
+            predicted = scores.argmax(axis=1)
+            if self.masked:
+                predicted = self._among_treatments(scores)
             if column == readout:
                 table += block
                 self.used.update({m: {"all": text} for m, text in said.items()})
-                frame["y_pred"] = scores.argmax(axis=1)
+                frame["y_pred"] = predicted
                 frame["scores"] = list(scores)
             elif column == "probe":
-                frame["probe_pred"] = scores.argmax(axis=1)
-            for kind, found in _clustered(y, scores.argmax(axis=1), cluster, names).items():
+                frame["probe_pred"] = predicted
+            for kind, found in self._clusters(y, scores, cluster, names).items():
                 for metric, values in found.items():
                     clusters[kind][f"{column}.{metric}"] = values
                     if column == readout:
@@ -284,7 +314,9 @@ class Scores:
         return table
 
     def cluster_level(self, frame: pd.DataFrame) -> str:
-        """Return the highest batch level that varies among the scored rows."""
+        """Return the split's own level, or the highest one that varies among the scored rows."""
+        if self.split.cluster:
+            return self.split.cluster
         for level in reversed(self.opened.levels):
             if frame[f"level:{level}"].nunique() > 1:
                 return level
@@ -303,11 +335,18 @@ class Scores:
         asked = (self.split.metric, *self.split.metrics)
         wanted = metrics.scored(asked, supervised=True, n_classes=len(self.classes))
         names = [name for name in wanted if self._needs(name) != "embedding"]
+        treatments = treatment_classes(self.opened, self.classes)
+        by_subset = list(CLUSTERED)
+        if self.masked:
+            names = by_subset = [TREATMENTS]
+        elif TREATMENTS in names:
+            by_subset.append(TREATMENTS)
         arrays: dict[str, Any] = {
             "y_true": y,
             "y_pred": predicted,
             "scores": scores,
             "batch": batch,
+            "treatments": treatments,
         }
         for name in names:
             value = metrics.compute(name, registry=self.registry, **arrays)
@@ -321,20 +360,47 @@ class Scores:
         )
         subsets += [("batch", name, batch == name) for name in np.unique(batch)]
         for kind, subset, mask in subsets:
-            for name in CLUSTERED:
-                value = metrics.compute(name, y_true=y[mask], y_pred=predicted[mask])
+            some = {
+                "y_true": y[mask],
+                "y_pred": predicted[mask],
+                "scores": scores[mask],
+                "treatments": treatments,
+            }
+            for name in by_subset:
+                value = metrics.compute(name, **some)
                 rows.append((name, f"{kind}={subset}", value.value, value.n))
+        of_class, answer = "accuracy", predicted
+        if self.masked:
+            of_class, answer = TREATMENTS, self._among_treatments(scores)
         for k in np.unique(y):
             mask = y == k
-            rows.append(
-                (
-                    "accuracy",
-                    f"class={self.classes[k]}",
-                    float((predicted[mask] == k).mean()),
-                    int(mask.sum()),
-                )
-            )
+            share = float((answer[mask] == k).mean())
+            rows.append((of_class, f"class={self.classes[k]}", share, int(mask.sum())))
         return rows
+
+    def _among_treatments(self, scores: NDArray[np.float32]) -> Ints:
+        """Return the predicted classes, ``(n,)``, controls being no possible answer."""
+        allowed = treatment_classes(self.opened, self.classes)
+        answer: Ints = np.where(allowed, scores, -np.inf).argmax(axis=1)
+        return answer
+
+    def _clusters(
+        self, y: Ints, scores: NDArray[np.float32], cluster: NDArray[np.str_], names: list[str]
+    ) -> dict[str, dict[str, list[Any]]]:
+        """Return the clustered metrics in each cluster, as :func:`_clustered`."""
+        made: dict[str, dict[str, list[Any]]] = {"values": {}, "parts": {}, "weights": {}}
+        if not self.masked:
+            made = _clustered(y, scores.argmax(axis=1), cluster, names)
+        if self.masked or TREATMENTS in (self.split.metric, *self.split.metrics):
+            # It is the accuracy on the rows of treatment classes, and no other row counts.
+            kept = treatment_classes(self.opened, self.classes)[y]
+            there = [name for name in names if kept[cluster == name].any()]
+            answer = self._among_treatments(scores)
+            found = _clustered(y[kept], answer[kept], cluster[kept], there)
+            for kind, columns in found.items():
+                known = dict(zip(there, columns["accuracy"], strict=True))
+                made[kind][TREATMENTS] = [known.get(name) for name in names]
+        return made
 
     def _embedding(
         self, fold: str, X: NDArray[np.float32], frame: pd.DataFrame

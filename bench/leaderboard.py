@@ -250,9 +250,7 @@ def boards(
         runs = [run for run in runs if run["method"] in wanted or run["method_id"] in wanted]
     if metric is not None and runs:
         _check_metric(metric, runs)
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for run in runs:
-        groups.setdefault(_key(run, metric), []).append(run)
+    groups = _grouped(runs, metric)
     failed = list(failures)
     made = []
     for key in sorted(groups, key=lambda key: tuple(map(str, key))):
@@ -301,6 +299,34 @@ def _key(run: Mapping[str, Any], metric: str | None) -> tuple[Any, ...]:
     ]
     version = run.get("metric_versions", {}).get(name)
     return (name, *shown, *map(run.get, _HIDDEN), version)
+
+
+def _grouped(
+    runs: list[dict[str, Any]], metric: str | None
+) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    """Return the runs of each board.
+
+    Where runs of one split stand for different metrics, each of these has a board, on which the
+    other runs stand too, with or without a value: what was told a label has no official score.
+    """
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault(_key(run, metric), []).append(run)
+    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for key in groups:
+        alike.setdefault(key[1:-1], []).append(key)
+    own = {key: list(members) for key, members in groups.items()}
+    for keys in alike.values():
+        for key in keys:
+            for other in keys:
+                if other[0] == key[0]:
+                    continue
+                groups[key] += [
+                    run
+                    for run in own[other]
+                    if run.get("metric_versions", {}).get(key[0]) in (None, key[-1])
+                ]
+    return groups
 
 
 def _distinct(made: list[Board]) -> list[Board]:
@@ -357,6 +383,7 @@ def _board(
     scores = {
         row.method: table.scores() for row, table in zip(rows, tables, strict=True) if table.names
     }
+    notes += _cautions(scored)
     notes += _coverage(rows)
     if base is not None:
         notes += _detectable(rows, scores, rows[base].method)
@@ -580,6 +607,8 @@ def _row(
         reason = next((str(r["reason"]) for r in runs if r.get("reason")), "")
         if any(run.get("status", "ok") == "ok" for run in runs):
             reason = f"has no {metric} by {readout}"
+            known = [why for run in runs for why in run.get("unranked_because") or ()]
+            reason = "; ".join([reason, *dict.fromkeys(known)])
         made = Row(**common, status="not-applicable", reason=reason, points={}, cost={})  # type: ignore[arg-type]
         return made, _NO_TABLE
     by_seed = dict(sorted(by_seed.items()))
@@ -869,6 +898,16 @@ def _mixture(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         if len(found) > 1:
             notes.append(f"Mixed {noun}: {', '.join(sorted(map(str, found)))}.")
     return notes
+
+
+def _cautions(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what the data set says about some of the methods, and which these are."""
+    about: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for sentence in run.get("cautions") or ():
+            label = label_of(str(run["method_id"]), _changed(run))
+            about.setdefault(str(sentence), {})[label] = None
+    return [f"{', '.join(sorted(labels))}: {text}." for text, labels in sorted(about.items())]
 
 
 def _failed(runs: Sequence[Mapping[str, Any]], failures: Sequence[Mapping[str, Any]]) -> list[str]:

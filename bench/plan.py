@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 RETRIEVAL = ("nscb", "nsc", "map")
 """Metrics of a split without training."""
+TREATMENTS = "accuracy_treatments"
+"""Metric of a run that saw which rows are controls where these are classes."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,25 @@ class Job:
         """The track of that access: the weakest claim of all folds."""
         return self.chain.track if self.chain.track == TRACKS[-1] else track_of(self.access)
 
+    @property
+    def masked(self) -> bool:
+        """Whether the chain sees which rows are controls although these are classes."""
+        seen = Access.CONTROLS | Access.TEST_CONTROLS
+        classes = self.target.supervised and self.target.opened.control_classes
+        return classes and bool(self.access & seen)
+
+    @property
+    def primary(self) -> str:
+        """The metric that the run stands for."""
+        return TREATMENTS if self.masked else self.target.split.metric
+
+    @property
+    def cautions(self) -> list[str]:
+        """What the data set says about methods that act on one of its batch levels."""
+        cautions = self.target.opened.cautions
+        levels = [stage.level for stage in self.chain.stages if stage.sees_batches]
+        return list(dict.fromkeys(cautions[level] for level in levels if level in cautions))
+
     def spec(self) -> dict[str, Any]:
         """Return what identifies the run; hashed to its id."""
         from bench.metrics import scored
@@ -244,6 +265,8 @@ class Job:
             supervised=target.supervised,
             n_classes=len(target.classes),
         )
+        if self.masked:
+            names = [TREATMENTS]
         versions = {
             name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
         }
@@ -251,9 +274,12 @@ class Job:
         study = {} if self.grouping is None else {"grouping": self.grouping.spec}
         # Only where something was chosen: other runs are what they were.
         tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
+        # Named only where it is not the highest level that varies, which needs no name.
+        cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
         return {
             **study,
             **tuning,
+            **cluster,
             "method_id": self.chain.method_id,
             "split_id": target.split.name,
             "split_digest": target.digest,

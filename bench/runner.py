@@ -128,7 +128,7 @@ class Runner:
 
         provenance.reset_peak()
         target = job.target
-        scores = Scores(target.split, target.opened, target.classes, job.registry)
+        scores = Scores(target.split, target.opened, target.classes, job.registry, job.masked)
         cost = {"fit_s": 0.0, "apply_s": 0.0, "steps": 0, "images_seen": 0}
         curves: list[dict[str, Any]] = []
         notes: dict[str, None] = {}
@@ -215,8 +215,16 @@ class Runner:
             unranked.append("fixture edition")
         if job.grouping is not None:
             unranked.append(f"study: {job.grouping.words}")
+        if job.masked:
+            unranked.append("which rows are controls is a label here")
         track = job.track
-        notes = list(target.warnings)
+        notes = [*target.warnings, *target.opened.notes]
+        if job.masked:
+            notes.append(
+                "controls are classes here and the method was told which rows they are: scored on "
+                "the treatment classes, without an official rank"
+            )
+        notes += job.cautions
         if not target.supervised and track != "reference":
             track = "transductive"
             notes.append("no training set: every method was fitted on the rows that are scored")
@@ -238,7 +246,7 @@ class Runner:
             "ranked": not unranked and status == "ok",
             "unranked_because": unranked,
             "metrics": {},
-            "primary": target.split.metric,
+            "primary": job.primary,
             "lower_is_better": _lower_is_better(job),
             "clusters": {"level": "", "names": [], "n": [], "values": {}},
             "n_eval": 0,
@@ -250,6 +258,7 @@ class Runner:
             "batches": {},
             "undeclared_adaptation": None,
             "notes": notes,
+            "cautions": job.cautions,
             "upstream": list(target.opened.upstream),
             "exposed": list(target.split.expose),
             "shift": target.split.shift,
@@ -320,7 +329,7 @@ def _sources(chain: Chain) -> dict[str, str]:
 def _lower_is_better(job: Job) -> list[str]:
     """Return which of the split's metrics are better when lower; plugins' are known here alone."""
     split = job.target.split
-    names = dict.fromkeys((split.metric, *split.metrics))
+    names = dict.fromkeys((job.primary, split.metric, *split.metrics))
     metas = {name: job.registry.entry("metric", name).meta for name in names}
     return [name for name, meta in metas.items() if not meta.get("higher_is_better", True)]
 

@@ -41,6 +41,8 @@ Texts = NDArray[np.object_]
 _TASKS = ("classify", "retrieve")
 _PROTOCOLS = ("supervised", "unsupervised")
 _WHOLE = "all"
+CONTENT = "content"
+"""What ``shares`` names where equal rows may lie on both sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +189,8 @@ def _matching(
 
 def _labels(opened: Opened) -> Texts:
     labels: Texts = np.asarray(opened.index["label"], dtype=object)
+    if opened.control_classes:
+        return labels
     labels = labels.copy()
     labels[np.asarray(opened.index["control"], dtype=bool)] = ""
     return labels
@@ -236,7 +240,12 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
     if not len(labels):
         raise BenchError(f"{where}: data set {opened.name} has no rows")
     for name in (*split.expose, *split.shares):
-        _column(split, opened, name, "expose" if name in split.expose else "shares")
+        if name != CONTENT:
+            _column(split, opened, name, "expose" if name in split.expose else "shares")
+    if split.cluster and split.cluster not in opened.levels:
+        raise BenchError(
+            f"{where}, cluster: " + did_you_mean(split.cluster, list(opened.levels), "batch level")
+        )
     if split.protocol == "unsupervised":
         every = np.arange(len(labels), dtype=np.int64)
         names = tuple(sorted({str(label) for label in labels} - {""}))
@@ -399,12 +408,26 @@ def _fold(
 # --------------------------------------------------------------------------- what is shared
 
 
-def audit(split: Split, opened: Opened, made: Sequence[Fold]) -> list[str]:
-    """Return one sentence for each column whose values lie on both sides and are not declared.
+def audit(
+    split: Split,
+    opened: Opened,
+    made: Sequence[Fold],
+    content: NDArray[Any] | None = None,
+) -> list[str]:
+    """Return one sentence for each thing that lies on both sides and is not declared.
 
     Looked at are the physical wells and the batch levels: a plate on both sides makes a test easier
-    than its ``shift`` says. Columns in ``split.shares`` are declared and pass. The unsupervised
-    protocol has no sides and nothing to report.
+    than its ``shift`` says; and where it is known the rows' content, since a copy of a training row
+    is no test. What is in ``split.shares`` is declared and passes. The unsupervised protocol has no
+    sides and nothing to report.
+
+    Parameters
+    ----------
+    split, opened, made
+        The split, its data set and its folds.
+    content
+        ``(n,)`` digests, equal where two rows are; by default what the data set keeps of its own,
+        if anything. ``bench.content`` makes them for any data set.
 
     Raises
     ------
@@ -444,7 +467,28 @@ def audit(split: Split, opened: Opened, made: Sequence[Fold]) -> list[str]:
                 f"{n_shared} of {n_test} test values of {name} also occur in training{span}; "
                 f"the split does not declare that it shares {name}."
             )
+    if content is None and opened.content is not None:
+        content = opened.content()
+    if content is not None and CONTENT not in split.shares:
+        sentences += _copies(ids, made, content)
     return sentences
+
+
+def _copies(ids: NDArray[Any], made: Sequence[Fold], content: NDArray[Any]) -> list[str]:
+    """Return a sentence about test rows that equal a training row value by value, if any do."""
+    _, codes = np.unique(content, return_inverse=True)
+    found: set[int] = set()
+    for fold in made:
+        learnt = np.union1d(codes[fold.train], codes[fold.validation])
+        found.update(fold.test[np.isin(codes[fold.test], learnt)].tolist())
+    if not found:
+        return []
+    first = min(found)
+    twins = [ids[row] for row in np.flatnonzero(codes == codes[first]) if row != first]
+    return [
+        f"{rows_of(len(found))} to test on equal a training row value by value, such as "
+        f"'{ids[first]}' and '{twins[0]}'; the split does not declare that it shares {CONTENT}."
+    ]
 
 
 def split_digest(opened: Opened, made: Sequence[Fold]) -> str:

@@ -268,6 +268,7 @@ _SUMMARY = (
     "n_classes",
     "chance",
     "undeclared_adaptation",
+    "cautions",
     "cost",
     "predictions_sha256",
 )
@@ -768,6 +769,14 @@ class Store:
 
     # ---------------------------------------------------------------- artifacts and scratch
 
+    def artifact_path(self, artifact_id: str) -> Path:
+        """Return where the artifact of a fit or an apply stands, or would stand."""
+        return self.root / "artifacts" / _checked(artifact_id)
+
+    def has_artifact(self, artifact_id: str) -> bool:
+        """Return whether an artifact is kept, without reading it."""
+        return (self.artifact_path(artifact_id) / "meta.json").is_file()
+
     def read_artifact(self, kind: Kind, artifact_id: str) -> Artifact | None:
         """Return a fit's weights or an apply's arrays, or None if they are not kept.
 
@@ -778,7 +787,7 @@ class Store:
         """
         import numpy as np
 
-        folder = self.root / "artifacts" / _checked(artifact_id)
+        folder = self.artifact_path(artifact_id)
         text = _text_of(folder, "meta.json")
         if text is None:
             return None
@@ -856,7 +865,7 @@ class Store:
                 sink = io.BytesIO()
                 np.save(sink, array, allow_pickle=False)
                 files[f"{name}.npy"] = sink.getvalue()
-        target = self.root / "artifacts" / _checked(artifact_id)
+        target = self.artifact_path(artifact_id)
         self._place(files, target, "meta.json", replace=replace)
         return target
 

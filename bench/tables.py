@@ -1,6 +1,7 @@
-"""Own tables: a ``dataset.toml`` beside a parquet, csv, csv.gz or h5ad file becomes a data set.
+"""Own data: a ``dataset.toml`` beside a parquet, csv, csv.gz or h5ad file becomes a data set.
 
-The TOML file says which columns are features, what the rows are called, and what the splits are.
+The TOML file says which columns are features or where the images are, what the rows are called,
+and what the splits are.
 :func:`load` reads it alone; :meth:`OwnData.open` reads the table, with only the columns it needs.
 """
 
@@ -21,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from bench.api import Bools, Floats, Ints, Opened, Split
+from bench.api import Bools, Floats, Ints, Opened, Source, Split
 from bench.errors import BenchError, did_you_mean
 from bench.splits import check_split, packaged_splits, rows_of
 from bench.table_files import damaged, open_table
@@ -29,6 +30,7 @@ from bench.table_files import damaged, open_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bench.own_images import Found
     from bench.table_files import TableFile
 
 __all__ = ["ArraySource", "OwnData", "load", "parse_split_argument"]
@@ -107,6 +109,13 @@ def _some_texts(value: Any) -> tuple[str, ...]:
     return texts
 
 
+def _numbers(value: Any) -> tuple[int, ...]:
+    whole = isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    if not whole or not value or len(set(value)) != len(value):
+        raise ValueError(f"must list whole numbers from 0, each once, not {_shown(value)}")
+    return tuple(value)
+
+
 def _side(value: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, dict):
         example = '{ COLUMN = ["value"] }'
@@ -132,6 +141,7 @@ def _shown(value: Any) -> str:
 
 Text = Annotated[str, BeforeValidator(_text)]
 SomeTexts = Annotated[tuple[str, ...], BeforeValidator(_some_texts)]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_numbers)]
 AnyTexts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Side = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_side)]
 TestSide = Annotated[dict[str, tuple[str, ...]] | str, BeforeValidator(_test)]
@@ -164,7 +174,12 @@ class _Spec(BaseModel):
     name: Text
     kind: Text = "profiles"
     table: Text
-    features: Text
+    features: Text | None = None
+    images: SomeTexts | None = None
+    array: Text | None = None
+    axes: Text = "NCHW"
+    channels: Numbers | None = None
+    crop: SomeTexts | None = None
     id: SomeTexts | None = None
     label: Text
     batches: SomeTexts
@@ -512,8 +527,9 @@ def _check(spec: _Spec) -> None:
             raise BenchError(f"{what} '{name}' may hold letters, digits, '.', '_' and '-' only")
     if spec.name in {split.dataset for split in packaged_splits().values()}:
         raise BenchError(f"the name '{spec.name}' is a packaged data set's: choose another name")
-    if spec.kind != "profiles":
-        raise BenchError(did_you_mean(spec.kind, ["profiles"], "kind"))
+    if spec.kind not in ("profiles", "images"):
+        raise BenchError(did_you_mean(spec.kind, ["profiles", "images"], "kind"))
+    _check_pixels(spec)
     if spec.level is not None and spec.level not in spec.batches:
         raise BenchError(did_you_mean(spec.level, list(spec.batches), "level (one of batches)"))
     if spec.label in spec.batches:
@@ -521,11 +537,37 @@ def _check(spec: _Spec) -> None:
     if not spec.splits:
         raise BenchError('no split: add [splits.NAME] with hold_out = "COLUMN" below the keys')
     try:
-        re.compile(spec.features)
+        re.compile(spec.features or "")
     except re.error as error:
         raise BenchError(
             f"features '{spec.features}' is not a regular expression: {error}; mend it"
         ) from None
+
+
+def _check_pixels(spec: _Spec) -> None:
+    """Refuse keys of images on profiles, and images that are not named in one way."""
+    from bench.own_images import AXES
+
+    given = [key for key in ("images", "array", "channels", "crop") if getattr(spec, key)]
+    if spec.kind == "profiles":
+        if given:
+            raise BenchError(f"'{given[0]}' is for images: write kind = \"images\", or take it out")
+        if spec.features is None:
+            raise BenchError(f"no key 'features': add {_EXAMPLES['features']}")
+        return
+    if spec.features is not None:
+        raise BenchError('images have no features: take that key out, or write kind = "profiles"')
+    if bool(spec.images) == bool(spec.array):
+        raise BenchError(
+            'kind = "images" needs images = "COLUMN OF FILE NAMES" or array = "FILE.npy", one of '
+            "the two"
+        )
+    if spec.axes not in AXES:
+        raise BenchError(did_you_mean(spec.axes, list(AXES), "axes"))
+    if spec.crop and (spec.array or len(spec.crop) != 4):
+        raise BenchError(
+            "crop names four columns, top, left, height and width in pixels, beside images"
+        )
 
 
 # --------------------------------------------------------------------------- from table to index
@@ -549,6 +591,8 @@ def _named_columns(spec: _Spec, splits: Sequence[Split]) -> dict[str, str]:
     add("nscb_batch", spec.nscb_batch)
     add("well", *(spec.well or ()))
     add("position", spec.position)
+    add("images", *(spec.images or ()))
+    add("crop", *(spec.crop or ()))
     for column, key in _split_columns(splits).items():
         add(key, column)
     add("metadata", *spec.metadata)
@@ -580,6 +624,8 @@ def _lone(pattern: re.Pattern[str], columns: Sequence[str]) -> str | None:
 
 
 def _features(spec: _Spec, table: TableFile, path: Path, named: Mapping[str, str]) -> list[str]:
+    if spec.features is None:
+        return []
     pattern = re.compile(spec.features)
     features = [name for name in table.numbers if pattern.search(name)]
     if not features:
@@ -647,22 +693,44 @@ def _open(spec: _Spec, file: Path, path: Path, splits: Sequence[Split]) -> Opene
         raise BenchError(f"{path} has no rows: write at least two classes in two batches")
     text = {name: _as_text(frame[name]) for name in needed}
     index = _index(spec, path, frame, text, derived, in_splits, table.typed)
-    _finite(X, features, np.asarray(index["id"], dtype=object))
-    X.flags.writeable = False
+    source: Source
+    content = None
+    if spec.kind == "images":
+        pixels = _pixels(spec, file.parent, text, len(frame))
+        source, digest, content = pixels.source, _digest(spec, path, pixels.digest), pixels.content
+    else:
+        _finite(X, features, np.asarray(index["id"], dtype=object))
+        X.flags.writeable = False
+        source, digest = ArraySource(X), _digest(spec, path)
     columns = {role: role for role in derived if role in index.columns}
     if spec.nscb_batch is not None:
         columns["nscb_batch"] = spec.nscb_batch
     return Opened(
         name=spec.name,
         index=index,
-        source=ArraySource(X),
+        source=source,
         levels=spec.batches,
         level=spec.level or spec.batches[0],
         edition="real",
-        digest=_digest(spec, path),
+        digest=digest,
         upstream=spec.upstream,
         columns=columns,
+        content=content,
     )
+
+
+def _pixels(spec: _Spec, folder: Path, text: Mapping[str, Texts], n: int) -> Found:
+    """Return where the pixels of the rows are."""
+    from bench.own_images import open_array, open_files
+
+    if spec.array is not None:
+        return open_array(folder, spec.array, spec.axes, spec.channels, n)
+    every = np.ones(n, dtype=bool)
+    for column in spec.images or ():
+        _refuse_missing(text[column], every, f"images column '{column}'", "fill it")
+    names = [text[column] for column in spec.images or ()]
+    crops = None if spec.crop is None else [text[column] for column in spec.crop]
+    return open_files(folder, names, crops, spec.channels, spec.name)
 
 
 def _refuse_missing(text: Texts, where: Bools, what: str, mend: str) -> None:
@@ -774,8 +842,11 @@ def _finite(X: Floats, features: Sequence[str], ids: Texts) -> None:
         )
 
 
-def _digest(spec: _Spec, path: Path) -> str:
-    """Return the sha256 (hex) of the table's bytes and the keys that say how to read them."""
+def _digest(spec: _Spec, path: Path, pixels: str | None = None) -> str:
+    """Return the sha256 (hex) of the table's bytes and the keys that say how to read them.
+
+    Of images, the digest of their pixels stands for where they lie.
+    """
     content = hashlib.sha256()
     with damaged(path, "a file"), path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -784,5 +855,8 @@ def _digest(spec: _Spec, path: Path) -> str:
         "features id label batches level control treatment compound nscb_batch well position"
     ).split()
     said = spec.model_dump(mode="json", include=set(keys))
-    text = json.dumps({"table": content.hexdigest(), "keys": said}, sort_keys=True)
+    whole = {"table": content.hexdigest(), "keys": said}
+    if pixels is not None:
+        whole["pixels"] = pixels
+    text = json.dumps(whole, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

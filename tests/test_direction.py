@@ -127,12 +127,22 @@ def test_what_records_need_is_imported_without_anything_heavy() -> None:
     assert done.returncode == 0, done.stderr[-500:]
 
 
+WITH_EXTRA = {"track.py": "track"}
+"""Files that import what one extra brings, and say so where it is missing."""
+
+
 def test_whatever_is_imported_is_declared() -> None:
     """``pip install labshift`` without extras brings all that a run imports."""
-    declared = {canonical(text) for text in settings()["project"]["dependencies"]}
+    project = settings()["project"]
+    always = {canonical(text) for text in project["dependencies"]}
+    extras = {
+        name: {canonical(text) for text in texts}
+        for name, texts in project["optional-dependencies"].items()
+    }
     owners = importlib.metadata.packages_distributions()
     own = {"bench", "methods", "datasets", "__future__"}
     for path in [*sorted((ROOT / "bench").rglob("*.py")), *PLUGINS]:
+        declared = always | extras.get(WITH_EXTRA.get(path.name, ""), set())
         for name in {name.split(".")[0] for name in imports(path)} - own:
             if name in sys.stdlib_module_names:
                 continue

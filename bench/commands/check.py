@@ -6,11 +6,12 @@ import json
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for
 
 
 @click.command()
-@click.argument("method")
+@click.argument("method", shell_complete=completion.kinds("method"))
 @common
 def command(
     method: str, results: str | None, plugin: tuple[str, ...], as_json: bool, debug: bool

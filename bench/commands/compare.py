@@ -36,8 +36,8 @@ def command(
     debug: bool,
 ) -> None:
     """Compare methods with each other: paired tests with Holm's correction, and ranks."""
+    from bench.commands.arguments import names
     from bench.commands.leaderboard import _canonical, _width
-    from bench.commands.run import _names
     from bench.compare import FORMATS, compare, render
     from bench.errors import BenchError, did_you_mean
     from bench.leaderboard import boards
@@ -52,7 +52,7 @@ def command(
         readout=readout,
         edition=edition,
         recipe=recipe,
-        methods=_names(method, "--method") if method is not None else None,
+        methods=names(method, "--method") if method is not None else None,
     )
     terminal = output is None and sys.stdout.isatty()
     text = render(

@@ -6,11 +6,17 @@ import sys
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for, store_for, write_text
 
 
 @click.command()
-@click.option("--split", "-s", help="Name, alias or FILE.toml[:NAME]; all by default.")
+@click.option(
+    "--split",
+    "-s",
+    shell_complete=completion.splits,
+    help="Name, alias or FILE.toml[:NAME]; all by default.",
+)
 @click.option("--metric", help="Instead of each split's primary metric.")
 @click.option("--readout", default="auto", show_default=True, help="auto, head or probe.")
 @click.option("--edition", help="real or simulated.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError, did_you_mean
 
@@ -14,7 +15,7 @@ WHAT = ("methods", "splits", "datasets", "metrics", "studies", "figures", "claim
 
 
 @click.command()
-@click.argument("what", metavar="|".join(WHAT))
+@click.argument("what", metavar="|".join(WHAT), shell_complete=completion.one_of(*WHAT))
 @click.option("--reference", is_flag=True, help="For claims: also records in results/reference.")
 @common
 def command(

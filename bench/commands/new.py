@@ -16,11 +16,13 @@ WHAT = ("method", "dataset")
 @click.command()
 @click.argument("what", metavar="|".join(WHAT))
 @click.argument("name")
+@click.option("--images", is_flag=True, help="With dataset: of images, not of profiles.")
 @click.option("--output", metavar="FILE", help="Where to write; else NAME.py (or NAME.toml) here.")
 @common
 def command(
     what: str,
     name: str,
+    images: bool,
     output: str | None,
     results: str | None,
     plugin: tuple[str, ...],
@@ -32,6 +34,8 @@ def command(
     \b
     python -m bench new method my-method
     python -m bench check my-method --plugin my_method.py
+    python -m bench new dataset my-screen
+    python -m bench new dataset my-cells --images
     """
     from pathlib import Path
 
@@ -46,7 +50,10 @@ def command(
     path = Path(output or f"{name.replace('-', '_')}.{suffix}")
     if path.exists():
         raise BenchError(f"{path} exists: choose another --output, or remove it first")
-    template = Path(__file__).parent.parent / "templates" / f"{what}.{suffix}.txt"
+    if images and what != "dataset":
+        raise BenchError("--images goes with `new dataset NAME`: a method takes what comes")
+    kind = "images" if images else what
+    template = Path(__file__).parent.parent / "templates" / f"{kind}.{suffix}.txt"
     text = template.read_text(encoding="utf-8")
     words = "".join(part.capitalize() for part in name.split("-"))
     write_text(str(path), text.replace("@NAME@", name).replace("@CLASS@", words))
@@ -57,4 +64,4 @@ def command(
     if what == "method":
         click.echo(f"next: python -m bench check {name} --plugin {path}")
     else:
-        click.echo(f"next: edit it, then python -m bench run --method erm --split {path}:batches")
+        click.echo(f"next: edit it, then python -m bench check-data {path}")

@@ -9,19 +9,63 @@ from typing import Any
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for, store_for
-from bench.errors import BenchError, did_you_mean
+from bench.commands.arguments import (
+    DEVICES,
+    EDITIONS,
+    IF_EXISTS,
+    RECIPES,
+    check_names,
+    check_parameters,
+    names,
+    one_of,
+    seeds_of,
+    sorted_settings,
+    spread,
+)
+from bench.commands.progress import Bar, waiting
 
 WIDTH = 160
 """Columns where the output is no terminal."""
 
 
 @click.command()
-@click.option("--method", "-m", required=True, help="Names, M[,M...]; a chain is erm+zscore.")
-@click.option("--split", "-s", required=True, help="Names or FILE.toml[:NAME], S[,S...].")
-@click.option("--recipe", default="default", show_default=True, help="smoke, default or paper.")
-@click.option("--edition", default="auto", show_default=True, help="auto, real or simulated.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--method",
+    "-m",
+    required=True,
+    shell_complete=completion.methods,
+    help="Names, M[,M...]; a chain is erm+zscore.",
+)
+@click.option(
+    "--split",
+    "-s",
+    required=True,
+    shell_complete=completion.splits,
+    help="Names or FILE.toml[:NAME], S[,S...].",
+)
+@click.option(
+    "--recipe",
+    default="default",
+    show_default=True,
+    shell_complete=completion.one_of(*RECIPES),
+    help="smoke, default or paper.",
+)
+@click.option(
+    "--edition",
+    default="auto",
+    show_default=True,
+    shell_complete=completion.one_of(*EDITIONS),
+    help="auto, real, simulated or fixture.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    shell_complete=completion.one_of(*DEVICES),
+    help="auto, cpu or cuda.",
+)
 @click.option("--seed", help="One seed (default 0).")
 @click.option("--seeds", help="N seeds, 0 to N-1.")
 @click.option(
@@ -35,6 +79,12 @@ WIDTH = 160
 @click.option("--network", help="small-resnet, a torchvision name, or module:factory.")
 @click.option("--standardise", help="none, image or plate.")
 @click.option("--if-exists", default="skip", show_default=True, help="skip, rerun or verify.")
+@click.option(
+    "--track",
+    metavar="TRACKER[,...]",
+    shell_complete=completion.one_of("tensorboard", "mlflow"),
+    help="Also tell tensorboard or mlflow (extra `track`).",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @common
 def command(
@@ -50,6 +100,7 @@ def command(
     network: str | None,
     standardise: str | None,
     if_exists: str,
+    track: str | None,
     dry_run: bool,
     results: str | None,
     plugin: tuple[str, ...],
@@ -66,47 +117,50 @@ def command(
     python -m bench run -m ben -s screen.toml:weeks --set ben.rows=controls
     python -m bench run -m ben -s ottawa --set data.strength=2 --set recipe.steps=800
     """
+    from bench.commands.dry_run import dry_run as say_what_would_run
     from bench.opening import open_splits
     from bench.plan import Options, plan, with_metrics
     from bench.runner import Runner
 
-    _one_of("recipe", recipe, ("smoke", "default", "paper"))
-    _one_of("edition", edition, ("auto", "real", "simulated", "fixture"))
-    _one_of("device", device, ("auto", "cpu", "cuda"))
-    _one_of("if-exists", if_exists, ("skip", "rerun", "verify"))
-    methods = _names(method, "--method")
-    splits = _names(split, "--split")
-    numbers = _seeds(seed, seeds)
-    values, overrides, data = _settings(settings, methods)
+    one_of("recipe", recipe, RECIPES)
+    one_of("edition", edition, EDITIONS)
+    one_of("device", device, DEVICES)
+    one_of("if-exists", if_exists, IF_EXISTS)
+    methods = names(method, "--method")
+    splits = names(split, "--split")
+    numbers = seeds_of(seed, seeds)
+    values, overrides, data = sorted_settings(settings, methods)
     if network:
         overrides["network"] = network
     if standardise:
         overrides["standardise"] = standardise
     registry = registry_for(plugin)
-    _known(methods, registry)
+    check_names(methods, registry)
     store = store_for(results)
-    _spread(values, methods, registry)
-    _parameters(values, registry)
+    spread(values, methods, registry)
+    check_parameters(values, registry)
+    told = _trackers(track, store)
     options = Options(recipe, overrides, values, device, if_exists)
     # Lines about the data wait until all is known to be right: an error is one line, alone.
     held: list[str] = []
-    with _waiting(f"opening {split}"):
+    with waiting(f"opening {split}"):
         targets = open_splits(splits, registry, edition, data, held.append)
         if metrics is not None:
-            names = _names(metrics, "--metrics")
-            targets = [with_metrics(target, names, registry) for target in targets]
+            further = names(metrics, "--metrics")
+            targets = [with_metrics(target, further, registry) for target in targets]
         jobs = plan(methods, targets, numbers, options, registry)
     if dry_run:
         for line in held:
             _say(line)
-        return _dry(jobs, store, as_json)
-    with _Bar(show=sys.stderr.isatty(), say=_say, held=held) as bar:
+        return say_what_would_run(jobs, store, as_json)
+    with Bar(len(jobs), show=sys.stderr.isatty(), say=_say, held=held) as bar:
         runner = Runner(store, options, bar.say, bar.update)
         records = []
         for job in jobs:
             record = runner.run(job)
             records.append(record)
             bar.done(record)
+            _tell(told, store, record)
         # With --json, too: how a result is printed decides nothing about what is on record.
         extra = _companions(jobs, records, runner, registry, edition, data)
     if as_json:
@@ -114,189 +168,32 @@ def command(
     else:
         again = _again(values, overrides, data, recipe, edition, plugin, results)
         _print(records, extra, store.root, again)
+        for tracker in told:
+            click.echo(f"tracked: {tracker.where}")
     return 1 if any(r["status"] == "failed" for r in records) else 0
-
-
-# --------------------------------------------------------------------------- arguments
-
-
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise BenchError(f"--{option}: {did_you_mean(value, list(allowed), option)}")
-
-
-def _names(text: str, option: str) -> list[str]:
-    names = [part.strip() for part in text.split(",") if part.strip()]
-    if not names:
-        raise BenchError(f"{option} is empty: give a name, or several with commas between")
-    return list(dict.fromkeys(names))
-
-
-def _seeds(seed: str | None, seeds: str | None) -> list[int]:
-    if seed is not None and seeds is not None:
-        raise BenchError("--seed and --seeds exclude each other: --seed 3 is one, --seeds 3 three")
-    if seeds is not None:
-        if not _whole(seeds) or not 1 <= int(seeds) <= 1000:
-            raise BenchError(f"--seeds takes a whole number from 1 to 1000, not '{seeds}'")
-        return list(range(int(seeds)))
-    if seed is None:
-        return [0]
-    if not _whole(seed):
-        raise BenchError(f"--seed takes a whole number of up to nine digits, not '{seed}'")
-    return [int(seed)]
-
-
-def _whole(text: str) -> bool:
-    """Whether it is a whole number below 10^9; ``"²".isdigit()`` is true, too."""
-    return text.isascii() and text.isdigit() and len(text) <= 9
-
-
-def _settings(
-    texts: tuple[str, ...], methods: list[str]
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any], dict[str, Any]]:
-    """Sort KEY=VALUE into method parameters, recipe overrides and data settings."""
-    values: dict[str, dict[str, Any]] = {}
-    overrides: dict[str, Any] = {}
-    data: dict[str, Any] = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise BenchError(f"--set takes [NAME.]KEY=VALUE, not '{text}'")
-        owner, _, name = key.rpartition(".")
-        if owner == "recipe":
-            overrides[name] = value
-        elif owner == "data":
-            data[name] = value
-        else:
-            values.setdefault(owner, {})[name] = value
-    return values, overrides, data
-
-
-def _known(methods: list[str], registry: Any) -> None:
-    """Name unknown methods before any data are opened."""
-    for typed in methods:
-        for name in typed.split("+"):
-            registry.entry("method", name.strip())
-
-
-def _spread(values: dict[str, dict[str, Any]], methods: list[str], registry: Any) -> None:
-    """Give a bare KEY to every chosen method, all of which must have it."""
-    import dataclasses
-
-    bare = values.pop("", {})
-    for key, value in bare.items():
-        for typed in methods:
-            name = typed.split("+")[-1].strip()
-            entry = registry.entry("method", name)
-            fields: list[str] = []
-            if entry.meta["level"] != "reference":
-                fields = [f.name for f in dataclasses.fields(entry.load().Params)]
-            if key not in fields:
-                known = f"; its parameters are {', '.join(fields)}" if fields else ""
-                raise BenchError(
-                    f"--set {key}: {name} has no parameter of that name{known}; "
-                    f"write METHOD.{key}=VALUE for one method alone"
-                )
-            values.setdefault(name, {})[key] = value
-
-
-def _parameters(values: dict[str, dict[str, Any]], registry: Any) -> None:
-    """Refuse wrong parameters before any data are opened, or even simulated."""
-    from bench.api import make_params
-
-    for name, given in values.items():
-        entry = registry.entry("method", name)
-        if entry.meta["level"] != "reference":
-            make_params(name, entry.load().Params, given)
 
 
 # --------------------------------------------------------------------------- doing
 
 
-def _waiting(label: str) -> Any:
-    """Show on a terminal that something is going on; leaves no line behind."""
-    from contextlib import nullcontext
+def _trackers(track: str | None, store: Any) -> list[Any]:
+    if track is None:
+        return []
+    from bench.track import trackers
 
-    if not sys.stderr.isatty():
-        return nullcontext()
-    from rich.console import Console
+    return trackers(names(track, "--track"), store)
 
-    return Console(stderr=True).status(label)
+
+def _tell(told: list[Any], store: Any, record: dict[str, Any]) -> None:
+    """Hand a run that is on record to the trackers; one that failed is none."""
+    found = store.find(record["run_id"]) if told and record["status"] == "ok" else None
+    if found is not None:
+        for tracker in told:
+            tracker.add(found)
 
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-class _Bar:
-    """A progress bar on a terminal, else a line for each finished run.
-
-    Lines about the data are held until there is something to say about a run, or a bar: what ends
-    in an error before that leaves the error alone on stderr.
-    """
-
-    def __init__(self, *, show: bool, say: Any, held: list[str]) -> None:
-        self.show, self._say, self._held = show, say, held
-        self._progress: Any = None
-        self._task: Any = None
-        self._label = ""
-
-    def say(self, line: str) -> None:
-        """Print a line, after those that were held."""
-        self.release()
-        self._say(line)
-
-    def release(self) -> None:
-        """Print the lines that were held."""
-        while self._held:
-            self._say(self._held.pop(0))
-
-    def __enter__(self) -> _Bar:
-        if self.show:
-            self.release()
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed}/{task.total}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def update(self, label: str, done: int, total: int) -> None:
-        if self._progress is None:
-            return
-        if label != self._label:
-            if self._task is not None:
-                self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(label, total=total)
-            self._label = label
-        self._progress.update(self._task, completed=done, total=total)
-
-    def done(self, record: dict[str, Any]) -> None:
-        self.release()
-        if self.show:
-            return
-        what = f"{record['method']} on {record['split']}, seed {record['spec']['seed']}"
-        what += "".join(
-            f" ({why.removeprefix('study: ')})"
-            for why in record["unranked_because"]
-            if why.startswith("study: ")
-        )
-        if record["status"] == "ok":
-            value = record["metrics"].get(record["primary"], {}).get("all")
-            self.say(f"{what}: {record['primary']} {value:.3f}" if value is not None else what)
-        else:
-            self.say(f"{what}: {record['status']}: {record['reason']}")
 
 
 def _companions(
@@ -339,36 +236,6 @@ def _only(options: Any, job: Any) -> Any:
     names = {stage.name for stage in job.chain.stages}
     values = {name: given for name, given in options.values.items() if name in names}
     return dataclasses.replace(options, values=values)
-
-
-def _dry(jobs: list[Any], store: Any, as_json: bool) -> int:
-    from bench.store import digest
-
-    rows = []
-    for job in jobs:
-        spec = job.spec()
-        run_id = digest(spec)
-        state = "on record" if store.find(run_id) else job.not_applicable or "to run"
-        rows.append(
-            {
-                "method_id": job.chain.method_id,
-                "split_id": job.target.split.name,
-                "seed": job.seed,
-                "track": job.chain.track,
-                "fits": len({s["fit_id"] for f in spec["folds"] for s in f["stages"]}),
-                "state": state,
-                "run_id": run_id,
-            }
-        )
-    if as_json:
-        click.echo(json.dumps({"runs": rows}, indent=1))
-        return 0
-    for row in rows:
-        click.echo(
-            f"{row['method_id']} on {row['split_id']}, seed {row['seed']} ({row['track']}, "
-            f"{row['fits']} fits): {row['state']}"
-        )
-    return 0
 
 
 # --------------------------------------------------------------------------- printing

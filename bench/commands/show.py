@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError, did_you_mean
 
@@ -16,8 +17,8 @@ WHAT = ("method", "split", "dataset", "run")
 
 
 @click.command()
-@click.argument("what", metavar="|".join(WHAT))
-@click.argument("name")
+@click.argument("what", metavar="|".join(WHAT), shell_complete=completion.one_of(*WHAT))
+@click.argument("name", shell_complete=completion.names)
 @click.option("--figure", metavar="FILE", help="With dataset: draw example cells.")
 @click.option("--edition", default="auto", show_default=True, help="With --figure.")
 @click.option("--set", "settings", multiple=True, metavar="data.KEY=VALUE", help="With --figure.")

@@ -54,18 +54,20 @@ def command(
     python -m bench study batch-size --split ottawa --seeds 3
     python -m bench study label-shift -m erm,adabn,ben -s screen.toml:weeks
     """
-    from bench.commands.run import (
-        _Bar,
-        _known,
-        _names,
-        _one_of,
-        _parameters,
-        _say,
-        _seeds,
-        _settings,
-        _spread,
-        _waiting,
+    from bench.commands.arguments import (
+        DEVICES,
+        EDITIONS,
+        RECIPES,
+        check_names,
+        check_parameters,
+        names,
+        one_of,
+        seeds_of,
+        sorted_settings,
+        spread,
     )
+    from bench.commands.progress import Bar, waiting
+    from bench.commands.run import _say
     from bench.opening import open_splits
     from bench.plan import Options
     from bench.runner import Runner
@@ -74,23 +76,23 @@ def command(
     if name not in known():
         raise BenchError(did_you_mean(name, list(known()), "study"))
     meta = known()[name]
-    _one_of("recipe", recipe, ("smoke", "default", "paper"))
-    _one_of("edition", edition, ("auto", "real", "simulated", "fixture"))
-    _one_of("device", device, ("auto", "cpu", "cuda"))
-    methods = list(meta["methods"]) if method is None else _names(method, "--method")
-    numbers = _seeds(seed, "3" if seed is None and seeds is None else seeds)
-    if len(_names(split, "--split")) > 1:
+    one_of("recipe", recipe, RECIPES)
+    one_of("edition", edition, EDITIONS)
+    one_of("device", device, DEVICES)
+    methods = list(meta["methods"]) if method is None else names(method, "--method")
+    numbers = seeds_of(seed, "3" if seed is None and seeds is None else seeds)
+    if len(names(split, "--split")) > 1:
         raise BenchError("--split: a study is of one split; call it once for each")
     at = _points(meta, points)
-    values, overrides, data = _settings(settings, methods)
+    values, overrides, data = sorted_settings(settings, methods)
     registry = registry_for(plugin)
-    _known(methods, registry)
+    check_names(methods, registry)
     store = store_for(results)
-    _spread(values, methods, registry)
-    _parameters(values, registry)
+    spread(values, methods, registry)
+    check_parameters(values, registry)
     options = Options(recipe, overrides, values, device)
     held: list[str] = []
-    with _waiting(f"opening {split}"):
+    with waiting(f"opening {split}"):
         [target] = open_splits([split], registry, edition, data, held.append)
 
     def reopen(typed: str, changed: Any) -> Any:
@@ -101,7 +103,7 @@ def command(
     from bench.studies._write import folder_of, subtitle, write
 
     subtitle_now = None
-    with _Bar(show=sys.stderr.isatty(), say=_say, held=held) as bar:
+    with Bar(0, show=sys.stderr.isatty(), say=_say, held=held) as bar:
         runner = Runner(store, options, bar.say, bar.update)
         lab = Lab(target, methods, numbers, at, registry, runner, options, reopen, done=bar.done)
         subtitle_now = subtitle(lab)

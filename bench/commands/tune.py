@@ -83,48 +83,51 @@ def command(
     python -m bench tune --method deep-coral,dann --split ottawa --trials 20 --seeds 3
     python -m bench tune -m erm,ben -s screen.toml:weeks --trials 10 --recipe-keys lr
     """
-    from bench.commands.run import (
-        _Bar,
-        _known,
-        _names,
-        _one_of,
-        _parameters,
-        _seeds,
-        _settings,
-        _spread,
-        _waiting,
+    from bench.commands.arguments import (
+        DEVICES,
+        EDITIONS,
+        IF_EXISTS,
+        RECIPES,
+        check_names,
+        check_parameters,
+        names,
+        one_of,
+        seeds_of,
+        sorted_settings,
+        spread,
     )
+    from bench.commands.progress import Bar, waiting
     from bench.opening import open_splits
     from bench.plan import Options
     from bench.runner import Runner
     from bench.selection import rule
     from bench.tune import Budget, Tuning, tune
 
-    _one_of("recipe", recipe, ("smoke", "default", "paper"))
-    _one_of("edition", edition, ("auto", "real", "simulated", "fixture"))
-    _one_of("device", device, ("auto", "cpu", "cuda"))
-    _one_of("if-exists", if_exists, ("skip", "rerun", "verify"))
+    one_of("recipe", recipe, RECIPES)
+    one_of("edition", edition, EDITIONS)
+    one_of("device", device, DEVICES)
+    one_of("if-exists", if_exists, IF_EXISTS)
     rule(rule_name)
-    methods, splits = _names(method, "--method"), _names(split, "--split")
+    methods, splits = names(method, "--method"), names(split, "--split")
     budget = Budget(
         _whole("--trials", trials),
         _number("--seconds", seconds),
         _whole("--validations", validations),
     )
-    numbers = _seeds(seed, seeds)
-    values, overrides, data = _settings(settings, methods)
+    numbers = seeds_of(seed, seeds)
+    values, overrides, data = sorted_settings(settings, methods)
     registry = registry_for(plugin)
-    _known(methods, registry)
+    check_names(methods, registry)
     store = store_for(results)
-    _spread(values, methods, registry)
-    _parameters(values, registry)
+    spread(values, methods, registry)
+    check_parameters(values, registry)
     keys = tuple(key.strip() for key in recipe_keys.split(",") if key.strip())
     options = Options(recipe, overrides, values, device, if_exists)
     held: list[str] = []
-    with _waiting(f"opening {split}"):
+    with waiting(f"opening {split}"):
         targets = open_splits(splits, registry, edition, data, held.append)
     records: list[dict[str, Any]] = []
-    with _Bar(show=sys.stderr.isatty(), say=_say, held=held) as bar:
+    with Bar(0, show=sys.stderr.isatty(), say=_say, held=held) as bar:
         runner = Runner(store, options, bar.say, bar.update)
         plans = [
             Tuning(

@@ -1,0 +1,65 @@
+"""Share of treated rows whose class was predicted, controls being no possible answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.errors import BenchError
+from bench.metrics._core import Value, counted, left_out
+from bench.metrics._predictions import NOTHING, scored_scores, without_class
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+META = {
+    "kind": "metric",
+    "name": "accuracy_treatments",
+    "function": "accuracy_treatments",
+    "version": 1,
+    "needs": "scores",
+    "range": [0, 1],
+    "higher_is_better": True,
+    "summary": "Share of treated rows whose class was predicted among the treatment classes.",
+    "reference": "scikit-learn accuracy_score on the treatment classes",
+}
+
+
+def accuracy_treatments(y_true: ArrayLike, scores: ArrayLike, treatments: ArrayLike) -> Value:
+    """Return the accuracy over the rows of treatment classes, among those classes.
+
+    Where controls are published as classes, knowing which rows are controls is knowing their
+    labels. Here controls are neither scored nor can be answered, so that knowledge is worth
+    nothing, and methods with and without it can be compared.
+
+    Parameters
+    ----------
+    y_true
+        ``(n,)`` classes; rows with -1 or of a control class are left out and counted.
+    scores
+        ``(n, n_classes)`` scores of any scale; the first of equal ones counts.
+    treatments
+        ``(n_classes,)`` bool: which classes are treatments.
+
+    Raises
+    ------
+    BenchError
+        If the shapes do not fit or the scores are not finite.
+    """
+    truth, table, keep = scored_scores(y_true, scores)
+    allowed = np.asarray(treatments, dtype=bool)
+    if allowed.shape != (table.shape[1],):
+        raise BenchError(f"treatments of shape {allowed.shape} do not fit {table.shape[1]} classes")
+    treated = allowed[truth]
+    if not treated.any():
+        return NOTHING
+    truth, table = truth[treated], np.where(allowed, table[treated], -np.inf)
+    classes = counted(int(allowed.sum()), "treatment class", "treatment classes")
+    used = f"{counted(len(truth), 'row')} of {classes}"
+    n_controls = int((~treated).sum())
+    return Value(
+        float((table.argmax(axis=1) == truth).mean()),
+        len(truth),
+        used + left_out(n_controls, "of control classes") + without_class(keep),
+    )

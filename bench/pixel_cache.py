@@ -1,0 +1,439 @@
+"""Images of many files, decoded once into one array on disk that all processes map into memory.
+
+The array is named by what is in it: the same images from another folder, or from files that were
+only copied or touched, are the same array. It appears whole or not at all. Decoding is done in
+threads, a block of images at a time; a process that is killed leaves its finished blocks to the
+next one, and two that start at once do the work once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.datafolder import cache_folder
+from bench.errors import BenchError
+from bench.image_files import DTYPES, read_image
+from bench.reporting import report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Picture", "Pixels", "decoded", "kept"]
+
+VERSION = 1
+"""Of the layout on disk and of what decoding means."""
+BLOCK = 64
+"""Images that one thread decodes before it says so."""
+SECONDS = 10.0
+"""How often finished blocks are written down."""
+_DIGEST = 16
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image: its files and the part of them that is meant.
+
+    Attributes
+    ----------
+    files
+        Their channels are put one behind the other; all have the same height and width.
+    crop
+        Top, left, height and width in pixels, inside the image; None is all of it.
+    channels
+        Which of the channels, in which order; None is all of them in file order.
+    """
+
+    files: tuple[Path, ...]
+    crop: tuple[int, int, int, int] | None = None
+    channels: tuple[int, ...] | None = None
+
+
+class Pixels:
+    """A decoded array, read by row: a :class:`bench.api.Source`.
+
+    It is mapped, not loaded: a read touches the pages of its rows alone, and processes that read
+    the same rows share them. Can be pickled and opened again in another process.
+
+    Attributes
+    ----------
+    shape
+        Shape of one image, ``(C, H, W)``.
+    dtype
+        ``uint8``, ``uint16`` or ``float32``.
+    digest
+        Digest (hex) of all images in their order, with shape and type.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+        self.shape: tuple[int, ...] = tuple(facts["shape"])
+        self.dtype = np.dtype(facts["dtype"])
+        self.digest: str = facts["digest"]
+        self._count = int(facts["count"])
+        self._mapped: NDArray[Any] | None = None
+        n_bytes = self._count * int(np.prod(self.shape)) * self.dtype.itemsize
+        if facts["version"] != VERSION or (folder / "pixels.bin").stat().st_size != n_bytes:
+            raise ValueError(f"{folder} is not whole")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["folder"])  # type: ignore[misc]
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return images ``(k, C, H, W)`` in the order of ``rows``."""
+        if self._mapped is None:
+            shape = (self._count, *self.shape)
+            self._mapped = np.asarray(
+                np.memmap(self.folder / "pixels.bin", self.dtype, "r", 0, shape)
+            )
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not (0 <= rows.min() and rows.max() < self._count):
+            raise IndexError(f"rows lie in 0 .. {self._count - 1}")
+        pixels: NDArray[Any] = self._mapped[rows]
+        return pixels
+
+    def digests(self) -> NDArray[np.str_]:
+        """Return the digest (hex) of each image's pixels, ``(n,)``: equal for equal images."""
+        return _hex(np.load(self.folder / "rows.npy"))
+
+
+def kept(digest: str) -> Pixels | None:
+    """Return the array of that digest if it is in the cache and whole."""
+    return _whole(_root() / digest[:32])
+
+
+def decoded(
+    pictures: Sequence[Picture],
+    *,
+    shape: tuple[int, int, int] | None = None,
+    dtype: str | None = None,
+    label: str = "images",
+    workers: int | None = None,
+) -> Pixels:
+    """Return the array of some images, decoding them first if it is not in the cache.
+
+    What is in the cache is found by paths, sizes and times of change of the files. Pictures that
+    follow each other and have the same files are cut from one decoding.
+
+    Parameters
+    ----------
+    pictures
+        The images, in row order.
+    shape, dtype
+        What each must be, ``(C, H, W)``; by default what the first one is.
+    label
+        What is being decoded, for the progress.
+    workers
+        Threads; the number of processors if None. The array does not depend on it.
+
+    Raises
+    ------
+    BenchError
+        If a file is missing, damaged or of another shape or type than the first, a crop leaves its
+        image, or the cache cannot be written.
+    """
+    if not pictures:
+        raise BenchError(f"{label}: there is no image to decode")
+    root = _root()
+    job = _job(pictures, shape, dtype)
+    found = _finished(root, job)
+    if found is not None:
+        return found
+    first = _cut(_planes(pictures[0].files), pictures[0])
+    shape, dtype = shape or first.shape, dtype or first.dtype.name
+    if dtype not in DTYPES:
+        raise BenchError(f"{label}: pixels are {', '.join(DTYPES)}, not {dtype}")
+    import filelock
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(root / f".{job}.lock"):
+            found = _finished(root, job)
+            if found is None:
+                found = _Work(root, job, pictures, tuple(shape), dtype, label).make(workers)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BenchError(
+            f"{label}: the decoded images could not be written to {root} ({reason}): free some "
+            "space there, or name another folder in $BENCH_CACHE"
+        ) from error
+    return found
+
+
+# --------------------------------------------------------------------------- names
+
+
+def _root() -> Path:
+    return cache_folder("pixels")
+
+
+def _hex(digests: NDArray[np.uint8]) -> NDArray[np.str_]:
+    text = digests.tobytes().hex()
+    step = 2 * _DIGEST
+    return np.array([text[i : i + step] for i in range(0, len(text), step)], dtype=f"<U{step}")
+
+
+def _job(pictures: Sequence[Picture], shape: Any, dtype: Any) -> str:
+    """Return the name of the work: of the files as they lie there, unread."""
+    marks: dict[Path, str] = {}
+    found = hashlib.sha256(f"{VERSION} {shape} {dtype}".encode())
+    for picture in pictures:
+        for path in picture.files:
+            if path not in marks:
+                try:
+                    stat = path.stat()
+                except OSError as error:
+                    raise BenchError(
+                        f"{path} is not there ({(error.strerror or 'unreadable').lower()}): put it "
+                        "back, or take it out of the table"
+                    ) from error
+                marks[path] = f"{path.absolute()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}"
+            found.update(marks[path].encode())
+        found.update(f"\x1e{picture.crop} {picture.channels}\x1d".encode())
+    return found.hexdigest()[:32]
+
+
+def _finished(root: Path, job: str) -> Pixels | None:
+    try:
+        digest = json.loads((root / "jobs" / f"{job}.json").read_text(encoding="utf-8"))["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # nobody has done it yet
+    return _whole(root / str(digest)[:32])
+
+
+def _whole(folder: Path) -> Pixels | None:
+    try:
+        return Pixels(folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not there, or not ours: made again
+
+
+# --------------------------------------------------------------------------- decoding
+
+
+def _planes(files: tuple[Path, ...]) -> NDArray[Any]:
+    """Return the channels of all files, ``(C, H, W)``."""
+    planes = [read_image(path) for path in files]
+    for path, plane in zip(files, planes, strict=True):
+        if plane.shape[1:] != planes[0].shape[1:] or plane.dtype != planes[0].dtype:
+            raise BenchError(
+                f"{path} is {_words(plane)}, but {files[0].name} of the same image is "
+                f"{_words(planes[0])}: they cannot be channels of one image"
+            )
+    return planes[0] if len(planes) == 1 else np.concatenate(planes)
+
+
+def _cut(planes: NDArray[Any], picture: Picture) -> NDArray[Any]:
+    if picture.channels is not None:
+        if not all(0 <= k < len(planes) for k in picture.channels):
+            raise BenchError(
+                f"{picture.files[0]} is {_words(planes)}, so it has no channels "
+                f"{', '.join(map(str, picture.channels))}: they are counted from 0"
+            )
+        planes = planes[list(picture.channels)]
+    if picture.crop is None:
+        return planes
+    top, left, height, width = picture.crop
+    inside = 0 <= top and 0 <= left and height > 0 and width > 0
+    if not inside or top + height > planes.shape[1] or left + width > planes.shape[2]:
+        raise BenchError(
+            f"the crop {picture.crop} (top, left, height, width) leaves {picture.files[0]}, which "
+            f"is {_words(planes)}: choose one inside"
+        )
+    return planes[:, top : top + height, left : left + width]
+
+
+def _words(planes: NDArray[Any]) -> str:
+    return f"{' x '.join(map(str, planes.shape))} {planes.dtype.name}"
+
+
+class _Work:
+    """The decoding of one list of pictures, in a folder that outlives a process that is killed."""
+
+    def __init__(
+        self,
+        root: Path,
+        job: str,
+        pictures: Sequence[Picture],
+        shape: tuple[int, ...],
+        dtype: str,
+        label: str,
+    ) -> None:
+        self.root, self.job, self.pictures, self.label = root, job, pictures, label
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.folder = root / f".work-{job}"
+        self.starts = range(0, len(pictures), BLOCK)
+
+    def make(self, workers: int | None) -> Pixels:
+        """Decode what is not decoded yet, and give the array its name."""
+        self.folder.mkdir(exist_ok=True)
+        n = len(self.pictures)
+        n_bytes = n * int(np.prod(self.shape)) * self.dtype.itemsize
+        path = self.folder / "pixels.bin"
+        done, digests = self._continued(path, n_bytes)
+        self._check_space(path, n_bytes)
+        with path.open("r+b" if path.exists() else "w+b") as handle:
+            handle.truncate(n_bytes)
+        pixels = np.memmap(path, self.dtype, "r+", 0, (n, *self.shape))
+        self._decode(pixels, done, digests, workers)
+        pixels.flush()
+        return self._named(digests)
+
+    def _continued(self, path: Path, n_bytes: int) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+        """Return which blocks an earlier process finished, and the digests of their rows."""
+        done = np.zeros(len(self.starts), bool)
+        digests = np.zeros((len(self.pictures), _DIGEST), np.uint8)
+        try:
+            with np.load(self.folder / "done.npz") as file:
+                before, rows = file["done"], file["rows"]
+            fits = before.shape == done.shape and rows.shape == digests.shape
+            if fits and path.stat().st_size == n_bytes:
+                return before, rows
+        except (OSError, ValueError, KeyError, EOFError):
+            pass  # nothing to go on with
+        return done, digests
+
+    def _check_space(self, path: Path, n_bytes: int) -> None:
+        there = path.stat().st_blocks * 512 if path.exists() else 0
+        free = shutil.disk_usage(self.root).free
+        if n_bytes - there > free:
+            raise BenchError(
+                f"{self.label}: {len(self.pictures)} decoded images take {n_bytes / 1e9:.1f} GB in "
+                f"{self.root}, where {free / 1e9:.1f} GB are free: free some, or name another "
+                "folder in $BENCH_CACHE"
+            )
+
+    def _decode(
+        self,
+        pixels: NDArray[Any],
+        done: NDArray[np.bool_],
+        digests: NDArray[np.uint8],
+        workers: int | None,
+    ) -> None:
+        waiting = [int(block) for block in np.flatnonzero(~done)]
+        n_workers = max(1, workers or min(os.cpu_count() or 1, 16))
+        written = time.monotonic()
+        # Threads, not processes: the decoders work outside the lock of the interpreter.
+        with ThreadPoolExecutor(n_workers) as pool:
+            jobs: dict[Any, int] = {}
+            try:
+                while waiting or jobs:
+                    while waiting and len(jobs) < 4 * n_workers:
+                        block = waiting.pop(0)
+                        jobs[pool.submit(self._block, block, pixels, digests)] = block
+                    for job in wait(jobs, return_when=FIRST_COMPLETED).done:
+                        block = jobs.pop(job)
+                        job.result()
+                        done[block] = True
+                    n_done = min(int(done.sum()) * BLOCK, len(self.pictures))
+                    report(f"decoding {self.label}", n_done, len(self.pictures))
+                    if time.monotonic() - written > SECONDS:
+                        self._write_down(pixels, done, digests)
+                        written = time.monotonic()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                self._write_down(pixels, done, digests)
+                raise
+
+    def _block(self, block: int, pixels: NDArray[Any], digests: NDArray[np.uint8]) -> None:
+        start = self.starts[block]
+        for row, picture, planes in self._cuts(start):
+            if planes.shape != self.shape or planes.dtype != self.dtype:
+                words = f"{' x '.join(map(str, self.shape))} {self.dtype.name}"
+                raise BenchError(
+                    f"{picture.files[0]} gives an image of {_words(planes)}, expected {words}: "
+                    "images of one data set are of one shape and type"
+                )
+            if self.dtype.kind == "f" and not np.isfinite(planes).all():
+                raise BenchError(
+                    f"{picture.files[0]} holds pixels that are not finite: mend the file"
+                )
+            planes = np.ascontiguousarray(planes)
+            pixels[row] = planes
+            found = hashlib.blake2b(planes.data, digest_size=_DIGEST).digest()
+            digests[row] = np.frombuffer(found, np.uint8)
+
+    def _cuts(self, start: int) -> Iterator[tuple[int, Picture, NDArray[Any]]]:
+        some = list(enumerate(self.pictures[start : start + BLOCK], start))
+        for files, group in groupby(some, key=lambda item: item[1].files):
+            planes = _planes(files)
+            for row, picture in group:
+                yield row, picture, _cut(planes, picture)
+
+    def _write_down(
+        self, pixels: NDArray[Any], done: NDArray[np.bool_], digests: NDArray[np.uint8]
+    ) -> None:
+        """Note the finished blocks, after their pixels are on disk."""
+        if isinstance(pixels, np.memmap):
+            pixels.flush()
+        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".npz", delete=False) as handle:
+            np.savez(handle, done=done, rows=digests)
+        Path(handle.name).replace(self.folder / "done.npz")
+
+    def _named(self, digests: NDArray[np.uint8]) -> Pixels:
+        """Move the finished array to the place that its content gives it."""
+        facts = {
+            "version": VERSION,
+            "count": len(self.pictures),
+            "shape": list(self.shape),
+            "dtype": self.dtype.name,
+        }
+        head = json.dumps(facts, sort_keys=True).encode()
+        digest = hashlib.sha256(head + digests.tobytes()).hexdigest()
+        folder = self.root / digest[:32]
+        found = _whole(folder)
+        if found is None:
+            np.save(self.folder / "rows.npy", digests)
+            _write_json(self.folder / "facts.json", {**facts, "digest": digest})
+            for path in self.folder.iterdir():
+                if path.name not in ("pixels.bin", "rows.npy", "facts.json"):
+                    path.unlink()
+            found = _moved(self.folder, folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        (self.root / "jobs").mkdir(exist_ok=True)
+        _write_json(self.root / "jobs" / f"{self.job}.json", {"digest": digest})
+        return found
+
+
+def _moved(work: Path, folder: Path) -> Pixels:
+    """Rename a finished folder; another process may put the same array there at the same time."""
+    if folder.exists():  # and not whole
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        work.rename(folder)
+    except OSError:
+        found = _whole(folder)
+        if found is None:
+            raise
+        return found
+    return Pixels(folder)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, delete=False, encoding="utf-8"
+    ) as handle:
+        json.dump(value, handle, sort_keys=True)
+        handle.flush()
+        os.fsync(handle.fileno())
+    Path(handle.name).replace(path)

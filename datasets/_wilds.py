@@ -1,0 +1,317 @@
+"""What the WILDS data sets share: where their folder lies, their official sides, the kept index.
+
+``wilds`` is imported here and nowhere else. Which row is on which side of an official split is
+asked of its own class, so there is no second copy of the rule; its constructor takes seconds for a
+large table, so the answer is kept with the index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.api import BenchError
+from bench.datafolder import cache_folder, data_folder
+from bench.pixel_cache import Picture, Pixels, decoded, kept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_CLASSES = {
+    "rxrx1": ("wilds.datasets.rxrx1_dataset", "RxRx1Dataset"),
+    "camelyon17": ("wilds.datasets.camelyon17_dataset", "Camelyon17Dataset"),
+}
+
+
+def wilds_class(name: str) -> Any:
+    """Return the class of ``wilds`` for a data set.
+
+    On import ``wilds`` starts a thread that asks a server for its newest version, unless the module
+    it asks with cannot be imported: it is made so for the duration.
+    """
+    module, cls = _CLASSES[name]
+    missing = object()
+    before: Any = sys.modules.get("outdated", missing)
+    sys.modules["outdated"] = None  # type: ignore[assignment]
+    try:
+        return getattr(importlib.import_module(module), cls)
+    finally:
+        if before is missing:
+            del sys.modules["outdated"]
+        else:
+            sys.modules["outdated"] = before
+
+
+def sides(name: str, table: pd.DataFrame, scheme: str, *, index: bool = False) -> NDArray[np.str_]:
+    """Return the official side of each row, ``(n,)``: ``train``, ``val``, ...; ``""`` is none.
+
+    Parameters
+    ----------
+    name
+        ``rxrx1`` or ``camelyon17``.
+    table
+        The metadata, in the published columns and types.
+    scheme
+        ``split_scheme`` of the class: ``official`` or ``mixed-to-test``.
+    index
+        Whether the published file begins with a column of row numbers.
+    """
+    cls = wilds_class(name)
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root) / f"{name}_v1.0"
+        folder.mkdir()
+        (folder / "RELEASE_v1.0.txt").touch()
+        table.to_csv(folder / "metadata.csv", index=index)
+        made = cls(root_dir=root, split_scheme=scheme)
+    words = {number: word for word, number in made.split_dict.items()}
+    return np.array([words.get(int(number), "") for number in made.split_array])
+
+
+# --------------------------------------------------------------------------- files
+
+
+def find_folder(name: str) -> Path | None:
+    """Return the folder with ``metadata.csv`` of the real edition, if there is one.
+
+    Looked for are ``rxrx1/rxrx1_v1.0``, ``rxrx1_v1.0`` and ``rxrx1`` in the data folder.
+    """
+    places = (
+        data_folder(name) / f"{name}_v1.0",
+        data_folder(f"{name}_v1.0"),
+        data_folder(name),
+    )
+    return next((place for place in places if (place / "metadata.csv").is_file()), None)
+
+
+def find_real(name: str) -> Path:
+    """Return that folder, or raise :class:`BenchError` where there is none."""
+    folder = find_folder(name)
+    if folder is None:
+        raise BenchError(
+            f"{name} is not here: put the published {name}_v1.0/ where `show dataset {name}` says, "
+            "or use --edition fixture"
+        )
+    return folder
+
+
+def read_metadata(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+    """Return columns of a metadata file as text, whatever their order and whatever else is there.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Those that must be there, without an empty cell.
+    numbers
+        Which of them hold whole numbers; ``3.0`` is read as ``3``.
+
+    Raises
+    ------
+    BenchError
+        If the file cannot be read, lacks a column, or has an empty or unreadable cell.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # a broken CSV or text that is not UTF-8 is a ValueError
+        reason = str(error).strip().splitlines()[0]
+        raise BenchError(f"{path} cannot be read as CSV: get it again ({reason})") from error
+    table.columns = [str(column).strip() for column in table.columns]
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise BenchError(
+            f"{path} has no column {', '.join(missing)}: it is not the published file; get it again"
+        )
+    if not len(table):
+        raise BenchError(f"{path} has no rows: get it again")
+    table = table[list(columns)].copy()
+    for column in columns:
+        table[column] = table[column].str.strip()
+        bad = table[column] == ""
+        if column in numbers:
+            table[column] = table[column].str.replace(r"\.0+$", "", regex=True)
+            bad |= ~table[column].str.fullmatch(r"\d+")
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            value = table[column].iloc[row]
+            raise BenchError(
+                f"{path}, data row {row + 1}: '{value}' is no {column} ({int(bad.sum())} such "
+                "cells): mend the file or get it again"
+            )
+    return table
+
+
+def refuse_twice(path: Path, index: pd.DataFrame) -> None:
+    """Raise :class:`BenchError` if two rows of an index are one image."""
+    twice = index["id"].duplicated()
+    if twice.any():
+        raise BenchError(
+            f"{path} lists the image {index['id'][twice].iloc[0]} twice ({int(twice.sum())} such "
+            "rows): get the file again"
+        )
+
+
+def _present(pictures: Sequence[Picture]) -> NDArray[np.bool_]:
+    """Return which pictures are files, by one look at each folder."""
+    known: dict[Path, set[str]] = {}
+    found = np.zeros(len(pictures), bool)
+    for i, picture in enumerate(pictures):
+        path = picture.files[0]
+        if path.parent not in known:
+            try:
+                known[path.parent] = {entry.name for entry in path.parent.iterdir()}
+            except OSError:
+                known[path.parent] = set()
+        found[i] = path.name in known[path.parent]
+    return found
+
+
+def _refuse_gaps(folder: Path, paths: Sequence[str], found: NDArray[np.bool_]) -> None:
+    """Refuse a folder in which whole folders of images are missing: that is half an archive."""
+    listed = {path.rpartition("/")[0] for path in paths}
+    there = {path.rpartition("/")[0] for path, ok in zip(paths, found, strict=True) if ok}
+    gone = sorted(listed - there)
+    if gone:
+        raise BenchError(
+            f"{folder} has no image in {len(gone)} of the {len(listed)} folders that metadata.csv "
+            f"lists, the first of them {gone[0]}: the archive was not unpacked whole; get it again"
+        )
+
+
+def _not_there(paths: Sequence[str], found: NDArray[np.bool_]) -> list[str]:
+    """Return a sentence for the records about images that are listed and not there, if any."""
+    n = int((~found).sum())
+    if not n:
+        return []
+    first = paths[int(np.flatnonzero(~found)[0])]
+    return [
+        f"{n} of {len(paths)} images that metadata.csv lists are not there and were left out, the "
+        f"first of them {first}"
+    ]
+
+
+# --------------------------------------------------------------------------- the kept index
+
+
+def marks_of(folder: Path, patterns: Sequence[str]) -> list[Any]:
+    """Return what tells whether a folder changed, without a look at each image.
+
+    The metadata file by content; every folder of images (that matches one of the patterns) by its
+    time of change, which moves when an image is added, removed or replaced by another file, though
+    not when one is overwritten in place.
+    """
+    content = (folder / "metadata.csv").read_bytes()
+    marks: list[Any] = [str(folder.absolute()), hashlib.sha256(content).hexdigest()]
+    for pattern in patterns:
+        for place in sorted(folder.glob(pattern)):
+            marks.append([str(place.relative_to(folder)), place.stat().st_mtime_ns])
+    return marks
+
+
+def open_kept(
+    name: str,
+    version: int,
+    folder: Path,
+    patterns: Sequence[str],
+    read: Callable[[Path], tuple[pd.DataFrame, list[Picture]]],
+) -> tuple[pd.DataFrame, Pixels, dict[str, Any]]:
+    """Return the index, the images and the facts of a folder: kept ones, or read now.
+
+    Parameters
+    ----------
+    name, version
+        The data set, and the version of its loader.
+    folder, patterns
+        Where it is and which folders hold images, as for :func:`marks_of`.
+    read
+        Returns the index and the pictures of all rows that the metadata list.
+    """
+    marks = marks_of(folder, patterns)
+    found = _recall(name, version, folder, marks)
+    if found is not None:
+        pixels = kept(found[1]["pixels"])
+        if pixels is not None:
+            return found[0], pixels, found[1]
+    index, pictures = read(folder)
+    there = _present(pictures)
+    paths = [str(picture.files[0].relative_to(folder)) for picture in pictures]
+    _refuse_gaps(folder, paths, there)
+    pixels = decoded([p for p, ok in zip(pictures, there, strict=True) if ok], label=name)
+    index = index[there].reset_index(drop=True)
+    facts = {
+        "pixels": pixels.digest,
+        "digest": _digest_of(index, pixels.digest),
+        "notes": _not_there(paths, there),
+    }
+    _remember(name, version, folder, marks, index, facts)
+    return index, pixels, facts
+
+
+def _memory(name: str, folder: Path) -> Path:
+    key = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+    return cache_folder("index") / f"{name}-{key}.parquet"
+
+
+def _recall(
+    name: str, version: int, folder: Path, marks: list[Any]
+) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """Return the kept index and the facts beside it, if the folder has not changed since."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = _memory(name, folder)
+    try:
+        with pq.ParquetFile(path) as file:
+            facts = json.loads(file.schema_arrow.metadata[b"labshift"])
+            if facts["marks"] != marks or facts["version"] != version:
+                return None
+            table = file.read()
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None  # not there yet, or not ours: made again
+    return table.to_pandas(), facts
+
+
+def _remember(
+    name: str,
+    version: int,
+    folder: Path,
+    marks: list[Any],
+    index: pd.DataFrame,
+    facts: Mapping[str, Any],
+) -> None:
+    """Keep an index and facts about it; a cache that cannot be written costs time alone."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    told = json.dumps({**facts, "marks": marks, "version": version})
+    table = pa.Table.from_pandas(index, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"labshift": told})
+    path = _memory(name, folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as handle:
+            pq.write_table(table, handle)
+        Path(handle.name).replace(path)
+    except OSError:
+        return
+
+
+def _digest_of(index: pd.DataFrame, pixels: str) -> str:
+    """Return the digest of a data set: of its pixels and of every column of its index."""
+    found = hashlib.sha256(pixels.encode())
+    for column in sorted(index.columns):
+        found.update(f"\x1d{column}\x1e".encode())
+        found.update("\x1f".join(map(str, index[column].tolist())).encode())
+    return found.hexdigest()

@@ -1,0 +1,187 @@
+"""Camelyon17-WILDS: patches of lymph node sections from five hospitals, with tumour or without.
+
+Each row is one patch, 96 x 96 pixels in three colours (8 bit); the label says whether the middle
+32 x 32 pixels hold tumour. Batch levels, smallest first: slide (50, ten of a hospital) and
+hospital, on which methods act by default. Hospital 2 is the test, hospital 1 the validation; a
+part of the patches of the three training hospitals is the in-distribution side. The column
+``official`` is the side of the official split, taken from the class in ``wilds``. Slides are what
+intervals are made over. There are no controls, and no wells.
+
+The *real* edition is read as published: ``camelyon17_v1.0/`` with ``metadata.csv``,
+``patches/patient_PPP_node_N/patch_patient_PPP_node_N_x_X_y_Y.png`` and ``RELEASE_v1.0.txt``, in the
+data folder (as ``camelyon17/camelyon17_v1.0`` or ``camelyon17_v1.0``). Patches are decoded once,
+into an array of about 13 GB in the cache folder. Those that are listed but not there are left out,
+and every record says how many. The *fixture* edition is made-up small files in the same layout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.api import BenchError, Opened, generator
+from bench.pixel_cache import Picture
+
+from . import _fixtures, _wilds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+META: dict[str, Any] = {
+    "kind": "dataset",
+    "name": "camelyon17",
+    "class": "Camelyon17",
+    "version": 1,
+    "summary": "Lymph node sections from five hospitals, tumour or none; the test hospital is new.",
+    "reference": "Bandi et al. 2018; Koh et al. 2021 (WILDS), arXiv:2012.07421",
+    "url": "https://wilds.stanford.edu/datasets/#camelyon17",
+    "licence": "CC0 1.0",
+    "size": "10,658,709,504 bytes to download; the decoded patches take 12.6 GB in the cache "
+    "folder",
+    "files": "camelyon17_v1.0/ with metadata.csv, patches/patient_PPP_node_N/*.png and "
+    "RELEASE_v1.0.txt",
+    "editions": ["real", "fixture"],
+    "levels": ["slide", "hospital"],
+}
+
+COLUMNS = ("patient", "node", "x_coord", "y_coord", "tumor", "slide", "center", "split")
+NUMBERS = COLUMNS[1:]
+CLASSES = {"0": "normal", "1": "tumor"}
+FIXTURE = 1
+"""Version of the fixture."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The data set has no settings."""
+
+
+class Camelyon17:
+    """Camelyon17-WILDS in its real and its fixture edition."""
+
+    Settings = Settings
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings = Settings() if settings is None else settings
+
+    def editions(self) -> list[str]:
+        """Return ``real`` where a published metadata file is there, and ``fixture``."""
+        return ["fixture"] if _wilds.find_folder("camelyon17") is None else ["real", "fixture"]
+
+    def prepare(self, edition: str) -> Path:
+        """Return the folder ``camelyon17_v1.0`` of an edition, writing the fixture if need be."""
+        if edition == "fixture":
+            return _fixtures.ensure("camelyon17", FIXTURE, write_fixture) / "camelyon17_v1.0"
+        if edition != "real":
+            raise BenchError(f"camelyon17 has the editions real and fixture, not '{edition}'")
+        return _wilds.find_real("camelyon17")
+
+    def open(self, edition: str) -> Opened:
+        """Open an edition from its kept index; the first time, read the metadata and decode.
+
+        Raises
+        ------
+        BenchError
+            If files are missing, damaged or not in the published layout.
+        """
+        return open_folder(self.prepare(edition), edition)
+
+
+def open_folder(folder: Path, edition: str) -> Opened:
+    """Open a folder in the published layout."""
+    patterns = ("patches", "patches/*")
+    index, pixels, facts = _wilds.open_kept("camelyon17", META["version"], folder, patterns, _read)
+    return Opened(
+        name="camelyon17",
+        index=index,
+        source=pixels,
+        levels=("slide", "hospital"),
+        level="hospital",
+        edition=edition,
+        digest=facts["digest"],
+        upstream=("cut into patches, of which each class was given about as many",),
+        notes=tuple(facts["notes"]),
+        content=pixels.digests,
+    )
+
+
+def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
+    """Return one row and one picture for each patch that the metadata list."""
+    import pandas as pd
+
+    path = folder / "metadata.csv"
+    table = _wilds.read_metadata(path, COLUMNS, NUMBERS)
+    unknown = sorted(set(table["tumor"]) - set(CLASSES))
+    if unknown:
+        raise BenchError(f"{path}: tumor is 0 or 1, not {unknown[0]}: get the file again")
+    # Patients have three digits in the names of files, whatever a table was saved by.
+    patient = table["patient"].str.replace(r"\.0+$", "", regex=True).str.zfill(3)
+    node = "patient_" + patient + "_node_" + table["node"]
+    place = "x_" + table["x_coord"] + "_y_" + table["y_coord"]
+    numbers = {column: table[column].astype(np.int64) for column in NUMBERS}
+    official = table.assign(patient=patient, **numbers)
+    side = _wilds.sides("camelyon17", official, "official", index=True)
+    index = pd.DataFrame(
+        {
+            "id": node + "/" + place,
+            "label": table["tumor"].map(CLASSES),
+            "control": False,
+            "slide": table["slide"],
+            "hospital": table["center"],
+            "patient": patient,
+            "node": table["node"],
+            "official": pd.Series(side).str.replace("id_val", "id"),
+        }
+    )
+    _wilds.refuse_twice(path, index)
+    pictures = [
+        # some releases have an alpha channel, which wilds leaves out as well
+        Picture((folder / "patches" / one / f"patch_{one}_{other}.png",), channels=(0, 1, 2))
+        for one, other in zip(node.tolist(), place.tolist(), strict=True)
+    ]
+    return index, pictures
+
+
+# --------------------------------------------------------------------------- fixture
+
+HOSPITALS, SLIDES, PATCHES, SIZE = 5, 10, 12, 32
+"""Hospitals, slides of each, patches of each slide, and their height and width in pixels."""
+ABSENT = (7, 400)
+"""Rows of the fixture's metadata whose patch is not there."""
+
+
+def write_fixture(folder: Path) -> None:
+    """Write ``camelyon17_v1.0/`` in miniature: five hospitals of ten slides, as published."""
+    import imagecodecs
+    import pandas as pd
+
+    root = folder / "camelyon17_v1.0"
+    rng = generator("camelyon17-fixture")
+    rows = []
+    for slide in range(HOSPITALS * SLIDES):
+        center, patient, node = slide // SLIDES, f"{4 + 2 * slide:03d}", slide % 5
+        tumors = rng.permutation(PATCHES) % 2
+        x, y = rng.permutation(PATCHES) * 96, rng.permutation(PATCHES) * 128
+        for k in range(PATCHES):
+            # a sixth of the patches of the training hospitals is the in-distribution side
+            in_distribution = int(k % 6 == 5)
+            rows.append((patient, node, x[k], y[k], tumors[k], slide, center, in_distribution))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    pixels = _fixtures.images(
+        "camelyon17-fixture",
+        table["tumor"].to_numpy(np.int64),
+        table["center"].to_numpy(np.int64),
+        size=SIZE,
+    )
+    for row, one in enumerate(table.itertuples(index=False)):
+        section = f"patient_{one.patient}_node_{one.node}"
+        file = root / "patches" / section / f"patch_{section}_x_{one.x_coord}_y_{one.y_coord}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if row not in ABSENT:
+            file.write_bytes(imagecodecs.png_encode(pixels[row]))
+    table.to_csv(root / "metadata.csv", lineterminator="\n")
+    (root / "RELEASE_v1.0.txt").write_text("made-up files in the layout of Camelyon17-WILDS v1.0\n")
