@@ -6,14 +6,19 @@ in a checkout these are the folders ``methods/`` and ``datasets/`` beside this o
 
 from __future__ import annotations
 
+import importlib
 import importlib.machinery
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
+
+    from bench.corrector import Corrector
+
+__all__ = ["Corrector", "__version__"]
 
 __version__ = "0.1.0"
 
@@ -48,3 +53,10 @@ class _CheckoutFinder:
 
 if not any(finder is _CheckoutFinder for finder in sys.meta_path):
     sys.meta_path.append(_CheckoutFinder)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the scikit-learn transformer when it is asked for: ``import bench`` stays light."""
+    if name == "Corrector":
+        return getattr(importlib.import_module("bench.corrector"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

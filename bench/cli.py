@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": ("compare", "Compare methods with each other: paired tests and ranks."),
     "study": ("study", "Answer one question by a table, a figure and three sentences."),
     "figures": ("figures", "Draw figures from records."),
+    "export": ("export", "Export the corrected embeddings of a run."),
     "recommend": ("recommend", "Say which correction to use on your own data."),
     "new": ("new", "Write the file of a new method or data set."),
     "check": ("check", "Check that a method keeps the contract."),

@@ -10,10 +10,12 @@ import numpy as np
 from bench import identity
 from bench.api import Access, Context, Output, seed_for
 from bench.apply import apply_all, grouping_of, undeclared_adaptation
-from bench.data import Side, make_side
+from bench.data import Side, column_of, make_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from bench.chain import Stage
     from bench.grouping import Grouping
@@ -63,6 +65,9 @@ class FoldRun:
                 out_train, out_test = reference_outputs(
                     stage.name, target.opened, train, test, target.classes, job.seed
                 )
+                if stage.name == "identity":  # what every profile correction is compared with
+                    facts = {"level": stage.level}
+                    self._write("apply", one.apply_test, _arrays(test, out_test), facts, "")
             else:
                 out_train, out_test = self._stage(k, stage, one, train, test)
             self.train_key = one.apply_train
@@ -177,11 +182,10 @@ class FoldRun:
                 "notes": list(output.notes),
                 "adaptation": adaptation,
                 "fit": trained if role == "test" else None,
+                "level": stage.level,
+                "train": keys["train"] if role == "test" else None,
             }
-            arrays = {"embeddings": output.X}
-            if output.logits is not None:
-                arrays["logits"] = output.logits
-            self._write("apply", keys[role], arrays, facts, made_by)
+            self._write("apply", keys[role], _arrays(side, output), facts, made_by)
             self._count(role, facts)
             outputs[role] = output
         return outputs["train"], outputs["test"]
@@ -299,6 +303,18 @@ class FoldRun:
             {**where, "step": step, "name": name, "value": value}
             for step, name, value in facts["curves"]
         ]
+
+
+def _arrays(side: Side, output: Output) -> dict[str, NDArray[Any]]:
+    """Return what is kept of an output: rows by their ids and batches, as UTF-8 (a quarter)."""
+    arrays: dict[str, NDArray[Any]] = {
+        "embeddings": output.X,
+        "ids": np.char.encode(column_of(side.opened, "id")[side.rows], "utf-8"),
+        "batch": np.char.encode(side.batch, "utf-8"),
+    }
+    if output.logits is not None:
+        arrays["logits"] = output.logits
+    return arrays
 
 
 # These two are made here, so that what a method is handed leads back to nothing but themselves.

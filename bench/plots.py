@@ -27,9 +27,14 @@ __all__ = [
     "Canvas",
     "canvas",
     "colour_of",
+    "fitted",
     "label_ends",
+    "legend_lines",
     "marker_of",
     "sentence",
+    "shortened",
+    "spread",
+    "within",
 ]
 
 COLUMN = 3.46
@@ -67,7 +72,30 @@ OTHERS = (
     "#5E3C99",
 )
 """Colours of all other methods, chosen by the name alone: adding a method moves no other."""
+_END = 34
+"""Characters of a name at the end of a line."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p")
+
+
+APART = {
+    "ben+robust": "D",
+    "ben+sphering-all": "v",
+    "erm+center": "X",
+    "erm+scanorama": "d",
+    "erm+sphering": "v",
+    "fixed-knn": "h",
+    "fixed-logistic": "s",
+    "group-dro": "D",
+    "instance-norm": "*",
+    "minclr": "s",
+    "minclr-ben": "P",
+    "mmd": "H",
+    "simclr": ">",
+    "sphering-all": "d",
+    "tvn": "8",
+}
+"""Markers of names that would else share both colour and marker with another packaged method. Add
+to it, and change nothing: a method looks alike in every release."""
 
 
 def _hash(text: str) -> int:
@@ -97,7 +125,50 @@ def marker_of(method: str) -> str:
     method = _alone(method)
     if method in KNOWN:
         return MARKERS[0]
+    if method in APART:
+        return APART[method]
     return MARKERS[1 + _hash(method) % (len(MARKERS) - 1)]
+
+
+def fitted(label: str, width: int, lines: int = 1) -> str:
+    """Return a name on at most so many lines, with an ellipsis; the CSV has it whole."""
+    wrapped = textwrap.wrap(label, width)
+    if len(wrapped) <= lines:
+        return "\n".join(wrapped)
+    kept = "".join(wrapped)[: lines * width - 1]
+    return "\n".join(kept[k : k + width] for k in range(0, len(kept), width)) + "…"
+
+
+def shortened(name: str, width: int) -> str:
+    """Return a name without its middle if it is longer: its beginning and its end tell it apart."""
+    if len(name) <= width:
+        return name
+    end = (width - 1) // 2
+    return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
+
+
+def _legend_shape(labels: Sequence[str]) -> tuple[int, int]:
+    """Return how many columns a legend has, and how many characters a name has in it.
+
+    Of ten names one may be longer and is wrapped: it shall not cost all others their columns.
+    """
+    lengths = sorted(map(len, labels)) or [1]
+    usual = lengths[int(0.9 * (len(lengths) - 1))]
+    columns = max(2, min(4, 108 // (usual + 6)))
+    return columns, 108 // columns - 6
+
+
+def legend_lines(labels: Sequence[str]) -> int:
+    """Return how many lines the legend of these labels takes, to leave room for it."""
+    columns, width = _legend_shape(labels)
+    heights = [1 + fitted(label, width, 3).count("\n") for label in labels]
+    each, more = divmod(len(labels), columns)
+    sums, start = [0], 0
+    for column in range(columns):
+        stop = start + each + (column < more)
+        sums.append(sum(heights[start:stop]))
+        start = stop
+    return max(sums)
 
 
 @dataclass
@@ -150,8 +221,10 @@ class Canvas:
             )
             for label in labels
         ]
+        columns, width = _legend_shape(labels)
+        names = [fitted(label, width, 3) for label in labels]
         made = self.figure.legend(
-            handles, labels, loc="outside lower left", ncols=4, handletextpad=0.1
+            handles, names, loc="outside lower left", ncols=columns, handletextpad=0.1
         )
         for text in made.get_texts():
             text.set_parse_math(False)
@@ -174,7 +247,7 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
     out
         Folder, made if need be.
     stem
-        File name without suffix.
+        File name without suffix; ``paper/table-1`` is written into the folder ``paper``.
     runs_digest
         Identity of the records, written to the files' metadata. No date is written: the same
         records give the same bytes.
@@ -218,23 +291,24 @@ def _save(made: Canvas) -> None:
     writer = csv.DictWriter(sink, columns, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(made.table)
+    file = made.out / made.stem
     made.files += write_files(
-        made.out,
+        file.parent,
         {
-            f"{made.stem}.pdf": pdf.getvalue(),
-            f"{made.stem}.png": png.getvalue(),
-            f"{made.stem}.csv": sink.getvalue().encode(),
+            f"{file.name}.pdf": pdf.getvalue(),
+            f"{file.name}.png": png.getvalue(),
+            f"{file.name}.csv": sink.getvalue().encode(),
         },
     )
 
 
-def sentence(ax: Axes, text: str) -> None:
-    """Say in a figure's place why it cannot be drawn."""
+def sentence(ax: Axes, text: str, width: int = 70) -> None:
+    """Say in a figure's place why it cannot be drawn, wrapped at ``width`` characters."""
     ax.set_axis_off()
     ax.text(
         0.02,
         0.5,
-        textwrap.fill(text, 70),
+        textwrap.fill(text, width),
         transform=ax.transAxes,
         va="center",
         fontsize=8,
@@ -262,7 +336,13 @@ def label_ends(
     figure = ax.figure
     texts = {
         label: ax.text(
-            x, y, label, color=colours[label], fontsize=7.5, va="center", parse_math=False
+            x,
+            y,
+            fitted(label, _END),
+            color=colours[label],
+            fontsize=7.5,
+            va="center",
+            parse_math=False,
         )
         for label, (x, y) in ends.items()
     }
@@ -275,7 +355,7 @@ def label_ends(
     low, high = ax.get_ylim()
     points = ax.get_window_extent().height * 72 / figure.dpi
     gap = 7.5 * 1.2 * (high - low) / max(points, 1.0)
-    placed = spread([y for _, y in ends.values()], gap)
+    placed = within(spread([y for _, y in ends.values()], gap), gap, low, high)
     for (label, (x, y)), at in zip(ends.items(), placed, strict=True):
         texts[label].set_y(at)
         ax.plot(
@@ -288,6 +368,19 @@ def label_ends(
             scalex=False,
             scaley=False,
         )
+
+
+def within(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move places that keep a gap into limits, if all of them fit there, else leave them."""
+    if (len(places) - 1) * gap > high - low:
+        return list(places)
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    moved = list(places)
+    for rank, i in enumerate(order):
+        moved[i] = max(moved[i], low + rank * gap)
+    for rank, i in enumerate(reversed(order)):
+        moved[i] = min(moved[i], high - rank * gap)
+    return moved
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:

@@ -196,7 +196,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     BenchError
         If the file cannot be read or parsed, or its literal is missing or incomplete.
     """
-    meta = _literal(path)
+    meta = read_literal(path)
     if meta is None:
         raise BenchError(
             f"{path} has no META = {{...}} at its top; `python -m bench new method NAME` writes one"
@@ -205,7 +205,14 @@ def read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def _literal(path: Path) -> dict[str, Any] | None:
+def read_literal(path: Path) -> dict[str, Any] | None:
+    """Return the literal ``META`` at the top of a file, or None if it has none.
+
+    Raises
+    ------
+    BenchError
+        If the file cannot be read or parsed, or its ``META`` is not a literal.
+    """
     for node in _parse(path).body:
         if isinstance(node, ast.Assign):
             targets, value = node.targets, node.value
@@ -428,7 +435,7 @@ def _source_of(entry: Entry) -> tuple[Path | None, Any]:
             raise BenchError(f"there is no module {entry.module}")
         if spec.origin is not None and spec.origin.endswith(".py") and Path(spec.origin).is_file():
             path = Path(spec.origin)
-            meta = _literal(path)
+            meta = read_literal(path)
             if meta is not None:
                 return path, meta
         module = importlib.import_module(entry.module)

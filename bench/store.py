@@ -449,7 +449,8 @@ class Artifact:
     Attributes
     ----------
     arrays
-        Arrays by name; of an apply at least ``embeddings`` ``(n, d)``.
+        Arrays by name; of an apply at least ``embeddings`` ``(n, d)``, and ``ids`` and ``batch``
+        ``(n,)`` bytes in UTF-8 where the harness wrote it.
     meta
         Small facts beside them, such as ``fit_s`` and ``steps``.
     """

@@ -12,8 +12,19 @@ import numpy as np
 import pytest
 
 from bench.errors import BenchError
-from bench.figures import FIGURES, draw
-from bench.plots import KNOWN, OTHERS, colour_of, marker_of, spread
+from bench.figures import FIGURES, NEEDS, Given, NamedFigure, draw
+from bench.plots import (
+    APART,
+    KNOWN,
+    MARKERS,
+    OTHERS,
+    colour_of,
+    fitted,
+    legend_lines,
+    marker_of,
+    spread,
+    within,
+)
 from tests.factories import as_records, make_record, plausible
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,31 +35,82 @@ def rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-@pytest.mark.parametrize("name", FIGURES)
+FROM_RECORDS = ("cost", "degradation", "per-batch", "ranking", "tradeoff", "paper/strategies")
+
+
+@pytest.mark.parametrize("name", FROM_RECORDS)
 def test_each_figure_is_pdf_png_and_csv(tmp_path: Path, name: str) -> None:
-    files = draw(as_records(plausible(splits=("coos7/test1", "coos7/test4"))), [name], tmp_path)
+    entries = plausible(splits=("coos7/test1", "coos7/test4"))
+    for entry in entries:
+        entry["metrics"]["batch_1nn"] = {"all": 0.3}
+    files = draw(as_records(entries), [name], tmp_path)
     assert {file.suffix for file in files} == {".pdf", ".png", ".csv"}
-    assert sorted(files) == sorted(tmp_path.iterdir())
+    assert sorted(files) == sorted(file for file in tmp_path.rglob("*") if file.is_file())
     for file in files:
-        assert file.name.startswith(name)
+        assert str(file.relative_to(tmp_path)).startswith(name)
         if file.suffix == ".png":
             image = matplotlib.image.imread(file)
             assert image.std() > 0.02
         if file.suffix == ".csv":
-            assert {row["method"] for row in rows(file)} <= set(KNOWN)
+            assert {row["method"] for row in rows(file)} <= {*KNOWN, ""}
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_without_records_a_sentence_stands_in_its_place(tmp_path: Path, name: str) -> None:
-    draw([], [name], tmp_path)
-    (entry,) = rows(tmp_path / f"{name}.csv")
-    assert len(entry["note"].split()) > 3
-    assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
-
-
-def test_all_figures_are_drawn_when_none_is_named(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_without_records_a_sentence_stands_in_each_place(tmp_path: Path) -> None:
     files = draw([], [], tmp_path)
-    assert [file.stem for file in files[::3]] == list(FIGURES)
+    names = [str(file.relative_to(tmp_path).with_suffix("")) for file in files[::3]]
+    assert names == list(FIGURES)  # all, since none is named
+    for name in FIGURES:
+        table = rows(tmp_path / f"{name}.csv")
+        assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        if name.startswith("paper/table"):  # what the paper says needs no record of ours
+            assert all(float(row["published"]) >= 0 and not row["measured"] for row in table)
+            assert all(row["status"] in ("not run", "never compared") for row in table)
+        elif name == "paper/strategies":
+            assert "python -m bench run" in table[-1]["what"]
+        else:
+            (entry,) = table
+            assert len(entry["note"].split()) > 6, name
+
+
+def test_each_file_says_what_it_is() -> None:
+    for name, figure in FIGURES.items():
+        assert figure.title, name
+        assert figure.summary.endswith("."), name
+        assert set(figure.needs) <= set(NEEDS), name
+        assert bool(figure.paper) == name.startswith("paper/"), name
+    wanted = {f"paper/table-{n}" for n in range(1, 7)} | {f"paper/fig-{n}" for n in range(1, 5)}
+    assert wanted <= set(FIGURES)
+
+
+def test_a_name_that_ends_in_a_slash_stands_for_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def note(self: NamedFigure, given: Given) -> list[Path]:
+        drawn.append(self.name)
+        return []
+
+    monkeypatch.setattr(NamedFigure, "draw", note)
+    draw([], ["cost", "paper/"], tmp_path)
+    assert drawn == ["cost", *[name for name in FIGURES if name.startswith("paper/")]]
+
+
+@pytest.mark.parametrize("name", ["ranking", "tradeoff", "paper/strategies"])
+def test_another_method_moves_no_number(tmp_path: Path, name: str) -> None:
+    few = plausible(("coos7/test4",), ("erm", "ben"))
+    more = plausible(("coos7/test4",), ("adabn", "ben", "ben-controls", "erm", "erm-plate"))
+    found = []
+    for k, entries in enumerate((few, more)):
+        for entry in entries:
+            entry["metrics"]["batch_1nn"] = {"all": 0.1 + 0.01 * entry["spec"]["seed"]}
+        draw(as_records(entries), [name], tmp_path / str(k))
+        (file,) = (tmp_path / str(k)).rglob("*.csv")
+        found.append([row for row in rows(file) if row.get("method") in ("erm", "ben")])
+    for row in (*found[0], *found[1]):
+        row.pop("rank", None)  # a place among others is what it says
+    assert found[0] == found[1] != []
 
 
 def test_an_unknown_figure_suggests(tmp_path: Path) -> None:
@@ -105,7 +167,7 @@ def test_editions_and_recipes_never_share_a_figure(tmp_path: Path) -> None:
             make_record("erm", s, 0.4, edition=edition, recipe=recipe, clusters=[0.4, 0.4])
             for s in range(3)
         ]
-    draw(as_records(entries), [], tmp_path)
+    draw(as_records(entries), ["degradation", "ranking"], tmp_path)
     for file in tmp_path.glob("*.csv"):
         table = rows(file)
         assert len({(row["edition"], row["recipe"]) for row in table}) == 1, file.name
@@ -116,7 +178,7 @@ def test_odd_names_and_lone_values_are_drawn(tmp_path: Path) -> None:
     entries = [make_record(r"<script>$x_1$\n", 0, 0.5, split="own/$plate$")]
     entries += [make_record("erm", 0, 0.5, split="own/$plate$", cost={})]
     entries += [make_record("tvn", status="not-applicable", reason="x", split="other/one")]
-    assert draw(as_records(entries), [], tmp_path)
+    assert draw(as_records(entries), list(FROM_RECORDS), tmp_path)
 
 
 def test_figures_do_not_touch_pyplot_or_torch(tmp_path: Path) -> None:
@@ -138,6 +200,9 @@ def test_a_method_has_one_colour_whoever_else_is_there() -> None:
     assert marker_of("ben") != marker_of("ben(level=week)")
     assert colour_of("identity+zscore") == colour_of("zscore") != colour_of("identity")
     assert marker_of("identity+zscore") == marker_of("zscore")
+    assert not set(APART.values()) & {MARKERS[0]}
+    twins = ("mixup", "mmd", "cs-arm-bn", "instance-norm", "tvn", "coral-to-target", "irm")
+    assert len({(colour_of(name), marker_of(name)) for name in twins}) == len(twins)
     # Literal values: the colour of a name may never change between releases.
     assert colour_of("erm+tvn") == OTHERS[9]
     assert len(set(KNOWN.values()) | set(OTHERS)) == len(KNOWN) + len(OTHERS)
@@ -165,3 +230,23 @@ def test_spread_keeps_the_order_and_the_gap() -> None:
     assert np.mean(placed) == pytest.approx(np.mean(values))
     assert spread([0.0, 1.0, 2.0], 0.5) == [0.0, 1.0, 2.0]
     assert spread([0.0, 0.0], 1.0) == [-0.5, 0.5]
+
+
+def test_places_are_moved_into_limits_if_they_fit() -> None:
+    rng = np.random.default_rng(1)
+    places = spread(rng.normal(0.95, 0.02, 20).tolist(), 0.04)
+    moved = within(places, 0.04, 0.0, 1.0)
+    assert min(moved) >= 0
+    assert max(moved) <= 1 + 1e-12
+    assert (np.argsort(moved) == np.argsort(places)).all()
+    assert np.diff(np.sort(moved)).min() >= 0.04 - 1e-12
+    assert within([0.2, 0.4], 0.1, 0.0, 1.0) == [0.2, 0.4]
+    assert within([0.0, 2.0], 2.0, 0.0, 1.0) == [0.0, 2.0]
+
+
+def test_long_names_share_the_room_of_a_legend() -> None:
+    short = [f"method-{k}" for k in range(30)]
+    assert legend_lines(short) == 8
+    assert legend_lines([*short, "x" * 60]) <= 11  # one long name costs its own lines alone
+    assert fitted("x" * 60, 20, 2) == "x" * 20 + "\n" + "x" * 19 + "…"
+    assert fitted("ben", 20) == "ben"

@@ -125,8 +125,17 @@ def _metrics(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
 def _figures(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     from bench.figures import FIGURES
 
-    rows = [{"name": name, "summary": figure.summary} for name, figure in FIGURES.items()]
-    return rows, ["name", "summary"]
+    rows = [
+        {
+            "name": name,
+            "title": figure.title,
+            "needs": list(figure.needs),
+            "paper": figure.paper,
+            "summary": figure.summary,
+        }
+        for name, figure in FIGURES.items()
+    ]
+    return rows, ["name", "needs", "summary"]
 
 
 def _claims(records: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:

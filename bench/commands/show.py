@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench import completion
 from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from bench.store import Record
 
 WHAT = ("method", "split", "dataset", "run")
 
@@ -49,7 +52,7 @@ def command(
         if figure:
             facts["figure"] = _draw(name, registry, edition, settings, figure)
     else:
-        facts = _run(name, store_for(results))
+        facts = dict(find_run(name, store_for(results)).data)
     if as_json:
         click.echo(json.dumps(facts, indent=1))
     else:
@@ -165,13 +168,20 @@ def _draw(name: str, registry: Any, edition: str, settings: tuple[str, ...], out
     return output
 
 
-def _run(name: str, store: Any) -> dict[str, Any]:
-    found = [r for r in store.load_all(reference=True) if r.run_id.startswith(name)]
+def find_run(name: str, store: Any) -> Record:
+    """Return the record whose run id begins so, of the results folder or the reference.
+
+    Raises
+    ------
+    BenchError
+        If there is none, or more than one.
+    """
+    found: list[Record] = [r for r in store.load_all(reference=True) if r.run_id.startswith(name)]
     if not found:
         raise BenchError(f"no run begins with '{name}' in {store.root}; `run --json` prints run_id")
     if len({r.run_id for r in found}) > 1:
         raise BenchError(f"{len(found)} runs begin with '{name}': give more of the run_id")
-    return dict(found[0].data)
+    return found[0]
 
 
 def _print(facts: dict[str, Any]) -> None:

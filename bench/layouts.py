@@ -1,0 +1,70 @@
+"""Two-dimensional layouts of embeddings, by one rule for all, through scanpy.
+
+scanpy takes seconds to import, so nothing imports this module but a figure that is being drawn.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["COMPONENTS", "MOST", "NEIGHBOURS", "layout"]
+
+COMPONENTS = 50
+"""Principal components that a layout rests on, or as many as there are."""
+NEIGHBOURS = 15
+MOST = 2000
+"""Rows of a layout: of more, a seeded choice by their ids, the same for every method."""
+RULE = (
+    f"first {COMPONENTS} principal components, {NEIGHBOURS} neighbours by cosine, seed 0, at most "
+    f"{MOST:,} rows"
+)
+
+
+def layout(X: NDArray[np.float32], kind: Literal["umap", "tsne"] = "umap") -> NDArray[np.float64]:
+    """Return a layout, ``(n, 2)``; the same rows give the same numbers.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` embedding, n of at least 4.
+    kind
+        ``umap`` of scanpy with its defaults, or ``tsne`` with perplexity 30 or (n - 1) / 3.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 4 rows.
+    """
+    if len(X) < 4:
+        raise ValueError(f"a layout needs at least 4 rows, and there are {len(X)}")
+    import anndata
+    import scanpy as sc
+
+    with warnings.catch_warnings():
+        # scanpy, umap-learn and numba warn of one another's versions and of a seeded run being
+        # sequential; none of it is for the reader of a figure.
+        warnings.simplefilter("ignore")
+        data = anndata.AnnData(np.ascontiguousarray(X, dtype=np.float32))
+        count = min(COMPONENTS, X.shape[1], len(X) - 1)
+        if X.shape[1] > count:
+            sc.pp.pca(data, n_comps=count, random_state=0)
+            basis = "X_pca"
+        else:
+            data.obsm["X_all"] = data.X
+            basis = "X_all"
+        if kind == "tsne":
+            perplexity = min(30.0, (len(X) - 1) / 3)
+            sc.tl.tsne(data, use_rep=basis, perplexity=perplexity, random_state=0, n_jobs=1)
+            return np.asarray(data.obsm["X_tsne"], dtype=np.float64)
+        near = min(NEIGHBOURS, len(X) - 1)
+        sc.pp.neighbors(data, n_neighbors=near, use_rep=basis, metric="cosine", random_state=0)
+        # Below this a spectral start has too few rows to solve for.
+        start = "spectral" if len(X) > 20 else "random"
+        sc.tl.umap(data, init_pos=start, random_state=0)
+        return np.asarray(data.obsm["X_umap"], dtype=np.float64)
