@@ -165,3 +165,25 @@ def test_the_command_prints_json_alone(tmp_path: Any) -> None:
     [found] = json.loads(done.output)["comparisons"]
     assert [(p["first"], p["second"]) for p in found["pairs"]] == [("erm", "ben")]
     assert found["ranks"]["n_blocks"] == 14
+
+
+def test_the_figure_holds_the_ranks_and_their_groups(tmp_path: Any) -> None:
+    from bench.figures import draw
+
+    files = draw(as_records(records()), ["critical-difference"], tmp_path)
+    [table] = [pd.read_csv(file) for file in files if file.suffix == ".csv"]
+    found = one()
+    assert found.ranks is not None
+    assert list(table["method"]) == list(found.methods)
+    assert list(table["rank"]) == pytest.approx(list(found.ranks.ranks))
+    first, last = found.groups[0]
+    assert all("1" in str(groups) for groups in table["groups"][first : last + 1])
+
+
+def test_without_enough_clusters_a_sentence_stands_in_its_place(tmp_path: Any) -> None:
+    from bench.figures import draw
+
+    lone = [make_record("erm", s, 0.5, edition="real", clusters=[0.5]) for s in range(3)]
+    files = draw(as_records(lone), ["critical-difference"], tmp_path)
+    [table] = [pd.read_csv(file) for file in files if file.suffix == ".csv"]
+    assert "two clusters" in table["note"][0]

@@ -73,7 +73,7 @@ def draw(given: Given) -> list[Path]:
 
 
 def _height(one: Comparison) -> float:
-    return 0.19 * len(one.methods) + 0.14 * min(len(one.groups), 6) + 0.55
+    return 0.19 * len(one.methods) + 0.75
 
 
 def _pages(members: list[Comparison]) -> list[list[Comparison]]:
@@ -95,10 +95,10 @@ def _draw_ranks(made: Canvas, ax: Axes, one: Comparison) -> None:
     if ranks is None:
         sentence(ax, f"{board.split}: nothing to rank.")
         return
-    ax.set_title(
-        f"{board.split} · {words} · {ranks.n_blocks} of {level} · Friedman p = {ranks.p:.2g}",
-        fontsize=8,
-        pad=3,
+    ax.set_title(f"{board.split} · {words}", fontsize=8, pad=3, parse_math=False)
+    ax.set_xlabel(
+        f"average rank over {ranks.n_blocks} of {level}; Friedman p = {ranks.p:.2g}",
+        fontsize=7,
         parse_math=False,
     )
     n = len(one.methods)
