@@ -507,6 +507,9 @@ class Opened:
     content
         Returns ``(n,)`` digests of the rows' values, equal where two rows are: what the audit looks
         for on both sides of a split. None where it is not known without reading everything.
+    known_as
+        The name under which the same rows enter identities and seeds, where it is another one: a
+        table has one fit, whether it is opened by its registered name or by its TOML file.
     """
 
     name: str
@@ -523,6 +526,7 @@ class Opened:
     notes: tuple[str, ...] = ()
     cautions: Mapping[str, str] = field(default_factory=dict)
     content: Callable[[], Strings] | None = None
+    known_as: str = ""
 
     @property
     def is_images(self) -> bool:
@@ -586,6 +590,11 @@ class Split:
         Columns whose values may occur on both sides, declared (an in-distribution test).
     alias
         Another name.
+    where
+        Column name -> values: the rows that take part at all; the others are on neither side.
+    preprocess
+        A profile method that stands at the head of every chain on this split, the same for all
+        that are compared: part of their identities and of their track, not of their names.
     companion
         A split with the same training rows whose test rows come from the training batches: what an
         ordinary hold-out would have reported. Scored beside this one.
@@ -611,3 +620,5 @@ class Split:
     alias: str = ""
     companion: str = ""
     cluster: str = ""
+    where: Mapping[str, tuple[str, ...]] | None = None
+    preprocess: str = ""

@@ -52,7 +52,8 @@ def apply_all(
         Of the mixtures.
     """
     calls = grouping if grouping is not None else list(chunks_of(len(view), CHUNK, "apply", seed))
-    return assemble(len(view), [(idx, method.apply(view.take(idx))) for idx in calls])
+    # One at a time: the outputs of all calls together would be the table twice.
+    return assemble(len(view), ((idx, method.apply(view.take(idx))) for idx in calls))
 
 
 def undeclared_adaptation(

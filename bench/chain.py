@@ -8,7 +8,7 @@ features of images), and goes on with profile stages. A profile method alone get
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.api import TRACKS, Access, Opened, make_params, track_of
@@ -42,6 +42,8 @@ class Stage:
         The batch level that it acts on: a column of the data set's index.
     also
         Access that the recipe adds, such as standardising by plate.
+    shared
+        Whether the split puts it at the head of every chain: it is no part of the method's name.
     """
 
     entry: Entry
@@ -49,6 +51,7 @@ class Stage:
     params: Any
     level: str
     also: Access = Access.NONE
+    shared: bool = False
 
     @property
     def name(self) -> str:
@@ -105,9 +108,19 @@ class Chain:
     stages: tuple[Stage, ...]
 
     @property
+    def own(self) -> tuple[Stage, ...]:
+        """The stages of the method itself, without what the split puts before all methods."""
+        return tuple(stage for stage in self.stages if not stage.shared)
+
+    @property
+    def preprocess(self) -> str:
+        """What the split puts before all methods, or an empty string."""
+        return "+".join(stage.name for stage in self.stages if stage.shared)
+
+    @property
     def method_id(self) -> str:
         """The full chain, such as ``erm+tvn``."""
-        return "+".join(stage.name for stage in self.stages)
+        return "+".join(stage.name for stage in self.own)
 
     @property
     def access(self) -> Access:
@@ -120,14 +133,14 @@ class Chain:
     @property
     def track(self) -> str:
         """The track, ``reference`` for a reference row alone."""
-        if all(stage.kind == "reference" for stage in self.stages):
+        if all(stage.kind == "reference" for stage in self.own):
             return TRACKS[-1]
         return track_of(self.access)
 
     @property
     def readout(self) -> str:
         """``head`` for a single network stage, else ``probe``."""
-        alone = len(self.stages) == 1 and self.stages[0].kind == "network"
+        alone = len(self.own) == 1 and self.own[0].kind == "network"
         return "head" if alone else "probe"
 
     @property
@@ -144,6 +157,7 @@ def parse_chain(
     opened: Opened,
     values: Mapping[str, Mapping[str, Any]],
     recipe: Mapping[str, Any],
+    preprocess: str = "",
 ) -> Chain:
     """Read ``ben+tvn`` and its parameters.
 
@@ -159,6 +173,8 @@ def parse_chain(
         Parameter values by method name.
     recipe
         The resolved recipe.
+    preprocess
+        A profile method that the split puts before all others, or empty.
 
     Raises
     ------
@@ -185,7 +201,21 @@ def parse_chain(
         raise BenchError(
             f"'{typed}' cannot be run: the reference row {entries[0].name} stands alone"
         )
-    return Chain(typed, tuple(_stage(e, opened, values, recipe) for e in entries))
+    stages = [_stage(e, opened, values, recipe) for e in entries]
+    if preprocess:
+        first = registry.entry("method", preprocess)
+        if opened.is_images or first.meta["level"] != "profile":
+            raise BenchError(
+                f"{preprocess} cannot stand before all methods on {opened.name}: that takes a "
+                "profile method, and a table"
+            )
+        if any(entry.name == preprocess for entry in entries):
+            raise BenchError(
+                f"'{typed}' cannot be run: this split puts {preprocess} before every method "
+                "already; leave it out"
+            )
+        stages.insert(0, replace(_stage(first, opened, values, recipe), shared=True))
+    return Chain(typed, tuple(stages))
 
 
 def _stage(

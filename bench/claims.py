@@ -37,7 +37,17 @@ from bench.store import Record, summarise
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["MAX_REACH", "MIN_SEEDS", "Claim", "Judged", "claims_markdown", "judge", "published"]
+__all__ = [
+    "MAX_REACH",
+    "MIN_SEEDS",
+    "Claim",
+    "Judged",
+    "claims_markdown",
+    "claims_of",
+    "judge",
+    "published",
+    "without_level",
+]
 
 MIN_SEEDS = 3
 """With fewer seeds of ours a claim counts as not run."""
@@ -169,6 +179,12 @@ def published() -> list[Claim]:
     return list(_published())
 
 
+@functools.cache
+def claims_of(split_id: str) -> tuple[Claim, ...]:
+    """Return the claims that records of a split could match."""
+    return tuple(claim for claim in _published() if split_id in claim.split_ids)
+
+
 def _claim(row: Mapping[str, str]) -> Claim:
     whole, _, decimals = row["value"].partition(".")
     return Claim(
@@ -227,14 +243,19 @@ def _may_count(run: Mapping[str, Any]) -> bool:
     )
 
 
-def _matches(claim: Claim, run: Mapping[str, Any]) -> bool:
+def without_level(run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a run's changed parameters by stage; its batch level is compared by itself."""
     params = {
         stage: {key: value for key, value in values.items() if key != "level"}
         for stage, values in (run.get("params") or {}).items()
     }
+    return {stage: values for stage, values in params.items() if values}
+
+
+def _matches(claim: Claim, run: Mapping[str, Any]) -> bool:
     return (
         run["method_id"] == claim.method_id
-        and {stage: values for stage, values in params.items() if values} == dict(claim.params)
+        and without_level(run) == dict(claim.params)
         and (not claim.level or run.get("level") == claim.level)
         and claim.recipe in ("any", run.get("recipe"))
         and (claim.n_eval is None or run.get("n_eval") == claim.n_eval)

@@ -21,7 +21,6 @@ import numpy as np
 
 from bench.errors import BenchError, did_you_mean
 from bench.statistics import (
-    Scores,
     average_ranks,
     holm,
     minimum_detectable_difference,
@@ -105,11 +104,8 @@ class Comparison:
 
 def compare(board: Board) -> Comparison:
     """Compare the rows of a board with each other; reference lines are left out."""
-    rows = [row for row in board.rows if row.track != "reference" and row.method in board.scores]
-    found = [
-        _pair(one.method, other.method, board.scores)
-        for one, other in itertools.combinations(rows, 2)
-    ]
+    rows = [row for row in board.rows if row.track != "reference" and row.table.names]
+    found = [_pair(one, other) for one, other in itertools.combinations(rows, 2)]
     pairs = [pair for pair in found if pair is not None]
     adjusted = holm([pair.p for pair in pairs])
     pairs = [Pair(**{**vars(pair), "p_holm": p}) for pair, p in zip(pairs, adjusted, strict=True)]
@@ -133,9 +129,9 @@ def compare(board: Board) -> Comparison:
     )
 
 
-def _pair(first: str, second: str, scores: Mapping[str, Scores]) -> Pair | None:
+def _pair(first: Row, second: Row) -> Pair | None:
     """Return the paired difference, or None if the two have no seed or cluster in common."""
-    a, b = scores[first], scores[second]
+    a, b = first.table.scores(), second.table.scores()
     seeds = len(set(a.seeds) & set(b.seeds))
     try:
         made = paired_difference(a, b)
@@ -147,8 +143,8 @@ def _pair(first: str, second: str, scores: Mapping[str, Scores]) -> Pair | None:
     known = seeds > 1  # one seed says nothing of another training
     sd = made.sd_clusters
     return Pair(
-        first=first,
-        second=second,
+        first=first.method,
+        second=second.method,
         difference=made.interval.mean,
         low=made.interval.low if known else None,
         high=made.interval.high if known else None,

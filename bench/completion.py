@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
 
-__all__ = ["kinds", "methods", "names", "one_of", "script", "splits"]
+__all__ = ["figures", "kinds", "methods", "names", "one_of", "script", "splits"]
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -64,6 +64,13 @@ def kinds(kind: str) -> Completer:
     return lambda context, parameter, typed: _safe(
         lambda: _starting(_registry().names(kind), typed)
     )
+
+
+def figures(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """Complete the name of a figure."""
+    from bench.figures import FIGURES
+
+    return _safe(lambda: _starting(list(FIGURES), typed))
 
 
 def names(context: click.Context, parameter: click.Parameter, typed: str) -> list[Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,9 +46,9 @@ def row_digests(opened: Opened) -> NDArray[np.str_]:
     digests = np.array(made, dtype=f"<U{2 * _SIZE}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as handle:
-            np.save(handle, digests)
-        Path(handle.name).replace(path)
+        temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+        np.save(temporary, digests)
+        temporary.replace(path)
     except OSError:
         pass  # a cache that cannot be written costs time, not correctness
     return digests

@@ -28,9 +28,10 @@ from bench.api import (
     generator,
     new_handle,
 )
+from bench.bigarrays import empty, gather
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -118,7 +119,7 @@ class Side:
         handle = None
         X = self.X
         if X is None and not self.opened.is_images:
-            X = np.ascontiguousarray(self.opened.source.read(self.rows), dtype=np.float32)
+            X = gather(self.opened.source, self.rows)
         if X is None:
             handle = new_handle(self.opened.source, self.rows)
         else:
@@ -243,27 +244,32 @@ def check_part(output: Output, n: int) -> None:
             raise RunFailed(f"apply returned {array.dtype} {name}: the contract says float32")
 
 
-def assemble(n: int, parts: list[tuple[Ints, Output]]) -> Output:
-    """Put the outputs of several calls back into view order.
+def assemble(n: int, parts: Iterable[tuple[Ints, Output]]) -> Output:
+    """Put the outputs of several calls back into view order, one call after the other.
 
     Raises
     ------
     RunFailed
         If a call returned something else than one row of the same width for each of its rows.
     """
-    widths = set()
+    X: NDArray[np.float32] | None = None
+    logits: NDArray[np.float32] | None = None
+    width: tuple[int, int | None] | None = None
+    notes: dict[str, None] = {}
+    fallbacks = 0
     for idx, part in parts:
         check_part(part, len(idx))
-        widths.add((part.X.shape[1], None if part.logits is None else part.logits.shape[1]))
-    if len(widths) > 1:
-        raise RunFailed("apply returned outputs of different widths for different calls")
-    d = parts[0][1].X.shape[1]
-    X = np.empty((n, d), np.float32)
-    first = parts[0][1].logits
-    logits = None if first is None else np.empty((n, first.shape[1]), np.float32)
-    for idx, part in parts:
+        found = (part.X.shape[1], None if part.logits is None else part.logits.shape[1])
+        if width is None or X is None:
+            width, X = found, empty((n, found[0]))
+            logits = None if found[1] is None else np.empty((n, found[1]), np.float32)
+        if found != width:
+            raise RunFailed("apply returned outputs of different widths for different calls")
         X[idx] = part.X
         if logits is not None and part.logits is not None:
             logits[idx] = part.logits
-    notes = tuple(dict.fromkeys(note for _, part in parts for note in part.notes))
-    return Output(X, logits, fallbacks=sum(part.fallbacks for _, part in parts), notes=notes)
+        fallbacks += part.fallbacks
+        notes.update(dict.fromkeys(part.notes))
+    if X is None:
+        raise RunFailed("apply was called for no rows")
+    return Output(X, logits, fallbacks=fallbacks, notes=tuple(notes))

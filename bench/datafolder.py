@@ -1,9 +1,13 @@
-"""Where data sets lie on this machine, and where derived data may be kept."""
+"""Where data sets lie on this machine, where derived data may be kept, and sums of their files."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def data_folder(name: str) -> Path:
@@ -22,6 +26,22 @@ def cache_folder(name: str) -> Path:
     (``~/.cache/labshift/<name>`` on Linux).
     """
     return _root("BENCH_CACHE", "user_cache_path") / name
+
+
+def file_sums(path: Path, show: Callable[[int, int], None] | None = None) -> tuple[str, str]:
+    """Return sha256 and md5 of a file, read once."""
+    import hashlib
+
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    total, done = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sha256.update(block)
+            md5.update(block)
+            done += len(block)
+            if show is not None:
+                show(done, total)
+    return sha256.hexdigest(), md5.hexdigest()
 
 
 def _root(variable: str, function: str) -> Path:

@@ -1,7 +1,8 @@
 """Scoring: the only module that reads the labels of evaluation rows.
 
-A fold's profiles are read out twice: by the method's own head where there is one, and by the probe
-that all rows of a board share (``bench.probe``). Predictions of all folds are pooled, averaged to
+A fold's profiles are read out by the method's own head where there is one, by the probe that all
+rows of a board share (``bench.probe``), and by the class of the nearest training profile
+(``bench.nearest``). Predictions of all folds are pooled, averaged to
 the split's score unit, and scored overall, for each fold, batch, class and cluster.
 """
 
@@ -14,8 +15,10 @@ import numpy as np
 
 from bench import metrics
 from bench.api import BenchError, Ints, Opened, Output, RunFailed, Split
+from bench.bigarrays import blocks
 from bench.data import batches_of, column_of
 from bench.grouping import pieces
+from bench.nearest import nearest_classes
 from bench.probe import Probe, fit_probe
 from bench.references import features
 from bench.seeds import generator
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from bench.registry import Registry
     from bench.splits import Fold
 
+READOUTS = ("head", "probe", "knn1")
 CLUSTERED = ("accuracy", "balanced_accuracy")
 """Metrics whose value in each cluster is recorded, for intervals and paired differences."""
 TREATMENTS = "accuracy_treatments"
@@ -117,8 +121,9 @@ def check_output(name: str, output: Output, n: int, n_classes: int) -> None:
         raise RunFailed(f"{name} returned profiles of shape {X.shape} for {n} rows")
     if X.dtype != np.float32:
         raise RunFailed(f"{name} returned {X.dtype} profiles: the contract says float32")
-    if not np.isfinite(X).all():
-        bad = int((~np.isfinite(X)).any(axis=1).sum())
+    parts = list(blocks(n, X.shape[1] * 4))
+    if not all(np.isfinite(X[part]).all() for part in parts):
+        bad = sum(int((~np.isfinite(X[part])).any(axis=1).sum()) for part in parts)
         raise RunFailed(f"{name} returned profiles that are not finite in {bad} of {n} rows")
     logits = output.logits
     if logits is not None and (logits.shape != (n, n_classes) or not np.isfinite(logits).all()):
@@ -223,6 +228,10 @@ class Scores:
                 known[key] = probe
         self.probe_c.append(probe.C)
         frame["probe"] = list(probe.scores(out_test.X[scored]))
+        votes = nearest_classes(
+            out_train.X[labelled], y[labelled], out_test.X[scored], len(self.classes)
+        )
+        frame["knn1"] = list(votes)
         if out_test.logits is not None:
             frame["head"] = list(_softmax(out_test.logits[scored]))
         self.frames.append(frame)
@@ -261,10 +270,12 @@ class Scores:
         names = sorted(frame[f"level:{cluster_level}"].unique())
         y = frame["y_true"].to_numpy(np.int64)
         cluster = frame[f"level:{cluster_level}"].to_numpy(str)
-        for column in [c for c in ("head", "probe") if c in frame]:
+        for column in [c for c in READOUTS if c in frame]:
             scores = np.stack(frame[column].to_list()).astype(np.float32)
             said: dict[str, str] = {}
             block = self._classification(y, scores, frame[level].to_numpy(str), frame, said)
+            if column == "knn1":  # votes are no probabilities, and one neighbour has no top five
+                block = [row for row in block if row[0] in CLUSTERED]
             table += [(f"{column}.{m}", s, v, n) for m, s, v, n in block]
             predicted = scores.argmax(axis=1)
             if self.masked:
@@ -571,7 +582,7 @@ def _to_units(frame: pd.DataFrame) -> pd.DataFrame:
     """Average the probabilities of the rows of one score unit, within fold and class."""
     if "unit" not in frame:
         return frame
-    columns = [c for c in ("head", "probe") if c in frame]
+    columns = [c for c in READOUTS if c in frame]
     groups = frame.groupby(["fold", "unit", "y_true"], sort=True)
     merged = groups.first()
     for column in columns:

@@ -256,8 +256,9 @@ class FoldRun:
         seen = {"steps": 0}
         log = _log(points)
         progress = _progress(seen, runner.progress, self.label)
+        known_as = train.opened.known_as or train.opened.name
         context = Context(
-            seed=seed_for("fit", owner, train.opened.name, job.seed),
+            seed=seed_for("fit", owner, known_as, job.seed),
             recipe=dict(job.recipe),
             device=runner.device() if stage.kind == "network" else "cpu",
             scratch=scratch,

@@ -11,24 +11,40 @@ import html
 import io
 import json
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, did_you_mean
 from bench.leaderboard import MIN_CLUSTERS, Board, Row, to_json
 from bench.selection import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["FORMATS", "markdown_text", "render"]
+__all__ = [
+    "FORMATS",
+    "LEGEND",
+    "TRACK_WORDS",
+    "budget_in_words",
+    "markdown_text",
+    "notes_of",
+    "number",
+    "remark",
+    "render",
+    "reported",
+    "seconds",
+    "span_of",
+]
 
 DASH = "–"
+PUBLISHED = "published (real data)"
 TRACK_WORDS = {
     "inductive": "inductive: training data only",
     "test-controls": "test-controls: also the controls of the test batch",
     "test-batch": "test-batch: also the unlabelled test batch",
     "transductive": "transductive: also the unlabelled evaluation set while fitting",
-    "reference": "reference lines: not ranked",
+    "reference": "reference lines: rows and leak baselines to compare with, not ranked",
 }
 LEGEND = (
     "Mean and SD (n - 1) over seeds. Intervals of 95 % over seeds crossed with clusters; with "
@@ -66,59 +82,126 @@ def render(made: Sequence[Board], form: str, *, width: int = 120, colour: bool =
 # --------------------------------------------------------------------------- cells
 
 
-def _number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
+def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
+    """Return a number with a true minus sign; a dash for None."""
     if value is None:
         return DASH
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _span(low: float | None, high: float | None, *, sign: bool = False) -> str:
+def span_of(low: float | None, high: float | None, *, sign: bool = False) -> str:
+    """Return ``[0.372, 0.951]``; a dash where an end is None."""
     if low is None or high is None:
         return DASH
-    return f"[{_number(low, sign=sign)}, {_number(high, sign=sign)}]"
+    return f"[{number(low, sign=sign)}, {number(high, sign=sign)}]"
 
 
-def _seconds(value: float | None) -> str:
+def seconds(value: float | None) -> str:
+    """Return seconds with about three digits; a dash for None."""
     if value is None:
         return DASH
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-HEAD = ("#", "method", "mean", "SD", "95 % interval", "seeds", "vs ERM", "95 % interval", "remark")
-COST = ("fit s", "apply s", "GiB")
-_TEXT_COLUMNS = (1, 8)
-_WIDE_ONLY = (3, 7)
+@dataclass(frozen=True)
+class Column:
+    """A column of a board.
+
+    Attributes
+    ----------
+    name
+        Its head.
+    cell
+        What it says of a row.
+    width
+        Characters that a terminal must have for it to be shown there; other formats show all.
+    text
+        Whether it is aligned to the left, and may be wrapped.
+    """
+
+    name: str
+    cell: Callable[[Row], str]
+    width: int = 0
+    text: bool = False
+
+
+def _interval(row: Row) -> str:
+    """Return the interval; with few clusters the lowest and the highest of them, in words."""
+    if row.mean is None or row.ci_low is not None:
+        return span_of(row.ci_low, row.ci_high)
+    if 0 < row.n_clusters < MIN_CLUSTERS:
+        lowest, highest = min(row.points.values()), max(row.points.values())
+        span = f"{number(lowest)} … {number(highest)}" if len(row.points) > 1 else ""
+        return f"{span}, {row.clusters_in_words}" if span else row.clusters_in_words
+    return "one seed" if row.n_seeds == 1 else DASH
+
+
+def _clusters(row: Row) -> str:
+    return row.clusters_in_words.removeprefix("n = ") if row.n_clusters else DASH
+
+
+def budget_in_words(tuning: Any) -> str:
+    """Return what a search for parameters cost: ``20 trials, 153 s``; a dash for none.
+
+    Parameters
+    ----------
+    tuning
+        As in the record: None, a number of trials, or a mapping with ``trials`` (of each fold) and
+        ``seconds`` (of all).
+    """
+    if isinstance(tuning, Mapping):
+        spent = tuning.get("seconds")
+        tuning = tuning.get("trials", tuning.get("n_trials"))
+        if tuning is not None and spent is not None:
+            return f"{tuning} trials, {spent:.0f} s"
+    if tuning is None or isinstance(tuning, bool):
+        return DASH
+    return f"{tuning} trials" if isinstance(tuning, int) else str(tuning)
+
+
+def reported(row: Row) -> str:
+    """Return what papers reported, each number with its status."""
+    found = dict.fromkeys(f"{one.claim.value:g} {one.status}" for one in row.published)
+    return "; ".join(found) or DASH
+
+
+def _peak(row: Row) -> str:
+    peak = row.cost.get("peak_bytes")
+    return f"{peak / 2**30:.1f}" if peak else DASH
+
+
+COLUMNS = (
+    Column("#", lambda row: DASH if row.rank is None else str(row.rank)),
+    Column("method", lambda row: row.method, text=True),
+    Column("mean", lambda row: number(row.mean)),
+    Column("SD", lambda row: number(row.sd), width=110),
+    Column("95 % interval", _interval),
+    Column("seeds", lambda row: str(row.n_seeds) if row.n_seeds else DASH),
+    Column("clusters", _clusters, width=150),
+    Column("vs ERM", lambda row: number(row.diff_to_erm, sign=True)),
+    Column("95 % interval", lambda row: span_of(row.diff_low, row.diff_high, sign=True), width=110),
+    Column(PUBLISHED, reported, width=130, text=True),
+    Column("remark", lambda row: remark(row), text=True),
+    Column("tuning", lambda row: budget_in_words(row.tuning), width=180),
+    Column("read-out", lambda row: row.readout if row.mean is not None else DASH, width=180),
+    Column("fit s", lambda row: seconds(row.cost.get("fit_s")), width=140),
+    Column("apply s", lambda row: seconds(row.cost.get("apply_s")), width=140),
+    Column("GiB", _peak, width=140),
+)
+
+
+ONCE = ("seeds", "clusters", PUBLISHED, "tuning", "read-out", "GiB")
+"""Columns that LaTeX leaves out, and says in a sentence, where all rows agree."""
 
 
 def _cells(row: Row) -> list[str]:
-    """Return the cells under :data:`HEAD` and :data:`COST`."""
-    interval = _span(row.ci_low, row.ci_high)
-    if row.mean is not None and row.ci_low is None:
-        if 0 < row.n_clusters < MIN_CLUSTERS:
-            lowest, highest = min(row.points.values()), max(row.points.values())
-            span = f"{_number(lowest)} … {_number(highest)}" if len(row.points) > 1 else ""
-            interval = f"{span}, {row.clusters_in_words}" if span else row.clusters_in_words
-        elif row.n_seeds == 1:
-            interval = "one seed"
-    peak = row.cost.get("peak_bytes")
-    return [
-        DASH if row.rank is None else str(row.rank),
-        row.method,
-        _number(row.mean),
-        _number(row.sd),
-        interval,
-        str(row.n_seeds) if row.n_seeds else DASH,
-        _number(row.diff_to_erm, sign=True),
-        _span(row.diff_low, row.diff_high, sign=True),
-        _remark(row),
-        _seconds(row.cost.get("fit_s")),
-        _seconds(row.cost.get("apply_s")),
-        DASH if not peak else f"{peak / 2**30:.1f}",
-    ]
+    """Return the cells under :data:`COLUMNS`."""
+    return [column.cell(row) for column in COLUMNS]
 
 
-def _remark(row: Row) -> str:
+def remark(row: Row) -> str:
+    """Return what is said of a row in words: its verdict, why it is not ranked, its badges."""
     parts = [row.verdict] if row.verdict else []
     if row.verdict and row.diff_p is not None:
         parts.append(f"p = {row.diff_p:.3f}" if row.diff_p >= 0.001 else "p < 0.001")
@@ -130,7 +213,8 @@ def _remark(row: Row) -> str:
     return "; ".join(parts)
 
 
-def _notes(board: Board) -> list[str]:
+def notes_of(board: Board) -> list[str]:
+    """Return the sentences under a board."""
     notes = [f"Shift: {board.shift}"] if board.shift else []
     if board.chance is not None:
         notes.append(f"Chance: {board.chance:.3f}.")
@@ -175,14 +259,18 @@ def _table(made: Sequence[Board], width: int, colour: bool) -> str:
         emoji=False,
         legacy_windows=False,
     )
-    head = [*HEAD, *COST] if width >= 140 else list(HEAD)
-    shown = [i for i in range(len(head)) if width >= 110 or i not in _WIDE_ONLY]
+    known = any(row.published for board in made for row in board.rows)
+    shown = [
+        i
+        for i, column in enumerate(COLUMNS)
+        if width >= column.width and (known or column.name != PUBLISHED)
+    ]
     for board in made:
         table = Table(box=box.SIMPLE_HEAD, title=None, pad_edge=False, padding=(0, 1))
         for i in shown:
-            text = i in _TEXT_COLUMNS
+            text = COLUMNS[i].text
             table.add_column(
-                Text(head[i]),
+                Text(COLUMNS[i].name),
                 justify="left" if text else "right",
                 overflow="fold",
                 no_wrap=not text,
@@ -198,7 +286,7 @@ def _table(made: Sequence[Board], width: int, colour: bool) -> str:
             table.add_section()
         console.print(Text(board.title, style="bold"))
         console.print(table)
-        for note in _notes(board):
+        for note in notes_of(board):
             console.print(Text(note))
         console.print()
     tracks = dict.fromkeys(row.track for board in made for row in board.rows)
@@ -218,15 +306,15 @@ def _markdown(made: Sequence[Board]) -> str:
     if not made:
         return EMPTY
     lines: list[str] = []
-    head = ["track", *HEAD, *COST]
-    rule = ["---" if i in (0, 2, 9) else "---:" for i in range(len(head))]
+    head = ["track", *(column.name for column in COLUMNS)]
+    rule = ["---", *("---" if column.text else "---:" for column in COLUMNS)]
     for board in made:
         lines += [f"### {markdown_text(board.title)}", ""]
         lines += [f"| {' | '.join(map(markdown_text, head))} |", f"|{'|'.join(rule)}|"]
         for row in board.rows:
             lines.append(f"| {' | '.join(map(markdown_text, [row.track, *_cells(row)]))} |")
         lines.append("")
-        for note in _notes(board):
+        for note in notes_of(board):
             lines += [markdown_text(note), ""]
         lines += [f"Runs `{board.runs_digest}`.", ""]
     lines.append(markdown_text(LEGEND))
@@ -254,6 +342,7 @@ _CSV_ROW = (
     "diff_seeds",
     "verdict",
     "reason",
+    "command",
 )
 _CSV_COST = ("fit_s", "apply_s", "peak_bytes", "steps", "images_seen")
 
@@ -262,7 +351,7 @@ def _csv(made: Sequence[Board]) -> str:
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     board_head = [*_CSV_BOARD, "dataset_settings", "recipe_overrides"]
-    writer.writerow([*board_head, *_CSV_ROW, *_CSV_COST])
+    writer.writerow([*board_head, *_CSV_ROW, "published", "tuning", *_CSV_COST])
     for board in to_json(made)["boards"]:
         shared = [board[name] for name in _CSV_BOARD]
         shared += [
@@ -271,7 +360,14 @@ def _csv(made: Sequence[Board]) -> str:
         ]
         for row in board["rows"]:
             cost = [row["cost"].get(name) for name in _CSV_COST]
-            writer.writerow([*shared, *(row[name] for name in _CSV_ROW), *cost])
+            claimed = [
+                f"{one['value']:g} {one['status']} ({one['claim']})" for one in row["published"]
+            ]
+            budget = budget_in_words(row["tuning"])
+            tuning = "" if budget == DASH else budget
+            writer.writerow(
+                [*shared, *(row[name] for name in _CSV_ROW), "; ".join(claimed), tuning, *cost]
+            )
     return sink.getvalue()
 
 
@@ -310,13 +406,13 @@ def _html(made: Sequence[Board]) -> str:
     for board in made:
         parts.append(f"<section>\n<h2>{html.escape(board.title)}</h2>")
         parts.append('<div class="scroll"><table>\n<thead><tr>')
-        for i, name in enumerate((*HEAD, *COST)):
-            kind = ' class="text"' if i in _TEXT_COLUMNS else ""
-            parts.append(f'<th scope="col"{kind}>{html.escape(name)}</th>')
+        for column in COLUMNS:
+            kind = ' class="text"' if column.text else ""
+            parts.append(f'<th scope="col"{kind}>{html.escape(column.name)}</th>')
         parts.append("</tr></thead>\n<tbody>")
         for words, rows in _by_track(board):
             parts.append(
-                f'<tr class="track"><th scope="rowgroup" colspan="{len(HEAD) + len(COST)}">'
+                f'<tr class="track"><th scope="rowgroup" colspan="{len(COLUMNS)}">'
                 f"{html.escape(words)}</th></tr>"
             )
             for row in rows:
@@ -324,12 +420,14 @@ def _html(made: Sequence[Board]) -> str:
                 kind = kind or ("" if row.rank else "unranked")
                 kind = "unranked" if _is_grey(board) else kind
                 parts.append(f'<tr class="{kind}">' if kind else "<tr>")
-                for i, cell in enumerate(_cells(row)):
-                    style = {1: ' class="text"', 8: ' class="text remark"'}.get(i, "")
+                for column, cell in zip(COLUMNS, _cells(row), strict=True):
+                    kind = "text" if column.text else ""
+                    kind += " remark" if column.name == "remark" else ""
+                    style = f' class="{kind}"' if kind else ""
                     parts.append(f"<td{style}>{html.escape(cell)}</td>")
                 parts.append("</tr>")
         parts.append("</tbody></table></div>")
-        parts += [f"<p>{html.escape(note)}</p>" for note in _notes(board)]
+        parts += [f"<p>{html.escape(note)}</p>" for note in notes_of(board)]
         parts.append(f"<p>Runs <code>{html.escape(board.runs_digest)}</code>.</p>\n</section>")
     parts.append(f"<footer><p>{html.escape(LEGEND)}</p></footer>\n</body>\n</html>")
     return "\n".join(parts) + "\n"
@@ -369,29 +467,55 @@ def _tex_text(text: str) -> str:
     return "".join(_TEX.get(char, char) for char in " ".join(text.split()))
 
 
+def _narrow(rows: Sequence[Row]) -> tuple[list[Column], list[str]]:
+    """Return the columns of a printed page, and sentences for those that say one thing only.
+
+    What is the same for every scored row stands once under the table, so that a page is wide
+    enough for what differs.
+    """
+    scored = [row for row in rows if row.mean is not None]
+    shown: list[Column] = []
+    shared: list[str] = []
+    for column in COLUMNS:
+        values = {column.cell(row) for row in scored}
+        if column.name in ONCE and len(values) == 1:
+            value = values.pop()
+            word = "none" if value == DASH else value
+            shared.append(f"{column.name}: {word}")
+        else:
+            shown.append(column)
+    return shown, [f"All rows: {'; '.join(shared)}."] if shared else []
+
+
 def _latex(made: Sequence[Board]) -> str:
-    lines = [r"% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc}."]
+    lines = [r"% Needs \usepackage{booktabs}, \usepackage{graphicx} and \usepackage[T1]{fontenc}."]
     if not made:
         lines.append(f"% {EMPTY.strip()}")
     for board in made:
-        head = " & ".join(map(_tex_text, HEAD))
+        shown, shared = _narrow(board.rows)
+        head = " & ".join(_tex_text(column.name) for column in shown)
+        kinds = "".join("l" if column.text else "r" for column in shown)
+        # The last text column holds sentences, which must be broken into lines.
+        kinds = r"p{0.27\linewidth}".join(kinds.rsplit("l", 1))
         lines += [
             f"% runs {board.runs_digest}",
             r"\begin{table}[htbp]",
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{_tex_text(board.title)}}}",
-            r"\begin{tabular}{rlrrrrrrp{0.24\linewidth}}",
+            # A table that is wider than the page is made smaller, never cut.
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{{kinds}}}",
             r"\toprule",
             rf"{head} \\",
         ]
         for words, rows in _by_track(board):
             lines.append(r"\midrule")
-            lines.append(rf"\multicolumn{{{len(HEAD)}}}{{l}}{{\textit{{{_tex_text(words)}}}}} \\")
+            lines.append(rf"\multicolumn{{{len(shown)}}}{{l}}{{\textit{{{_tex_text(words)}}}}} \\")
             for row in rows:
-                cells = " & ".join(_tex_text(cell) for cell in _cells(row)[: len(HEAD)])
+                cells = " & ".join(_tex_text(column.cell(row)) for column in shown)
                 lines.append(rf"{cells} \\")
-        lines += [r"\bottomrule", r"\end{tabular}"]
-        notes = " ".join(_tex_text(note) for note in [*_notes(board), LEGEND])
+        lines += [r"\bottomrule", r"\end{tabular}}"]
+        notes = " ".join(_tex_text(note) for note in [*shared, *notes_of(board), LEGEND])
         lines += [
             rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {notes}}}",
             r"\end{table}",
@@ -401,7 +525,18 @@ def _latex(made: Sequence[Board]) -> str:
 
 
 def _json(made: Sequence[Board]) -> str:
-    return json.dumps(to_json(made), indent=1, allow_nan=False) + "\n"
+    """Return JSON with a line for each row: indented in full, ten thousand runs take seconds."""
+    encode = json.JSONEncoder(allow_nan=False).encode
+    texts = []
+    for board in to_json(made)["boards"]:
+        lines = []
+        for key, value in board.items():
+            if key == "rows":
+                lines.append('"rows": [\n   ' + ",\n   ".join(map(encode, value)) + "\n  ]")
+            else:
+                lines.append(f"{encode(key)}: {encode(value)}")
+        texts.append("{\n  " + ",\n  ".join(lines) + "\n }")
+    return '{"boards": [' + ", ".join(texts) + "]}\n"
 
 
 def _plain_table(made: Sequence[Board]) -> str:

@@ -93,7 +93,8 @@ def stage_ids(
     stages that see a test batch, and of all if rows are left out.
     """
     train_rows, test_rows = rows_digest(opened, train), rows_digest(opened, test)
-    data = {"digest": opened.digest, "settings": dict(opened.settings), "name": opened.name}
+    name = opened.known_as or opened.name
+    data = {"digest": opened.digest, "settings": dict(opened.settings), "name": name}
     result: list[StageIds] = []
     parent_train = parent_test = ""
     for stage in chain.stages:

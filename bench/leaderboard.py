@@ -12,13 +12,15 @@ import functools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.claims import Judged, claims_of, judge, without_level
 from bench.errors import BenchError, did_you_mean
+from bench.reproduce import command_of
 from bench.selection import RULES
 from bench.statistics import (
     MIN_CLUSTERS,
@@ -34,17 +36,74 @@ from bench.store import Record, digest, is_derived, summarise
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MIN_CLUSTERS", "MIN_SEEDS", "Board", "Row", "boards", "label_of", "to_json"]
+__all__ = [
+    "MIN_CLUSTERS",
+    "MIN_SEEDS",
+    "Board",
+    "Comparison",
+    "Row",
+    "Table",
+    "boards",
+    "compare",
+    "label_of",
+    "plural",
+    "to_json",
+]
 
 MIN_SEEDS = 3
 """With fewer seeds a row is marked and not ranked."""
 TRACKS = ("inductive", "test-controls", "test-batch", "transductive", "reference")
 BASELINE = "erm"
-READOUTS = ("auto", "head", "probe")
+READOUTS = ("auto", "head", "probe", "knn1")
+_PREFIXES = ("head.", "probe.", "knn1.")
 EDITIONS = {"real": "real data", "simulated": "simulated data", "fixture": "fixture"}
 SELECTIONS = {one.name: one.words for one in RULES.values()}
 
 Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Values of a row by seed and by cluster, for intervals and for points.
+
+    Attributes
+    ----------
+    names
+        The clusters for which every seed has a value.
+    values
+        ``seed -> cluster -> value`` of the metric within the cluster.
+    parts
+        The same of what the pooled metric is the weighted mean of, where the record has it: a
+        balanced accuracy is not the mean of the balanced accuracies of plates.
+    sizes
+        Weight of each cluster in that mean; the number of scored units where there are no parts.
+    """
+
+    seeds: tuple[int, ...]
+    names: tuple[str, ...]
+    values: Mapping[int, Mapping[str, float]]
+    parts: Mapping[int, Mapping[str, float]] | None
+    sizes: Mapping[str, float]
+
+    def array(self, seeds: Sequence[int], names: Sequence[str]) -> NDArray[np.float64]:
+        """Return ``(seeds, clusters)`` of what intervals are made of."""
+        table = self.values if self.parts is None else self.parts
+        return np.array([[table[seed][name] for name in names] for seed in seeds])
+
+    def scores(self) -> Scores:
+        """Return the table with its names, for paired comparisons."""
+        return Scores(
+            self.array(self.seeds, self.names), self.seeds, self.names, self.weights(self.names)
+        )
+
+    def weights(self, names: Sequence[str]) -> NDArray[np.float64] | None:
+        """Return the clusters' weights, or None if one is not known."""
+        if not all(self.sizes.get(name, 0) > 0 for name in names):
+            return None
+        return np.array([self.sizes[name] for name in names], dtype=np.float64)
+
+
+_NO_TABLE = Table((), (), {}, None, {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +143,16 @@ class Row:
     cost
         ``fit_s`` and ``apply_s`` (means, seconds), ``steps`` and ``images_seen`` of the training
         (means), ``peak_bytes`` (largest).
+    command
+        What makes exactly this row's runs, one line for each stretch of seeds; for a row that was
+        tuned what was typed, since its values are found by the search.
+    typed
+        The commands that the records were made with, which may have made other rows as well.
+    published
+        What papers reported of this method on this split, each with its status by this row's runs
+        (``bench.claims``).
+    table
+        The values by seed and cluster that intervals and paired differences are made of.
     """
 
     method: str
@@ -114,6 +183,10 @@ class Row:
     verdict: str = ""
     rank: int | None = None
     cost: Mapping[str, float]
+    command: str = ""
+    typed: tuple[str, ...] = ()
+    published: tuple[Judged, ...] = ()
+    table: Table = field(default=_NO_TABLE, repr=False, compare=False)
 
     @property
     def n_seeds(self) -> int:
@@ -124,7 +197,7 @@ class Row:
     def clusters_in_words(self) -> str:
         """``n = 4 plates``."""
         level = self.cluster_level or "cluster"
-        return f"n = {self.n_clusters} {level if self.n_clusters == 1 else _plural(level)}"
+        return f"n = {self.n_clusters} {level if self.n_clusters == 1 else plural(level)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +227,6 @@ class Board:
     notes
         Sentences: coverage of the intervals, what differences could be found at all, mixed
         hardware, failed runs, repeated seeds.
-    scores
-        Label of a row -> its values by seed and cluster, for paired comparisons: what the metric
-        is the weighted mean of where the records have it.
     """
 
     split: str
@@ -174,7 +244,6 @@ class Board:
     runs_digest: str
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    scores: Mapping[str, Scores] = dataclasses.field(default_factory=dict, repr=False)
 
 
 # --------------------------------------------------------------------------- choosing records
@@ -203,11 +272,11 @@ def boards(
         Canonical name, or the name that was typed when the runs were made; all by default, without
         those that were made of another split's rows for validation or a study.
     metric
-        Name of a metric, also as ``head.NAME`` or ``probe.NAME``; each split's primary metric by
-        default.
+        Name of a metric, also as ``head.NAME``, ``probe.NAME`` or ``knn1.NAME``; each
+        split's primary metric by default.
     readout
-        ``head``, ``probe``, or ``auto``: by probe if any row of the board has no head, since like
-        is compared with like.
+        ``head``, ``probe``, ``knn1`` (class of the nearest training profile), or ``auto``: by
+        probe if any row of the board has no head, since like is compared with like.
     edition, recipe, methods
         Keep only these; methods by typed name or chain.
     failures
@@ -226,7 +295,7 @@ def boards(
         raise BenchError(did_you_mean(chosen, list(READOUTS), "read-out"))
     if metric is not None:
         prefix, _, bare = metric.partition(".")
-        if prefix in ("head", "probe") and bare:
+        if f"{prefix}." in _PREFIXES and bare:
             metric, chosen = bare, prefix
     runs = [
         record.summary if isinstance(record, Record) else summarise(record) for record in records
@@ -271,10 +340,13 @@ def _only(runs: list[dict[str, Any]], name: str, value: str | None) -> list[dict
     return kept
 
 
+def _bare(name: str) -> str:
+    prefix, _, rest = name.partition(".")
+    return rest if f"{prefix}." in _PREFIXES else name
+
+
 def _check_metric(metric: str, runs: list[dict[str, Any]]) -> None:
-    known = {
-        name.removeprefix("head.").removeprefix("probe.") for r in runs for name in r["metrics"]
-    }
+    known = {_bare(name) for r in runs for name in r["metrics"]}
     if metric not in known and known:
         raise BenchError(f"no runs: {did_you_mean(metric, sorted(known), 'metric')}")
 
@@ -354,7 +426,7 @@ def _board(
 ) -> Board | None:
     scored = [run for run in runs if run.get("status", "ok") == "ok"]
     names = {name for run in scored for name in run["metrics"]}
-    if scored and not any(f"{prefix}{metric}" in names for prefix in ("", "head.", "probe.")):
+    if scored and not any(f"{prefix}{metric}" in names for prefix in ("", *_PREFIXES)):
         return None
     used = _readout(scored, metric, readout)
     higher = _higher_is_better(metric) and not any(
@@ -366,27 +438,18 @@ def _board(
         if run.get("status", "ok") in ("ok", "not-applicable"):
             groups.setdefault(_row_key(run), []).append(run)
     several_versions = _several_versions(groups)
-    rows: list[Row] = []
-    tables: list[_Table] = []
-    for key in sorted(groups):
-        row, table = _row(groups[key], metric, used, key in several_versions, notes)
-        rows.append(row)
-        tables.append(table)
+    rows = [
+        _row(groups[key], metric, used, key in several_versions, notes) for key in sorted(groups)
+    ]
     base = _baseline(rows)
     if base is not None:
-        rows = [
-            _compared(row, table, rows[base], tables[base], higher=higher)
-            for row, table in zip(rows, tables, strict=True)
-        ]
+        rows = [_compared(row, rows[base], higher=higher) for row in rows]
     rows = _equal_budgets(rows, notes)
     first = runs[0]
-    scores = {
-        row.method: table.scores() for row, table in zip(rows, tables, strict=True) if table.names
-    }
     notes += _cautions(scored)
     notes += _coverage(rows)
     if base is not None:
-        notes += _detectable(rows, scores, rows[base].method)
+        notes += _detectable(rows, rows[base])
     notes += _mixture(scored)
     notes += _failed(runs, failures)
     settings = dict(first.get("dataset_settings") or {})
@@ -409,7 +472,6 @@ def _board(
         ),
         rows=tuple(_sorted(_ranked(rows, higher=higher), higher=higher)),
         notes=tuple(notes),
-        scores=scores,
     )
 
 
@@ -445,51 +507,7 @@ def _value(run: Mapping[str, Any], metric: str, readout: str) -> float | None:
     return value  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """Values of a row by seed and by cluster, for intervals and for points.
-
-    Attributes
-    ----------
-    names
-        The clusters for which every seed has a value.
-    values
-        ``seed -> cluster -> value`` of the metric within the cluster.
-    parts
-        The same of what the pooled metric is the weighted mean of, where the record has it: a
-        balanced accuracy is not the mean of the balanced accuracies of plates.
-    sizes
-        Weight of each cluster in that mean; the number of scored units where there are no parts.
-    """
-
-    seeds: tuple[int, ...]
-    names: tuple[str, ...]
-    values: Mapping[int, Mapping[str, float]]
-    parts: Mapping[int, Mapping[str, float]] | None
-    sizes: Mapping[str, float]
-
-    def array(self, seeds: Sequence[int], names: Sequence[str]) -> NDArray[np.float64]:
-        """Return ``(seeds, clusters)`` of what intervals are made of."""
-        table = self.values if self.parts is None else self.parts
-        return np.array([[table[seed][name] for name in names] for seed in seeds])
-
-    def scores(self) -> Scores:
-        """Return the table with its names, for paired comparisons."""
-        return Scores(
-            self.array(self.seeds, self.names), self.seeds, self.names, self.weights(self.names)
-        )
-
-    def weights(self, names: Sequence[str]) -> NDArray[np.float64] | None:
-        """Return the clusters' weights, or None if one is not known."""
-        if not all(self.sizes.get(name, 0) > 0 for name in names):
-            return None
-        return np.array([self.sizes[name] for name in names], dtype=np.float64)
-
-
-_NO_TABLE = _Table((), (), {}, None, {})
-
-
-def _table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str) -> _Table:
+def _table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str) -> Table:
     """Collect the clusters that every seed has a value for."""
     made: dict[str, dict[int, dict[str, float]]] = {"values": {}, "parts": {}, "weights": {}}
     sizes: dict[str, float] = {}
@@ -513,7 +531,7 @@ def _table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str) -> 
     )
     if whole:  # the weights come from the true classes of the rows: the same for every seed
         sizes = dict(next(iter(made["weights"].values())))
-    return _Table(
+    return Table(
         tuple(sorted(values)), tuple(sorted(shared)), values, parts if whole else None, sizes
     )
 
@@ -575,7 +593,7 @@ def _word(value: Any) -> str:
 
 def _row(
     runs: list[dict[str, Any]], metric: str, readout: str, versioned: bool, notes: list[str]
-) -> tuple[Row, _Table]:
+) -> Row:
     first, changed = runs[0], _changed(runs[0])
     label = label_of(str(first["method_id"]), changed)
     if versioned:
@@ -594,6 +612,7 @@ def _row(
         "readout": readout,
         "badges": tuple(first.get("badges", ())),
         "tuning": first.get("tuning"),
+        "typed": tuple(sorted({str(run["command"]) for run in runs if run.get("command")})),
     }
     by_seed: dict[int, dict[str, Any]] = {}
     repeated = 0
@@ -609,8 +628,14 @@ def _row(
             reason = f"has no {metric} by {readout}"
             known = [why for run in runs for why in run.get("unranked_because") or ()]
             reason = "; ".join([reason, *dict.fromkeys(known)])
-        made = Row(**common, status="not-applicable", reason=reason, points={}, cost={})  # type: ignore[arg-type]
-        return made, _NO_TABLE
+        return Row(
+            **common,  # type: ignore[arg-type]
+            status="not-applicable",
+            reason=reason,
+            points={},
+            cost={},
+            command=command_of(runs),
+        )
     by_seed = dict(sorted(by_seed.items()))
     values = [float(_value(run, metric, readout) or 0.0) for run in by_seed.values()]
     mean, sd = _mean_sd(values)
@@ -620,8 +645,9 @@ def _row(
         name: math.fsum(table.values[seed][name] for seed in table.seeds) / len(table.seeds)
         for name in table.names
     }
-    made = Row(
+    return Row(
         **common,  # type: ignore[arg-type]
+        published=_reported(list(by_seed.values()), metric, readout),
         reason=_why_unranked(list(by_seed.values()), track),
         mean=mean,
         sd=sd,
@@ -633,8 +659,29 @@ def _row(
         ci_low=span.low,
         ci_high=span.high,
         cost=_cost(list(by_seed.values())),
+        command=command_of(list(by_seed.values())),
+        table=table,
     )
-    return made, table
+
+
+def _reported(runs: Sequence[Mapping[str, Any]], metric: str, readout: str) -> tuple[Judged, ...]:
+    """Return the published numbers of a row, judged by its runs alone.
+
+    Simulated rows have them too: judged by the rule, as numbers of real data that were not run.
+    """
+    first = runs[0]
+    method, params = first["method_id"], without_level(first)
+    found = [
+        claim
+        for claim in claims_of(str(first["split_id"]))
+        if (claim.method_id, claim.metric) == (method, metric)
+        and claim.readout == readout
+        and dict(claim.params) == params
+        and (not claim.level or claim.level == first.get("level"))
+    ]
+    if not found:
+        return ()
+    return tuple(judge(found, [Record(None, None, json.dumps(run)) for run in runs]))
 
 
 def _mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
@@ -686,35 +733,72 @@ def _baseline(rows: Sequence[Row]) -> int | None:
     return found[-1] if found else None
 
 
-def _compared(row: Row, table: _Table, base: Row, base_table: _Table, *, higher: bool) -> Row:
+@dataclass(frozen=True)
+class Comparison:
+    """A paired difference between two rows of a board, over the seeds and clusters of both.
+
+    Attributes
+    ----------
+    difference
+        Mean over the common seeds of the first minus the second.
+    low, high, p
+        Interval of 95 % over seeds crossed with clusters, and its p; None with one common seed or
+        fewer than :data:`MIN_CLUSTERS` common clusters.
+    n_seeds
+        Number of common seeds.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    n_seeds: int
+
+
+def compare(row: Row, other: Row) -> Comparison | None:
+    """Return the paired difference between two rows of one board, or None without a common seed.
+
+    Parameters
+    ----------
+    row, other
+        From the same board: rows of different boards have nothing in common to pair.
+    """
+    mine = dict(zip(row.seeds, row.values, strict=True))
+    theirs = dict(zip(other.seeds, other.values, strict=True))
+    seeds = [seed for seed in row.seeds if seed in theirs]
+    if not seeds:
+        return None
+    difference = math.fsum(mine[seed] - theirs[seed] for seed in seeds) / len(seeds)
+    table, base = row.table, other.table
+    theirs_too = set(base.names)
+    names = [name for name in table.names if name in theirs_too]
+    if (table.parts is None) != (base.parts is None):
+        names = []  # a part of a pooled metric and a value cannot be subtracted
+    gaps = table.array(seeds, names) - base.array(seeds, names)
+    span = _span(gaps, table.weights(names), difference)
+    return Comparison(difference, span.low, span.high, span.p, len(seeds))
+
+
+def _compared(row: Row, base: Row, *, higher: bool) -> Row:
     """Add the paired difference to ERM over the seeds and clusters that both have."""
     if row is base or row.mean is None:
         return row
-    mine = dict(zip(row.seeds, row.values, strict=True))
-    theirs = dict(zip(base.seeds, base.values, strict=True))
-    seeds = [seed for seed in row.seeds if seed in theirs]
-    if not seeds:
+    found = compare(row, base)
+    if found is None:
         return row
-    difference = math.fsum(mine[seed] - theirs[seed] for seed in seeds) / len(seeds)
-    theirs_too = set(base_table.names)
-    names = [name for name in table.names if name in theirs_too]
-    if (table.parts is None) != (base_table.parts is None):
-        names = []  # a part of a pooled metric and a value cannot be subtracted
-    gaps = table.array(seeds, names) - base_table.array(seeds, names)
-    span = _span(gaps, table.weights(names), difference)
     verdict = ""
-    if span.low is not None and span.high is not None and len(seeds) >= MIN_SEEDS:
-        if span.low <= 0 <= span.high:
+    if found.low is not None and found.high is not None and found.n_seeds >= MIN_SEEDS:
+        if found.low <= 0 <= found.high:
             verdict = "cannot be told apart from ERM"
         else:
-            verdict = "helps" if (span.low > 0) == higher else "hurts"
+            verdict = "helps" if (found.low > 0) == higher else "hurts"
     return dataclasses.replace(
         row,
-        diff_to_erm=difference,
-        diff_low=span.low,
-        diff_high=span.high,
-        diff_p=span.p,
-        diff_seeds=len(seeds),
+        diff_to_erm=found.difference,
+        diff_low=found.low,
+        diff_high=found.high,
+        diff_p=found.p,
+        diff_seeds=found.n_seeds,
         verdict=verdict,
     )
 
@@ -838,7 +922,8 @@ def _pairs(values: Values) -> str:
     return ", ".join(f"{key}={_word(values[key])}" for key in sorted(values))
 
 
-def _plural(level: str) -> str:
+def plural(level: str) -> str:
+    """Return the plural of a batch level: plates, batches, laboratories."""
     if level.endswith(("s", "x", "ch")):
         return f"{level}es"
     return f"{level[:-1]}ies" if level.endswith("y") else f"{level}s"
@@ -857,15 +942,15 @@ def _coverage(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(printed_coverage(*size).sentence for size in sizes))
 
 
-def _detectable(rows: Sequence[Row], scores: Mapping[str, Scores], base: str) -> list[str]:
+def _detectable(rows: Sequence[Row], base: Row) -> list[str]:
     """Say which difference to ERM the board could have found, from the spread of those it has."""
     found: list[float] = []
     n = 0
     for row in rows:
-        if row.method == base or row.track == "reference" or row.method not in scores:
+        if row is base or row.track == "reference" or not (row.table.names and base.table.names):
             continue
         try:
-            difference = paired_difference(scores[row.method], scores[base])
+            difference = paired_difference(row.table.scores(), base.table.scores())
         except BenchError:  # no seed or cluster in common
             continue
         sd = difference.sd_clusters
@@ -885,7 +970,7 @@ def _detectable(rows: Sequence[Row], scores: Mapping[str, Scores], base: str) ->
 
 
 def _mixture(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what the runs of a board do not share: it may move the last digits."""
+    """Say what the runs of a board do not share, and which rows have what: it may move digits."""
     notes = []
     for key, noun in (
         ("device", "devices"),
@@ -894,10 +979,24 @@ def _mixture(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         ("torch", "versions of torch"),
         ("platform", "platforms"),
     ):
-        found = {(run.get("machine") or {}).get(key) for run in runs} - {None}
-        if len(found) > 1:
-            notes.append(f"Mixed {noun}: {', '.join(sorted(map(str, found)))}.")
+        values = {(run.get("machine") or {}).get(key) for run in runs} - {None}
+        if len(values) < 2:
+            continue
+        found: dict[str, set[str]] = {}
+        for run in runs:
+            value = (run.get("machine") or {}).get(key)
+            if value is not None:
+                label = label_of(str(run["method_id"]), _changed(run))
+                found.setdefault(str(value), set()).add(label)
+        words = (f"{value} ({_few(found[value])})" for value in sorted(found))
+        notes.append(f"Mixed {noun}: {', '.join(words)}.")
     return notes
+
+
+def _few(names: Iterable[str]) -> str:
+    """Name up to three rows, or say how many there are."""
+    known = sorted(names)
+    return ", ".join(known) if len(known) <= 3 else f"{len(known)} rows"
 
 
 def _cautions(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -998,4 +1097,17 @@ def _row_json(row: Row) -> dict[str, Any]:
         "verdict": row.verdict,
         "badges": list(row.badges),
         "tuning": row.tuning,
+        "published": [
+            {
+                "claim": one.claim.name,
+                "value": one.claim.value,
+                "sd": one.claim.sd,
+                "source": one.claim.source,
+                "status": one.status,
+                "reading": one.reading,
+            }
+            for one in row.published
+        ],
+        "command": row.command,
+        "typed": list(row.typed),
     }

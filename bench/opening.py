@@ -123,10 +123,13 @@ def _open(
     cls = registry.entry("dataset", split.dataset).load()
     dataset = cls(make_params("data", cls.Settings, settings))
     there = dataset.editions()
+    if not there and edition in ("auto", "real"):
+        dataset.open("real")  # says what is missing, and how to get it
     if edition != "auto" and edition not in there:
         raise BenchError(
-            f"{split.dataset} has no {edition} edition here; there is {', '.join(there)}: "
-            "leave --edition out, or put the files where `show dataset` says"
+            f"{split.dataset} has no {edition} edition here; there is "
+            f"{', '.join(there) or 'none'}: leave --edition out, or put the files where "
+            "`show dataset` says"
         )
     chosen = there[0] if edition == "auto" else edition
     say(f"{split.dataset}: {EDITIONS[chosen]}")

@@ -430,10 +430,10 @@ def _moved(work: Path, folder: Path) -> Pixels:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, delete=False, encoding="utf-8"
-    ) as handle:
+    # Not a file of tempfile's: those are for their owner alone, and a cache may be shared.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as handle:
         json.dump(value, handle, sort_keys=True)
         handle.flush()
         os.fsync(handle.fileno())
-    Path(handle.name).replace(path)
+    temporary.replace(path)

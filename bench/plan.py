@@ -274,11 +274,14 @@ class Job:
         study = {} if self.grouping is None else {"grouping": self.grouping.spec}
         # Only where something was chosen: other runs are what they were.
         tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
+        # Named only where there is one: without it a run is the run that it was.
+        first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Named only where it is not the highest level that varies, which needs no name.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
         return {
             **study,
             **tuning,
+            **first,
             **cluster,
             "method_id": self.chain.method_id,
             "split_id": target.split.name,
@@ -321,7 +324,9 @@ def plan(
         kind = "images" if target.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
         for typed in methods:
-            chain = parse_chain(typed, registry, target.opened, options.values, recipe)
+            chain = parse_chain(
+                typed, registry, target.opened, options.values, recipe, target.split.preprocess
+            )
             used.update(stage.name for stage in chain.stages)
             reason = _why_not(chain, target) or _why_not_grouped(chain, target, options.grouping)
             for seed in seeds:

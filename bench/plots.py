@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import textwrap
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ __all__ = [
     "shortened",
     "spread",
     "within",
+    "writing",
 ]
 
 COLUMN = 3.46
@@ -72,6 +74,9 @@ OTHERS = (
     "#5E3C99",
 )
 """Colours of all other methods, chosen by the name alone: adding a method moves no other."""
+FORMATS = ("pdf", "png", "csv")
+"""What a figure is written as."""
+_wanted: ContextVar[tuple[str, ...]] = ContextVar("formats", default=FORMATS)
 _END = 34
 """Characters of a name at the end of a line."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p")
@@ -269,37 +274,64 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
         _save(made)
 
 
+@contextlib.contextmanager
+def writing(*formats: str) -> Iterator[None]:
+    """Write figures in some of :data:`FORMATS` alone, for as long as the block lasts.
+
+    A page needs no PDF, and embedding its fonts takes longer than drawing.
+    """
+    token = _wanted.set(formats)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
 def _save(made: Canvas) -> None:
     from bench.store import write_files
 
-    text = f"labshift figure {made.stem}, runs {made.runs_digest}"
-    pdf, png = io.BytesIO(), io.BytesIO()
+    makers = {"pdf": _pdf, "png": _png, "csv": _csv}
+    wanted = {form: makers[form](made) for form in FORMATS if form in _wanted.get()}
+    file = made.out / made.stem
+    made.files += write_files(
+        file.parent, {f"{file.name}.{form}": data for form, data in wanted.items()}
+    )
+
+
+def _about(made: Canvas) -> str:
+    return f"labshift figure {made.stem}, runs {made.runs_digest}"
+
+
+def _pdf(made: Canvas) -> bytes:
+    sink = io.BytesIO()
     made.figure.savefig(
-        pdf,
+        sink,
         format="pdf",
         metadata={
             "CreationDate": None,
             "ModDate": None,
             "Producer": None,
             "Creator": "labshift",
-            "Subject": text,
+            "Subject": _about(made),
         },
     )
-    made.figure.savefig(png, format="png", metadata={"Software": None, "Description": text})
+    return sink.getvalue()
+
+
+def _png(made: Canvas) -> bytes:
+    sink = io.BytesIO()
+    about = {"Software": None, "Description": _about(made)}
+    made.figure.savefig(sink, format="png", metadata=about)
+    return sink.getvalue()
+
+
+def _csv(made: Canvas) -> bytes:
     sink = io.StringIO()
     columns = list(dict.fromkeys(key for row in made.table for key in row))
     writer = csv.DictWriter(sink, columns, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(made.table)
-    file = made.out / made.stem
-    made.files += write_files(
-        file.parent,
-        {
-            f"{file.name}.pdf": pdf.getvalue(),
-            f"{file.name}.png": png.getvalue(),
-            f"{file.name}.csv": sink.getvalue().encode(),
-        },
-    )
+    return sink.getvalue().encode()
 
 
 def sentence(ax: Axes, text: str, width: int = 70) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.api import Floats, Ints, NotApplicable, Opened, generator
+from bench.bigarrays import gather
 from bench.data import Side, batches_of
 from bench.reference_rows import NAMES
 
@@ -73,8 +74,7 @@ def identity(side: Side) -> Floats:
         return side.X
     source = side.opened.source
     if not side.opened.is_images:
-        X: Floats = np.ascontiguousarray(source.read(side.rows), dtype=np.float32)
-        return X
+        return gather(source, side.rows)
     from bench.fixed_features import fixed_features
 
     step = 256

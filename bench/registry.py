@@ -33,6 +33,8 @@ from bench.errors import BenchError, did_you_mean
 
 KINDS = ("method", "dataset", "metric")
 LEVELS = ("network", "profile")
+KINDS_OF_SHIFT = ("location", "scale", "covariance", "nested", "label-shift")
+"""What a method's ``helps`` and ``hurts`` are declared among: how new batches may differ."""
 _FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "bench.metrics"}
 _OBJECT = {"method": "class", "dataset": "class", "metric": "function"}
 _OWN = "labshift"
@@ -271,6 +273,30 @@ def check_meta(meta: Any, where: str) -> None:
         Access.parse(access)
     except BenchError as error:
         raise BenchError(f"META of {where}: {error}") from None
+    _check_declared(meta, where)
+
+
+def _check_declared(meta: dict[str, Any], where: str) -> None:
+    """Look at what a method says of itself: what it helps, what it hurts, against what."""
+    kinds = ", ".join(KINDS_OF_SHIFT)
+    for key in ("helps", "hurts"):
+        words = meta.get(key, [])
+        if not isinstance(words, list) or not all(word in KINDS_OF_SHIFT for word in words):
+            raise BenchError(
+                f"META of {where}: {key} must be a list of kinds of shift, out of {kinds}; "
+                "[] if it claims none"
+            )
+    both = [word for word in meta.get("helps", []) if word in meta.get("hurts", [])]
+    if both:
+        raise BenchError(
+            f"META of {where}: {both[0]} stands under helps and under hurts: keep one of them"
+        )
+    against = meta.get("against", "erm")
+    if not isinstance(against, str) or not against or meta.get("against") == meta["name"]:
+        raise BenchError(
+            f"META of {where}: against must name the other method that helps and hurts are "
+            "measured against; leave it out for erm (networks) or identity (profiles)"
+        )
 
 
 class Registry:

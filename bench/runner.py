@@ -262,6 +262,7 @@ class Runner:
             "upstream": list(target.opened.upstream),
             "exposed": list(target.split.expose),
             "shift": target.split.shift,
+            **({"preprocess": chain.preprocess} if chain.preprocess else {}),
             "cost": {"fit_s": 0.0, "apply_s": 0.0, "peak_bytes": 0, "steps": 0, "images_seen": 0},
             "predictions_sha256": "",
             "sources": _sources(chain),

@@ -93,6 +93,8 @@ def check_split(split: Split) -> Split:
         raise BenchError(f"{where}: " + did_you_mean(split.task, list(_TASKS), "task"))
     if split.protocol not in _PROTOCOLS:
         raise BenchError(f"{where}: " + did_you_mean(split.protocol, list(_PROTOCOLS), "protocol"))
+    if split.where is not None and (not split.where or not all(split.where.values())):
+        raise BenchError(f'{where}: where is empty: write where = {{ COLUMN = ["value"] }}')
     hidden = [name for name in split.expose if name in ("label", "id", "control")]
     if hidden:
         raise BenchError(f"{where} exposes '{hidden[0]}': take it out of expose")
@@ -246,18 +248,19 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
         raise BenchError(
             f"{where}, cluster: " + did_you_mean(split.cluster, list(opened.levels), "batch level")
         )
+    inside = _inside(split, opened)
     if split.protocol == "unsupervised":
-        every = np.arange(len(labels), dtype=np.int64)
-        names = tuple(sorted({str(label) for label in labels} - {""}))
+        every = np.flatnonzero(inside).astype(np.int64)
+        names = tuple(sorted({str(label) for label in labels[every]} - {""}))
         _two_classes(where, names)
         nothing = np.zeros(0, dtype=np.int64)
-        made = [Fold(_WHOLE, every, nothing, every, labels != "", names)]
+        made = [Fold(_WHOLE, every, nothing, every, labels[every] != "", names)]
         _whole_units(split, opened, made, labels)
         return made
     if split.hold_out is not None:
-        made = _held_out(split, opened, labels)
+        made = _held_out(split, opened, labels, inside)
     else:
-        made = [_fixed(split, opened, labels)]
+        made = [_fixed(split, opened, labels, inside)]
     _whole_units(split, opened, made, labels)
     if not any(fold.scored.any() for fold in made):
         raise BenchError(
@@ -265,6 +268,25 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
             "choose a split whose sides share classes"
         )
     return made
+
+
+def _inside(split: Split, opened: Opened) -> Bools:
+    """Return the rows that take part, ``(n,)`` bool; each value of ``where`` must have some.
+
+    A scenario of five laboratories of which one is missing would be another scenario.
+    """
+    inside = np.ones(len(opened.index), dtype=bool)
+    for name, values in (split.where or {}).items():
+        column = _column(split, opened, name, "where").astype(str)
+        known = set(column.tolist())
+        lacking = [value for value in values if value not in known]
+        if lacking:
+            raise BenchError(
+                f"split '{split.name}' needs rows of {name} {' and '.join(lacking)}, and "
+                f"{opened.name} has none here: get their files, or choose another split"
+            )
+        inside &= np.isin(column, values)
+    return inside
 
 
 def _whole_units(split: Split, opened: Opened, made: Sequence[Fold], labels: Texts) -> None:
@@ -299,16 +321,16 @@ def _two_classes(where: str, classes: Sequence[str]) -> None:
         )
 
 
-def _held_out(split: Split, opened: Opened, labels: Texts) -> list[Fold]:
+def _held_out(split: Split, opened: Opened, labels: Texts, inside: Bools) -> list[Fold]:
     where, name = f"split '{split.name}'", str(split.hold_out)
     column = _column(split, opened, name, "hold_out").astype(str)
-    n_missing = int((column == "").sum())
+    n_missing = int((column[inside] == "").sum())
     if n_missing:
         raise BenchError(
             f"{where}: {rows_of(n_missing)} without a value in the hold_out column {name}: fill it "
             "or drop those rows"
         )
-    values = sorted(set(column.tolist()), key=_natural)
+    values = sorted(set(column[inside].tolist()), key=_natural)
     if len(values) < 2:
         raise BenchError(
             f"{where}: column {name} has the single value '{values[0]}', so holding it out leaves "
@@ -316,7 +338,7 @@ def _held_out(split: Split, opened: Opened, labels: Texts) -> list[Fold]:
         )
     text = labels.astype(str)
     seen: dict[str, set[str]] = {}
-    for label, value in zip(text.tolist(), column.tolist(), strict=True):
+    for label, value in zip(text[inside].tolist(), column[inside].tolist(), strict=True):
         if label:
             seen.setdefault(label, set()).add(value)
     classes = tuple(sorted(label for label, under in seen.items() if len(under) > 1))
@@ -328,15 +350,12 @@ def _held_out(split: Split, opened: Opened, labels: Texts) -> list[Fold]:
     made = []
     for value in values:
         is_test = column == value
-        made.append(
-            _fold(
-                value, np.flatnonzero(~is_test), np.zeros(0), np.flatnonzero(is_test), text, classes
-            )
-        )
+        learnt, held = np.flatnonzero(~is_test & inside), np.flatnonzero(is_test & inside)
+        made.append(_fold(value, learnt, np.zeros(0), held, text, classes))
     return made
 
 
-def _fixed(split: Split, opened: Opened, labels: Texts) -> Fold:
+def _fixed(split: Split, opened: Opened, labels: Texts, inside: Bools) -> Fold:
     where = f"split '{split.name}'"
     test = split.test
     if test is None or isinstance(test, str):  # check_split has refused both
@@ -357,6 +376,7 @@ def _fixed(split: Split, opened: Opened, labels: Texts) -> Fold:
                     "whether they may train: fill it, drop those rows, or name the training values"
                 )
         masks["train"] = ~masks["test"] & ~masks["validation"]
+    masks = {side: mask & inside for side, mask in masks.items()}
     for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
         n_both = int((masks[one] & masks[other]).sum())
         if n_both:
@@ -516,7 +536,7 @@ def split_digest(opened: Opened, made: Sequence[Fold]) -> str:
 
 _FIELDS = {f.name: f for f in dataclasses.fields(Split)}
 _LISTS = ("expose", "metrics", "shares")
-_TABLES = ("train", "validation", "test")
+_TABLES = ("train", "validation", "test", "where")
 
 
 def read_split(where: str, table: Mapping[str, Any]) -> Split:

@@ -58,7 +58,7 @@ SCHEMA = 1
 DERIVED = "~"
 """Stands in the names of splits that were made of another split's rows, and in no other name."""
 
-_INDEX_VERSION = "4"
+_INDEX_VERSION = "5"
 _DAY_S = 86_400.0
 _ID = re.compile(r"[0-9a-f]{8,64}")
 _TABLES = ("metrics", "predictions", "curves")
@@ -183,9 +183,14 @@ def _disk(doing: str, path: Path) -> Iterator[None]:
         raise BenchError(f"cannot {doing} {path}: {cure}") from exc
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes | NDArray[Any]) -> None:
     with path.open("wb") as file:
-        file.write(data)
+        if isinstance(data, bytes):
+            file.write(data)
+        else:  # straight from memory: a large array is not copied to be written
+            import numpy as np
+
+            np.save(file, data, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
 
@@ -281,7 +286,7 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
     rows, and hold each once: as ``head.NAME`` or ``probe.NAME`` where the record has that too. A
     column of clusters is the JSON of its list, since a board needs one of many.
     ``versions`` is the version of each stage's method, ``machine`` what a board says when it is
-    mixed, ``created`` the time, ``tuning`` the budget.
+    mixed, ``created`` the time, ``command`` what was typed, ``tuning`` the budget.
     """
     spec = record["spec"]
     provenance = record.get("provenance") or {}
@@ -315,6 +320,7 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
         "torch": (provenance.get("packages") or {}).get("torch"),
     }
     made["created"] = provenance.get("created", "")
+    made["command"] = provenance.get("command", "")
     made["tuning"] = record.get("tuning")
     return made
 
@@ -786,7 +792,7 @@ class Store:
         BenchError
             If the files are damaged; says which folder to delete.
         """
-        import numpy as np
+        from bench.bigarrays import load
 
         folder = self.artifact_path(artifact_id)
         text = _text_of(folder, "meta.json")
@@ -796,12 +802,12 @@ class Store:
         try:
             meta = json.loads(text, parse_constant=_no_constant)
             if kind == "fit":
-                from safetensors.numpy import load
+                from safetensors.numpy import load as weights
 
-                arrays.update(load((folder / "weights.safetensors").read_bytes()))
+                arrays.update(weights((folder / "weights.safetensors").read_bytes()))
             else:
                 for file in sorted(folder.glob("*.npy")):
-                    arrays[file.stem] = np.load(file, allow_pickle=False)
+                    arrays[file.stem] = load(file)
                 if "embeddings" not in arrays:
                     raise ValueError("embeddings.npy is missing")
         except Exception as exc:
@@ -842,7 +848,7 @@ class Store:
         """
         import numpy as np
 
-        files = {"meta.json": _pretty(meta or {})}
+        files: dict[str, bytes | NDArray[Any]] = {"meta.json": _pretty(meta or {})}
         for name, array in arrays.items():
             if not re.fullmatch(r"[\w.\-/]+", name) or (kind == "apply" and "/" in name):
                 raise BenchError(f"an array of an artifact cannot be named '{name}'")
@@ -863,9 +869,7 @@ class Store:
             if "embeddings" not in arrays:
                 raise BenchError("an apply's artifact needs an array named 'embeddings'")
             for name, array in arrays.items():
-                sink = io.BytesIO()
-                np.save(sink, array, allow_pickle=False)
-                files[f"{name}.npy"] = sink.getvalue()
+                files[f"{name}.npy"] = array
         target = self.artifact_path(artifact_id)
         self._place(files, target, "meta.json", replace=replace)
         return target
@@ -903,7 +907,12 @@ class Store:
         return aside.parent
 
     def _place(
-        self, files: Mapping[str, bytes], target: Path, witness: str, *, replace: bool = False
+        self,
+        files: Mapping[str, bytes | NDArray[Any]],
+        target: Path,
+        witness: str,
+        *,
+        replace: bool = False,
     ) -> None:
         """Make ``target`` hold ``files``, or nothing: written aside, synchronised, renamed.
 

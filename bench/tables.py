@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bench.own_images import Found
     from bench.table_files import TableFile
 
-__all__ = ["ArraySource", "OwnData", "load", "parse_split_argument"]
+__all__ = ["ArraySource", "OwnData", "load", "open_declared", "parse_split_argument"]
 
 Texts = NDArray[np.object_]
 
@@ -521,6 +521,33 @@ def load(path: Path) -> OwnData:
     return OwnData(spec.name, path, {split.name: split for split in splits.values()}, spec)
 
 
+def open_declared(
+    declared: Mapping[str, Any], path: Path, splits: Sequence[Split], sha256: str = ""
+) -> Opened:
+    """Read a table that comes with the harness as a user's own is read.
+
+    Parameters
+    ----------
+    declared
+        The keys of a ``dataset.toml`` above its splits, without ``table``.
+    path
+        The table.
+    splits
+        Splits whose columns the index must hold.
+    sha256
+        Of the bytes that the table is published with, for the digest; empty takes those of
+        ``path``. For a table whose content was compared: two parquet files of the same content
+        may differ in their bytes.
+
+    Raises
+    ------
+    BenchError
+        One line for what is wrong with the table.
+    """
+    spec = _Spec.model_validate({**declared, "table": path.name})
+    return _open(spec, Path(spec.name), path, splits, sha256)
+
+
 def _check(spec: _Spec) -> None:
     for name, what in ((spec.name, "name"), *((name, "split name") for name in spec.splits)):
         if not re.fullmatch(_NAME, name):
@@ -652,7 +679,7 @@ def _features(spec: _Spec, table: TableFile, path: Path, named: Mapping[str, str
     return features
 
 
-def _open(spec: _Spec, file: Path, path: Path, splits: Sequence[Split]) -> Opened:
+def _open(spec: _Spec, file: Path, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
     table = open_table(path)
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
@@ -697,11 +724,12 @@ def _open(spec: _Spec, file: Path, path: Path, splits: Sequence[Split]) -> Opene
     content = None
     if spec.kind == "images":
         pixels = _pixels(spec, file.parent, text, len(frame))
-        source, digest, content = pixels.source, _digest(spec, path, pixels.digest), pixels.content
+        source, content = pixels.source, pixels.content
+        digest = _digest(spec, sha256 or _content(path), pixels.digest)
     else:
         _finite(X, features, np.asarray(index["id"], dtype=object))
         X.flags.writeable = False
-        source, digest = ArraySource(X), _digest(spec, path)
+        source, digest = ArraySource(X), _digest(spec, sha256 or _content(path))
     columns = {role: role for role in derived if role in index.columns}
     if spec.nscb_batch is not None:
         columns["nscb_batch"] = spec.nscb_batch
@@ -842,20 +870,24 @@ def _finite(X: Floats, features: Sequence[str], ids: Texts) -> None:
         )
 
 
-def _digest(spec: _Spec, path: Path, pixels: str | None = None) -> str:
-    """Return the sha256 (hex) of the table's bytes and the keys that say how to read them.
-
-    Of images, the digest of their pixels stands for where they lie.
-    """
+def _content(path: Path) -> str:
     content = hashlib.sha256()
     with damaged(path, "a file"), path.open("rb") as file:
         while block := file.read(1 << 20):
             content.update(block)
+    return content.hexdigest()
+
+
+def _digest(spec: _Spec, content: str, pixels: str | None = None) -> str:
+    """Return the sha256 (hex) of the table's bytes and the keys that say how to read them.
+
+    Of images, the digest of their pixels stands for where they lie.
+    """
     keys = (
         "features id label batches level control treatment compound nscb_batch well position"
     ).split()
     said = spec.model_dump(mode="json", include=set(keys))
-    whole = {"table": content.hexdigest(), "keys": said}
+    whole = {"table": content, "keys": said}
     if pixels is not None:
         whole["pixels"] = pixels
     text = json.dumps(whole, sort_keys=True)

@@ -38,8 +38,8 @@ COLUMNS = (
 ).split(",")
 
 
-def write(folder: Path) -> None:
-    """Write ``rxrx1_v1.0/`` into an existing folder."""
+def write(folder: Path, size: int = SIZE) -> None:
+    """Write ``rxrx1_v1.0/`` with images of ``size`` pixels a side into an existing folder."""
     import imagecodecs
     import pandas as pd
 
@@ -49,7 +49,7 @@ def write(folder: Path) -> None:
     experiment = pd.factorize(table["experiment"])[0]
     plate = experiment * PLATES + table["plate"].to_numpy() - 1
     kind = table["sirna_id"].to_numpy(np.int64)
-    pixels = images("rxrx1-fixture", kind, plate.astype(np.int64), size=SIZE)
+    pixels = images("rxrx1-fixture", kind, plate.astype(np.int64), size=size)
     paths = [
         f"{name}/Plate{number}/{well}_s{site}.png"
         for name, number, well, site in table[["experiment", "plate", "well", "site"]].itertuples(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -301,9 +302,9 @@ def _remember(
     path = _memory(name, folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as handle:
-            pq.write_table(table, handle)
-        Path(handle.name).replace(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        pq.write_table(table, temporary)
+        temporary.replace(path)
     except OSError:
         return
 

@@ -154,7 +154,8 @@ class COOS7:
             if missing:
                 names = ", ".join(file_name(part) for part in missing)
                 raise BenchError(
-                    f"{folder} lacks {names}: put the files there, or use --edition simulated"
+                    f"{folder} lacks {names}: `python -m bench data fetch coos7` gets them, or put "
+                    "the files there, or use --edition simulated"
                 )
             return folder
         from .simulator import layout, write

@@ -89,23 +89,33 @@ def project(
 ) -> Floats:
     """Return ``(X - mean) @ right``, ``(n, k)`` float32, block by block.
 
-    Centring is done in float64, so that a large mean costs no digits; the product in the type of
-    ``right``.
+    Centring costs no digits where the mean is large: the mean is subtracted in two float32 parts,
+    of which the first leaves a small number and is exact where the two are near each other (float64
+    throughout for a float64 matrix). The product is in the type of ``right``.
 
     Parameters
     ----------
     X, mean, right
         ``(n, d)``, ``(d,)`` and ``(d, k)``.
     rest
-        Factors ``(d, r)`` and ``(r, k)`` of a matrix that is added to ``right`` and never made.
+        Factors ``(d, r)`` and ``(r, k)`` of a matrix that is added to ``right``. It is made where
+        that is fewer products than going through the factors with every row.
     """
+    if rest is not None:
+        (d, r), k, n = rest[0].shape, right.shape[1], len(X)
+        if d * r * k <= n * r * (d + k):
+            right, rest = right + rest[0] @ rest[1], None
     out = np.empty((len(X), right.shape[1]), np.float32)
     centred = np.empty((min(PRODUCT, len(X)), X.shape[1]), right.dtype)
+    narrow = right.dtype == out.dtype
+    first = mean.astype(right.dtype)
+    second = (mean - first).astype(right.dtype)
     for start in range(0, len(X), PRODUCT):
         rows = X[start : start + PRODUCT]
-        block = np.subtract(rows, mean, out=centred[: len(rows)], casting="unsafe")
+        block = np.subtract(rows, first, out=centred[: len(rows)])
         made = out[start : start + PRODUCT]
-        if right.dtype == out.dtype:
+        if narrow:
+            block -= second
             np.matmul(block, right, out=made)
         else:
             made[...] = block @ right
@@ -187,29 +197,8 @@ def inverse_root(rows: Doubles, divisor: int, ridge: float) -> tuple[float, Doub
     return base, U, (values / divisor + ridge) ** -0.5 - base
 
 
-def between(
-    left: Doubles | None,
-    root: tuple[float, Doubles, Doubles],
-    right: Doubles | None,
-    product: Doubles | None = None,
-) -> Doubles:
-    """Return ``left @ root @ right`` for a root from :func:`inverse_root`.
-
-    Parameters
-    ----------
-    left, right
-        ``(p, d)`` and ``(d, q)``; None is the identity, of one of them.
-    root
-        The root.
-    product
-        ``left @ right`` if it is known, ``(p, q)``.
-    """
+def aligned(root: tuple[float, Doubles, Doubles], right: Doubles) -> Doubles:
+    """Return ``root @ right``, ``(d, q)``, for a root from :func:`inverse_root`."""
     base, U, extra = root
-    first = U if left is None else left @ U
-    second = U.T if right is None else U.T @ right
-    if product is None:
-        one = left if right is None else right
-        assert one is not None
-        product = one if left is None or right is None else left @ right
-    result: Doubles = base * product + (first * extra) @ second
+    result: Doubles = base * right + (U * extra) @ (U.T @ right)
     return result

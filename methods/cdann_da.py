@@ -49,6 +49,8 @@ META = {
     "reference": "Long et al. 2018, NeurIPS, arXiv 1705.10667",
     "url": "https://arxiv.org/abs/1705.10667",
     "access": ["adapt"],
+    "helps": ["location"],
+    "hurts": [],
 }
 
 LARGEST = 4096

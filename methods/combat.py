@@ -64,6 +64,8 @@ META = {
     "reference": "Johnson et al. 2007, Biostatistics 8:118-127",
     "url": "https://doi.org/10.1093/biostatistics/kxj037",
     "access": ["train-batch", "test-batch"],
+    "helps": ["location", "scale", "nested"],
+    "hurts": ["label-shift"],
 }
 
 ITERATIONS = 1000

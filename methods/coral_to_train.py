@@ -28,7 +28,7 @@ from bench.api import Access, Output, param
 
 from ._coral import CoralParams, power, shrunk, standardisation
 from ._rows import profiles
-from ._whitening import between, fold, inverse_root, mean_of, project, reciprocal, steep
+from ._whitening import aligned, fold, inverse_root, mean_of, project, reciprocal, steep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +47,8 @@ META = {
     "reference": "Sun et al. 2016, AAAI 30",
     "url": "https://doi.org/10.1609/aaai.v30i1.10306",
     "access": ["test-batch"],
+    "helps": ["location", "scale", "covariance", "nested"],
+    "hurts": ["label-shift"],
 }
 
 TINY = 1e-12
@@ -112,7 +114,7 @@ class CoralToTrain:
             matrix = target / np.sqrt(variance)
         else:
             root = inverse_root(rows, len(X), share * variance / (1 - share))
-            matrix = between(None, root, target) / np.sqrt(1 - share)
+            matrix = aligned(root, target) / np.sqrt(1 - share)
         uneven = steep(np.linalg.norm(matrix, axis=0))
         return Output(project(X, own, fold(scale, matrix, steep=uneven)))
 

@@ -44,6 +44,8 @@ META = {
     "reference": "Sanchez-Fernandez et al. 2026, arXiv 2604.20824",
     "url": "https://arxiv.org/abs/2604.20824",
     "access": ["train-batch", "controls", "test-batch"],
+    "helps": ["location", "nested"],
+    "hurts": ["label-shift"],
 }
 
 Piece = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.bool_]"]

@@ -24,6 +24,8 @@ META = {
     "url": "https://proceedings.mlr.press/v200/lin22a.html",
     "access": ["train-batch"],
     "fit": "ben",
+    "helps": [],
+    "hurts": ["label-shift"],
 }
 
 

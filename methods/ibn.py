@@ -40,6 +40,8 @@ META = {
     "reference": "Pan et al. 2018, ECCV, arXiv 1807.09441",
     "url": "https://arxiv.org/abs/1807.09441",
     "access": [],
+    "helps": [],
+    "hurts": [],
 }
 
 

@@ -43,6 +43,8 @@ META = {
     "reference": "Arjovsky et al. 2019, arXiv 1907.02893",
     "url": "https://arxiv.org/abs/1907.02893",
     "access": ["train-batch"],
+    "helps": [],
+    "hurts": [],
 }
 
 

@@ -46,6 +46,8 @@ META = {
     "url": "https://arxiv.org/abs/2006.10726",
     "access": ["test-batch"],
     "fit": "erm",
+    "helps": ["location", "scale", "nested"],
+    "hurts": ["label-shift"],
 }
 
 

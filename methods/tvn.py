@@ -47,7 +47,6 @@ from bench.api import Access, NotApplicable, Output, param
 from ._rows import control_rows, groups_of, profiles
 from ._whitening import (
     Spectrum,
-    between,
     covariance,
     fold,
     inverse_root,
@@ -76,6 +75,8 @@ META = {
     "reference": "Ando et al. 2017, bioRxiv 161422",
     "url": "https://doi.org/10.1101/161422",
     "access": ["controls", "test-controls"],
+    "helps": ["location", "scale", "nested"],
+    "hurts": [],
 }
 
 PUBLISHED = {"ando": (0.02, 1.0), "efaar": (0.0, 0.5), "controls-zscore": (0.0, 0.5)}
@@ -263,36 +264,34 @@ class TVN:
             p = project(X, state["mean"], self._right)
             centre, inverse = self._scores_of(p[rows])
             y: Floats = ((p - centre) * inverse).astype(np.float32)
-            out = self._aligned(y, np.zeros(y.shape[1]), np.ones(y.shape[1]), None, y[rows])
+            out = self._aligned(y, np.zeros(y.shape[1]), y[rows], whiten=False)
         else:
             y = project(X[rows], state["mean"], self._right)
-            out = self._aligned(X, state["mean"], state["scale"], state["matrix"], y)
+            out = self._aligned(X, state["mean"], y, whiten=True)
         return Output(out, fallbacks=int(few), notes=tuple(notes[not lost :]))
 
-    def _aligned(
-        self, X: Floats, mean: Doubles, scale: Doubles, left: Doubles | None, y: Floats
-    ) -> Floats:
-        """Return rows ``(n, d)`` mapped by ``left``, the batch's inverse root, and the target.
+    def _aligned(self, X: Floats, mean: Doubles, y: Floats, *, whiten: bool) -> Floats:
+        """Return rows ``(n, d)`` whitened, mapped by the batch's inverse root, and by the target.
 
         Parameters
         ----------
-        X, mean, scale, left
-            The rows and how they become whitened ones; None if they are.
+        X, mean
+            The rows, and what is subtracted from each.
+        whiten
+            Whether the rows are still to be whitened.
         y
             ``(k, r)`` whitened controls of the batch, whose moments give the root.
         """
         controls, ando = y.astype(np.float64), self.params.variant == "ando"
         if not ando:
             controls -= controls.mean(axis=0)
-        base, U, extra = inverse_root(controls, len(y) - (not ando), self._batch_ridge)
-        if U.shape[1] < len(U) / 4:
-            thin = U.astype(self._main.dtype)
-            first = thin if left is None else self._right @ thin
-            second = thin.T if self._target is None else thin.T @ self._target
-            return project(X, mean, self._main, (first * extra.astype(thin.dtype), second))
-        target, product = self._state.get("target"), self._state.get("product")
-        full = between(left, (base, U, extra), target, product)
-        return project(X, mean, fold(scale, full, steep=self._steep))
+        _, U, extra = inverse_root(controls, len(y) - (not ando), self._batch_ridge)
+        # What the root adds to a multiple of the identity, between the two matrices around it: one
+        # product a row for whitening, alignment and target together.
+        thin = U.astype(self._main.dtype)
+        first = self._right @ thin if whiten else thin
+        second = thin.T if self._target is None else thin.T @ self._target
+        return project(X, mean, self._main, (first * extra.astype(thin.dtype), second))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Moments of the training controls and the matrices made of them, float64."""

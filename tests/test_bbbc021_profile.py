@@ -5,6 +5,7 @@ orientation and not for the same features: BEN's paper (Lin & Lu 2022, table 6; 
 source, one run, no spread) reports NSC/NSCB of 75/62 without correction, 80/72 with whitening and
 84/78 with TVN for its self-supervised network; Ando et al. 2017 are quoted there with 96/95 for
 metric learning with TVN (second hand); the notebook beside that paper has 78 of 103 and 55 of 92.
+``python -m tests.test_bbbc021_profile`` prints all counts with these beside them.
 """
 
 from __future__ import annotations
@@ -219,3 +220,44 @@ def test_counts_equal_an_independent_computation(name, bench, target, wells):
 def test_corrections_by_controls_find_more_mechanisms_than_none(wells):
     right = {name: counts(wells, corrected(name, wells), np.mean)[1][0] for name in USUAL}
     assert min(right[name] for name in USUAL[1:]) > right["none"] + 10
+
+
+# ------------------------------------------------------------------ beside published values
+
+# Grade P: primary source read; S: second hand, as quoted in Lin & Lu 2022, table 5. They are of
+# other features than these: an orientation, each source to be compared with itself.
+PUBLISHED = {
+    "none": "75/62 P (MinCLR, Lin & Lu 2022, table 6)",
+    "sphering": "80/72 P (MinCLR + whitening, Lin & Lu 2022, table 6)",
+    "tvn ando": "84/78 P (MinCLR + TVN, same); 96/95 S (Ando et al. 2017)",
+    "tvn notebook": "78 of 103, 55 of 92 P (SimCLR, saved output of the notebook of Lin & Lu)",
+}
+ELSEWHERE = {
+    "factor analysis of measured features": "94/77 S (Ljosa et al. 2013)",
+    "measured features": "90/85 S (Caicedo et al. 2018)",
+}
+
+
+def table(wells):
+    """Return lines of Markdown: NSC and NSCB of each correction, by mean and median of wells."""
+    lines = [
+        "| correction | NSC mean | NSC median | NSCB mean | NSCB median | published, % or counts |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in CORRECTIONS:
+        X = corrected(name, wells)
+        (mean, mean_b), (median, median_b) = (counts(wells, X, how) for how in (np.mean, np.median))
+        cells = [f"{right} of {n}" for right, n in (mean, median, mean_b, median_b)]
+        lines.append(f"| {name} | {' | '.join(cells)} | {PUBLISHED.get(name, '-')} |")
+    lines += [f"| {name} | - | - | - | - | {value} |" for name, value in ELSEWHERE.items()]
+    return lines
+
+
+def main():
+    path = Path(os.environ["BENCH_TEST_DATA"]) / "bbbc021_ljosa2013"
+    for line in table(pd.read_parquet(path / "bbbc021_ljosa2013_wells.parquet")):
+        print(line)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ from bench.api import BenchError, Opened
 from bench.opening import known_splits
 from bench.registry import Registry
 from bench.splits import audit, folds
+from bench.testing import check_dataset
 from tests import tiny
 
 
@@ -170,6 +171,10 @@ def test_half_an_archive_is_refused(copy: Path) -> None:
     shutil.rmtree(copy / "patches" / "patient_004_node_0")
     with pytest.raises(BenchError, match=r"no image in 1 of the 50 folders"):
         open_folder(copy, "real")
+
+
+def test_it_keeps_the_contract_of_data_sets() -> None:
+    check_dataset("camelyon17", edition="fixture")
 
 
 def test_editions() -> None:

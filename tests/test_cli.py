@@ -457,6 +457,22 @@ def published(folder: Path, **changes: Any) -> Path:
     return folder / "coos7"
 
 
+def test_a_method_is_shown_with_what_it_claims_and_must_be_told(call: Caller) -> None:
+    facts = call("show", "method", "simclr-ben", "--json").json
+    assert (facts["helps"], facts["hurts"]) == (["location", "nested"], ["label-shift"])
+    assert facts["measured against"] == "simclr"
+    assert facts["must be told"] == [
+        "the batch of each training row",
+        "all unlabelled rows of a test batch at once",
+    ]
+    words = call("show", "method", "mixup").out
+    assert "helps: none declared" in words
+    assert "measured against: erm" in words
+    assert "must be told: nothing beyond labelled training rows" in words
+    told = call("show", "method", "sphering", "--json").json["must be told"]
+    assert told == ["which training rows are negative controls", "needs controls in the data"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -875,3 +891,63 @@ def test_killed_and_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k
     assert not list(disturbed.rglob("training.pt"))
     left = [p.name for p in disturbed.rglob(".*")]
     assert left == []
+
+
+# ------------------------------------------------------------------ the report
+
+
+def test_the_report_is_one_file_and_says_what_is_on_it(call: Caller, tmp_path: Path) -> None:
+    path = dataset(tmp_path / "data")
+    call("run", "-m", "identity,zscore", "-s", f"{path}:weeks", "--seeds", 3)
+    said = call("report", "--no-figures", "--json")
+    assert said.code == 0
+    file = Path(said.json["file"])
+    assert file == call.results / "report.html"
+    page = file.read_text(encoding="utf-8")
+    assert said.json == {
+        "file": str(file),
+        "bytes": len(page.encode()),
+        "runs": 6,
+        "boards": 1,
+        "figures": 0,
+    }
+    assert "real data · recipe default · last step, no selection" in page
+    assert "method/zscore" in page
+    elsewhere = tmp_path / "page.html"
+    assert call("report", "--no-figures", "--split", "mine/weeks", "--output", elsewhere).code == 0
+    assert "mine/weeks" in elsewhere.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--output", "nowhere/at/all.html"), "choose another --output"),
+        (("--split", "mine/week"), "Did you mean mine/weeks"),
+    ],
+)
+def test_a_report_that_cannot_be_made_is_one_line(
+    call: Caller, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    path = dataset(tmp_path / "data")
+    call("run", "-m", "identity", "-s", f"{path}:weeks")
+    said = call("report", "--no-figures", *arguments)
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert words in said.err
+    assert not (call.results / "report.html").exists()
+
+
+def test_the_command_of_a_row_makes_its_runs(call: Caller, tmp_path: Path) -> None:
+    path = dataset(tmp_path / "data")
+    given = ("--seeds", 2, "--set", "zscore.rows=all", "--set", "zscore.level=week")
+    made = call("run", "-m", "zscore", "-s", f"{path}:weeks", "--json", *QUICK, *given)
+    assert made.code == 0, made.err
+    (board,) = call("leaderboard", "--json").json["boards"]
+    (row,) = board["rows"]
+    words = shlex.split(row["command"])
+    assert words[:4] == ["python", "-m", "bench", "run"]
+    again = call(*words[3:], "--json", results=tmp_path / "elsewhere")
+    assert again.code == 0, again.err
+    assert [r["run_id"] for r in again.json["runs"]] == [r["run_id"] for r in made.json["runs"]]

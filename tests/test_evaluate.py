@@ -55,6 +55,31 @@ def held_out() -> Target:
     return tiny.target(tiny.opened(per_class=7), hold_out="plate")
 
 
+def test_the_nearest_training_profile_is_a_third_read_out(held_out: Target) -> None:
+    rng, hits, truths = np.random.default_rng(0), [], []
+    for fold in held_out.folds:
+        train, test = (tiny.side(held_out.opened, fold, role) for role in ("train", "test"))
+        X, Z = (informative(part, held_out.classes, rng) for part in (train, test))
+        y, t = truth(train, held_out.classes), truth(test, held_out.classes)
+        for z, k in zip(Z[t >= 0].astype(float), t[t >= 0], strict=True):
+            best = max(
+                (float(x @ z / np.linalg.norm(x) / np.linalg.norm(z)), int(c))
+                for x, c in zip(X[y >= 0].astype(float), y[y >= 0], strict=True)
+            )
+            hits.append(best[1])
+            truths.append(int(k))
+    result, _ = scored(held_out, head=False, readout="probe")
+    found = values(result)
+    assert found["knn1.accuracy", "all"] == pytest.approx(accuracy_score(truths, hits))
+    balanced = balanced_accuracy_score(truths, hits)
+    assert found["knn1.balanced_accuracy", "all"] == pytest.approx(balanced)
+    assert {m for m, _ in found if m.startswith("knn1.")} == {
+        "knn1.accuracy",
+        "knn1.balanced_accuracy",
+    }
+    assert "knn1.accuracy" in result.clusters["values"]
+
+
 def test_metrics_of_each_subset_are_those_of_its_predictions(held_out: Target) -> None:
     result, _ = scored(held_out)
     frame, found = result.predictions, values(result)

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.claims import claims_of
 from bench.errors import BenchError
-from bench.formats import FORMATS, render
-from bench.leaderboard import Board, Row, boards, label_of, to_json
+from bench.formats import COLUMNS, FORMATS, budget_in_words, render
+from bench.leaderboard import Board, Row, boards, compare, label_of, to_json
 from bench.statistics import interval, paired_difference, printed_coverage
 from tests.factories import as_records, make_record, plausible
 
@@ -259,11 +260,11 @@ def test_the_coverage_of_its_intervals_stands_under_a_board() -> None:
 
 
 def test_mixed_hardware_is_said() -> None:
-    entries = runs("erm", [0.5] * 3)
+    entries = [*runs("erm", [0.5] * 3), *runs("ben", [0.5] * 3)]
     entries[1]["provenance"] = {"device": "cuda", "packages": {"torch": "2.15.0"}}
     notes = " ".join(one_board(entries).notes)
-    assert "Mixed devices: cpu, cuda." in notes
-    assert "Mixed versions of torch: 2.14.0, 2.15.0." in notes
+    assert "Mixed devices: cpu (ben, erm), cuda (erm)." in notes
+    assert "Mixed versions of torch: 2.14.0 (ben, erm), 2.15.0 (erm)." in notes
 
 
 # ------------------------------------------------------------------ read-outs
@@ -348,7 +349,7 @@ def test_not_applicable_is_a_dash_with_a_reason() -> None:
     )
     made = row(board, "tvn")
     assert (made.mean, made.rank, made.status, made.reason) == (None, None, "not-applicable", why)
-    assert f"| tvn | – | – | – | – | – | – | not applicable: {why} |" in render([board], "md")
+    assert f"| tvn |{' – |' * 8} not applicable: {why} |" in render([board], "md")
 
 
 def test_failures_are_notes_not_rows() -> None:
@@ -510,7 +511,10 @@ def test_latex_escapes_each_special_once() -> None:
     assert wanted in text
     assert r"\toprule" in text
     body = [line for line in text.splitlines() if line.endswith(r" \\") and "multicol" not in line]
-    assert all(line.replace(r"\&", "").count("&") == 8 for line in body)
+    assert all(line.replace(r"\&", "").count("&") == len(COLUMNS) - 7 for line in body)
+    # What all rows share is said once: clusters, tuning, read-out and memory.
+    shared = "published (real data): none; tuning: none; read-out: probe; GiB: 1.0."
+    assert f"All rows: seeds: 3; clusters: none; {shared}" in text
 
 
 @pytest.mark.slow
@@ -518,7 +522,7 @@ def test_latex_escapes_each_special_once() -> None:
 def test_latex_compiles(tmp_path: Path) -> None:
     document = (
         r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{textcomp}"
-        r"\usepackage{booktabs}\begin{document}"
+        r"\usepackage{booktabs,graphicx}\begin{document}"
         + render(nasty_boards(), "latex")
         + r"\end{document}"
     )
@@ -554,3 +558,92 @@ def test_p_is_that_of_t() -> None:
     assert gap.se is not None
     assert made.diff_p == pytest.approx(2 * stats.t.sf(abs(gap.mean) / gap.se, gap.df), rel=1e-9)
     assert not math.isnan(made.diff_p or math.nan)
+
+
+# ------------------------------------------------------------------ commands and columns
+
+
+def test_each_row_has_the_command_that_makes_it() -> None:
+    params = {"ben": {"rows": "controls", "replace": True}}
+    board = one_board(
+        [
+            *runs("erm", [0.5] * 3, dataset_settings={"draw": 3}),
+            make_record("ben", 4, 0.6, params=params, dataset_settings={"draw": 3}),
+            make_record("ben", 7, 0.6, params=params, dataset_settings={"draw": 3}),
+        ]
+    )
+    shared = "--split coos7/test4 --edition simulated --set data.draw=3"
+    assert row(board, "erm").command == f"python -m bench run --method erm {shared} --seeds 3"
+    ben = (
+        f"python -m bench run --method ben {shared} --set ben.replace=true --set ben.rows=controls"
+    )
+    assert row(board, "ben(replace=true,rows=controls)").command == (
+        f"{ben} --seed 4\n{ben} --seed 7"
+    )
+    assert json.loads(render([board], "json"))["boards"][0]["rows"][0]["command"].endswith("3")
+
+
+def test_a_tuned_row_says_what_was_typed_and_its_budget() -> None:
+    typed = "python -m bench tune --method erm --split coos7/test4 --trials 20"
+    entries = runs(
+        "erm",
+        [0.5] * 3,
+        selection="tuned",
+        provenance={"command": typed},
+        tuning={"trials": 20},
+    )
+    board = one_board(entries)
+    assert row(board, "erm").command == typed
+    assert row(board, "erm").typed == (typed,)
+    for form in ("md", "html", "csv"):
+        assert "20 trials" in render([board], form)
+
+
+def test_budgets_in_words() -> None:
+    assert [budget_in_words(value) for value in (None, 20, {"trials": 5}, {"n_trials": 6})] == [
+        "–",
+        "20 trials",
+        "5 trials",
+        "6 trials",
+    ]
+
+
+def test_any_two_rows_can_be_compared() -> None:
+    rng = np.random.default_rng(8)
+    first, second = rng.random((3, 9)), rng.random((3, 9))
+    board = one_board([*matrix("ben", first), *matrix("adabn", second)])
+    found = compare(row(board, "ben"), row(board, "adabn"))
+    gap = paired_difference(first, second).interval
+    assert found is not None
+    assert (found.low, found.high, found.p) == pytest.approx((gap.low, gap.high, gap.p), abs=1e-12)
+    apart = one_board([make_record("ben", 0, 0.5), make_record("adabn", 1, 0.5)])
+    assert compare(row(apart, "ben"), row(apart, "adabn")) is None
+
+
+@pytest.mark.parametrize(
+    ("edition", "status"), [("real", "not reproduced"), ("simulated", "not run")]
+)
+def test_published_numbers_stand_beside_ours_with_their_status(edition: str, status: str) -> None:
+    entries = runs(
+        "erm",
+        [0.5, 0.51, 0.52],
+        split="rxrx1/val",
+        metric="accuracy",
+        readout="head",
+        edition=edition,
+        recipe="paper",
+        n_eval=None,
+    )
+    (claim,) = [c for c in claims_of("rxrx1/val") if c.method_id == "erm"]
+    for entry in entries:
+        entry["n_eval"] = claim.n_eval
+    board = one_board(entries, readout="head")
+    (found,) = row(board, "erm").published
+    assert (found.claim, found.status) == (claim, status)
+    assert f"{claim.value:g} {status}" in render([board], "md")
+    assert f"{claim.value:g} {status}" in render([board], "table", width=160)
+    (entry,) = json.loads(render([board], "json"))["boards"][0]["rows"]
+    assert entry["published"][0]["status"] == status
+    # Another method has no number of its own, and a board without any has no such column.
+    assert row(one_board(runs("ben", [0.5] * 3)), "ben").published == ()
+    assert "published" not in render([one_board(runs("ben", [0.5] * 3))], "table", width=160)

@@ -200,6 +200,10 @@ BAD: list[tuple[str, str, str]] = [
     ('"level": "profile"', '"level": "reference"', "needs a level"),
     ('"access": []', '"access": "none"', "needs an access"),
     ('"access": []', '"access": ["test-batches"]', "unknown access 'test-batches'"),
+    ('"access": []', '"access": [], "helps": ["illumination"]', "out of location, scale"),
+    ('"access": []', '"access": [], "hurts": "nested"', "hurts must be a list of kinds"),
+    ('"access": []', '"access": [], "helps": ["scale"], "hurts": ["scale"]', "scale stands under"),
+    ('"access": []', '"access": [], "against": "theirs"', "name the other method"),
     ("import sys", "import sys !", "not valid Python"),
 ]
 

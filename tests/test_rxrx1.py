@@ -17,6 +17,7 @@ from bench.api import BenchError, Opened
 from bench.opening import known_splits
 from bench.registry import Registry
 from bench.splits import folds
+from bench.testing import check_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,6 +130,10 @@ def test_a_site_may_be_missing(opened: Opened) -> None:
     sites = opened.index.groupby("well")["site"].nunique()
     assert sites["HUVEC-03/2/C07"] == 1
     assert (sites == 2).sum() > 1000
+
+
+def test_it_keeps_the_contract_of_data_sets() -> None:
+    check_dataset("rxrx1", edition="fixture")
 
 
 def test_editions(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> None:

@@ -77,6 +77,34 @@ def test_each_held_out_value_is_the_test_side_once() -> None:
     assert len(second.validation) == 0
 
 
+def test_only_rows_of_where_take_part() -> None:
+    kind = ["x", "x", "x", "x", "y", "x", "x", "y"]
+    data = opened(LABELS, CONTROL, plate=PLATES, kind=kind)
+    inside = {i for i, k in enumerate(kind) if k == "x"}
+    where = {"kind": ("x",)}
+    for fold in folds(split(hold_out="plate", where=where), data):
+        assert {*fold.train.tolist(), *fold.test.tolist()} == inside
+        assert len(fold.scored) == len(fold.test)
+    # class c, of one plate among all rows, has none left; b has two plates left
+    assert folds(split(hold_out="plate", where=where), data)[0].classes == ("a", "b")
+    (fixed,) = folds(split(test={"plate": ("P10",)}, where=where), data)
+    assert (fixed.train.tolist(), fixed.test.tolist()) == ([0, 1, 2, 3, 5], [6])
+    every = split(protocol="unsupervised", task="retrieve", test="all", where=where)
+    (whole,) = folds(every, data)
+    assert set(whole.test.tolist()) == set(whole.train.tolist()) == inside
+    assert whole.scored.tolist() == [LABELS[i] != "DMSO" for i in sorted(inside)]
+    assert split_digest(data, folds(split(hold_out="plate", where={"kind": ("x", "y")}), data)) == (
+        split_digest(data, folds(split(hold_out="plate"), data))
+    )
+
+
+def test_each_value_of_where_must_have_rows() -> None:
+    data = opened(LABELS, CONTROL, plate=PLATES)
+    said = one_line(data, hold_out="plate", where={"plate": ("P1", "P3", "P4")})
+    assert "needs rows of plate P3 and P4" in said
+    assert "where is empty" in one_line(data, hold_out="plate", where={"plate": ()})
+
+
 def test_a_class_of_one_value_is_excluded_and_counted_and_stays_in_its_batch() -> None:
     data = opened(LABELS, CONTROL, plate=PLATES)
     made = folds(split(hold_out="plate"), data)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError, did_you_mean
 
@@ -21,7 +22,14 @@ SIDES = ("auto", "test", "train", "both")
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--format", "form", default="h5ad", show_default=True, help="h5ad, parquet or npy.")
+@click.option(
+    "--format",
+    "form",
+    default="h5ad",
+    show_default=True,
+    shell_complete=completion.one_of("h5ad", "parquet", "npy"),
+    help="h5ad, parquet or npy.",
+)
 @click.option("--output", metavar="FILE", help="Else in exports/ of the results folder.")
 @click.option("--side", default="auto", show_default=True, help="auto, test, train or both.")
 @click.option("--split", metavar="SPLIT", help="Where the data are now, FILE.toml:NAME.")

@@ -7,15 +7,21 @@ from typing import Any
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completion.figures)
 @click.option("--output", metavar="DIR", help="Folder; else figures/ in the results folder.")
 @click.option("--reference", is_flag=True, help="Also read the records in results/reference.")
-@click.option("--split", metavar="SPLIT", help="With examples: open its data and choose images.")
+@click.option(
+    "--split",
+    metavar="SPLIT",
+    shell_complete=completion.splits,
+    help="With examples: open its data and choose images.",
+)
 @click.option("--edition", default="auto", show_default=True, help="With --split.")
 @common
 def command(

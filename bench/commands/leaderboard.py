@@ -18,7 +18,7 @@ from bench.cli import common, registry_for, store_for, write_text
     help="Name, alias or FILE.toml[:NAME]; all by default.",
 )
 @click.option("--metric", help="Instead of each split's primary metric.")
-@click.option("--readout", default="auto", show_default=True, help="auto, head or probe.")
+@click.option("--readout", default="auto", show_default=True, help="auto, head, probe or knn1.")
 @click.option("--edition", help="real or simulated.")
 @click.option("--recipe", help="smoke, default or paper.")
 @click.option("--format", "form", default="table", help="table, md, csv, html, latex or json.")
@@ -53,7 +53,7 @@ def command(
     store = store_for(results)
     made = boards(
         store.load_all(reference=reference),
-        split=_canonical(split),
+        split=canonical(split),
         metric=metric,
         readout=readout,
         edition=edition,
@@ -69,7 +69,7 @@ def command(
         write_text(output, text)
 
 
-def _canonical(split: str | None) -> str | None:
+def canonical(split: str | None) -> str | None:
     """Return the canonical name of an alias or of a split in a file."""
     if split is None:
         return None

@@ -323,6 +323,8 @@ def _lines(records: list[dict[str, Any]]) -> list[str]:
             lines.append(f"{record['method']}: {record['undeclared_adaptation']}; not ranked")
         if record["exposed"]:
             lines.append(f"{split} exposes {', '.join(record['exposed'])} to methods")
+        if record.get("preprocess"):
+            lines.append(f"{split}: every method is preceded by {record['preprocess']}")
         if record["upstream"]:
             lines.append(f"{split}: the data had been {'; '.join(record['upstream'])}")
         if record.get("verified"):

@@ -59,6 +59,17 @@ def command(
         _print(facts)
 
 
+_TOLD = {
+    "train-batch": "the batch of each training row",
+    "train-well": "the well of each training row",
+    "controls": "which training rows are negative controls",
+    "test-controls": "which rows of a test batch are negative controls",
+    "test-batch": "all unlabelled rows of a test batch at once",
+    "adapt": "the whole unlabelled evaluation set while fitting",
+}
+"""What each word of an access means for whoever brings the data."""
+
+
 def _method(name: str, registry: Any) -> dict[str, Any]:
     from bench.api import Access, track_of
 
@@ -79,7 +90,17 @@ def _method(name: str, registry: Any) -> dict[str, Any]:
         facts["shares the fit of"] = meta["fit"]
     if meta["level"] == "reference":
         return {**facts, "track": "reference"}
+    for key in ("helps", "hurts"):
+        facts[key] = list(meta.get(key, []))
+    facts["measured against"] = meta.get("against") or (
+        "erm" if meta["level"] == "network" else "identity"
+    )
     cls = entry.load()
+    needs = sorted(getattr(cls, "needs", lambda params: ())(cls.Params()))
+    facts["must be told"] = [
+        *(_TOLD[word] for word in meta.get("access", [])),
+        *(f"needs {word} in the data" for word in needs),
+    ] or ["nothing beyond labelled training rows"]
     module = inspect.getmodule(cls)
     facts["what it does"] = inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
     fields = dataclasses.fields(cls.Params)
@@ -198,6 +219,8 @@ def _print(facts: dict[str, Any]) -> None:
                 console.print(Text(f"  {item.get('name', '')}: {item.get('doc', '')} ({words})"))
         elif isinstance(value, str) and "\n" in value:
             console.print(Text(f"{key}:\n{value}\n"))
+        elif key in ("helps", "hurts") and not value:
+            console.print(Text(f"{key}: none declared"))
         elif value not in ("", [], {}):
             console.print(Text(f"{key}: {_word(value)}"))
 

@@ -1,0 +1,183 @@
+"""Real tables of profiles that come with the harness by name: joined from files at cited commits.
+
+Nothing is fetched here: ``python -m bench data fetch NAME`` does that. What is there is taken: the
+published source files (their sha256 is checked) or a table that was joined already. The joined
+table goes to the cache. It is compared with a sum over its names and values, so that it is the same
+table whichever way it came, and it has the digest of the table as it was first published.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from bench.api import BenchError, Opened
+from bench.datafolder import cache_folder, data_folder, file_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+__all__ = ["NoSettings", "Table", "content_of"]
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """A table has no settings."""
+
+
+class Table:
+    """One table, real alone. A subclass says how it is declared and joined."""
+
+    Settings = NoSettings
+
+    name: ClassVar[str]
+    declared: ClassVar[Mapping[str, Any]]
+    """The keys of a ``dataset.toml``, as :func:`bench.tables.open_declared` takes them."""
+    folder: ClassVar[str]
+    """The folder in which the joined table is handed on, beside the one of this name."""
+    table: ClassVar[str]
+    """File name of the joined table."""
+    published: ClassVar[str]
+    """sha256 of the joined table's bytes as it was first published."""
+    content: ClassVar[str]
+    """:func:`content_of` the joined table."""
+
+    def __init__(self, settings: Any = None) -> None:
+        del settings  # none
+
+    def join(self, folder: Path) -> pd.DataFrame:
+        """Return the table made of the source files in a folder."""
+        raise NotImplementedError
+
+    def editions(self) -> list[str]:
+        """Return ``real`` if the source files or the joined table are here."""
+        return ["real"] if self._joined() or self._sources() else []
+
+    def open(self, edition: str) -> Opened:
+        """Open the table, joining it first if need be.
+
+        Raises
+        ------
+        BenchError
+            If nothing is here, a source file is not the published one, or the table is another.
+        """
+        from bench.splits import packaged_splits
+        from bench.tables import open_declared
+
+        if edition != "real":
+            raise BenchError(f"{self.name} is real data alone, there is no edition '{edition}'")
+        path = self.prepare(edition)
+        self._compare(path)
+        splits = [split for split in packaged_splits().values() if split.dataset == self.name]
+        opened = open_declared(self.declared, path, splits, self.published)
+        return dataclasses.replace(opened, name=self.name, known_as=opened.name)
+
+    def prepare(self, edition: str) -> Path:
+        """Return the joined table, made first if need be; opens no connection.
+
+        Raises
+        ------
+        BenchError
+            As :meth:`open`.
+        """
+        joined = self._joined()
+        if joined is not None:
+            return joined
+        sources = self._sources()
+        if sources is None:
+            size = sum(file.bytes or 0 for file in self._files()) / 1e6
+            raise BenchError(
+                f"{self.name} is not on this machine: `python -m bench data fetch {self.name}` "
+                f"gets it ({size:.1f} MB), or put {self.table} into {data_folder(self.name)}"
+            )
+        self._examine(sources)
+        frame = self.join(sources)
+        if content_of(frame) != self.content:
+            raise BenchError(
+                f"the files in {sources} do not give the published table of {self.name}: tell the "
+                "authors of the harness, with your versions of pandas and NumPy"
+            )
+        target = cache_folder("tables") / self.table
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}")
+        frame.to_parquet(part, index=False)
+        part.replace(target)
+        return target
+
+    # ------------------------------------------------------------------ what is here
+
+    def _files(self) -> tuple[Any, ...]:
+        from bench.fetch_list import packaged_fetchable
+
+        what = packaged_fetchable(self.name)
+        return () if what is None else what.files
+
+    def _folders(self) -> list[Path]:
+        return [data_folder(self.name), data_folder(self.folder), data_folder("")]
+
+    def _joined(self) -> Path | None:
+        places = [folder / self.table for folder in self._folders()]
+        found = [path for path in (*places, cache_folder("tables") / self.table) if path.is_file()]
+        return found[0] if found else None
+
+    def _sources(self) -> Path | None:
+        names = [file.name for file in self._files()]
+        for folder in self._folders():
+            if all((folder / name).is_file() for name in names):
+                return folder
+        return None
+
+    def _examine(self, folder: Path) -> None:
+        for file in self._files():
+            if file_sums(folder / file.name)[0] != file.sha256:
+                raise BenchError(
+                    f"{folder / file.name} is not the published file: move it away, and "
+                    f"`python -m bench data fetch {self.name}` gets it"
+                )
+
+    def _compare(self, path: Path) -> None:
+        import pandas as pd
+
+        from bench.table_files import damaged
+
+        with damaged(path, "parquet"):
+            frame = pd.read_parquet(path)
+        if content_of(frame) != self.content:
+            raise BenchError(
+                f"{path} is not the table of {self.name} that is published: delete it, and "
+                f"`python -m bench data fetch {self.name}` gets it; a table of your own is given "
+                "as FILE.toml:NAME"
+            )
+
+
+def content_of(frame: pd.DataFrame) -> str:
+    """Return the sha256 (hex) of a table's column names and values, whatever file it came from.
+
+    Numbers of features count as float32, columns ``meta_*`` as text, nothing as the empty text.
+    """
+    total = hashlib.sha256()
+    for name in frame.columns:
+        column = frame[name]
+        total.update(f"\x1e{name}\x1f".encode())
+        if str(name).startswith("meta_"):
+            gone = column.isna().to_numpy(bool)
+            values = column.to_numpy(object)
+            text = ["" if no else str(value) for value, no in zip(values, gone, strict=True)]
+            total.update("\x1f".join(text).encode())
+        else:
+            total.update(np.ascontiguousarray(column.to_numpy(np.float32)).tobytes())
+    return total.hexdigest()
+
+
+def features_of(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that CellProfiler measured of cells, in order."""
+    parts = ("Cells_", "Cytoplasm_", "Nuclei_")
+    return [name for name in frame.columns if name.startswith(parts)]
