@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Compare methods with each other: paired tests with Holm's correction, and ranks."""
     from bench.commands.arguments import names
-    from bench.commands.leaderboard import _canonical, _width
+    from bench.commands.leaderboard import _width, canonical
     from bench.compare import FORMATS, compare, render
     from bench.errors import BenchError, did_you_mean
     from bench.leaderboard import boards
@@ -47,7 +47,7 @@ def command(
     registry_for(plugin)
     made = boards(
         store_for(results).load_all(reference=reference),
-        split=_canonical(split),
+        split=canonical(split),
         metric=metric,
         readout=readout,
         edition=edition,

@@ -8,14 +8,39 @@ from typing import Any
 
 import click
 
+from bench import completion
 from bench.cli import common, registry_for, store_for
+from bench.commands.arguments import (
+    DEVICES,
+    EDITIONS,
+    RECIPES,
+    check_names,
+    check_parameters,
+    names,
+    one_of,
+    seeds_of,
+    sorted_settings,
+    spread,
+)
+from bench.commands.progress import Bar, waiting
 from bench.errors import BenchError, did_you_mean
 
 
 @click.command()
 @click.argument("name", metavar="NAME")
-@click.option("--split", "-s", required=True, help="A name, or FILE.toml[:NAME].")
-@click.option("--method", "-m", help="Names, M[,M...]; else those of the study.")
+@click.option(
+    "--split",
+    "-s",
+    required=True,
+    shell_complete=completion.splits,
+    help="A name, or FILE.toml[:NAME].",
+)
+@click.option(
+    "--method",
+    "-m",
+    shell_complete=completion.methods,
+    help="Names, M[,M...]; else those of the study.",
+)
 @click.option("--points", help="X[,X...]: values of what the study varies, instead of its own.")
 @click.option("--recipe", default="default", show_default=True, help="smoke, default or paper.")
 @click.option("--edition", default="auto", show_default=True, help="auto, real or simulated.")
@@ -54,20 +79,6 @@ def command(
     python -m bench study batch-size --split ottawa --seeds 3
     python -m bench study label-shift -m erm,adabn,ben -s screen.toml:weeks
     """
-    from bench.commands.arguments import (
-        DEVICES,
-        EDITIONS,
-        RECIPES,
-        check_names,
-        check_parameters,
-        names,
-        one_of,
-        seeds_of,
-        sorted_settings,
-        spread,
-    )
-    from bench.commands.progress import Bar, waiting
-    from bench.commands.run import _say
     from bench.opening import open_splits
     from bench.plan import Options
     from bench.runner import Runner
@@ -102,11 +113,12 @@ def command(
     from bench.studies._lab import Lab
     from bench.studies._write import folder_of, subtitle, write
 
-    subtitle_now = None
-    with Bar(0, show=sys.stderr.isatty(), say=_say, held=held) as bar:
+    with Bar(
+        1, show=sys.stderr.isatty(), say=lambda line: click.echo(line, err=True), held=held
+    ) as bar:
         runner = Runner(store, options, bar.say, bar.update)
         lab = Lab(target, methods, numbers, at, registry, runner, options, reopen, done=bar.done)
-        subtitle_now = subtitle(lab)
+        below = subtitle(lab)
         finding = load(name)(lab)
     files = write(folder_of(store.root, name, lab), meta, lab, finding)
     if as_json:
@@ -128,7 +140,7 @@ def command(
             )
         )
     else:
-        _print(meta, lab, finding, subtitle_now)
+        _print(meta, lab, finding, below)
         for file in files:
             click.echo(str(file))
     return 1 if lab.failed else 0

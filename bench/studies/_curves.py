@@ -223,6 +223,8 @@ def grouped_curves(
                     curve.cells[point] = cell
                 else:
                     lab.leave_out(f"{whole.label}, {Grouping.read(grouping).words}", cell.reason)
+            if not curve.cells:
+                lab.leave_out(whole.label, "none of the points can be had with these test batches")
         curves.append(curve)
     return curves
 

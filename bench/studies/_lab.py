@@ -331,11 +331,14 @@ class Lab:
                 self._records[record["run_id"]] = record
             records.append(record)
         good = [record for record in records if record["status"] == "ok"]
+        unscored = [record for record in good if self.metric not in record["metrics"]]
         first = records[0]
         label = label_of(first["method_id"], {k: v for k, v in first["params"].items() if v})
         label = label.removeprefix("identity+")
         if not good:
             return Cell(arm, label, reason=str(first["reason"]))
+        if unscored:  # where controls are classes, a method that is told them has another metric
+            return Cell(arm, label, reason=f"it is not scored by {self.metric_words} here")
         return self._scored(arm, label, good)
 
     def _scored(self, arm: Arm, label: str, good: list[dict[str, Any]]) -> Cell:

@@ -15,13 +15,18 @@ NAMED = 4
 """Methods that a sentence names; the table has all."""
 
 
-def listed(words: Sequence[str], most: int = NAMED) -> str:
-    """Return ``a, b and c``; beyond ``most`` the rest are counted."""
+def listed(words: Sequence[str], most: int = NAMED, sep: str = ", ") -> str:
+    """Return ``a, b and c``; beyond ``most`` the rest are counted.
+
+    With another ``sep`` than commas the parts may hold commas themselves.
+    """
     shown = list(words)
     if len(shown) > most:
         shown = [*shown[:most], f"{len(shown) - most} more (in the table)"]
     if len(shown) < 2:
         return "".join(shown)
+    if sep != ", ":
+        return sep.join(shown)
     return f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
@@ -64,7 +69,7 @@ def cannot_tell(lab: Lab, gaps: Sequence[tuple[str, Gap]], more: str = "") -> st
         words.append(f"no interval can be given because {why}")
     if open_:
         which = f"{len(open_)} of {len(gaps)} differences" if len(gaps) > 1 else "the difference"
-        words.append(f"{which} cannot be told from zero ({listed(open_)})")
+        words.append(f"{which} cannot be told from zero ({listed(open_, sep='; ')})")
     elif gaps and not without:
         noun = "difference" if len(gaps) == 1 else f"{len(gaps)} differences"
         words.append(f"the {noun} looked at can be told from zero, without a correction for many")

@@ -47,7 +47,8 @@ def subtitle(lab: Lab) -> str:
     if changed:
         words.append(", ".join(f"{key}={changed[key]}" for key in sorted(changed)))
     n = len(lab.seeds)
-    return " · ".join([*words, f"{n} seed{'s' if n > 1 else ''}"])
+    words.append(f"{n} seed{'s' if n > 1 else ''}")
+    return " · ".join([*words, f"{lab.metric_words} by {lab.readout}"])
 
 
 def write(folder: Path, meta: Mapping[str, Any], lab: Lab, finding: Finding) -> list[Path]:

@@ -155,7 +155,7 @@ def _reading(lab: Lab, cells: dict[str, Cell]) -> tuple[str, str, str]:
     )
     steps = _steps(lab, cells)
     steps.sort(key=lambda step: -abs(step[1].mean))
-    told = listed([f"{words} {gap.words}" for words, gap in steps])
+    told = listed([f"{words} {gap.words}" for words, gap in steps], sep="; ")
     second = (
         f"Single steps, largest first: {told or 'no two arms differ in one thing'} ({spread(lab)})."
     )

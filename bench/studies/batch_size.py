@@ -61,10 +61,10 @@ def run(lab: Lab) -> Finding:
         return {k: {"kind": "rows", "rows": int(k)} for k in lab.points if 1 <= k < largest}
 
     curves = grouped_curves(lab, sizes)
-    for curve in curves:
-        if not curve.flat:
-            curve.cells[WHOLE] = curve.reference
+    curves = [curve for curve in curves if curve.flat or curve.cells]
     studied = [curve for curve in curves if not curve.flat]
+    for curve in studied:
+        curve.cells[WHOLE] = curve.reference
     if not studied:
         return Finding([], _SHOWN, nothing(lab))
     points = sorted({point for curve in studied for point in curve.cells})

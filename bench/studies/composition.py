@@ -114,7 +114,8 @@ def _reading(lab: Lab, curves: list[Curve]) -> tuple[str, str, str]:
                 f"{x.words} with {_name(at)}" for at, x in c.cells.items() if at in (0, 2, 4)
             )
             for c in named
-        ]
+        ],
+        sep="; ",
     )
     first = f"{lab.metric_words.capitalize()} is for {goes}{steady(curves)}."
     words, gaps = [], []

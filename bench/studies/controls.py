@@ -70,10 +70,10 @@ def run(lab: Lab) -> Finding:
         return {c: {"kind": "controls", "controls": int(c)} for c in lab.points if 1 <= c < most}
 
     curves = grouped_curves(lab, numbers, arm)
-    for curve in curves:
-        if not curve.flat:
-            curve.cells[ALL] = curve.reference
+    curves = [curve for curve in curves if curve.flat or curve.cells]
     studied = [curve for curve in curves if not curve.flat]
+    for curve in studied:
+        curve.cells[ALL] = curve.reference
     if not studied:
         return Finding([], _SHOWN, nothing(lab))
     points = sorted({point for curve in studied for point in curve.cells})

@@ -304,6 +304,11 @@ def _draw(canvas: Canvas, table: list[dict[str, Any]]) -> None:
     from matplotlib.patches import Patch
 
     handles: list[Any] = [Patch(color=c, label=NAMES[part]) for part, c in PARTS.items()]
-    diamond = {"linestyle": "none", "marker": "D", "color": "#000000", "markersize": 4}
+    diamond: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": "D",
+        "color": "#000000",
+        "markersize": 4,
+    }
     handles.append(Line2D([], [], label="batch, in whole batches", **diamond))
     canvas.figure.legend(handles=handles, loc="outside lower left", ncols=5)

@@ -96,7 +96,8 @@ def _reading(lab: Lab, curves: list[Curve]) -> tuple[str, str, str]:
         [
             f"{c.label} " + ", ".join(f"{x.words} with {k:g}" for k, x in c.cells.items())
             for c in named
-        ]
+        ],
+        sep="; ",
     )
     first = f"{lab.metric_words.capitalize()} is for {goes}{steady(curves)}."
     gaps = [
