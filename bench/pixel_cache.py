@@ -43,7 +43,7 @@ SECONDS = 10.0
 _DIGEST = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One image: its files and the part of them that is meant.
 

@@ -50,7 +50,7 @@ META = {
     "summary": "Preprocessing: MAD of each batch's controls, rank inverse normal, and feature "
     "selection, fitted on training rows.",
     "reference": "Arevalo et al. 2024, Nat Commun 15:6516",
-    "url": "https://doi.org/10.1038/s41467-024-50613-5",
+    "url": "https://github.com/carpenter-singh-lab/2023_Arevalo_BatchCorrection",
     "access": ["train-batch", "controls", "test-controls"],
 }
 

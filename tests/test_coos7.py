@@ -265,7 +265,9 @@ def test_other_files_and_folders(root: Path) -> None:
     with pytest.raises(BenchError, match="test1"):
         COOS7().open("real")
     path.rmdir()
-    with pytest.raises(BenchError, match=r"lacks COOS7_v1\.1_test1\.hdf5: put"):
+    with pytest.raises(
+        BenchError, match=r"lacks COOS7_v1\.1_test1\.hdf5: `python -m bench data fetch coos7` gets"
+    ):
         COOS7().open("real")
 
 

@@ -6,12 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_numbers_in_the_documents_come_from_the_records() -> None:
+SCRIPTS = ["results/findings.py", "results/docs.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_numbers_in_the_documents_come_from_the_records(script: str) -> None:
     done = subprocess.run(
-        [sys.executable, "results/findings.py", "--check"],
+        [sys.executable, script, "--check"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -139,20 +139,24 @@ def loop(root: Path) -> None:
         view = side.view(Access.NONE, batches=False, labels=True)
         cls(cls.Params()).fit(view, None, Context(seed=0, recipe=recipe))
 
-    def rate(preload: int) -> float:
-        # what is done once for a fit cancels
-        few, many = 5, 45
-        return (many - few) / (
-            seconds(lambda: trained(preload, many)) - seconds(lambda: trained(preload, few))
-        )
-
     trained(0, 2)
-    rates = [(rate(1 << 30), rate(0)) for _ in range(5)]
-    memory, cache = (statistics.median(column) for column in zip(*rates, strict=True))
+    steps, pairs = 30, 9
+    times = []
+    for _ in range(pairs):
+        for preload in (1 << 30, 0):
+            started = time.process_time()
+            wall = seconds(lambda preload=preload: trained(preload, steps))
+            times.append((wall, time.process_time() - started))
+    memory, cache = np.array(times[::2]), np.array(times[1::2])
+    # of each pair, since what else runs on the machine changes from one to the next
+    shares = 100 * memory / cache
+    rates = [64 * steps / np.median(side[:, 0]) for side in (memory, cache)]
+    low, high = np.quantile(shares[:, 0], [0.25, 0.75])
     say(
-        f"loop: default network, 64 x 64 x 2, batches of 64, {threads()} threads: "
-        f"{64 * memory:.0f} images a second from memory, {64 * cache:.0f} from the decoded array: "
-        f"{100 * cache / memory:.1f} %"
+        f"loop: default network, 64 x 64 x 2, batches of 64, {threads()} threads: {rates[0]:.0f} "
+        f"images a second from memory, {rates[1]:.0f} from the decoded array; median share of "
+        f"{pairs} pairs {np.median(shares[:, 0]):.1f} % (quartiles {low:.1f} and {high:.1f} %), "
+        f"by processor time {np.median(shares[:, 1]):.1f} %"
     )
 
 
