@@ -105,7 +105,7 @@ _SHOWN = {
 _NOTES = (
     "Mixed-to-test scores the very rows of the test, so its difference is the shift's, and is "
     "paired by row group. All other hold-outs test on other rows: their difference to the test "
-    "also holds how hard those rows are.",
+    "also holds how hard those rows are, and that they were trained on fewer rows and batches.",
     "Rows are means over folds, where a split has several; training rows of a fold.",
 )
 
