@@ -50,7 +50,7 @@ class FoldRun:
     def outputs(self) -> tuple[Side, Output, Side, Output]:
         """Fit and apply stage after stage; return both sides with their last output."""
         job, fold, target = self.job, self.fold, self.job.target
-        ids = self.ids()
+        ids = job.ids(fold)
         if target.origin is not None:
             return self._transferred(ids)
         out_train: Output | None = None
@@ -122,31 +122,13 @@ class FoldRun:
         assert out_test is not None
         return train, out_train, test, out_test
 
-    def ids(self) -> list[identity.StageIds]:
-        """Return the identities of all stages."""
-        job, fold, target = self.job, self.fold, self.job.target
-        return identity.stage_ids(
-            job.chain,
-            job.registry,
-            target.opened,
-            job.recipe,
-            target.classes,
-            fold.train,
-            fold.test,
-            job.seed,
-            supervised=target.supervised,
-            expose=target.split.expose,
-            origin=target.origin,
-            grouping=job.grouping,
-        )
-
     def network(self) -> Any:
         """Return the first stage fitted: from disk, or trained again if it is not there."""
         stage = self.job.chain.stages[0]
         train = self._side(self.fold.train, stage.level, "train", labels=self.job.target.supervised)
         test = self._side(self.fold.test, stage.level, "test", labels=False)
         owner = self.job.registry.entry("method", identity.fit_name(stage, self.job.registry)[0])
-        return self._fitted(stage, self.ids()[0], train, test, [owner])[0]
+        return self._fitted(stage, self.job.ids(self.fold)[0], train, test, [owner])[0]
 
     def _side(self, rows: Any, level: str, role: str, *, labels: bool) -> Side:
         target = self.job.target
