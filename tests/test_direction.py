@@ -129,7 +129,7 @@ def test_what_records_need_is_imported_without_anything_heavy() -> None:
 
 IS_AN_ESTIMATOR = {"corrector"}
 """Modules whose class is one of scikit-learn's kind; ``bench`` imports them when they are asked."""
-WITH_EXTRA = {"track.py": "track", "scanorama.py": "scanorama"}
+WITH_EXTRA = {"track.py": "track", "scanorama.py": "scanorama", "_fixed.py": "pretrained"}
 """Files that import what one extra brings, and say so where it is missing."""
 
 
