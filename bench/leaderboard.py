@@ -599,7 +599,7 @@ def _row(
     if versioned:
         versions = first.get("versions", {})
         label += " " + "+".join(f"v{versions[stage]}" for stage in versions)
-    if first.get("tuning"):
+    if versioned and first.get("tuning"):
         label += f" [{_budget(first)[0]} trials]"
     track = str(first.get("track", ""))
     common = {

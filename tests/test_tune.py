@@ -379,9 +379,9 @@ def test_an_unequal_budget_is_flagged_and_not_ranked() -> None:
     [board] = leaderboard.boards(records)
     ranks = {row.method: row.rank for row in board.rows}
     assert ranks == {
-        "dann [20 trials]": 1,
-        "erm [20 trials]": 2,
-        "deep-coral [50 trials]": None,
+        "dann": 1,
+        "erm": 2,
+        "deep-coral": None,
     }
     [row] = [row for row in board.rows if row.method_id == "deep-coral"]
     assert "unequal budget: 50 trials" in row.reason
