@@ -38,3 +38,14 @@ def test_a_stale_number_is_seen(tmp_path: Path) -> None:
     )
     assert done.returncode != 0
     assert "stale" in done.stderr
+
+
+def test_studies_say_what_their_outputs_say() -> None:
+    done = subprocess.run(
+        [sys.executable, "results/studies.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
