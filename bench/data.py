@@ -88,6 +88,17 @@ class Side:
         """Return the same rows seen through an earlier stage, ``(n, d)`` float32."""
         return replace(self, X=np.ascontiguousarray(X, dtype=np.float32))
 
+    def take(self, idx: Ints) -> Side:
+        """Return the rows at ``idx``, ``(k,)`` positions, in that order."""
+        return replace(
+            self,
+            rows=self.rows[idx],
+            y=self.y[idx],
+            batch=self.batch[idx],
+            controls=self.controls[idx],
+            X=None if self.X is None else self.X[idx],
+        )
+
     def view(
         self, access: Access, *, batches: bool, labels: bool = False, wells: bool = False
     ) -> Samples:

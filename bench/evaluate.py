@@ -8,7 +8,7 @@ the split's score unit, and scored overall, for each fold, batch, class and clus
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +16,13 @@ import numpy as np
 from bench import metrics
 from bench.api import BenchError, Ints, Opened, Output, RunFailed, Split
 from bench.bigarrays import blocks
-from bench.data import column_of
+from bench.data import batches_of, column_of
+from bench.grouping import pieces
 from bench.nearest import nearest_classes
 from bench.probe import Probe, fit_probe
 from bench.references import features
+from bench.seeds import generator
+from bench.store import canonical_json, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.data import Side
+    from bench.grouping import Grouping
     from bench.registry import Registry
     from bench.splits import Fold
 
@@ -46,6 +50,45 @@ def truth(side: Side, classes: tuple[str, ...]) -> Ints:
     if not side.opened.control_classes:
         y[side.controls] = -1
     return y
+
+
+def inference_batches(grouping: Grouping, side: Side, seed: int) -> Side:
+    """Group the rows of the evaluation side into inference batches, as a study wants them.
+
+    The rows of each batch of the side are dealt out by :func:`bench.grouping.pieces`, which may
+    look at their classes. The method sees the batches that come of it, and no label.
+
+    Parameters
+    ----------
+    grouping
+        How.
+    side
+        The evaluation side, its batches whole.
+    seed
+        The run's seed. Draws depend on it, on the grouping and on the ids of the batch's rows: all
+        methods with a seed meet the same inference batches, whatever the order of the rows.
+    """
+    opened, n = side.opened, len(side)
+    names = np.full(n, "", dtype=object)
+    labels = column_of(opened, "label")[side.rows].copy()
+    labels[side.controls] = ""
+    role = opened.columns.get("position")
+    position = None if role is None else column_of(opened, role)[side.rows]
+    ids = column_of(opened, "id")[side.rows]
+    for whole in batches_of(side.batch):
+        batch = whole[np.argsort(ids[whole], kind="stable")]
+        address = (canonical_json(grouping.spec), digest(ids[batch].tolist()), seed)
+        found = pieces(
+            grouping,
+            labels[batch],
+            side.controls[batch],
+            None if position is None else position[batch],
+            generator("grouping", *address),
+        )
+        for k, part in enumerate(found):
+            names[batch[part]] = f"{side.batch[batch[0]]}\x1f{k}"
+    kept = np.flatnonzero(names != "")
+    return replace(side, batch=names.astype(str)).take(kept)
 
 
 def treatment_classes(opened: Opened, classes: tuple[str, ...]) -> NDArray[np.bool_]:
@@ -110,6 +153,7 @@ class Scores:
     probe_c: list[float] = field(default_factory=list)
     mixing: list[tuple[str, str, float, int]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    used: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def leave_out(self, fold: Fold) -> None:
         """Count what a fold leaves out; all that there is to do with one without scored rows."""
@@ -232,7 +276,8 @@ class Scores:
         cluster = frame[f"level:{cluster_level}"].to_numpy(str)
         for column in [c for c in READOUTS if c in frame]:
             scores = np.stack(frame[column].to_list()).astype(np.float32)
-            block = self._classification(y, scores, frame[level].to_numpy(str), frame)
+            said: dict[str, str] = {}
+            block = self._classification(y, scores, frame[level].to_numpy(str), frame, said)
             if column == "knn1":  # votes are no probabilities, and one neighbour has no top five
                 block = [row for row in block if row[0] in CLUSTERED]
             table += [(f"{column}.{m}", s, v, n) for m, s, v, n in block]
@@ -241,6 +286,7 @@ class Scores:
                 predicted = self._among_treatments(scores)
             if column == readout:
                 table += block
+                self.used.update({m: {"all": text} for m, text in said.items()})
                 frame["y_pred"] = predicted
                 frame["scores"] = list(scores)
             elif column == "probe":
@@ -250,8 +296,7 @@ class Scores:
                     clusters[kind][f"{column}.{metric}"] = values
                     if column == readout:
                         clusters[kind][metric] = values
-        one = len(self.frames) == 1
-        table += [(m, "all" if one else f"fold={fold}", v, n) for m, fold, v, n in self.mixing]
+        table += self._over_folds()
         predictions = frame.rename(columns={f"level:{cluster_level}": "batch"})
         keep = ["id", "batch", "fold", "y_true", "y_pred", "scores", "probe_pred"]
         counts = [int((cluster == name).sum()) for name in names]
@@ -262,7 +307,26 @@ class Scores:
             n_eval=len(frame),
             readout=readout,
             used=self.remarks,
+            rests_on=self.used,
         )
+
+    def _over_folds(self) -> list[tuple[str, str, float, int]]:
+        """Return the metrics of profiles: of each fold, and over folds their mean.
+
+        Profiles of two folds come from two models and have no common space, so nothing is pooled.
+        """
+        if len(self.frames) == 1:
+            return [(name, "all", value, n) for name, _, value, n in self.mixing]
+        table = [(name, f"fold={fold}", value, n) for name, fold, value, n in self.mixing]
+        for name in dict.fromkeys(row[0] for row in self.mixing):
+            found = [(v, n) for m, _, v, n in self.mixing if m == name and np.isfinite(v)]
+            if found:
+                mean = float(np.mean([value for value, _ in found]))
+                table.append((name, "all", mean, sum(n for _, n in found)))
+                self.used[name]["all"] = (
+                    f"mean over {len(found)} of {len(self.frames)} folds, each a model of its own"
+                )
+        return table
 
     def cluster_level(self, frame: pd.DataFrame) -> str:
         """Return the split's own level, or the highest one that varies among the scored rows."""
@@ -274,7 +338,12 @@ class Scores:
         return self.opened.levels[0]
 
     def _classification(
-        self, y: Ints, scores: NDArray[np.float32], batch: NDArray[np.str_], frame: pd.DataFrame
+        self,
+        y: Ints,
+        scores: NDArray[np.float32],
+        batch: NDArray[np.str_],
+        frame: pd.DataFrame,
+        said: dict[str, str],
     ) -> list[tuple[str, str, float, int]]:
         predicted = scores.argmax(axis=1)
         rows: list[tuple[str, str, float, int]] = []
@@ -297,6 +366,7 @@ class Scores:
         for name in names:
             value = metrics.compute(name, registry=self.registry, **arrays)
             rows.append((name, "all", value.value, value.n))
+            said[name] = value.used
         fold = frame["fold"].to_numpy(str)
         subsets = (
             [("fold", name, fold == name) for name in np.unique(fold)]
@@ -367,14 +437,20 @@ class Scores:
             if f"role:{role}" in frame:
                 arrays[role] = frame[f"role:{role}"].to_numpy(str)
         rows = []
+        graph = metrics.neighbours(X) if self._share_a_graph(names, X) else None
         for name in dict.fromkeys(names):
             try:
-                value = metrics.compute(name, registry=self.registry, **arrays)
+                value = metrics.compute(name, registry=self.registry, neighbours=graph, **arrays)
             except BenchError as error:
                 self.remarks.append(f"{name} of fold {fold} was left out: {error}")
                 continue
             rows.append((name, fold, value.value, value.n))
+            self.used.setdefault(name, {})[fold] = value.used
         return rows
+
+    def _share_a_graph(self, names: list[str], X: NDArray[np.float32]) -> bool:
+        """Whether several metrics look at neighbours: the graph is then made once for all."""
+        return len(X) > 1 and sum(metrics.uses_graph(name, self.registry) for name in names) > 1
 
     def _needs(self, metric: str) -> str:
         if metric in metrics.METRICS:
@@ -425,6 +501,7 @@ class Scores:
             },
             n_eval=values[self.split.metric].n,
             used=[f"{name}: {v.used}" for name, v in values.items()],
+            rests_on={name: {"all": v.used} for name, v in values.items()},
         )
 
 
@@ -445,7 +522,9 @@ class Scored:
     readout
         ``head`` or ``probe``: whose values have no prefix.
     used
-        What each metric rests on, in words, and what was left out.
+        What each metric rests on, in words, and what was left out, as far as it is printed.
+    rests_on
+        The same of every metric, by subset: how many rows, labels and batches it used.
     """
 
     table: pd.DataFrame
@@ -454,6 +533,7 @@ class Scored:
     n_eval: int
     readout: str = "probe"
     used: list[str] = field(default_factory=list)
+    rests_on: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """Return ``{metric: {subset: value}}`` of the values that are defined."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.chain import Stage
+    from bench.grouping import Grouping
     from bench.plan import Job
     from bench.registry import Entry
     from bench.runner import Runner
@@ -49,19 +50,7 @@ class FoldRun:
     def outputs(self) -> tuple[Side, Output, Side, Output]:
         """Fit and apply stage after stage; return both sides with their last output."""
         job, fold, target = self.job, self.fold, self.job.target
-        ids = identity.stage_ids(
-            job.chain,
-            job.registry,
-            target.opened,
-            job.recipe,
-            target.classes,
-            fold.train,
-            fold.test,
-            job.seed,
-            supervised=target.supervised,
-            expose=target.split.expose,
-            origin=target.origin,
-        )
+        ids = job.ids(fold)
         if target.origin is not None:
             return self._transferred(ids)
         out_train: Output | None = None
@@ -69,6 +58,8 @@ class FoldRun:
         for k, (stage, one) in enumerate(zip(job.chain.stages, ids, strict=True)):
             train = self._side(fold.train, stage.level, "train", labels=target.supervised)
             test = self._side(fold.test, stage.level, "test", labels=False)
+            if job.grouping is not None:
+                test = self._grouped(job.grouping, test)
             if out_train is not None and out_test is not None:
                 train, test = train.with_profiles(out_train.X), test.with_profiles(out_test.X)
             if stage.kind == "reference":
@@ -131,6 +122,14 @@ class FoldRun:
         assert out_test is not None
         return train, out_train, test, out_test
 
+    def network(self) -> Any:
+        """Return the first stage fitted: from disk, or trained again if it is not there."""
+        stage = self.job.chain.stages[0]
+        train = self._side(self.fold.train, stage.level, "train", labels=self.job.target.supervised)
+        test = self._side(self.fold.test, stage.level, "test", labels=False)
+        owner = self.job.registry.entry("method", identity.fit_name(stage, self.job.registry)[0])
+        return self._fitted(stage, self.job.ids(self.fold)[0], train, test, [owner])[0]
+
     def _side(self, rows: Any, level: str, role: str, *, labels: bool) -> Side:
         target = self.job.target
         return make_side(
@@ -144,6 +143,18 @@ class FoldRun:
             labels=labels,
             expose=target.split.expose,
         )
+
+    def _grouped(self, grouping: Grouping, test: Side) -> Side:
+        """Return the evaluation side as a study wants it, its rows the same for every stage."""
+        from bench.evaluate import inference_batches
+
+        if not grouping.drops_rows:
+            return inference_batches(grouping, test, self.job.seed)
+        # What is left out is drawn once, at the level that the chain corrects.
+        level = next(stage.level for stage in self.job.chain.stages if stage.per_batch)
+        whole = self._side(self.fold.test, level, "test", labels=False)
+        left = inference_batches(grouping, whole, self.job.seed).rows
+        return test.take(np.flatnonzero(np.isin(test.rows, left)))
 
     def _stage(
         self, k: int, stage: Stage, ids: identity.StageIds, train: Side, sides: dict[str, Side]

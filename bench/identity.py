@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.chain import Chain, Stage
+    from bench.grouping import Grouping
     from bench.registry import Registry
     from bench.splits import Origin
 
@@ -91,11 +92,14 @@ def stage_ids(
     supervised: bool,
     expose: tuple[str, ...] = (),
     origin: Origin | None = None,
+    grouping: Grouping | None = None,
 ) -> list[StageIds]:
     """Return the identities of all stages of a chain on one fold.
 
     With an ``origin`` the first stage is trained on its rows, by the same identity as in a run on
-    its own data set, and the later ones on the rows that are scored.
+    its own data set, and the later ones on the rows that are scored. A study's ``grouping`` of the
+    test rows is part of an apply id only where it can matter: of stages that see a test batch, and
+    of all if rows are left out.
     """
     test_rows = rows_digest(opened, test)
     train_rows = test_rows if origin is not None else rows_digest(opened, train)
@@ -139,6 +143,9 @@ def stage_ids(
         # Without a training set both sides are the same rows, but each has an order of its own.
         side = {"side": "train"} if train_rows == test_rows else {}
         parent_train = digest({**how, **side, "rows": train_rows, "parent": parent_train})
-        parent_test = digest({**how, "rows": test_rows, "parent": parent_test})
+        study: dict[str, Any] = {}
+        if grouping is not None and (stage.per_batch or grouping.drops_rows):
+            study = {"study": grouping.spec}
+        parent_test = digest({**how, **study, "rows": test_rows, "parent": parent_test})
         result.append(StageIds(fit, parent_train, parent_test))
     return result

@@ -5,13 +5,14 @@ Everything that can be refused is refused here, before anything is trained.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import identity
-from bench.api import Access, Ints, Opened, Split
+from bench.api import TRACKS, Access, Ints, Opened, Split, track_of
 from bench.chain import Chain, parse_chain
 from bench.data import column_of
 from bench.errors import BenchError
@@ -20,9 +21,10 @@ from bench.splits import Fold, Origin, audit, folds, split_digest
 from bench.store import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bench.chain import Stage
+    from bench.grouping import Grouping
     from bench.registry import Registry
 
 RETRIEVAL = ("nscb", "nsc", "map")
@@ -47,6 +49,9 @@ class Options:
         ``auto``, ``cpu`` or ``cuda``.
     if_exists
         ``skip``, ``rerun`` or ``verify``.
+    grouping
+        For studies: how the rows of each test batch are grouped into inference batches instead of
+        whole (see ``bench.grouping``); None is whole.
     """
 
     recipe: str = "default"
@@ -54,6 +59,7 @@ class Options:
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     device: str = "auto"
     if_exists: str = "skip"
+    grouping: Grouping | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +129,56 @@ def open_target(
     return Target(typed, split, opened, made, digest, tuple(shared), origin)
 
 
+def with_metrics(target: Target, names: Sequence[str], registry: Registry) -> Target:
+    """Return a target that is scored by further metrics too.
+
+    They are part of what identifies a run, and change neither its training nor its other values.
+
+    Raises
+    ------
+    BenchError
+        For an unknown metric.
+    """
+    for name in names:
+        registry.entry("metric", name)
+    wanted = tuple(dict.fromkeys((*target.split.metrics, *names)))
+    return dataclasses.replace(target, split=dataclasses.replace(target.split, metrics=wanted))
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """What was chosen for one fold, from its own training rows.
+
+    Attributes
+    ----------
+    chain
+        The stages with the chosen parameters.
+    recipe
+        The resolved recipe with the chosen values.
+    overrides
+        The recipe values that were chosen.
+    """
+
+    chain: Chain
+    recipe: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run to make: a chain on a split with a seed."""
+    """One run to make: a chain on a split with a seed.
+
+    Attributes
+    ----------
+    selection
+        The rule that chose its parameters; ``last`` is none.
+    tuned
+        Fold -> what was chosen for it; empty without selection.
+    tuning
+        The budget of the choice, part of the run's identity; see ``bench.tune``.
+    tuning_facts
+        What else is recorded of it.
+    """
 
     target: Target
     chain: Chain
@@ -135,13 +188,61 @@ class Job:
     overrides: Mapping[str, Any]
     registry: Registry
     not_applicable: str = ""
+    grouping: Grouping | None = None
+    selection: str = "last"
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    tuning_facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_fold(self, fold: Fold) -> Job:
+        """Return the job with the parameters that were chosen for one fold; itself without any."""
+        chosen = self.tuned.get(fold.name)
+        if chosen is None:
+            return self
+        return dataclasses.replace(self, chain=chosen.chain, recipe=chosen.recipe, tuned={})
+
+    def ids(self, fold: Fold) -> list[identity.StageIds]:
+        """Return the identities of all stages on one fold."""
+        mine, target = self.of_fold(fold), self.target
+        return identity.stage_ids(
+            mine.chain,
+            self.registry,
+            target.opened,
+            mine.recipe,
+            target.classes,
+            fold.train,
+            fold.test,
+            self.seed,
+            supervised=target.supervised,
+            expose=target.split.expose,
+            origin=target.origin,
+            grouping=self.grouping,
+        )
+
+    @property
+    def chains(self) -> list[Chain]:
+        """The chains of all folds: one without selection."""
+        return [one.chain for one in self.tuned.values()] or [self.chain]
+
+    @property
+    def access(self) -> Access:
+        """What any fold's chain needs to see."""
+        access = Access.NONE
+        for chain in self.chains:
+            access |= chain.access
+        return access
+
+    @property
+    def track(self) -> str:
+        """The track of that access: the weakest claim of all folds."""
+        return self.chain.track if self.chain.track == TRACKS[-1] else track_of(self.access)
 
     @property
     def masked(self) -> bool:
         """Whether the chain sees which rows are controls although these are classes."""
         seen = Access.CONTROLS | Access.TEST_CONTROLS
         classes = self.target.supervised and self.target.opened.control_classes
-        return classes and bool(self.chain.access & seen)
+        return classes and bool(self.access & seen)
 
     @property
     def primary(self) -> str:
@@ -164,19 +265,7 @@ class Job:
         recipe = identity.recipe_identity(self.recipe)
         stages_of: list[dict[str, Any]] = []
         for fold in target.folds:
-            ids = identity.stage_ids(
-                self.chain,
-                self.registry,
-                opened,
-                self.recipe,
-                target.classes,
-                fold.train,
-                fold.test,
-                self.seed,
-                supervised=target.supervised,
-                expose=target.split.expose,
-                origin=target.origin,
-            )
+            mine = self.of_fold(fold)
             stages = [
                 {
                     "method": stage.name,
@@ -186,9 +275,11 @@ class Job:
                     "fit_id": one.fit,
                     "apply_id": one.apply_test,
                 }
-                for stage, one in zip(self.chain.stages, ids, strict=True)
+                for stage, one in zip(mine.chain.stages, self.ids(fold), strict=True)
             ]
             stages_of.append({"fold": fold.name, "stages": stages})
+            if fold.name in self.tuned and self.tuned[fold.name].overrides:
+                stages_of[-1]["recipe"] = dict(self.tuned[fold.name].overrides)
         # Only those that score this split: a new metric leaves the runs of others where they are.
         names = scored(
             (target.split.metric, *target.split.metrics),
@@ -200,12 +291,18 @@ class Job:
         versions = {
             name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
         }
+        # Only where one is set: runs of whole test batches are what they were.
+        study = {} if self.grouping is None else {"grouping": self.grouping.spec}
+        # Only where something was chosen: other runs are what they were.
+        tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
         # Named only where there is one: without it a run is the run that it was.
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Named only where it is not the highest level that varies, which needs no name.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
         aggregate = {"aggregate": list(target.split.aggregate)} if target.split.aggregate else {}
         return {
+            **study,
+            **tuning,
             **first,
             **cluster,
             **aggregate,
@@ -222,7 +319,7 @@ class Job:
             "recipe_digest": digest(recipe),
             "standardise": self.recipe.get("standardise", "none"),
             "seed": self.seed,
-            "selection": "last",
+            "selection": self.selection,
             "score_unit": target.split.score_unit,
             "folds": stages_of,
             "metric_versions": versions,
@@ -260,7 +357,7 @@ def plan(
                 typed, registry, target.opened, options.values, recipe, target.split.preprocess
             )
             used.update(stage.name for stage in chain.stages)
-            reason = _why_not(chain, target)
+            reason = _why_not(chain, target) or _why_not_grouped(chain, target, options.grouping)
             for seed in seeds:
                 jobs.append(
                     Job(
@@ -272,6 +369,7 @@ def plan(
                         options.overrides,
                         registry,
                         reason,
+                        options.grouping,
                     )
                 )
     unused = sorted(set(options.values) - used)
@@ -383,4 +481,26 @@ def _why_not(chain: Chain, target: Target) -> str:
                         f"{target.split.name} (fold {fold.name}) hold one {stage.level}: choose "
                         f"another level with --set {stage.name}.level=..., or another split"
                     )
+    return ""
+
+
+def _why_not_grouped(chain: Chain, target: Target, grouping: Grouping | None) -> str:
+    """Return why a chain cannot run with test rows grouped in a study's way, or an empty string."""
+    if grouping is None:
+        return ""
+    if not target.supervised:
+        return f"{target.split.name} has no training set: its rows are corrected as they are"
+    if not any(stage.per_batch for stage in chain.stages):
+        return f"{chain.typed} looks at no test batch: how rows are grouped there moves nothing"
+    for stage in chain.stages:
+        if Access.ADAPT in stage.access:
+            return f"{stage.name} is fitted on the evaluation rows: they cannot be grouped anew"
+    if grouping.drops_rows:
+        if len({stage.level for stage in chain.stages if stage.per_batch}) > 1:
+            return f"the stages of {chain.typed} correct several batch levels"
+        if not target.opened.has_controls:
+            return f"{target.opened.name} has no negative controls to leave out"
+        control = target.opened.index["control"].to_numpy(bool)
+        if any(control[fold.test[fold.scored]].any() for fold in target.folds):
+            return f"the negative controls of {target.opened.name} are scored: none can be left out"
     return ""

@@ -99,8 +99,8 @@ def find_real(name: str) -> Path:
     folder = find_folder(name)
     if folder is None:
         raise BenchError(
-            f"{name} is not here: put the published {name}_v1.0/ where `show dataset {name}` says, "
-            "or use --edition fixture"
+            f"{name} is not here: `python -m bench data fetch {name}` gets it; or put the "
+            f"published {name}_v1.0/ where `show dataset {name}` says, or use --edition fixture"
         )
     return folder
 

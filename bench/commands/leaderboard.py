@@ -24,6 +24,7 @@ from bench.cli import common, registry_for, store_for, write_text
 @click.option("--format", "form", default="table", help="table, md, csv, html, latex or json.")
 @click.option("--output", metavar="FILE", help="Write there instead of printing.")
 @click.option("--reference", is_flag=True, help="Also read the records in results/reference.")
+@click.option("--studies", is_flag=True, help="Also runs of studies, on boards of their own.")
 @common
 def command(
     split: str | None,
@@ -34,6 +35,7 @@ def command(
     form: str,
     output: str | None,
     reference: bool,
+    studies: bool,
     results: str | None,
     plugin: tuple[str, ...],
     as_json: bool,
@@ -57,6 +59,7 @@ def command(
         edition=edition,
         recipe=recipe,
         failures=store.failures(),
+        studies=studies,
     )
     terminal = output is None and sys.stdout.isatty()
     text = render(made, "json" if as_json else form, width=_width(terminal), colour=terminal)

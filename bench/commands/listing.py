@@ -11,7 +11,7 @@ from bench import completion
 from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError, did_you_mean
 
-WHAT = ("methods", "splits", "datasets", "metrics", "figures", "claims", "plugins")
+WHAT = ("methods", "splits", "datasets", "metrics", "studies", "figures", "claims", "plugins")
 
 
 @click.command()
@@ -26,7 +26,7 @@ def command(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """List methods, splits, datasets, metrics, figures, published claims or plugins."""
+    """List methods, splits, data sets, metrics, studies, figures, published claims or plugins."""
     if what not in WHAT:
         raise BenchError(did_you_mean(what, list(WHAT), "list"))
     if reference and what != "claims":
@@ -162,6 +162,14 @@ def _claims(records: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, ["name", "paper", "measured", "status"]
 
 
+def _studies(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    from bench.studies import known
+
+    keys = ("name", "question", "methods", "point", "points", "version")
+    rows = [{key: meta[key] for key in keys} for meta in known().values()]
+    return rows, ["name", "question", "methods"]
+
+
 def _plugins(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """Import every plugin, to say which of them work."""
     rows = []
@@ -186,6 +194,7 @@ _ROWS = {
     "splits": _splits,
     "datasets": _datasets,
     "metrics": _metrics,
+    "studies": _studies,
     "figures": _figures,
     "plugins": _plugins,
 }

@@ -107,6 +107,11 @@ class Bar:
                 self._progress.advance(self._runs)
             return
         what = f"{record['method']} on {record['split']}, seed {record['spec']['seed']}"
+        what += "".join(
+            f" ({why.removeprefix('study: ')})"
+            for why in record["unranked_because"]
+            if why.startswith("study: ")
+        )
         if record["status"] == "ok":
             value = record["metrics"].get(record["primary"], {}).get("all")
             self.say(f"{what}: {record['primary']} {value:.3f}" if value is not None else what)

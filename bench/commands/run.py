@@ -75,6 +75,7 @@ WIDTH = 160
     metavar="[NAME.]KEY=VALUE",
     help="A method's parameter, recipe.KEY, or data.KEY.",
 )
+@click.option("--metrics", metavar="NAME[,NAME]", help="Score by these too; see list metrics.")
 @click.option("--network", help="small-resnet, a torchvision name, or module:factory.")
 @click.option("--standardise", help="none, image or plate.")
 @click.option("--if-exists", default="skip", show_default=True, help="skip, rerun or verify.")
@@ -95,6 +96,7 @@ def command(
     seed: str | None,
     seeds: str | None,
     settings: tuple[str, ...],
+    metrics: str | None,
     network: str | None,
     standardise: str | None,
     if_exists: str,
@@ -117,7 +119,7 @@ def command(
     """
     from bench.commands.dry_run import dry_run as say_what_would_run
     from bench.opening import open_splits
-    from bench.plan import Options, plan
+    from bench.plan import Options, plan, with_metrics
     from bench.runner import Runner
 
     one_of("recipe", recipe, RECIPES)
@@ -143,6 +145,9 @@ def command(
     held: list[str] = []
     with waiting(f"opening {split}"):
         targets = open_splits(splits, registry, edition, data, held.append)
+        if metrics is not None:
+            further = names(metrics, "--metrics")
+            targets = [with_metrics(target, further, registry) for target in targets]
         jobs = plan(methods, targets, numbers, options, registry)
     if dry_run:
         for line in held:
