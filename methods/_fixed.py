@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from bench.api import BenchError, Floats, NotApplicable, Output, Samples, param
 from bench.fixed_features import fixed_features
 
+from ._rows import profiles
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -79,6 +81,8 @@ class FixedFeatures:
         ------
         NotApplicable
             If no training row has a class.
+        BenchError
+            If the rows are profiles with values that are not finite.
         """
         labelled = train.take(np.flatnonzero(train.y >= 0))
         if not len(labelled):
@@ -114,7 +118,7 @@ class FixedFeatures:
 
     def _features(self, samples: Samples) -> Floats:
         if samples.X is not None:
-            return samples.X
+            return profiles(samples, self.name)
         parts: list[Floats] = []
         for start in range(0, len(samples), CHUNK):
             images = samples.images(np.arange(start, min(start + CHUNK, len(samples))))

@@ -180,3 +180,12 @@ def test_all_four_tests_of_coos7(tmp_path: Any) -> None:
     for errors in scores.values():
         assert errors[0] < 0.5
         assert errors[3] > errors[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_profiles_that_are_not_finite_are_refused(name: str) -> None:
+    train = profiles()
+    X = train.X.copy()
+    X[3, 1] = np.nan
+    with pytest.raises(BenchError, match="NaN or infinity in 1 of"):
+        fitted(name, dataclasses.replace(train, X=X, y=np.abs(train.y)))
