@@ -504,6 +504,10 @@ class Opened:
     cautions
         Batch level -> a sentence for the record of every run that acts on that level, such as what
         a batch gives away about its classes.
+    channels
+        Names of the channels of an image, in their order; empty where they are not known.
+    pixel
+        Size of a pixel in the sample, um; 0 where it is not known.
     content
         Returns ``(n,)`` digests of the rows' values, equal where two rows are: what the audit looks
         for on both sides of a split. None where it is not known without reading everything.
@@ -525,6 +529,8 @@ class Opened:
     control_classes: bool = False
     notes: tuple[str, ...] = ()
     cautions: Mapping[str, str] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    pixel: float = 0.0
     content: Callable[[], Strings] | None = None
     known_as: str = ""
 
@@ -541,7 +547,13 @@ class Opened:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A data set: one file in ``datasets/``, one class named in the file's ``META``."""
+    """A data set: one file in ``datasets/``, one class named in the file's ``META``.
+
+    A data set whose splits rest on different files may also have ``open_split(edition, split)``,
+    which returns what ``open`` returns but for the rows that no side of this split names. It is
+    then called in place of ``open``; splits for which it returns the same digest share what was
+    opened.
+    """
 
     Settings: ClassVar[type]
     """A frozen dataclass of :func:`param` fields (a simulator's knobs); empty for most."""
@@ -581,7 +593,18 @@ class Split:
         Column name -> values; a row belongs if all columns match. ``train=None`` with ``test``
         given is "all other rows"; ``test="all"`` with ``protocol="unsupervised"`` is every row.
     protocol
-        ``supervised``, or ``unsupervised``: no labels, correct all rows, score retrieval.
+        ``supervised``, or ``unsupervised``: no labels, correct all rows, score retrieval; or
+        ``transfer``: the first stage is trained on the training rows of another data set's split,
+        with their labels, and taken to all rows of this one as it is; later stages are fitted on
+        these, without labels, and retrieval is scored.
+    source
+        With ``transfer``: the name of that split.
+    channels
+        With ``transfer``: channel of this data set -> channel of the other that it stands for.
+        Without it the channels must have the same names.
+    aggregate
+        How rows become what retrieval is scored on: ``COLUMN=mean`` or ``COLUMN=median``
+        (element-wise), one step after another; none leaves averaging to the metric.
     expose
         Columns handed to methods on purpose; printed with the result.
     metrics
@@ -620,5 +643,8 @@ class Split:
     alias: str = ""
     companion: str = ""
     cluster: str = ""
+    source: str = ""
+    channels: Mapping[str, str] | None = None
+    aggregate: tuple[str, ...] = ()
     where: Mapping[str, tuple[str, ...]] | None = None
     preprocess: str = ""

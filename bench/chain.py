@@ -1,8 +1,8 @@
 """A chain of stages such as ``erm+tvn``: which code, which parameters, which access.
 
-A chain begins with one network stage, or with ``identity`` (the table itself, or fixed untrained
-features of images), and goes on with profile stages. A profile method alone gets a default parent:
-``erm`` on images, ``identity`` on a table.
+A chain begins with one network stage, with a classifier that needs no network, or with
+``identity`` (the table itself, or fixed untrained features of images), and goes on with profile
+stages. A profile method alone gets a default parent: ``erm`` on images, ``identity`` on a table.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Stage:
 
     @property
     def kind(self) -> str:
-        """``network``, ``profile`` or ``reference``."""
+        """``network``, ``classifier``, ``profile`` or ``reference``."""
         return str(self.entry.meta["level"])
 
     @property
@@ -139,8 +139,8 @@ class Chain:
 
     @property
     def readout(self) -> str:
-        """``head`` for a single network stage, else ``probe``."""
-        alone = len(self.own) == 1 and self.own[0].kind == "network"
+        """``head`` for a single network or classifier, else ``probe``."""
+        alone = len(self.own) == 1 and self.own[0].kind in ("network", "classifier")
         return "head" if alone else "probe"
 
     @property

@@ -18,12 +18,14 @@ from bench.errors import BenchError, did_you_mean
 
 COMMANDS = {
     "run": ("run", "Run methods on splits and write records."),
+    "tune": ("tune", "Choose parameters on validation rows, refit, and write records."),
     "list": (
         "listing",
         "List methods, splits, datasets, metrics, studies, figures, claims or plugins.",
     ),
     "show": ("show", "Show a method, split, data set or run in full."),
     "leaderboard": ("leaderboard", "Rank what was run."),
+    "compare": ("compare", "Compare methods with each other: paired tests and ranks."),
     "study": ("study", "Answer one question by a table, a figure and three sentences."),
     "figures": ("figures", "Draw figures from records."),
     "report": ("report", "Write one offline page from records."),

@@ -288,7 +288,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         try:
             registry = _registry(os.environ.get(PLUGINS, ""))
             entries = [registry.entry("method", one.strip()) for one in self.method.split("+")]
-            networks = [one for one in entries if one.meta["level"] == "network"]
+            networks = [one for one in entries if one.meta["level"] in ("network", "classifier")]
             return any(getattr(one.load(), "has_head", True) for one in networks)
         except (BenchError, AttributeError):
             if strict:

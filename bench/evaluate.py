@@ -153,6 +153,7 @@ class Scores:
     probe_c: list[float] = field(default_factory=list)
     mixing: list[tuple[str, str, float, int]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    used: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def leave_out(self, fold: Fold) -> None:
         """Count what a fold leaves out; all that there is to do with one without scored rows."""
@@ -204,11 +205,15 @@ class Scores:
             column = self.opened.columns.get(role)
             if column is not None:
                 frame[f"role:{role}"] = column_of(self.opened, column)[rows]
+        for step in self.split.aggregate:
+            name = step.rpartition("=")[0]
+            column = self.opened.columns.get(name, name)
+            frame[f"step:{name}"] = column_of(self.opened, column)[rows]
         if self.split.score_unit != "row":
             frame["unit"] = column_of(self.opened, self.split.score_unit)[rows]
         if not len(frame):
             return
-        if self.split.protocol == "unsupervised":
+        if self.split.protocol != "supervised":
             self.embeddings.append((out_test.X[scored], frame))
             self.frames.append(frame)
             return
@@ -248,7 +253,7 @@ class Scores:
 
         frame = pd.concat(self.frames, ignore_index=True)
         frame = frame.sort_values(["fold", "id"], kind="stable", ignore_index=True)
-        if self.split.protocol == "unsupervised":
+        if self.split.protocol != "supervised":
             return self._retrieval(frame)
         merged = _to_units(frame)
         cluster_level = self.cluster_level(merged)
@@ -271,7 +276,8 @@ class Scores:
         cluster = frame[f"level:{cluster_level}"].to_numpy(str)
         for column in [c for c in READOUTS if c in frame]:
             scores = np.stack(frame[column].to_list()).astype(np.float32)
-            block = self._classification(y, scores, frame[level].to_numpy(str), frame)
+            said: dict[str, str] = {}
+            block = self._classification(y, scores, frame[level].to_numpy(str), frame, said)
             if column == "knn1":  # votes are no probabilities, and one neighbour has no top five
                 block = [row for row in block if row[0] in CLUSTERED]
             table += [(f"{column}.{m}", s, v, n) for m, s, v, n in block]
@@ -280,6 +286,7 @@ class Scores:
                 predicted = self._among_treatments(scores)
             if column == readout:
                 table += block
+                self.used.update({m: {"all": text} for m, text in said.items()})
                 frame["y_pred"] = predicted
                 frame["scores"] = list(scores)
             elif column == "probe":
@@ -289,8 +296,7 @@ class Scores:
                     clusters[kind][f"{column}.{metric}"] = values
                     if column == readout:
                         clusters[kind][metric] = values
-        one = len(self.frames) == 1
-        table += [(m, "all" if one else f"fold={fold}", v, n) for m, fold, v, n in self.mixing]
+        table += self._over_folds()
         predictions = frame.rename(columns={f"level:{cluster_level}": "batch"})
         keep = ["id", "batch", "fold", "y_true", "y_pred", "scores", "probe_pred"]
         counts = [int((cluster == name).sum()) for name in names]
@@ -301,7 +307,26 @@ class Scores:
             n_eval=len(frame),
             readout=readout,
             used=self.remarks,
+            rests_on=self.used,
         )
+
+    def _over_folds(self) -> list[tuple[str, str, float, int]]:
+        """Return the metrics of profiles: of each fold, and over folds their mean.
+
+        Profiles of two folds come from two models and have no common space, so nothing is pooled.
+        """
+        if len(self.frames) == 1:
+            return [(name, "all", value, n) for name, _, value, n in self.mixing]
+        table = [(name, f"fold={fold}", value, n) for name, fold, value, n in self.mixing]
+        for name in dict.fromkeys(row[0] for row in self.mixing):
+            found = [(v, n) for m, _, v, n in self.mixing if m == name and np.isfinite(v)]
+            if found:
+                mean = float(np.mean([value for value, _ in found]))
+                table.append((name, "all", mean, sum(n for _, n in found)))
+                self.used[name]["all"] = (
+                    f"mean over {len(found)} of {len(self.frames)} folds, each a model of its own"
+                )
+        return table
 
     def cluster_level(self, frame: pd.DataFrame) -> str:
         """Return the split's own level, or the highest one that varies among the scored rows."""
@@ -313,7 +338,12 @@ class Scores:
         return self.opened.levels[0]
 
     def _classification(
-        self, y: Ints, scores: NDArray[np.float32], batch: NDArray[np.str_], frame: pd.DataFrame
+        self,
+        y: Ints,
+        scores: NDArray[np.float32],
+        batch: NDArray[np.str_],
+        frame: pd.DataFrame,
+        said: dict[str, str],
     ) -> list[tuple[str, str, float, int]]:
         predicted = scores.argmax(axis=1)
         rows: list[tuple[str, str, float, int]] = []
@@ -336,6 +366,7 @@ class Scores:
         for name in names:
             value = metrics.compute(name, registry=self.registry, **arrays)
             rows.append((name, "all", value.value, value.n))
+            said[name] = value.used
         fold = frame["fold"].to_numpy(str)
         subsets = (
             [("fold", name, fold == name) for name in np.unique(fold)]
@@ -406,14 +437,20 @@ class Scores:
             if f"role:{role}" in frame:
                 arrays[role] = frame[f"role:{role}"].to_numpy(str)
         rows = []
+        graph = metrics.neighbours(X) if self._share_a_graph(names, X) else None
         for name in dict.fromkeys(names):
             try:
-                value = metrics.compute(name, registry=self.registry, **arrays)
+                value = metrics.compute(name, registry=self.registry, neighbours=graph, **arrays)
             except BenchError as error:
                 self.remarks.append(f"{name} of fold {fold} was left out: {error}")
                 continue
             rows.append((name, fold, value.value, value.n))
+            self.used.setdefault(name, {})[fold] = value.used
         return rows
+
+    def _share_a_graph(self, names: list[str], X: NDArray[np.float32]) -> bool:
+        """Whether several metrics look at neighbours: the graph is then made once for all."""
+        return len(X) > 1 and sum(metrics.uses_graph(name, self.registry) for name in names) > 1
 
     def _needs(self, metric: str) -> str:
         if metric in metrics.METRICS:
@@ -433,6 +470,8 @@ class Scores:
                 f"{self.split.name} scores retrieval, which needs the columns "
                 f"{', '.join(missing)}: name them in the data set"
             )
+        if self.split.aggregate:
+            X, rows = aggregated(X, rows, self.split.aggregate)
         arrays: dict[str, Any] = {
             "X": X,
             "label": rows["y_true"].to_numpy(np.int64),
@@ -462,6 +501,7 @@ class Scores:
             },
             n_eval=values[self.split.metric].n,
             used=[f"{name}: {v.used}" for name, v in values.items()],
+            rests_on={name: {"all": v.used} for name, v in values.items()},
         )
 
 
@@ -482,7 +522,9 @@ class Scored:
     readout
         ``head`` or ``probe``: whose values have no prefix.
     used
-        What each metric rests on, in words, and what was left out.
+        What each metric rests on, in words, and what was left out, as far as it is printed.
+    rests_on
+        The same of every metric, by subset: how many rows, labels and batches it used.
     """
 
     table: pd.DataFrame
@@ -491,6 +533,7 @@ class Scored:
     n_eval: int
     readout: str = "probe"
     used: list[str] = field(default_factory=list)
+    rests_on: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """Return ``{metric: {subset: value}}`` of the values that are defined."""
@@ -531,6 +574,39 @@ def _clustered(
             float((weight[r] * hit[r]).sum()) / t for r, t in zip(rows, total, strict=True)
         ]
     return made
+
+
+def aggregated(
+    X: NDArray[np.float32], rows: pd.DataFrame, steps: tuple[str, ...]
+) -> tuple[NDArray[np.float32], pd.DataFrame]:
+    """Average rows step by step, such as crops to images and images to treatments.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` profiles.
+    rows
+        ``(n,)`` rows that describe them. Rows of one name that differ in class, treatment, compound
+        or retrieval batch stay apart.
+    steps
+        ``COLUMN=mean`` or ``COLUMN=median``, element-wise.
+
+    Returns
+    -------
+    tuple
+        Profiles ``(m, d)`` and their ``m`` rows, in the order of the last step's names.
+    """
+    kept = ["y_true", *[name for name in rows.columns if name.startswith("role:")]]
+    for step in steps:
+        name, _, how = step.rpartition("=")
+        keys = [f"step:{name}", *kept]
+        code = rows.groupby(keys, sort=True).ngroup().to_numpy()
+        average = np.mean if how == "mean" else np.median
+        members = np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
+        X = np.stack([average(X[m].astype(np.float64), axis=0) for m in members])
+        rows = rows.iloc[[m[0] for m in members]].reset_index(drop=True)
+        rows["id"] = rows[f"step:{name}"]
+    return X.astype(np.float32), rows
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -49,7 +50,9 @@ class FoldRun:
     def outputs(self) -> tuple[Side, Output, Side, Output]:
         """Fit and apply stage after stage; return both sides with their last output."""
         job, fold, target = self.job, self.fold, self.job.target
-        ids = self.ids()
+        ids = job.ids(fold)
+        if target.origin is not None:
+            return self._transferred(ids)
         out_train: Output | None = None
         out_test: Output | None = None
         for k, (stage, one) in enumerate(zip(job.chain.stages, ids, strict=True)):
@@ -69,7 +72,8 @@ class FoldRun:
                     facts = {"level": stage.level}
                     self._write("apply", one.apply_test, _arrays(test, out_test), facts, "")
             else:
-                out_train, out_test = self._stage(k, stage, one, train, test)
+                outputs = self._stage(k, stage, one, train, {"train": train, "test": test})
+                out_train, out_test = outputs["train"], outputs["test"]
             self.train_key = one.apply_train
             if k == len(job.chain.stages) - 1:
                 self.batch_sizes = [len(b) for b in grouping_of(test.batch, True) or []]
@@ -77,22 +81,46 @@ class FoldRun:
         assert out_test is not None
         return train, out_train, test, out_test
 
-    def ids(self) -> list[identity.StageIds]:
-        """Return the identities of all stages."""
+    def _transferred(self, ids: list[identity.StageIds]) -> tuple[Side, Output, Side, Output]:
+        """Train the first stage on another data set; fit the later ones on the rows scored."""
         job, fold, target = self.job, self.fold, self.job.target
-        return identity.stage_ids(
-            job.chain,
-            job.registry,
-            target.opened,
-            job.recipe,
-            target.classes,
-            fold.train,
-            fold.test,
-            job.seed,
-            supervised=target.supervised,
-            expose=target.split.expose,
-            grouping=job.grouping,
-        )
+        origin = target.origin
+        assert origin is not None
+        out_train: Output | None = None
+        out_test: Output | None = None
+        for k, (stage, one) in enumerate(zip(job.chain.stages, ids, strict=True)):
+            # Both are the rows that are scored, each in an order of its own.
+            train = self._side(fold.test, stage.level, "train", labels=False)
+            test = self._side(fold.test, stage.level, "test", labels=False)
+            if stage.kind == "reference":
+                from bench.evaluate import reference_outputs
+
+                out_train, out_test = reference_outputs(
+                    stage.name, target.opened, train, test, target.classes, job.seed
+                )
+            elif out_train is None or out_test is None:
+                learnt = make_side(
+                    origin.opened,
+                    origin.train,
+                    origin.classes,
+                    stage.level,
+                    "train",
+                    identity.rows_digest(origin.opened, origin.train),
+                    job.seed,
+                    labels=True,
+                )
+                answers = replace(test, n_classes=len(origin.classes))
+                out_test = self._stage(k, stage, one, learnt, {"test": answers})["test"]
+                place = {int(row): i for i, row in enumerate(test.rows)}
+                out_train = Output(out_test.X[[place[int(row)] for row in train.rows]])
+            else:
+                train, test = train.with_profiles(out_train.X), test.with_profiles(out_test.X)
+                outputs = self._stage(k, stage, one, train, {"train": train, "test": test})
+                out_train, out_test = outputs["train"], outputs["test"]
+            self.batch_sizes = [len(b) for b in grouping_of(test.batch, True) or []]
+        assert out_train is not None
+        assert out_test is not None
+        return train, out_train, test, out_test
 
     def network(self) -> Any:
         """Return the first stage fitted: from disk, or trained again if it is not there."""
@@ -100,7 +128,7 @@ class FoldRun:
         train = self._side(self.fold.train, stage.level, "train", labels=self.job.target.supervised)
         test = self._side(self.fold.test, stage.level, "test", labels=False)
         owner = self.job.registry.entry("method", identity.fit_name(stage, self.job.registry)[0])
-        return self._fitted(stage, self.ids()[0], train, test, [owner])[0]
+        return self._fitted(stage, self.job.ids(self.fold)[0], train, test, [owner])[0]
 
     def _side(self, rows: Any, level: str, role: str, *, labels: bool) -> Side:
         target = self.job.target
@@ -129,28 +157,29 @@ class FoldRun:
         return test.take(np.flatnonzero(np.isin(test.rows, left)))
 
     def _stage(
-        self, k: int, stage: Stage, ids: identity.StageIds, train: Side, test: Side
-    ) -> tuple[Output, Output]:
+        self, k: int, stage: Stage, ids: identity.StageIds, train: Side, sides: dict[str, Side]
+    ) -> dict[str, Output]:
+        """Return the outputs of a stage that is fitted on ``train``, for each of ``sides``."""
         access = stage.access
         owner = self.job.registry.entry("method", identity.fit_name(stage, self.job.registry)[0])
         before = [earlier.entry for earlier in self.job.chain.stages[:k]]
         made_by = self.runner.lineage([*before, owner, stage.entry])
         keys = {"train": ids.apply_train, "test": ids.apply_test}
-        kept = {role: self._read("apply", key, made_by, stage) for role, key in keys.items()}
+        kept = {role: self._read("apply", keys[role], made_by, stage) for role in sides}
         outputs: dict[str, Output] = {}
         for role, artifact in kept.items():
             if artifact is not None:
                 self._count(role, artifact.meta)
                 arrays = artifact.arrays
                 outputs[role] = Output(arrays["embeddings"], arrays.get("logits"))
-        if kept["train"] is not None and kept["test"] is not None:
+        if kept["test"] is not None and len(outputs) == len(sides):
             # The chain costs what it would cost alone, and its curves are those of its training.
             self._trained(stage, kept["test"].meta["fit"])
-            return outputs["train"], outputs["test"]
-        method, trained = self._fitted(stage, ids, train, test, [*before, owner])
+            return outputs
+        method, trained = self._fitted(stage, ids, train, sides["test"], [*before, owner])
         self._trained(stage, trained)
         state = {name: array.copy() for name, array in method.state().items()}
-        for role, side in (("train", train), ("test", test)):
+        for role, side in sides.items():
             if role in outputs:
                 continue
             view = side.view(access, batches=stage.per_batch)
@@ -188,10 +217,11 @@ class FoldRun:
             self._write("apply", keys[role], _arrays(side, output), facts, made_by)
             self._count(role, facts)
             outputs[role] = output
-        return outputs["train"], outputs["test"]
+        return outputs
 
     def _rows(self, role: str) -> Any:
-        return self.fold.train if role == "train" else self.fold.test
+        learnt = role == "train" and self.job.target.origin is None
+        return self.fold.train if learnt else self.fold.test
 
     def _count(self, role: str, facts: Mapping[str, Any]) -> None:
         self.apply_s += facts["apply_s"]
@@ -269,7 +299,7 @@ class FoldRun:
         view = train.view(
             access,
             batches=Access.TRAIN_BATCH in access,
-            labels=job.target.supervised,
+            labels=True,  # a side without labels holds -1 throughout
             wells=Access.TRAIN_WELL in access,
         )
         adapt = None

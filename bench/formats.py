@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, did_you_mean
 from bench.leaderboard import MIN_CLUSTERS, Board, Row, to_json
+from bench.selection import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "LEGEND",
     "TRACK_WORDS",
     "budget_in_words",
+    "markdown_text",
     "notes_of",
     "number",
     "remark",
@@ -140,15 +142,19 @@ def _clusters(row: Row) -> str:
 
 
 def budget_in_words(tuning: Any) -> str:
-    """Return what a search for parameters cost: ``20 trials``; a dash where there was none.
+    """Return what a search for parameters cost: ``20 trials, 153 s``; a dash for none.
 
     Parameters
     ----------
     tuning
-        As in the record: None, a number of trials, or a mapping with ``trials``.
+        As in the record: None, a number of trials, or a mapping with ``trials`` (of each fold) and
+        ``seconds`` (of all).
     """
     if isinstance(tuning, Mapping):
+        spent = tuning.get("seconds")
         tuning = tuning.get("trials", tuning.get("n_trials"))
+        if tuning is not None and spent is not None:
+            return f"{tuning} trials, {spent:.0f} s"
     if tuning is None or isinstance(tuning, bool):
         return DASH
     return f"{tuning} trials" if isinstance(tuning, int) else str(tuning)
@@ -217,6 +223,11 @@ def notes_of(board: Board) -> list[str]:
     return [*notes, *board.notes]
 
 
+def _is_grey(board: Board) -> bool:
+    """Whether nothing on a board may be ranked, whatever it says."""
+    return board.selection in RULES and not RULES[board.selection].ranked
+
+
 def _by_track(board: Board) -> list[tuple[str, list[Row]]]:
     groups: dict[str, list[Row]] = {}
     for row in board.rows:
@@ -269,6 +280,7 @@ def _table(made: Sequence[Board], width: int, colour: bool) -> str:
             table.add_row("", Text(words.partition(":")[0], style="italic"))
             for row in rows:
                 style = _COLOURS.get(row.verdict, "" if row.rank else "dim")
+                style = "dim" if _is_grey(board) else style
                 cells = _cells(row)
                 table.add_row(*(Text(cells[i], style=style) for i in shown))
             table.add_section()
@@ -284,7 +296,7 @@ def _table(made: Sequence[Board], width: int, colour: bool) -> str:
     return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
 
 
-def _md_text(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Escape what Markdown, or HTML inside it, would read as markup."""
     text = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)
@@ -297,15 +309,15 @@ def _markdown(made: Sequence[Board]) -> str:
     head = ["track", *(column.name for column in COLUMNS)]
     rule = ["---", *("---" if column.text else "---:" for column in COLUMNS)]
     for board in made:
-        lines += [f"### {_md_text(board.title)}", ""]
-        lines += [f"| {' | '.join(map(_md_text, head))} |", f"|{'|'.join(rule)}|"]
+        lines += [f"### {markdown_text(board.title)}", ""]
+        lines += [f"| {' | '.join(map(markdown_text, head))} |", f"|{'|'.join(rule)}|"]
         for row in board.rows:
-            lines.append(f"| {' | '.join(map(_md_text, [row.track, *_cells(row)]))} |")
+            lines.append(f"| {' | '.join(map(markdown_text, [row.track, *_cells(row)]))} |")
         lines.append("")
         for note in notes_of(board):
-            lines += [_md_text(note), ""]
+            lines += [markdown_text(note), ""]
         lines += [f"Runs `{board.runs_digest}`.", ""]
-    lines.append(_md_text(LEGEND))
+    lines.append(markdown_text(LEGEND))
     return "\n".join(lines) + "\n"
 
 
@@ -406,6 +418,7 @@ def _html(made: Sequence[Board]) -> str:
             for row in rows:
                 kind = row.verdict if row.verdict in _COLOURS else ""
                 kind = kind or ("" if row.rank else "unranked")
+                kind = "unranked" if _is_grey(board) else kind
                 parts.append(f'<tr class="{kind}">' if kind else "<tr>")
                 for column, cell in zip(COLUMNS, _cells(row), strict=True):
                     kind = "text" if column.text else ""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bench.chain import Chain, Stage
     from bench.grouping import Grouping
     from bench.registry import Registry
+    from bench.splits import Origin
 
 _DIGESTS: weakref.WeakKeyDictionary[Opened, dict[int, tuple[Ints, str]]] = (
     weakref.WeakKeyDictionary()
@@ -73,6 +74,11 @@ def fit_name(stage: Stage, registry: Registry) -> tuple[str, int]:
     return owner, int(registry.entry("method", owner).meta["version"])
 
 
+def _data(opened: Opened) -> dict[str, Any]:
+    name = opened.known_as or opened.name
+    return {"digest": opened.digest, "settings": dict(opened.settings), "name": name}
+
+
 def stage_ids(
     chain: Chain,
     registry: Registry,
@@ -85,21 +91,28 @@ def stage_ids(
     *,
     supervised: bool,
     expose: tuple[str, ...] = (),
+    origin: Origin | None = None,
     grouping: Grouping | None = None,
 ) -> list[StageIds]:
     """Return the identities of all stages of a chain on one fold.
 
-    A study's ``grouping`` of the test rows is part of an apply id only where it can matter: of
-    stages that see a test batch, and of all if rows are left out.
+    With an ``origin`` the first stage is trained on its rows, by the same identity as in a run on
+    its own data set, and the later ones on the rows that are scored. A study's ``grouping`` of the
+    test rows is part of an apply id only where it can matter: of stages that see a test batch, and
+    of all if rows are left out.
     """
-    train_rows, test_rows = rows_digest(opened, train), rows_digest(opened, test)
-    name = opened.known_as or opened.name
-    data = {"digest": opened.digest, "settings": dict(opened.settings), "name": name}
+    test_rows = rows_digest(opened, test)
+    train_rows = test_rows if origin is not None else rows_digest(opened, train)
+    here = _data(opened)
     result: list[StageIds] = []
     parent_train = parent_test = ""
-    for stage in chain.stages:
+    for k, stage in enumerate(chain.stages):
         owner, version = fit_name(stage, registry)
         access = stage.access
+        learnt_rows, learnt_classes, data = train_rows, list(classes) if supervised else [], here
+        if origin is not None and k == 0:
+            learnt_rows = rows_digest(origin.opened, origin.train)
+            learnt_classes, data = list(origin.classes), _data(origin.opened)
         fit = digest(
             {
                 "method": owner,
@@ -110,8 +123,8 @@ def stage_ids(
                 "recipe": recipe_identity(recipe) if stage.kind == "network" else {},
                 "expose": list(expose),
                 "seed": seed,
-                "classes": list(classes) if supervised else [],
-                "train": train_rows,
+                "classes": learnt_classes,
+                "train": learnt_rows,
                 "adapt": test_rows if Access.ADAPT in access else "",
                 "data": data,
                 "parent": [parent_train, parent_test if Access.ADAPT in access else ""],
@@ -125,6 +138,8 @@ def stage_ids(
             "grouping": stage.level if stage.per_batch else "",
             "expose": list(expose),
         }
+        if data is not here:
+            how["data"] = here
         # Without a training set both sides are the same rows, but each has an order of its own.
         side = {"side": "train"} if train_rows == test_rows else {}
         parent_train = digest({**how, **side, "rows": train_rows, "parent": parent_train})

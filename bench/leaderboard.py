@@ -21,8 +21,17 @@ import numpy as np
 from bench.claims import Judged, claims_of, judge, without_level
 from bench.errors import BenchError, did_you_mean
 from bench.reproduce import command_of
-from bench.statistics import MIN_CLUSTERS, interval, printed_coverage
-from bench.store import Record, digest, summarise
+from bench.selection import RULES
+from bench.statistics import (
+    MIN_CLUSTERS,
+    Scores,
+    interval,
+    minimum_detectable_difference,
+    paired_difference,
+    printed_coverage,
+    smallest_p,
+)
+from bench.store import Record, digest, is_derived, summarise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +57,7 @@ BASELINE = "erm"
 READOUTS = ("auto", "head", "probe", "knn1")
 _PREFIXES = ("head.", "probe.", "knn1.")
 EDITIONS = {"real": "real data", "simulated": "simulated data", "fixture": "fixture"}
-SELECTIONS = {"last": "last step, no selection", "tuned": "tuned on training batches"}
+SELECTIONS = {one.name: one.words for one in RULES.values()}
 
 Values = Mapping[str, Any]
 
@@ -80,6 +89,12 @@ class Table:
         """Return ``(seeds, clusters)`` of what intervals are made of."""
         table = self.values if self.parts is None else self.parts
         return np.array([[table[seed][name] for name in names] for seed in seeds])
+
+    def scores(self) -> Scores:
+        """Return the table with its names, for paired comparisons."""
+        return Scores(
+            self.array(self.seeds, self.names), self.seeds, self.names, self.weights(self.names)
+        )
 
     def weights(self, names: Sequence[str]) -> NDArray[np.float64] | None:
         """Return the clusters' weights, or None if one is not known."""
@@ -210,7 +225,8 @@ class Board:
     rows
         By track, in order of rank; reference rows last.
     notes
-        Sentences: coverage of the intervals, mixed hardware, failed runs, repeated seeds.
+        Sentences: coverage of the intervals, what differences could be found at all, mixed
+        hardware, failed runs, repeated seeds.
     """
 
     split: str
@@ -253,7 +269,8 @@ def boards(
         Committed runs (``Store.load_all``) or mappings of the same form. Those of fixtures are
         left out: no board is made of them.
     split
-        Canonical name, or the name that was typed when the runs were made; all by default.
+        Canonical name, or the name that was typed when the runs were made; all by default, without
+        those that were made of another split's rows for validation or a study.
     metric
         Name of a metric, also as ``head.NAME``, ``probe.NAME`` or ``knn1.NAME``; each
         split's primary metric by default.
@@ -293,6 +310,8 @@ def boards(
         if not named and runs:
             raise BenchError(f"no runs: {did_you_mean(split, sorted(known), 'split')}")
         runs = [run for run in runs if run["split_id"] in named]
+    else:
+        runs = [run for run in runs if not is_derived(str(run["split_id"]))]
     runs = _only(runs, "edition", edition)
     runs = _only(runs, "recipe", recipe)
     if methods is not None:
@@ -425,9 +444,12 @@ def _board(
     base = _baseline(rows)
     if base is not None:
         rows = [_compared(row, rows[base], higher=higher) for row in rows]
+    rows = _equal_budgets(rows, notes)
     first = runs[0]
     notes += _cautions(scored)
     notes += _coverage(rows)
+    if base is not None:
+        notes += _detectable(rows, rows[base])
     notes += _mixture(scored)
     notes += _failed(runs, failures)
     settings = dict(first.get("dataset_settings") or {})
@@ -515,7 +537,18 @@ def _table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str) -> 
 
 
 def _row_key(run: Mapping[str, Any]) -> str:
-    return _sorted_json([run["method_id"], _changed(run), run.get("versions", {})])
+    budget = [_budget(run)] if run.get("tuning") else []
+    return _sorted_json([run["method_id"], _changed(run), run.get("versions", {}), *budget])
+
+
+def _budget(run: Mapping[str, Any]) -> tuple[int, float, int]:
+    """Return what could be spent on tuning a fold: trials finished, seconds, validation sets."""
+    said = run["tuning"]
+    return (
+        int(said.get("trials", 0)),
+        float(said.get("seconds_asked", 0.0)),
+        int(said.get("validations", 1)),
+    )
 
 
 _sorted_json = json.JSONEncoder(sort_keys=True, default=str).encode
@@ -566,6 +599,8 @@ def _row(
     if versioned:
         versions = first.get("versions", {})
         label += " " + "+".join(f"v{versions[stage]}" for stage in versions)
+    if versioned and first.get("tuning"):
+        label += f" [{_budget(first)[0]} trials]"
     track = str(first.get("track", ""))
     common = {
         "method": label,
@@ -794,6 +829,38 @@ def _span(values: NDArray[np.float64], weights: NDArray[np.float64] | None, cent
     return _Span(centre - half, centre + half, p)
 
 
+def _equal_budgets(rows: Sequence[Row], notes: list[str]) -> list[Row]:
+    """Say what each tuned row could spend, and rank none that could spend another amount.
+
+    The budget of most rows counts; of equally many the largest.
+    """
+    tuned = [row for row in rows if row.tuning and row.mean is not None]
+    if not tuned:
+        return list(rows)
+    budgets = [_budget({"tuning": row.tuning}) for row in tuned]
+    usual = max(budgets, key=lambda budget: (budgets.count(budget), budget))
+    spent = [f"{row.method} {float(row.tuning.get('seconds', 0)):.0f} s" for row in tuned]
+    notes.append(
+        f"Budget of each fold: {_budget_words(usual)}; training and scoring of all trials took "
+        f"{', '.join(spent)}."
+    )
+    made = []
+    for row in rows:
+        if row.tuning and row.mean is not None and _budget({"tuning": row.tuning}) != usual:
+            mine = _budget_words(_budget({"tuning": row.tuning}))
+            why = f"unequal budget: {mine}, others {_budget_words(usual)}"
+            row = dataclasses.replace(row, reason="; ".join(filter(None, (row.reason, why))))
+        made.append(row)
+    return made
+
+
+def _budget_words(budget: tuple[int, float, int]) -> str:
+    trials, seconds, validations = budget
+    words = f"{trials} trials"
+    words += f" begun within {seconds:g} s" if seconds else ""
+    return f"{words} on {validations} validation set{'s' if validations > 1 else ''}"
+
+
 def _ranked(rows: Sequence[Row], *, higher: bool) -> list[Row]:
     """Give ranks within each track; equal means share a rank."""
     made = []
@@ -873,6 +940,33 @@ def _coverage(rows: Sequence[Row]) -> list[str]:
     """Say how often intervals such as these hold the truth, as simulated."""
     sizes = sorted({(row.n_clusters, row.n_seeds) for row in rows if row.ci_low is not None})
     return list(dict.fromkeys(printed_coverage(*size).sentence for size in sizes))
+
+
+def _detectable(rows: Sequence[Row], base: Row) -> list[str]:
+    """Say which difference to ERM the board could have found, from the spread of those it has."""
+    found: list[float] = []
+    n = 0
+    for row in rows:
+        if row is base or row.track == "reference" or not (row.table.names and base.table.names):
+            continue
+        try:
+            difference = paired_difference(row.table.scores(), base.table.scores())
+        except BenchError:  # no seed or cluster in common
+            continue
+        sd = difference.sd_clusters
+        if sd is not None and sd > 0:
+            n = difference.interval.n_clusters
+            found.append(minimum_detectable_difference(sd, n))
+    if not found:
+        return []
+    found.sort()
+    middle = found[len(found) // 2]
+    span = f" ({found[0]:.3f} to {found[-1]:.3f} by method)" if len(found) > 1 else ""
+    return [
+        f"Smallest difference to ERM that {n} clusters find in 4 of 5 experiments (paired t test, "
+        f"5 %): {middle:.3f}{span}. Smallest p that flips of {n} signs can give: "
+        f"{smallest_p(n):.2g}."
+    ]
 
 
 def _mixture(runs: Sequence[Mapping[str, Any]]) -> list[str]:

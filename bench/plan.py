@@ -5,23 +5,25 @@ Everything that can be refused is refused here, before anything is trained.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import identity
-from bench.api import Access, Opened, Split
+from bench.api import TRACKS, Access, Ints, Opened, Split, track_of
 from bench.chain import Chain, parse_chain
 from bench.data import column_of
 from bench.errors import BenchError
 from bench.recipes import resolve
-from bench.splits import Fold, audit, folds, split_digest
+from bench.splits import Fold, Origin, audit, folds, split_digest
 from bench.store import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from bench.chain import Stage
     from bench.grouping import Grouping
     from bench.registry import Registry
 
@@ -70,6 +72,7 @@ class Target:
     folds: list[Fold]
     digest: str
     warnings: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -78,11 +81,26 @@ class Target:
 
     @property
     def supervised(self) -> bool:
-        """Whether methods get labels."""
+        """Whether classes of this data set are learned and predicted."""
         return self.split.protocol == "supervised"
 
+    def trained_on(self, stage: int, fold: Fold) -> tuple[Opened, Ints]:
+        """Return the data set and the rows that a stage of a chain is fitted on."""
+        if self.origin is None:
+            return self.opened, fold.train
+        if stage == 0:
+            return self.origin.opened, self.origin.train
+        return self.opened, fold.test
 
-def open_target(typed: str, split: Split, opened: Opened, *, published: bool = False) -> Target:
+
+def open_target(
+    typed: str,
+    split: Split,
+    opened: Opened,
+    *,
+    published: bool = False,
+    origin: Origin | None = None,
+) -> Target:
     """Make the folds of a split and audit them.
 
     Parameters
@@ -92,6 +110,8 @@ def open_target(typed: str, split: Split, opened: Opened, *, published: bool = F
     published
         Whether the sides are somebody else's published ones: sharing that was not declared is then
         a note in every record, since it cannot be mended here.
+    origin
+        What the encoder is trained on, with the protocol ``transfer``.
 
     Raises
     ------
@@ -105,12 +125,60 @@ def open_target(typed: str, split: Split, opened: Opened, *, published: bool = F
             f"split '{split.name}': {'; '.join(text.rstrip('.') for text in shared)}; declare it "
             "with shares = [...] if it is meant, or mend the split"
         )
-    return Target(typed, split, opened, made, split_digest(opened, made), tuple(shared))
+    digest = split_digest(opened, made)
+    return Target(typed, split, opened, made, digest, tuple(shared), origin)
+
+
+def with_metrics(target: Target, names: Sequence[str], registry: Registry) -> Target:
+    """Return a target that is scored by further metrics too.
+
+    They are part of what identifies a run, and change neither its training nor its other values.
+
+    Raises
+    ------
+    BenchError
+        For an unknown metric.
+    """
+    for name in names:
+        registry.entry("metric", name)
+    wanted = tuple(dict.fromkeys((*target.split.metrics, *names)))
+    return dataclasses.replace(target, split=dataclasses.replace(target.split, metrics=wanted))
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """What was chosen for one fold, from its own training rows.
+
+    Attributes
+    ----------
+    chain
+        The stages with the chosen parameters.
+    recipe
+        The resolved recipe with the chosen values.
+    overrides
+        The recipe values that were chosen.
+    """
+
+    chain: Chain
+    recipe: Mapping[str, Any]
+    overrides: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run to make: a chain on a split with a seed."""
+    """One run to make: a chain on a split with a seed.
+
+    Attributes
+    ----------
+    selection
+        The rule that chose its parameters; ``last`` is none.
+    tuned
+        Fold -> what was chosen for it; empty without selection.
+    tuning
+        The budget of the choice, part of the run's identity; see ``bench.tune``.
+    tuning_facts
+        What else is recorded of it.
+    """
 
     target: Target
     chain: Chain
@@ -121,13 +189,60 @@ class Job:
     registry: Registry
     not_applicable: str = ""
     grouping: Grouping | None = None
+    selection: str = "last"
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    tuning_facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_fold(self, fold: Fold) -> Job:
+        """Return the job with the parameters that were chosen for one fold; itself without any."""
+        chosen = self.tuned.get(fold.name)
+        if chosen is None:
+            return self
+        return dataclasses.replace(self, chain=chosen.chain, recipe=chosen.recipe, tuned={})
+
+    def ids(self, fold: Fold) -> list[identity.StageIds]:
+        """Return the identities of all stages on one fold."""
+        mine, target = self.of_fold(fold), self.target
+        return identity.stage_ids(
+            mine.chain,
+            self.registry,
+            target.opened,
+            mine.recipe,
+            target.classes,
+            fold.train,
+            fold.test,
+            self.seed,
+            supervised=target.supervised,
+            expose=target.split.expose,
+            origin=target.origin,
+            grouping=self.grouping,
+        )
+
+    @property
+    def chains(self) -> list[Chain]:
+        """The chains of all folds: one without selection."""
+        return [one.chain for one in self.tuned.values()] or [self.chain]
+
+    @property
+    def access(self) -> Access:
+        """What any fold's chain needs to see."""
+        access = Access.NONE
+        for chain in self.chains:
+            access |= chain.access
+        return access
+
+    @property
+    def track(self) -> str:
+        """The track of that access: the weakest claim of all folds."""
+        return self.chain.track if self.chain.track == TRACKS[-1] else track_of(self.access)
 
     @property
     def masked(self) -> bool:
         """Whether the chain sees which rows are controls although these are classes."""
         seen = Access.CONTROLS | Access.TEST_CONTROLS
         classes = self.target.supervised and self.target.opened.control_classes
-        return classes and bool(self.chain.access & seen)
+        return classes and bool(self.access & seen)
 
     @property
     def primary(self) -> str:
@@ -150,19 +265,7 @@ class Job:
         recipe = identity.recipe_identity(self.recipe)
         stages_of: list[dict[str, Any]] = []
         for fold in target.folds:
-            ids = identity.stage_ids(
-                self.chain,
-                self.registry,
-                opened,
-                self.recipe,
-                target.classes,
-                fold.train,
-                fold.test,
-                self.seed,
-                supervised=target.supervised,
-                expose=target.split.expose,
-                grouping=self.grouping,
-            )
+            mine = self.of_fold(fold)
             stages = [
                 {
                     "method": stage.name,
@@ -172,9 +275,11 @@ class Job:
                     "fit_id": one.fit,
                     "apply_id": one.apply_test,
                 }
-                for stage, one in zip(self.chain.stages, ids, strict=True)
+                for stage, one in zip(mine.chain.stages, self.ids(fold), strict=True)
             ]
             stages_of.append({"fold": fold.name, "stages": stages})
+            if fold.name in self.tuned and self.tuned[fold.name].overrides:
+                stages_of[-1]["recipe"] = dict(self.tuned[fold.name].overrides)
         # Only those that score this split: a new metric leaves the runs of others where they are.
         names = scored(
             (target.split.metric, *target.split.metrics),
@@ -188,14 +293,20 @@ class Job:
         }
         # Only where one is set: runs of whole test batches are what they were.
         study = {} if self.grouping is None else {"grouping": self.grouping.spec}
+        # Only where something was chosen: other runs are what they were.
+        tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
         # Named only where there is one: without it a run is the run that it was.
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Named only where it is not the highest level that varies, which needs no name.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
+        aggregate = {"aggregate": list(target.split.aggregate)} if target.split.aggregate else {}
         return {
             **study,
+            **tuning,
             **first,
             **cluster,
+            **aggregate,
+            **_source_of(target.origin),
             "method_id": self.chain.method_id,
             "split_id": target.split.name,
             "split_digest": target.digest,
@@ -208,7 +319,7 @@ class Job:
             "recipe_digest": digest(recipe),
             "standardise": self.recipe.get("standardise", "none"),
             "seed": self.seed,
-            "selection": "last",
+            "selection": self.selection,
             "score_unit": target.split.score_unit,
             "folds": stages_of,
             "metric_versions": versions,
@@ -236,6 +347,11 @@ def plan(
         _check_metrics(target, registry)
         kind = "images" if target.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
+        if target.origin is not None and recipe["standardise"] == "none":
+            raise BenchError(
+                f"split '{target.split.name}' takes a network to another camera, whose counts are "
+                "not those of training: leave --standardise at image, or choose plate"
+            )
         for typed in methods:
             chain = parse_chain(
                 typed, registry, target.opened, options.values, recipe, target.split.preprocess
@@ -294,18 +410,58 @@ def _check_metrics(target: Target, registry: Registry) -> None:
             )
 
 
+def _source_of(origin: Origin | None) -> dict[str, Any]:
+    """Return what a record states of the data set that an encoder was trained on."""
+    if origin is None:
+        return {}
+    return {
+        "source": {
+            "split_id": origin.split,
+            "dataset": origin.opened.name,
+            "dataset_settings": dict(origin.opened.settings),
+            "data_digest": origin.opened.digest,
+        }
+    }
+
+
+def _no_transfer(stage: Stage, number: int, target: Target) -> str:
+    """Return why a stage cannot take part in a transfer, or an empty string."""
+    if target.origin is None or number:
+        return ""
+    if stage.name in ("position-only", "batch-only"):
+        return f"the wells and batches of training are not those of {target.opened.name}"
+    if Access.ADAPT in stage.access:
+        return (
+            f"{stage.name} trains on the rows that are scored, and {target.split.name} takes the "
+            "encoder as it was trained"
+        )
+    if stage.level not in target.origin.opened.levels:
+        raise BenchError(
+            f"{stage.name}.level is '{stage.level}', which is no batch level of "
+            f"{target.origin.opened.name} that it is trained on: choose among "
+            f"{', '.join(set(target.origin.opened.levels) & set(target.opened.levels))}"
+        )
+    return ""
+
+
 def _why_not(chain: Chain, target: Target) -> str:
     """Return why a chain cannot run on a split, or an empty string."""
     opened = target.opened
-    for stage in chain.stages:
+    for number, stage in enumerate(chain.stages):
+        reason = _no_transfer(stage, number, target)
+        if reason:
+            return reason
+        learnt = [target.trained_on(number, fold) for fold in target.folds]
+        source = learnt[0][0]
         if stage.name == "position-only" and "position" not in opened.columns:
             return f"{opened.name} has no column with the position on the plate"
         # What trains without a head trains without labels.
-        headed = stage.kind == "network" and getattr(stage.cls, "has_head", True)
-        if headed and not target.supervised:
+        trained = stage.kind in ("network", "classifier")
+        headed = trained and getattr(stage.cls, "has_head", True)
+        if headed and target.split.protocol == "unsupervised":
             return f"{stage.name} needs labels to train on, and {target.split.name} gives none"
-        if Access.TRAIN_WELL in stage.access and "well" not in opened.columns:
-            return f"{stage.name} needs to know which rows share a well; {opened.name} does not say"
+        if Access.TRAIN_WELL in stage.access and "well" not in source.columns:
+            return f"{stage.name} needs to know which rows share a well; {source.name} does not say"
         if "images" in stage.needs and not opened.is_images:
             return f"{stage.name} needs images, and the rows of {opened.name} are profiles"
         if "controls" in stage.needs and not opened.has_controls:
@@ -314,13 +470,12 @@ def _why_not(chain: Chain, target: Target) -> str:
             control = opened.index["control"].to_numpy(bool)
             if any(not control[fold.test].any() for fold in target.folds):
                 return f"{stage.name} needs controls in every test set of {target.split.name}"
-            if any(not control[fold.train].any() for fold in target.folds):
+            if any(not one.index["control"].to_numpy(bool)[rows].any() for one, rows in learnt):
                 return f"{stage.name} needs controls in every training set of {target.split.name}"
         # What the recipe adds (standardising by plate) makes no method train batch by batch.
         if stage.kind == "network" and Access.TRAIN_BATCH in stage.cls.access(stage.params):
-            batch = column_of(opened, stage.level)
-            for fold in target.folds:
-                if len(np.unique(batch[fold.train])) < 2:
+            for fold, (one, rows) in zip(target.folds, learnt, strict=True):
+                if len(np.unique(column_of(one, stage.level)[rows])) < 2:
                     raise BenchError(
                         f"{stage.name} trains batch by batch, but the training rows of "
                         f"{target.split.name} (fold {fold.name}) hold one {stage.level}: choose "

@@ -32,7 +32,7 @@ from typing import Any
 from bench.errors import BenchError, did_you_mean
 
 KINDS = ("method", "dataset", "metric")
-LEVELS = ("network", "profile")
+LEVELS = ("network", "classifier", "profile")
 KINDS_OF_SHIFT = ("location", "scale", "covariance", "nested", "label-shift")
 """What a method's ``helps`` and ``hurts`` are declared among: how new batches may differ."""
 _FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "bench.metrics"}
@@ -263,7 +263,7 @@ def check_meta(meta: Any, where: str) -> None:
     if kind != "method":
         return
     if meta.get("level") not in LEVELS:
-        raise BenchError(f"META of {where} needs a level: {' or '.join(LEVELS)}{hint}")
+        raise BenchError(f"META of {where} needs a level: {', '.join(LEVELS)}{hint}")
     access = meta.get("access")
     if not isinstance(access, list) or not all(isinstance(word, str) for word in access):
         raise BenchError(f"META of {where} needs an access: a list of words, [] for none{hint}")

@@ -13,6 +13,7 @@ from bench import provenance
 from bench.api import AccessError, NotApplicable, RunFailed
 from bench.errors import BenchError
 from bench.fold_run import Artifacts, FoldRun
+from bench.selection import rule
 from bench.store import Store, digest, predictions_digest
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Runner:
                 scores.leave_out(fold)
                 notes[f"fold {fold.name} has nothing to score and was not trained"] = None
                 continue
-            made = FoldRun(self, job, fold, label, artifacts)
+            made = FoldRun(self, job.of_fold(fold), fold, label, artifacts)
             train, out_train, test, out_test = made.outputs()
             cost["fit_s"] += made.fit_s
             cost["apply_s"] += made.apply_s
@@ -181,6 +182,7 @@ class Runner:
         record.update(
             readout=scored.readout,
             metrics=scored.metrics(),
+            metrics_rest_on=scored.rests_on,
             clusters=dict(scored.clusters),
             n_eval=scored.n_eval,
             n_excluded=scores.n_excluded,
@@ -207,13 +209,15 @@ class Runner:
     ) -> dict[str, Any]:
         target, chain = job.target, job.chain
         unranked = ["smoke recipe"] if job.recipe_name == "smoke" else []
+        if not rule(job.selection).ranked:
+            unranked.append(f"{job.selection}: selected on the test rows")
         if target.opened.edition == "fixture":
             unranked.append("fixture edition")
         if job.grouping is not None:
             unranked.append(f"study: {job.grouping.words}")
         if job.masked:
             unranked.append("which rows are controls is a label here")
-        track = chain.track
+        track = job.track
         notes = [*target.warnings, *target.opened.notes]
         if job.masked:
             notes.append(
@@ -221,9 +225,12 @@ class Runner:
                 "the treatment classes, without an official rank"
             )
         notes += job.cautions
-        if not target.supervised and track != "reference":
+        if target.split.protocol == "unsupervised" and track != "reference":
             track = "transductive"
             notes.append("no training set: every method was fitted on the rows that are scored")
+        if target.origin is not None and track != "reference":
+            notes += _of_transfer(job)
+            track = track if len(chain.stages) == 1 else "transductive"
         return {
             "schema": 1,
             "run_id": run_id,
@@ -234,7 +241,7 @@ class Runner:
             "params": {stage.name: stage.changed() for stage in chain.stages},
             "level": chain.stages[-1].level,
             "track": track,
-            "access": chain.access.words,
+            "access": job.access.words,
             "badges": chain.badges,
             "readout": chain.readout,
             "status": status,
@@ -262,6 +269,7 @@ class Runner:
             "cost": {"fit_s": 0.0, "apply_s": 0.0, "peak_bytes": 0, "steps": 0, "images_seen": 0},
             "predictions_sha256": "",
             "sources": _sources(chain),
+            **({"tuning": {**job.tuning, **job.tuning_facts}} if job.tuning else {}),
             "provenance": {**self._environment(job), "recipe": dict(job.recipe)},
         }
 
@@ -316,6 +324,16 @@ def threads() -> int:
     if not text.isdigit() or int(text) < 1:
         raise BenchError(f"${THREADS} is '{text}': set it to a whole number of at least 1")
     return int(text)
+
+
+def _of_transfer(job: Job) -> list[str]:
+    """Say what was learned where."""
+    origin, later = job.target.origin, [stage.name for stage in job.chain.stages[1:]]
+    assert origin is not None
+    notes = [f"the encoder was trained on {origin.split} and not changed", *origin.opened.notes]
+    if later:
+        notes.append(f"{', '.join(later)}: fitted on the rows that are scored, without labels")
+    return notes
 
 
 def _sources(chain: Chain) -> dict[str, str]:

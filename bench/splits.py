@@ -39,7 +39,8 @@ __all__ = [
 Texts = NDArray[np.object_]
 
 _TASKS = ("classify", "retrieve")
-_PROTOCOLS = ("supervised", "unsupervised")
+_PROTOCOLS = ("supervised", "unsupervised", "transfer")
+_STEPS = ("mean", "median")
 _WHOLE = "all"
 CONTENT = "content"
 """What ``shares`` names where equal rows may lie on both sides."""
@@ -79,6 +80,28 @@ class Fold:
     excluded_classes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What an encoder was trained on that is taken to another data set.
+
+    Attributes
+    ----------
+    split
+        Name of the split whose training rows these are.
+    opened
+        Its data set.
+    train
+        Rows of that data set, ascending.
+    classes
+        Label map of the training.
+    """
+
+    split: str
+    opened: Opened
+    train: Ints
+    classes: tuple[str, ...]
+
+
 # --------------------------------------------------------------------------- what a split says
 
 
@@ -98,11 +121,24 @@ def check_split(split: Split) -> Split:
     hidden = [name for name in split.expose if name in ("label", "id", "control")]
     if hidden:
         raise BenchError(f"{where} exposes '{hidden[0]}': take it out of expose")
-    if split.protocol == "unsupervised":
+    if split.protocol != "transfer" and (split.source or split.channels):
+        raise BenchError(f'{where} names source or channels, which need protocol = "transfer"')
+    if split.aggregate and split.protocol == "supervised":
+        raise BenchError(f"{where}: aggregate is for retrieval; name a score_unit instead")
+    for step in split.aggregate:
+        if step.rpartition("=")[2] not in _STEPS or not step.rpartition("=")[0]:
+            raise BenchError(
+                f"{where}: a step of aggregate is COLUMN=mean or COLUMN=median, not '{step}'"
+            )
+    if split.protocol == "transfer" and not split.source:
+        raise BenchError(
+            f'{where} does not say what the encoder is trained on: add source = "DATASET/SPLIT"'
+        )
+    if split.protocol != "supervised":
         if split.hold_out or split.train or split.validation or split.test != _WHOLE:
             raise BenchError(
-                f'{where} is unsupervised, which corrects all rows: write test = "all" and leave '
-                "out hold_out, train and validation"
+                f"{where} is {split.protocol}, which takes all rows: write test = "
+                '"all" and leave out hold_out, train and validation'
             )
         return split
     if split.hold_out is not None:
@@ -218,7 +254,9 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
     ``hold_out`` gives one fold for each value of the column: the rows with the value are the test
     side, all others the training side. ``test`` with or without ``train`` gives the single fold
     ``all``; without ``train`` every row outside ``test`` and ``validation`` trains. The
-    unsupervised protocol gives the single fold ``all`` with every row on both sides.
+    unsupervised protocol gives the single fold ``all`` with every row on both sides; so does
+    ``transfer``, but with no row on the training side, which is another data set's
+    (:class:`Origin`).
 
     The label map is one for the split, sorted. With ``hold_out`` it holds the classes that occur
     under at least two held-out values, the only ones that can be both trained and scored; otherwise
@@ -248,13 +286,17 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
         raise BenchError(
             f"{where}, cluster: " + did_you_mean(split.cluster, list(opened.levels), "batch level")
         )
+    for step in split.aggregate:
+        name = step.rpartition("=")[0]
+        _column(split, opened, opened.columns.get(name, name), "aggregate")
     inside = _inside(split, opened)
-    if split.protocol == "unsupervised":
+    if split.protocol != "supervised":
         every = np.flatnonzero(inside).astype(np.int64)
         names = tuple(sorted({str(label) for label in labels[every]} - {""}))
         _two_classes(where, names)
         nothing = np.zeros(0, dtype=np.int64)
-        made = [Fold(_WHOLE, every, nothing, every, labels[every] != "", names)]
+        learnt = nothing if split.protocol == "transfer" else every
+        made = [Fold(_WHOLE, learnt, nothing, every, labels[every] != "", names)]
         _whole_units(split, opened, made, labels)
         return made
     if split.hold_out is not None:
@@ -438,8 +480,8 @@ def audit(
 
     Looked at are the physical wells and the batch levels: a plate on both sides makes a test easier
     than its ``shift`` says; and where it is known the rows' content, since a copy of a training row
-    is no test. What is in ``split.shares`` is declared and passes. The unsupervised protocol has no
-    sides and nothing to report.
+    is no test. What is in ``split.shares`` is declared and passes. Without a supervised training on
+    rows of this data set there are no sides and nothing to report.
 
     Parameters
     ----------
@@ -454,7 +496,7 @@ def audit(
     BenchError
         If a sample itself is on both sides.
     """
-    if split.protocol == "unsupervised":
+    if split.protocol != "supervised":
         return []
     ids = np.asarray(opened.index["id"], dtype=object).astype(str)
     for fold in made:
@@ -535,7 +577,7 @@ def split_digest(opened: Opened, made: Sequence[Fold]) -> str:
 # --------------------------------------------------------------------------- packaged splits
 
 _FIELDS = {f.name: f for f in dataclasses.fields(Split)}
-_LISTS = ("expose", "metrics", "shares")
+_LISTS = ("expose", "metrics", "shares", "aggregate")
 _TABLES = ("train", "validation", "test", "where")
 
 
@@ -561,6 +603,9 @@ def read_split(where: str, table: Mapping[str, Any]) -> Split:
         if key in _LISTS:
             good = isinstance(value, list) and all(isinstance(v, str) for v in value)
             values[key], kind = tuple(value) if good else (), "a list of strings"
+        elif key == "channels":
+            good = isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+            values[key], kind = dict(value) if good else {}, "a table of names"
         elif key in _TABLES and isinstance(value, dict):
             good = all(isinstance(v, list) for v in value.values())
             values[key] = {k: tuple(map(str, v)) for k, v in value.items()} if good else {}
@@ -573,8 +618,9 @@ def read_split(where: str, table: Mapping[str, Any]) -> Split:
     for key in ("name", "dataset", "shift"):
         if key not in values:
             raise BenchError(f'{where} has no {key}: add {key} = "…"')
-    if not re.fullmatch(re.escape(values["dataset"]) + r"/[A-Za-z0-9][\w.-]*", values["name"]):
-        raise BenchError(f"{where}: name must be '{values['dataset']}/…', not '{values['name']}'")
+    family = "transfer" if values.get("protocol") == "transfer" else values["dataset"]
+    if not re.fullmatch(re.escape(family) + r"/[A-Za-z0-9][\w.-]*", values["name"]):
+        raise BenchError(f"{where}: name must be '{family}/…', not '{values['name']}'")
     return check_split(Split(**values))
 
 

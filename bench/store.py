@@ -27,7 +27,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,12 +39,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "DERIVED",
     "SCHEMA",
     "Artifact",
     "Record",
     "Store",
     "canonical_json",
     "digest",
+    "is_derived",
     "predictions_digest",
     "summarise",
     "write_files",
@@ -52,6 +54,9 @@ __all__ = [
 
 SCHEMA = 1
 """Version of ``run.json``; a record of a later version is refused, not misread."""
+
+DERIVED = "~"
+"""Stands in the names of splits that were made of another split's rows, and in no other name."""
 
 _INDEX_VERSION = "5"
 _DAY_S = 86_400.0
@@ -318,6 +323,11 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
     made["command"] = provenance.get("command", "")
     made["tuning"] = record.get("tuning")
     return made
+
+
+def is_derived(split_id: str) -> bool:
+    """Whether a split was made of another's rows, for validation or a study: on no board."""
+    return DERIVED in split_id
 
 
 class Record(Mapping[str, Any]):
@@ -870,6 +880,13 @@ class Store:
         with _disk("make", folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def drop_artifacts(self, ids: Iterable[str]) -> None:
+        """Delete trainings and profiles that nothing else will ask for; none is no error."""
+        for artifact_id in ids:
+            target = self.root / "artifacts" / _checked(artifact_id)
+            with _disk("delete", target), contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self._aside(target), ignore_errors=True)
 
     def drop_scratch(self, fit_id: str) -> None:
         """Delete a fit's checkpoints; none is no error."""

@@ -286,6 +286,11 @@ def _sentence(spec: _SplitSpec) -> str:
 
 
 def _split(spec: _Spec, name: str, own: _SplitSpec) -> Split:
+    if own.protocol == "transfer":
+        raise BenchError(
+            f"split '{name}': an encoder is taken from one registered data set to another, not to "
+            'a file: leave protocol out, or write protocol = "unsupervised"'
+        )
     unsupervised = own.protocol == "unsupervised"
     metric = own.metric or (own.metrics[0] if unsupervised and own.metrics else None)
     if unsupervised and metric is None:

@@ -274,8 +274,8 @@ class _MethodChecks:
         return self.report.checks
 
     def _kinds(self) -> tuple[str, ...]:
-        """Return what the method is tried on: a network on both kinds, unless it needs images."""
-        if not self._is_network():
+        """Return what the method is tried on: what stands first on both kinds, as it needs."""
+        if self.meta.get("level") not in ("network", "classifier"):
             return ("profiles",)
         needs = getattr(self.cls, "needs", None)
         stated = (

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.api import BenchError, Opened
+from bench.api import BenchError, Opened, param
 from bench.pixel_cache import Picture
 
 from . import _fixtures, _rxrx1_fixture, _wilds
@@ -72,7 +72,16 @@ CAUTION = (
 
 @dataclass(frozen=True)
 class Settings:
-    """The data set has no settings."""
+    """What the files do not say."""
+
+    pixel: float = param(
+        0.65,
+        "Size of a pixel in the sample, which the files do not state (assumed: 20x, binned twice); "
+        "used where a network is taken to another data set.",
+        unit="um",
+        low=0.01,
+        high=100.0,
+    )
 
 
 class RxRx1:
@@ -104,11 +113,11 @@ class RxRx1:
         BenchError
             If files are missing, damaged or not in the published layout.
         """
-        return open_folder(self.prepare(edition), edition)
+        return open_folder(self.prepare(edition), edition, self.settings.pixel)
 
 
-def open_folder(folder: Path, edition: str) -> Opened:
-    """Open a folder in the published layout."""
+def open_folder(folder: Path, edition: str, pixel: float = Settings().pixel) -> Opened:
+    """Open a folder in the published layout; ``pixel`` is the size of one, um."""
     patterns = ("images", "images/*", "images/*/Plate*")
     index, pixels, facts = _wilds.open_kept("rxrx1", META["version"], folder, patterns, _read)
     return Opened(
@@ -129,6 +138,8 @@ def open_folder(folder: Path, edition: str) -> Opened:
         control_classes=True,
         notes=tuple(facts["notes"]),
         cautions={"plate": CAUTION},
+        channels=("nucleus", "ER", "actin"),
+        pixel=pixel,
         content=pixels.digests,
     )
 

@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 import pytest
 from bench.datasets import coos7
-from bench.datasets.coos7 import CLASSES, COOS7, PARTS, Settings
+from bench.datasets._crop_files import CLASSES
+from bench.datasets.coos7 import COOS7, PARTS, Settings
 
 from bench.api import BenchError, make_params
 from bench.datafolder import cache_folder, data_folder

@@ -35,7 +35,15 @@ def rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-FROM_RECORDS = ("cost", "degradation", "per-batch", "ranking", "tradeoff", "paper/strategies")
+FROM_RECORDS = (
+    "cost",
+    "critical-difference",
+    "degradation",
+    "per-batch",
+    "ranking",
+    "tradeoff",
+    "paper/strategies",
+)
 
 
 @pytest.mark.parametrize("name", FROM_RECORDS)

@@ -18,7 +18,7 @@ from bench.metrics._silhouette import silhouette
 from bench.metrics.map import average_precisions
 
 EMBEDDING = [name for name, meta in metrics.METRICS.items() if meta["needs"] == "embedding"]
-GRAPH = ("batch_1nn", "ilisi", "clisi", "graph_connectivity")
+GRAPH = ("arevalo_overall", "batch_1nn", "ilisi", "clisi", "graph_connectivity")
 
 
 def table(seed=0, n=300, d=12, labels=5, batches=3, signal=1.5, effect=1.0):
@@ -385,6 +385,27 @@ def test_a_collapsed_embedding_scores_chance_whatever_the_row_order():
     assert found["ilisi"].value > 0.85
     assert metrics.compute("silhouette_label", **data).value == pytest.approx(0.5, abs=1e-9)
     assert np.isnan(metrics.compute("pcr", **data).value)
+
+
+def test_the_overall_score_of_arevalo_is_the_weighted_mean_of_its_components():
+    data = table(n=200)
+    names = ("graph_connectivity", "ilisi", "silhouette_batch", "silhouette_label", "clisi", "map")
+    parts = {name: metrics.compute(name, **data).value for name in names}
+    mixing = np.mean([parts[name] for name in names[:3]])
+    biology = np.mean([parts[name] for name in names[3:]])
+    found = metrics.compute("arevalo_overall", **data)
+    assert found.value == pytest.approx(0.4 * mixing + 0.6 * biology, abs=1e-12)
+    for name in names:
+        assert f"{name} {parts[name]:.3f}" in found.used
+    assert "without kBET" in found.used
+
+
+def test_an_undefined_component_is_left_out_of_its_mean_and_named():
+    data = table(n=60, labels=20, batches=30, signal=0)
+    data["batch"] = np.array([f"b{i}" for i in range(60)])
+    found = metrics.compute("arevalo_overall", **data)
+    assert "undefined and left out: silhouette_batch" in found.used
+    assert np.isfinite(found.value)
 
 
 # --------------------------------------------------------------------------- invariances

@@ -196,7 +196,7 @@ BAD: list[tuple[str, str, str]] = [
     ('"class": "Theirs"', '"class": ""', "needs a 'class'"),
     ('"version": 1', '"version": "1"', "needs a version"),
     ('"version": 1', '"version": True', "needs a version"),
-    ('"level": "profile"', '"level": "profiles"', "needs a level: network or profile"),
+    ('"level": "profile"', '"level": "profiles"', "needs a level: network, classifier, profile"),
     ('"level": "profile"', '"level": "reference"', "needs a level"),
     ('"access": []', '"access": "none"', "needs an access"),
     ('"access": []', '"access": ["test-batches"]', "unknown access 'test-batches'"),

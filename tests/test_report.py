@@ -393,6 +393,13 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch: pytest.MonkeyP
     assert pictures([], names=["cost"])[0].note == "Not drawn: the disk is full."
 
 
+def test_figures_of_embeddings_are_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "artifacts").mkdir()
+    (found,) = pictures(as_records(plausible()), names=["umap"], results=tmp_path)
+    assert found.png == ""
+    assert "`python -m bench figures umap` draws it" in found.note
+
+
 def test_runs_of_studies_are_drawn_where_the_others_give_nothing() -> None:
     other = as_records(plausible(("own/a",)))
     coos = as_records(plausible())

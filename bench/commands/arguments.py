@@ -60,8 +60,8 @@ def sorted_settings(
         owner, _, name = key.rpartition(".")
         if owner == "recipe":
             overrides[name] = value
-        elif owner == "data":
-            data[name] = value
+        elif owner in ("data", "data.source"):
+            data[f"{owner}.{name}".removeprefix("data.")] = value
         else:
             values.setdefault(owner, {})[name] = value
     return values, overrides, data

@@ -75,6 +75,7 @@ WIDTH = 160
     metavar="[NAME.]KEY=VALUE",
     help="A method's parameter, recipe.KEY, or data.KEY.",
 )
+@click.option("--metrics", metavar="NAME[,NAME]", help="Score by these too; see list metrics.")
 @click.option("--network", help="small-resnet, a torchvision name, or module:factory.")
 @click.option("--standardise", help="none, image or plate.")
 @click.option("--if-exists", default="skip", show_default=True, help="skip, rerun or verify.")
@@ -95,6 +96,7 @@ def command(
     seed: str | None,
     seeds: str | None,
     settings: tuple[str, ...],
+    metrics: str | None,
     network: str | None,
     standardise: str | None,
     if_exists: str,
@@ -117,7 +119,7 @@ def command(
     """
     from bench.commands.dry_run import dry_run as say_what_would_run
     from bench.opening import open_splits
-    from bench.plan import Options, plan
+    from bench.plan import Options, plan, with_metrics
     from bench.runner import Runner
 
     one_of("recipe", recipe, RECIPES)
@@ -143,6 +145,9 @@ def command(
     held: list[str] = []
     with waiting(f"opening {split}"):
         targets = open_splits(splits, registry, edition, data, held.append)
+        if metrics is not None:
+            further = names(metrics, "--metrics")
+            targets = [with_metrics(target, further, registry) for target in targets]
         jobs = plan(methods, targets, numbers, options, registry)
     if dry_run:
         for line in held:
@@ -199,9 +204,13 @@ def _companions(
     edition: str,
     data: dict[str, Any],
 ) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """Score the in-distribution companion of each split, which shares the training."""
-    from bench.opening import open_splits
+    """Score the companion of each split, which shares the training.
+
+    A record gets the key ``new_batches``: whether its rows lie outside the batches of training.
+    """
+    from bench.opening import known_splits, open_splits
     from bench.plan import plan
+    from bench.splits import find_split
 
     made = {
         (job.chain.typed, job.target.split.name, job.seed): record
@@ -220,7 +229,11 @@ def _companions(
             options = _only(runner.options, job)
             [twin] = plan([job.chain.typed], [targets[name]], [job.seed], options, registry)
             made[key] = runner.run(twin)
-        found[job.chain.typed, job.target.typed, job.seed] = made[key]
+        shares = find_split(name, known_splits(registry)).shares
+        found[job.chain.typed, job.target.typed, job.seed] = {
+            **made[key],
+            "new_batches": job.target.opened.level not in shares,
+        }
     return found
 
 
@@ -276,7 +289,9 @@ def _print(
         table.add_column(name, justify="left", overflow="fold")
     primaries = {record["primary"] for record in records}
     heading = next(iter(primaries)).replace("_", " ") if len(primaries) == 1 else "score"
-    names = (heading, "chance", "same plates") if companions else (heading, "chance")
+    outside = any(twin["new_batches"] for twin in companions.values())
+    beside = "companion" if outside else "same plates"
+    names = (heading, "chance", beside) if companions else (heading, "chance")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
@@ -299,10 +314,39 @@ def _print(
         table.add_row(*map(Text, [*texts, same] if companions else texts))
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)
-    for line in dict.fromkeys(_lines(records)):
+    for line in dict.fromkeys([*_drops(records, companions), *_lines(records)]):
         console.print(Text(line))
     console.print(Text(f"records in {root / 'runs'}"))
     console.print(Text(f"next: {_next(records, again)}"))
+
+
+def _drops(
+    records: list[dict[str, Any]], companions: dict[tuple[str, str, int], dict[str, Any]]
+) -> list[str]:
+    """Say what is lost against companions whose rows are not of the training batches.
+
+    Both have one training, and they differ by the shift alone: the drop is the result.
+    """
+    pairs: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    for record in records:
+        twin = companions.get((record["method"], record["split"], record["spec"]["seed"]))
+        if twin is None or not twin["new_batches"]:
+            continue
+        if record["status"] != "ok" or twin["status"] != "ok":
+            continue
+        scores = [one["metrics"][record["primary"]]["all"] for one in (twin, record)]
+        of = (record["method"], _short(record), str(twin["spec"]["split_id"]))
+        pairs.setdefault(of, []).append((scores[0], scores[1]))
+    lines = []
+    for (method, split, other), found in pairs.items():
+        before, after = (sum(column) / len(found) for column in zip(*found, strict=True))
+        seeds = f", mean of {len(found)} seeds" if len(found) > 1 else ""
+        change = "a drop" if before >= after else "a gain"
+        lines.append(
+            f"{method}: {before:.3f} on {other}, {after:.3f} on {split}: {change} of "
+            f"{abs(before - after):.3f}{seeds}"
+        )
+    return lines
 
 
 def _lines(records: list[dict[str, Any]]) -> list[str]:

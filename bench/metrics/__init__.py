@@ -47,6 +47,7 @@ __all__ = [
     "neighbours",
     "query_clusters",
     "scored",
+    "uses_graph",
 ]
 
 METRICS: Mapping[str, Mapping[str, Any]]
@@ -143,6 +144,11 @@ def _call(name: str, function: Callable[..., Value], arrays: Mapping[str, Any]) 
     return value
 
 
+def uses_graph(name: str, registry: Registry | None = None) -> bool:
+    """Whether a metric takes the neighbour graph that can be computed once for all."""
+    return "neighbours" in inspect.signature(_function(name, registry)).parameters
+
+
 def compute_all(
     names: Iterable[str], /, *, registry: Registry | None = None, **arrays: Any
 ) -> dict[str, Value]:
@@ -154,8 +160,8 @@ def compute_all(
     graph = arrays.get("neighbours")
     values: dict[str, Value] = {}
     for name, function in functions.items():
-        uses_graph = "neighbours" in inspect.signature(function).parameters
-        if uses_graph and graph is None and arrays.get("X") is not None and len(arrays["X"]) > 1:
+        looks = "neighbours" in inspect.signature(function).parameters
+        if looks and graph is None and arrays.get("X") is not None and len(arrays["X"]) > 1:
             graph = neighbours(arrays["X"])
         values[name] = _call(name, function, {**arrays, "neighbours": graph})
     return values

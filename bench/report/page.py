@@ -53,7 +53,8 @@ LIMIT = 3_000_000
 BOARDS_LIMIT = 2_050_000
 """Bytes that boards may take of them, as estimated."""
 DRAWN = 8
-"""Boards that figures are drawn of: with more of them they take minutes and cannot be read."""
+DRAWN_ROWS = 120
+"""Boards that figures are drawn of, and their rows: with more they take minutes."""
 FINDINGS = 24
 COLUMNS = 10
 STANDS = 25
@@ -620,7 +621,11 @@ def _to_draw(
     # Tests of one data set belong together in a figure, so that a data set is drawn whole.
     order = {_data(board): -len(board.rows) for board in reversed(main)}
     ordered = sorted(main, key=lambda board: (order[_data(board)], board.split))
-    drawn = ordered[:DRAWN]
+    drawn: list[Board] = []
+    for board in ordered[:DRAWN]:
+        if drawn and sum(len(other.rows) for other in [*drawn, board]) > DRAWN_ROWS:
+            break
+        drawn.append(board)
     wanted = {(board.split, board.edition, board.recipe) for board in drawn}
     first: list[Run] = []
     rest: list[Run] = []

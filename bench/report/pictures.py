@@ -9,7 +9,7 @@ import base64
 import csv
 import io
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,10 @@ __all__ = ["Picture", "pictures"]
 
 WIDEST = 1418
 """Pixels of a page figure at 200 dots an inch."""
+SLOW = (
+    "It is made of embeddings, which takes minutes: `python -m bench figures {name}` draws it, or "
+    "says what is missing."
+)
 MOST = 4
 """Pictures of one figure of a study."""
 COLOURS = 64
@@ -89,23 +93,21 @@ def pictures(
     made = []
     for name in names or FIGURES:
         figure = FIGURES[name]
-        slow = "embeddings" in figure.needs
-        place = None if slow else results
+        place = results
+        if "embeddings" in figure.needs:
+            if _has_artifacts(results):
+                made.append(Picture(name, name, figure.summary, note=SLOW.format(name=name)))
+                continue
+            place = None
         found = _drawn(first, name, figure.summary, place)
         if rest and all(picture.note for picture in found):
             found = _drawn([*first, *rest], name, figure.summary, place)[:MOST]
-        if slow:
-            found = [_pointed(picture) for picture in found]
         made += found
     return made
 
 
-def _pointed(picture: Picture) -> Picture:
-    """Add to a sentence how a figure of embeddings is drawn."""
-    if not picture.note:
-        return picture
-    words = f"With embeddings in the results folder `python -m bench figures {picture.name}` draws"
-    return replace(picture, note=f"{picture.note} {words} it.")
+def _has_artifacts(results: Path | None) -> bool:
+    return results is not None and (results / "artifacts").is_dir()
 
 
 def _drawn(

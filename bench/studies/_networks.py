@@ -60,7 +60,7 @@ def profiles_of(lab: Lab, job: Job, train: Ints, test: Ints) -> tuple[Side, Outp
     )
     run = FoldRun(lab.runner, job, fold, job.chain.typed, "keep")
     side, output, _, _ = run.outputs()
-    lab.rest_on(run.ids()[-1].apply_train)
+    lab.rest_on(job.ids(fold)[-1].apply_train)
     return side, output
 
 

@@ -62,6 +62,9 @@ NAMES = {"batch": "batch", "class": "class", "both": "batch x class", "rows": "w
 def run(lab: Lab) -> Finding:
     """Take the batch statistics of every network apart, on each fold and with each seed."""
     opened = lab.target.opened
+    if not lab.target.supervised:
+        lab.leave_out("all methods", f"{lab.target.split.name} has no training set of its own")
+        return Finding([], _SHOWN, nothing(lab))
     values: dict[tuple[str, str, str], list[dict[str, float]]] = {}
     by_seed: dict[tuple[str, str, str], dict[int, list[dict[str, float]]]] = {}
     layout: _Layout | None = None

@@ -469,21 +469,31 @@ def expand(names: frozenset[str]) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Units:
-    """The units that a plate belongs to: names of its laboratory, microscope, day and itself."""
+    """The units that a plate belongs to: names of its laboratory, microscope, day and itself.
+
+    ``moves`` are pairs of a knob and a deviation on its scale that this plate has beyond what its
+    units drew, whatever the strength; a knob that is off is not moved.
+    """
 
     laboratory: str
     microscope: str
     day: str
     plate: str
+    moves: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Values of all knobs for one draw, a global strength and a set of knobs switched off."""
+    """Values of all knobs for one draw, a global strength and a set of knobs switched off.
+
+    ``factors`` are pairs of a level or a knob and what its deviations are multiplied by, in
+    addition to the strength: with ``(("laboratory", 0.0),)`` all laboratories are alike.
+    """
 
     draw: int
     strength: float = 1.0
     off: frozenset[str] = frozenset()
+    factors: tuple[tuple[str, float], ...] = ()
 
     def is_on(self, name: str) -> bool:
         """Return whether a knob has any effect."""
@@ -504,13 +514,16 @@ class Conditions:
         knob = _BY_NAME[name]
         move = np.zeros(len(wells))
         if self.is_on(name):
-            for level, sd in knob.sd.items():
+            factors = dict(self.factors)
+            for level, spread in knob.sd.items():
+                sd = spread * factors.get(level, 1.0) * factors.get(name, 1.0)
                 if level == "well":
                     move += sd * np.array([self._draw(name, units, well) for well in wells])
                 else:
                     unit = getattr(units, level)
                     move += sd * self._normal(name, level, unit)
             move *= self.strength
+            move += dict(units.moves).get(name, 0.0)
         if knob.scale == "log":
             value = knob.reference * np.exp(move)
         elif knob.scale == "logit":
@@ -526,7 +539,9 @@ class Conditions:
         move = np.zeros(len(classes))
         if self.is_on(knob.name):
             draws = [self._normal(knob.name, "plate", f"{units.plate}/{name}") for name in classes]
-            move = self.strength * knob.sd["plate"] * np.array(draws)
+            factors = dict(self.factors)
+            factor = factors.get("plate", 1.0) * factors.get(knob.name, 1.0)
+            move = self.strength * factor * knob.sd["plate"] * np.array(draws)
         weights = np.clip(np.exp(move), knob.low, knob.high)
         return np.asarray(weights / weights.sum())
 

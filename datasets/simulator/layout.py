@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +31,8 @@ PARTS = ("training", "test1", "test2", "test3", "test4")
 
 ROWS, COLUMNS = "ABCDEFGH", 12
 WELLS_PER_CLASS = 6
+ORDERS = ("serpentine", "columns", "scrambled")
+"""Orders of imaging: row by row and back, column by column and back, at random."""
 BUSY_DAYS = (1, 5)  # of a campaign: two plates were imaged
 MINUTES_PER_PLATE = 60.0
 
@@ -52,6 +55,16 @@ class Plate:
         Its place among the plates of that day: the first meets a cold lamp.
     cells
         Number of images.
+    order
+        One of :data:`ORDERS`; it decides when a well is imaged, not what lies in it.
+    marker
+        Name of the stains used, ``""`` for the usual ones.
+    moves
+        Pairs of a knob and the deviation on its scale that is this plate's own.
+    weights
+        Factors on the shares of the classes, one each; none are all 1.
+    map_of
+        The laboratory whose plate map is kept, if another's.
     """
 
     number: int
@@ -61,16 +74,30 @@ class Plate:
     date: int
     slot: int
     cells: int
+    order: str = "serpentine"
+    marker: str = ""
+    moves: tuple[tuple[str, float], ...] = ()
+    weights: tuple[float, ...] = ()
+    map_of: str = ""
 
     @property
     def units(self) -> Units:
         """Names of the units that the knobs' draws belong to."""
-        return Units(self.laboratory, self.microscope, str(self.date), str(self.number))
+        date, number = str(self.date), str(self.number)
+        return Units(self.laboratory, self.microscope, date, number, self.moves)
+
+    def described(self) -> dict[str, Any]:
+        """Return the fields that are not left at their defaults, for the file beside the data."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What is imaged on one plate, in the order of imaging.
+    """What is imaged on one plate, in the order of the serpentine through its wells.
 
     Attributes
     ----------
@@ -79,7 +106,7 @@ class Cells:
     wells
         ``(n,)`` positions in :attr:`names`.
     part
-        ``(n,)`` positions in :data:`PARTS`.
+        ``(n,)`` positions in the parts of the experiment, such as :data:`PARTS`.
     minutes
         ``(n,)`` time since the lamp was switched on.
     names
@@ -127,14 +154,15 @@ def coos7(scale: float = 1.0) -> list[Plate]:
 
 
 def well_map(plate: Plate, conditions: Conditions) -> list[tuple[int, int, int]]:
-    """Return ``(row, column, class)`` of the wells in use, in the order of imaging (a serpentine).
+    """Return ``(row, column, class)`` of the wells in use, in the order of a serpentine.
 
     A laboratory that keeps one map gives each class a column of its own, as published screens do;
     with the knob ``layout`` off, wells and classes are assigned at random on each plate.
     """
     n = len(CLASSES)
     if conditions.is_on("layout"):
-        rng = generator("simulator", VERSION, conditions.draw, "map", plate.laboratory)
+        kept = plate.map_of or plate.laboratory
+        rng = generator("simulator", VERSION, conditions.draw, "map", kept)
         columns = rng.permutation(COLUMNS)[:n]
         first = int(rng.integers(0, len(ROWS) - WELLS_PER_CLASS + 1))
         wells = [
@@ -149,8 +177,42 @@ def well_map(plate: Plate, conditions: Conditions) -> list[tuple[int, int, int]]
     return sorted(wells, key=lambda w: (w[0], w[1] if w[0] % 2 == 0 else -w[1]))
 
 
-def populate(plate: Plate, conditions: Conditions) -> Cells:
-    """Draw what is imaged on a plate: how many cells in each well and which file they go to."""
+def minutes_of(
+    plate: Plate, wells: list[tuple[int, int, int]], conditions: Conditions
+) -> NDArray[np.float64]:
+    """Return when each well is imaged, ``(w,)`` minutes since the lamp was switched on."""
+    place = np.arange(len(wells))
+    if plate.order == "columns":
+        turns = [w[0] if w[1] % 2 == 0 else -w[0] for w in wells]
+        place[np.lexsort((turns, [w[1] for w in wells]))] = np.arange(len(wells))
+    elif plate.order == "scrambled":
+        rng = generator("simulator", VERSION, conditions.draw, "order", plate.number)
+        place = rng.permutation(len(wells))
+    elif plate.order != "serpentine":
+        raise ValueError(f"order is one of {', '.join(ORDERS)}, not {plate.order!r}")
+    minutes: NDArray[np.float64] = MINUTES_PER_PLATE * place / len(wells)
+    return plate.slot * MINUTES_PER_PLATE + minutes
+
+
+def shares_of(plate: Plate, conditions: Conditions) -> NDArray[np.float64]:
+    """Return the shares of the classes on a plate, ``(len(CLASSES),)``, which sum to 1."""
+    shares = conditions.shares(plate.units, CLASSES)
+    if plate.weights:
+        shares = shares * np.array(plate.weights)
+        shares /= shares.sum()
+    return shares
+
+
+def populate(plate: Plate, conditions: Conditions, parts: tuple[str, ...] = PARTS) -> Cells:
+    """Draw what is imaged on a plate: how many cells in each well and which file they go to.
+
+    Parameters
+    ----------
+    plate, conditions
+        The plate and the knobs.
+    parts
+        All parts of the experiment.
+    """
     rng = generator("simulator", VERSION, conditions.draw, "cells", plate.number)
     wells = well_map(plate, conditions)
     names = tuple(f"{ROWS[row]}{column + 1:02d}" for row, column, _ in wells)
@@ -159,12 +221,12 @@ def populate(plate: Plate, conditions: Conditions) -> Cells:
         [row in (0, len(ROWS) - 1) or column in (0, COLUMNS - 1) for row, column, _ in wells]
     )
     loss = np.abs(conditions.value("edge", plate.units, list(names))) * edge
-    weight = conditions.shares(plate.units, CLASSES)[label] * (1 - loss)
+    weight = shares_of(plate, conditions)[label] * (1 - loss)
     counts = rng.multinomial(plate.cells, weight / weight.sum())
     well = np.repeat(np.arange(len(wells)), counts)
-    minutes = plate.slot * MINUTES_PER_PLATE + MINUTES_PER_PLATE * well / len(wells)
+    minutes = minutes_of(plate, wells, conditions)[well]
 
-    part = np.full(plate.cells, PARTS.index(plate.parts[0]))
+    part = np.full(plate.cells, parts.index(plate.parts[0]))
     if "test2" in plate.parts:
         # One well of each class and a second of three of them is a quarter of the wells.
         held: list[int] = []
@@ -173,6 +235,6 @@ def populate(plate: Plate, conditions: Conditions) -> Cells:
             held.extend(rng.permutation(np.flatnonzero(label == kind))[:take].tolist())
         held_out = np.isin(well, held)
         fifth = rng.random(plate.cells) < 0.2
-        part[~held_out & fifth] = PARTS.index("test1")
-        part[held_out] = PARTS.index("test2")
+        part[~held_out & fifth] = parts.index("test1")
+        part[held_out] = parts.index("test2")
     return Cells(label[well], well, part, minutes, names, edge)

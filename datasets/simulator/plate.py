@@ -10,7 +10,7 @@ from bench.seeds import generator
 
 from . import camera, cells, optics
 from .conditions import NAMES, VERSION, Conditions
-from .layout import CLASSES, Cells, Plate
+from .layout import CLASSES, Cells, Plate, shares_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,7 +136,7 @@ def describe(plate: Plate, contents: Cells, conditions: Conditions) -> dict[str,
         for name in NAMES
         if name not in _SPECIAL - {"edge"}
     }
-    shares = conditions.shares(plate.units, CLASSES)
+    shares = shares_of(plate, conditions)
     return {
         "plate": plate.number,
         "parts": list(plate.parts),

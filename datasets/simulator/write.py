@@ -1,4 +1,4 @@
-"""Write a simulated set as the five published files, once, and find it again."""
+"""Write a simulated set as files in the published layout, once, and find it again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 from bench.errors import BenchError
 
 from .conditions import KNOBS, LEVELS, VERSION, Conditions
-from .layout import CLASSES, PARTS, Plate, populate
+from .layout import CLASSES, Plate, populate
 from .plate import CROP, describe, render
 
 if TYPE_CHECKING:
@@ -27,24 +27,26 @@ if TYPE_CHECKING:
 PARAMETERS = "parameters.json"
 
 
-def file_name(part: str) -> str:
-    """Return the published file name of a part."""
-    return f"COOS7_v1.1_{part}.hdf5"
+def file_name(part: str, name: str = "coos7") -> str:
+    """Return the file name of a part of a set; that of COOS-7 is the published one."""
+    return f"COOS7_v1.1_{part}.hdf5" if name == "coos7" else f"{name}_{part}.hdf5"
 
 
 def parameters(name: str, plates: list[Plate], conditions: Conditions) -> dict[str, Any]:
     """Return all that decides the pixels; its digest names the folder in the cache."""
+    factors = {"factors": dict(conditions.factors)} if conditions.factors else {}
     return {
         "simulator": name,
         "version": VERSION,
         "sources": _sources(),
         "draw": conditions.draw,
         "strength": conditions.strength,
+        **factors,
         "off": sorted(conditions.off),
         "classes": list(CLASSES),
         "knobs": [_finite(dataclasses.asdict(knob)) for knob in KNOBS],
         "levels": list(LEVELS),
-        "experiment": [dataclasses.asdict(plate) for plate in plates],
+        "experiment": [plate.described() for plate in plates],
     }
 
 
@@ -76,7 +78,7 @@ def ensure(
     root
         Folder of the cache.
     name
-        Beginning of the folder's name.
+        Beginning of the names of the folder and, but for COOS-7, of its files.
     plates, conditions
         The experiment and its knobs.
     workers
@@ -138,12 +140,14 @@ def write(
     """Write the HDF5 files and ``parameters.json`` into an existing folder."""
     import h5py
 
-    contents = [populate(plate, conditions) for plate in plates]
+    parts = tuple(dict.fromkeys(part for plate in plates for part in plate.parts))
+    names = [file_name(part, values["simulator"]) for part in parts]
+    contents = [populate(plate, conditions, parts) for plate in plates]
     first, sizes = _places(contents)
     with contextlib.ExitStack() as stack:
         handles: dict[int, Any] = {}
         for part in sorted(sizes):
-            path = folder / file_name(PARTS[part])
+            path = folder / names[part]
             handles[part] = stack.enter_context(h5py.File(path, "w"))
             _metadata(handles[part], part, plates, contents)
         # Threads, not processes: nearly all time is spent in array code that runs in parallel.
@@ -165,7 +169,7 @@ def write(
                 raise
     files = {}
     for part in sorted(sizes):
-        path = folder / file_name(PARTS[part])
+        path = folder / names[part]
         files[path.name] = {
             "images": sizes[part],
             "bytes": path.stat().st_size,

@@ -1,0 +1,333 @@
+"""Files of crops in COOS-7's layout: their pixels, their columns, and their digest.
+
+Read alike by every data set whose files have the keys of COOS-7 (Lu et al. 2019): the published
+one, its simulation, and the simulated shifts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.api import BenchError
+from bench.datafolder import cache_folder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CLASSES = (
+    "ER",
+    "Inner mitochondrial membrane",
+    "Golgi",
+    "Peroxisomes",
+    "Early endosome",
+    "Cytosol",
+    "Nuclear envelope",
+)
+IDS = {
+    "plate": "plateIDs",
+    "date": "dateIDs",
+    "microscope": "microscopeIDs",
+    "position": "wellIDs",
+}
+
+
+# --------------------------------------------------------------------------- pixels
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where the images of one file are: a place in it, or a data set to be asked."""
+
+    path: Path
+    count: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int | None
+    chunk: int
+
+
+class Rows:
+    """Reads images by row without holding them; can be pickled and reopened in another process.
+
+    Images that lie in a file as one plain block are mapped into memory, so a read touches only
+    their pages. Chunked or compressed ones are read chunk by chunk through HDF5, each chunk once,
+    whatever the order asked for.
+
+    Attributes
+    ----------
+    shape
+        Shape of one image, ``(C, H, W)``.
+    dtype
+        Type of what :meth:`read` returns: ``uint8``, ``uint16`` or ``float32``, in native order.
+    """
+
+    def __init__(self, files: list[Stored]) -> None:
+        self.files = files
+        self.shape = files[0].shape
+        self.dtype = _native(files[0].dtype)
+        self._starts = np.cumsum([0] + [file.count for file in files])
+        self._open: dict[int, Any] = {}
+        self._process = os.getpid()
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"files": self.files}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["files"])  # type: ignore[misc]
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return images ``(k, C, H, W)`` in the order of ``rows``.
+
+        Raises
+        ------
+        BenchError
+            If a file cannot be read any more, or an image holds NaN.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not (0 <= rows.min() and rows.max() < len(self)):
+            raise IndexError(f"rows lie in 0 .. {len(self) - 1}")
+        out = np.empty((len(rows), *self.shape), self.dtype)
+        where = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(where):
+            mine = np.flatnonzero(where == number)
+            wanted = rows[mine] - self._starts[number]
+            try:
+                out[mine] = self._read(int(number), wanted)
+            except (OSError, RuntimeError) as error:
+                raise _damaged(self.files[number].path, error) from error
+        if self.dtype == np.float32 and not np.isfinite(out).all():
+            bad = int(rows[~np.isfinite(out).reshape(len(rows), -1).all(axis=1)][0])
+            file = self.files[int(np.searchsorted(self._starts, bad, side="right")) - 1]
+            raise BenchError(f"image {bad} of COOS-7 holds NaN: get {file.path} again")
+        return out
+
+    def _read(self, number: int, wanted: NDArray[np.int64]) -> NDArray[Any]:
+        if self._process != os.getpid():
+            # HDF5 handles do not survive a fork.
+            self._open, self._process = {}, os.getpid()
+        file = self.files[number]
+        if file.offset is not None:
+            if number not in self._open:
+                self._open[number] = np.memmap(
+                    file.path, file.dtype, "r", file.offset, (file.count, *file.shape)
+                )
+            pixels: NDArray[Any] = self._open[number][wanted]
+            return pixels
+        if number not in self._open:
+            import h5py
+
+            self._open[number] = h5py.File(file.path, "r")["data"]
+        data = self._open[number]
+        found = np.empty((len(wanted), *file.shape), self.dtype)
+        block = wanted // file.chunk
+        for which in np.unique(block):
+            mine = np.flatnonzero(block == which)
+            low, high = int(wanted[mine].min()), int(wanted[mine].max()) + 1
+            found[mine] = data[low:high][wanted[mine] - low]
+        return found
+
+
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    plain = dtype.newbyteorder("=")
+    return plain if plain in (np.uint8, np.uint16) else np.dtype(np.float32)
+
+
+# --------------------------------------------------------------------------- metadata
+
+
+@dataclass(frozen=True, eq=False)
+class CropFile:
+    path: Path
+    part: str
+    rows: Stored
+    columns: dict[str, NDArray[Any]]
+
+    @classmethod
+    def describe(cls, path: Path) -> CropFile:
+        """Read all but the pixels of a file, and check its layout."""
+        import h5py
+
+        part = path.stem.rsplit("_", 1)[-1]
+        try:
+            with h5py.File(path, "r") as handle:
+                missing = [key for key in ("data", "labels", *IDS.values()) if key not in handle]
+                if missing:
+                    raise BenchError(
+                        f"{path} has no {', '.join(missing)}: it is not a file of COOS-7; get it "
+                        "again"
+                    )
+                data = handle["data"]
+                if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "uif":
+                    raise BenchError(f"'data' in {path} is not an array of numbers: get it again")
+                if data.ndim != 4 or data.shape[1] != 2 or 0 in data.shape:
+                    raise BenchError(
+                        f"'data' in {path} has shape {data.shape}, expected images x 2 channels x "
+                        "height x width: get the file again"
+                    )
+                columns = {"label": _column(handle, "labels", data.shape[0], path)}
+                for name, key in IDS.items():
+                    columns[name] = _column(handle, key, data.shape[0], path)
+                rows = Stored(
+                    path.absolute(),
+                    data.shape[0],
+                    tuple(data.shape[1:]),
+                    data.dtype,
+                    _block(data, path),
+                    # A chunk of one huge block is cut, so that memory stays small.
+                    min(data.chunks[0], 1024) if data.chunks else 1024,
+                )
+        except (OSError, RuntimeError, KeyError) as error:
+            raise _damaged(path, error) from error
+        return cls(path, part, rows, columns)
+
+
+def _block(data: Any, path: Path) -> int | None:
+    """Return where the pixels begin in the file if they lie there as one plain block."""
+    offset = data.id.get_offset()
+    plain = data.chunks is None and data.compression is None and data.external is None
+    if not plain or offset is None or data.is_virtual:
+        return None
+    if offset + data.size * data.dtype.itemsize > path.stat().st_size:
+        raise BenchError(f"{path} is truncated: get it again")
+    return int(offset)
+
+
+def _damaged(path: Path, error: BaseException) -> BenchError:
+    if isinstance(error, PermissionError):
+        return BenchError(f"{path} may not be read: change its permissions")
+    if isinstance(error, FileNotFoundError):
+        return BenchError(f"{path} is gone: put it back, or use --edition simulated")
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return BenchError(
+        f"{path} cannot be read as HDF5; it is truncated or damaged: get it again ({reason})"
+    )
+
+
+def _column(handle: Any, key: str, count: int, path: Path) -> NDArray[Any]:
+    values = handle[key]
+    if not hasattr(values, "shape"):
+        raise BenchError(f"'{key}' in {path} is not an array: get the file again")
+    column = np.asarray(values[()])
+    if column.ndim > 1 and column.size == column.shape[0]:
+        column = column.reshape(-1)
+    if column.ndim != 1:
+        raise BenchError(
+            f"'{key}' in {path} has shape {column.shape}, expected one value an image: get the "
+            "file again"
+        )
+    if len(column) != count:
+        raise BenchError(
+            f"'{key}' in {path} has {len(column)} values for {count} images: get the file again"
+        )
+    return _strings(column)
+
+
+def _strings(column: NDArray[Any]) -> NDArray[Any]:
+    """Return names as str: numbers without a decimal point, bytes decoded, blanks cut."""
+    unique, inverse = np.unique(column, return_inverse=True)
+    names = []
+    for value in unique.tolist():
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        elif isinstance(value, float) and value.is_integer():
+            value = int(value)
+        names.append(str(value).strip("\x00 \t\n"))
+    return np.array(names, dtype=object)[inverse.reshape(-1)]
+
+
+def classes_of(file: CropFile) -> NDArray[Any]:
+    """Return class names for labels that are numbers 0 .. 6 or names."""
+    known = {str(i): name for i, name in enumerate(CLASSES)}
+    known |= {name.casefold(): name for name in CLASSES}
+    labels = file.columns["label"]
+    for label in sorted(set(labels.tolist())):
+        if label.casefold() not in known:
+            raise BenchError(
+                f"'{label}' in 'labels' of {file.path} is no class of COOS-7: labels are 0 .. 6 or "
+                f"{', '.join(CLASSES)}"
+            )
+    return np.array([known[label.casefold()] for label in labels.tolist()], dtype=object)
+
+
+def check_alike(files: list[CropFile]) -> None:
+    first = files[0].rows
+    for file in files[1:]:
+        stored = file.rows
+        if stored.shape != first.shape or _native(stored.dtype) != _native(first.dtype):
+            raise BenchError(
+                f"{stored.path} holds {stored.shape} {stored.dtype} images but {first.path.name} "
+                f"{first.shape} {first.dtype}: they are not of one release; get them again"
+            )
+
+
+def parameters_of(folder: Path) -> dict[str, Any]:
+    path = folder / "parameters.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not {"plates", "files"} <= set(document):
+            raise KeyError("plates, files")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BenchError(f"{path} is missing or damaged: delete {folder}") from error
+    return dict(document)
+
+
+# --------------------------------------------------------------------------- digest
+
+
+def digest_of(paths: list[Path], parameters: dict[str, Any]) -> str:
+    """Return the digest of the files' SHA-256.
+
+    The sums are computed once and kept in the cache by path, size and time of change; those of
+    the simulated edition are in its parameters.
+    """
+    if parameters:
+        sums = {path.name: parameters["files"][path.name]["sha256"] for path in paths}
+    else:
+        sums = _remembered_sums(paths)
+    text = "\n".join(f"{name} {value}" for name, value in sorted(sums.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _remembered_sums(paths: list[Path]) -> dict[str, str]:
+    marks = {}
+    for path in paths:
+        stat = path.stat()
+        marks[path.name] = [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
+    key = hashlib.sha256(str(paths[0].parent.absolute()).encode()).hexdigest()[:16]
+    memory = cache_folder("index") / f"coos7-{key}.json"
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        if known["marks"] == marks and all(
+            re.fullmatch("[0-9a-f]{64}", known["sha256"][name]) for name in marks
+        ):
+            return {name: known["sha256"][name] for name in marks}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there yet, or not ours: computed below
+
+    from .simulator.write import sha256
+
+    with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
+        sums = dict(zip(marks, pool.map(sha256, paths), strict=True))
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=memory.parent, delete=False, encoding="utf-8"
+        ) as handle:
+            json.dump({"marks": marks, "sha256": sums}, handle)
+        Path(handle.name).replace(memory)
+    except OSError:
+        pass  # a cache that cannot be written costs time, not correctness
+    return sums

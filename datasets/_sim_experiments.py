@@ -1,0 +1,219 @@
+"""The experiments of the simulated shifts: which plates there are and what is done to them.
+
+All rest on the simulator's frozen distributions. Two of its laboratories and two of its
+microscopes take part, those of simulated COOS-7 with the same draw. A shift is a condition that
+the test plates have and the training plates have not; its size is multiplied by ``strength``, and
+with 0 both sides are made alike. The technical variation of days, plates and wells is there at
+any strength.
+
+``shifts``
+    one training set and six tests. The test plates carry the same numbers and days in every
+    test, so they share the draws of day, plate and well, and two tests differ by their shift.
+``lamp``
+    plates imaged column by column, and a laboratory gives each class a column of its own: a
+    class is imaged first while the lamp is cold. The test plates are imaged twice, once in that
+    order and once with their wells in random order, and are the same cells to the last electron
+    but for the light.
+``nested``
+    each class lies on the plates of one day only; test plates hold all classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.seeds import generator
+
+from .simulator.conditions import VERSION, Conditions
+from .simulator.layout import CLASSES, Plate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SPRING = (20180305, 20180307, 20180312, 20180314, 20180319, 20180321, 20180326, 20180328)
+AUTUMN = (20180910, 20180912, 20180917, 20180919, 20180924, 20180926, 20181001, 20181003)
+"""Days of training and of test plates. Eight are the fewest that an interval is given for."""
+
+LEARNT, TESTED = 200, 100
+"""Images of a training plate and of a test plate."""
+
+LAMP = 0.3
+"""Share of the light that a cold lamp lacks in ``lamp``, at strength 1.
+
+Arc lamps take 20-30 minutes to settle (Zeiss Campus, mercury arc lamps); the share is an
+assumption, at the upper end of what the simulator's own spread of lamps reaches.
+"""
+TILT = 1.5
+"""Standard deviation of the logarithm of a class's share on a plate of ``label-shift``.
+
+At strength 1; three times the spread that the plates of every experiment have (assumption).
+"""
+MARKERS = {
+    "stain-protein": 0.52,
+    "stain-nucleus": 0.52,
+    "background-protein": 0.40,
+    "background-nucleus": 0.40,
+    "bleed-protein": 0.66,
+    "bleed-nucleus": 0.66,
+    "localisation": 0.5,
+}
+"""Standard deviations of what another set of stains changes, on the knobs' own scales.
+
+Those of uniform draws (on the logarithm) over: brightness 0.5 to 3 times that of the usual label
+(fluorescent proteins and dyes of one colour), background 0.5 to 2 times, bleed-through 1-10 %;
+how much of the label lies outside its organelle is an assumption.
+"""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Plates that are made together.
+
+    Attributes
+    ----------
+    parts
+        Names of its files: the training part, then the tests.
+    plates
+        Returns the plates of a draw, a strength and a scale.
+    turned
+        Levels and knobs whose frozen deviations ``strength`` multiplies.
+    """
+
+    parts: tuple[str, ...]
+    plates: Callable[[int, float, float], list[Plate]]
+    turned: tuple[str, ...] = ()
+
+    def conditions(self, draw: int, strength: float, off: frozenset[str]) -> Conditions:
+        """Return the knobs."""
+        return Conditions(draw, off=off, factors=tuple((name, strength) for name in self.turned))
+
+
+def _count(images: int, scale: float) -> int:
+    return max(1, round(images * scale))
+
+
+def _shifts(draw: int, strength: float, scale: float) -> list[Plate]:
+    busy = (1, 5)  # days on which a second plate meets a warm lamp
+    days = sorted([*SPRING, *(SPRING[day] for day in busy)])
+    plates = [
+        Plate(100 + i, ("training",), "A", "0", date, i - days.index(date), _count(LEARNT, scale))
+        for i, date in enumerate(days)
+    ]
+    home = "A" if strength == 0 else ""
+    for k, date in enumerate(AUTUMN):
+        number, n = 200 + k, _count(TESTED, scale)
+        marker = f"markers-{k}"
+        tilt, moves = _tilt(draw, number, strength), _moves(draw, marker, strength)
+        plates += [
+            Plate(number, ("laboratory",), "B", "0", date, 0, n, map_of=home),
+            Plate(number, ("microscope",), "A", "1", date, 0, n),
+            Plate(number, ("both",), "B", "1", date, 0, n, map_of=home),
+            Plate(number, ("no-shift",), "A", "0", date, 0, n),
+            Plate(
+                number,
+                ("label-shift",),
+                "A",
+                "0",
+                date,
+                0,
+                n,
+                weights=tilt,
+            ),
+            Plate(
+                number,
+                ("new-markers",),
+                "A",
+                "0",
+                date,
+                0,
+                n,
+                marker=marker if strength else "",
+                moves=moves,
+            ),
+        ]
+    return plates
+
+
+def _tilt(draw: int, number: int, strength: float) -> tuple[float, ...]:
+    rng = generator("simulator", VERSION, draw, "label-shift", number)
+    weights = np.exp(strength * TILT * rng.standard_normal(len(CLASSES)))
+    return tuple(weights.tolist()) if strength else ()
+
+
+def _moves(draw: int, marker: str, strength: float) -> tuple[tuple[str, float], ...]:
+    if strength == 0:
+        return ()
+    return tuple(
+        (
+            knob,
+            strength
+            * sd
+            * float(generator("simulator", VERSION, draw, "marker", marker, knob).normal()),
+        )
+        for knob, sd in MARKERS.items()
+    )
+
+
+def _lamp(draw: int, strength: float, scale: float) -> list[Plate]:
+    cold = (("lamp", LAMP * strength),) if strength else ()
+    sides = (
+        ("lamp-training", SPRING, 300, LEARNT, "columns"),
+        ("lamp-kept", AUTUMN, 400, TESTED, "columns"),
+        ("lamp-scrambled", AUTUMN, 400, TESTED, "scrambled"),
+    )
+    return [
+        Plate(first + k, (part,), "A", "0", date, 0, _count(images, scale), order=order, moves=cold)
+        for part, days, first, images, order in sides
+        for k, date in enumerate(days)
+    ]
+
+
+def _nested(draw: int, strength: float, scale: float) -> list[Plate]:
+    rng = generator("simulator", VERSION, draw, "nested")
+    days = SPRING[::2]
+    day_of = rng.permutation(np.arange(len(CLASSES)) % len(days))
+    elsewhere = max(0.0, 1.0 - strength)
+    plates = []
+    for day, date in enumerate(days):
+        weights = tuple(np.where(day_of == day, 1.0, elsewhere).tolist()) if strength else ()
+        plates += [
+            Plate(
+                500 + 2 * day + slot,
+                ("nested-training",),
+                "A",
+                "0",
+                date,
+                slot,
+                _count(LEARNT, scale),
+                weights=weights,
+            )
+            for slot in range(2)
+        ]
+    plates += [
+        Plate(600 + k, ("nested-test",), "A", "0", date, 0, _count(TESTED, scale))
+        for k, date in enumerate(AUTUMN)
+    ]
+    return plates
+
+
+EXPERIMENTS = {
+    "shifts": Experiment(
+        (
+            "training",
+            "laboratory",
+            "microscope",
+            "both",
+            "no-shift",
+            "label-shift",
+            "new-markers",
+        ),
+        _shifts,
+        ("laboratory", "microscope"),
+    ),
+    "lamp": Experiment(("lamp-training", "lamp-kept", "lamp-scrambled"), _lamp, ("lamp",)),
+    "nested": Experiment(("nested-training", "nested-test"), _nested),
+}
+"""All experiments by name; no part is in two of them."""

