@@ -19,7 +19,7 @@ types:  ## static types
 direction:  ## who may import whom
 	lint-imports --no-cache
 docs:  ## fail when a generated number or table in a document is stale; the scripts alone write them
-	$(PYTHON) results/findings.py --check && $(PYTHON) results/docs.py --check
+	$(PYTHON) results/findings.py --check && $(PYTHON) results/docs.py --check && $(PYTHON) results/studies.py --check
 check:  ## all of the above in a fresh environment, as in CI
 	.ci/run
 figures:  ## draw every figure from the records in results/

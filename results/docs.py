@@ -6,6 +6,7 @@ writing and fails where something is stale; so does ``make docs``, for every gen
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,18 @@ CLAIMS = (
     "cs-arm-bn-2026/cs-arm-bn/new-batches-accuracy",
 )
 """What README shows of the published numbers; `list claims` has them all."""
+
+
+STUDIES = (
+    ("batch-size", 1),
+    ("composition", 1),
+    ("label-shift", 0),
+    ("mechanism", 0),
+    ("mechanism", 1),
+    ("ablation", 1),
+)
+"""Which sentence of which reading stands in README, all of one table."""
+STUDIED = "jump-source3-statistics-batches"
 
 
 def main() -> None:
@@ -146,6 +159,16 @@ def datasets(registry: Registry) -> str:
     return "\n".join(lines)
 
 
+def studies() -> list[str]:
+    """Return README's lines about studies: sentences of their readings, as they were generated."""
+    lines = []
+    for name, which in STUDIES:
+        file = HERE / "reference" / "studies" / name / STUDIED / "study.json"
+        found = json.loads(file.read_text(encoding="utf-8"))
+        lines.append(f"- *{found['question']}* {found['reading'][which]} (`study {name}`)")
+    return [*lines, ""]
+
+
 def readme(registry: Registry) -> str:
     """Return README with its generated blocks renewed."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -162,6 +185,7 @@ def readme(registry: Registry) -> str:
             "claims.",
             "",
         ],
+        "studies": studies(),
         "claims": claims_markdown(records, CLAIMS).splitlines(),
     }
     for name, lines in blocks.items():
