@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-SCRIPTS = ["results/findings.py", "results/docs.py", "results/studies.py"]
+SCRIPTS = ["results/findings.py", "results/docs.py"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
