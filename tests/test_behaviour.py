@@ -126,7 +126,9 @@ def test_planted_shifts_are_what_they_say():
     composition = shifts.planted("label-shift", 0).index.query("label == 'a'")
     even = shifts.planted("nothing", 0).index.query("label == 'a'")
     assert even.groupby("plate").size().nunique() == 1
-    assert composition.groupby("plate").size().nunique() > 3
+    shares = composition.groupby("plate").size()
+    assert len(shares) < shifts.BATCHES  # some plates have none
+    assert shares.nunique() > 1
     offsets = shifts.planted("nested", 0)
     X = offsets.source.read(np.arange(len(offsets.index)))
     frame = offsets.index.assign(x=X[:, 0]).query("control")
