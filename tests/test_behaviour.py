@@ -166,19 +166,17 @@ def test_planted_shifts_are_what_they_say():
     composition = shifts.planted("label-shift", 0).index.query("label == 'a'")
     even = shifts.planted("nothing", 0).index.query("label == 'a'")
     assert even.groupby("plate").size().nunique() == 1
-    # A plate without the class is a share too.
-    plates = [f"p{b:02d}" for b in range(shifts.BATCHES)]
-    assert composition.groupby("plate").size().reindex(plates, fill_value=0).nunique() > 3
+    shares = composition.groupby("plate").size()
+    assert len(shares) < shifts.BATCHES  # some plates have none
+    assert shares.nunique() > 1
     offsets = shifts.planted("nested", 0)
     X = offsets.source.read(np.arange(len(offsets.index)))
-    controls = offsets.index["control"].to_numpy(bool)
-    frame = pd.DataFrame(X[controls]).join(
-        offsets.index.loc[controls, ["laboratory", "plate"]].reset_index(drop=True)
-    )
-    of_plates = frame.groupby(["laboratory", "plate"]).mean()
-    within = of_plates.groupby("laboratory").std()
-    between = of_plates.groupby("laboratory").mean().std()
-    assert between.mean() > within.to_numpy().mean()
+    rows = offsets.index["control"].to_numpy(bool)
+    names = [offsets.index[c].to_numpy()[rows] for c in ("laboratory", "plate")]
+    of_plates = pd.DataFrame(X[rows]).groupby(names).mean()
+    laboratories = of_plates.groupby(level=0)
+    # Over all features: the laboratories lie further apart than the plates of one of them.
+    assert laboratories.mean().std().mean() > 1.5 * laboratories.std().mean().mean()
 
 
 def main():

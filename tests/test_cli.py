@@ -193,6 +193,9 @@ def test_help_names_every_command(call: Caller, capsys: pytest.CaptureFixture[st
         one = capsys.readouterr().out
         for option in ("--results", "--plugin", "--json", "--debug"):
             assert option in one, (name, option)
+        assert "\\b" not in one, name
+        for line in one.splitlines():
+            assert line.count("python -m bench ") <= 1, (name, "an example stands on its own line")
 
 
 # --------------------------------------------------------------------------- bad input
