@@ -27,7 +27,7 @@ from bench.statistics import (
     Scores,
     interval,
     minimum_detectable_difference,
-    paired_difference,
+    paired_spread,
     printed_coverage,
     smallest_p,
 )
@@ -950,12 +950,11 @@ def _detectable(rows: Sequence[Row], base: Row) -> list[str]:
         if row is base or row.track == "reference" or not (row.table.names and base.table.names):
             continue
         try:
-            difference = paired_difference(row.table.scores(), base.table.scores())
+            sd, shared = paired_spread(row.table.scores(), base.table.scores())
         except BenchError:  # no seed or cluster in common
             continue
-        sd = difference.sd_clusters
         if sd is not None and sd > 0:
-            n = difference.interval.n_clusters
+            n = shared
             found.append(minimum_detectable_difference(sd, n))
     if not found:
         return []
