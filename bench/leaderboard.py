@@ -31,7 +31,7 @@ from bench.statistics import (
     printed_coverage,
     smallest_p,
 )
-from bench.store import Record, digest, is_derived, summarise
+from bench.store import Record, digest, is_derived, saw_test_batches, summarise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -446,6 +446,7 @@ def _board(
         rows = [_compared(row, rows[base], higher=higher) for row in rows]
     rows = _equal_budgets(rows, notes)
     first = runs[0]
+    notes += _upstream(runs)
     notes += _cautions(scored)
     notes += _coverage(rows)
     if base is not None:
@@ -996,6 +997,18 @@ def _few(names: Iterable[str]) -> str:
     """Name up to three rows, or say how many there are."""
     known = sorted(names)
     return ", ".join(known) if len(known) <= 3 else f"{len(known)} rows"
+
+
+def _upstream(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what had been done to the data before any method saw them, which no track counts."""
+    done = dict.fromkeys(str(step) for run in runs for step in run.get("upstream") or ())
+    if not done:
+        return []
+    text = f"Done to the data before any method saw them: {'; '.join(done)}."
+    if saw_test_batches(done):
+        text += " What was fitted over all batches has seen the test batches, whatever a row's"
+        text += " track says."
+    return [text]
 
 
 def _cautions(runs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -58,7 +58,7 @@ SCHEMA = 1
 DERIVED = "~"
 """Stands in the names of splits that were made of another split's rows, and in no other name."""
 
-_INDEX_VERSION = "5"
+_INDEX_VERSION = "6"
 _DAY_S = 86_400.0
 _ID = re.compile(r"[0-9a-f]{8,64}")
 _TABLES = ("metrics", "predictions", "curves")
@@ -274,6 +274,7 @@ _SUMMARY = (
     "chance",
     "undeclared_adaptation",
     "cautions",
+    "upstream",
     "cost",
     "predictions_sha256",
 )
@@ -328,6 +329,11 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
 def is_derived(split_id: str) -> bool:
     """Whether a split was made of another's rows, for validation or a study: on no board."""
     return DERIVED in split_id
+
+
+def saw_test_batches(upstream: Iterable[str]) -> bool:
+    """Whether a declared step of processing was fitted over all batches, those of the test too."""
+    return any("all plates" in step or "all batches" in step for step in upstream)
 
 
 class Record(Mapping[str, Any]):
