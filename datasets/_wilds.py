@@ -67,13 +67,18 @@ def sides(name: str, table: pd.DataFrame, scheme: str, *, index: bool = False) -
     index
         Whether the published file begins with a column of row numbers.
     """
+    import pandas as pd
+
     cls = wilds_class(name)
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / f"{name}_v1.0"
         folder.mkdir()
         (folder / "RELEASE_v1.0.txt").touch()
         table.to_csv(folder / "metadata.csv", index=index)
-        made = cls(root_dir=root, split_scheme=scheme)
+        # wilds writes into the array of a column, which pandas forbids where a program, or a
+        # library in it, asked for copy-on-write.
+        with pd.option_context("mode.copy_on_write", False):
+            made = cls(root_dir=root, split_scheme=scheme)
     words = {number: word for word, number in made.split_dict.items()}
     return np.array([words.get(int(number), "") for number in made.split_array])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,8 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _nothing_of_the_user(
     tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # pycytominer, which some tests compare with, turns this on for the whole process.
+    pd.options.mode.copy_on_write = False
     monkeypatch.delenv("BENCH_PLUGINS", raising=False)
     monkeypatch.setenv("BENCH_CACHE", str(shared_cache))
     nowhere = tmp_path_factory.getbasetemp() / "nothing"

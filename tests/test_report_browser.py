@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,7 @@ def test_filtering(tab: Tab) -> None:
     page.get_by_label("Data set").select_option("own")
     assert shown.inner_text() == "1 board, 4 rows"
     page.get_by_role("button", name="Reset").click()
-    page.wait_for_function("document.getElementById('shown').textContent.startsWith('5 boards')")
+    playwright.expect(shown).to_have_text(re.compile("^5 boards"))
     page.get_by_label("Edition").select_option("simulated")
     assert not tab.board("own/weeks").is_visible()
     page.get_by_label("Edition").select_option("")
@@ -189,7 +190,7 @@ def test_filtering(tab: Tab) -> None:
     page.get_by_role("searchbox").fill("nobody")
     assert page.locator("#none").is_visible()
     page.get_by_role("button", name="Reset").click()
-    page.wait_for_function("document.getElementById('shown').textContent.startsWith('5 boards')")
+    playwright.expect(shown).to_have_text(re.compile("^5 boards"))
     page.get_by_label("also 1 variants").check()
     assert shown.inner_text() == "6 boards, 25 rows"
 
@@ -297,7 +298,7 @@ def test_a_figure_is_enlarged_and_closed(tab: Tab) -> None:
     page.get_by_role("button", name="Enlarge the figure degradation").click()
     assert viewer.is_visible()
     image = viewer.locator("img")
-    page.wait_for_function("document.querySelector('#viewer img').style.width")
+    playwright.expect(image).to_have_attribute("style", re.compile("width"))
     before = image.bounding_box()["width"]
     viewer.get_by_role("button", name="Larger").click()
     assert image.bounding_box()["width"] > before * 1.3

@@ -445,11 +445,11 @@ def test_a_misspelt_key_is_named_before_the_one_that_is_missing(tmp_path: Path) 
 
 
 def test_a_packaged_name_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import tables
+    from bench import table_spec
     from bench.api import Split
 
     taken = {"mine/x": Split("mine/x", "mine", "everything")}
-    monkeypatch.setattr(tables, "packaged_splits", lambda: taken)
+    monkeypatch.setattr(table_spec, "packaged_splits", lambda: taken)
     path = write(tmp_path)
     one_line(lambda: load(path), "'mine' is a packaged data set's: choose another name")
 

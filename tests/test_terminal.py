@@ -114,7 +114,9 @@ def test_dry_run_says_what_it_expects(tmp_path: Path, capsys: pytest.CaptureFixt
     text = say("-m", "erm,ben", "--seeds", "2", "--dry-run")
     assert "seed 0 (inductive, 4 fits): on record\n" in text
     assert "1 record of this method on this split" in text
-    assert re.search(r"3 to run: about \d+ s, shared trainings counted once; .* MB memory", text)
+    assert re.search(
+        r"3 to run: about \d+ (s|min), shared trainings counted once; .* MB memory", text
+    )
     document = json.loads(say("-m", "erm,ben", "--seeds", "2", "--dry-run", "--json"))
     assert document["total"]["n_unknown"] == 0
     assert [("estimate" in run) for run in document["runs"]] == [False, True, True, True]
