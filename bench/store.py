@@ -589,10 +589,14 @@ class Store:
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(self.index, partitioning=None)
-            if (table.schema.metadata or {}).get(b"labshift_index") != _INDEX_VERSION.encode():
-                return {}
-            columns = [table.column(name).to_pylist() for name in ("run_id", "stamp", "summary")]
+            # Not pq.read_table: it imports all that partitioned data sets need.
+            names = ["run_id", "stamp", "summary"]
+            with pq.ParquetFile(self.index) as file:
+                about = file.schema_arrow.metadata or {}
+                if about.get(b"labshift_index") != _INDEX_VERSION.encode():
+                    return {}
+                table = file.read(columns=names)
+            columns = [table.column(name).to_pylist() for name in names]
         except (OSError, KeyError, pa.ArrowException):
             return {}
         return {run_id: (stamp, text) for run_id, stamp, text in zip(*columns, strict=True)}
