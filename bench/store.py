@@ -526,12 +526,18 @@ class Store:
         Raises
         ------
         BenchError
-            If a record is damaged or the folder cannot be read.
+            If a record is damaged, the folder cannot be read, or the published records that were
+            asked for are not there.
         """
         with _disk("read", self.root):
             own = self._load_indexed()
             if not reference:
                 return own
+            if not self.reference.is_dir():
+                raise BenchError(
+                    f"{self.reference} is not there: published records stand in results/reference "
+                    "of a checkout; give that results folder with --results"
+                )
             known = {record.run_id: record for record in self.load_reference()}
             known.update((record.run_id, record) for record in own)
             return [known[run_id] for run_id in sorted(known)]
