@@ -57,6 +57,8 @@ class _Lazy(click.Group):
         command: click.Command = importlib.import_module(
             f"bench.commands.{COMMANDS[name][0]}"
         ).command
+        # Examples stand in raw docstrings; click keeps their lines after a real backspace alone.
+        command.help = (command.help or "").replace("\\b\n", "\b\n")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
