@@ -57,7 +57,7 @@ class _Lazy(click.Group):
         command: click.Command = importlib.import_module(
             f"bench.commands.{COMMANDS[name][0]}"
         ).command
-        # Click keeps lines apart after a backspace; docstrings are raw and spell it.
+        # Examples stand in raw docstrings; click keeps their lines after a real backspace alone.
         command.help = (command.help or "").replace("\\b\n", "\b\n")
         return command
 

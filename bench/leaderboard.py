@@ -27,11 +27,11 @@ from bench.statistics import (
     Scores,
     interval,
     minimum_detectable_difference,
-    paired_difference,
+    paired_spread,
     printed_coverage,
     smallest_p,
 )
-from bench.store import Record, digest, is_derived, summarise
+from bench.store import Record, digest, is_derived, saw_test_batches, summarise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -446,6 +446,7 @@ def _board(
         rows = [_compared(row, rows[base], higher=higher) for row in rows]
     rows = _equal_budgets(rows, notes)
     first = runs[0]
+    notes += _upstream(runs)
     notes += _cautions(scored)
     notes += _coverage(rows)
     if base is not None:
@@ -950,12 +951,11 @@ def _detectable(rows: Sequence[Row], base: Row) -> list[str]:
         if row is base or row.track == "reference" or not (row.table.names and base.table.names):
             continue
         try:
-            difference = paired_difference(row.table.scores(), base.table.scores())
+            sd, shared = paired_spread(row.table.scores(), base.table.scores())
         except BenchError:  # no seed or cluster in common
             continue
-        sd = difference.sd_clusters
         if sd is not None and sd > 0:
-            n = difference.interval.n_clusters
+            n = shared
             found.append(minimum_detectable_difference(sd, n))
     if not found:
         return []
@@ -997,6 +997,18 @@ def _few(names: Iterable[str]) -> str:
     """Name up to three rows, or say how many there are."""
     known = sorted(names)
     return ", ".join(known) if len(known) <= 3 else f"{len(known)} rows"
+
+
+def _upstream(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what had been done to the data before any method saw them, which no track counts."""
+    done = dict.fromkeys(str(step) for run in runs for step in run.get("upstream") or ())
+    if not done:
+        return []
+    text = f"Done to the data before any method saw them: {'; '.join(done)}."
+    if saw_test_batches(done):
+        text += " What was fitted over all batches has seen the test batches, whatever a row's"
+        text += " track says."
+    return [text]
 
 
 def _cautions(runs: Sequence[Mapping[str, Any]]) -> list[str]:

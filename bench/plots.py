@@ -77,6 +77,7 @@ OTHERS = (
 FORMATS = ("pdf", "png", "csv")
 """What a figure is written as."""
 _wanted: ContextVar[tuple[str, ...]] = ContextVar("formats", default=FORMATS)
+_quickly: ContextVar[bool] = ContextVar("quickly", default=False)
 _END = 34
 """Characters of a name at the end of a line."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p")
@@ -275,15 +276,24 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
 
 
 @contextlib.contextmanager
-def writing(*formats: str) -> Iterator[None]:
+def writing(*formats: str, quickly: bool = False) -> Iterator[None]:
     """Write figures in some of :data:`FORMATS` alone, for as long as the block lasts.
 
     A page needs no PDF, and embedding its fonts takes longer than drawing.
+
+    Parameters
+    ----------
+    formats
+        Of :data:`FORMATS`.
+    quickly
+        Hardly compress pictures, which are made small afterwards, and draw none of a figure whose
+        table is a sentence alone.
     """
-    token = _wanted.set(formats)
+    token, other = _wanted.set(formats), _quickly.set(quickly)
     try:
         yield
     finally:
+        _quickly.reset(other)
         _wanted.reset(token)
 
 
@@ -291,7 +301,10 @@ def _save(made: Canvas) -> None:
     from bench.store import write_files
 
     makers = {"pdf": _pdf, "png": _png, "csv": _csv}
-    wanted = {form: makers[form](made) for form in FORMATS if form in _wanted.get()}
+    forms = [form for form in FORMATS if form in _wanted.get()]
+    if _quickly.get() and made.table and all(list(row) == ["note"] for row in made.table):
+        forms = ["csv"]
+    wanted = {form: makers[form](made) for form in forms}
     file = made.out / made.stem
     made.files += write_files(
         file.parent, {f"{file.name}.{form}": data for form, data in wanted.items()}
@@ -321,7 +334,8 @@ def _pdf(made: Canvas) -> bytes:
 def _png(made: Canvas) -> bytes:
     sink = io.BytesIO()
     about = {"Software": None, "Description": _about(made)}
-    made.figure.savefig(sink, format="png", metadata=about)
+    how = {"compress_level": 1} if _quickly.get() else {}
+    made.figure.savefig(sink, format="png", metadata=about, pil_kwargs=how)
     return sink.getvalue()
 
 

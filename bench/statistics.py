@@ -36,6 +36,7 @@ __all__ = [
     "interval",
     "minimum_detectable_difference",
     "paired_difference",
+    "paired_spread",
     "printed_coverage",
     "sign_flip_p",
     "simulate_coverage",
@@ -326,6 +327,43 @@ def paired_difference(
     BenchError
         If nothing matches, or the sizes of a cluster differ: then other rows were scored.
     """
+    scores, unmatched = _paired(a, b)
+    whole = interval(scores, level=level)
+    by_cluster = scores.defined()[0].mean(axis=0)
+    n = len(by_cluster)
+    return Difference(
+        whole,
+        t_p(by_cluster),
+        wilcoxon_p(by_cluster),
+        sign_flip_p(by_cluster),
+        smallest_p(n),
+        float(by_cluster.std(ddof=1)) if n > 1 else None,
+        unmatched,
+    )
+
+
+def paired_spread(a: Scores | ArrayLike, b: Scores | ArrayLike) -> tuple[float | None, int]:
+    """Return ``sd_clusters`` of :func:`paired_difference` and the number of clusters, no more.
+
+    A board asks this of each row: the tests would take most of its time.
+
+    Parameters
+    ----------
+    a, b
+        As of :func:`paired_difference`.
+
+    Raises
+    ------
+    BenchError
+        As from :func:`paired_difference`.
+    """
+    by_cluster = _paired(a, b)[0].defined()[0].mean(axis=0)
+    n = len(by_cluster)
+    return float(by_cluster.std(ddof=1)) if n > 1 else None, n
+
+
+def _paired(a: Scores | ArrayLike, b: Scores | ArrayLike) -> tuple[Scores, str]:
+    """Return a - b on the seeds and clusters of both, and a sentence about those of one alone."""
     first, second = _as_scores(a, None), _as_scores(b, None)
     if not isinstance(a, Scores) and not isinstance(b, Scores):
         if first.values.shape != second.values.shape:
@@ -352,9 +390,6 @@ def paired_difference(
         bad = clusters[int(np.argmax(np.abs(sizes - other)))]
         raise BenchError(f"cluster '{bad}' has other rows in one of the methods: not comparable")
     scores = Scores(left - right, tuple(seeds), tuple(clusters), sizes)
-    whole = interval(scores, level=level)
-    by_cluster = scores.defined()[0].mean(axis=0)
-    n = len(by_cluster)
     missing = []
     for what, common, one, two in (
         ("seed", seeds, first.seeds, second.seeds),
@@ -363,15 +398,7 @@ def paired_difference(
         lone = len(one) + len(two) - 2 * len(common)
         if lone:
             missing.append(f"{lone} {what}{'s' if lone > 1 else ''} of only one method left out")
-    return Difference(
-        whole,
-        t_p(by_cluster),
-        wilcoxon_p(by_cluster),
-        sign_flip_p(by_cluster),
-        smallest_p(n),
-        float(by_cluster.std(ddof=1)) if n > 1 else None,
-        "; ".join(missing),
-    )
+    return scores, "; ".join(missing)
 
 
 def _nonzero(differences: ArrayLike) -> Doubles | None:
@@ -491,21 +518,30 @@ def minimum_detectable_difference(
     """
     if n < 2 or not math.isfinite(sd):
         return math.nan
-    from scipy import optimize, stats
+    return sd * _detectable_effect(n, power, alpha)
 
-    limit = stats.t.ppf(1 - alpha / 2, n - 1)
 
-    def shortfall(effect: float) -> float:
+@functools.cache
+def _detectable_effect(n: int, power: float, alpha: float) -> float:
+    """Return the detectable difference in standard deviations, which a board asks for often."""
+    # As in interval: what scipy.stats rests on, without the second that its import takes.
+    from scipy.special import nctdtr, ndtri, stdtrit
+
+    limit = float(stdtrit(n - 1, 1 - alpha / 2))
+
+    def found(effect: float) -> float:
         shift = effect * math.sqrt(n)
-        found = float(stats.nct.sf(limit, n - 1, shift))
-        # The other tail is below 1e-10 from here on, where scipy's series may return NaN.
-        if shift < 6:
-            found += float(stats.nct.cdf(-limit, n - 1, shift))
-        return found - power
+        above = 1 - float(nctdtr(n - 1, shift, limit))
+        # The other tail, mirrored: as a lower tail scipy's series may return NaN. From 6 on it is
+        # below 1e-5 even with two clusters.
+        return above + 1 - float(nctdtr(n - 1, -shift, limit)) if shift < 6 else above
 
-    # The normal approximation with a wide margin brackets the root.
-    guess = (limit + stats.norm.ppf(power)) / math.sqrt(n)
-    return float(sd * optimize.brentq(shortfall, 1e-9, 4 * guess + 1e-6, xtol=1e-10))
+    # The normal approximation with a wide margin brackets the root; power grows with the effect.
+    low, high = 0.0, 4 * (limit + float(ndtri(power))) / math.sqrt(n) + 1e-6
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if found(middle) < power else (low, middle)
+    return (low + high) / 2
 
 
 # --------------------------------------------------------------------------- ranks
@@ -588,9 +624,6 @@ def average_ranks(
         n,
         int((~usable).sum()),
     )
-
-
-# --------------------------------------------------------------------------- pooled metrics
 
 
 # --------------------------------------------------------------------------- coverage

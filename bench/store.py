@@ -58,7 +58,7 @@ SCHEMA = 1
 DERIVED = "~"
 """Stands in the names of splits that were made of another split's rows, and in no other name."""
 
-_INDEX_VERSION = "5"
+_INDEX_VERSION = "6"
 _DAY_S = 86_400.0
 _ID = re.compile(r"[0-9a-f]{8,64}")
 _TABLES = ("metrics", "predictions", "curves")
@@ -274,6 +274,7 @@ _SUMMARY = (
     "chance",
     "undeclared_adaptation",
     "cautions",
+    "upstream",
     "cost",
     "predictions_sha256",
 )
@@ -328,6 +329,11 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
 def is_derived(split_id: str) -> bool:
     """Whether a split was made of another's rows, for validation or a study: on no board."""
     return DERIVED in split_id
+
+
+def saw_test_batches(upstream: Iterable[str]) -> bool:
+    """Whether a declared step of processing was fitted over all batches, those of the test too."""
+    return any("all plates" in step or "all batches" in step for step in upstream)
 
 
 class Record(Mapping[str, Any]):
@@ -520,12 +526,18 @@ class Store:
         Raises
         ------
         BenchError
-            If a record is damaged or the folder cannot be read.
+            If a record is damaged, the folder cannot be read, or the published records that were
+            asked for are not there.
         """
         with _disk("read", self.root):
             own = self._load_indexed()
             if not reference:
                 return own
+            if not self.reference.is_dir():
+                raise BenchError(
+                    f"{self.reference} is not there: published records stand in results/reference "
+                    "of a checkout; give that results folder with --results"
+                )
             known = {record.run_id: record for record in self.load_reference()}
             known.update((record.run_id, record) for record in own)
             return [known[run_id] for run_id in sorted(known)]
@@ -583,10 +595,14 @@ class Store:
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(self.index, partitioning=None)
-            if (table.schema.metadata or {}).get(b"labshift_index") != _INDEX_VERSION.encode():
-                return {}
-            columns = [table.column(name).to_pylist() for name in ("run_id", "stamp", "summary")]
+            # Not pq.read_table: it imports all that partitioned data sets need.
+            names = ["run_id", "stamp", "summary"]
+            with pq.ParquetFile(self.index) as file:
+                about = file.schema_arrow.metadata or {}
+                if about.get(b"labshift_index") != _INDEX_VERSION.encode():
+                    return {}
+                table = file.read(columns=names)
+            columns = [table.column(name).to_pylist() for name in names]
         except (OSError, KeyError, pa.ArrowException):
             return {}
         return {run_id: (stamp, text) for run_id, stamp, text in zip(*columns, strict=True)}

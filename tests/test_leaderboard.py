@@ -270,6 +270,22 @@ def test_mixed_hardware_is_said() -> None:
 # ------------------------------------------------------------------ read-outs
 
 
+def test_what_was_done_to_the_data_before_is_said() -> None:
+    def said(*steps: str) -> list[str]:
+        board = one_board(
+            [{**run, "upstream": list(steps)} for run in runs("erm", [0.5, 0.6, 0.7])]
+        )
+        return [note for note in board.notes if note.startswith("Done to the data")]
+
+    assert said() == []
+    [note] = said("crops around nuclei")
+    assert "crops around nuclei." in note
+    assert "track" not in note
+    [note] = said("normalised to DMSO per plate", "features selected over all plates")
+    assert "normalised to DMSO per plate; features selected over all plates" in note
+    assert "has seen the test batches" in note
+
+
 def test_like_is_compared_with_like() -> None:
     networks = runs("erm", [0.8] * 3, readout="head")
     assert one_board(networks).readout == "head"

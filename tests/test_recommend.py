@@ -17,6 +17,7 @@ from bench.cli import main
 from bench.errors import BenchError
 from bench.plan import open_target
 from bench.statistics import holm, paired_difference
+from bench.store import Store
 from bench.support import Support
 from tests import tiny
 from tests.factories import make_record
@@ -221,7 +222,13 @@ def test_the_command_from_a_file_to_a_page(
     # each plate is shifted and nothing else: its controls are all that it takes
     assert (rows["zscore"]["without"], rows["zscore"]["grade"]) == ("identity", "likely")
     assert rows["zscore"]["better_in"] == rows["zscore"]["n_batches"]
-    assert f"<h1>Use {advice['use']}</h1>" in out.read_text()
+    page = out.read_text()
+    assert f"<h1>Use {advice['use']}</h1>" in page
+    typed = f"recommend {path} --seeds 2 --method identity,zscore,ben --recipe smoke"
+    assert typed in page
+    # What a board prints beside each row can be typed, and finds the file again.
+    splits = {record["split"] for record in Store(tmp_path / "r").load_all()}
+    assert all(text.startswith(f"{path}:") for text in splits)
 
 
 @pytest.mark.parametrize(

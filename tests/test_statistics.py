@@ -276,6 +276,7 @@ def test_paired_tests_equal_scipy():
     assert found.p_permutation == pytest.approx(exact.pvalue)
     assert found.interval == st.interval(a - b)
     assert found.sd_clusters == pytest.approx(d.std(ddof=1))
+    assert st.paired_spread(a, b) == (found.sd_clusters, len(d))
     assert found.smallest_p == 2 / 2**12
 
 
@@ -379,6 +380,8 @@ def test_the_detectable_difference_equals_statsmodels(n):
     for wanted in (0.5, 0.8, 0.95):
         found = st.minimum_detectable_difference(0.07, n, wanted)
         achieved = power.TTestPower().power(found / 0.07, n, 0.05)
+        if math.isnan(achieved):  # its other tail, below 1e-10, for some effects at two clusters
+            achieved = power.TTestPower().power(found / 0.07, n, 0.025, alternative="larger")
         assert achieved == pytest.approx(wanted, abs=1e-6)
     expected = power.TTestPower().solve_power(nobs=14, alpha=0.05, power=0.8)
     assert st.minimum_detectable_difference(1.0, 14) == pytest.approx(expected, rel=1e-6)

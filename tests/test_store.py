@@ -464,6 +464,8 @@ def test_published_records_are_read_only_when_asked(tmp_path: Path) -> None:
     assert only.load_all() == []
     assert [record.run_id for record in only.load_all(reference=True)] == runs[:2]
     only.reference.rename(where.reference)
+    with pytest.raises(BenchError, match="published records stand in results/reference"):
+        only.load_all(reference=True)
     both = where.load_all(reference=True)
     assert [record.run_id for record in both] == runs
     assert all(record.path == where.path_of(record.run_id) for record in both)

@@ -115,7 +115,7 @@ def test_dry_run_says_what_it_expects(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "seed 0 (inductive, 4 fits): on record\n" in text
     assert "1 record of this method on this split" in text
     assert re.search(
-        r"3 to run: about \d+ (s|min), shared trainings counted once; .* MB memory", text
+        r"3 to run: about \d+ (s|min), shared trainings counted once; .* [MG]B memory", text
     )
     document = json.loads(say("-m", "erm,ben", "--seeds", "2", "--dry-run", "--json"))
     assert document["total"]["n_unknown"] == 0

@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.checkup._line import Line
 from bench.data import column_of
+from bench.store import saw_test_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ def upstream(opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]) ->
     else:
         text += f"means of the {kind} differ between batches in {1 - centred:.0%} of the features"
         state = "ok"
-    if any("all plates" in word or "all batches" in word for word in opened.upstream):
+    if saw_test_batches(opened.upstream):
         state = "look"
         text += "; what was fitted over all batches has seen the test batches too"
     yield Line("upstream", state, text, {"centred": centred})

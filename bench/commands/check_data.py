@@ -74,15 +74,18 @@ def open_all(file: str, registry: Any, edition: str) -> tuple[Any, list[Any], li
         [target] = open_splits([file], registry, edition, {}, lambda line: None)
         return target.opened, [target.split], [target]
     data = load(own[0])
-    splits = [data.split(own[1])] if own[1] is not None else list(data.splits.values())
+    every = [full.partition("/")[2] for full in data.splits]
+    names = every if own[1] is None else [own[1]]
+    splits = {name: data.split(name) for name in names}
     opened = data.open()
     targets = []
-    for split in splits:
+    for name, split in splits.items():
         try:
-            targets.append(open_target(split.name, split, opened))
+            # As it is typed after --split, so that a record's command and its data are found again.
+            targets.append(open_target(f"{own[0]}:{name}", split, opened))
         except BenchError:
             continue  # what is wrong with it is among the findings
-    return opened, splits, targets
+    return opened, list(splits.values()), targets
 
 
 def _print(opened: Any, lines: list[Any], methods: list[Any]) -> None:

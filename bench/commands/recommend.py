@@ -12,6 +12,7 @@ import click
 
 from bench import completion
 from bench.cli import common, registry_for, store_for, write_text
+from bench.commands.arguments import check_names, names
 from bench.commands.check_data import open_all
 from bench.commands.progress import Bar, waiting
 from bench.errors import BenchError
@@ -77,10 +78,9 @@ def command(
     from bench.support import supported
 
     registry = registry_for(plugin)
-    names = list(METHODS) if method is None else [m.strip() for m in method.split(",") if m.strip()]
-    for name in (part for typed in names for part in typed.split("+")):
-        registry.entry("method", name)
-    names = list(dict.fromkeys(["erm", *names]))
+    asked = list(METHODS) if method is None else names(method, "--method")
+    check_names(asked, registry)
+    asked = list(dict.fromkeys(["erm", *asked]))
     store = store_for(results)
     options = Options(recipe)
     with waiting(f"reading {file}"):
@@ -95,7 +95,7 @@ def command(
         supports = supported(usable, registry, lines)
         jobs = []
         for target in usable:
-            for name in names:
+            for name in asked:
                 try:
                     jobs += plan([name], [target], list(range(seeds)), options, registry)
                 except BenchError:
@@ -111,11 +111,14 @@ def command(
             made[job.target.split.name].append(record)
     failed = any(record["status"] == "failed" for runs in made.values() for record in runs)
     advice = [advise(runs, lines, supports) for runs in made.values()]
-    words = [shlex.join(["python", "-m", "bench", "recommend", file, "--seeds", str(seeds)])]
     if output is not None:
         from bench.advice_page import page
 
-        write_text(output, page(advice, lines, words[0]))
+        words = ["python", "-m", "bench", "recommend", file, "--seeds", str(seeds)]
+        words += [] if method is None else ["--method", method]
+        words += [] if recipe == "default" else ["--recipe", recipe]
+        words += [] if edition == "auto" else ["--edition", edition]
+        write_text(output, page(advice, lines, shlex.join(words)))
     if as_json:
         document = {"advice": [dataclasses.asdict(one) for one in advice]}
         click.echo(json.dumps(document, indent=1, allow_nan=False))

@@ -23,7 +23,10 @@ SHOWS = (
     "The paper shows a t-SNE plot of 103 drug profiles of BBBC021 from an encoder trained on "
     "ImageNet, coloured by 12 mechanisms of action."
 )
-WHY = "no method here computes features of a network trained on ImageNet alone."
+WHY = (
+    "no method here has features of the paper's ResNet50; those of fixed-knn with "
+    "features=imagenet are another network's."
+)
 
 
 def draw(given: Given) -> list[Path]:

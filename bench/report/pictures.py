@@ -118,22 +118,21 @@ def _drawn(
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            with writing("png", "csv"):
+            with writing("png", "csv", quickly=True):
                 files = draw(records, [name], Path(folder), results=results)
         except BenchError as error:
             return [Picture(name, name, summary, note=f"Not drawn: {error}.")]
-        images = sorted(file for file in files if file.suffix == ".png")
-        return [_picture(name, summary, file, Path(folder)) for file in images]
+        tables = sorted(file for file in files if file.suffix == ".csv")
+        return [_picture(name, summary, file, Path(folder)) for file in tables]
 
 
-def _picture(name: str, summary: str, file: Path, folder: Path) -> Picture:
-    stem = file.relative_to(folder).with_suffix("").as_posix()
-    table = file.with_suffix(".csv")
-    rows = table.read_text(encoding="utf-8") if table.is_file() else ""
+def _picture(name: str, summary: str, table: Path, folder: Path) -> Picture:
+    stem = table.relative_to(folder).with_suffix("").as_posix()
+    rows = table.read_text(encoding="utf-8")
     note = _note(rows)
     if note:
         return Picture(name, stem, summary, note=note)
-    png, width, height = _small(file)
+    png, width, height = _small(table.with_suffix(".png"))
     return Picture(name, stem, summary, png, width, height, _base64(rows.encode()))
 
 
