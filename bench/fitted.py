@@ -127,13 +127,26 @@ def reproducible(seed: int, device: str, shape: Sequence[int]) -> Iterator[None]
         torch.backends.cudnn.benchmark = False
         if len(shape) == 1:
             torch.set_num_threads(1)
-        torch.manual_seed(seed)
+        seed_torch(seed, device)
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before, warn_only=warn_only)
             torch.backends.cudnn.benchmark = benchmark
             torch.set_num_threads(threads)
+
+
+def seed_torch(seed: int, device: str = "cpu") -> None:
+    """Seed the generators that draws on a device come from, as ``torch.manual_seed`` does.
+
+    That of the processor is seeded alone where it is the device: ``torch.manual_seed`` keeps the
+    seed for each kind of accelerator that was not used yet, with the text of the call's stack,
+    which takes longer than a training step of a small network may.
+    """
+    if device == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def untrained_model(
@@ -145,15 +158,16 @@ def untrained_model(
     """
     recipe, seed = config["recipe"], int(config["seed"])
     # Each part has a seed of its own, so that a method's additions leave the network's start alone.
-    torch.manual_seed(seed_for("network", seed))
+    # All of them are made on the processor.
+    seed_torch(seed_for("network", seed))
     network, head, digest = build(
         located(recipe), tuple(config["shape"]), config["n_classes"], recipe, weights=weights
     )
-    torch.manual_seed(seed_for("modify", seed))
+    seed_torch(seed_for("modify", seed))
     network = method.modify(network)
     if method.needs_batch_norm:
         refuse_without_batch_norm(network, recipe["network"], method_name(method))
-    torch.manual_seed(seed_for("extra", seed))
+    seed_torch(seed_for("extra", seed))
     extra = method.extra_modules(head.in_features, config["n_classes"], config["n_batches"])
     if extra is not None:
         extra = convert(extra, Scope())

@@ -27,7 +27,14 @@ from torch.nn import functional as F
 
 from bench.api import Access, Samples
 from bench.errors import BenchError, NotApplicable, RunFailed
-from bench.fitted import Fitted, Model, method_name, reproducible, untrained_model
+from bench.fitted import (
+    Fitted,
+    Model,
+    method_name,
+    reproducible,
+    seed_torch,
+    untrained_model,
+)
 from bench.inputs import RowReader, Scaling, as_float, augmented, channel_moments, laid_out
 from bench.network import Batch, NetworkMethod
 from bench.samplers import codes
@@ -370,7 +377,7 @@ def _train(loop: _Loop) -> Fitted:
         lr = learning_rate(step, total, recipe)
         for part in optimiser.param_groups:
             part["lr"] = lr
-        torch.manual_seed(seed_for("step", ctx.seed, step))
+        seed_torch(seed_for("step", ctx.seed, step), ctx.device)
         batch = loop.batch(step)
         terms = loop.terms(model, batch)
         loss = _checked(terms, batch, method_name(method), lr)

@@ -249,7 +249,7 @@ def _strings(column: NDArray[Any]) -> NDArray[Any]:
 
 
 def classes_of(file: CropFile) -> NDArray[Any]:
-    """Return class names for labels that are numbers 0 .. 6 or names."""
+    """Return class names ``(n,)`` for labels that are numbers 0 .. 6 or names."""
     known = {str(i): name for i, name in enumerate(CLASSES)}
     known |= {name.casefold(): name for name in CLASSES}
     labels = file.columns["label"]

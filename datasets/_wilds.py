@@ -22,6 +22,8 @@ from bench.api import BenchError
 from bench.datafolder import cache_folder, data_folder
 from bench.pixel_cache import Picture, Pixels, decoded, kept
 
+from ._digest import digest_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -258,7 +260,7 @@ def open_kept(
     index = index[there].reset_index(drop=True)
     facts = {
         "pixels": pixels.digest,
-        "digest": _digest_of(index, pixels.digest),
+        "digest": digest_of(index, pixels.digest),
         "notes": _not_there(paths, there),
     }
     _remember(name, version, folder, marks, index, facts)
@@ -312,12 +314,3 @@ def _remember(
         temporary.replace(path)
     except OSError:
         return
-
-
-def _digest_of(index: pd.DataFrame, pixels: str) -> str:
-    """Return the digest of a data set: of its pixels and of every column of its index."""
-    found = hashlib.sha256(pixels.encode())
-    for column in sorted(index.columns):
-        found.update(f"\x1d{column}\x1e".encode())
-        found.update("\x1f".join(map(str, index[column].tolist())).encode())
-    return found.hexdigest()

@@ -17,7 +17,6 @@ same code.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from bench.datafolder import data_folder
 from bench.pixel_cache import Picture, decoded
 
 from . import _bbbc021_fixture, _fixtures
+from ._digest import digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,7 @@ class BBBC021:
             levels=("plate", "week"),
             level="plate",
             edition=edition,
-            digest=_digest(index, pixels.digest),
+            digest=digest_of(index, pixels.digest),
             upstream=("reduced to fields of treatments with a known mechanism and of DMSO",),
             settings={} if self.settings == Settings() else {"pixel": self.settings.pixel},
             columns={
@@ -289,12 +289,3 @@ def _present(folder: Path, files: list[tuple[Path, ...]]) -> tuple[np.ndarray, l
         f"first of them {first}"
     )
     return there, [note] if n else []
-
-
-def _digest(index: pd.DataFrame, pixels: str) -> str:
-    """Return the digest of a data set: of its pixels and of every column of its index."""
-    found = hashlib.sha256(pixels.encode())
-    for column in sorted(index.columns):
-        found.update(f"\x1d{column}\x1e".encode())
-        found.update("\x1f".join(map(str, index[column].tolist())).encode())
-    return found.hexdigest()

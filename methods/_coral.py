@@ -66,7 +66,7 @@ def shrunk(X: Floats, mean: Doubles, scale: Doubles, shrinkage: float) -> Double
 
 
 def power(matrix: Doubles, exponent: float) -> Doubles:
-    """Return a power of a symmetric matrix; directions without variance stay 0."""
+    """Return a power of a symmetric matrix, ``(d, d)``; directions without variance stay 0."""
     spectrum = Spectrum.of(matrix)
     roots = np.sqrt(spectrum.values)
     stretch = roots if exponent > 0 else reciprocal(roots)

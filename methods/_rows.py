@@ -64,19 +64,19 @@ def control_rows(samples: Samples, name: str, instead: str, least: int = 2) -> F
 
 
 def groups_of(names: Strings) -> list[NDArray[np.int64]]:
-    """Return the positions of the rows of each batch, in the order of the batch names."""
+    """Return the positions of the rows of each batch, one ``(k,)`` int64 a batch, by batch name."""
     _, codes = np.unique(names, return_inverse=True)
     order = np.argsort(codes, kind="stable")
     return [rows.astype(np.int64) for rows in np.split(order, np.cumsum(np.bincount(codes))[:-1])]
 
 
 def pack_names(names: Strings) -> NDArray[np.uint8]:
-    """Return names as bytes, one a line: weights are stored as numbers."""
+    """Return ``(n,)`` names as UTF-8 bytes, ``(k,)`` uint8, one name a line."""
     return np.frombuffer("\n".join(names.tolist()).encode(), np.uint8).copy()
 
 
 def unpack_names(packed: NDArray[Any]) -> Strings:
-    """Return the names that :func:`pack_names` packed."""
+    """Return the names, ``(n,)``, that :func:`pack_names` packed."""
     text = bytes(np.asarray(packed, np.uint8)).decode()
     return np.array(text.split("\n") if text else [], dtype=str)
 

@@ -67,7 +67,7 @@ def covariance(X: NDArray[Any], mean: Doubles, scale: Doubles, divisor: int) -> 
 
 
 def reciprocal(scale: Doubles) -> Doubles:
-    """Return ``1 / scale``, and 0 where the scale is 0."""
+    """Return ``1 / scale``, ``(d,)``, and 0 where the scale is 0."""
     result: Doubles = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     return result
 

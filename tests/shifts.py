@@ -170,8 +170,11 @@ def accuracy(name: str, kind: str, draw: int, images: bool = False) -> float:
     return float(probe.score(Z_test[truth >= 0], truth[truth >= 0]))
 
 
-def profiles_of(name, draw, train, test, key=None):
-    """Return training and test profiles; fits are kept and shared under a key."""
+def profiles_of(name, draw, train, test, key=None, steps=None):
+    """Return training and test profiles; fits are kept and shared under a key.
+
+    Networks are trained for as many steps as :data:`RECIPES` says, or for ``steps``.
+    """
     access = Access.NONE
     if name == "identity":
         return [side.view(access, batches=False, labels=False).X for side in (train, test)]
@@ -179,7 +182,8 @@ def profiles_of(name, draw, train, test, key=None):
     cls = entry.load()
     params = make_params(name, cls.Params, {})
     kind = "images" if train.opened.is_images else "profiles"
-    recipe = resolve("smoke", kind, RECIPES[kind]) if entry.meta["level"] == "network" else {}
+    asked = RECIPES[kind] | ({} if steps is None else {"steps": steps})
+    recipe = resolve("smoke", kind, asked) if entry.meta["level"] == "network" else {}
     access = cls.access(params) | (recipe_access(recipe) if recipe else Access.NONE)
     owner = entry.meta.get("fit", name)
     shared = (owner, draw, *(key or ()))

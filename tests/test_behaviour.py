@@ -12,6 +12,10 @@ What does not hold stands in ``behaviour_failures.csv`` with its number and its 
 only shrinks: a line that no longer fails must go, and a failure without a line fails the test. A
 new method is tried the moment its file exists.
 
+Trained networks differ a little from processor to processor. What is within ``MARGIN`` of its rule
+on the machine that wrote the list stands in it as well, whichever way it fell there, and may fall
+either way; one that held and now fails by more than the margin is a failure like any other.
+
 ``python -m tests.test_behaviour`` prints every method against every kind, declared or not.
 """
 
@@ -36,6 +40,10 @@ DRAWS = (100, 101, 102, 103, 104)
 CRITICAL = 2.132
 """95 % quantile of Student's t with four degrees of freedom."""
 ALLOWED = 0.03
+MARGIN = 0.006
+"""Of accuracy: about nine of the 1,440 test rows of five draws."""
+FAILURES = 12
+"""Claims that fail. This number falls, and never rises."""
 LIST = Path(__file__).with_name("behaviour_failures.csv")
 
 
@@ -49,12 +57,33 @@ def failures():
         return {(row["method"], row["shift"]): row for row in csv.DictReader(file)}
 
 
-def verdict(role, gain):
-    """Return whether five paired differences are what was declared."""
+def slack(role, gain):
+    """Return by how much accuracy five paired differences are what was declared; < 0 fails."""
     if role == "helps":
-        error = gain.std(ddof=1) / np.sqrt(len(gain))
-        return bool(gain.mean() > CRITICAL * error)
-    return bool(gain.mean() < 0) if role == "hurts" else bool(gain.mean() >= -ALLOWED)
+        return float(gain.mean() - CRITICAL * gain.std(ddof=1) / np.sqrt(len(gain)))
+    return float(-gain.mean() if role == "hurts" else gain.mean() + ALLOWED)
+
+
+def complaint(role, gain, line):
+    """Return what is wrong with five differences and the line of the list about them, or None.
+
+    Parameters
+    ----------
+    role
+        ``helps``, ``hurts`` or ``nothing``.
+    gain
+        ``(5,)`` differences of accuracy.
+    line
+        The row of the list, or None.
+    """
+    left = slack(role, gain)
+    if line is None:
+        return None if left >= 0 else f"should be '{role}', and is not"
+    if left > MARGIN:
+        return f"holds now: take its line out of {LIST.name}"
+    if left < -MARGIN and line["fails"] == "no":
+        return "was at the edge of its rule, and fails now"
+    return None
 
 
 def claims(name):
@@ -78,11 +107,10 @@ def test_a_method_does_what_it_declares(name):
             pytest.skip(str(error))
         points = f"{100 * gain.mean():+.1f} points against {shifts.against(name)}"
         print(f"{name} {role} {kind}: {points}")  # noqa: T201
-        good, known = verdict(role, gain), (name, kind) in listed
-        if good and known:
-            wrong.append(f"{kind} holds now ({points}): take its line out of {LIST.name}")
-        if not good and not known:
-            wrong.append(f"{kind} should be '{role}', and is {points}")
+        print(f"   by {100 * slack(role, gain):+.2f} points")  # noqa: T201
+        wrong_here = complaint(role, gain, listed.get((name, kind)))
+        if wrong_here:
+            wrong.append(f"{kind} {wrong_here} ({points})")
     assert not wrong, "; ".join(wrong)
 
 
@@ -93,7 +121,9 @@ def test_every_packaged_method_declares_itself():
 
 
 def test_each_line_of_the_list_is_a_claim_with_its_number_and_reason():
+    assert sum(row["fails"] == "yes" for row in failures().values()) <= FAILURES
     for (name, kind), row in failures().items():
+        assert row["fails"] in ("yes", "no")
         assert kind in [k for _, k in claims(name)], f"{name} claims nothing about {kind}"
         assert float(row["points"]) == float(row["points"])
         assert len(row["reason"]) > 20
@@ -101,11 +131,20 @@ def test_each_line_of_the_list_is_a_claim_with_its_number_and_reason():
 
 def test_the_rule_can_fail_each_way():
     noisy, sure = np.array([0.1, -0.09, 0.1, -0.09, 0.02]), np.full(5, 0.05) + 1e-3 * np.arange(5)
-    assert verdict("helps", sure)
-    assert not verdict("helps", noisy)
-    assert not verdict("hurts", sure)
-    assert verdict("nothing", sure - 0.07)
-    assert not verdict("nothing", sure - 0.09)
+    assert slack("helps", sure) > 0 > slack("helps", noisy)
+    assert slack("hurts", sure) < 0 < slack("hurts", -sure)
+    assert slack("nothing", sure - 0.07) > 0 > slack("nothing", sure - 0.09)
+    at = np.zeros(5) - ALLOWED
+    edge, failure = {"fails": "no"}, {"fails": "yes"}
+    for near in (at + 0.004, at - 0.004):
+        assert complaint("nothing", near, edge) is None
+        assert complaint("nothing", near, failure) is None
+    assert complaint("nothing", at - 0.004, None)
+    assert complaint("nothing", at + 0.004, None) is None
+    assert "fails now" in complaint("nothing", at - 0.007, edge)
+    assert complaint("nothing", at - 0.007, failure) is None
+    for line in (edge, failure):
+        assert "take its line out" in complaint("nothing", at + 0.007, line)
 
 
 def test_planted_shifts_are_what_they_say():

@@ -26,7 +26,7 @@ def methods(level=None):
     ]
 
 
-def outputs(name, opened, seed=0):
+def outputs(name, opened, seed=0, steps=None):
     """Return training and test profiles in the order of the rows' ids."""
     plate = opened.index["plate"].to_numpy(str)
     old = np.char.endswith(plate, "old")
@@ -34,7 +34,7 @@ def outputs(name, opened, seed=0):
         make_side(opened, np.flatnonzero(rows), shifts.CLASSES, "plate", "x", seed, labels=labels)
         for rows, labels in ((old, True), (~old, False))
     ]
-    made = shifts.profiles_of(name, seed, *sides)
+    made = shifts.profiles_of(name, seed, *sides, steps=steps)
     ids = opened.index["id"].to_numpy(str)
     return [X[np.argsort(ids[side.rows])] for X, side in zip(made, sides, strict=True)]
 
@@ -81,9 +81,10 @@ def test_order_of_rows_and_names_of_batches_change_nothing(name):
     test = label["plate"].str.endswith("new").to_numpy()
     y = label["label"].to_numpy(str)
     scores = [read_out(X, y[~test], y[test]) for X in (first, renamed)]
-    others = [read_out(outputs(name, plain, seed), y[~test], y[test]) for seed in (1, 2)]
-    spread = np.std([scores[0], *others], ddof=1)
-    assert abs(scores[0] - scores[1]) <= 3 * spread + 0.08
+    apart = abs(scores[0] - scores[1])
+    if apart > 0.08:  # else it is within seeds' spread whatever that is
+        others = [read_out(outputs(name, plain, seed), y[~test], y[test]) for seed in (1, 2)]
+        assert apart <= 3 * np.std([scores[0], *others], ddof=1) + 0.08
 
 
 def read_out(X, y, truth):
@@ -130,6 +131,8 @@ def a_nan(index, X):
     return index, X
 
 
+STEPS = 10
+"""Training steps on a table that is wrong: a value that is no number is there from the first on."""
 BAD = [
     no_controls_in_a_batch,
     no_controls,
@@ -144,7 +147,7 @@ BAD = [
 def outcome(name, change):
     """Return what a method made of a table, or None and what it said instead."""
     try:
-        return outputs(name, table(change)), None
+        return outputs(name, table(change), steps=STEPS), None
     except BenchError as error:
         return None, str(error)
 

@@ -109,3 +109,27 @@ def test_show_says_where_files_go_under_which_licence_and_how_large(
         assert shown.exit_code == 0
         for words in (*said, str(tmp_path / name)):
             assert words in shown.output
+
+
+def test_show_tells_of_each_data_set_what_one_must_know_before_fetching_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from click.testing import CliRunner
+
+    from bench.commands.show import command
+
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    registry = Registry()
+    splits = known_splits(registry).values()
+    for entry in registry.entries("dataset"):
+        shown = CliRunner().invoke(command, ["dataset", entry.name, "--json"])
+        assert shown.exit_code == 0, entry.name
+        facts = json.loads(shown.output)
+        own = {split.name: split.shift for split in splits if split.dataset == entry.name}
+        assert own, entry.name
+        assert {one["name"]: one["doc"] for one in facts["splits"]} == own
+        assert facts["licence"], entry.name
+        if "real" in facts["editions"]:
+            assert facts["size"], entry.name
+            assert facts["folder of the real files"] == str(tmp_path / entry.name)
+            assert facts["to get the real files"].endswith(f"data fetch {entry.name}")

@@ -14,6 +14,7 @@ from bench.cli import common, registry_for, store_for
 from bench.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
+    from bench.fetch_list import Fetchable
     from bench.store import Record
 
 WHAT = ("method", "split", "dataset", "run")
@@ -149,20 +150,43 @@ def _split(name: str, registry: Any) -> dict[str, Any]:
 def _dataset(name: str, registry: Any) -> dict[str, Any]:
     from bench.api import make_params
     from bench.datafolder import data_folder
+    from bench.fetch_list import fetchable, fetchable_names
+    from bench.opening import known_splits
 
     entry = registry.entry("dataset", name)
     cls = entry.load()
     module = inspect.getmodule(cls)
-    facts = {k: v for k, v in entry.meta.items() if k not in ("kind", "class")}
+    facts = {k: v for k, v in entry.meta.items() if k not in ("kind", "class", "fetch", "splits")}
+    if name in fetchable_names(registry):
+        facts.setdefault("size", _download(fetchable(name, registry)))
+        facts["to get the real files"] = f"python -m bench data fetch {name}"
     facts["here"] = cls(make_params("data", cls.Settings, {})).editions()
     if "real" in entry.meta.get("editions", ()):
         facts["folder of the real files"] = str(data_folder(name))
     facts["what it is"] = inspect.cleandoc((module and module.__doc__) or "")
+    facts["splits"] = [
+        {"name": split.name, "doc": split.shift}
+        for split in known_splits(registry).values()
+        if split.dataset == name
+    ]
     facts["settings (--set data.KEY=VALUE)"] = [
         {"name": f.name, "default": f.default, "doc": f.metadata.get("doc", "")}
         for f in dataclasses.fields(cls.Settings)
     ]
     return facts
+
+
+def _download(what: Fetchable) -> str:
+    """Return how much is downloaded, or why that is not known beforehand."""
+    from bench.fetch import human
+
+    if what.bytes is not None:
+        return f"{human(what.bytes)} to download"
+    if what.zenodo:
+        return "known once the record is found, and shown before anything is downloaded"
+    if what.rows:
+        return f"depends on how many files {what.rows[0].table} lists; counted while they come"
+    return "stated by no source"
 
 
 def _draw(name: str, registry: Any, edition: str, settings: tuple[str, ...], output: str) -> str:
@@ -216,7 +240,8 @@ def _print(facts: dict[str, Any]) -> None:
             for item in value:
                 rest = {k: v for k, v in item.items() if k not in ("name", "doc") and v != ""}
                 words = ", ".join(f"{k} {_word(v)}" for k, v in rest.items())
-                console.print(Text(f"  {item.get('name', '')}: {item.get('doc', '')} ({words})"))
+                end = f" ({words})" if words else ""
+                console.print(Text(f"  {item.get('name', '')}: {item.get('doc', '')}{end}"))
         elif isinstance(value, str) and "\n" in value:
             console.print(Text(f"{key}:\n{value}\n"))
         elif key in ("helps", "hurts") and not value:

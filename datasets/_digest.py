@@ -1,0 +1,26 @@
+"""The digest of a data set whose images are decoded once: of contents, never of paths."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def digest_of(index: pd.DataFrame, pixels: str) -> str:
+    """Return the digest of a data set: of its pixels and of every column of its index.
+
+    Parameters
+    ----------
+    index
+        One row an image.
+    pixels
+        The digest of the decoded images, in the order of the index.
+    """
+    found = hashlib.sha256(pixels.encode())
+    for column in sorted(index.columns):
+        found.update(f"\x1d{column}\x1e".encode())
+        found.update("\x1f".join(map(str, index[column].tolist())).encode())
+    return found.hexdigest()
