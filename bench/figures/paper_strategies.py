@@ -75,19 +75,27 @@ def draw(given: Given) -> list[Path]:
     """Draw the published differences, ours where the same was run, and ours on other data."""
     judged = {one.claim.name: one for p in (_T1, _T2, _T6) for one in judged_table(given, p)}
     ours = _ours(given)
-    room = max(1.5 * len(ours), 4)
-    lines = len(THEIR_PAIRS) + room
+    # Real and simulated data never share an axis.
+    kinds = [
+        (edition, mine)
+        for edition in dict.fromkeys(row["edition"] for row in ours)
+        if (mine := [row for row in ours if row["edition"] == edition])
+    ] or [("", [])]
+    rooms = [max(1.5 * len(mine), 4) for _, mine in kinds]
+    lines = len(THEIR_PAIRS) + sum(rooms) + 1.5 * (len(kinds) - 1)
     used = [one for one in judged.values() if one.mean is not None]
     groups = {id(row["group"]): row["group"] for row in ours}.values()
     identity = digest(
         [sorted(r for one in used for r in one.run_ids), sorted(g.runs_digest for g in groups)]
     )
     with canvas(given.out, META["name"], identity, PAGE, 1.95 + 0.24 * lines) as made:
-        above, below = made.figure.subplots(
-            2, 1, height_ratios=[len(THEIR_PAIRS), room], sharex=bool(ours)
+        above, *below = made.figure.subplots(
+            1 + len(kinds), 1, height_ratios=[len(THEIR_PAIRS), *rooms], sharex=bool(ours)
         )
         missing = _theirs(made, above, judged)
-        _measured(made, below, ours)
+        for ax, (edition, mine) in zip(below, kinds, strict=True):
+            _measured(made, ax, mine)
+            ax.set_title(f"{edition} data" if edition else "", fontsize="small", loc="left")
         made.title(f"{META['title']}", f"{PAPER}, {META['paper']}, above; measured here, below")
         notes = [
             "Hollow: published, single runs without an interval. Filled: ours; bars: 95 % interval "
