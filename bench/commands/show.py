@@ -221,7 +221,8 @@ def find_run(name: str, store: Any) -> Record:
     BenchError
         If there is none, or more than one.
     """
-    found: list[Record] = [r for r in store.load_all(reference=True) if r.run_id.startswith(name)]
+    records = store.load_all(reference=store.reference.is_dir())
+    found: list[Record] = [r for r in records if r.run_id.startswith(name)]
     if not found:
         raise BenchError(f"no run begins with '{name}' in {store.root}; `run --json` prints run_id")
     if len({r.run_id for r in found}) > 1:
