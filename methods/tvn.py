@@ -70,7 +70,7 @@ META = {
     "name": "tvn",
     "class": "TVN",
     "level": "profile",
-    "version": 1,
+    "version": 2,
     "summary": "Whiten on negative controls, then align the covariance of each batch's controls.",
     "reference": "Ando et al. 2017, bioRxiv 161422",
     "url": "https://doi.org/10.1101/161422",
@@ -282,9 +282,9 @@ class TVN:
         y
             ``(k, r)`` whitened controls of the batch, whose moments give the root.
         """
-        controls, ando = y.astype(np.float64), self.params.variant == "ando"
+        controls, ando = y, self.params.variant == "ando"
         if not ando:
-            controls -= controls.mean(axis=0)
+            controls = (y - mean_of(y)).astype(np.float32)
         _, U, extra = inverse_root(controls, len(y) - (not ando), self._batch_ridge)
         # What the root adds to a multiple of the identity, between the two matrices around it: one
         # product a row for whitening, alignment and target together.
