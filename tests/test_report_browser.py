@@ -216,20 +216,23 @@ def test_a_row_opens_to_seeds_batches_and_its_command(tab: Tab) -> None:
 
 def test_deep_links(tab: Tab) -> None:
     page = tab.open("#method/ben").page
-    assert page.locator("article.method:visible h2").all_inner_texts() == ["ben"]
-    assert not page.locator("#overview").is_visible()
-    assert page.title() == "ben · labshift report"
+    # A change of the address is heard a moment after it: what follows waits for it.
+    expect = playwright.expect
+    shown = page.locator("article.method:visible")
+    expect(shown.locator("h2")).to_have_text(["ben"])
+    expect(page.locator("#overview")).to_be_hidden()
+    expect(page).to_have_title("ben · labshift report")
     assert page.evaluate("document.activeElement.tagName") == "H2"
-    text = page.locator("article.method:visible").inner_text()
+    text = shown.inner_text()
     assert "Lin and Lu 2022" in text
     assert "control_share" in text
     page.get_by_role("link", name="own/weeks").click()
-    assert page.locator("#overview").is_visible()
-    assert tab.board("own/weeks").is_visible()
+    expect(page.locator("#overview")).to_be_visible()
+    expect(tab.board("own/weeks")).to_be_visible()
     page.go_back()
-    assert page.locator("article.method:visible h2").all_inner_texts() == ["ben"]
+    expect(shown.locator("h2")).to_have_text(["ben"])
     page.get_by_role("link", name="Boards", exact=True).click()
-    assert page.locator("article.method:visible").count() == 0
+    expect(shown).to_have_count(0)
     # A board that the filters hide is shown to whoever asks for it.
     hidden = page.locator(".board.variant").first
     assert not hidden.is_visible()
