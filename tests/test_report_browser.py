@@ -245,7 +245,7 @@ def test_a_method_named_script_is_text(tab: Tab) -> None:
     assert NASTY in tab.labels("own/weeks")
     tab.board("own/weeks").get_by_role("button", name=NASTY).click()
     page.get_by_role("link", name=NASTY).first.click()
-    assert page.locator("article.method:visible h2").all_inner_texts() == [NASTY]
+    playwright.expect(page.locator("article.method:visible h2")).to_have_text([NASTY])
     assert (
         "known here from its records alone" in page.locator("article.method:visible").inner_text()
     )
