@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,7 +34,7 @@ class NoSettings:
     """A table has no settings."""
 
 
-class Table:
+class Table(ABC):
     """One table, real alone. A subclass says how it is declared and joined."""
 
     Settings = NoSettings
@@ -53,9 +54,9 @@ class Table:
     def __init__(self, settings: Any = None) -> None:
         del settings  # none
 
+    @abstractmethod
     def join(self, folder: Path) -> pd.DataFrame:
         """Return the table made of the source files in a folder."""
-        raise NotImplementedError
 
     def editions(self) -> list[str]:
         """Return ``real`` if the source files or the joined table are here."""
