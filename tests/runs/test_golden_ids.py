@@ -1,0 +1,33 @@
+"""Run ids do not move: a published record is found again by every later version.
+
+``golden_ids.json`` was written before ``bench/`` was divided into rooms. An id may
+change only with a declared input of a run: a method's version, a recipe, a metric's version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli.main import group
+
+CASES = json.loads(Path(__file__).with_name("golden_ids.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["args"][3].rpartition("/")[2])
+def test_run_ids_are_unchanged(case, tmp_path):
+    data = os.environ.get("BENCH_TEST_DATA", "")
+    args = [text.replace("$DATA", data) for text in case["args"]]
+    if args != case["args"] and not data:
+        pytest.skip("real tables: set BENCH_TEST_DATA")
+    result = CliRunner().invoke(
+        group, ["run", *args, "--dry-run", "--json", "--results", str(tmp_path)]
+    )
+    assert result.exit_code == 0, result.output
+    keys = ("method_id", "split_id", "seed", "run_id")
+    runs = [{key: run[key] for key in keys} for run in json.loads(result.stdout)["runs"]]
+    assert runs == case["runs"]
