@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError
-from bench.datafolder import cache_folder
+from bench.core.folders import cache_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

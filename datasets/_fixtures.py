@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.api import BenchError, generator
-from bench.datafolder import cache_folder
+from bench.core.folders import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

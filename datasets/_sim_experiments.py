@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.seeds import generator
+from bench.core.seeds import generator
 
 from .simulator.conditions import VERSION, Conditions
 from .simulator.layout import CLASSES, Plate

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bench.api import BenchError, Opened
-from bench.datafolder import cache_folder, data_folder, file_sums
+from bench.core.folders import cache_folder, data_folder, file_sums
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Table(ABC):
 
     name: ClassVar[str]
     declared: ClassVar[Mapping[str, Any]]
-    """The keys of a ``dataset.toml``, as :func:`bench.tables.open_declared` takes them."""
+    """The keys of a ``dataset.toml``, as :func:`bench.data.own.table.open_declared` takes them."""
     folder: ClassVar[str]
     """The folder in which the joined table is handed on, beside the one of this name."""
     table: ClassVar[str]
@@ -70,8 +70,8 @@ class Table(ABC):
         BenchError
             If nothing is here, a source file is not the published one, or the table is another.
         """
-        from bench.splits import packaged_splits
-        from bench.tables import open_declared
+        from bench.data.catalog import packaged_splits
+        from bench.data.own.table import open_declared
 
         if edition != "real":
             raise BenchError(f"{self.name} is real data alone, there is no edition '{edition}'")
@@ -116,7 +116,7 @@ class Table(ABC):
     # ------------------------------------------------------------------ what is here
 
     def _files(self) -> tuple[Any, ...]:
-        from bench.fetch_list import packaged_fetchable
+        from bench.data.fetch.listing import packaged_fetchable
 
         what = packaged_fetchable(self.name)
         return () if what is None else what.files
@@ -147,7 +147,7 @@ class Table(ABC):
     def _compare(self, path: Path) -> None:
         import pandas as pd
 
-        from bench.table_files import damaged
+        from bench.data.own.files import damaged
 
         with damaged(path, "parquet"):
             frame = pd.read_parquet(path)

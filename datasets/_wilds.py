@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError
-from bench.datafolder import cache_folder, data_folder
-from bench.pixel_cache import Picture, Pixels, decoded, kept
+from bench.core.folders import cache_folder, data_folder
+from bench.data.pixel_cache import decoded
+from bench.data.pixels import Pixels, kept
 
 from ._digest import digest_of
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from numpy.typing import NDArray
+
+    from bench.data.picture import Picture
 
 _CLASSES = {
     "rxrx1": ("wilds.datasets.rxrx1_dataset", "RxRx1Dataset"),

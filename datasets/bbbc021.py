@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError, Opened, param
-from bench.datafolder import data_folder
-from bench.pixel_cache import Picture, decoded
+from bench.core.folders import data_folder
+from bench.data.picture import Picture
+from bench.data.pixel_cache import decoded
 
 from . import _bbbc021_fixture, _fixtures
 from ._digest import digest_of

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError, Opened, generator
-from bench.pixel_cache import Picture
+from bench.data.picture import Picture
 
 from . import _fixtures, _wilds
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError, Opened, param
-from bench.datafolder import cache_folder, data_folder
-from bench.errors import did_you_mean
+from bench.core.errors import did_you_mean
+from bench.core.folders import cache_folder, data_folder
 
 from ._crop_files import (
     CropFile,

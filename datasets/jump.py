@@ -29,14 +29,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.api import BenchError, Ints, Opened
-from bench.datafolder import cache_folder, data_folder
+from bench.api import BenchError, Opened
+from bench.core.folders import cache_folder, data_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
     from numpy.typing import NDArray
+
+    from bench.core.types import Ints
 
 META = {
     "kind": "dataset",
@@ -269,7 +271,7 @@ def _plate(
     """Return a plate's features, its wells, their values ``(n, d)``, and its sha256."""
     import pyarrow.parquet as pq
 
-    from bench.table_files import damaged
+    from bench.data.own.files import damaged
 
     with damaged(path, "parquet"):
         content = path.read_bytes()

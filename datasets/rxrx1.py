@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError, Opened, param
-from bench.pixel_cache import Picture
+from bench.data.picture import Picture
 
 from . import _fixtures, _rxrx1_fixture, _wilds
 

@@ -8,8 +8,7 @@ from bench.api import Access
 from bench.network import NetworkMethod
 
 if TYPE_CHECKING:
-    from bench.fitted import Model
-    from bench.network import Batch
+    from bench.network import Batch, Model
 
 
 class AdaptingMethod(NetworkMethod):

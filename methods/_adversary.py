@@ -55,7 +55,7 @@ def domain_classifier(n_inputs: int, n_domains: int, hidden: int) -> nn.Module:
 
     BatchNorm keeps features from escaping the classifier by a change of scale alone.
     """
-    from bench.networks import mlp
+    from bench.network import mlp
 
     return mlp(n_inputs, n_domains, hidden, 3)
 

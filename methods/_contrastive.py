@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bench.api import Access, Samples, generator, param
-from bench.errors import BenchError, NotApplicable
+from bench.api import Access, BenchError, NotApplicable, Samples, generator, param
 from bench.network import BatchwiseParams, NetworkMethod
 
 if TYPE_CHECKING:
@@ -32,9 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from bench.fitted import Model
-    from bench.network import Batch
-    from bench.samplers import Ints, Sampler
+    from bench.api import Ints
+    from bench.network import Batch, Model, Sampler
 
 
 def _temperature() -> Any:
@@ -269,7 +267,7 @@ class Contrastive(NetworkMethod):
 
     def inputs(self, batch: Batch) -> Batch:
         """Change each row, on its own, as the parameters say."""
-        from bench.inputs import augmented
+        from bench.network import augmented
 
         x, rng = batch.x, batch.generator
         if x.dim() == 2:

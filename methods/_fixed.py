@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import BenchError, Floats, NotApplicable, Output, Samples, param
-from bench.fixed_features import fixed_features
+from bench.api import BenchError, NotApplicable, Output, Samples, fixed_features, param
 
 from ._rows import profiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bench.api import Access, Context, Ints
+    from bench.api import Access, Context, Floats, Ints
 
 Doubles = NDArray[np.float64]
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.api import Access, BenchError, NotApplicable, Samples, param
-from bench.network import NetworkMethod
-from bench.samplers import batchwise, usable_groups
+from bench.network import NetworkMethod, batchwise, usable_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from bench.samplers import Ints, Sampler
+    from bench.api import Ints
+    from bench.network import Sampler
 
 
 @dataclass(frozen=True)

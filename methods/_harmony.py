@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.api import BenchError, NotApplicable, Strings, param
+from bench.api import BenchError, NotApplicable, param
 
 from ._rows import groups_of
 from ._whitening import Spectrum, covariance, fold, mean_of, project, spread_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.api import Floats, Ints
+    from bench.api import Floats, Ints, Strings
 
     from ._whitening import Doubles
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError, NotApplicable
+from bench.api import BenchError, NotApplicable
 
 if TYPE_CHECKING:
     from torch import nn

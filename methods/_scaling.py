@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Access, BenchError, Context, Floats, Output, Samples, param
+from bench.api import Access, BenchError, Context, Output, Samples, param
 
 from ._rows import profiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from bench.api import Floats
 
 Doubles = NDArray[np.float64]
 TINY = 1e-9

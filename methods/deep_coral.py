@@ -29,8 +29,7 @@ from ._groups import GroupParams, GroupwiseMethod, parts_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.fitted import Model
-    from bench.network import Batch
+    from bench.network import Batch, Model
 
 META = {
     "kind": "method",

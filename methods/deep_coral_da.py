@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from bench.fitted import Model
-    from bench.network import Batch
-    from bench.samplers import Ints, Sampler
+    from bench.api import Ints
+    from bench.network import Batch, Model, Sampler
 
 META = {
     "kind": "method",

@@ -26,8 +26,7 @@ from ._groups import GroupParams, GroupwiseMethod
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bench.fitted import Model
-    from bench.network import Batch
+    from bench.network import Batch, Model
 
 META = {
     "kind": "method",

@@ -20,8 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.api import param
-from bench.errors import BenchError
+from bench.api import BenchError, param
 from bench.network import NetworkMethod
 
 from ._instance_norm import instance_norm, refuse_profiles

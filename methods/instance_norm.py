@@ -62,7 +62,7 @@ class InstanceNorm(NetworkMethod):
         """
         from torch.nn.modules.batchnorm import _BatchNorm
 
-        from bench.normalisation import refuse_without_batch_norm
+        from bench.network import refuse_without_batch_norm
 
         refuse_profiles(network, "instance-norm")
         refuse_without_batch_norm(network, type(network).__name__, "instance-norm")

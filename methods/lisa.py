@@ -28,8 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.api import Access, Samples, generator, param
-from bench.errors import BenchError, NotApplicable
+from bench.api import Access, BenchError, NotApplicable, Samples, generator, param
 from bench.network import NetworkMethod
 
 from ._mixing import beta, interpolated, mixed_loss
@@ -41,9 +40,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from bench.fitted import Model
-    from bench.network import Batch
-    from bench.samplers import Ints, Sampler
+    from bench.api import Ints
+    from bench.network import Batch, Model, Sampler
 
 META = {
     "kind": "method",

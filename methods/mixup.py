@@ -29,8 +29,7 @@ from ._mixing import beta, interpolated, mixed_loss
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.fitted import Model
-    from bench.network import Batch
+    from bench.network import Batch, Model
 
 META = {
     "kind": "method",

@@ -25,15 +25,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.api import Access, Samples, param
-from bench.errors import BenchError
+from bench.api import Access, BenchError, Samples, param
 from bench.network import ApplyStatistics, NetworkMethod, Statistics
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bench.fitted import Model
-    from bench.inference import TestBatch
+    from bench.network import Model, TestBatch
 
 META = {
     "kind": "method",

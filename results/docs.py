@@ -16,16 +16,16 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.api import Access, track_of  # noqa: E402
-from bench.claims import claims_markdown  # noqa: E402
-from bench.cli import COMMANDS  # noqa: E402
-from bench.opening import known_splits  # noqa: E402
-from bench.registry import Registry  # noqa: E402
-from bench.store import Store  # noqa: E402
+from bench.boards.render.claims import claims_markdown  # noqa: E402
+from bench.cli.main.main import COMMANDS  # noqa: E402
+from bench.core.registry import Registry  # noqa: E402
+from bench.data.views.catalog import known_splits  # noqa: E402
+from bench.records.store import Store  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.registry import Entry
+    from bench.core.entry import Entry
 
 GROUPS = {
     "reference": "Reference rows: lines to compare with, never ranked",
@@ -101,7 +101,7 @@ def methods(registry: Registry) -> str:
         "parameters; how to add one is in [CONTRIBUTING.md](../CONTRIBUTING.md). *Told* is what a "
         "method sees beyond labelled training data, at its defaults. *Helps* and *hurts* are what "
         "it claims on planted shifts; the claims are tested, and those that failed are in "
-        "`tests/behaviour_failures.csv`.",
+        "`tests/methods/behaviour_failures.csv`.",
         "",
     ]
     for level, title in GROUPS.items():

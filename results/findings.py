@@ -15,13 +15,15 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from bench.claims import judge, published  # noqa: E402
-from bench.figures import draw  # noqa: E402
-from bench.leaderboard import Board, Row, boards  # noqa: E402
-from bench.store import Store  # noqa: E402
+from bench.boards.claims import judge, published  # noqa: E402
+from bench.boards.select import boards  # noqa: E402
+from bench.output.figures import draw  # noqa: E402
+from bench.records.store import Store  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from bench.boards.board import Board, Row
 
 ARMS = {
     "erm": "mixed / running",

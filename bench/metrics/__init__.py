@@ -17,35 +17,32 @@ from __future__ import annotations
 
 import functools
 import inspect
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.errors import BenchError
+from bench.core.errors import BenchError
 from bench.metrics._core import NEIGHBOURS, Neighbours, Value, neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    from bench.registry import Registry
+    from bench.core.registry import Registry
 
 __all__ = [
     "METRICS",
     "MIXING",
     "NEIGHBOURS",
     "Neighbours",
-    "QueryClusters",
     "Value",
     "compute",
     "compute_all",
     "compute_by",
     "list_metrics",
     "neighbours",
-    "query_clusters",
     "scored",
     "uses_graph",
 ]
@@ -62,7 +59,7 @@ def __getattr__(name: str) -> Any:
 
 @functools.cache
 def _packaged() -> dict[str, dict[str, Any]]:
-    from bench.registry import read_meta
+    from bench.core.meta import read_meta
 
     files = sorted(Path(__file__).parent.glob("*.py"))
     metas = [read_meta(path) for path in files if not path.stem.startswith("_")]
@@ -82,7 +79,7 @@ def list_metrics(registry: Registry | None = None) -> dict[str, dict[str, Any]]:
     BenchError
         If two metrics share a name.
     """
-    from bench.registry import Registry
+    from bench.core.registry import Registry
 
     registry = registry or Registry()
     return {entry.name: dict(entry.meta) for entry in registry.entries("metric")}
@@ -101,7 +98,7 @@ def _packaged_function(name: str) -> Callable[..., Value]:
 def _function(name: str, registry: Registry | None) -> Callable[..., Value]:
     if registry is None and name in _packaged():
         return _packaged_function(name)
-    from bench.registry import Registry
+    from bench.core.registry import Registry
 
     function: Callable[..., Value] = (registry or Registry()).entry("metric", name).load()
     return function
@@ -228,69 +225,3 @@ def scored(asked: Sequence[str], *, supervised: bool, n_classes: int) -> list[st
     if n_classes > FEW_CLASSES:
         names.append("top5_accuracy")
     return list(dict.fromkeys([*names, *asked]))
-
-
-@dataclass(frozen=True, eq=False)
-class QueryClusters:
-    """A retrieval metric by groups of queries, the gallery being the same for all.
-
-    Attributes
-    ----------
-    names
-        Compounds (for ``map`` the treatments or labels that are averaged first).
-    sizes
-        ``(n_clusters,)`` weight of each in the metric: its scored queries (for ``map`` 1).
-    values
-        ``(n_clusters,)`` mean over the queries; weighted by ``sizes`` it is the metric.
-    """
-
-    names: list[str]
-    sizes: NDArray[np.float64]
-    values: NDArray[np.float64]
-
-
-def query_clusters(name: str, /, **arrays: Any) -> QueryClusters:
-    """Return ``nsc``, ``nscb`` or ``map`` by compound, for intervals over compounds.
-
-    Leaving out or resampling a compound as a query leaves it in the gallery: what varies is what
-    was asked, not what could be found.
-
-    Parameters
-    ----------
-    name
-        ``nsc``, ``nscb`` or ``map``.
-    **arrays
-        As for :func:`compute`.
-
-    Raises
-    ------
-    BenchError
-        For another metric, or arrays that do not fit.
-    """
-    from bench.metrics._core import codes, has_value
-    from bench.metrics._retrieval import nearest_matches, profiles
-    from bench.metrics.map import average_precisions
-
-    def take(*wanted: str) -> dict[str, Any]:
-        return {key: arrays[key] for key in wanted if arrays.get(key) is not None}
-
-    if name in ("nsc", "nscb"):
-        batch = arrays.get("batch") if name == "nscb" else None
-        table = profiles(
-            arrays["X"], arrays["label"], arrays["compound"], batch, arrays.get("treatment")
-        )
-        values = nearest_matches(table, not_same_batch=name == "nscb").right
-        group = table.names
-    elif name == "map":
-        values = average_precisions(**take("X", "label", "batch", "treatment", "negatives"))
-        key = "label" if arrays.get("treatment") is None else "treatment"
-        group = np.asarray(arrays[key])
-        values = np.where(has_value(np.asarray(arrays["label"])), values, np.nan)
-    else:
-        raise BenchError(f"'{name}' is not a retrieval metric: choose nsc, nscb or map")
-    scored = ~np.isnan(values)
-    code, names = codes(group[scored])
-    counts = np.bincount(code, minlength=len(names)).astype(np.float64)
-    means = np.bincount(code, weights=values[scored], minlength=len(names)) / counts
-    sizes = np.ones(len(names)) if name == "map" else counts
-    return QueryClusters([str(n) for n in names], sizes, means)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.errors import BenchError
-from bench.seeds import generator
+from bench.core.errors import BenchError
+from bench.core.seeds import generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

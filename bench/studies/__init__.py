@@ -8,7 +8,7 @@ importing it, and a function ``run``:
     sentence with a question mark), ``methods`` (what is studied without ``--method``), ``point``
     (what ``--points`` varies, or ``""``) and ``points`` (its default values, or ``[]``).
 ``run(lab)``
-    Takes a :class:`bench.studies._lab.Lab` and returns a :class:`bench.studies._lab.Finding`. The
+    Takes a :class:`bench.studies._lab.Lab` and returns a :class:`bench.studies._cells.Finding`. The
     lab makes the runs that it is asked for, or finds them on record (``lab.cell``), tells apart
     what cannot be studied (``lab.leave_out``) and computes paired differences (``lab.gap``). A
     study holds no labels, writes no file and takes no clock: its finding is a function of records
@@ -26,12 +26,13 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, did_you_mean
+from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.studies._lab import Finding, Lab
+    from bench.studies._cells import Finding
+    from bench.studies._lab import Lab
 
 __all__ = ["known", "load"]
 

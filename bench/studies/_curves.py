@@ -6,16 +6,17 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.grouping import Grouping
-from bench.plots import colour_of, label_ends, marker_of
-from bench.studies._lab import Arm
+from bench.data.grouping import Grouping
+from bench.output.style import colour_of, label_ends, marker_of
+from bench.studies._cells import Arm
 from bench.studies._words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bench.plots import Canvas
-    from bench.studies._lab import Cell, Gap, Lab
+    from bench.output.canvas import Canvas
+    from bench.studies._cells import Cell, Gap
+    from bench.studies._lab import Lab
 
 __all__ = [
     "CLOSE",

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import RunFailed
-from bench.fold_run import FoldRun
-from bench.splits import Fold
+from bench.core.errors import RunFailed
+from bench.data.sides import Fold
+from bench.runs.fold import FoldRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from bench.api import Output, Samples
-    from bench.data import Side
-    from bench.network import NetworkMethod
-    from bench.plan import Job
+    from bench.core.samples import Output, Samples
+    from bench.data.views import Side
+    from bench.runs.job import Job
     from bench.studies._lab import Lab
+    from bench.training.method import NetworkMethod
 
 __all__ = ["batch_statistics", "fitted_network", "profiles_of"]
 
@@ -87,7 +87,7 @@ def batch_statistics(
     list
         For each layer in order its path, and mean and variance ``(groups, channels)``.
     """
-    from bench.normalisation import BatchStatistics, moments
+    from bench.training.batchnorm import BatchStatistics, moments
 
     model = method.fitted.model
     layers = [(n, m) for n, m in model.network.named_modules() if isinstance(m, BatchStatistics)]

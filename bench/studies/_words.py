@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.studies._lab import Gap, Lab
+    from bench.studies._cells import Gap
+    from bench.studies._lab import Lab
 
 __all__ = ["cannot_tell", "count", "listed", "nothing", "spread"]
 

@@ -8,16 +8,18 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
-from bench.leaderboard import EDITIONS
-from bench.plots import PAGE, canvas, sentence
-from bench.store import write_files
+from bench.boards.board import EDITIONS
+from bench.core.disk import write_files
+from bench.core.errors import BenchError
+from bench.output.canvas import canvas
+from bench.output.style import PAGE, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bench.studies._lab import Finding, Lab
+    from bench.studies._cells import Finding
+    from bench.studies._lab import Lab
 
 __all__ = ["folder_of", "markdown", "subtitle", "write"]
 

@@ -23,13 +23,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.plots import colour_of
-from bench.studies._lab import Arm, Finding
+from bench.output.style import colour_of
+from bench.studies._cells import Arm, Finding
 from bench.studies._words import cannot_tell, listed, nothing, spread
 
 if TYPE_CHECKING:
-    from bench.plots import Canvas
-    from bench.studies._lab import Cell, Gap, Lab
+    from bench.output.canvas import Canvas
+    from bench.studies._cells import Cell, Gap
+    from bench.studies._lab import Lab
 
 META = {
     "kind": "study",

@@ -1,16 +1,17 @@
 """How many rows of a new batch must be at hand before its own statistics help.
 
 Every test batch is cut at random into the fewest pieces of at most k rows, of nearly equal size
-(``bench.grouping``), and a method sees one piece at a time. The training is that of the ordinary
-run, and so are the rows that are scored: each once, at every k. A method that needs more rows than
-a piece holds takes its stated fallback, which the table counts. Lin and Lu 2022 (PMLR 200:74-93)
-leave open how large an inference batch must be.
+(``bench.data.grouping``), and a method sees one piece at a time. The training is that of the
+ordinary run, and so are the rows that are scored: each once, at every k. A method that needs more
+rows than a piece holds takes its stated fallback, which the table counts. Lin and Lu 2022 (PMLR
+200:74-93) leave open how large an inference batch must be.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.studies._cells import Finding
 from bench.studies._curves import (
     CLOSE,
     Curve,
@@ -21,12 +22,12 @@ from bench.studies._curves import (
     several,
     steady,
 )
-from bench.studies._lab import Finding
 from bench.studies._words import cannot_tell, listed, nothing, spread
 
 if TYPE_CHECKING:
-    from bench.plots import Canvas
-    from bench.studies._lab import Cell, Lab
+    from bench.output.canvas import Canvas
+    from bench.studies._cells import Cell
+    from bench.studies._lab import Lab
 
 META = {
     "kind": "study",

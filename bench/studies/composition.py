@@ -9,20 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.studies._curves import (
-    Curve,
-    curve_table,
-    draw_curves,
-    grouped_curves,
-    several,
-    steady,
-)
-from bench.studies._lab import Finding
+from bench.studies._cells import Finding
+from bench.studies._curves import Curve, curve_table, draw_curves, grouped_curves, several, steady
 from bench.studies._words import cannot_tell, listed, nothing, spread
 
 if TYPE_CHECKING:
-    from bench.plots import Canvas
-    from bench.studies._lab import Gap, Lab
+    from bench.output.canvas import Canvas
+    from bench.studies._cells import Gap
+    from bench.studies._lab import Lab
 
 META = {
     "kind": "study",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.studies._cells import Arm, Finding
 from bench.studies._curves import (
     CLOSE,
     Curve,
@@ -21,12 +22,12 @@ from bench.studies._curves import (
     several,
     steady,
 )
-from bench.studies._lab import Arm, Finding
 from bench.studies._words import cannot_tell, listed, nothing, spread
 
 if TYPE_CHECKING:
-    from bench.plots import Canvas
-    from bench.studies._lab import Cell, Lab
+    from bench.output.canvas import Canvas
+    from bench.studies._cells import Cell
+    from bench.studies._lab import Lab
 
 META = {
     "kind": "study",

@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Access, NotApplicable
-from bench.data import column_of
-from bench.errors import BenchError
-from bench.plots import colour_of, marker_of
-from bench.seeds import generator
-from bench.studies._lab import Arm, Finding
+from bench.core.access import Access
+from bench.core.errors import BenchError, NotApplicable
+from bench.core.seeds import generator
+from bench.data.views import column_of
+from bench.output.style import colour_of, marker_of
+from bench.studies._cells import Arm, Finding
 from bench.studies._networks import profiles_of
 from bench.studies._words import count, listed, nothing, spread, words_of
 
 if TYPE_CHECKING:
-    from bench.data import Side
-    from bench.plan import Job
-    from bench.plots import Canvas
-    from bench.splits import Fold
+    from bench.data.sides import Fold
+    from bench.data.views import Side
+    from bench.output.canvas import Canvas
+    from bench.runs.job import Job
     from bench.studies._lab import Lab
 
 META = {

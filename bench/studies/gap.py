@@ -17,16 +17,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.carve import held_out, mixed_to_test
-from bench.errors import BenchError
-from bench.plots import colour_of
-from bench.studies._lab import Arm, Finding, Gap
+from bench.core.errors import BenchError
+from bench.output.style import colour_of
+from bench.runs.holdouts import held_out, mixed_to_test
+from bench.studies._cells import Arm, Finding, Gap
 from bench.studies._words import cannot_tell, count, listed, nothing, spread, words_of
 
 if TYPE_CHECKING:
-    from bench.plan import Target
-    from bench.plots import Canvas
-    from bench.studies._lab import Cell, Lab
+    from bench.data.target import Target
+    from bench.output.canvas import Canvas
+    from bench.studies._cells import Cell
+    from bench.studies._lab import Lab
 
 META = {
     "kind": "study",

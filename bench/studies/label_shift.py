@@ -2,31 +2,25 @@
 
 Every test batch is cut into inference batches of one size whose class composition is drawn from a
 Dirichlet distribution around the composition of the test batch: alpha 100 keeps it, alpha 0.01
-gives nearly one class (``bench.grouping.pieces`` has the exact procedure). Rows are not resampled:
-each is in one inference batch and is scored once, so all alphas are scored on the same rows, only
-the company of a row changes, and a method that looks at no test batch cannot move. Differences are
-to the largest alpha, which has inference batches of the same size; the step from there to the whole
-test batch is what the smaller size costs.
+gives nearly one class (``bench.data.grouping.pieces`` has the exact procedure). Rows are not
+resampled: each is in one inference batch and is scored once, so all alphas are scored on the same
+rows, only the company of a row changes, and a method that looks at no test batch cannot move.
+Differences are to the largest alpha, which has inference batches of the same size; the step from
+there to the whole test batch is what the smaller size costs.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.studies._curves import (
-    Curve,
-    curve_table,
-    draw_curves,
-    grouped_curves,
-    several,
-    steady,
-)
-from bench.studies._lab import Finding
+from bench.studies._cells import Finding
+from bench.studies._curves import Curve, curve_table, draw_curves, grouped_curves, several, steady
 from bench.studies._words import cannot_tell, listed, nothing, spread
 
 if TYPE_CHECKING:
-    from bench.plots import Canvas
-    from bench.studies._lab import Cell, Lab
+    from bench.output.canvas import Canvas
+    from bench.studies._cells import Cell
+    from bench.studies._lab import Lab
 
 META = {
     "kind": "study",

@@ -15,8 +15,9 @@ the logarithms.
 
 A layer sees what the layers before it made, so ``erm`` normalises by running averages on the way
 and ``ben`` by the group itself. Rows of all batches are used, held out or not; classes are read by
-``bench.evaluate`` and reach no method. Where classes and batches are not crossed, as where each
-compound lies in one week, batch and biology cannot be told apart, and the study does not apply.
+``bench.scoring.labels`` and reach no method. Where classes and batches are not crossed, as where
+each compound lies in one week, batch and biology cannot be told apart, and the study does not
+apply.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.data import column_of, make_side
-from bench.errors import BenchError, RunFailed
-from bench.evaluate import truth
-from bench.seeds import generator
-from bench.studies._lab import Arm, Finding
+from bench.core.errors import BenchError, RunFailed
+from bench.core.seeds import generator
+from bench.data.views import column_of, make_side
+from bench.scoring.labels import truth
+from bench.studies._cells import Arm, Finding
 from bench.studies._networks import batch_statistics, fitted_network
 from bench.studies._variance import complete_block, crossed, nested
 from bench.studies._words import cannot_tell, count, listed, nothing, spread, words_of
@@ -37,7 +38,7 @@ from bench.studies._words import cannot_tell, count, listed, nothing, spread, wo
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.plots import Canvas
+    from bench.output.canvas import Canvas
     from bench.studies._lab import Lab
 
 META = {

@@ -12,14 +12,15 @@ import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError
+from bench.core.errors import BenchError
+from bench.studies._cells import Arm, Finding
 from bench.studies._curves import Curve, curve_table, draw_curves, several
-from bench.studies._lab import Arm, Finding
 from bench.studies._words import cannot_tell, listed, nothing, spread
 
 if TYPE_CHECKING:
-    from bench.plots import Canvas
-    from bench.studies._lab import Cell, Lab
+    from bench.output.canvas import Canvas
+    from bench.studies._cells import Cell
+    from bench.studies._lab import Lab
 
 META = {
     "kind": "study",

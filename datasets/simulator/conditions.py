@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.seeds import generator
+from bench.core.seeds import generator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.seeds import generator
+from bench.core.seeds import generator
 
 from .conditions import VERSION, Conditions, Units
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.seeds import generator
+from bench.core.seeds import generator
 
 from . import camera, cells, optics
 from .conditions import NAMES, VERSION, Conditions

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.errors import BenchError
+from bench.core.errors import BenchError
 
 from .conditions import KNOBS, LEVELS, VERSION, Conditions
 from .layout import CLASSES, Plate, populate

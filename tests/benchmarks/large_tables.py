@@ -68,11 +68,11 @@ def go_through(folder: Path, name: str) -> dict[str, Any]:
     from bench.datasets.jump import Mapped
 
     from bench.api import Access, Context, make_params
-    from bench.apply import apply_all, grouping_of
-    from bench.data import make_side
-    from bench.evaluate import check_output
-    from bench.store import Store
-    from tests.profiles import method_class
+    from bench.data.views import make_side
+    from bench.records.store import Store
+    from bench.runs.apply import apply_all, grouping_of
+    from bench.scoring.result import check_output
+    from tests.helpers.profiles import method_class
 
     index = pd.read_parquet(folder / "index.parquet")
     from bench.api import Opened

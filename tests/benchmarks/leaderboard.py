@@ -14,21 +14,22 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.seeds import generator
-from bench.store import Store, _pretty
-from tests.factories import make_record
+from bench.core.canonical import pretty_json
+from bench.core.seeds import generator
+from bench.records.store import Store
+from tests.helpers.factories import make_record
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = [f"method-{k:02d}" for k in range(19)]
 PANDAS = "import sys, pandas; pandas.read_parquet(sys.argv[1] + '/index.parquet')"
 BOARDS = (
-    "import sys\nfrom pathlib import Path\nfrom bench.store import Store\n"
-    "from bench.leaderboard import boards\nfrom bench.formats import render\n"
+    "import sys\nfrom pathlib import Path\nfrom bench.records.record import Store\n"
+    "from bench.boards.board import boards\nfrom bench.boards.render.cells import render\n"
     "made = boards(Store(Path(sys.argv[1])).load_all())\n"
     "sys.stdout.write(render(made, 'json'))"
 )
 REPORT = (
-    "import sys\nfrom bench.cli import main\n"
+    "import sys\nfrom bench.cli.main import main\n"
     "main(['report', '--results', sys.argv[1], '--output', sys.argv[1] + '/report.html'])"
 )
 
@@ -54,7 +55,7 @@ def fill(root: Path, n: int, n_clusters: int = 12) -> None:
         )
         folder = Store(root).path_of(record["run_id"])
         folder.mkdir(parents=True)
-        (folder / "run.json").write_bytes(_pretty(record))
+        (folder / "run.json").write_bytes(pretty_json(record))
 
 
 def best(code: str, root: Path, times: int = 3) -> float:

@@ -18,8 +18,8 @@ import warnings
 import numpy as np
 
 from bench.api import Access, make_params
-from bench.seeds import generator
-from tests.profiles import applied, fitted, method_class, view
+from bench.core.seeds import generator
+from tests.helpers.profiles import applied, fitted, method_class, view
 
 ROWS, FEATURES = 100_000, 500
 LAYOUTS = {

@@ -103,13 +103,14 @@ def loop(root: Path) -> None:
     import pandas as pd
     import torch
 
-    from bench import inputs
     from bench.api import Access, Context, Opened
-    from bench.data import make_side
-    from bench.pixel_cache import Picture, decoded
-    from bench.recipes import resolve
-    from bench.registry import Registry
-    from bench.runner import threads
+    from bench.core.registry import Registry
+    from bench.data.picture import Picture
+    from bench.data.pixel_cache import decoded
+    from bench.data.views import make_side
+    from bench.runs.device import threads
+    from bench.training import inputs
+    from bench.training.recipes import resolve
 
     torch.set_num_threads(threads())
     rng = np.random.default_rng(0)

@@ -1,0 +1,1 @@
+"""``check-data`` and ``recommend``."""

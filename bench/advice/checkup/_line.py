@@ -1,0 +1,47 @@
+"""What a finding is, and what all checks need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.data.views import column_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.core.dataset import Opened
+    from bench.core.types import Strings
+
+FEW = 16
+"""Rows of a batch below which its statistics are noise: the standard error of a mean of n rows is
+SD / sqrt(n), a quarter of an SD at 16."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One finding.
+
+    Attributes
+    ----------
+    topic
+        What was looked at.
+    state
+        ``ok``, ``look`` (know it) or ``warn`` (it can make a comparison wrong).
+    text
+        The finding in words, with its numbers.
+    facts
+        The numbers alone.
+    """
+
+    topic: str
+    state: str
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def labels_of(opened: Opened) -> Strings:
+    """Return the class of each row, ``(n,)`` text, ``""`` for controls and rows without one."""
+    labels = column_of(opened, "label").copy()
+    labels[opened.index["control"].to_numpy(bool)] = ""
+    return labels

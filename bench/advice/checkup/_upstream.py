@@ -1,0 +1,67 @@
+"""What was done to the features before they arrived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.advice.checkup._line import Line
+from bench.data.views import column_of
+from bench.records.record import saw_test_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from bench.core.dataset import Opened
+    from bench.core.types import Strings
+
+
+def upstream(opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]) -> Iterator[Line]:
+    """Tell what was done to the features before, as declared and as it looks."""
+    said = "; ".join(opened.upstream) or "nothing"
+    control = opened.index["control"].to_numpy(bool)[rows]
+    batch = column_of(opened, opened.level)[rows]
+    where = control if control.sum() >= 2 * len(np.unique(batch)) else np.ones(len(rows), bool)
+    kind = "controls" if where is control else "rows"
+    centred = _share_centred(X[where], batch[where])
+    text = f"declared: {said}; "
+    if centred is None:
+        yield Line("upstream", "ok", text + "one batch, so nothing shows")
+        return
+    if centred > 0.8:
+        text += (
+            f"the {kind} of each {opened.level} have the same mean or median in {centred:.0%} of "
+            "the features: location arrives corrected, and correcting it again gains nothing"
+        )
+        state = "look" if opened.upstream else "warn"
+        text += "" if opened.upstream else "; say so under upstream in the dataset.toml"
+    else:
+        text += f"means of the {kind} differ between batches in {1 - centred:.0%} of the features"
+        state = "ok"
+    if saw_test_batches(opened.upstream):
+        state = "look"
+        text += "; what was fitted over all batches has seen the test batches too"
+    yield Line("upstream", state, text, {"centred": centred})
+
+
+def _share_centred(X: NDArray[np.float32], batch: Strings) -> float | None:
+    """Return the share of features whose batches agree in mean or median.
+
+    Agree: the SD of the batch means (or medians) is below 0.05 of the SD within batches. Means of
+    n independent rows would differ by 1 / sqrt(n), so only rows that were centred get there, or
+    batches of hundreds of rows without an effect.
+    """
+    names = np.unique(batch)
+    if len(names) < 2:
+        return None
+    parts = [X[batch == name].astype(np.float64) for name in names]
+    within = np.sqrt(np.mean([part.var(axis=0) for part in parts], axis=0))
+    agree = np.zeros(X.shape[1], dtype=bool)
+    for centre in (np.mean, np.median):
+        spread = np.std([centre(part, axis=0) for part in parts], axis=0)
+        agree |= spread < 0.05 * within
+    varies = within > 0
+    return float(agree[varies].mean()) if varies.any() else None

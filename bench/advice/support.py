@@ -1,0 +1,102 @@
+"""Which methods a data set can honestly support, and why not the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.advice.checkup import FEW
+from bench.core.access import Access
+from bench.core.errors import BenchError
+from bench.runs.job import Options
+from bench.runs.plan import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.advice.checkup import Line
+    from bench.core.registry import Registry
+    from bench.data.target import Target
+    from bench.runs.job import Job
+
+__all__ = ["Support", "supported"]
+
+
+@dataclass(frozen=True)
+class Support:
+    """Whether a method can be used.
+
+    Attributes
+    ----------
+    name
+        Name of the method.
+    verdict
+        ``yes``, ``with care`` or ``no``.
+    reason
+        Why with care, or why not.
+    """
+
+    name: str
+    verdict: str
+    reason: str = ""
+
+
+def supported(
+    targets: Sequence[Target], registry: Registry, lines: Sequence[Line]
+) -> list[Support]:
+    """Return a verdict for every registered method, reference rows left out.
+
+    *No* is what a run would say: not applicable to any of the splits, or refused. *With care* is
+    for methods that take statistics of a whole test batch where batches hold classes of their own
+    or few rows.
+
+    Parameters
+    ----------
+    targets
+        The opened splits.
+    registry
+        Whose methods.
+    lines
+        What :func:`bench.advice.checkup.examine` found.
+    """
+    made = []
+    for entry in registry.entries("method"):
+        if entry.meta.get("level") == "reference" or entry.problem:
+            continue
+        reasons, jobs = [], []
+        for target in targets:
+            try:
+                [job] = plan([entry.name], [target], [0], Options(), registry)
+            except BenchError as error:
+                reasons.append(str(error))
+                continue
+            if job.not_applicable:
+                reasons.append(job.not_applicable)
+            else:
+                jobs.append(job)
+        if not jobs:
+            why = reasons[0] if reasons else "no split can be run"
+            # The same words for all that lack the same.
+            why = why.removeprefix(f"{entry.name} ").replace(f"{entry.name}.", "METHOD.")
+            made.append(Support(entry.name, "no", why))
+            continue
+        care = _care(jobs[0], lines)
+        made.append(Support(entry.name, "with care" if care else "yes", care))
+    return made
+
+
+def _care(job: Job, lines: Sequence[Line]) -> str:
+    """Return why a method needs care on these data, or an empty string."""
+    whole = Access.TEST_BATCH in job.chain.access or Access.ADAPT in job.chain.access
+    stage = job.chain.stages[-1]
+    by_topic = {line.topic: line for line in lines}
+    nested = by_topic.get(f"class and {stage.level}")
+    if whole and nested is not None and nested.state == "warn":
+        return f"it matches whole batches, and each {stage.level} holds classes of its own"
+    sizes = by_topic.get(f"level {stage.level}")
+    if whole and sizes is not None and sizes.facts["min"] < FEW:
+        return f"the smallest {stage.level} has {sizes.facts['min']} rows: its statistics are noise"
+    controls = by_topic.get("controls")
+    if Access.CONTROLS in job.chain.access and controls is not None and controls.state == "warn":
+        return "some batches have no controls, where it takes its fallback"
+    return ""

@@ -1,0 +1,1 @@
+"""Leaderboards, comparisons and claims, as pure functions of records."""

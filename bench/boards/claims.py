@@ -1,0 +1,359 @@
+"""What papers reported beside what was measured: each published number with its status.
+
+``published.csv`` holds the numbers, where each was read, and which of our records could match it.
+A claim is compared with records of the real data alone, made with the recipe that it names at its
+published settings, without selection; simulated and fixture records never match.
+
+The rule
+--------
+The paper and we score the same rows, so what differs between two honest attempts is the training:
+the interval of 95 % is over trainings, not over plates.
+
+* The paper gives a standard deviation over n > 1 runs: Welch's t interval of the difference of the
+  two means.
+* It gives one number: that is one more training, and a prediction interval for one more training
+  is laid around our mean, ``t * SD * sqrt(1 + 1 / n)`` with our standard deviation.
+
+Both are widened by half a unit of the last digit printed. A claim is *reproduced* if the interval
+of the difference holds 0 and reaches no further than 0.05 to either side of its middle: a spread so
+wide that it would agree with anything reproduces nothing. With fewer than three seeds it counts as
+*not run*. A claim that names no method of ours is never compared, and says why.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.records.record import Record, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "MAX_REACH",
+    "MIN_SEEDS",
+    "Claim",
+    "Judged",
+    "claims_of",
+    "judge",
+    "published",
+    "without_level",
+]
+
+MIN_SEEDS = 3
+"""With fewer seeds of ours a claim counts as not run."""
+MAX_REACH = 0.05
+"""An interval that reaches further to either side is too wide to reproduce a number."""
+STATUSES = ("reproduced", "not reproduced", "not run")
+GRADES = {"P": "read in the source itself", "S": "read where another work quotes it"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A published number, and which records could match it.
+
+    Attributes
+    ----------
+    name
+        ``SOURCE/METHOD/WHERE-METRIC``, unique.
+    reported_dataset, reported_split, reported_metric, reported_method
+        In the words of the source.
+    value, sd
+        Proportions; ``sd`` is None where none is given.
+    rounding
+        Half a unit of the last digit that was printed.
+    n_runs
+        Trainings behind the number; None if not stated.
+    source, grade, note
+        Citation; ``P`` if it was read there, ``S`` if another work quotes it; what to know.
+    dataset, split_ids, metric, readout, method_id, params, level, recipe, n_eval
+        What a matching record holds. ``split_ids`` are alternatives; ``level`` is empty where it
+        does not matter; ``recipe`` is ``any`` where nothing is trained; ``n_eval`` scored rows.
+        All empty in a claim that is never compared.
+    unmatched
+        Why it is never compared; empty for all others.
+    """
+
+    name: str
+    reported_dataset: str
+    reported_split: str
+    reported_metric: str
+    reported_method: str
+    value: float
+    sd: float | None
+    rounding: float
+    n_runs: int | None
+    source: str
+    grade: str
+    note: str
+    dataset: str
+    split_ids: tuple[str, ...]
+    metric: str
+    readout: str
+    method_id: str
+    params: Mapping[str, Mapping[str, Any]]
+    level: str
+    recipe: str
+    n_eval: int | None
+    unmatched: str
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a record of ours could match it."""
+        return bool(self.method_id)
+
+    @property
+    def command(self) -> str:
+        """The command whose records would match it; empty if there is none."""
+        if not self.comparable:
+            return ""
+        words = ["python -m bench run --method", self.method_id, "--split", self.split_ids[0]]
+        words += ["--edition real --seeds 3"]
+        if self.recipe != "any":
+            words += ["--recipe", self.recipe]
+        settings = {
+            **{f"{s}.{k}": v for s, values in self.params.items() for k, v in values.items()},
+            **({f"{self.method_id}.level": self.level} if self.level else {}),
+        }
+        words += [f"--set {key}={settings[key]}" for key in sorted(settings)]
+        return " ".join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A claim beside what was measured.
+
+    Attributes
+    ----------
+    claim
+        The claim.
+    status
+        ``reproduced``, ``not reproduced`` or ``not run``.
+    mean, sd
+        Of the matching records over seeds; ``sd`` (n - 1) is None with one seed, both with none.
+    n_seeds
+        Seeds found.
+    difference
+        Measured minus published; None without records.
+    interval
+        Of the difference, 95 %, ``(low, high)``; None with fewer than three seeds.
+    reading
+        One sentence.
+    run_ids
+        The records.
+    """
+
+    claim: Claim
+    status: str
+    mean: float | None
+    sd: float | None
+    n_seeds: int
+    difference: float | None
+    interval: tuple[float, float] | None
+    reading: str
+    run_ids: tuple[str, ...]
+
+
+# --------------------------------------------------------------------------- the registry
+
+
+@functools.cache
+def _published() -> tuple[Claim, ...]:
+    from importlib.resources import files
+
+    text = files("bench.boards").joinpath("published.csv").read_text(encoding="utf-8")
+    return tuple(_claim(row) for row in csv.DictReader(text.splitlines()))
+
+
+def published() -> list[Claim]:
+    """Return all claims, in the order of their sources. Reads a packaged file of 148 rows."""
+    return list(_published())
+
+
+@functools.cache
+def claims_of(split_id: str) -> tuple[Claim, ...]:
+    """Return the claims that records of a split could match."""
+    return tuple(claim for claim in _published() if split_id in claim.split_ids)
+
+
+def _claim(row: Mapping[str, str]) -> Claim:
+    whole, _, decimals = row["value"].partition(".")
+    return Claim(
+        **{key: row[key] for key in ("name", "source", "grade", "note", "unmatched")},
+        **{key: row[key] for key in row if key.startswith("reported_")},
+        **{key: row[key] for key in ("dataset", "metric", "readout", "method_id")},
+        value=float(f"{whole}.{decimals or 0}"),
+        rounding=0.5 * 10.0 ** -len(decimals),
+        sd=float(row["sd"]) if row["sd"] else None,
+        n_runs=int(row["n_runs"]) if row["n_runs"] else None,
+        split_ids=tuple(row["split_id"].split("|")) if row["split_id"] else (),
+        params=json.loads(row["params"] or "{}"),
+        level=row["level"],
+        recipe=row["recipe"],
+        n_eval=int(row["n_eval"]) if row["n_eval"] else None,
+    )
+
+
+# --------------------------------------------------------------------------- judging
+
+
+def judge(claims: Iterable[Claim], records: Iterable[Mapping[str, Any]]) -> list[Judged]:
+    """Return each claim with its status, in the order given.
+
+    Parameters
+    ----------
+    claims
+        As from :func:`published`.
+    records
+        Committed runs (``Store.load_all``) or mappings of the same form. Runs that do not match
+        any claim are of no consequence.
+    """
+    runs = [
+        record.summary if isinstance(record, Record) else summarise(record) for record in records
+    ]
+    runs = [run for run in runs if _may_count(run)]
+    by_split: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        by_split.setdefault(str(run["split_id"]), []).append(run)
+    return [
+        _judged(claim, [run for name in claim.split_ids for run in by_split.get(name, ())])
+        for claim in claims
+    ]
+
+
+def _may_count(run: Mapping[str, Any]) -> bool:
+    """Whether a run can stand beside any published number: real data, nothing chosen or set."""
+    return (
+        run.get("edition") == "real"
+        and run.get("status", "ok") == "ok"
+        and run.get("recipe") != "smoke"
+        and run.get("selection", "last") == "last"
+        and not run.get("recipe_overrides")
+        and not run.get("dataset_settings")
+        and not run.get("undeclared_adaptation")
+    )
+
+
+def without_level(run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a run's changed parameters by stage; its batch level is compared by itself."""
+    params = {
+        stage: {key: value for key, value in values.items() if key != "level"}
+        for stage, values in (run.get("params") or {}).items()
+    }
+    return {stage: values for stage, values in params.items() if values}
+
+
+def _matches(claim: Claim, run: Mapping[str, Any]) -> bool:
+    return (
+        run["method_id"] == claim.method_id
+        and without_level(run) == dict(claim.params)
+        and (not claim.level or run.get("level") == claim.level)
+        and claim.recipe in ("any", run.get("recipe"))
+        and (claim.n_eval is None or run.get("n_eval") == claim.n_eval)
+        and _value(claim, run) is not None
+    )
+
+
+def _value(claim: Claim, run: Mapping[str, Any]) -> float | None:
+    values = run["metrics"]
+    if claim.readout == "embedding":
+        found = values.get(claim.metric)
+    else:
+        found = values.get(f"{claim.readout}.{claim.metric}")
+        if found is None and run.get("readout") == claim.readout:
+            found = values.get(claim.metric)
+    return None if found is None else float(found)
+
+
+def _judged(claim: Claim, runs: Sequence[Mapping[str, Any]]) -> Judged:
+    chosen = _one_setting([run for run in runs if _matches(claim, run)])
+    values = [value for run in chosen if (value := _value(claim, run)) is not None]
+    n = len(values)
+    mean = math.fsum(values) / n if n else None
+    sd = statistics.stdev(values) if n > 1 else None
+    difference = None if mean is None else mean - claim.value
+    span = None
+    status = "not run"
+    if n >= MIN_SEEDS and difference is not None and sd is not None:
+        reach = _reach(claim, sd, n)
+        span = (difference - reach, difference + reach)
+        holds = span[0] <= 0 <= span[1]
+        status = "reproduced" if holds and reach <= MAX_REACH else "not reproduced"
+    return Judged(
+        claim=claim,
+        status=status,
+        mean=mean,
+        sd=sd,
+        n_seeds=n,
+        difference=difference,
+        interval=span,
+        reading=_reading(claim, status, mean, sd, n, difference, span),
+        run_ids=tuple(str(run["run_id"]) for run in chosen),
+    )
+
+
+def _one_setting(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the latest run of each seed, of the one setting that has the most seeds.
+
+    Runs of another content of the data, version of the method or recipe are not averaged.
+    """
+    settings: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for run in sorted(runs, key=lambda run: (str(run.get("created", "")), str(run["run_id"]))):
+        keys = ("split_id", "recipe", "recipe_digest", "data_digest", "standardise", "versions")
+        key = json.dumps([run.get(name) for name in keys], sort_keys=True, default=str)
+        settings.setdefault(key, {})[int(run["seed"])] = run
+    if not settings:
+        return []
+    best = max(sorted(settings), key=lambda key: len(settings[key]))
+    return [settings[best][seed] for seed in sorted(settings[best])]
+
+
+def _reach(claim: Claim, sd: float, n: int) -> float:
+    """Return half the width of the interval of the difference, 95 %, rounding included."""
+    from scipy.special import stdtrit
+
+    ours = sd**2 / n
+    if claim.sd is not None and claim.n_runs is not None and claim.n_runs > 1:
+        theirs = claim.sd**2 / claim.n_runs
+        spread = ours**2 / (n - 1) + theirs**2 / (claim.n_runs - 1)
+        df = (ours + theirs) ** 2 / spread if spread > 0 else n - 1.0
+        half = float(stdtrit(df, 0.975)) * math.sqrt(ours + theirs)
+    else:
+        half = float(stdtrit(n - 1.0, 0.975)) * sd * math.sqrt(1 + 1 / n)
+    return half + claim.rounding
+
+
+def _reading(
+    claim: Claim,
+    status: str,
+    mean: float | None,
+    sd: float | None,
+    n: int,
+    difference: float | None,
+    span: tuple[float, float] | None,
+) -> str:
+    note = f" ({claim.note})" if claim.note else ""
+    if not claim.comparable:
+        return f"Reported {claim.value:g}{note}; never compared: {claim.unmatched}."
+    if mean is None:
+        return f"Reported {claim.value:g}{note}; not run: `{claim.command}` would tell."
+    if span is None:
+        return (
+            f"Reported {claim.value:g}{note}; {n} of {MIN_SEEDS} seeds are there, with mean "
+            f"{mean:.3f}: too few to judge."
+        )
+    text = (
+        f"Reported {claim.value:g}{note}, measured {mean:.3f} (SD {sd:.3f}, {n} seeds): the "
+        f"difference of {difference:+.3f} has the interval [{span[0]:+.3f}, {span[1]:+.3f}]"
+    )
+    if status == "reproduced":
+        return f"{text}, which holds 0."
+    if span[0] <= 0 <= span[1]:
+        return f"{text}, which is too wide to say that it agrees."
+    return f"{text}, which does not hold 0."

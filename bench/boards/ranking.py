@@ -1,0 +1,83 @@
+"""Ranks of the rows of a board."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from bench.boards.board import (
+    TRACKS,
+    Row,  # TC
+)
+from bench.boards.values import budget_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    pass
+
+
+def equal_budgets(rows: Sequence[Row], notes: list[str]) -> list[Row]:
+    """Say what each tuned row could spend, and rank none that could spend another amount.
+
+    The budget of most rows counts; of equally many the largest.
+    """
+    tuned = [row for row in rows if row.tuning and row.mean is not None]
+    if not tuned:
+        return list(rows)
+    budgets = [budget_of({"tuning": row.tuning}) for row in tuned]
+    usual = max(budgets, key=lambda budget: (budgets.count(budget), budget))
+    spent = [f"{row.method} {float(row.tuning.get('seconds', 0)):.0f} s" for row in tuned]
+    notes.append(
+        f"Budget of each fold: {_budget_words(usual)}; training and scoring of all trials took "
+        f"{', '.join(spent)}."
+    )
+    made = []
+    for row in rows:
+        if row.tuning and row.mean is not None and budget_of({"tuning": row.tuning}) != usual:
+            mine = _budget_words(budget_of({"tuning": row.tuning}))
+            why = f"unequal budget: {mine}, others {_budget_words(usual)}"
+            row = dataclasses.replace(row, reason="; ".join(filter(None, (row.reason, why))))
+        made.append(row)
+    return made
+
+
+def _budget_words(budget: tuple[int, float, int]) -> str:
+    trials, seconds, validations = budget
+    words = f"{trials} trials"
+    words += f" begun within {seconds:g} s" if seconds else ""
+    return f"{words} on {validations} validation set{'s' if validations > 1 else ''}"
+
+
+def ranked(rows: Sequence[Row], *, higher: bool) -> list[Row]:
+    """Give ranks within each track; equal means share a rank."""
+    made = []
+    for row in rows:
+        rank = None
+        if _is_ranked(row):
+            better = [
+                other
+                for other in rows
+                if _is_ranked(other)
+                and other.track == row.track
+                and (other.mean > row.mean if higher else other.mean < row.mean)  # type: ignore[operator]
+            ]
+            rank = len(better) + 1
+        made.append(dataclasses.replace(row, rank=rank))
+    return made
+
+
+def _is_ranked(row: Row) -> bool:
+    return row.mean is not None and not row.reason and row.track != "reference"
+
+
+def sorted_rows(rows: Sequence[Row], *, higher: bool) -> list[Row]:
+    """Return rows by track, ranked rows first, best first."""
+
+    def place(row: Row) -> tuple[Any, ...]:
+        track = TRACKS.index(row.track) if row.track in TRACKS else len(TRACKS) - 2
+        score = math.inf if row.mean is None else (-row.mean if higher else row.mean)
+        return (track, row.mean is None, row.rank or math.inf, score, row.method)
+
+    return sorted(rows, key=place)

@@ -1,0 +1,209 @@
+"""Boards -> text: a table for the terminal, Markdown, CSV, HTML, LaTeX and JSON.
+
+The same boards give the same bytes. Names are text everywhere: what is markup in a format is
+escaped in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.boards.stats.scores import MIN_CLUSTERS
+from bench.records.selection import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.boards.board import Board, Row
+
+__all__ = [
+    "LEGEND",
+    "TRACK_WORDS",
+    "budget_in_words",
+    "notes_of",
+    "number",
+    "remark",
+    "reported",
+    "seconds",
+    "span_of",
+]
+
+DASH = "–"
+PUBLISHED = "published (real data)"
+TRACK_WORDS = {
+    "inductive": "inductive: training data only",
+    "test-controls": "test-controls: also the controls of the test batch",
+    "test-batch": "test-batch: also the unlabelled test batch",
+    "transductive": "transductive: also the unlabelled evaluation set while fitting",
+    "reference": "reference lines: rows and leak baselines to compare with, not ranked",
+}
+LEGEND = (
+    "Mean and SD (n - 1) over seeds. Intervals of 95 % over seeds crossed with clusters; with "
+    f"fewer than {MIN_CLUSTERS} clusters the lowest and highest of them, and no interval. The "
+    "difference to ERM is paired by seed and cluster; its p is not adjusted for the number of "
+    "rows. Ranks are within a track."
+)
+EMPTY = "No boards: there are no records. Make some with `python -m bench run`.\n"
+
+
+# --------------------------------------------------------------------------- cells
+
+
+def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
+    """Return a number with a true minus sign; a dash for None."""
+    if value is None:
+        return DASH
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def span_of(low: float | None, high: float | None, *, sign: bool = False) -> str:
+    """Return ``[0.372, 0.951]``; a dash where an end is None."""
+    if low is None or high is None:
+        return DASH
+    return f"[{number(low, sign=sign)}, {number(high, sign=sign)}]"
+
+
+def seconds(value: float | None) -> str:
+    """Return seconds with about three digits; a dash for None."""
+    if value is None:
+        return DASH
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a board.
+
+    Attributes
+    ----------
+    name
+        Its head.
+    cell
+        What it says of a row.
+    width
+        Characters that a terminal must have for it to be shown there; other formats show all.
+    text
+        Whether it is aligned to the left, and may be wrapped.
+    """
+
+    name: str
+    cell: Callable[[Row], str]
+    width: int = 0
+    text: bool = False
+
+
+def _interval(row: Row) -> str:
+    """Return the interval; with few clusters the lowest and the highest of them, in words."""
+    if row.mean is None or row.ci_low is not None:
+        return span_of(row.ci_low, row.ci_high)
+    if 0 < row.n_clusters < MIN_CLUSTERS:
+        lowest, highest = min(row.points.values()), max(row.points.values())
+        span = f"{number(lowest)} … {number(highest)}" if len(row.points) > 1 else ""
+        return f"{span}, {row.clusters_in_words}" if span else row.clusters_in_words
+    return "one seed" if row.n_seeds == 1 else DASH
+
+
+def _clusters(row: Row) -> str:
+    return row.clusters_in_words.removeprefix("n = ") if row.n_clusters else DASH
+
+
+def budget_in_words(tuning: Any) -> str:
+    """Return what a search for parameters cost: ``20 trials, 153 s``; a dash for none.
+
+    Parameters
+    ----------
+    tuning
+        As in the record: None, a number of trials, or a mapping with ``trials`` (of each fold) and
+        ``seconds`` (of all).
+    """
+    if isinstance(tuning, Mapping):
+        spent = tuning.get("seconds")
+        tuning = tuning.get("trials", tuning.get("n_trials"))
+        if tuning is not None and spent is not None:
+            return f"{tuning} trials, {spent:.0f} s"
+    if tuning is None or isinstance(tuning, bool):
+        return DASH
+    return f"{tuning} trials" if isinstance(tuning, int) else str(tuning)
+
+
+def reported(row: Row) -> str:
+    """Return what papers reported, each number with its status."""
+    found = dict.fromkeys(f"{one.claim.value:g} {one.status}" for one in row.published)
+    return "; ".join(found) or DASH
+
+
+def _peak(row: Row) -> str:
+    peak = row.cost.get("peak_bytes")
+    return f"{peak / 2**30:.1f}" if peak else DASH
+
+
+COLUMNS = (
+    Column("#", lambda row: DASH if row.rank is None else str(row.rank)),
+    Column("method", lambda row: row.method, text=True),
+    Column("mean", lambda row: number(row.mean)),
+    Column("SD", lambda row: number(row.sd), width=110),
+    Column("95 % interval", _interval),
+    Column("seeds", lambda row: str(row.n_seeds) if row.n_seeds else DASH),
+    Column("clusters", _clusters, width=150),
+    Column("vs ERM", lambda row: number(row.diff_to_erm, sign=True)),
+    Column("95 % interval", lambda row: span_of(row.diff_low, row.diff_high, sign=True), width=110),
+    Column(PUBLISHED, reported, width=130, text=True),
+    Column("remark", lambda row: remark(row), text=True),
+    Column("tuning", lambda row: budget_in_words(row.tuning), width=180),
+    Column("read-out", lambda row: row.readout if row.mean is not None else DASH, width=180),
+    Column("fit s", lambda row: seconds(row.cost.get("fit_s")), width=140),
+    Column("apply s", lambda row: seconds(row.cost.get("apply_s")), width=140),
+    Column("GiB", _peak, width=140),
+)
+
+
+ONCE = ("seeds", "clusters", PUBLISHED, "tuning", "read-out", "GiB")
+"""Columns that LaTeX leaves out, and says in a sentence, where all rows agree."""
+
+
+def row_cells(row: Row) -> list[str]:
+    """Return the cells under :data:`COLUMNS`."""
+    return [column.cell(row) for column in COLUMNS]
+
+
+def remark(row: Row) -> str:
+    """Return what is said of a row in words: its verdict, why it is not ranked, its badges."""
+    parts = [row.verdict] if row.verdict else []
+    if row.verdict and row.diff_p is not None:
+        parts.append(f"p = {row.diff_p:.3f}" if row.diff_p >= 0.001 else "p < 0.001")
+    if row.status != "ok":
+        parts.append(f"not applicable: {row.reason}" if row.reason else "not applicable")
+    elif row.reason:
+        parts.append(f"not ranked: {row.reason}")
+    parts += row.badges
+    return "; ".join(parts)
+
+
+def notes_of(board: Board) -> list[str]:
+    """Return the sentences under a board."""
+    notes = [f"Shift: {board.shift}"] if board.shift else []
+    if board.chance is not None:
+        notes.append(f"Chance: {board.chance:.3f}.")
+    if not board.higher_is_better:
+        notes.append(f"{board.metric}: lower is better.")
+    return [*notes, *board.notes]
+
+
+def is_grey(board: Board) -> bool:
+    """Whether nothing on a board may be ranked, whatever it says."""
+    return board.selection in RULES and not RULES[board.selection].ranked
+
+
+def by_track(board: Board) -> list[tuple[str, list[Row]]]:
+    groups: dict[str, list[Row]] = {}
+    for row in board.rows:
+        groups.setdefault(row.track, []).append(row)
+    return [(TRACK_WORDS.get(track, track), rows) for track, rows in groups.items()]
+
+
+# --------------------------------------------------------------------------- formats
+
+COLOURS = {"helps": "green", "hurts": "red"}

@@ -1,0 +1,69 @@
+"""Render boards in a format chosen by name."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from bench.boards.render.html import boards_html
+from bench.boards.render.latex import boards_latex
+from bench.boards.render.text import boards_csv, boards_markdown, boards_table, plain_table
+from bench.boards.render.to_json import to_json
+from bench.core.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bench.boards.board import Board
+
+__all__ = ["FORMATS", "render"]
+
+
+def render(made: Sequence[Board], form: str, *, width: int = 120, colour: bool = False) -> str:
+    """Return boards as text.
+
+    Parameters
+    ----------
+    made
+        Boards, in the order to show.
+    form
+        One of :data:`FORMATS`.
+    width, colour
+        Of the terminal, for ``table``; narrow ones lose the columns of cost.
+
+    Raises
+    ------
+    BenchError
+        For an unknown format.
+    """
+    if form not in FORMATS:
+        raise BenchError(did_you_mean(form, list(FORMATS), "format"))
+    if form == "table":
+        return boards_table(made, width, colour)
+    return FORMATS[form](made)
+
+
+def boards_json(made: Sequence[Board]) -> str:
+    """Return JSON with a line for each row: indented in full, ten thousand runs take seconds."""
+    encode = json.JSONEncoder(allow_nan=False).encode
+    texts = []
+    for board in to_json(made)["boards"]:
+        lines = []
+        for key, value in board.items():
+            if key == "rows":
+                lines.append('"rows": [\n   ' + ",\n   ".join(map(encode, value)) + "\n  ]")
+            else:
+                lines.append(f"{encode(key)}: {encode(value)}")
+        texts.append("{\n  " + ",\n  ".join(lines) + "\n }")
+    return '{"boards": [' + ", ".join(texts) + "]}\n"
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Board]], str]] = {
+    "table": plain_table,
+    "md": boards_markdown,
+    "csv": boards_csv,
+    "html": boards_html,
+    "latex": boards_latex,
+    "json": boards_json,
+}
+"""Formats by the name that the command line takes."""

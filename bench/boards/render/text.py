@@ -1,0 +1,168 @@
+"""Boards as plain text, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+from typing import TYPE_CHECKING
+
+from bench.boards.render.cells import (
+    COLOURS,
+    COLUMNS,
+    DASH,
+    EMPTY,
+    LEGEND,
+    PUBLISHED,
+    TRACK_WORDS,
+    budget_in_words,
+    by_track,
+    is_grey,
+    notes_of,
+    row_cells,
+)
+from bench.boards.render.to_json import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.boards.board import Board
+
+__all__ = ["markdown_text"]
+
+
+def boards_table(made: Sequence[Board], width: int, colour: bool) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not made:
+        return EMPTY
+    sink = io.StringIO()
+    console = Console(
+        file=sink,
+        width=width,
+        force_terminal=colour,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    known = any(row.published for board in made for row in board.rows)
+    shown = [
+        i
+        for i, column in enumerate(COLUMNS)
+        if width >= column.width and (known or column.name != PUBLISHED)
+    ]
+    for board in made:
+        table = Table(box=box.SIMPLE_HEAD, title=None, pad_edge=False, padding=(0, 1))
+        for i in shown:
+            text = COLUMNS[i].text
+            table.add_column(
+                Text(COLUMNS[i].name),
+                justify="left" if text else "right",
+                overflow="fold",
+                no_wrap=not text,
+                min_width=10 if text else None,
+            )
+        for words, rows in by_track(board):
+            table.add_row("", Text(words.partition(":")[0], style="italic"))
+            for row in rows:
+                style = COLOURS.get(row.verdict, "" if row.rank else "dim")
+                style = "dim" if is_grey(board) else style
+                cells = row_cells(row)
+                table.add_row(*(Text(cells[i], style=style) for i in shown))
+            table.add_section()
+        console.print(Text(board.title, style="bold"))
+        console.print(table)
+        for note in notes_of(board):
+            console.print(Text(note))
+        console.print()
+    tracks = dict.fromkeys(row.track for board in made for row in board.rows)
+    for words in (TRACK_WORDS[track] for track in TRACK_WORDS if track in tracks):
+        console.print(Text(words, style="dim"))
+    console.print(Text(LEGEND, style="dim"))
+    return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
+
+
+def markdown_text(text: str) -> str:
+    """Escape what Markdown, or HTML inside it, would read as markup."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)
+
+
+def boards_markdown(made: Sequence[Board]) -> str:
+    if not made:
+        return EMPTY
+    lines: list[str] = []
+    head = ["track", *(column.name for column in COLUMNS)]
+    rule = ["---", *("---" if column.text else "---:" for column in COLUMNS)]
+    for board in made:
+        lines += [f"### {markdown_text(board.title)}", ""]
+        lines += [f"| {' | '.join(map(markdown_text, head))} |", f"|{'|'.join(rule)}|"]
+        for row in board.rows:
+            lines.append(f"| {' | '.join(map(markdown_text, [row.track, *row_cells(row)]))} |")
+        lines.append("")
+        for note in notes_of(board):
+            lines += [markdown_text(note), ""]
+        lines += [f"Runs `{board.runs_digest}`.", ""]
+    lines.append(markdown_text(LEGEND))
+    return "\n".join(lines) + "\n"
+
+
+_CSV_BOARD = ("split", "edition", "recipe", "selection", "metric", "readout", "runs_digest")
+_CSV_ROW = (
+    "method",
+    "method_id",
+    "track",
+    "status",
+    "rank",
+    "mean",
+    "sd",
+    "n_seeds",
+    "n_clusters",
+    "cluster_level",
+    "ci_low",
+    "ci_high",
+    "diff_to_erm",
+    "diff_low",
+    "diff_high",
+    "diff_p",
+    "diff_seeds",
+    "verdict",
+    "reason",
+    "command",
+)
+_CSV_COST = ("fit_s", "apply_s", "peak_bytes", "steps", "images_seen")
+
+
+def boards_csv(made: Sequence[Board]) -> str:
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    board_head = [*_CSV_BOARD, "dataset_settings", "recipe_overrides"]
+    writer.writerow([*board_head, *_CSV_ROW, "published", "tuning", *_CSV_COST])
+    for board in to_json(made)["boards"]:
+        shared = [board[name] for name in _CSV_BOARD]
+        shared += [
+            json.dumps(board[name], sort_keys=True) if board[name] else ""
+            for name in ("dataset_settings", "recipe_overrides")
+        ]
+        for row in board["rows"]:
+            cost = [row["cost"].get(name) for name in _CSV_COST]
+            claimed = [
+                f"{one['value']:g} {one['status']} ({one['claim']})" for one in row["published"]
+            ]
+            budget = budget_in_words(row["tuning"])
+            tuning = "" if budget == DASH else budget
+            writer.writerow(
+                [*shared, *(row[name] for name in _CSV_ROW), "; ".join(claimed), tuning, *cost]
+            )
+    return sink.getvalue()
+
+
+def plain_table(made: Sequence[Board]) -> str:
+    return boards_table(made, 120, False)

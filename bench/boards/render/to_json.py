@@ -1,0 +1,88 @@
+"""Boards as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bench.boards.board import Board, Row
+
+    pass
+
+__all__ = ["to_json"]
+
+
+# --------------------------------------------------------------------------- JSON
+
+
+def to_json(made: Iterable[Board]) -> dict[str, Any]:
+    """Return the boards as JSON's own types; see the command line's ``leaderboard --json``."""
+    return {"boards": [_board_json(board) for board in made]}
+
+
+def _board_json(board: Board) -> dict[str, Any]:
+    return {
+        "split": board.split,
+        "edition": board.edition,
+        "recipe": board.recipe,
+        "metric": board.metric,
+        "readout": board.readout,
+        "selection": board.selection,
+        "runs_digest": board.runs_digest,
+        "rows": [_row_json(row) for row in board.rows],
+        "title": board.title,
+        "recipe_overrides": dict(board.overrides),
+        "dataset_settings": dict(board.settings),
+        "higher_is_better": board.higher_is_better,
+        "chance": board.chance,
+        "shift": board.shift,
+        "notes": list(board.notes),
+    }
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    return {
+        "method": row.method,
+        "track": row.track,
+        "mean": row.mean,
+        "sd": row.sd,
+        "n_seeds": row.n_seeds,
+        "n_clusters": row.n_clusters,
+        "ci_low": row.ci_low,
+        "ci_high": row.ci_high,
+        "diff_to_erm": row.diff_to_erm,
+        "rank": row.rank,
+        "cost": dict(row.cost),
+        "method_id": row.method_id,
+        "params": {stage: dict(values) for stage, values in row.params.items()},
+        "access": list(row.access),
+        "readout": row.readout,
+        "status": row.status,
+        "reason": row.reason,
+        "seeds": list(row.seeds),
+        "values": list(row.values),
+        "cluster_level": row.cluster_level,
+        "points": dict(row.points),
+        "diff_low": row.diff_low,
+        "diff_high": row.diff_high,
+        "diff_p": row.diff_p,
+        "diff_seeds": row.diff_seeds,
+        "verdict": row.verdict,
+        "badges": list(row.badges),
+        "tuning": row.tuning,
+        "published": [
+            {
+                "claim": one.claim.name,
+                "value": one.claim.value,
+                "sd": one.claim.sd,
+                "source": one.claim.source,
+                "status": one.status,
+                "reading": one.reading,
+            }
+            for one in row.published
+        ],
+        "command": row.command,
+        "typed": list(row.typed),
+    }

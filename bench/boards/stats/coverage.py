@@ -1,0 +1,183 @@
+"""Simulated coverage of the confidence intervals."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.boards.stats.intervals import mean_variance
+from bench.boards.stats.scores import GRID_CLUSTERS, GRID_SEEDS, SHARES, TABLE_DRAWS
+from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    pass
+
+__all__ = ["Coverage", "printed_coverage", "simulate_coverage"]
+
+
+def simulate_coverage(
+    n_clusters: int,
+    n_seeds: int,
+    n_sim: int,
+    rng: np.random.Generator,
+    *,
+    shares: tuple[float, float, float] = (0.33, 0.34, 0.33),
+    sizes: ArrayLike | None = None,
+    level: float = 0.95,
+) -> float:
+    """Return how often the interval of :func:`interval` holds the true mean.
+
+    Parameters
+    ----------
+    n_clusters, n_seeds
+        Shape of the layout. Fewer than 8 clusters are simulated as if an interval were given.
+    n_sim
+        Repetitions; the standard error is ``sqrt(c (1 - c) / n_sim)``.
+    rng
+        Generator.
+    shares
+        Variance of seeds, clusters and residual; normal effects.
+    sizes
+        ``(n_clusters,)`` weights; None for equal ones.
+    level
+        Nominal level.
+    """
+    from scipy import stats
+
+    if n_clusters < 2 or n_seeds < 1 or n_sim < 1:
+        raise BenchError("coverage needs two clusters, one seed and one repetition")
+    weights = np.ones(n_clusters) if sizes is None else np.asarray(sizes, dtype=np.float64)
+    weights = weights / weights.sum()
+    sd_seed, sd_cluster, sd_rest = np.sqrt(shares)
+    covered = done = 0
+    while done < n_sim:
+        n = min(n_sim - done, max(1, 2_000_000 // (n_clusters * n_seeds)))
+        values = (
+            sd_seed * rng.standard_normal((n, n_seeds, 1))
+            + sd_cluster * rng.standard_normal((n, 1, n_clusters))
+            + sd_rest * rng.standard_normal((n, n_seeds, n_clusters))
+        )
+        mean, _, variance, df = mean_variance(values, weights)
+        half = stats.t.ppf(0.5 + level / 2, df) * np.sqrt(variance)
+        covered += int((np.abs(mean) <= half).sum())
+        done += n
+    return covered / n_sim
+
+
+def coverage_table(n_sim: int = TABLE_DRAWS) -> list[dict[str, float]]:
+    """Simulate the whole grid; each cell has its own seed, so cells can be repeated alone."""
+    from bench.core.seeds import generator
+
+    rows = []
+    for n_clusters in GRID_CLUSTERS:
+        for n_seeds in GRID_SEEDS:
+            for shares in SHARES:
+                rng = generator("coverage", n_clusters, n_seeds, *map(str, shares))
+                rows.append(
+                    {
+                        "n_clusters": n_clusters,
+                        "n_seeds": n_seeds,
+                        "seed_share": shares[0],
+                        "cluster_share": shares[1],
+                        "residual_share": shares[2],
+                        "coverage": simulate_coverage(
+                            n_clusters, n_seeds, n_sim, rng, shares=shares
+                        ),
+                        "n_sim": n_sim,
+                    }
+                )
+    return rows
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often nominal 95 % intervals hold the truth in simulated cells.
+
+    Attributes
+    ----------
+    n_clusters, n_seeds
+        The cell that was looked up.
+    low, high
+        Lowest and highest coverage over the ratios of variance that were simulated.
+    exact
+        Whether the cell has the numbers that were asked for, not the next smaller ones.
+    """
+
+    n_clusters: int
+    n_seeds: int
+    low: float
+    high: float
+    exact: bool
+
+    @property
+    def sentence(self) -> str:
+        """Words to print under a table."""
+        span = f"{self.low:.0%} to {self.high:.0%}"
+        if self.n_seeds == 1:
+            return (
+                f"With one seed an interval is for that one training on new clusters; for a new "
+                f"training the nominal 95 % is {span} in simulations with {self.n_clusters} "
+                f"clusters, the less the more seeds differ."
+            )
+        return (
+            f"In simulations with {self.n_clusters} clusters and {self.n_seeds} seeds the nominal "
+            f"95 % interval holds the truth in {span}, by how the variance is shared."
+        )
+
+    @property
+    def fair(self) -> bool:
+        """Whether the whole range lies within 92 to 98 %."""
+        return self.low >= 0.92 and self.high <= 0.98
+
+
+@functools.cache
+def _coverage_cells() -> dict[tuple[int, int], tuple[float, float]]:
+    import csv
+    from importlib.resources import files
+
+    text = files("bench.boards.stats").joinpath("coverage.csv").read_text(encoding="utf-8")
+    cells: dict[tuple[int, int], list[float]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        key = int(row["n_clusters"]), int(row["n_seeds"])
+        cells.setdefault(key, []).append(float(row["coverage"]))
+    return {key: (min(values), max(values)) for key, values in cells.items()}
+
+
+def printed_coverage(n_clusters: int, n_seeds: int) -> Coverage:
+    """Return the simulated coverage of the nearest cell that is not larger.
+
+    The table ``coverage.csv`` beside this file is written by ``python -m
+    bench.boards.stats.scores``.
+
+    Parameters
+    ----------
+    n_clusters
+        Clusters of the test set; fewer than 4 are answered by the cell of 4.
+    n_seeds
+        Training seeds.
+    """
+    clusters = max((c for c in GRID_CLUSTERS if c <= n_clusters), default=GRID_CLUSTERS[0])
+    seeds = max((s for s in GRID_SEEDS if s <= n_seeds), default=GRID_SEEDS[0])
+    low, high = _coverage_cells()[clusters, seeds]
+    return Coverage(clusters, seeds, low, high, (clusters, seeds) == (n_clusters, n_seeds))
+
+
+def _write_coverage() -> None:
+    import csv
+    from pathlib import Path
+
+    rows = coverage_table()
+    path = Path(__file__).with_name("coverage.csv")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "coverage": f"{row['coverage']:.4f}"} for row in rows)
+
+
+if __name__ == "__main__":
+    _write_coverage()

@@ -1,0 +1,67 @@
+"""``new``: the file of a new method or data set, which works before anything is changed."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import click
+
+from bench.cli.main import common, registry_for, write_text
+from bench.core.errors import BenchError, did_you_mean
+
+WHAT = ("method", "dataset")
+
+
+@click.command()
+@click.argument("what", metavar="|".join(WHAT))
+@click.argument("name")
+@click.option("--images", is_flag=True, help="With dataset: of images, not of profiles.")
+@click.option("--output", metavar="FILE", help="Where to write; else NAME.py (or NAME.toml) here.")
+@common
+def command(
+    what: str,
+    name: str,
+    images: bool,
+    output: str | None,
+    results: str | None,
+    plugin: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Write the file of a new method (Python) or data set (TOML).
+
+    \b
+    python -m bench new method my-method
+    python -m bench check my-method --plugin my_method.py
+    python -m bench new dataset my-screen
+    python -m bench new dataset my-cells --images
+    """
+    from pathlib import Path
+
+    if what not in WHAT:
+        raise BenchError(did_you_mean(what, list(WHAT), "thing to make"))
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise BenchError(f"'{name}' is no name: lower-case words joined by -, such as my-method")
+    registry = registry_for(plugin)
+    if name in registry.names(what):
+        raise BenchError(f"the {what} '{name}' exists already: choose another name")
+    suffix = "py" if what == "method" else "toml"
+    path = Path(output or f"{name.replace('-', '_')}.{suffix}")
+    if path.exists():
+        raise BenchError(f"{path} exists: choose another --output, or remove it first")
+    if images and what != "dataset":
+        raise BenchError("--images goes with `new dataset NAME`: a method takes what comes")
+    kind = "images" if images else what
+    template = Path(__file__).parent.parent / "templates" / f"{kind}.{suffix}.txt"
+    text = template.read_text(encoding="utf-8")
+    words = "".join(part.capitalize() for part in name.split("-"))
+    write_text(str(path), text.replace("@NAME@", name).replace("@CLASS@", words))
+    if as_json:
+        click.echo(json.dumps({"written": str(path)}))
+        return
+    click.echo(f"wrote {path}")
+    if what == "method":
+        click.echo(f"next: python -m bench check {name} --plugin {path}")
+    else:
+        click.echo(f"next: edit it, then python -m bench check-data {path}")

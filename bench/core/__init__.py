@@ -1,0 +1,1 @@
+"""Terms and contracts used by every other room. Imports numpy and the standard library only."""

@@ -1,0 +1,100 @@
+"""Arrays that may be larger than memory: above a size they live in an unnamed file on disk.
+
+Such an array is an ordinary ``ndarray``; its pages are the file's, so that the system may drop them
+when memory is short and reads them again when they are needed. The file has no name and is gone
+with the array, also when the process is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.errors import BenchError
+from bench.core.folders import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bench.core.samples import Source
+    from bench.core.types import Ints
+
+__all__ = ["VARIABLE", "blocks", "empty", "gather", "limit", "load"]
+
+VARIABLE = "BENCH_ARRAY_BYTES"
+LIMIT = 1 << 30
+"""Bytes up to which an array is in memory, unless ``$BENCH_ARRAY_BYTES`` says otherwise."""
+BLOCK_BYTES = 1 << 25
+"""About so many bytes are handled at a time."""
+
+
+def limit() -> int:
+    """Return the number of bytes up to which an array is held in memory.
+
+    Raises
+    ------
+    BenchError
+        If the variable is no whole number.
+    """
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        return LIMIT
+    if not text.isdigit():
+        raise BenchError(f"${VARIABLE} is '{text}': set it to a whole number of bytes")
+    return int(text)
+
+
+def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+    """Return an array of that shape with any values: in memory, or above the limit in a file.
+
+    Raises
+    ------
+    BenchError
+        If the disk has no room.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if size <= limit():
+        return np.empty(shape, dtype)
+    folder = cache_folder("scratch")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)  # a full disk is said here, not later
+            mapped = np.memmap(file, dtype, "r+", shape=shape)
+    except OSError as error:
+        raise BenchError(
+            f"{folder} has no room for {size:,} bytes ({error.strerror}): free space, or point "
+            "$BENCH_CACHE elsewhere"
+        ) from None
+    return np.asarray(mapped)
+
+
+def blocks(n: int, row_bytes: int) -> Iterator[slice]:
+    """Yield slices that cover ``n`` rows, each of about :data:`BLOCK_BYTES`."""
+    step = max(1, BLOCK_BYTES // max(1, row_bytes))
+    for start in range(0, n, step):
+        yield slice(start, min(n, start + step))
+
+
+def gather(source: Source, rows: Ints) -> NDArray[np.float32]:
+    """Return rows of a source of profiles, ``(k, d)`` float32, read block by block."""
+    d = int(source.shape[0])
+    out: NDArray[np.float32] = empty((len(rows), d))
+    for part in blocks(len(rows), 4 * d):
+        out[part] = source.read(rows[part])
+    return out
+
+
+def load(path: Path) -> NDArray[Any]:
+    """Return an array of a ``.npy`` file, above the limit as pages of that file."""
+    if path.stat().st_size <= limit():
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        return array
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -1,0 +1,131 @@
+"""Parameters of a method: declaration, conversion and checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+__all__ = ["make_params", "param"]
+
+
+# --------------------------------------------------------------------------- parameters
+
+
+def param(
+    default: Any,
+    doc: str,
+    *,
+    unit: str = "",
+    choices: tuple[Any, ...] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    pattern: str | None = None,
+    search: tuple[Any, ...] | None = None,
+    log: bool = False,
+    phase: str = "fit",
+) -> Any:
+    """Return a dataclass field of a method's ``Params``.
+
+    Parameters
+    ----------
+    default
+        The default; its type (bool, int, float or str) is the parameter's type.
+    doc
+        One sentence for ``show method``.
+    unit
+        Physical unit or kind of count, such as ``images``.
+    choices
+        All values allowed, for a string.
+    low, high
+        Inclusive range, for a number.
+    pattern
+        Regular expression that a string must match in full.
+    search
+        What ``tune`` explores: ``(low, high)`` for a number, the values for a string or bool;
+        None is not tuned.
+    log
+        Whether ``tune`` samples the logarithm.
+    phase
+        ``fit`` if a change needs a new fit, ``apply`` if it does not.
+    """
+    if phase not in ("fit", "apply"):
+        raise ValueError(f"phase is 'fit' or 'apply', not {phase!r}")
+    meta = {
+        "doc": doc,
+        "unit": unit,
+        "choices": choices,
+        "low": low,
+        "high": high,
+        "pattern": pattern,
+        "search": search,
+        "log": log,
+        "phase": phase,
+    }
+    return field(default=default, metadata=meta)
+
+
+def _convert(owner: str, name: str, text: Any, default: Any) -> Any:
+    kind = type(default)
+    try:
+        if kind is bool:
+            words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+            return words[str(text).lower()]
+        if kind is int and isinstance(text, float) and not text.is_integer():
+            raise ValueError
+        return kind(text)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        noun = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise BenchError(f"{owner}.{name} takes {noun}, not '{text}'") from None
+
+
+def make_params(owner: str, params_class: type, values: Mapping[str, Any]) -> Any:
+    """Build a ``Params`` from text or typed values, checking names, types and ranges.
+
+    Parameters
+    ----------
+    owner
+        Name of the method, for messages.
+    params_class
+        A frozen dataclass whose fields come from :func:`param`.
+    values
+        Values by field name; strings are converted to the field's type.
+
+    Raises
+    ------
+    BenchError
+        For an unknown key, a value of the wrong type, or one out of range.
+    """
+    from bench.core.errors import did_you_mean
+
+    fields = {f.name: f for f in dataclasses.fields(params_class)}
+    made: dict[str, Any] = {}
+    for key, text in values.items():
+        if key not in fields:
+            if not fields:
+                raise BenchError(f"{owner} has no parameters, so '{key}' cannot be set")
+            raise BenchError(did_you_mean(key, list(fields), f"parameter of {owner}"))
+        meta, default = fields[key].metadata, fields[key].default
+        value = _convert(owner, key, text, default)
+        choices, low, high = meta["choices"], meta["low"], meta["high"]
+        if choices is not None and value not in choices:
+            known = " | ".join(map(str, choices))
+            raise BenchError(f"{owner}.{key} is one of {known}, not '{value}'")
+        if meta["pattern"] is not None and not re.fullmatch(meta["pattern"], value):
+            raise BenchError(f"{owner}.{key} must look like {meta['pattern']}, not '{value}'")
+        if isinstance(value, float) and not np.isfinite(value):
+            raise BenchError(f"{owner}.{key} must be finite, not '{text}'")
+        if (low is not None and value < low) or (high is not None and value > high):
+            span = f"{'' if low is None else low} .. {'' if high is None else high}"
+            raise BenchError(f"{owner}.{key} lies in {span}, not {value}")
+        made[key] = value
+    return params_class(**made)

@@ -1,0 +1,206 @@
+"""Lazy registry of methods, data sets and metrics.
+
+Entries come from the packaged folders, from plugin files (``--plugin FILE`` or ``$BENCH_PLUGINS``,
+separated as in ``PATH``) and from entry points of the groups ``bench.methods``, ``bench.datasets``
+and ``bench.metrics``.
+
+A file named by the user must be usable, else an error is raised at once. Broken plugins found via
+the environment or entry points are kept with their error, which is raised on use. Duplicate names
+raise an error that lists both providers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.core.entry import Entry
+from bench.core.errors import BenchError, did_you_mean
+from bench.core.meta import KINDS, PLUGINS, check_meta, read_literal, read_meta
+
+_FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "bench.metrics"}
+_OWN = "labshift"
+
+
+class Registry:
+    """All names that are known: packaged, from plugin files, and from entry points.
+
+    Parameters
+    ----------
+    plugins
+        Files that the user named: each must be readable, and its name free.
+
+    Attributes
+    ----------
+    broken
+        What was found but cannot be used, with the reason.
+
+    Raises
+    ------
+    BenchError
+        If a file in ``plugins`` is unusable or its name is taken.
+    """
+
+    def __init__(self, plugins: tuple[Path, ...] = ()) -> None:
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self.broken: list[Entry] = []
+        for kind in KINDS:
+            self._add_folder(kind)
+        self._add_references()
+        named = {path.resolve() for path in plugins}
+        for path in plugins:
+            self._add_file(path, strict=True)
+        for text in os.environ.get(PLUGINS, "").split(os.pathsep):
+            if text and Path(text).resolve() not in named:
+                self._add_file(Path(text), strict=False)
+        self._add_entry_points()
+
+    def _add(self, entry: Entry, *, strict: bool = False) -> None:
+        key = (entry.kind, entry.name)
+        other = self._entries.get(key)
+        if other is None:
+            self._entries[key] = entry
+            return
+        same = (entry.path, entry.module, entry.attribute, entry.provider)
+        if same == (other.path, other.module, other.attribute, other.provider):
+            return
+        owners = f"{other.origin} and {entry.origin}"
+        taken = f"two {entry.kind}s are named '{entry.name}': {owners}; rename one of them"
+        if strict:
+            raise BenchError(taken)
+        self._entries[key] = replace(other, problem=f"cannot be told apart: {taken}")
+        self.broken.append(replace(entry, problem=f"cannot be used: {taken}"))
+
+    def _add_broken(self, kind: str, name: str, provider: str, path: Path, reason: str) -> None:
+        problem = f"is broken: {reason}"
+        self.broken.append(Entry(kind, name, provider, path=path, problem=problem))
+
+    def _add_folder(self, kind: str) -> None:
+        package = importlib.import_module(_FOLDERS[kind])
+        for folder in package.__path__:
+            for path in sorted(Path(folder).glob("[!_]*.py")):
+                module = f"{_FOLDERS[kind]}.{path.stem}"
+                try:
+                    meta = read_meta(path)
+                except BenchError as error:
+                    name = path.stem if kind == "metric" else path.stem.replace("_", "-")
+                    self._add_broken(kind, name, _OWN, path, str(error))
+                    continue
+                self._add(Entry(kind, meta["name"], _OWN, meta, module, path))
+
+    def _add_references(self) -> None:
+        from bench.core.control_names import METAS
+
+        for meta in METAS:
+            self._add(Entry("method", meta["name"], _OWN, meta))
+
+    def _add_file(self, path: Path, *, strict: bool) -> None:
+        try:
+            meta = read_meta(path)
+        except BenchError as error:
+            if strict:
+                raise
+            name = path.stem.replace("_", "-")
+            self._add_broken("plugin", name, path.name, path, str(error))
+            return
+        entry = Entry(meta["kind"], meta["name"], path.name, meta, None, path.resolve())
+        self._add(entry, strict=strict)
+
+    def _add_entry_points(self) -> None:
+        from importlib.metadata import entry_points
+
+        for kind in KINDS:
+            for point in entry_points(group=_FOLDERS[kind]):
+                provider = point.dist.name if point.dist is not None else "unknown distribution"
+                self._add(
+                    Entry(
+                        kind,
+                        point.name,
+                        provider,
+                        {"summary": "not loaded"},
+                        point.module,
+                        attribute=point.attr,
+                        resolved=False,
+                    )
+                )
+
+    def names(self, kind: str) -> list[str]:
+        """Return the known names of a kind, sorted."""
+        return sorted(name for k, name in self._entries if k == kind)
+
+    def entries(self, kind: str) -> list[Entry]:
+        """Return the entries of a kind, sorted by name."""
+        return [self._entries[kind, name] for name in self.names(kind)]
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """Return one usable entry, with the literal of an entry point's file read.
+
+        Raises
+        ------
+        BenchError
+            For an unknown name, with the nearest known ones; for a name that is taken twice, with
+            both owners; for a plugin that is broken, with the reason.
+        """
+        found = self._entries.get((kind, name))
+        if found is None:
+            for entry in self.broken:
+                if entry.name == name and entry.kind in (kind, "plugin"):
+                    raise BenchError(f"{kind} '{name}' of {entry.origin} {entry.problem}")
+            raise BenchError(did_you_mean(name, self.names(kind), kind))
+        if not found.resolved:
+            found = _resolved(found)
+            self._entries[kind, name] = found
+        if found.problem:
+            raise BenchError(f"{kind} '{name}' of {found.origin} {found.problem}")
+        return found
+
+
+def _resolved(entry: Entry) -> Entry:
+    """Return an entry point with the literal of its file.
+
+    The file is looked for without importing it (Python imports the packages above it). Where it
+    cannot be found or read as source, or holds no ``META`` because it only passes on what another
+    module defines, the module is imported and the defining module's ``META`` is taken.
+    """
+    try:
+        path, meta = _source_of(entry)
+        check_meta(meta, entry.origin)
+        if (meta["kind"], meta["name"]) != (entry.kind, entry.name):
+            raise BenchError(
+                f"its META says {meta['kind']} '{meta['name']}', its entry point "
+                f"{entry.kind} '{entry.name}': they must agree"
+            )
+    except BenchError as error:
+        problem = f"cannot be used: {error}; tell the authors of {entry.provider}, or uninstall it"
+        return replace(entry, problem=problem, resolved=True)
+    return replace(entry, meta=meta, path=path, resolved=True)
+
+
+def _source_of(entry: Entry) -> tuple[Path | None, Any]:
+    assert entry.module is not None
+    try:
+        spec = importlib.util.find_spec(entry.module)
+        if spec is None:
+            raise BenchError(f"there is no module {entry.module}")
+        if spec.origin is not None and spec.origin.endswith(".py") and Path(spec.origin).is_file():
+            path = Path(spec.origin)
+            meta = read_literal(path)
+            if meta is not None:
+                return path, meta
+        module = importlib.import_module(entry.module)
+    except BenchError:
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise BenchError(f"{type(error).__name__}: {error}") from error
+    target = getattr(module, entry.attribute, None) if entry.attribute else None
+    home = sys.modules.get(getattr(target, "__module__", ""), module)
+    file = getattr(home, "__file__", None)
+    source = Path(file) if file and file.endswith(".py") and Path(file).is_file() else None
+    return source, getattr(home, "META", None)

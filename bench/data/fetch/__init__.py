@@ -1,0 +1,1 @@
+"""Download published data sets. Only files of this folder open a socket."""

@@ -1,0 +1,250 @@
+"""What was fetched, held against its own metadata: counts for each group, and unreadable files.
+
+A good checksum says that an archive is the one that was published, not that it is complete, and
+most archives have no published checksum at all. So the *tree* is checked: every file that the
+metadata lists is looked for and read.
+
+Kinds of check, with the keys of a ``[[check]]`` table:
+
+``images``, ``tables``
+    ``metadata`` (a csv), ``path`` (one template or a list, ``{COLUMN}`` filled in), ``by`` (the
+    column that groups are counted by), and optionally ``where``, ``rows`` and ``n_groups``, what
+    is published of their numbers. Files are decoded: as images, or as parquet.
+``hdf5``
+    ``files`` (a pattern), ``keys`` that each must have with one value a row, and optionally
+    ``n_files`` and ``rows``, all rows together.
+"""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["Report", "check_tree"]
+
+SHOWN = 3
+"""Problems of one kind that are spelt out."""
+
+
+@dataclass
+class Report:
+    """What was found.
+
+    Attributes
+    ----------
+    groups
+        One dict a group: ``group``, ``expected``, ``found``, ``unreadable``.
+    problems
+        A sentence each; none means that the tree is whole.
+    """
+
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> int:
+        """Number of files that were found."""
+        return sum(int(group["found"]) for group in self.groups)
+
+
+def check_tree(
+    folder: Path,
+    checks: Sequence[Mapping[str, Any]],
+    *,
+    read: bool = True,
+    show: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Hold a folder against the checks of its data set.
+
+    Parameters
+    ----------
+    folder
+        The data set's folder.
+    checks
+        As read from its file.
+    read
+        Whether files are decoded too; else only looked for.
+    show
+        ``show(done, total)`` in files.
+
+    Raises
+    ------
+    BenchError
+        For a check of an unknown kind.
+    """
+    report = Report()
+    for check in checks:
+        kind = str(check.get("kind"))
+        if kind == "hdf5":
+            _hdf5(folder, check, report)
+        elif kind in _READ:
+            _listed(folder, check, report, _READ[kind] if read else None, show)
+        else:
+            raise BenchError(f"unknown kind of check '{kind}': {', '.join([*_READ, 'hdf5'])}")
+    return report
+
+
+# --------------------------------------------------------------------------- files of a table
+
+
+def _read_image(path: Path) -> None:
+    import warnings
+
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about odd TIFF tags: the pixels are what counts
+        with Image.open(path) as image:
+            image.load()
+
+
+def _read_table(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        file.read_row_group(group)
+
+
+_READ: dict[str, Callable[[Path], None]] = {"images": _read_image, "tables": _read_table}
+
+
+def _listed(
+    folder: Path,
+    check: Mapping[str, Any],
+    report: Report,
+    read: Callable[[Path], None] | None,
+    show: Callable[[int, int], None],
+) -> None:
+    import pandas as pd
+
+    table_path = folder / check["metadata"]
+    if not table_path.exists():
+        report.problems.append(f"{table_path} is missing")
+        return
+    try:
+        table = pd.read_csv(table_path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError, EOFError) as error:
+        report.problems.append(f"{table_path} cannot be read ({' '.join(str(error).split())})")
+        return
+    templates = [check["path"]] if isinstance(check["path"], str) else list(check["path"])
+    columns = sorted({c for text in templates for c in re.findall(r"{(\w+)}", text)})
+    needed = {*columns, check["by"], *check.get("where", {})}
+    lacking = sorted(needed - set(table.columns))
+    if lacking:
+        report.problems.append(f"{table_path} has no column {', '.join(lacking)}")
+        return
+    for column, values in check.get("where", {}).items():
+        table = table[table[column].isin([str(value) for value in values])]
+    if "rows" in check and len(table) != check["rows"]:
+        report.problems.append(
+            f"{table_path} has {len(table):,} rows, {check['rows']:,} are published"
+        )
+    by = str(check["by"])
+    if "n_groups" in check and table[by].nunique() != check["n_groups"]:
+        report.problems.append(
+            f"{table_path} names {table[by].nunique()} values of {by}, {check['n_groups']} are "
+            "published"
+        )
+    wanted: dict[str, list[Path]] = {}
+    for row in table[sorted({*columns, by})].to_dict("records"):
+        paths = [folder / text.format_map(row) for text in templates]
+        wanted.setdefault(str(row[by]), []).extend(paths)
+    total, done = sum(map(len, wanted.values())), 0
+    missing: list[str] = []
+    broken: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        for name, paths in wanted.items():
+            unique = list(dict.fromkeys(paths))
+            # One look at a folder, not one at each of thousands of files.
+            there = {p for parent in {p.parent for p in unique} for p in _listing(parent)}
+            found = [path for path in unique if path in there]
+            gone = [path for path in unique if path not in there]
+            bad = []
+            if read is not None:
+                bad = [p for p, ok in zip(found, pool.map(_tried(read), found), strict=True) if ok]
+            report.groups.append(
+                {
+                    "group": name,
+                    "expected": len(unique),
+                    "found": len(found),
+                    "unreadable": len(bad),
+                }
+            )
+            for paths_, problems, word in (
+                (gone, missing, "missing"),
+                (bad, broken, "unreadable"),
+            ):
+                if paths_:
+                    first = paths_[0].relative_to(folder)
+                    problems.append(
+                        f"{by} {name}: {len(paths_):,} of {len(unique):,} files are {word}, the "
+                        f"first is {first}"
+                    )
+            done += len(paths)
+            show(done, total)
+    for problems in (missing, broken):
+        report.problems += problems[:SHOWN]
+        if len(problems) > SHOWN:
+            report.problems.append(f"… and so in {len(problems) - SHOWN} more groups")
+
+
+def _listing(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _tried(read: Callable[[Path], None]) -> Callable[[Path], bool]:
+    def broken(path: Path) -> bool:
+        try:
+            read(path)
+        # decoders raise anything at all on damaged bytes
+        except Exception:  # noqa: BLE001
+            return True
+        return False
+
+    return broken
+
+
+# --------------------------------------------------------------------------- HDF5
+
+
+def _hdf5(folder: Path, check: Mapping[str, Any], report: Report) -> None:
+    import h5py
+
+    paths = sorted(folder.glob(check["files"]))
+    if len(paths) != check.get("n_files", len(paths)):
+        report.problems.append(
+            f"{folder} holds {len(paths)} of {check['n_files']} files {check['files']}"
+        )
+    rows = 0
+    for path in paths:
+        bad = ""
+        try:
+            with h5py.File(path, "r") as file:
+                lengths = {key: len(file[key]) if key in file else -1 for key in check["keys"]}
+                absent = [key for key, length in lengths.items() if length < 0]
+                if absent:
+                    bad = f"has no {', '.join(absent)}"
+                elif len(set(lengths.values())) > 1:
+                    bad = f"has keys of different lengths ({lengths})"
+                else:
+                    rows += next(iter(lengths.values()))
+                    for key in check["keys"]:  # the first and the last, so that all must be there
+                        _ = file[key][0], file[key][-1]
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+            bad = f"cannot be read as HDF5 ({' '.join(str(error).split())[:120]})"
+        if bad:
+            report.problems.append(f"{path} {bad}")
+        report.groups.append(
+            {"group": path.name, "expected": 1, "found": 1, "unreadable": int(bool(bad))}
+        )
+    if "rows" in check and rows != check["rows"] and not report.problems:
+        report.problems.append(f"{rows:,} rows in all files, {check['rows']:,} are published")

@@ -1,0 +1,318 @@
+"""One file over https: resumed where it broke off, from the first mirror that has what is expected.
+
+pooch transfers and hashes; what stands here is what must hold around it. A transfer goes to
+``NAME.part`` beside the target, and a small ``NAME.part.json`` says whose bytes those are, so that
+a killed one goes on where it was. The target appears in one step, when size and checksums are
+right. Plain http is refused, and so is a redirect to it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from bench.core.errors import BenchError
+from bench.core.folders import file_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+__all__ = ["Meter", "Received", "download", "https_only"]
+
+STALL_S = 30.0
+"""Seconds without a byte after which a transfer counts as stalled."""
+TRIES = 5
+"""Transfers from one mirror before the next is tried."""
+PAUSE_S = 1.0
+"""Seconds before the second try; doubled for each further one."""
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Received:
+    """What arrived: where from, how many bytes, and their checksums."""
+
+    url: str
+    bytes: int
+    sha256: str
+    md5: str
+
+
+class Meter:
+    """Shows how far a transfer is; what pooch calls a progress bar.
+
+    Parameters
+    ----------
+    show
+        ``show(done, total)`` in bytes; the total is 0 where the server does not say.
+    """
+
+    def __init__(self, show: Callable[[int, int], None] = lambda done, total: None) -> None:
+        self.show = show
+        self.total = 0
+        self.begun = 0
+        self._done = 0
+
+    def update(self, count: int) -> None:
+        """Add bytes."""
+        self._done += count
+        total = self.begun + self.total if self.total else 0
+        done = self.begun + self._done
+        self.show(min(done, total) if total else done, total)
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._done = 0
+
+    def close(self) -> None:
+        """Do nothing: whoever made the bar closes it."""
+
+
+class _Refused(Exception):
+    """A mirror that will not give the file, however often it is asked."""
+
+
+class _Changed(Exception):
+    """The bytes on disk are not the beginning of what the server has now."""
+
+
+def https_only(response: Any, *args: Any, **kwargs: Any) -> Any:
+    """Refuse a response that came over, or leads to, anything else than https."""
+    if not response.url.startswith("https://"):
+        raise _Refused(f"{response.url} is not https")
+    if response.is_redirect:
+        target = urljoin(response.url, response.headers.get("location", ""))
+        if not target.startswith("https://"):
+            raise _Refused(f"it redirects to {target}, which is not https")
+    return response
+
+
+def download(
+    urls: Sequence[str],
+    target: Path,
+    *,
+    size: int | None = None,
+    sha256: str = "",
+    md5: str = "",
+    meter: Meter | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    stall_s: float | None = None,
+    tries: int | None = None,
+    pause_s: float | None = None,
+) -> Received:
+    """Fetch one file; the target appears when it is whole and what is expected.
+
+    Parameters
+    ----------
+    urls
+        Mirrors, tried in this order.
+    target
+        Where it goes; its folder is made.
+    size, sha256, md5
+        What is known of it; None or empty is unknown.
+    meter
+        Shows how far it is.
+    say
+        Takes a line for people about each try that failed.
+    stall_s, tries, pause_s
+        Instead of :data:`STALL_S`, :data:`TRIES` and :data:`PAUSE_S`.
+
+    Raises
+    ------
+    BenchError
+        If no mirror gives the file: one line with the reason of each.
+    """
+    known = bool(sha256 or md5)
+    meter = meter or Meter()
+    tries, pause = tries or TRIES, PAUSE_S if pause_s is None else pause_s
+    part = target.with_name(target.name + ".part")
+    marks = target.with_name(target.name + ".part.json")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    reasons: list[str] = []
+    for url in urls:
+        if not url.startswith("https://"):
+            reasons.append(f"{url}: it is not https")
+            continue
+        for attempt in range(tries):
+            if attempt:
+                time.sleep(pause * 2 ** (attempt - 1))
+            try:
+                _transfer(url, part, marks, size, known, meter, stall_s or STALL_S)
+                received = _checked(url, part, size, sha256, md5)
+            except _Refused as refused:
+                reason = f"{url}: {refused}"
+                break
+            except _Changed as changed:
+                _forget(part, marks)
+                reason = f"{url}: {changed}"
+            except _errors() as error:
+                reason = f"{url}: {_words(error, stall_s or STALL_S)}"
+                if _final(error):
+                    break
+            else:
+                part.replace(target)
+                marks.unlink(missing_ok=True)
+                return received
+            left = tries - attempt - 1
+            here = part.stat().st_size if part.exists() else 0
+            short = reason.replace(url, f"{target.name} from {urlsplit(url).netloc}")
+            say(f"{short}; {here:,} bytes are kept, {left} tries left" if left else short)
+        reasons.append(reason)
+    raise BenchError(
+        f"{target.name} could not be fetched ({'; '.join(reasons)}): try again later, what arrived "
+        "is kept, or name a copy with --from PATH|URL"
+    )
+
+
+def _errors() -> tuple[type[BaseException], ...]:
+    import requests
+    import urllib3
+
+    return (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+
+def _final(error: BaseException) -> bool:
+    """Whether asking the same mirror again is of no use."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status is not None and 400 <= status < 500 and status not in (408, 416, 425, 429)
+
+
+def _words(error: BaseException, stall_s: float) -> str:
+    import requests
+
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answers {response.status_code} {response.reason}".rstrip()
+    text = str(error)
+    if isinstance(error, requests.Timeout) or "timed out" in text.lower():
+        return f"stalled: no byte for {stall_s:g} s"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the transfer broke off"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection" if "NameResolution" in text or "Max retries" in text else "it broke"
+    return " ".join((text or type(error).__name__).split())
+
+
+def _transfer(
+    url: str,
+    part: Path,
+    marks: Path,
+    size: int | None,
+    known: bool,
+    meter: Meter,
+    stall_s: float,
+) -> None:
+    """Bring ``part`` to its full length, going on where it is."""
+    import pooch
+
+    have = _usable(url, part, marks, known)
+    if size is not None and have > size:
+        _forget(part, marks)
+        have = 0
+    if size is not None and have == size and have:
+        return  # killed between the last byte and the check
+    expected: dict[str, int | None] = {"total": size}
+    with part.open("ab") as file:
+
+        def look(response: Any, *args: Any, **kwargs: Any) -> Any:
+            https_only(response)
+            if response.is_redirect or response.status_code >= 400:
+                return response
+            expected["total"] = _agreed(response, file, have, marks, url, size)
+            meter.reset()
+            meter.begun = have if response.status_code == 206 else 0
+            return response
+
+        headers = {"Accept-Encoding": "identity", "User-Agent": "labshift"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            mark = _mark(marks).get("etag")
+            if mark:
+                headers["If-Range"] = mark
+        # pooch counts whole chunks: the meter caps what it shows at the total
+        transfer = pooch.HTTPDownloader(
+            progressbar=meter,
+            chunk_size=CHUNK,
+            headers=headers,
+            timeout=(stall_s, stall_s),
+            hooks={"response": look},
+        )
+        try:
+            transfer(url, file, None)
+        except _errors() as error:
+            if getattr(getattr(error, "response", None), "status_code", None) == 416:
+                raise _Changed("the server has fewer bytes than are here; begun again") from error
+            raise
+    total, here = expected["total"], part.stat().st_size
+    if total is not None and here < total:
+        raise OSError(f"the transfer broke off at {here:,} of {total:,} bytes")
+
+
+def _usable(url: str, part: Path, marks: Path, known: bool) -> int:
+    """Return how many bytes on disk may be continued.
+
+    With a checksum those of any mirror may: a wrong mixture is found out. Without one only those
+    of the same URL, if it names its version.
+    """
+    if not part.exists():
+        return 0
+    mark = _mark(marks)
+    if known or (mark.get("url") == url and mark.get("etag")):
+        return part.stat().st_size
+    _forget(part, marks)
+    return 0
+
+
+def _mark(marks: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(marks.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}  # not there, or cut short: nothing is known of the bytes
+
+
+def _agreed(
+    response: Any, file: IO[bytes], have: int, marks: Path, url: str, size: int | None
+) -> int | None:
+    """Make the file ready for a response, and return how long it will be if that is said."""
+    length = response.headers.get("content-length", "")
+    total = int(length) if length.isdigit() else None
+    if response.status_code == 206:
+        said = response.headers.get("content-range", "")
+        span, _, whole = said.removeprefix("bytes ").partition("/")
+        if span.partition("-")[0] != str(have):
+            raise _Changed(f"asked from byte {have:,}, it answers '{said}'; begun again")
+        total = int(whole) if whole.isdigit() else (None if total is None else have + total)
+    else:
+        # no range was asked for, the server knows none, or the file has changed: from the start
+        file.seek(0)
+        file.truncate()
+    if size is not None and total is not None and total != size:
+        raise _Refused(f"it has {total:,} bytes, {size:,} are expected")
+    etag = response.headers.get("etag", "")
+    strong = etag if etag and not etag.startswith("W/") else ""
+    marks.write_text(json.dumps({"url": url, "etag": strong}), encoding="utf-8")
+    return total
+
+
+def _checked(url: str, part: Path, size: int | None, sha256: str, md5: str) -> Received:
+    here = part.stat().st_size
+    found = file_sums(part)
+    for kind, wanted, got in (("sha256", sha256, found[0]), ("md5", md5, found[1])):
+        if wanted and wanted != got:
+            _forget(part, part.with_name(part.name + ".json"))
+            raise _Refused(f"wrong bytes: {kind} {got[:12]}…, expected {wanted[:12]}…")
+    if size is not None and here != size:
+        _forget(part, part.with_name(part.name + ".json"))
+        raise _Refused(f"wrong bytes: {here:,} of them, {size:,} are expected")
+    return Received(url, here, *found)
+
+
+def _forget(part: Path, marks: Path) -> None:
+    part.unlink(missing_ok=True)
+    marks.unlink(missing_ok=True)

@@ -1,0 +1,317 @@
+"""What can be fetched: one TOML file a data set, read without importing the data set.
+
+``files/NAME.toml`` of ``bench.datasets`` says where the published files of a data set are, how
+large they are, what their checksums are where a source states them, what is unpacked, and how the
+result is checked. What no source states is left out of the file, shown as ``unknown``, and recorded
+as it was received. A plugin gives the same table as ``"fetch"`` in its ``META``.
+
+.. code-block:: toml
+
+    title = "…"
+    licence = "…"
+    folder = "jump"                  # in the data folder; by default the name
+    [[file]]
+    name = "archive.tar.gz"          # below the folder
+    urls = ["https://…"]             # mirrors, tried in this order
+    bytes = 7413123845
+    sha256 = "…"                     # or md5
+    unpack = "rxrx1_v1.0"            # an archive: the folder that it is unpacked to
+    [[rows]]                         # one file for each row of a table that was fetched before
+    table = "metadata/plate.csv.gz"
+    where = { Metadata_PlateType = ["TARGET2"] }
+    name = "{Metadata_Source}/{Metadata_Plate}.parquet"
+    urls = ["https://…/{Metadata_Source}/{Metadata_Plate}.parquet"]
+    [zenodo]                         # a record that is found by its title and its files
+    titles = ["…"]
+    files = ["…"]
+    [[check]]                        # see bench.data.fetch.check
+    kind = "images"
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from bench.core.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bench.core.registry import Registry
+
+__all__ = [
+    "Fetchable",
+    "File",
+    "Rows",
+    "fetchable",
+    "fetchable_names",
+    "packaged_fetchable",
+    "read_fetchable",
+]
+
+
+@dataclass(frozen=True)
+class File:
+    """A published file.
+
+    Attributes
+    ----------
+    name
+        Its path below the data set's folder, with ``/``.
+    urls
+        Mirrors, tried in this order.
+    bytes
+        Its size, or None where no source states it.
+    sha256, md5
+        Hex, or empty where no source states it.
+    unpack
+        For an archive, the folder that it is unpacked to, ``.`` for the data set's own.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    bytes: int | None = None
+    sha256: str = ""
+    md5: str = ""
+    unpack: str = ""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One file for each distinct row of a table that is fetched before; ``{COLUMN}`` is filled in.
+
+    Attributes
+    ----------
+    table
+        The table, a csv or csv.gz below the folder.
+    where
+        Column -> values; other rows are left out.
+    name, urls, unpack
+        As of a :class:`File`, with ``{COLUMN}``.
+    """
+
+    table: str
+    name: str
+    urls: tuple[str, ...]
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unpack: str = ""
+
+    def files(self, folder: Path) -> list[File]:
+        """Return the files that the table names, in its order.
+
+        Raises
+        ------
+        BenchError
+            If the table cannot be read or lacks a column.
+        """
+        import pandas as pd
+
+        path = folder / self.table
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (OSError, ValueError, EOFError) as error:
+            reason = " ".join(str(error).split())
+            raise BenchError(f"{path} cannot be read as csv ({reason}): delete it") from None
+        used = set(re.findall(r"{(\w+)}", " ".join((self.name, *self.urls))))
+        missing = sorted((used | set(self.where)) - set(table.columns))
+        if missing:
+            raise BenchError(f"{path} has no column '{missing[0]}': it is not the published table")
+        for column, values in self.where.items():
+            table = table[table[column].isin(values)]
+        made: dict[str, File] = {}
+        for row in table[sorted(used)].drop_duplicates().to_dict("records"):
+            cells = {str(key): str(value) for key, value in row.items()}
+            quoted = {key: quote(value, safe="") for key, value in cells.items()}
+            name = _inside(self.name.format_map(cells), str(path))
+            urls = tuple(url.format_map(quoted) for url in self.urls)
+            made[name] = File(name, urls, unpack=self.unpack)
+        return list(made.values())
+
+
+@dataclass(frozen=True)
+class Fetchable:
+    """All that one name of ``data fetch`` brings."""
+
+    name: str
+    title: str
+    licence: str
+    folder: str
+    files: tuple[File, ...]
+    rows: tuple[Rows, ...] = ()
+    zenodo: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[Mapping[str, Any], ...] = ()
+    note: str = ""
+    dataset: str = ""
+
+    @property
+    def bytes(self) -> int | None:
+        """The size of all files, or None if one of them is unknown."""
+        sizes = [file.bytes for file in self.files]
+        if self.rows or self.zenodo or None in sizes:
+            return None
+        return sum(size for size in sizes if size is not None)
+
+
+_KEYS = {
+    "title": str,
+    "licence": str,
+    "folder": str,
+    "dataset": str,
+    "note": str,
+    "file": list,
+    "rows": list,
+    "zenodo": dict,
+    "check": list,
+}
+_FILE_KEYS = ("name", "urls", "bytes", "sha256", "md5", "unpack")
+_ROWS_KEYS = ("table", "where", "name", "urls", "unpack")
+
+
+def _inside(name: str, where: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not name or "\\" in name or ":" in name:
+        raise BenchError(f"{where} names the file '{name}', which lies outside the data folder")
+    return name
+
+
+def _urls(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(u, str) for u in value):
+        raise BenchError(f'{where} needs urls = ["https://…"], a list')
+    for url in value:
+        if not url.startswith("https://"):
+            raise BenchError(f"{where}: {url} is not https: files are fetched by https alone")
+    return tuple(value)
+
+
+def _known(table: Any, keys: Iterable[str], where: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise BenchError(f"{where} must be a table, not {table!r}")
+    for key in table:
+        if key not in keys:
+            raise BenchError(f"{where}: {did_you_mean(key, list(keys), 'key')}")
+    return table
+
+
+def read_fetchable(name: str, content: Mapping[str, Any], where: str) -> Fetchable:
+    """Return what a table of plain values describes.
+
+    Parameters
+    ----------
+    name
+        The name that is typed after ``data fetch``.
+    content
+        The table.
+    where
+        The file, for messages.
+
+    Raises
+    ------
+    BenchError
+        For an unknown key, a wrong type, a name outside the folder, or a URL that is not https.
+    """
+    for key, value in _known(dict(content), _KEYS, where).items():
+        if not isinstance(value, _KEYS[key]):
+            raise BenchError(f"{where}: {key} must be a {_KEYS[key].__name__}, not {value!r}")
+    for key in ("title", "licence"):
+        if not content.get(key):
+            raise BenchError(f"{where} has no {key}")
+    files = []
+    for number, given in enumerate(content.get("file", []), 1):
+        at = f"{where}, file {number}"
+        table = _known(given, _FILE_KEYS, at)
+        for key, length in (("sha256", 64), ("md5", 32)):
+            if key in table and not re.fullmatch(f"[0-9a-f]{{{length}}}", str(table[key])):
+                raise BenchError(f"{at}: {key} must be {length} hexadecimal digits")
+        size = table.get("bytes")
+        if size is not None and (not isinstance(size, int) or size < 0):
+            raise BenchError(f"{at}: bytes must be a whole number")
+        files.append(
+            File(
+                _inside(str(table.get("name", "")), at),
+                _urls(table.get("urls"), at),
+                size,
+                str(table.get("sha256", "")),
+                str(table.get("md5", "")),
+                _inside(str(table["unpack"]), at) if "unpack" in table else "",
+            )
+        )
+    rows = []
+    for number, given in enumerate(content.get("rows", []), 1):
+        at = f"{where}, rows {number}"
+        table = _known(given, _ROWS_KEYS, at)
+        rows.append(
+            Rows(
+                _inside(str(table.get("table", "")), at),
+                str(table.get("name", "")),
+                _urls(table.get("urls"), at),
+                {k: tuple(map(str, v)) for k, v in table.get("where", {}).items()},
+                str(table.get("unpack", "")),
+            )
+        )
+    return Fetchable(
+        name=name,
+        title=content["title"],
+        licence=content["licence"],
+        folder=_inside(content.get("folder", name), where),
+        files=tuple(files),
+        rows=tuple(rows),
+        zenodo=_known(content.get("zenodo", {}), ("titles", "files"), where),
+        checks=tuple(content.get("check", ())),
+        note=content.get("note", ""),
+        dataset=content.get("dataset", name),
+    )
+
+
+def _packaged() -> dict[str, Path]:
+    package = importlib.import_module("bench.datasets")
+    return {
+        path.stem: path
+        for folder in package.__path__
+        for path in sorted((Path(folder) / "files").glob("*.toml"))
+    }
+
+
+def fetchable_names(registry: Registry) -> list[str]:
+    """Return the names that ``data fetch`` knows, sorted."""
+    own = [e.name for e in registry.entries("dataset") if isinstance(e.meta.get("fetch"), dict)]
+    return sorted({*_packaged(), *own})
+
+
+def packaged_fetchable(name: str) -> Fetchable | None:
+    """Return what the packaged file of a name says, or None if there is none."""
+    path = _packaged().get(name)
+    if path is None:
+        return None
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path.name} is not TOML: {error}. Mend it there.") from None
+    return read_fetchable(name, content, path.name)
+
+
+def fetchable(name: str, registry: Registry) -> Fetchable:
+    """Return what a name brings.
+
+    Raises
+    ------
+    BenchError
+        For an unknown name, or a file that is wrong.
+    """
+    packaged = packaged_fetchable(name)
+    if packaged is not None:
+        return packaged
+    if name in registry.names("dataset"):
+        entry = registry.entry("dataset", name)
+        if isinstance(entry.meta.get("fetch"), dict):
+            return read_fetchable(name, entry.meta["fetch"], f"META of {entry.origin}")
+        raise BenchError(
+            f"{name} has nothing to fetch: its files are made here, or you put them in its folder; "
+            f"`python -m bench show dataset {name}` says where"
+        )
+    raise BenchError(did_you_mean(name, fetchable_names(registry), "data to fetch"))

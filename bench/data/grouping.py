@@ -1,0 +1,231 @@
+"""How the rows of a test batch are grouped into inference batches, for studies.
+
+A method that declares test-batch access gets each test batch whole. A study asks what it does when
+an inference batch holds fewer rows, or others: the rows of each test batch are then dealt out into
+pieces, and each piece is one call of ``apply``. Every row lies in exactly one piece, so it is
+answered for and scored once, whatever the grouping: scores of two groupings rest on the same rows,
+and a method that looks at no test batch cannot move. Nothing is resampled.
+
+The functions here are pure: they get the labels as an argument. Only ``bench.scoring.labels`` has
+them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import BenchError, NotApplicable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["KINDS", "Grouping", "pieces"]
+
+Ints = NDArray[np.int64]
+Strings = NDArray[np.str_]
+Bools = NDArray[np.bool_]
+
+KINDS: dict[str, dict[str, tuple[type, float, float]]] = {
+    "rows": {"rows": (int, 1, 1e9)},
+    "parts": {"parts": (int, 2, 1e6)},
+    "dirichlet": {"alpha": (float, 1e-6, 1e6), "rows": (int, 2, 1e9)},
+    "single-class": {},
+    "same-sizes": {},
+    "quarter-plate": {},
+    "controls": {"controls": (int, 1, 1e9)},
+}
+"""Kind -> its values, each with type and inclusive range."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """One way to group the rows of each test batch.
+
+    Attributes
+    ----------
+    kind
+        ``rows``: at random into the fewest pieces of at most ``rows`` rows, of nearly equal size.
+        ``parts``: at random into ``parts`` pieces of nearly equal size.
+        ``dirichlet``: pieces of ``rows`` rows whose class composition is drawn from a Dirichlet
+        distribution around the composition of the test batch (see :func:`pieces`).
+        ``single-class``: one piece for each class.
+        ``same-sizes``: rows at random, in pieces as large as those of ``single-class``: what the
+        smaller size alone does.
+        ``quarter-plate``: the four quarters of the plate's layout.
+        ``controls``: the test batch whole, but with at most ``controls`` of its negative controls;
+        the others are left out.
+    rows, parts, alpha, controls
+        Values of the kinds that have them, else 0.
+    """
+
+    kind: str
+    rows: int = 0
+    parts: int = 0
+    alpha: float = 0.0
+    controls: int = 0
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Grouping:
+        """Check a mapping such as ``{"kind": "rows", "rows": 8}``.
+
+        Raises
+        ------
+        BenchError
+            For an unknown kind, a missing or foreign value, or one out of range.
+        """
+        values = dict(given)
+        kind = str(values.pop("kind", ""))
+        if kind not in KINDS:
+            raise BenchError(f"a grouping is one of {', '.join(KINDS)}, not '{kind}'")
+        wanted = KINDS[kind]
+        if set(values) != set(wanted):
+            needs = ", ".join(wanted) or "no value"
+            raise BenchError(f"grouping '{kind}' takes {needs}, not {', '.join(values) or 'none'}")
+        made: dict[str, Any] = {}
+        for name, (convert, low, high) in wanted.items():
+            value = convert(values[name])
+            if value != values[name] or not low <= value <= high:
+                raise BenchError(
+                    f"grouping '{kind}': {name} lies in {low:g} .. {high:g}, not {values[name]}"
+                )
+            made[name] = value
+        return cls(kind, **made)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What identifies it: the kind with its own values."""
+        return {"kind": self.kind, **{name: getattr(self, name) for name in KINDS[self.kind]}}
+
+    @property
+    def drops_rows(self) -> bool:
+        """Whether rows are left out, so that no stage sees them."""
+        return self.kind == "controls"
+
+    @property
+    def words(self) -> str:
+        """What an inference batch holds, for records and titles."""
+        return {
+            "rows": f"inference batches of {self.rows} row{'s' if self.rows > 1 else ''}",
+            "parts": f"inference batches of 1/{self.parts} of the test batch",
+            "dirichlet": f"inference batches of {self.rows} rows, Dirichlet alpha {self.alpha:g}",
+            "single-class": "inference batches of one class",
+            "same-sizes": "inference batches as small as a class, rows at random",
+            "quarter-plate": "inference batches of a quarter of the plate",
+            "controls": f"{self.controls} negative control{'s' if self.controls > 1 else ''} in "
+            "an inference batch",
+        }[self.kind]
+
+
+def pieces(
+    grouping: Grouping,
+    labels: Strings,
+    controls: Bools,
+    position: Strings | None,
+    rng: np.random.Generator,
+) -> list[Ints]:
+    """Return the positions of each piece of one test batch.
+
+    With ``dirichlet`` the rows with a class are cut into M pieces of nearly equal size, at most
+    ``rows``. A piece draws its composition ``q ~ Dirichlet(alpha K p)`` where p are the K classes'
+    shares in the test batch (the symmetric Dirichlet of parameter alpha if all are equally
+    frequent), then its rows one by one: a class by q, a row of it at random. A class that is used
+    up leaves q, which is scaled back to 1; if all of q is used up, the composition of the rows
+    that are left is used. Small alpha gives pieces of one class, large alpha the composition of
+    the test batch. This is the partition of Hsu, Qi and Brown 2019 (arXiv 1909.06335, section 3),
+    applied within each test batch; pieces that are filled last are nearer to what was left over.
+
+    Rows without a class (negative controls) are dealt out in proportion to the size of the pieces.
+
+    Parameters
+    ----------
+    grouping
+        What is wanted.
+    labels
+        ``(n,)`` class of each row, ``""`` for rows without one.
+    controls
+        ``(n,)`` bool.
+    position
+        ``(n,)`` wells such as ``B07``, or None.
+    rng
+        Makes all draws.
+
+    Raises
+    ------
+    NotApplicable
+        If a quarter of a plate is asked for and the wells have no position that can be read.
+    """
+    n = len(labels)
+    order = rng.permutation(n).astype(np.int64)
+    kind = grouping.kind
+    if kind == "rows":
+        return list(np.array_split(order, -(-n // grouping.rows)))
+    if kind == "parts":
+        return [part for part in np.array_split(order, grouping.parts) if len(part)]
+    if kind == "quarter-plate":
+        quarter = _quarters(position)
+        return [np.flatnonzero(quarter == q) for q in np.unique(quarter)]
+    if kind == "controls":
+        kept = order[controls[order]][: grouping.controls]
+        return [np.sort(np.concatenate([np.flatnonzero(~controls), kept]))]
+    classed = order[labels[order] != ""]
+    rest = order[labels[order] == ""]
+    if not len(classed):
+        return [rest]
+    names = np.unique(labels[classed])
+    by_class = [classed[labels[classed] == name] for name in names]
+    if kind == "single-class":
+        made = by_class
+    elif kind == "same-sizes":
+        made = np.split(classed, np.cumsum([len(rows) for rows in by_class])[:-1])
+    else:
+        made = _dirichlet(by_class, grouping, rng)
+    bounds = np.cumsum([len(part) for part in made]) / len(classed) * len(rest)
+    shared = np.split(rest, np.rint(bounds[:-1]).astype(int))
+    return [np.concatenate([part, more]) for part, more in zip(made, shared, strict=True)]
+
+
+def _dirichlet(by_class: list[Ints], grouping: Grouping, rng: np.random.Generator) -> list[Ints]:
+    """Return pieces of the rows of some classes, each in random order already."""
+    counts = np.array([len(rows) for rows in by_class])
+    n, share = int(counts.sum()), counts / counts.sum()
+    used = np.zeros(len(counts), dtype=np.int64)
+    made = []
+    for part in np.array_split(np.arange(n), -(-n // grouping.rows)):
+        q = rng.dirichlet(grouping.alpha * len(counts) * share)
+        chosen = []
+        for _ in part:
+            left = counts - used
+            weight = np.where(left > 0, q, 0.0)
+            # A draw with tiny alpha rounds to zero for all but one class.
+            weight = weight if weight.sum() > 0 else left.astype(float)
+            k = int(rng.choice(len(counts), p=weight / weight.sum()))
+            chosen.append(by_class[k][used[k]])
+            used[k] += 1
+        made.append(np.array(chosen, dtype=np.int64))
+    return made
+
+
+def _quarters(position: Strings | None) -> Ints:
+    """Return which quarter of the occupied layout each well lies in, ``(n,)`` 0 to 3."""
+    found = (
+        [] if position is None else [re.search(r"([A-Z]{1,2})0*(\d{1,2})$", p) for p in position]
+    )
+    if position is None or any(match is None for match in found):
+        raise NotApplicable("quarters of a plate need the position of each well, such as B07")
+    rows = np.array([_letters(match[1]) for match in found if match])
+    columns = np.array([int(match[2]) for match in found if match])
+    half = [values > (values.min() + values.max()) / 2 for values in (rows, columns)]
+    quarter: Ints = (2 * half[0] + half[1]).astype(np.int64)
+    return quarter
+
+
+def _letters(text: str) -> int:
+    number = 0
+    for letter in text:
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number

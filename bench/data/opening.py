@@ -1,0 +1,169 @@
+"""From what was typed after ``--split`` to opened data and folds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.core.errors import BenchError
+from bench.core.params import make_params
+from bench.data.catalog import find_split, known_splits
+from bench.data.folds import Origin, folds
+from bench.data.target import Target, open_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bench.core.dataset import Opened
+    from bench.core.registry import Registry
+    from bench.core.split import Split
+
+EDITIONS = {
+    "real": "real data",
+    "simulated": "SIMULATED data: a physical simulation in the published file format; "
+    "no claim about real images",
+    "fixture": "FIXTURE data: made-up files in the published layout; no scientific claim",
+}
+
+
+def open_splits(
+    names: list[str],
+    registry: Registry,
+    edition: str,
+    settings: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> list[Target]:
+    """Open every split that was named; a data set is opened once.
+
+    Parameters
+    ----------
+    names
+        Names, aliases, or ``FILE.toml[:NAME]``.
+    registry
+        Where data sets are looked up.
+    edition
+        ``auto`` takes the real edition where it is there, and says which one it took.
+    settings
+        Values of the data's own parameters, such as a simulator's ``strength``; those under
+        ``source.`` are of the data set that an encoder is trained on before it is taken to another.
+    say
+        Takes the line about the edition.
+
+    Raises
+    ------
+    BenchError
+        For an unknown name, an edition that is not there, or bad data.
+    """
+    from bench.data.catalog import parse_split_argument
+
+    opened: dict[str, Opened] = {}
+    parts: dict[str, Opened] = {}
+    said: set[str] = set()
+    targets: list[Target] = []
+    for typed in names:
+        own = parse_split_argument(typed)
+        if own is not None:
+            targets.append(_own(typed, own, edition, settings, opened))
+            continue
+        split = find_split(typed, known_splits(registry))
+        if split.protocol == "transfer":
+            targets.append(_transfer(typed, split, registry, edition, settings, say, said))
+            continue
+        data = opened.get(split.dataset)
+        if data is None:
+            dataset, chosen = _choose(split, registry, edition, settings)
+            line = f"{split.dataset}: {EDITIONS[chosen]}"
+            if line not in said:
+                said.add(line)
+                say(line)
+            if hasattr(dataset, "open_split"):
+                data = dataset.open_split(chosen, split)
+                data = parts.setdefault(f"{data.name} {data.digest}", data)
+            else:
+                data = opened[split.dataset] = dataset.open(chosen)
+        targets.append(open_target(typed, split, data, published=data.edition == "real"))
+    return targets
+
+
+def _own(
+    typed: str,
+    argument: Any,
+    edition: str,
+    settings: Mapping[str, Any],
+    opened: dict[str, Opened],
+) -> Target:
+    from bench.data.own.table import load
+
+    if settings:
+        raise BenchError(f"--set data.{next(iter(settings))}: a table of your own has no settings")
+    if edition not in ("auto", "real"):
+        raise BenchError(f"--edition {edition}: a table of your own is real data; leave it out")
+    path, name = argument
+    data = load(path)
+    split: Split = data.split(name)
+    key = str(path.resolve())
+    if key not in opened:
+        opened[key] = data.open()
+    return open_target(typed, split, opened[key])
+
+
+def _transfer(
+    typed: str,
+    split: Split,
+    registry: Registry,
+    edition: str,
+    settings: Mapping[str, Any],
+    say: Callable[[str], None],
+    said: set[str],
+) -> Target:
+    """Open both data sets of a transfer, in one edition, and cut the second to fit the first."""
+    from bench.data.transfer import fitted_to
+
+    source = find_split(split.source, known_splits(registry))
+    own = {key: value for key, value in settings.items() if not key.startswith("source.")}
+    other = {key.removeprefix("source."): v for key, v in settings.items() if key not in own}
+    classes = [registry.entry("dataset", one.dataset).load() for one in (source, split)]
+    made = [
+        cls(make_params("data", cls.Settings, given))
+        for cls, given in zip(classes, (other, own), strict=True)
+    ]
+    there = [name for name in made[1].editions() if name in made[0].editions()]
+    chosen = _edition(f"{source.dataset} with {split.dataset}", there, edition)
+    for name in (source.dataset, split.dataset):
+        line = f"{name}: {EDITIONS[chosen]}"
+        if line not in said:
+            said.add(line)
+            say(line)
+    learnt = made[0].open(chosen)
+    sides = folds(source, learnt)
+    if source.protocol != "supervised" or len(sides) != 1:
+        raise BenchError(
+            f"split '{split.name}': source '{source.name}' must train on one set of rows with "
+            "labels: name a split with train and test"
+        )
+    origin = Origin(source.name, learnt, sides[0].train, sides[0].classes)
+    data = fitted_to(made[1].open(chosen), learnt, split.channels, split.name)
+    return open_target(typed, split, data, published=chosen == "real", origin=origin)
+
+
+def _choose(
+    split: Split, registry: Registry, edition: str, settings: Mapping[str, Any]
+) -> tuple[Any, str]:
+    """Return the data set of a split and the edition to open."""
+    cls = registry.entry("dataset", split.dataset).load()
+    dataset = cls(make_params("data", cls.Settings, settings))
+    there = dataset.editions()
+    if not there and edition in ("auto", "real"):
+        dataset.open("real")  # says what is missing, and how to get it
+    return dataset, _edition(split.dataset, there, edition)
+
+
+def _edition(name: str, there: list[str], edition: str) -> str:
+    """Return the edition to open of those that are there, best first."""
+    if not there or (edition != "auto" and edition not in there):
+        asked = "common" if edition == "auto" else edition
+        known = ", ".join(there) or "none"
+        raise BenchError(
+            f"{name} has no {asked} edition here; there is {known}: leave --edition out, or put "
+            "the files where `show dataset` says"
+        )
+    return there[0] if edition == "auto" else edition

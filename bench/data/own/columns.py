@@ -1,0 +1,214 @@
+"""Own data: a ``dataset.toml`` beside a parquet, csv, csv.gz or h5ad file becomes a data set.
+
+The TOML file says which columns are features or where the images are, what the rows are called,
+and what the splits are.
+:func:`load` reads it alone; :meth:`OwnData.open` reads the table, with only the columns it needs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.core.errors import BenchError, did_you_mean
+from bench.data.sides import rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bench.core.split import Split
+    from bench.core.types import Bools, Floats
+    from bench.data.own.files import TableFile
+    from bench.data.own.spec import Spec
+
+Texts = NDArray[np.object_]
+
+
+# --------------------------------------------------------------------------- columns
+
+
+def _one_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    return str(value)
+
+
+def as_text(column: pd.Series[Any]) -> Texts:
+    """Return ``(n,)`` text, ``""`` where there is no value; a whole number has no ``.0``."""
+    missing = column.isna().to_numpy(dtype=bool)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        days = column.dropna()
+        plain = bool((days == days.dt.normalize()).all())
+        column = column.dt.strftime("%Y-%m-%d" if plain else "%Y-%m-%dT%H:%M:%S")
+    values = np.asarray(column, dtype=object)
+    if pd.api.types.is_float_dtype(column.dtype):
+        # str() of NumPy's own scalars: the shortest text that reads back as the same number
+        values = np.asarray(column.to_numpy(dtype=column.to_numpy().dtype))
+    text = np.empty(len(column), dtype=object)
+    text[:] = [
+        "" if gone else _one_text(value) for value, gone in zip(values, missing, strict=True)
+    ]
+    return text
+
+
+def joined_columns(parts: Sequence[Texts]) -> Texts:
+    """Join columns to one name, ``A|B``; different rows of parts never give the same name."""
+    if len(parts) == 1:
+        return parts[0]
+    made = np.empty(len(parts[0]), dtype=object)
+    made[:] = [
+        "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in row)
+        for row in zip(*parts, strict=True)
+    ]
+    return made
+
+
+def bools(column: pd.Series[Any], name: str, typed: bool) -> Bools:
+    """Read a control column: booleans, integers 0 and 1, or the words true and false."""
+    present = column.dropna()
+    words = [str(value).lower() for value in present]
+    spellings = [{"true": True, "false": False}]
+    if pd.api.types.is_integer_dtype(column.dtype) or not typed:
+        spellings.append({"1": True, "0": False})
+    meaning = next((one for one in spellings if set(words) <= set(one)), None)
+    if meaning is None:
+        known = set().union(*spellings)
+        odd = next((str(v) for v in present if str(v).lower() not in known), words[0])
+        raise BenchError(
+            f"control column '{name}' is not boolean, it holds '{odd}': make a column of true and "
+            "false, or of 0 and 1"
+        )
+    n_missing = len(column) - len(present)
+    if n_missing:
+        raise BenchError(
+            f"control column '{name}' has {rows_of(n_missing)} without a value: write true or "
+            "false in each"
+        )
+    return np.array([meaning[word] for word in words], dtype=bool)
+
+
+def unknown_column(name: str, key: str, columns: Sequence[str], features: Sequence[str]) -> str:
+    """Say that a key names no column, without listing thousands of features."""
+    near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
+    others = [column for column in columns if column not in set(features)]
+    known = list(columns) if near else others[:30] or list(columns[:30])
+    return f"{key}: " + did_you_mean(name, known, "column")
+
+
+# --------------------------------------------------------------------------- from table to index
+
+
+def named_columns(spec: Spec, splits: Sequence[Split]) -> dict[str, str]:
+    """Return each column that the file names, with the key that names it first."""
+    named: dict[str, str] = {}
+
+    def add(key: str, *columns: str | None) -> None:
+        for column in columns:
+            if column is not None:
+                named.setdefault(column, key)
+
+    add("label", spec.label)
+    add("control", spec.control)
+    add("id", *(spec.id or ()))
+    add("batches", *spec.batches)
+    add("treatment", *(spec.treatment or ()))
+    add("compound", *(spec.compound or ()))
+    add("nscb_batch", spec.nscb_batch)
+    add("well", *(spec.well or ()))
+    add("position", spec.position)
+    add("images", *(spec.images or ()))
+    add("crop", *(spec.crop or ()))
+    for column, key in split_columns(splits).items():
+        add(key, column)
+    add("metadata", *spec.metadata)
+    return named
+
+
+def split_columns(splits: Sequence[Split]) -> dict[str, str]:
+    """Return each column that a split names, with where it does."""
+    named: dict[str, str] = {}
+    for split in splits:
+        where = f"[splits.{split.name.partition('/')[2]}]"
+        if split.hold_out is not None:
+            named.setdefault(split.hold_out, f"hold_out of {where}")
+        for side in ("train", "validation", "test"):
+            table = getattr(split, side)
+            for column in table if isinstance(table, dict) else ():
+                named.setdefault(column, f"{side} of {where}")
+        if split.score_unit != "row":
+            named.setdefault(split.score_unit, f"score_unit of {where}")
+        for key in ("expose", "shares"):
+            for column in getattr(split, key):
+                named.setdefault(column, f"{key} of {where}")
+    return named
+
+
+def lone(pattern: re.Pattern[str], columns: Sequence[str]) -> str | None:
+    """Return the only column that matches a pattern, or None."""
+    found = [column for column in columns if pattern.fullmatch(column)]
+    return found[0] if len(found) == 1 else None
+
+
+def feature_matrix(spec: Spec, table: TableFile, path: Path, named: Mapping[str, str]) -> list[str]:
+    """Return the names of the feature columns."""
+    if spec.features is None:
+        return []
+    pattern = re.compile(spec.features)
+    features = [name for name in table.numbers if pattern.search(name)]
+    if not features:
+        # columns with a role are no candidates, unless there are no others
+        free = [name for name in table.numbers if name not in named] or table.numbers
+        shown = ", ".join(free[:5]) + (", …" if len(free) > 5 else "")
+        hint = ""
+        if len(table.columns) == 1 and not table.typed:
+            hint = " (the file has one column: fields must be separated by commas)"
+        raise BenchError(
+            f"features '{spec.features}' matches no column of {path}, which has for example "
+            f"{shown}{hint}: change the regular expression"
+        )
+    if table.apart:
+        return features  # names of features and of obs columns are apart
+    both = [name for name in features if name in named]
+    if both:
+        shown = ", ".join(f"'{name}' ({named[name]})" for name in both[:4])
+        more = f" and {len(both) - 4} more" if len(both) > 4 else ""
+        raise BenchError(
+            f"features '{spec.features}' also matches {shown}{more}, which cannot be features: "
+            f"tighten the regular expression, for example by starting it with '^(?!{both[0]}$)'"
+        )
+    return features
+
+
+def refuse_missing(text: Texts, where: Bools, what: str, mend: str) -> None:
+    """Raise if a required column has empty cells."""
+    n = int(((text == "") & where).sum())
+    if n:
+        raise BenchError(f"{what} has {rows_of(n)} without a value: {mend}")
+
+
+def finite(X: Floats, features: Sequence[str], ids: Texts) -> None:
+    """Refuse a matrix with a value that is not finite, naming column, rows and a sample."""
+    # a column's sum is finite unless a value is not (or it overflows): cheap, and no (n, d) mask
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspects = np.flatnonzero(~np.isfinite(X.sum(axis=0, dtype=np.float64)))
+    bad = [(int(j), ~np.isfinite(X[:, j])) for j in suspects]
+    if bad:
+        j, rows = bad[0]
+        n = int(rows.sum())
+        kinds = [
+            word
+            for word, mask in (("NaN", np.isnan(X[:, j])), ("infinite", np.isinf(X[:, j])))
+            if mask.any()
+        ]
+        more = f" (and {len(bad) - 1} more columns)" if len(bad) > 1 else ""
+        raise BenchError(
+            f"feature column '{features[j]}' is {' or '.join(kinds)} in {rows_of(n)}, "
+            f"first in '{ids[int(np.flatnonzero(rows)[0])]}'{more}: fill or drop them, or tighten "
+            "the regular expression in features"
+        )

@@ -1,0 +1,316 @@
+"""Pixels of a user's own images: a column of files, or one array with a row for each image.
+
+Files (PNG and TIFF of 8 and 16 bit, any number of channels) are decoded once into the cache of
+decoded images; arrays (``.npy``, HDF5, zarr) are read where they lie, never whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.errors import BenchError
+from bench.core.folders import cache_folder
+from bench.data.decode import DTYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.core.samples import Source
+    from bench.core.types import Ints
+
+__all__ = ["Found", "open_array", "open_files"]
+
+AXES = ("NCHW", "NHWC", "NHW")
+"""Orders of the axes of an array: images, channels, height, width."""
+CHUNK = 256
+"""Images that are read at a time where all are looked at."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pixels of a data set.
+
+    Attributes
+    ----------
+    source
+        Reads them by row.
+    digest
+        Digest (hex) of all pixels in row order, and of nothing else.
+    content
+        Returns the digests of the rows, or None where they are not kept.
+    """
+
+    source: Source
+    digest: str
+    content: Callable[[], NDArray[np.str_]] | None = None
+
+
+# --------------------------------------------------------------------------- files
+
+
+def open_files(
+    folder: Path,
+    names: Sequence[NDArray[Any]],
+    crops: Sequence[NDArray[Any]] | None,
+    channels: Sequence[int] | None,
+    label: str,
+) -> Found:
+    """Return the pixels of images that lie in files.
+
+    Parameters
+    ----------
+    folder
+        What relative names are relative to.
+    names
+        Columns ``(n,)`` of file names; several are the channels of one image, in this order.
+    crops
+        Columns ``(n,)`` of top, left, height and width in pixels; None is the whole image.
+    channels
+        Which channels, counted from 0; None is all.
+    label
+        What is decoded, for the progress.
+
+    Raises
+    ------
+    BenchError
+        For files that are not there, with how many and the first; for a crop that is no whole
+        number; and for what :func:`bench.data.pixels.decoded` refuses.
+    """
+    from bench.data.picture import Picture
+    from bench.data.pixel_cache import decoded
+
+    cuts: list[tuple[int, int, int, int] | None] = [None] * len(names[0])
+    if crops is not None:
+        try:
+            cuts = [(int(a), int(b), int(c), int(d)) for a, b, c, d in zip(*crops, strict=True)]
+        except ValueError as error:
+            raise BenchError(
+                f"crop takes whole numbers of pixels ({error}): mend those columns"
+            ) from None
+    files = [tuple(folder / str(name) for name in row) for row in zip(*names, strict=True)]
+    every = dict.fromkeys(file for row in files for file in row)
+    gone = [file for file in every if not file.is_file()]
+    if gone:
+        raise BenchError(
+            f"{len(gone)} of {len(every)} image files are not there, such as {gone[0]}: put them "
+            "there, or take their rows out of the table"
+        )
+    chosen = None if channels is None else tuple(channels)
+    pictures = [Picture(row, cut, chosen) for row, cut in zip(files, cuts, strict=True)]
+    pixels = decoded(pictures, label=label)
+    return Found(pixels, pixels.digest, pixels.digests)
+
+
+# --------------------------------------------------------------------------- arrays
+
+
+class ArrayRows:
+    """Images in one array on disk; a :class:`bench.api.Source` that opens it when it is read.
+
+    Can be pickled and read in another process: every process opens the file for itself.
+
+    Attributes
+    ----------
+    shape
+        Shape of one image, ``(C, H, W)``.
+    dtype
+        Type of its pixels, in native byte order.
+    """
+
+    def __init__(
+        self, path: Path, key: str, axes: str, channels: tuple[int, ...] | None = None
+    ) -> None:
+        self.path, self.key, self.axes, self.channels = path, key, axes, channels
+        self._array: Any = None
+        self._process = -1
+        array = self._opened()
+        if len(array.shape) != len(axes):
+            words = " x ".join(map(str, array.shape))
+            raise BenchError(
+                f'{path} holds an array of {words}, and axes = "{axes}" names {len(axes)}: write '
+                f"one of {', '.join(AXES)}"
+            )
+        native = np.dtype(array.dtype).newbyteorder("=")
+        if native.name not in DTYPES:
+            raise BenchError(
+                f"{path} holds pixels of type {native.name}: store them as {', '.join(DTYPES)}"
+            )
+        sizes = dict(zip(axes, array.shape, strict=True))
+        count = sizes.get("C", 1)
+        if channels is not None and not all(0 <= k < count for k in channels):
+            raise BenchError(
+                f"{path} has {count} channels, so channels = {list(channels)} cannot be read: they "
+                "are counted from 0"
+            )
+        self.dtype = native
+        self.shape: tuple[int, ...] = (
+            count if channels is None else len(channels),
+            sizes["H"],
+            sizes["W"],
+        )
+        self.count = int(sizes["N"])
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_array": None, "_process": -1}
+
+    def read(self, rows: Ints) -> NDArray[Any]:
+        """Return images ``(k, C, H, W)`` in the order of ``rows``.
+
+        Raises
+        ------
+        BenchError
+            If the file cannot be read any more, or a pixel is not finite.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not (0 <= rows.min() and rows.max() < self.count):
+            raise IndexError(f"rows lie in 0 .. {self.count - 1}")
+        array = self._opened()
+        # HDF5 and zarr read ascending rows, each once.
+        wanted, back = np.unique(rows, return_inverse=True)
+        try:
+            pixels = _rows(array, wanted)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise BenchError(f"{self.path} cannot be read any more ({error})") from error
+        if self.axes == "NHWC":
+            pixels = np.moveaxis(pixels, -1, 1)
+        elif self.axes == "NHW":
+            pixels = pixels[:, None]
+        if self.channels is not None:
+            pixels = pixels[:, list(self.channels)]
+        pixels = np.ascontiguousarray(pixels[back], dtype=self.dtype)
+        if self.dtype.kind == "f" and not np.isfinite(pixels).all():
+            bad = rows[~np.isfinite(pixels).reshape(len(rows), -1).all(axis=1)][0]
+            raise BenchError(f"image {bad} of {self.path} has pixels that are not finite: mend it")
+        return pixels
+
+    def _opened(self) -> Any:
+        if self._array is None or self._process != os.getpid():
+            # HDF5 handles do not survive a fork.
+            self._array, self._process = _open(self.path, self.key), os.getpid()
+        return self._array
+
+
+def _rows(array: Any, wanted: NDArray[np.int64]) -> NDArray[Any]:
+    """Return ascending rows: in one stretch where they lie close, else one by one."""
+    if not len(wanted):
+        return np.asarray(array[0:0])
+    low, high = int(wanted[0]), int(wanted[-1]) + 1
+    if high - low <= 2 * len(wanted):
+        return np.asarray(array[low:high])[wanted - low]
+    return np.stack([np.asarray(array[int(row)]) for row in wanted])
+
+
+def _open(path: Path, key: str) -> Any:
+    kind = path.suffix.lower()
+    if not path.exists():
+        raise BenchError(f"{path} is not there: put it there, or mend array in the dataset.toml")
+    try:
+        if kind == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        if kind in (".h5", ".hdf5"):
+            import h5py
+
+            return _member(h5py.File(path, "r"), key, path)
+        if kind == ".zarr":
+            import zarr
+
+            return _member(zarr.open(str(path), mode="r"), key, path)
+    except BenchError:
+        raise
+    except Exception as error:  # each reader has exceptions of its own
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BenchError(
+            f"{path} cannot be read; it is truncated, damaged or of another kind: get it again "
+            f"({first})"
+        ) from error
+    raise BenchError(f"{path} is no array: use .npy, .h5, .hdf5 or .zarr")
+
+
+def _member(opened: Any, key: str, path: Path) -> Any:
+    if hasattr(opened, "shape"):  # a zarr array that is no group
+        return opened
+    names = [str(name) for name in opened]
+    if not key:
+        if len(names) != 1:
+            raise BenchError(
+                f'{path} holds {", ".join(names) or "nothing"}: name one, array = "{path.name}:KEY"'
+            )
+        key = names[0]
+    if key not in opened:
+        raise BenchError(f"{path} has no '{key}'; it holds {', '.join(names)}")
+    return opened[key]
+
+
+def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | None, n: int) -> Found:
+    """Return the pixels of images that lie in one array.
+
+    Parameters
+    ----------
+    folder
+        What a relative path is relative to.
+    text
+        ``pixels.npy``, ``pixels.h5:KEY`` or ``pixels.zarr[:KEY]``.
+    axes
+        One of :data:`AXES`.
+    channels
+        Which channels, counted from 0; None is all.
+    n
+        Rows of the table; image ``i`` belongs to row ``i``.
+
+    Raises
+    ------
+    BenchError
+        If the array is not there, damaged, of another type or number of axes, or has another
+        number of images than the table has rows.
+    """
+    name, _, key = text.partition(":")
+    path = folder / name
+    rows = ArrayRows(path, key, axes, None if channels is None else tuple(channels))
+    if len(rows) != n:
+        raise BenchError(
+            f"{path} holds {len(rows)} images and the table {n} rows: row i of the table must "
+            "describe image i"
+        )
+    return Found(rows, _remembered_digest(rows))
+
+
+def _remembered_digest(rows: ArrayRows) -> str:
+    """Return the digest of all pixels, kept in the cache by path, size and time of change."""
+    files = [rows.path] if rows.path.is_file() else sorted(rows.path.rglob("*"))
+    stats = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    mark = json.dumps([stats, rows.key, rows.axes, rows.channels])
+    memory = cache_folder("index") / f"array-{hashlib.sha256(mark.encode()).hexdigest()[:32]}"
+    try:
+        known = memory.read_text(encoding="ascii")
+        if len(known) == 64:
+            return known
+    except (OSError, ValueError):
+        pass  # not there yet: computed below
+    from bench.core.progress import report
+
+    found = hashlib.sha256(f"{rows.shape} {rows.dtype.name} {rows.count}".encode())
+    for start in range(0, rows.count, CHUNK):
+        found.update(rows.read(np.arange(start, min(start + CHUNK, rows.count))).tobytes())
+        report(f"reading {rows.path.name}", min(start + CHUNK, rows.count), rows.count)
+    digest = found.hexdigest()
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=memory.parent, delete=False) as handle:
+            handle.write(digest)
+        Path(handle.name).replace(memory)
+    except OSError:
+        pass  # a cache that cannot be written costs time, not correctness
+    return digest

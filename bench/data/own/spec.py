@@ -1,0 +1,318 @@
+"""The format of a ``dataset.toml``: its keys, what may stand in them, and what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bench.core.errors import BenchError, did_you_mean
+from bench.core.split import Split
+from bench.data.catalog import packaged_splits
+from bench.data.rules import check_split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["Spec", "SplitSpec", "check", "parse", "split_of"]
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a string, not {_shown(value)}")
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"must be a string or a list of strings, not {_shown(value)}")
+    if not all(item.strip() for item in value):
+        raise ValueError("must not hold an empty string")
+    twice = [item for item, n in Counter(value).items() if n > 1]
+    if twice:
+        raise ValueError(f"names '{twice[0]}' twice: keep one")
+    return tuple(value)
+
+
+def _some_texts(value: Any) -> tuple[str, ...]:
+    texts = _texts(value)
+    if not texts:
+        raise ValueError("must name at least one column")
+    return texts
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    whole = isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    if not whole or not value or len(set(value)) != len(value):
+        raise ValueError(f"must list whole numbers from 0, each once, not {_shown(value)}")
+    return tuple(value)
+
+
+def _side(value: Any) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        example = '{ COLUMN = ["value"] }'
+        raise ValueError(f"must be a table of column values such as {example}, not {_shown(value)}")
+    side = {}
+    for column, values in value.items():
+        listed = values if isinstance(values, list) else [values]
+        if any(isinstance(item, dict | list) for item in listed):
+            raise ValueError(f"must list plain values for {column}, not {_shown(values)}")
+        side[column] = tuple(str(item) for item in listed)
+    return side
+
+
+def _test(value: Any) -> dict[str, tuple[str, ...]] | str:
+    return value if value == "all" else _side(value)
+
+
+def _shown(value: Any) -> str:
+    text = str(value) if isinstance(value, bool | dict) else repr(value)
+    text = text.lower() if isinstance(value, bool) else text
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+SomeTexts = Annotated[tuple[str, ...], BeforeValidator(_some_texts)]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_numbers)]
+AnyTexts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Side = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_side)]
+TestSide = Annotated[dict[str, tuple[str, ...]] | str, BeforeValidator(_test)]
+
+
+class SplitSpec(BaseModel):
+    """One ``[splits.NAME]`` table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hold_out: Text | None = None
+    train: Side | None = None
+    validation: Side | None = None
+    test: TestSide | None = None
+    protocol: Text = "supervised"
+    task: Text | None = None
+    metric: Text | None = None
+    metrics: AnyTexts = ()
+    score_unit: Text | None = None
+    shift: Text | None = None
+    expose: AnyTexts | None = None
+    shares: AnyTexts = ()
+
+
+class Spec(BaseModel):
+    """A ``dataset.toml``. Columns are named as in the table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Text
+    kind: Text = "profiles"
+    table: Text
+    features: Text | None = None
+    images: SomeTexts | None = None
+    array: Text | None = None
+    axes: Text = "NCHW"
+    channels: Numbers | None = None
+    crop: SomeTexts | None = None
+    id: SomeTexts | None = None
+    label: Text
+    batches: SomeTexts
+    level: Text | None = None
+    control: Text | None = None
+    treatment: SomeTexts | None = None
+    compound: SomeTexts | None = None
+    nscb_batch: Text | None = None
+    well: SomeTexts | None = None
+    position: Text | None = None
+    metadata: AnyTexts = ()
+    upstream: AnyTexts = ()
+    licence: Text | None = None
+    citation: Text | None = None
+    score_unit: Text = "row"
+    expose: AnyTexts = ()
+    splits: dict[str, SplitSpec] = Field(default_factory=dict)
+
+
+_EXAMPLES = {
+    "name": 'name = "my-plates"',
+    "table": 'table = "FILE.parquet"',
+    "features": 'features = "^(Cells|Nuclei)_", a regular expression over the columns',
+    "label": 'label = "COLUMN"',
+    "batches": 'batches = ["PLATE COLUMN", "DAY COLUMN"], smallest first',
+}
+
+
+def _problem(error: Any, data: Mapping[str, Any]) -> str:
+    """Say in one sentence what pydantic found, in the words of the file."""
+    at = [str(part) for part in error["loc"]]
+    key = at[-1]
+    in_split = len(at) == 3 and at[0] == "splits"
+    if error["type"] == "extra_forbidden":
+        if in_split and key in Spec.model_fields:
+            return (
+                f"'{key}' stands in [splits.{at[1]}] and belongs to the data set: move it above "
+                "the first [splits.…] line"
+            )
+        if in_split:
+            return did_you_mean(key, list(SplitSpec.model_fields), f"key in [splits.{at[1]}]")
+        message = did_you_mean(key, list(Spec.model_fields), "key")
+        if isinstance(data.get(key), dict) and "splits" not in message.partition("Did you")[2]:
+            return f"unknown table [{key}]: a split is written [splits.{key}]"
+        return message
+    if error["type"] == "missing":
+        return f"no key '{key}': add {_EXAMPLES.get(key, f'{key} = …')}"
+    name = ".".join(at)
+    if error["type"] == "value_error":
+        return f"{name} {error['ctx']['error']}"
+    return f"{name} must be a table such as [splits.weeks], not {_shown(error['input'])}"
+
+
+def parse(path: Path) -> Spec:
+    """Read a ``dataset.toml``; :class:`BenchError` says in one line what is wrong and where."""
+    if path.is_dir():
+        raise BenchError(f"{path} is a folder: name the dataset.toml in it")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        known = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {path.parent / near[0]}?" if near else "check the path"
+        raise BenchError(f"there is no file {path}: {hint}") from None
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read ({error.strerror}): check it") from None
+    except UnicodeDecodeError:
+        raise BenchError(f"{path} is not text in UTF-8: save it as UTF-8") from None
+    if not text.strip():
+        raise BenchError(
+            f"{path} is empty: it needs at least name, table, features, label, batches and a "
+            "[splits.NAME] table"
+        )
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BenchError(f"{path} is not TOML: {error}; mend that line") from None
+    try:
+        return Spec.model_validate(data)
+    except ValidationError as error:
+        found = error.errors()
+        # a misspelt key is also a missing one: name the misspelling
+        found.sort(key=lambda one: {"extra_forbidden": 0, "missing": 2}.get(one["type"], 1))
+        more = f" ({len(found) - 1} more after this)" if len(found) > 1 else ""
+        raise BenchError(f"{path}: {_problem(found[0], data)}{more}") from None
+
+
+def _sentence(spec: SplitSpec) -> str:
+    """Say what differs between train and test, for a split that does not say so itself."""
+    if spec.protocol == "unsupervised":
+        return "no training: all rows are corrected at once and scored by retrieval"
+    if spec.hold_out is not None:
+        return f"each value of {spec.hold_out} is the test set once; the rest trains"
+
+    def rows(side: Mapping[str, Sequence[str]]) -> str:
+        return " and ".join(
+            f"{column} {' or '.join(values[:4])}{' or …' if len(values) > 4 else ''}"
+            for column, values in side.items()
+        )
+
+    test = rows(spec.test) if isinstance(spec.test, dict) else str(spec.test)
+    train = f"rows of {rows(spec.train)} train" if spec.train else "all other rows train"
+    checked = f"; {rows(spec.validation)} validates" if spec.validation else ""
+    return f"the test set is {test}{checked}; {train}"
+
+
+def split_of(spec: Spec, name: str, own: SplitSpec) -> Split:
+    """Return the split of a ``[splits.NAME]`` table, or refuse one that contradicts itself."""
+    if own.protocol == "transfer":
+        raise BenchError(
+            f"split '{name}': an encoder is taken from one registered data set to another, not to "
+            'a file: leave protocol out, or write protocol = "unsupervised"'
+        )
+    unsupervised = own.protocol == "unsupervised"
+    metric = own.metric or (own.metrics[0] if unsupervised and own.metrics else None)
+    if unsupervised and metric is None:
+        raise BenchError(
+            f'split \'{name}\' is unsupervised and names no metric: add metrics = ["nscb", "nsc"]'
+        )
+    expose = spec.expose if own.expose is None else own.expose
+    for column, what in ((spec.label, "label"), (spec.control, "control")):
+        if column in expose:
+            raise BenchError(
+                f"split '{name}' exposes '{column}', the {what} column: take it out of expose"
+            )
+    return check_split(
+        Split(
+            name=f"{spec.name}/{name}",
+            dataset=spec.name,
+            shift=own.shift or _sentence(own),
+            task=own.task or ("retrieve" if unsupervised else "classify"),
+            metric=metric or "balanced_accuracy",
+            score_unit=own.score_unit or spec.score_unit,
+            hold_out=own.hold_out,
+            train=own.train,
+            validation=own.validation,
+            test=own.test,
+            protocol=own.protocol,
+            expose=expose,
+            metrics=own.metrics,
+            shares=own.shares,
+        )
+    )
+
+
+def check(spec: Spec) -> None:
+    """Refuse a description whose keys contradict each other, before its table is read."""
+    for name, what in ((spec.name, "name"), *((name, "split name") for name in spec.splits)):
+        if not re.fullmatch(_NAME, name):
+            raise BenchError(f"{what} '{name}' may hold letters, digits, '.', '_' and '-' only")
+    if spec.name in {split.dataset for split in packaged_splits().values()}:
+        raise BenchError(f"the name '{spec.name}' is a packaged data set's: choose another name")
+    if spec.kind not in ("profiles", "images"):
+        raise BenchError(did_you_mean(spec.kind, ["profiles", "images"], "kind"))
+    _check_pixels(spec)
+    if spec.level is not None and spec.level not in spec.batches:
+        raise BenchError(did_you_mean(spec.level, list(spec.batches), "level (one of batches)"))
+    if spec.label in spec.batches:
+        raise BenchError(f"'{spec.label}' is the label and in batches: it can be one of the two")
+    if not spec.splits:
+        raise BenchError('no split: add [splits.NAME] with hold_out = "COLUMN" below the keys')
+    try:
+        re.compile(spec.features or "")
+    except re.error as error:
+        raise BenchError(
+            f"features '{spec.features}' is not a regular expression: {error}; mend it"
+        ) from None
+
+
+def _check_pixels(spec: Spec) -> None:
+    """Refuse keys of images on profiles, and images that are not named in one way."""
+    from bench.data.own.images import AXES
+
+    given = [key for key in ("images", "array", "channels", "crop") if getattr(spec, key)]
+    if spec.kind == "profiles":
+        if given:
+            raise BenchError(f"'{given[0]}' is for images: write kind = \"images\", or take it out")
+        if spec.features is None:
+            raise BenchError(f"no key 'features': add {_EXAMPLES['features']}")
+        return
+    if spec.features is not None:
+        raise BenchError('images have no features: take that key out, or write kind = "profiles"')
+    if bool(spec.images) == bool(spec.array):
+        raise BenchError(
+            'kind = "images" needs images = "COLUMN OF FILE NAMES" or array = "FILE.npy", one of '
+            "the two"
+        )
+    if spec.axes not in AXES:
+        raise BenchError(did_you_mean(spec.axes, list(AXES), "axes"))
+    if spec.crop and (spec.array or len(spec.crop) != 4):
+        raise BenchError(
+            "crop names four columns, top, left, height and width in pixels, beside images"
+        )

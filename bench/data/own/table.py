@@ -1,0 +1,395 @@
+"""Load a table with a ``dataset.toml``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench.core.dataset import Opened
+from bench.core.errors import BenchError, did_you_mean
+from bench.data.own.columns import (
+    Texts,  # TC
+    as_text,
+    bools,
+    feature_matrix,
+    finite,
+    joined_columns,
+    lone,
+    named_columns,
+    refuse_missing,
+    split_columns,
+    unknown_column,
+)
+from bench.data.own.files import damaged, open_table
+from bench.data.own.spec import Spec, check, parse, split_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.core.samples import Source
+    from bench.core.split import Split
+    from bench.core.types import Floats, Ints
+    from bench.data.own.images import Found
+
+__all__ = ["ArraySource", "OwnData", "load", "open_declared"]
+
+_ROLES = ("treatment", "compound", "well", "position")
+_RESERVED = ("id", "label", "control", *_ROLES)
+_WELL = re.compile(r"(meta(data)?_)?well", re.IGNORECASE)
+_PLATE = re.compile(r"(meta(data)?_)?plate", re.IGNORECASE)
+
+
+# --------------------------------------------------------------------------- reading
+
+
+class ArraySource:
+    """Rows of a matrix in memory; a :class:`bench.api.Source`.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` float32.
+    """
+
+    def __init__(self, X: Floats) -> None:
+        self._X = X
+        self.shape: tuple[int, ...] = (X.shape[1],)
+        self.dtype: np.dtype[Any] = X.dtype
+
+    def read(self, rows: Ints) -> NDArray[Any]:
+        """Return a copy of the rows, ``(k, d)``."""
+        return self._X[np.asarray(rows)]
+
+
+@dataclass(frozen=True, eq=False)
+class OwnData:
+    """A user's table and its splits; the table itself is read by :meth:`open`.
+
+    Attributes
+    ----------
+    name
+        ``name`` of the TOML file.
+    path
+        The TOML file.
+    splits
+        Splits by canonical name, ``<name>/<split>``.
+    """
+
+    name: str
+    path: Path
+    splits: dict[str, Split]
+    _spec: Spec
+
+    @property
+    def table(self) -> Path:
+        """The table file; a relative path is relative to the TOML file."""
+        return self.path.parent / self._spec.table
+
+    @property
+    def licence(self) -> str:
+        """The licence as stated, or an empty string."""
+        return self._spec.licence or ""
+
+    @property
+    def citation(self) -> str:
+        """The citation as stated, or an empty string."""
+        return self._spec.citation or ""
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """Processing that the features already had."""
+        return self._spec.upstream
+
+    def split(self, name: str | None = None) -> Split:
+        """Return a split by its name in the file; without a name, the only one.
+
+        Raises
+        ------
+        BenchError
+            For an unknown name, or no name where there are several splits.
+        """
+        short = {full.partition("/")[2]: split for full, split in self.splits.items()}
+        if name is None:
+            if len(short) == 1:
+                return next(iter(self.splits.values()))
+            choices = ", ".join(f"{self.path}:{one}" for one in short)
+            raise BenchError(f"{self.path} has {len(short)} splits, name one: {choices}")
+        if name in self.splits:
+            return self.splits[name]
+        if name not in short:
+            raise BenchError(f"{self.path}: " + did_you_mean(name, list(short), "split"))
+        return short[name]
+
+    def open(self) -> Opened:
+        """Read the table and return it as a data set of the edition ``real``.
+
+        Returns
+        -------
+        Opened
+            ``index`` holds ``id``, ``label``, ``control``, each batch level and each column that a
+            split names or that is in ``metadata`` under its own name, and ``treatment``,
+            ``compound``, ``well`` and ``position`` where they are declared or can be derived, all
+            text. ``well`` names a physical well: batch levels, plate and position together.
+
+        Raises
+        ------
+        BenchError
+            One line for everything that is wrong with the table.
+        """
+        try:
+            return _open(self._spec, self.path, self.table, list(self.splits.values()))
+        except BenchError as error:
+            text = str(error)
+            if str(self.table) in text:
+                raise
+            # what is wrong lies in the table or in what the TOML file says of it: name both
+            raise BenchError(f"{self.path} (table {self.table.name}): {text}") from None
+
+
+def load(path: Path) -> OwnData:
+    """Read a ``dataset.toml`` (not yet its table).
+
+    Parameters
+    ----------
+    path
+        The TOML file. ``table`` in it is relative to the file's folder.
+
+    Raises
+    ------
+    BenchError
+        One line with the file, for a missing or empty file, a TOML error with its line, an unknown
+        key with the nearest known one, a wrong type, a level that is not a batch, a name that a
+        packaged data set has, or a split that contradicts itself.
+    """
+    path = Path(path)
+    spec = parse(path)
+    try:
+        check(spec)
+        splits = {name: split_of(spec, name, own) for name, own in spec.splits.items()}
+    except BenchError as error:
+        raise BenchError(f"{path}: {error}") from None
+    return OwnData(spec.name, path, {split.name: split for split in splits.values()}, spec)
+
+
+def open_declared(
+    declared: Mapping[str, Any], path: Path, splits: Sequence[Split], sha256: str = ""
+) -> Opened:
+    """Read a table that comes with the harness as a user's own is read.
+
+    Parameters
+    ----------
+    declared
+        The keys of a ``dataset.toml`` above its splits, without ``table``.
+    path
+        The table.
+    splits
+        Splits whose columns the index must hold.
+    sha256
+        Of the bytes that the table is published with, for the digest; empty takes those of
+        ``path``. For a table whose content was compared: two parquet files of the same content
+        may differ in their bytes.
+
+    Raises
+    ------
+    BenchError
+        One line for what is wrong with the table.
+    """
+    spec = Spec.model_validate({**declared, "table": path.name})
+    return _open(spec, Path(spec.name), path, splits, sha256)
+
+
+def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
+    table = open_table(path)
+    for names in (table.columns, table.numbers):
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        if twice:
+            raise BenchError(f"{path} has two columns '{twice[0]}': rename one")
+    named = named_columns(spec, splits)
+    raw = {name: key for name, key in named.items() if name in table.columns}
+    features = feature_matrix(spec, table, path, raw)
+
+    position = spec.position
+    free = [column for column in table.columns if column not in set(features)]
+    if position is None:
+        position = lone(_WELL, free)
+    well = spec.well
+    if well is None and position is not None:
+        plate = lone(_PLATE, free)
+        outer = [*reversed(spec.batches), *([plate] if plate else []), position]
+        well = tuple(dict.fromkeys(outer))
+    derived = {
+        "treatment": spec.treatment,
+        "compound": spec.compound,
+        "well": well,
+        "position": None if position is None else (position,),
+    }
+    known = {role for role, columns in derived.items() if columns}
+    in_splits = split_columns(splits)
+    for name, key in named.items():
+        if name in table.columns or (name in in_splits and name in {*known, "label"}):
+            continue
+        if name in _ROLES and name in in_splits:
+            needs = "position (the well on the plate)" if name == "well" else name
+            raise BenchError(f"{key} is '{name}', which needs the key {needs}: add it")
+        raise BenchError(unknown_column(name, key, table.columns, features))
+
+    needed = dict.fromkeys([*raw, *(c for columns in derived.values() for c in columns or ())])
+    frame, X = table.read(list(needed), features)
+    if not len(frame):
+        raise BenchError(f"{path} has no rows: write at least two classes in two batches")
+    text = {name: as_text(frame[name]) for name in needed}
+    index = _index(spec, path, frame, text, derived, in_splits, table.typed)
+    source: Source
+    content = None
+    if spec.kind == "images":
+        pixels = _pixels(spec, file.parent, text, len(frame))
+        source, content = pixels.source, pixels.content
+        digest = _digest(spec, sha256 or _content(path), pixels.digest)
+    else:
+        finite(X, features, np.asarray(index["id"], dtype=object))
+        X.flags.writeable = False
+        source, digest = ArraySource(X), _digest(spec, sha256 or _content(path))
+    columns = {role: role for role in derived if role in index.columns}
+    if spec.nscb_batch is not None:
+        columns["nscb_batch"] = spec.nscb_batch
+    return Opened(
+        name=spec.name,
+        index=index,
+        source=source,
+        levels=spec.batches,
+        level=spec.level or spec.batches[0],
+        edition="real",
+        digest=digest,
+        upstream=spec.upstream,
+        columns=columns,
+        content=content,
+    )
+
+
+def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> Found:
+    """Return where the pixels of the rows are."""
+    from bench.data.own.images import open_array, open_files
+
+    if spec.array is not None:
+        return open_array(folder, spec.array, spec.axes, spec.channels, n)
+    every = np.ones(n, dtype=bool)
+    for column in spec.images or ():
+        refuse_missing(text[column], every, f"images column '{column}'", "fill it")
+    names = [text[column] for column in spec.images or ()]
+    crops = None if spec.crop is None else [text[column] for column in spec.crop]
+    return open_files(folder, names, crops, spec.channels, spec.name)
+
+
+def _index(
+    spec: Spec,
+    path: Path,
+    frame: pd.DataFrame,
+    text: Mapping[str, Texts],
+    derived: Mapping[str, tuple[str, ...] | None],
+    in_splits: Mapping[str, str],
+    typed: bool,
+) -> pd.DataFrame:
+    n = len(frame)
+    every = np.ones(n, dtype=bool)
+    if spec.id is None:
+        ids = np.array([str(i) for i in range(n)], dtype=object)
+    else:
+        for column in spec.id:
+            refuse_missing(text[column], every, f"id column '{column}'", "fill it")
+        ids = joined_columns([text[column] for column in spec.id])
+        twice = [name for name, times in Counter(ids.tolist()).items() if times > 1]
+        if twice:
+            raise BenchError(
+                f"id {' + '.join(spec.id)} is not unique: '{twice[0]}' is in several rows"
+                + (f", as are {len(twice) - 1} others" if len(twice) > 1 else "")
+                + "; add a column to id, or leave id out to number the rows"
+            )
+    control = np.zeros(n, dtype=bool)
+    if spec.control is not None:
+        control = bools(frame[spec.control], spec.control, typed)
+    treated = ~control
+    refuse_missing(
+        text[spec.label],
+        treated,
+        f"label column '{spec.label}'",
+        "fill it, drop those rows, or mark them in a control column",
+    )
+    label = np.where(control, "", text[spec.label]).astype(object)
+    classes = sorted(set(label.tolist()) - {""})
+    if len(classes) < 2:
+        found = f"only '{classes[0]}'" if classes else "none, as every row is a control"
+        raise BenchError(
+            f"label column '{spec.label}' needs two classes and has {found}: choose another label"
+        )
+    made: dict[str, Any] = {"id": ids, "label": label, "control": control}
+    for role, columns in derived.items():
+        if not columns:
+            continue
+        joined = joined_columns([text[column] for column in columns])
+        whole = np.all([text[column] != "" for column in columns], axis=0)
+        if role in ("treatment", "compound"):
+            lacking = next((c for c in columns if (text[c][treated] == "").any()), columns[0])
+            refuse_missing(
+                np.where(whole, joined, ""),
+                treated,
+                f"{role} column '{lacking}'",
+                f"fill it, or leave {role} out",
+            )
+        made[role] = np.where(whole | control, joined, "").astype(object)
+        if role in ("well", "position"):
+            made[role] = np.where(whole, joined, "").astype(object)
+    for column in spec.batches:
+        refuse_missing(
+            text[column], every, f"batch column '{column}'", "fill it or drop those rows"
+        )
+    if spec.nscb_batch is not None:
+        what = f"nscb_batch column '{spec.nscb_batch}'"
+        refuse_missing(text[spec.nscb_batch], treated, what, "fill it or drop those rows")
+    nscb_batch = [spec.nscb_batch] if spec.nscb_batch is not None else []
+    for column in dict.fromkeys([*spec.batches, *nscb_batch, *in_splits, *spec.metadata]):
+        if column not in text:
+            continue  # a split may name a role, which is there already
+        if column not in made:
+            made[column] = text[column]
+        elif column in spec.metadata and column not in (*spec.batches, *in_splits):
+            continue  # the role of that name says the same or more
+        elif not np.array_equal(made[column], text[column]):
+            raise BenchError(
+                f"the table's column '{column}' is not what '{column}' means here (one of "
+                f"{', '.join(_RESERVED)}): rename it in the table, for example to meta_{column}"
+            )
+    return pd.DataFrame(made)
+
+
+def _content(path: Path) -> str:
+    content = hashlib.sha256()
+    with damaged(path, "a file"), path.open("rb") as file:
+        while block := file.read(1 << 20):
+            content.update(block)
+    return content.hexdigest()
+
+
+def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
+    """Return the sha256 (hex) of the table's bytes and the keys that say how to read them.
+
+    Of images, the digest of their pixels stands for where they lie.
+    """
+    keys = (
+        "features id label batches level control treatment compound nscb_batch well position"
+    ).split()
+    said = spec.model_dump(mode="json", include=set(keys))
+    whole = {"table": content, "keys": said}
+    if pixels is not None:
+        whole["pixels"] = pixels
+    text = json.dumps(whole, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

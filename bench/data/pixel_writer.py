@@ -1,0 +1,274 @@
+"""Images of many files, decoded once into one array on disk that all processes map into memory.
+
+The array is named by what is in it: the same images from another folder, or from files that were
+only copied or touched, are the same array. It appears whole or not at all. Decoding is done in
+threads, a block of images at a time; a process that is killed leaves its finished blocks to the
+next one, and two that start at once do the work once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.errors import BenchError
+from bench.core.progress import report
+from bench.data.decode import read_image
+from bench.data.pixels import DIGEST_BYTES, VERSION, Pixels, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.data.picture import Picture
+
+BLOCK = 64
+"""Images that one thread decodes before it says so."""
+SECONDS = 10.0
+"""How often finished blocks are written down."""
+
+
+# --------------------------------------------------------------------------- names
+
+
+def job_description(pictures: Sequence[Picture], shape: Any, dtype: Any) -> str:
+    """Return the name of the work: of the files as they lie there, unread."""
+    marks: dict[Path, str] = {}
+    found = hashlib.sha256(f"{VERSION} {shape} {dtype}".encode())
+    for picture in pictures:
+        for path in picture.files:
+            if path not in marks:
+                try:
+                    stat = path.stat()
+                except OSError as error:
+                    raise BenchError(
+                        f"{path} is not there ({(error.strerror or 'unreadable').lower()}): put it "
+                        "back, or take it out of the table"
+                    ) from error
+                marks[path] = f"{path.absolute()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}"
+            found.update(marks[path].encode())
+        found.update(f"\x1e{picture.crop} {picture.channels}\x1d".encode())
+    return found.hexdigest()[:32]
+
+
+# --------------------------------------------------------------------------- decoding
+
+
+def planes_of(files: tuple[Path, ...]) -> NDArray[Any]:
+    """Return the channels of all files, ``(C, H, W)``."""
+    planes = [read_image(path) for path in files]
+    for path, plane in zip(files, planes, strict=True):
+        if plane.shape[1:] != planes[0].shape[1:] or plane.dtype != planes[0].dtype:
+            raise BenchError(
+                f"{path} is {_words(plane)}, but {files[0].name} of the same image is "
+                f"{_words(planes[0])}: they cannot be channels of one image"
+            )
+    return planes[0] if len(planes) == 1 else np.concatenate(planes)
+
+
+def cut(planes: NDArray[Any], picture: Picture) -> NDArray[Any]:
+    """Return the channels and the crop that a picture declares."""
+    if picture.channels is not None:
+        if not all(0 <= k < len(planes) for k in picture.channels):
+            raise BenchError(
+                f"{picture.files[0]} is {_words(planes)}, so it has no channels "
+                f"{', '.join(map(str, picture.channels))}: they are counted from 0"
+            )
+        planes = planes[list(picture.channels)]
+    if picture.crop is None:
+        return planes
+    top, left, height, width = picture.crop
+    inside = 0 <= top and 0 <= left and height > 0 and width > 0
+    if not inside or top + height > planes.shape[1] or left + width > planes.shape[2]:
+        raise BenchError(
+            f"the crop {picture.crop} (top, left, height, width) leaves {picture.files[0]}, which "
+            f"is {_words(planes)}: choose one inside"
+        )
+    return planes[:, top : top + height, left : left + width]
+
+
+def _words(planes: NDArray[Any]) -> str:
+    return f"{' x '.join(map(str, planes.shape))} {planes.dtype.name}"
+
+
+class Work:
+    """The decoding of one list of pictures, in a folder that outlives a process that is killed."""
+
+    def __init__(
+        self,
+        root: Path,
+        job: str,
+        pictures: Sequence[Picture],
+        shape: tuple[int, ...],
+        dtype: str,
+        label: str,
+    ) -> None:
+        self.root, self.job, self.pictures, self.label = root, job, pictures, label
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.folder = root / f".work-{job}"
+        self.starts = range(0, len(pictures), BLOCK)
+
+    def make(self, workers: int | None) -> Pixels:
+        """Decode what is not decoded yet, and give the array its name."""
+        self.folder.mkdir(exist_ok=True)
+        n = len(self.pictures)
+        n_bytes = n * int(np.prod(self.shape)) * self.dtype.itemsize
+        path = self.folder / "pixels.bin"
+        done, digests = self._continued(path, n_bytes)
+        self._check_space(path, n_bytes)
+        with path.open("r+b" if path.exists() else "w+b") as handle:
+            handle.truncate(n_bytes)
+        pixels = np.memmap(path, self.dtype, "r+", 0, (n, *self.shape))
+        self._decode(pixels, done, digests, workers)
+        pixels.flush()
+        return self._named(digests)
+
+    def _continued(self, path: Path, n_bytes: int) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+        """Return which blocks an earlier process finished, and the digests of their rows."""
+        done = np.zeros(len(self.starts), bool)
+        digests = np.zeros((len(self.pictures), DIGEST_BYTES), np.uint8)
+        try:
+            with np.load(self.folder / "done.npz") as file:
+                before, rows = file["done"], file["rows"]
+            fits = before.shape == done.shape and rows.shape == digests.shape
+            if fits and path.stat().st_size == n_bytes:
+                return before, rows
+        except (OSError, ValueError, KeyError, EOFError):
+            pass  # nothing to go on with
+        return done, digests
+
+    def _check_space(self, path: Path, n_bytes: int) -> None:
+        there = path.stat().st_blocks * 512 if path.exists() else 0
+        free = shutil.disk_usage(self.root).free
+        if n_bytes - there > free:
+            raise BenchError(
+                f"{self.label}: {len(self.pictures)} decoded images take {n_bytes / 1e9:.1f} GB in "
+                f"{self.root}, where {free / 1e9:.1f} GB are free: free some, or name another "
+                "folder in $BENCH_CACHE"
+            )
+
+    def _decode(
+        self,
+        pixels: NDArray[Any],
+        done: NDArray[np.bool_],
+        digests: NDArray[np.uint8],
+        workers: int | None,
+    ) -> None:
+        waiting = [int(block) for block in np.flatnonzero(~done)]
+        n_workers = max(1, workers or min(os.cpu_count() or 1, 16))
+        written = time.monotonic()
+        # Threads, not processes: the decoders work outside the lock of the interpreter.
+        with ThreadPoolExecutor(n_workers) as pool:
+            jobs: dict[Any, int] = {}
+            try:
+                while waiting or jobs:
+                    while waiting and len(jobs) < 4 * n_workers:
+                        block = waiting.pop(0)
+                        jobs[pool.submit(self._block, block, pixels, digests)] = block
+                    for job in wait(jobs, return_when=FIRST_COMPLETED).done:
+                        block = jobs.pop(job)
+                        job.result()
+                        done[block] = True
+                    n_done = min(int(done.sum()) * BLOCK, len(self.pictures))
+                    report(f"decoding {self.label}", n_done, len(self.pictures))
+                    if time.monotonic() - written > SECONDS:
+                        self._write_down(pixels, done, digests)
+                        written = time.monotonic()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                self._write_down(pixels, done, digests)
+                raise
+
+    def _block(self, block: int, pixels: NDArray[Any], digests: NDArray[np.uint8]) -> None:
+        start = self.starts[block]
+        for row, picture, planes in self._cuts(start):
+            if planes.shape != self.shape or planes.dtype != self.dtype:
+                words = f"{' x '.join(map(str, self.shape))} {self.dtype.name}"
+                raise BenchError(
+                    f"{picture.files[0]} gives an image of {_words(planes)}, expected {words}: "
+                    "images of one data set are of one shape and type"
+                )
+            if self.dtype.kind == "f" and not np.isfinite(planes).all():
+                raise BenchError(
+                    f"{picture.files[0]} holds pixels that are not finite: mend the file"
+                )
+            planes = np.ascontiguousarray(planes)
+            pixels[row] = planes
+            found = hashlib.blake2b(planes.data, digest_size=DIGEST_BYTES).digest()
+            digests[row] = np.frombuffer(found, np.uint8)
+
+    def _cuts(self, start: int) -> Iterator[tuple[int, Picture, NDArray[Any]]]:
+        some = list(enumerate(self.pictures[start : start + BLOCK], start))
+        for files, group in groupby(some, key=lambda item: item[1].files):
+            planes = planes_of(files)
+            for row, picture in group:
+                yield row, picture, cut(planes, picture)
+
+    def _write_down(
+        self, pixels: NDArray[Any], done: NDArray[np.bool_], digests: NDArray[np.uint8]
+    ) -> None:
+        """Note the finished blocks, after their pixels are on disk."""
+        if isinstance(pixels, np.memmap):
+            pixels.flush()
+        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".npz", delete=False) as handle:
+            np.savez(handle, done=done, rows=digests)
+        Path(handle.name).replace(self.folder / "done.npz")
+
+    def _named(self, digests: NDArray[np.uint8]) -> Pixels:
+        """Move the finished array to the place that its content gives it."""
+        facts = {
+            "version": VERSION,
+            "count": len(self.pictures),
+            "shape": list(self.shape),
+            "dtype": self.dtype.name,
+        }
+        head = json.dumps(facts, sort_keys=True).encode()
+        digest = hashlib.sha256(head + digests.tobytes()).hexdigest()
+        folder = self.root / digest[:32]
+        found = whole(folder)
+        if found is None:
+            np.save(self.folder / "rows.npy", digests)
+            _write_json(self.folder / "facts.json", {**facts, "digest": digest})
+            for path in self.folder.iterdir():
+                if path.name not in ("pixels.bin", "rows.npy", "facts.json"):
+                    path.unlink()
+            found = _moved(self.folder, folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        (self.root / "jobs").mkdir(exist_ok=True)
+        _write_json(self.root / "jobs" / f"{self.job}.json", {"digest": digest})
+        return found
+
+
+def _moved(work: Path, folder: Path) -> Pixels:
+    """Rename a finished folder; another process may put the same array there at the same time."""
+    if folder.exists():  # and not whole
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        work.rename(folder)
+    except OSError:
+        found = whole(folder)
+        if found is None:
+            raise
+        return found
+    return Pixels(folder)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    # Not a file of tempfile's: those are for their owner alone, and a cache may be shared.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as handle:
+        json.dump(value, handle, sort_keys=True)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)

@@ -1,0 +1,90 @@
+"""Checks of a split declaration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from bench.core.split import Split
+
+    pass
+
+__all__ = ["check_split"]
+
+Texts = NDArray[np.object_]
+
+_TASKS = ("classify", "retrieve")
+_PROTOCOLS = ("supervised", "unsupervised", "transfer")
+_STEPS = ("mean", "median")
+WHOLE = "all"
+
+
+# --------------------------------------------------------------------------- what a split says
+
+
+def check_split(split: Split) -> Split:
+    """Return the split, or raise :class:`BenchError` where its fields contradict each other."""
+    where = f"split '{split.name}'"
+    if not split.shift.strip():
+        raise BenchError(
+            f'{where} does not say what differs between train and test: add shift = "…"'
+        )
+    if split.task not in _TASKS:
+        raise BenchError(f"{where}: " + did_you_mean(split.task, list(_TASKS), "task"))
+    if split.protocol not in _PROTOCOLS:
+        raise BenchError(f"{where}: " + did_you_mean(split.protocol, list(_PROTOCOLS), "protocol"))
+    if split.where is not None and (not split.where or not all(split.where.values())):
+        raise BenchError(f'{where}: where is empty: write where = {{ COLUMN = ["value"] }}')
+    hidden = [name for name in split.expose if name in ("label", "id", "control")]
+    if hidden:
+        raise BenchError(f"{where} exposes '{hidden[0]}': take it out of expose")
+    if split.protocol != "transfer" and (split.source or split.channels):
+        raise BenchError(f'{where} names source or channels, which need protocol = "transfer"')
+    if split.aggregate and split.protocol == "supervised":
+        raise BenchError(f"{where}: aggregate is for retrieval; name a score_unit instead")
+    for step in split.aggregate:
+        if step.rpartition("=")[2] not in _STEPS or not step.rpartition("=")[0]:
+            raise BenchError(
+                f"{where}: a step of aggregate is COLUMN=mean or COLUMN=median, not '{step}'"
+            )
+    if split.protocol == "transfer" and not split.source:
+        raise BenchError(
+            f'{where} does not say what the encoder is trained on: add source = "DATASET/SPLIT"'
+        )
+    if split.protocol != "supervised":
+        if split.hold_out or split.train or split.validation or split.test != WHOLE:
+            raise BenchError(
+                f"{where} is {split.protocol}, which takes all rows: write test = "
+                '"all" and leave out hold_out, train and validation'
+            )
+        return split
+    if split.hold_out is not None:
+        if split.train or split.validation or split.test:
+            raise BenchError(
+                f"{where} has hold_out, which makes both sides: leave out train, validation and "
+                "test, or leave out hold_out"
+            )
+        return split
+    if split.test is None:
+        raise BenchError(
+            f'{where} says nothing about the test rows: add hold_out = "COLUMN" or '
+            'test = { COLUMN = ["value"] }'
+        )
+    if isinstance(split.test, str):
+        raise BenchError(
+            f'{where} has test = "{split.test}", which needs protocol = "unsupervised"; to test on '
+            'some rows write test = { COLUMN = ["value"] }'
+        )
+    for side in ("train", "validation", "test"):
+        table = getattr(split, side)
+        if table is not None and not table:
+            raise BenchError(f'{where}: {side} is empty: write {side} = {{ COLUMN = ["value"] }}')
+        for column, values in (table or {}).items():
+            if not values:
+                raise BenchError(f"{where}: {side}.{column} is empty: name at least one value")
+    return split

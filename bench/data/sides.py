@@ -1,0 +1,239 @@
+"""Rows of the training and test sets of a split."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.errors import BenchError, did_you_mean
+from bench.data.rules import (
+    WHOLE,
+    Texts,  # TC
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.core.dataset import Opened
+    from bench.core.split import Split
+    from bench.core.types import Bools, Ints
+
+__all__ = ["Fold"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One training side and one test side of a split.
+
+    Attributes
+    ----------
+    name
+        The held-out value, or ``all`` where the split has one fold.
+    train, validation, test
+        Positions in the index of the opened data set, ascending and disjoint (except in the
+        unsupervised protocol, where ``train`` and ``test`` are all rows). Rows without a class
+        are among them: they belong to their batch like any other row.
+    scored
+        ``(len(test),)`` true for the rows of ``test`` that count: not a control, and of a class
+        that the training rows hold. The others stay unlabelled rows of their batch.
+    classes
+        The label map of the *split*, the same in every fold: class ``k`` is ``classes[k]``.
+        A row whose label is not in it has no class (-1), in training too.
+    n_excluded
+        Rows of ``test`` left out because their class has no training rows; controls not counted.
+    excluded_classes
+        Those classes.
+    """
+
+    name: str
+    train: Ints
+    validation: Ints
+    test: Ints
+    scored: Bools
+    classes: tuple[str, ...]
+    n_excluded: int = 0
+    excluded_classes: tuple[str, ...] = ()
+
+
+# --------------------------------------------------------------------------- rows
+
+
+def rows_of(n: int) -> str:
+    """Return ``1 row`` or ``n rows``, for messages."""
+    return f"{n} row" if n == 1 else f"{n} rows"
+
+
+def _natural(text: str) -> tuple[Any, ...]:
+    """Sort key that puts ``Week2`` before ``Week10``; ties are broken by the text itself."""
+    parts = re.split(r"(\d+)", text)
+    return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts), text
+
+
+def split_column(split: Split, opened: Opened, name: str, used_by: str) -> Texts:
+    if name not in opened.index.columns:
+        known = [str(column) for column in opened.index.columns if column not in ("id", "control")]
+        where = f"split '{split.name}', {used_by}: "
+        raise BenchError(where + did_you_mean(name, known, "column"))
+    column: Texts = np.asarray(opened.index[name], dtype=object)
+    return column
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _value(wanted: str, present: Sequence[str], where: str, what: str) -> str:
+    """Return the value of a column that ``wanted`` names: itself, or the one equal as a number."""
+    if wanted in present:
+        return wanted
+    number = _number(wanted)
+    if number is not None:
+        # 3 in a TOML file is "3.0" in a column of floats and may be "03" in a column of text
+        equal = [value for value in present if _number(value) == number]
+        if len(equal) == 1:
+            return equal[0]
+    raise BenchError(where + did_you_mean(wanted, sorted(present, key=_natural)[:40], what))
+
+
+def _matching(
+    split: Split, opened: Opened, side: str, table: Mapping[str, Sequence[str]]
+) -> NDArray[np.bool_]:
+    """Return the mask of rows whose columns all have one of the values."""
+    mask = np.ones(len(opened.index), dtype=bool)
+    for name, values in table.items():
+        column = split_column(split, opened, name, side)
+        present = sorted({str(value) for value in column} - {""})
+        where = f"split '{split.name}', {side}: "
+        wanted = {_value(str(value), present, where, f"value of {name}") for value in values}
+        mask &= np.isin(column.astype(str), sorted(wanted))
+    return mask
+
+
+def row_labels(opened: Opened) -> Texts:
+    labels: Texts = np.asarray(opened.index["label"], dtype=object)
+    if opened.control_classes:
+        return labels
+    labels = labels.copy()
+    labels[np.asarray(opened.index["control"], dtype=bool)] = ""
+    return labels
+
+
+def two_classes(where: str, classes: Sequence[str]) -> None:
+    if len(classes) < 2:
+        found = f"only '{classes[0]}'" if classes else "none"
+        raise BenchError(
+            f"{where} needs at least two classes to learn, and has {found}: choose another label "
+            "or another split"
+        )
+
+
+def held_out(split: Split, opened: Opened, labels: Texts, inside: Bools) -> list[Fold]:
+    where, name = f"split '{split.name}'", str(split.hold_out)
+    column = split_column(split, opened, name, "hold_out").astype(str)
+    n_missing = int((column[inside] == "").sum())
+    if n_missing:
+        raise BenchError(
+            f"{where}: {rows_of(n_missing)} without a value in the hold_out column {name}: fill it "
+            "or drop those rows"
+        )
+    values = sorted(set(column[inside].tolist()), key=_natural)
+    if len(values) < 2:
+        raise BenchError(
+            f"{where}: column {name} has the single value '{values[0]}', so holding it out leaves "
+            "nothing to train on: hold out another column"
+        )
+    text = labels.astype(str)
+    seen: dict[str, set[str]] = {}
+    for label, value in zip(text[inside].tolist(), column[inside].tolist(), strict=True):
+        if label:
+            seen.setdefault(label, set()).add(value)
+    classes = tuple(sorted(label for label, under in seen.items() if len(under) > 1))
+    if len(classes) < 2:
+        raise BenchError(
+            f"{where}: {len(classes)} of {len(seen)} classes occur under more than one value of "
+            f"{name}, and two are needed to train and score: hold out another column"
+        )
+    made = []
+    for value in values:
+        is_test = column == value
+        learnt, held = np.flatnonzero(~is_test & inside), np.flatnonzero(is_test & inside)
+        made.append(_fold(value, learnt, np.zeros(0), held, text, classes))
+    return made
+
+
+def fixed(split: Split, opened: Opened, labels: Texts, inside: Bools) -> Fold:
+    where = f"split '{split.name}'"
+    test = split.test
+    if test is None or isinstance(test, str):  # check_split has refused both
+        raise TypeError(f"{where}: test must be a table")
+    masks = {"test": _matching(split, opened, "test", test)}
+    masks["validation"] = np.zeros(len(labels), dtype=bool)
+    if split.validation is not None:
+        masks["validation"] = _matching(split, opened, "validation", split.validation)
+    if split.train is not None:
+        masks["train"] = _matching(split, opened, "train", split.train)
+    else:
+        for name in dict.fromkeys((*test, *(split.validation or {}))):
+            column = split_column(split, opened, name, "test")
+            n_missing = int((column.astype(str) == "").sum())
+            if n_missing:
+                raise BenchError(
+                    f"{where}: {rows_of(n_missing)} without a value in {name}, so it is open "
+                    "whether they may train: fill it, drop those rows, or name the training values"
+                )
+        masks["train"] = ~masks["test"] & ~masks["validation"]
+    masks = {side: mask & inside for side, mask in masks.items()}
+    for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        n_both = int((masks[one] & masks[other]).sum())
+        if n_both:
+            raise BenchError(
+                f"{where}: {rows_of(n_both)} in both {one} and {other}: make their values disjoint"
+            )
+    for side, mask in masks.items():
+        wanted = side != "validation" or split.validation is not None
+        if wanted and not mask.any():
+            raise BenchError(
+                f"{where}: no row is in {side}: "
+                + (
+                    "test and validation take them all"
+                    if side == "train" and split.train is None
+                    else "no row has all the values it names"
+                )
+                + "; choose other values"
+            )
+    text = labels.astype(str)
+    classes = tuple(sorted(set(text[masks["train"]].tolist()) - {""}))
+    two_classes(f"{where}, in its training rows,", classes)
+    sides = {side: np.flatnonzero(mask) for side, mask in masks.items()}
+    return _fold(WHOLE, sides["train"], sides["validation"], sides["test"], text, classes)
+
+
+def _fold(
+    name: str,
+    train: NDArray[Any],
+    validation: NDArray[Any],
+    test: NDArray[Any],
+    labels: NDArray[Any],
+    classes: tuple[str, ...],
+) -> Fold:
+    held = labels[test]
+    scored = np.isin(held, classes)
+    outside = held[~scored & (held != "")]
+    return Fold(
+        name=name,
+        train=train.astype(np.int64),
+        validation=validation.astype(np.int64),
+        test=test.astype(np.int64),
+        scored=scored,
+        classes=classes,
+        n_excluded=len(outside),
+        excluded_classes=tuple(sorted(set(outside.tolist()))),
+    )

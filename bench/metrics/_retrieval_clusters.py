@@ -1,0 +1,82 @@
+"""Retrieval scores by query, grouped by cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+__all__ = ["QueryClusters", "query_clusters"]
+
+
+@dataclass(frozen=True, eq=False)
+class QueryClusters:
+    """A retrieval metric by groups of queries, the gallery being the same for all.
+
+    Attributes
+    ----------
+    names
+        Compounds (for ``map`` the treatments or labels that are averaged first).
+    sizes
+        ``(n_clusters,)`` weight of each in the metric: its scored queries (for ``map`` 1).
+    values
+        ``(n_clusters,)`` mean over the queries; weighted by ``sizes`` it is the metric.
+    """
+
+    names: list[str]
+    sizes: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+def query_clusters(name: str, /, **arrays: Any) -> QueryClusters:
+    """Return ``nsc``, ``nscb`` or ``map`` by compound, for intervals over compounds.
+
+    Leaving out or resampling a compound as a query leaves it in the gallery: what varies is what
+    was asked, not what could be found.
+
+    Parameters
+    ----------
+    name
+        ``nsc``, ``nscb`` or ``map``.
+    **arrays
+        As for :func:`compute`.
+
+    Raises
+    ------
+    BenchError
+        For another metric, or arrays that do not fit.
+    """
+    from bench.metrics._core import codes, has_value
+    from bench.metrics._retrieval import nearest_matches, profiles
+    from bench.metrics.map import average_precisions
+
+    def take(*wanted: str) -> dict[str, Any]:
+        return {key: arrays[key] for key in wanted if arrays.get(key) is not None}
+
+    if name in ("nsc", "nscb"):
+        batch = arrays.get("batch") if name == "nscb" else None
+        table = profiles(
+            arrays["X"], arrays["label"], arrays["compound"], batch, arrays.get("treatment")
+        )
+        values = nearest_matches(table, not_same_batch=name == "nscb").right
+        group = table.names
+    elif name == "map":
+        values = average_precisions(**take("X", "label", "batch", "treatment", "negatives"))
+        key = "label" if arrays.get("treatment") is None else "treatment"
+        group = np.asarray(arrays[key])
+        values = np.where(has_value(np.asarray(arrays["label"])), values, np.nan)
+    else:
+        raise BenchError(f"'{name}' is not a retrieval metric: choose nsc, nscb or map")
+    scored = ~np.isnan(values)
+    code, names = codes(group[scored])
+    counts = np.bincount(code, minlength=len(names)).astype(np.float64)
+    means = np.bincount(code, weights=values[scored], minlength=len(names)) / counts
+    sizes = np.ones(len(names)) if name == "map" else counts
+    return QueryClusters([str(n) for n in names], sizes, means)

@@ -1,0 +1,38 @@
+"""Small panels, one a method, on as many lines as they need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.output.style import PAGE, fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["panels", "shape"]
+
+
+def shape(n: int, most: int = 4) -> tuple[int, int, float]:
+    """Return lines, columns and the side of a panel in inches, for ``n`` panels on a page."""
+    columns = min(most, max(2, n))
+    lines = -(-n // columns)
+    return lines, columns, (PAGE - 0.7) / columns
+
+
+def panels(figure: Figure, labels: Sequence[str], most: int = 4) -> Iterator[tuple[str, Axes]]:
+    """Yield each label with its axes, titled; places that stay empty are switched off."""
+    lines, columns, side = shape(len(labels), most)
+    axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    width = int(side * 13)
+    for ax in axes.flat[len(labels) :]:
+        ax.set_axis_off()
+    for position, (label, ax) in enumerate(zip(labels, axes.flat, strict=False)):
+        ax.set_title(
+            fitted(label, width, 2), fontsize=7.5, fontweight="bold", pad=3, parse_math=False
+        )
+        if position + columns >= len(labels):  # nothing stands below it: it carries the ticks
+            ax.xaxis.set_tick_params(labelbottom=True)
+        yield label, ax

@@ -1,0 +1,113 @@
+"""Layouts of embeddings, coloured by category."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.core.seeds import generator
+from bench.output.style import shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+__all__ = ["SHOWN", "category_colours", "chosen", "key", "scatter"]
+
+SHOWN = 12
+"""More categories than this are coloured along a scale and not named."""
+_NAMED = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#332288",
+    "#117733",
+    "#999933",
+    "#882255",
+    "#44AA99",
+    "#555555",
+)
+"""Okabe & Ito 2008, then Tol 2021: told apart with any colour vision."""
+
+
+def category_colours(names: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each category, in the order of their names."""
+    known = sorted(set(names) - {""})
+    if len(known) <= SHOWN:
+        made = dict(zip(known, _NAMED, strict=False))
+    else:
+        from matplotlib import colormaps
+        from matplotlib.colors import to_hex
+
+        places = np.linspace(0, 0.95, len(known))
+        scale = colormaps["viridis"]
+        made = {name: to_hex(scale(place)) for name, place in zip(known, places, strict=True)}
+    return {**made, "": "#C8C8C8"}
+
+
+def chosen(ids: NDArray[np.str_], most: int) -> NDArray[np.int64]:
+    """Return positions of at most ``most`` rows, chosen and ordered by their ids alone."""
+    order = np.argsort(ids, kind="stable")
+    if len(order) <= most:
+        return order
+    picked = generator("layout").permutation(len(order))[:most]
+    return order[np.sort(picked)]
+
+
+def scatter(ax: Axes, xy: NDArray[np.float64], names: NDArray[np.str_], seed: int = 0) -> None:
+    """Draw points in a mixed order, so that no category lies over another."""
+    colours = category_colours(names.tolist())
+    order = generator("scatter", seed).permutation(len(xy))
+    order = order[np.argsort(names[order] != "", kind="stable")]  # rows without one lie below
+    size = float(np.clip(4000 / max(len(xy), 1), 2.0, 14.0))
+    ax.scatter(
+        xy[order, 0],
+        xy[order, 1],
+        s=size,
+        c=[colours[name] for name in names[order].tolist()],
+        alpha=0.8,
+        linewidths=0,
+        rasterized=len(xy) > 500,
+    )
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(visible=False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def key(ax: Axes, names: Sequence[str], title: str, none: str = "") -> None:
+    """Name the colours in axes of their own, or say how many there are."""
+    from matplotlib.lines import Line2D
+
+    ax.set_axis_off()
+    known = sorted(set(names) - {""})
+    colours = category_colours(known)
+    lines = [(name, colours[name]) for name in known] if len(known) <= SHOWN else []
+    if none and "" in set(names):
+        lines.append((none, colours[""]))
+    heading = f"{title} ({len(known)})"
+    if len(known) > SHOWN:
+        heading += ",\nby their names\nfrom dark to light"
+    handles = [Line2D([], [], linestyle="none", marker="o", color=colour) for _, colour in lines]
+    words = [shortened(name, 26) for name, _ in lines]
+    made = ax.legend(
+        handles,
+        words,
+        title=heading,
+        loc="center left",
+        bbox_to_anchor=(0, 0.5),
+        borderaxespad=0,
+        handletextpad=0.2,
+        fontsize=6.5,
+        title_fontsize=7,
+        alignment="left",
+    )
+    for text in made.get_texts():
+        text.set_parse_math(False)

@@ -1,0 +1,163 @@
+"""What the figures share: which boards may stand together, names, sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.boards.select import boards
+from bench.core.canonical import digest
+from bench.output.canvas import canvas
+from bench.output.style import PAGE, colour_of, fitted, marker_of, sentence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from bench.boards.board import Board, Row
+    from bench.output.figures import Given
+
+Records = Sequence[Mapping[str, Any]]
+LONGEST = 46
+"""Characters of a name beside the axes; longer ones lose their track, then their end."""
+
+
+def setting_of(board: Board) -> tuple[Any, ...]:
+    """Return what must agree for boards to stand in one figure, beside the split."""
+    return (
+        board.edition,
+        board.recipe,
+        board.selection,
+        digest({"data": dict(board.settings), "recipe": dict(board.overrides)}),
+        board.metric,
+    )
+
+
+def by_setting(made: Iterable[Board]) -> dict[tuple[Any, ...], list[Board]]:
+    groups: dict[tuple[Any, ...], list[Board]] = {}
+    for board in made:
+        groups.setdefault(setting_of(board), []).append(board)
+    return groups
+
+
+def one_readout(records: Records, found: list[Board]) -> list[Board]:
+    """Return the boards read out in one way, by probe if any of them cannot do otherwise."""
+    used = {board.readout for board in found}
+    if used != {"head", "probe"}:
+        return found
+    wanted = {(setting_of(board), board.split) for board in found}
+    again = boards(records, readout="probe")
+    return [board for board in again if (setting_of(board), board.split) in wanted]
+
+
+def stems_for(name: str, groups: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+    """Return a file name for each group: plain for one, with what tells them apart for more."""
+    keys = list(groups)
+    if len(keys) < 2:
+        return dict.fromkeys(keys, name)
+    words = {key: f"{name}_{slug('_'.join(map(str, key[:2])))}" for key in keys}
+    return {
+        key: word if list(words.values()).count(word) == 1 else f"{word}_{digest(list(key), 8)}"
+        for key, word in words.items()
+    }
+
+
+def slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-") or "unnamed"
+
+
+def metric_words(metric: str, readout: str) -> str:
+    words = metric.replace("_", " ")
+    return words if readout == "embedding" else f"{words} ({readout})"
+
+
+def subtitle(board: Board) -> str:
+    """Return the part of a board's title that is not its split."""
+    return " · ".join(board.title.split(" · ")[1:4])
+
+
+def methods_of(found: Iterable[Board]) -> list[str]:
+    """Return the labels of all scored rows, reference rows last."""
+    tracks: dict[str, bool] = {}
+    for board in found:
+        for row in board.rows:
+            if row.mean is not None:
+                tracks[row.method] = row.track == "reference"
+    return sorted(tracks, key=lambda method: (tracks[method], method))
+
+
+def runs_digest(found: Sequence[Board]) -> str:
+    if len(found) == 1:
+        return found[0].runs_digest
+    return digest([board.runs_digest for board in found])
+
+
+def nothing(given: Given, meta: Mapping[str, Any], text: str) -> list[Path]:
+    """Write a figure that says in a sentence why there is none."""
+    with canvas(given.out, meta["name"], digest([]), PAGE, 1.4) as made:
+        ax = made.figure.subplots()
+        ax.set_title(meta["title"])
+        sentence(ax, text)
+        made.table.append({"note": text})
+    return made.files
+
+
+def row_facts(board: Board, row: Row) -> dict[str, Any]:
+    return {
+        "split": board.split,
+        "edition": board.edition,
+        "recipe": board.recipe,
+        "metric": board.metric,
+        "readout": board.readout,
+        "method": row.method,
+        "track": row.track,
+    }
+
+
+def chance_line(ax: Axes, found: Sequence[Board], *, vertical: bool = False) -> None:
+    """Draw the score of guessing, if it is one number for all boards."""
+    chances = {board.chance for board in found}
+    if len(chances) != 1 or None in chances:
+        return
+    (chance,) = chances
+    assert chance is not None
+    line = ax.axvline if vertical else ax.axhline
+    line(chance, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+
+
+def interval_words(rows: Iterable[Row]) -> str:
+    """Say what the bars are, or why there are none."""
+    known = [row for row in rows if row.mean is not None]
+    with_interval = [row for row in known if row.ci_low is not None]
+    without = sorted({row.clusters_in_words for row in known if row.ci_low is None})
+    words = []
+    if with_interval:
+        words.append("Bars: 95 % interval over seeds crossed with clusters.")
+    if without:
+        words.append(f"No interval where there are few clusters or seeds ({', '.join(without)}).")
+    return " ".join(words)
+
+
+def mark(ax: Axes, row: Row, x: float, y: float) -> None:
+    """Draw a row's own marker; reference rows are hollow."""
+    colour = colour_of(row.method)
+    face = "white" if row.track == "reference" else colour
+    ax.plot([x], [y], marker=marker_of(row.method), color=colour, markerfacecolor=face)
+
+
+def name_rows(ax: Axes, rows: Sequence[Row]) -> None:
+    """Put the methods down the left side, with their tracks, and the grid upright."""
+    names = [f"{row.method}  ({row.track})" for row in rows]
+    names = [
+        name if len(name) <= LONGEST else fitted(row.method, LONGEST)
+        for name, row in zip(names, rows, strict=True)
+    ]
+    ax.set_yticks(range(len(rows)), names)
+    for tick, row in zip(ax.get_yticklabels(), rows, strict=True):
+        tick.set_parse_math(False)
+        tick.set_color("#222222" if row.rank else "#888888")
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
+    ax.grid(visible=True, axis="x")

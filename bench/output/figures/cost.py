@@ -1,0 +1,90 @@
+"""Accuracy against the seconds to fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.boards.select import boards
+from bench.output.canvas import Canvas, canvas
+from bench.output.figures._shared import (
+    mark,
+    methods_of,
+    metric_words,
+    nothing,
+    row_facts,
+    runs_digest,
+    setting_of,
+    stems_for,
+    subtitle,
+)
+from bench.output.style import PAGE, legend_lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from bench.boards.board import Board
+    from bench.output.figures import Given
+
+META: dict[str, Any] = {
+    "kind": "figure",
+    "name": "cost",
+    "title": "Accuracy and the time to fit",
+    "summary": "Accuracy against the seconds to fit.",
+    "needs": ["records"],
+    "paper": "",
+}
+
+
+def draw(given: Given) -> list[Path]:
+    """Draw the score over the seconds that fitting took, a panel for each split."""
+    found = [
+        board
+        for board in boards(given.records)
+        if any(row.mean is not None and row.cost.get("fit_s") is not None for row in board.rows)
+    ]
+    if not found:
+        return nothing(given, META, "No record says how long its fit took.")
+    files: list[Path] = []
+    groups: dict[tuple[Any, ...], list[Board]] = {}
+    for board in found:
+        groups.setdefault(setting_of(board)[:4], []).append(board)
+    stems = stems_for(META["name"], groups)
+    for key, members in groups.items():
+        columns = min(3, len(members))
+        lines = -(-len(members) // columns)
+        labels = methods_of(members)
+        height = 2.1 * lines + 0.8 + 0.16 * legend_lines(labels)
+        with canvas(given.out, stems[key], runs_digest(members), PAGE, height) as made:
+            axes = made.figure.subplots(lines, columns, squeeze=False)
+            for ax in axes.flat[len(members) :]:
+                ax.set_axis_off()
+            for ax, board in zip(axes.flat, members, strict=False):
+                _draw_cost(made, ax, board)
+            made.legend(labels, {r.method: r.track for b in members for r in b.rows})
+            below = "means over seeds, all stages of a chain"
+            made.title(META["title"], f"{subtitle(members[0])} · {below}")
+        files += made.files
+    return files
+
+
+def _draw_cost(made: Canvas, ax: Axes, board: Board) -> None:
+    ax.set_title(f"{board.split}", fontsize=8)
+    ax.set_xscale("symlog", linthresh=1.0, linscale=0.4)
+    slowest = 10.0
+    for row in board.rows:
+        seconds = row.cost.get("fit_s")
+        if row.mean is None or seconds is None:
+            continue
+        slowest = max(slowest, seconds)
+        mark(ax, row, seconds, row.mean)
+        entry = {"mean": row.mean, "fit_s": seconds, "apply_s": row.cost.get("apply_s")}
+        made.table.append({**row_facts(board, row), **entry})
+    ax.set_xlim(-0.2, slowest * 2)
+    ticks = [0, *(10**k for k in range(9) if 10**k <= slowest * 2)]
+    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel("seconds to fit")
+    ax.set_ylabel(metric_words(board.metric, board.readout))
+    ax.margins(y=0.12)

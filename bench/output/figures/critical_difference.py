@@ -1,0 +1,153 @@
+"""Average ranks, and which of them cannot be told apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.boards.pairs import Comparison, compare
+from bench.boards.select import boards
+from bench.output.canvas import Canvas, canvas
+from bench.output.figures._shared import (
+    LONGEST,
+    metric_words,
+    nothing,
+    runs_digest,
+    setting_of,
+    stems_for,
+    subtitle,
+)
+from bench.output.style import PAGE, colour_of, fitted, marker_of, sentence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from bench.boards.board import Board
+    from bench.output.figures import Given
+
+META: dict[str, Any] = {
+    "kind": "figure",
+    "name": "critical-difference",
+    "title": "Average ranks and what they cannot tell apart",
+    "summary": "Average ranks over clusters with limits; bars join methods within Nemenyi's CD.",
+    "needs": ["records"],
+    "paper": "",
+}
+LONGEST_PAGE = 9.0
+"""Inches of panels on one page; a board that is longer has a page of its own."""
+
+
+def draw(given: Given) -> list[Path]:
+    """Draw the average ranks of the methods of each split, with the critical difference."""
+    found = [compare(board) for board in boards(given.records)]
+    found = [one for one in found if one.ranks is not None]
+    if not found:
+        why = "Ranks need two methods with scores in the same two clusters or more: run some first."
+        return nothing(given, META, why)
+    groups: dict[tuple[Any, ...], list[Comparison]] = {}
+    for one in found:
+        groups.setdefault(setting_of(one.board)[:4], []).append(one)
+    files: list[Path] = []
+    stems = stems_for(META["name"], groups)
+    for key, members in groups.items():
+        pages = _pages(members)
+        for number, page in enumerate(pages, start=1):
+            stem = stems[key] if len(pages) == 1 else f"{stems[key]}_page-{number}"
+            heights = [_height(one) for one in page]
+            shown: list[Board] = [one.board for one in page]
+            with canvas(given.out, stem, runs_digest(shown), PAGE, sum(heights) + 1.05) as made:
+                axes = made.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
+                for ax, one in zip(axes[:, 0], page, strict=True):
+                    _draw_ranks(made, ax, one)
+                made.title(META["title"], subtitle(shown[0]))
+                made.notes(
+                    [
+                        "Rank 1 is best; ranks are averaged over the clusters of the test set, "
+                        "seeds averaged first. Thin bars: 95 % limits from resampling clusters. "
+                        "Grey bars join methods whose ranks differ by less than the critical "
+                        "difference (CD, Nemenyi, 5 %). Reference lines are not ranked."
+                    ],
+                    130,
+                )
+            files += made.files
+    return files
+
+
+def _height(one: Comparison) -> float:
+    return 0.19 * len(one.methods) + 0.75
+
+
+def _pages(members: list[Comparison]) -> list[list[Comparison]]:
+    pages: list[list[Comparison]] = []
+    total = 0.0
+    for one in members:
+        if not pages or total + _height(one) > LONGEST_PAGE:
+            pages.append([])
+            total = 0.0
+        pages[-1].append(one)
+        total += _height(one)
+    return pages
+
+
+def _draw_ranks(made: Canvas, ax: Axes, one: Comparison) -> None:
+    board, ranks = one.board, one.ranks
+    level = next((row.cluster_level for row in board.rows if row.cluster_level), "cluster")
+    words = metric_words(board.metric, board.readout)
+    if ranks is None:
+        sentence(ax, f"{board.split}: nothing to rank.")
+        return
+    ax.set_title(f"{board.split} · {words}", fontsize=8, pad=3, parse_math=False)
+    ax.set_xlabel(
+        f"average rank over {ranks.n_blocks} of {level}; Friedman p = {ranks.p:.2g}",
+        fontsize=7,
+        parse_math=False,
+    )
+    n = len(one.methods)
+    in_groups: dict[str, list[int]] = {name: [] for name in one.methods}
+    for number, (first, last) in enumerate(one.groups, start=1):
+        for place in range(first, last + 1):
+            in_groups[one.methods[place]].append(number)
+    for place, name in enumerate(one.methods):
+        colour = colour_of(name)
+        rank, low, high = (float(v[place]) for v in (ranks.ranks, ranks.low, ranks.high))
+        ax.hlines(place, low, high, color=colour, linewidth=1.1)
+        ax.plot([rank], [place], marker=marker_of(name), color=colour)
+        made.table.append(
+            {
+                "split": board.split,
+                "metric": board.metric,
+                "method": name,
+                "rank": rank,
+                "low": low,
+                "high": high,
+                "groups": " ".join(map(str, in_groups[name])),
+                "critical_difference": ranks.critical_difference,
+                "clusters": ranks.n_blocks,
+                "friedman_p": ranks.p,
+            }
+        )
+    # The bars that join methods stand to the right of all limits, one column each.
+    right = max(float(ranks.high.max()), float(n)) + 0.25
+    step = 0.16 * max(1.0, n / 8)
+    for number, (first, last) in enumerate(one.groups):
+        x = right + number * step
+        ax.vlines(x, first - 0.25, last + 0.25, color="#999999", linewidth=2.4)
+    edge = right + max(1, len(one.groups)) * step
+    ax.hlines(-1.0, 1.0, 1.0 + ranks.critical_difference, color="#444444", linewidth=1.4)
+    ax.text(
+        1.0 + ranks.critical_difference + 0.1,
+        -1.0,
+        f"CD = {ranks.critical_difference:.2f}",
+        va="center",
+        fontsize=7,
+        color="#444444",
+    )
+    ax.set_xlim(0.8, max(edge, 1.0 + ranks.critical_difference + 0.12 * n + 0.6))
+    ax.set_ylim(n - 0.5, -1.6)
+    ax.set_xticks(range(1, n + 1) if n <= 12 else range(1, n + 1, 2))
+    ax.set_yticks(range(n), [fitted(name, LONGEST) for name in one.methods])
+    for text in ax.get_yticklabels():
+        text.set_parse_math(False)
+    ax.grid(visible=False, axis="y")
+    ax.grid(visible=True, axis="x")

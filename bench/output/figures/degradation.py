@@ -1,0 +1,121 @@
+"""Accuracy over increasingly different tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.boards.select import boards
+from bench.output.canvas import Canvas, canvas
+from bench.output.figures._shared import (
+    by_setting,
+    chance_line,
+    interval_words,
+    methods_of,
+    metric_words,
+    nothing,
+    one_readout,
+    row_facts,
+    runs_digest,
+    stems_for,
+    subtitle,
+)
+from bench.output.style import PAGE, colour_of, label_ends, marker_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.boards.board import Board
+    from bench.output.figures import Given
+
+META: dict[str, Any] = {
+    "kind": "figure",
+    "name": "degradation",
+    "title": "Accuracy over increasingly different tests",
+    "summary": "Accuracy over the four tests of COOS-7, one line a method.",
+    "needs": ["records"],
+    "paper": "",
+}
+TESTS = {
+    "coos7/test1": "test 1\nrandom\nhold-out",
+    "coos7/test2": "test 2\nnew wells",
+    "coos7/test3": "test 3\nnew plates\nand days",
+    "coos7/test4": "test 4 (Ottawa)\nnew laboratory\nand microscope",
+}
+"""The tests of COOS-7 by how much is new in them."""
+
+
+def draw(given: Given) -> list[Path]:
+    """Draw the score over the four tests of COOS-7, one line a method, a point a seed."""
+    found = [board for board in boards(given.records) if board.split in TESTS]
+    if not found:
+        text = (
+            "There are no records of COOS-7. Make some with: "
+            "python -m bench run --method erm,ben --split ottawa"
+        )
+        return nothing(given, META, text)
+    files: list[Path] = []
+    groups = by_setting(found)
+    stems = stems_for(META["name"], groups)
+    for key, members in groups.items():
+        members = one_readout(given.records, members)
+        height = max(3.5, 1.75 + 0.135 * len(methods_of(members)))  # room for the names at the ends
+        with canvas(given.out, stems[key], runs_digest(members), PAGE, height) as made:
+            _draw_degradation(made, members)
+        files += made.files
+    return files
+
+
+def _draw_degradation(made: Canvas, found: Sequence[Board]) -> None:
+    by_split = {board.split: board for board in found}
+    ax = made.figure.subplots()
+    tests = list(TESTS)
+    labels = methods_of(found)
+    ends: dict[str, tuple[float, float]] = {}
+    for k, label in enumerate(labels):
+        colour, marker = colour_of(label), marker_of(label)
+        offset = (k - (len(labels) - 1) / 2) * min(0.06, 0.4 / max(len(labels), 1))
+        line: list[tuple[float, float]] = []
+        for position, split in enumerate(tests):
+            board = by_split.get(split)
+            row = next((r for r in board.rows if r.method == label), None) if board else None
+            if board is None or row is None or row.mean is None:
+                line.append((position + offset, float("nan")))  # a gap, not a bridge
+                continue
+            line.append((position + offset, row.mean))
+            ends[label] = (position + offset, row.mean)
+            ax.scatter(
+                [position + offset] * row.n_seeds,
+                row.values,
+                s=7,
+                color=colour,
+                alpha=0.45,
+                linewidths=0,
+                zorder=2,
+            )
+            if row.ci_low is not None and row.ci_high is not None:
+                ax.vlines(position + offset, row.ci_low, row.ci_high, color=colour, linewidth=0.9)
+            for seed, value in zip(row.seeds, row.values, strict=True):
+                entry = {"seed": seed, "value": value, "mean": row.mean}
+                span = {"ci_low": row.ci_low, "ci_high": row.ci_high}
+                made.table.append({**row_facts(board, row), **entry, **span})
+        xs, ys = zip(*line, strict=True)
+        reference = all(r.track == "reference" for b in found for r in b.rows if r.method == label)
+        style = (0, (1, 1.5)) if reference else "-"
+        ax.plot(xs, ys, color=colour, marker=marker, linestyle=style, zorder=3)
+    chance_line(ax, found)
+    ax.set_xlim(-0.35, len(tests) - 0.65)
+    ax.set_xticks(range(len(tests)), list(TESTS.values()))
+    first = found[0]
+    ax.set_ylabel(metric_words(first.metric, first.readout))
+    data = "simulated" if first.edition == "simulated" else "real images"
+    made.title(f"COOS-7 ({data}): from a random hold-out to another laboratory", subtitle(first))
+    if first.chance is not None:
+        ax.text(-0.33, first.chance, " chance", fontsize=6.5, color="#777777", va="bottom")
+    label_ends(ax, ends, {label: colour_of(label) for label in labels})
+    missing = [TESTS[split].split("\n")[0] for split in tests if split not in by_split]
+    notes = [interval_words(row for board in found for row in board.rows)]
+    if missing:
+        notes.append(f"No records for {', '.join(missing)}: a gap.")
+    notes.append("Small points: seeds.")
+    made.notes([" ".join(notes)], 130)

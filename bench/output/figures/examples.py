@@ -1,0 +1,63 @@
+"""The images as each laboratory sees them, from sheets that were made where the data are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.boards.board import EDITIONS
+from bench.core.canonical import digest
+from bench.output.canvas import canvas
+from bench.output.examples import fill, load_sheets
+from bench.output.figures._shared import nothing, slug
+from bench.output.style import PAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.output.figures import Given
+
+META: dict[str, Any] = {
+    "kind": "figure",
+    "name": "examples",
+    "title": "The same classes as each place sees them",
+    "summary": "Example images, a column a class, a row a place and plate.",
+    "needs": ["examples"],
+    "paper": "",
+}
+
+
+def draw(given: Given) -> list[Path]:
+    """Draw each sheet of ``examples/`` in the results folder."""
+    sheets = [] if given.results is None else load_sheets(given.results / "examples")
+    sheets = [sheet for sheet in sheets if sheet.edition != "fixture"]
+    if not sheets:
+        text = (
+            "No example images are kept here: they need the data once. Make them with: "
+            "python -m bench figures examples --split ottawa"
+        )
+        return nothing(given, META, text)
+    files: list[Path] = []
+    for sheet in sheets:
+        columns = len(sheet.classes)
+        side = (PAGE - 1.35) / max(columns, 1)
+        height = (side + 0.04) * len(sheet.places) + 1.15
+        stem = f"{META['name']}_{slug(f'{sheet.name}_{sheet.edition}{sheet.settings}')}"
+        with canvas(given.out, stem, digest(sheet.images.tobytes().hex()), PAGE, height) as made:
+            fill(made.figure, sheet, font=7)
+            data = EDITIONS.get(sheet.edition, sheet.edition)
+            made.title(f"{sheet.name}: {META['title'].lower()}", f"{data}{sheet.settings}")
+            made.notes([sheet.caption[0].upper() + sheet.caption[1:] + "."], 130)
+            for k, place in enumerate(sheet.places):
+                for j, kind in enumerate(sheet.classes):
+                    made.table.append(
+                        {
+                            "data": sheet.name,
+                            "edition": sheet.edition,
+                            "place": place.replace("\n", ", "),
+                            "class": kind,
+                            "id": sheet.ids[k, j],
+                            "range": sheet.spans[k],
+                        }
+                    )
+        files += made.files
+    return files

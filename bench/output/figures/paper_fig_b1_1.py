@@ -1,0 +1,35 @@
+"""Appendix B.1.1 of the seed paper: supervised features of four HUVEC experiments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.output.figures._paper import Side, pair
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.output.figures import Given
+
+META: dict[str, Any] = {
+    "kind": "figure",
+    "name": "paper/fig-b1-1",
+    "title": "supervised features of four HUVEC experiments",
+    "summary": "t-SNE of supervised features of four test experiments, without and with BEN.",
+    "needs": ["records", "embeddings"],
+    "paper": "Appendix B.1.1",
+}
+EXPERIMENTS = ("HUVEC-20", "HUVEC-21", "HUVEC-22", "HUVEC-23")
+SIDES = [
+    Side("without BEN", "erm", "rxrx1/test", EXPERIMENTS),
+    Side("with BEN", "ben", "rxrx1/test", EXPERIMENTS),
+]
+SHOWS = (
+    "The paper shows two t-SNE plots of supervised features of HUVEC-20 to HUVEC-23, coloured "
+    "by experiment, without and with BEN."
+)
+
+
+def draw(given: Given) -> list[Path]:
+    """Draw the layouts of our own runs on the real data, or say what is missing."""
+    return pair(given, META, SIDES, SHOWS)

@@ -1,0 +1,113 @@
+"""Methods by primary metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.boards.select import boards
+from bench.output.canvas import Canvas, canvas
+from bench.output.figures._shared import (
+    chance_line,
+    interval_words,
+    mark,
+    metric_words,
+    name_rows,
+    nothing,
+    row_facts,
+    runs_digest,
+    setting_of,
+    stems_for,
+    subtitle,
+)
+from bench.output.style import PAGE, colour_of, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from bench.boards.board import Board
+    from bench.output.figures import Given
+
+META: dict[str, Any] = {
+    "kind": "figure",
+    "name": "ranking",
+    "title": "Methods by primary metric",
+    "summary": "Methods by primary metric on each split.",
+    "needs": ["records"],
+    "paper": "",
+}
+LONGEST_PAGE = 9.0
+"""Inches of panels on one page; a board that is longer has a page of its own."""
+
+
+def draw(given: Given) -> list[Path]:
+    """Draw the methods by their primary metric, a panel for each split, with intervals."""
+    found = boards(given.records)
+    if not found:
+        return nothing(given, META, "There are no records to rank: run some first.")
+    files: list[Path] = []
+    groups: dict[tuple[Any, ...], list[Board]] = {}
+    for board in found:
+        groups.setdefault(setting_of(board)[:4], []).append(board)
+    stems = stems_for(META["name"], groups)
+    for key, members in groups.items():
+        pages = _pages(members)
+        for number, (page, heights) in enumerate(pages, start=1):
+            stem = stems[key] if len(pages) == 1 else f"{stems[key]}_page-{number}"
+            total = sum(heights) + 0.95
+            with canvas(given.out, stem, runs_digest(page), PAGE, total) as made:
+                axes = made.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
+                for ax, board in zip(axes[:, 0], page, strict=True):
+                    _draw_ranking(made, ax, board)
+                _share_scale(axes[:, 0], page)
+                made.title(META["title"], subtitle(page[0]))
+                words = interval_words(row for board in page for row in board.rows)
+                made.notes([f"{words} Small points: seeds. Names in grey are not ranked."], 130)
+            files += made.files
+    return files
+
+
+def _pages(members: Sequence[Board]) -> list[tuple[list[Board], list[float]]]:
+    """Put boards on pages that can be printed; return each with the heights of its panels."""
+    pages: list[tuple[list[Board], list[float]]] = []
+    for board in members:
+        height = 0.19 * max(1, sum(row.mean is not None for row in board.rows)) + 0.42
+        if not pages or sum(pages[-1][1]) + height > LONGEST_PAGE:
+            pages.append(([], []))
+        pages[-1][0].append(board)
+        pages[-1][1].append(height)
+    return pages
+
+
+def _share_scale(axes: Iterable[Axes], members: Sequence[Board]) -> None:
+    """Give panels of one metric one scale, so that splits can be compared by eye."""
+    drawn = [(ax, b.metric) for ax, b in zip(axes, members, strict=True) if ax.axison]
+    for metric in {metric for _, metric in drawn}:
+        same = [ax for ax, name in drawn if name == metric]
+        low, high = min(ax.get_xlim()[0] for ax in same), max(ax.get_xlim()[1] for ax in same)
+        for ax in same:
+            ax.set_xlim(low, high)
+
+
+def _draw_ranking(made: Canvas, ax: Axes, board: Board) -> None:
+    rows = [row for row in board.rows if row.mean is not None]
+    rows.sort(
+        key=lambda row: ((row.mean or 0.0) * (-1 if board.higher_is_better else 1), row.method)
+    )
+    ax.set_title(f"{board.split} · {metric_words(board.metric, board.readout)}", fontsize=8, pad=3)
+    if not rows:
+        sentence(ax, "No method could be scored on this split.")
+        return
+    for place, row in enumerate(rows):
+        colour = colour_of(row.method)
+        if row.ci_low is not None and row.ci_high is not None:
+            ax.hlines(place, row.ci_low, row.ci_high, color=colour, linewidth=1.4)
+        ax.scatter(row.values, [place] * row.n_seeds, s=7, color=colour, alpha=0.45, linewidths=0)
+        mark(ax, row, row.mean or 0.0, place)
+        entry = {"mean": row.mean, "sd": row.sd, "n_seeds": row.n_seeds, "rank": row.rank}
+        entry |= {"ci_low": row.ci_low, "ci_high": row.ci_high, "n_clusters": row.n_clusters}
+        made.table.append({**row_facts(board, row), **entry})
+    chance_line(ax, [board], vertical=True)
+    name_rows(ax, rows)

@@ -1,0 +1,128 @@
+"""Batch mixing against biology: whether what mixes the batches keeps the classes apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.boards.select import boards
+from bench.output.canvas import Canvas, canvas
+from bench.output.figures._runs import Group, group_stems, grouped, in_order, label, mixing_value
+from bench.output.figures._shared import metric_words, nothing, row_facts
+from bench.output.style import PAGE, colour_of, legend_lines, marker_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from bench.boards.board import Board
+    from bench.output.figures import Given
+
+META: dict[str, Any] = {
+    "kind": "figure",
+    "name": "tradeoff",
+    "title": "Batch mixing against biology",
+    "summary": "How well batches mix in the embedding against how well classes are told apart.",
+    "needs": ["records"],
+    "paper": "",
+}
+MIXING = {
+    "batch_1nn": "batch 1-NN accuracy\n(to the right: less batch left)",
+    "ilisi": "iLISI of batches\n(to the right: mixed)",
+    "silhouette_batch": "batch silhouette\n(to the right: mixed)",
+    "graph_connectivity": "graph connectivity\n(to the right: classes connected)",
+    "pcr": "variance not explained by batch\n(to the right: less batch left)",
+}
+"""Metrics of mixing, and which way is better; the first is read from right to left."""
+LOWER = ("batch_1nn",)
+
+
+def draw(given: Given) -> list[Path]:
+    """Draw a point a method: mixing to the right, the split's primary metric upwards."""
+    found = []
+    for group in grouped(given.records):
+        values = _values(group)
+        if values:
+            found.append((group, values))
+    if not found:
+        text = (
+            "No record scores how its batches mix. Runs on splits with several test batches score "
+            "batch_1nn; a split asks for more in its list metrics, such as "
+            'metrics = ["ilisi", "silhouette_batch"].'
+        )
+        return nothing(given, META, text)
+    files: list[Path] = []
+    stems = group_stems(META["name"], [group for group, _ in found])
+    for stem, (group, values) in zip(stems, found, strict=True):
+        made_boards = boards(group.records)
+        if not made_boards:
+            continue
+        board = made_boards[0]
+        labels = in_order({name for one in values.values() for name in one}, group.summaries)
+        columns = min(3, len(values))
+        lines = -(-len(values) // columns)
+        height = 2.6 * lines + 0.75 + 0.16 * legend_lines(labels)
+        with canvas(given.out, stem, group.runs_digest, PAGE, height) as made:
+            axes = made.figure.subplots(lines, columns, squeeze=False, sharey=True)
+            for ax in axes.flat[len(values) :]:
+                ax.set_axis_off()
+            for ax, (metric, points) in zip(axes.flat, values.items(), strict=False):
+                _panel(made, ax, board, metric, points)
+            for row in axes:
+                row[0].set_ylabel(metric_words(board.metric, board.readout))
+            tracks = {label(one): str(one.get("track", "")) for one in group.summaries}
+            made.legend(labels, tracks)
+            below = "large: mean over seeds, small: seeds"
+            if len(group.records[0]["spec"].get("folds", ())) > 1:
+                below += "; mixing: mean over folds"
+            made.title(f"{META['title']}: {group.split}", f"{group.subtitle} · {below}")
+        files += made.files
+    return files
+
+
+def _values(group: Group) -> dict[str, dict[str, dict[int, float]]]:
+    """Return mixing metric -> label -> seed -> value, of those that any run has."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for metric in MIXING:
+        for record, one in zip(group.records, group.summaries, strict=True):
+            if metric not in one["metrics"] and metric not in one.get("metric_versions", {}):
+                continue
+            value = mixing_value(record, one, metric)
+            if np.isfinite(value):
+                place = found.setdefault(metric, {}).setdefault(label(one), {})
+                place[int(one["seed"])] = value
+    return found
+
+
+def _panel(
+    made: Canvas, ax: Axes, board: Board, metric: str, points: dict[str, dict[int, float]]
+) -> None:
+    for row in board.rows:
+        mine = points.get(row.method)
+        if row.mean is None or mine is None:
+            continue
+        colour = colour_of(row.method)
+        pairs = [
+            (mine[seed], value)
+            for seed, value in zip(row.seeds, row.values, strict=True)
+            if seed in mine
+        ]
+        if not pairs:
+            continue
+        xs, ys = zip(*pairs, strict=True)
+        x, y = float(np.mean(xs)), float(np.mean(ys))
+        ax.scatter(xs, ys, s=6, color=colour, alpha=0.4, linewidths=0, zorder=2)
+        face = "white" if row.track == "reference" else colour
+        ax.plot(
+            [x], [y], marker=marker_of(row.method), color=colour, markerfacecolor=face, zorder=3
+        )
+        made.table.append(
+            {**row_facts(board, row), "mixing": metric, "x": x, "y": y, "n_seeds": len(pairs)}
+        )
+    ax.set_xlabel(MIXING[metric])
+    ax.grid(visible=True, axis="x")
+    ax.margins(0.08)
+    if metric in LOWER:
+        ax.invert_xaxis()

@@ -1,0 +1,186 @@
+"""Embeddings before and after a correction, by batch and by class."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.canonical import digest
+from bench.output.canvas import Canvas, canvas
+from bench.output.figures._runs import Group, group_stems, grouped, in_order, label
+from bench.output.figures._scatter import chosen, key, scatter
+from bench.output.figures._shared import nothing, slug
+from bench.output.style import PAGE, sentence
+from bench.records.embeddings import Embedding, embedding
+from bench.records.record import Record
+from bench.records.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bench.output.figures import Given
+
+META: dict[str, Any] = {
+    "kind": "figure",
+    "name": "umap",
+    "title": "Embeddings before and after",
+    "summary": "UMAP before and after each correction, by batch and by class, by one rule.",
+    "needs": ["records", "predictions", "embeddings"],
+    "paper": "",
+}
+BASES = ("erm", "identity")
+"""What a single network is compared with: the first of these that was run alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """An embedding with what its rows are coloured by; rows in the order of their ids."""
+
+    name: str
+    X: NDArray[np.float32]
+    ids: NDArray[np.str_]
+    batch: NDArray[np.str_]
+    classes: NDArray[np.str_]
+    level: str
+    fold: str
+
+
+def draw(given: Given) -> list[Path]:
+    """Draw a figure a method, with the lowest seed whose embeddings are kept."""
+    store = Store(given.results) if given.results is not None else None
+    work = []
+    for group in grouped(given.records):
+        found = {} if store is None else _kept(store, group)
+        work += [(group, name, found) for name in in_order(found, group.summaries)]
+    work = [(group, name, found) for group, name, found in work if _worth(name, found)]
+    if not work:
+        text = (
+            "No run here keeps its embeddings in artifacts/ (published records do not, nor do runs "
+            "of an earlier version). Make some with: "
+            "python -m bench run --method erm,ben --split ottawa --if-exists rerun"
+        )
+        return nothing(given, META, text)
+    from bench.output.layouts import MOST, RULE, layout
+
+    places: dict[str, NDArray[np.float64]] = {}
+
+    def placed(view: _View) -> NDArray[np.float64]:
+        where = hashlib.sha256(view.X.tobytes()).hexdigest()  # ERM's is drawn beside many
+        if where not in places:
+            places[where] = layout(view.X)
+        return places[where]
+
+    files: list[Path] = []
+    distinct = list({id(group): group for group, _, _ in work}.values())
+    stems = dict(zip(map(id, distinct), group_stems(META["name"], distinct), strict=True))
+    for group, name, found in work:
+        assert store is not None
+        record, after = found[name]
+        before = _before(store, group, name, found)
+        views = [one for one in (before, after) if one is not None]
+        shown = [_view(record, group, one, MOST) for one in views]
+        if min(len(view.ids) for view in shown) < 4:
+            continue
+        stem = f"{stems[id(group)]}_{slug(name)}"
+        mine = digest([record["run_id"], record.get("predictions_sha256", "")])
+        with canvas(given.out, stem, mine, PAGE, 1.0 + 2.45 * len(shown)) as made:
+            _page(made, shown, [placed(view) for view in shown], before is None)
+            made.title(f"{META['title']}: {name} on {group.split}", group.subtitle)
+            made.notes([_note(record, shown[-1], RULE)], 130)
+            for view, xy in zip(shown, [placed(view) for view in shown], strict=True):
+                _rows(made, group, record, view, xy)
+        files += made.files
+    return files
+
+
+def _kept(store: Store, group: Group) -> dict[str, tuple[Mapping[str, Any], Embedding]]:
+    """Return each method's first seed whose last embedding is kept, of its first fold."""
+    found: dict[str, tuple[Mapping[str, Any], Embedding]] = {}
+    for record, one in zip(group.records, group.summaries, strict=True):
+        if label(one) in found or not isinstance(record, Record):
+            continue
+        made = embedding(store, record, 0)
+        if made is not None:
+            found[label(one)] = (record, made)
+    return found
+
+
+def _worth(name: str, found: Mapping[str, Any]) -> bool:
+    """Whether a method has a figure: what others are compared with needs none beside theirs."""
+    return name not in BASES or len(found) == 1
+
+
+def _before(store: Store, group: Group, name: str, found: Mapping[str, Any]) -> Embedding | None:
+    """Return the first stage's output of a chain, or that of an uncorrected run alike."""
+    record, after = found[name]
+    if "+" in after.method:
+        return embedding(store, record, 0, stage=0)
+    seed = record["spec"]["seed"]
+    for base in BASES:
+        for other, one in zip(group.records, group.summaries, strict=True):
+            if label(one) == base != name and int(one["seed"]) == seed:
+                made = embedding(store, other, 0)
+                if made is not None:
+                    return made
+    return None
+
+
+def _view(record: Mapping[str, Any], group: Group, one: Embedding, most: int) -> _View:
+    """Choose rows, and look up their classes among the scored ones."""
+    picked = chosen(one.ids, most)
+    ids = one.ids[picked]
+    assert isinstance(record, Record)
+    predictions = record.predictions()
+    names: dict[str, str] = {}
+    if predictions is not None and str(record["spec"].get("score_unit", "row")) == "row":
+        classes = record["classes"]
+        mine = predictions[predictions["fold"] == one.fold]
+        names = {
+            row_id: classes[y]
+            for row_id, y in zip(mine["id"], mine["y_true"].tolist(), strict=True)
+            if y >= 0
+        }
+    found = np.array([names.get(name, "") for name in ids.tolist()], dtype=str)
+    return _View(one.method, one.X[picked], ids, one.batch[picked], found, one.level, one.fold)
+
+
+def _page(made: Canvas, shown: list[_View], places: list[NDArray[np.float64]], alone: bool) -> None:
+    axes = made.figure.subplots(len(shown), 4, squeeze=False, width_ratios=[3, 1.15, 3, 1.35])
+    words = ["after"] if alone and len(shown) == 1 else ["before", "after"]
+    for row, view, xy, word in zip(axes, shown, places, words, strict=True):
+        scatter(row[0], xy, view.batch)
+        heading = textwrap.fill(f"{word}: {view.name}, by {view.level or 'batch'}", 36)
+        row[0].set_title(heading, parse_math=False)
+        key(row[1], view.batch.tolist(), view.level or "batch")
+        if (view.classes == "").all():
+            sentence(row[2], "No class of these rows is on record.")
+            row[3].set_axis_off()
+            continue
+        scatter(row[2], xy, view.classes)
+        row[2].set_title("by class")
+        key(row[3], view.classes.tolist(), "class", "not scored")
+
+
+def _note(record: Mapping[str, Any], view: _View, rule: str) -> str:
+    folds = record["spec"]["folds"]
+    text = f"Test rows, seed {record['spec']['seed']}"
+    if len(folds) > 1:
+        text += f", fold {view.fold} (the first of {len(folds)}: each has a model of its own)"
+    return f"{text}. {rule[0].upper()}{rule[1:]}; distances between groups mean little."
+
+
+def _rows(
+    made: Canvas, group: Group, record: Mapping[str, Any], view: _View, xy: NDArray[np.float64]
+) -> None:
+    facts = {**group.facts, "method": view.name, "run_id": record["run_id"], "fold": view.fold}
+    for k, name in enumerate(view.ids.tolist()):
+        place = {"x": round(float(xy[k, 0]), 5), "y": round(float(xy[k, 1]), 5)}
+        of = {"id": name, "batch": str(view.batch[k]), "class": str(view.classes[k])}
+        made.table.append({**facts, **of, **place})

@@ -1,0 +1,331 @@
+"""Boards, sentences, figures and methods -> one HTML file under a limit of bytes.
+
+Where all of it would be too large, what is left out is said: first pictures from the end, then
+boards from the end, which are the variants of settings.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.boards.claims import judge, published
+from bench.boards.render.cells import (
+    LEGEND,
+    TRACK_WORDS,
+)
+from bench.boards.select import boards
+from bench.core.canonical import digest
+from bench.core.version import __version__
+from bench.output.report.across import overview
+from bench.output.report.board_view import board_context
+from bench.output.report.methods import plain
+from bench.output.report.overview import card, claimed, claims, methods_context
+from bench.output.report.pictures import Picture, pictures
+from bench.output.report.summary import RULES, finding, is_main
+from bench.output.report.text import CODE, data_context, pieces, script_json, subtitle
+from bench.output.style import colour_of
+from bench.records.record import Record, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from bench.boards.board import Board
+    from bench.core.registry import Registry
+    from bench.output.report.sentence import Finding
+
+    Run = Mapping[str, Any]
+
+__all__ = ["LIMIT", "Report", "build"]
+
+LIMIT = 3_000_000
+"""Bytes that a page may have: what can be sent by mail."""
+BOARDS_LIMIT = 2_050_000
+"""Bytes that boards may take of them, as estimated."""
+DRAWN = 8
+DRAWN_ROWS = 120
+"""Boards that figures are drawn of, and their rows: with more they take minutes."""
+FINDINGS = 24
+TEMPLATES = Path(__file__).with_name("templates")
+TITLE = "labshift report"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page and what it holds.
+
+    Attributes
+    ----------
+    html
+        The whole file.
+    n_runs, n_boards, n_pictures
+        Runs that were read, boards and figures that are on the page.
+    """
+
+    html: str
+    n_runs: int
+    n_boards: int
+    n_pictures: int
+
+
+def build(
+    records: Iterable[Run],
+    registry: Registry,
+    *,
+    split: str | None = None,
+    failures: Iterable[Mapping[str, Any]] = (),
+    figures: bool = True,
+    results: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Return the page of some records.
+
+    Parameters
+    ----------
+    records
+        Committed runs (``Store.load_all``) or mappings of the same form.
+    registry
+        What is known of methods; their files are read, never imported.
+    split
+        Canonical or typed name of the only split to show.
+    failures
+        As from ``Store.failures``.
+    figures
+        Whether to draw them; without them a page takes a fraction of the time.
+    results
+        The results folder, for figures of what lies beside the runs.
+    say
+        Called with a line before each long step.
+
+    Raises
+    ------
+    BenchError
+        For a split that no record has.
+    """
+    runs = list(records)
+    facts = [run.summary if isinstance(run, Record) else summarise(run) for run in runs]
+    say("boards")
+    made = boards(runs, split=split, failures=failures)
+    made.sort(key=_place)
+    drawn, first, rest = _to_draw(runs, facts, made)
+    images: list[Picture] = []
+    if figures and made:
+        say("figures")
+        images = pictures(first, rest, results=results)
+    say("page")
+    judged = judge(published(), claimed(runs, facts))
+    context = {
+        "counted": _counted(runs, made),
+        "claims": claims(judged),
+        "drawn": _drawn_words(drawn, made),
+    }
+    return _fitted(context, len(runs), made, images, registry)
+
+
+def _place(board: Board) -> tuple[Any, ...]:
+    """Real data before simulated, boards of the defaults before variants of them."""
+    edition = {"real": 0, "simulated": 1}.get(board.edition, 2)
+    return (not is_main(board), edition, board.split, board.recipe, board.title)
+
+
+def _fitted(
+    context: dict[str, Any],
+    n_runs: int,
+    made: Sequence[Board],
+    images: Sequence[Picture],
+    registry: Registry,
+) -> Report:
+    """Render with as many boards and pictures as fit."""
+    anchors = _anchors(made)
+    views = [board_context(board, anchors[board.title]) for board in made]
+    shown: list[dict[str, Any]] = []
+    size = 0
+    for view in views:
+        size += view["weight"]
+        if shown and size > BOARDS_LIMIT:
+            break
+        shown.append(view)
+    found = [image for image in images if image.png]
+    notes = [image for image in images if image.note]
+    context |= _context(made, shown, anchors, registry)
+    context["boards_left_out"] = _left_out(
+        len(views) - len(shown), "board", "`report --split NAME` shows those of one split"
+    )
+    keep = len(found)
+    while True:
+        context |= {
+            "pictures": found[:keep],
+            "notes": notes,
+            "figures_left_out": _left_out(
+                len(found) - keep, "figure", "`python -m bench figures` draws all"
+            ),
+        }
+        html = _environment().get_template("page.html").render(context)
+        over = len(html.encode()) - LIMIT
+        if over < 0 or not keep:
+            return Report(html, n_runs, len(shown), keep)
+        while keep and over >= 0:
+            keep -= 1
+            over -= found[keep].weight
+
+
+def _left_out(n: int, word: str, cure: str) -> str:
+    if not n:
+        return ""
+    words = f"1 further {word} is" if n == 1 else f"{n} further {word}s are"
+    return f"{words} left out to keep this page under {LIMIT / 1e6:g} MB: {cure}."
+
+
+@functools.cache
+def _environment() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    made.globals.update(colour=colour_of, inline=inline, pieces=pieces)
+    return made
+
+
+def inline(text: str) -> list[tuple[bool, str]]:
+    """Cut a line at its code: ``(is code, text)``, in order."""
+    parts: list[tuple[bool, str]] = []
+    at = 0
+    for match in CODE.finditer(text):
+        parts.append((False, text[at : match.start()]))
+        code = next(group for group in match.groups() if group is not None)
+        parts.append((True, plain(code) if match[2] is not None else code))
+        at = match.end()
+    return [(kind, part) for kind, part in [*parts, (False, text[at:])] if part]
+
+
+# --------------------------------------------------------------------------- the whole page
+
+
+def _context(
+    made: Sequence[Board],
+    shown: Sequence[Mapping[str, Any]],
+    anchors: Mapping[str, str],
+    registry: Registry,
+) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    script = (TEMPLATES / "script.js").read_text(encoding="utf-8")
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    main = [board for board in made if is_main(board)] or list(made)
+    findings = [_found(finding(board), anchors) for board in main[:FINDINGS]]
+    ids = {row.method: row.method_id.split("+")[-1] for board in made for row in board.rows}
+    views = [view["board"] for view in shown]
+    return {
+        "title": TITLE,
+        # The style and the script are files of this package; nothing of a record is in them.
+        "style": Markup(style),
+        "script": Markup(script),
+        "script_hash": f"sha256-{hashed}",
+        "data": script_json({"boards": [view["details"] for view in shown]}),
+        "page_of": lambda label: ids.get(label, label),
+        "overview": overview(made),
+        "card": card(main, anchors),
+        "findings": findings,
+        "findings_left_out": ""
+        if len(main) <= FINDINGS
+        else f"Of {len(main)} boards the first {FINDINGS} are told here; all stand below.",
+        "rules": RULES,
+        "boards": shown,
+        "options": {
+            "data": sorted({data_context(board) for board in views}),
+            "edition": sorted({board.edition for board in views}),
+            "track": [t for t in TRACK_WORDS if any(r.track == t for b in views for r in b.rows)],
+            "variants": sum(bool(view["variant"]) for view in shown),
+        },
+        "tracks": [
+            (track, words.partition(": ")[2])
+            for track, words in TRACK_WORDS.items()
+            if any(row.track == track for board in views for row in board.rows)
+        ],
+        "legend": LEGEND,
+        **methods_context(made, anchors, registry),
+        "version": __version__,
+        "records_digest": digest([board.runs_digest for board in made]),
+    }
+
+
+def _counted(runs: Sequence[Run], made: Sequence[Board]) -> str:
+    if not made:
+        return ""
+    methods = {row.method_id for board in made for row in board.rows if row.track != "reference"}
+    splits: dict[str, set[str]] = {}
+    for board in made:
+        splits.setdefault(board.edition, set()).add(board.split)
+    words = {"real": "of real data", "simulated": "simulated"}
+    parts = [f"{len(found)} {words.get(name, name)}" for name, found in sorted(splits.items())]
+    n_runs, n_methods, n_splits = len(runs), len(methods), len(set().union(*splits.values()))
+    return (
+        f"{n_runs} run{'s' * (n_runs != 1)} of {n_methods} method{'s' * (n_methods != 1)} on "
+        f"{n_splits} split{'s' * (n_splits != 1)}: {', '.join(parts)}."
+    )
+
+
+def _anchors(made: Sequence[Board]) -> dict[str, str]:
+    """Return an address for each board by its title: its split, and more where that is shared."""
+    splits = Counter(board.split for board in made if is_main(board))
+    return {
+        board.title: f"board/{board.split}"
+        if is_main(board) and splits[board.split] == 1
+        else f"board/{board.split}~{digest(board.title, 8)}"
+        for board in made
+    }
+
+
+def _found(it: Finding, anchors: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "board": it.board,
+        "sentences": it.sentences,
+        "anchor": anchors[it.board.title],
+        "subtitle": subtitle(it.board),
+    }
+
+
+# --------------------------------------------------------------------------- figures
+
+
+def _to_draw(
+    runs: Sequence[Run], facts: Sequence[Run], made: Sequence[Board]
+) -> tuple[list[Board], list[Run], list[Run]]:
+    """Return the boards that figures are drawn of, their runs, and those of variants of them."""
+    main = [board for board in made if is_main(board)] or list(made)
+    # Tests of one data set belong together in a figure, so that a data set is drawn whole.
+    order = {data_context(board): -len(board.rows) for board in reversed(main)}
+    ordered = sorted(main, key=lambda board: (order[data_context(board)], board.split))
+    drawn: list[Board] = []
+    for board in ordered[:DRAWN]:
+        if drawn and sum(len(other.rows) for other in [*drawn, board]) > DRAWN_ROWS:
+            break
+        drawn.append(board)
+    wanted = {(board.split, board.edition, board.recipe) for board in drawn}
+    first: list[Run] = []
+    rest: list[Run] = []
+    for run, known in zip(runs, facts, strict=True):
+        if (known["split_id"], known["edition"], known["recipe"]) not in wanted:
+            continue
+        changed = known.get("dataset_settings") or known.get("recipe_overrides")
+        (rest if changed else first).append(run)
+    return drawn, first, rest
+
+
+def _drawn_words(drawn: Sequence[Board], made: Sequence[Board]) -> str:
+    total = len({(board.split, board.edition) for board in made})
+    shown = len({(board.split, board.edition) for board in drawn})
+    if shown == total:
+        return ""
+    return f"Drawn of {shown} of {total} splits; `python -m bench figures` draws all."

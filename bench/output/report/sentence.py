@@ -1,0 +1,99 @@
+"""Sentences of the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.boards.render.cells import number, span_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.boards.board import Board, Row
+
+__all__ = ["Finding", "Name", "Sentence", "level_of"]
+
+
+@dataclass(frozen=True)
+class Name:
+    """A method's label inside a sentence: shown in its colour, with a link."""
+
+    label: str
+
+    def __str__(self) -> str:
+        return self.label
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Words and names, in order.
+
+    Attributes
+    ----------
+    kind
+        ``won``, ``tracks``, ``untold``, ``helps``, ``hurts``, ``destroys``, ``leaks`` or
+        ``limits``.
+    parts
+        Text and names.
+    """
+
+    kind: str
+    parts: tuple[str | Name, ...]
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.parts))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is said of one board.
+
+    Attributes
+    ----------
+    board
+        The board.
+    sentences
+        In the order in which to read them.
+    """
+
+    board: Board
+    sentences: tuple[Sentence, ...]
+
+
+# --------------------------------------------------------------------------- words
+
+
+def metric(board: Board) -> str:
+    words = board.metric.replace("_", " ")
+    return words if board.readout == "embedding" else f"{words} by {board.readout}"
+
+
+def score_text(row: Row) -> str:
+    sd = f"SD {number(row.sd)}, " if row.sd is not None else ""
+    return f"{number(row.mean)} ({sd}{row.n_seeds} seed{'s' if row.n_seeds != 1 else ''})"
+
+
+def difference(row: Row) -> str:
+    text = number(row.diff_to_erm, sign=True)
+    if row.diff_low is not None and row.diff_high is not None:
+        text += f" {span_of(row.diff_low, row.diff_high, sign=True)}"
+    return text
+
+
+def level_of(row: Row) -> str:
+    """Return what one held-out cluster is: ``plate``, without a table's prefix for its columns."""
+    return row.cluster_level.lower().removeprefix("metadata_").removeprefix("meta_") or "batch"
+
+
+def names_text(rows: Sequence[Row]) -> list[str | Name]:
+    parts: list[str | Name] = []
+    for k, row in enumerate(rows):
+        parts += ["" if not k else " and " if k == len(rows) - 1 else ", ", Name(row.method)]
+    return parts
+
+
+def listed(words: Sequence[str]) -> str:
+    if len(words) > 6:
+        return f"{', '.join(words[:5])} and {len(words) - 5} more"
+    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else words[0]

@@ -1,0 +1,1 @@
+"""Records on disk: schema, storage, index and export."""

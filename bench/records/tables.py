@@ -1,0 +1,67 @@
+"""Tables of a record as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["predictions_digest"]
+
+
+def predictions_digest(predictions: pd.DataFrame) -> str:
+    """Return the SHA-256 of what a table of predictions says, as 64 hex digits.
+
+    The order of rows and columns, the width of integers and the kind of text column do not
+    matter; a single bit of a score does. Floating point columns count as float32.
+
+    Parameters
+    ----------
+    predictions
+        Columns ``id``, ``batch``, ``fold``, ``y_true``, ``y_pred``, ``scores`` (float32 vectors);
+        others are hashed as well.
+    """
+    import numpy as np
+
+    keys = [name for name in ("id", "fold", "batch") if name in predictions.columns]
+    order = (
+        np.lexsort([predictions[name].astype(str).to_numpy(dtype=str) for name in reversed(keys)])
+        if keys
+        else np.arange(len(predictions))
+    )
+    total = hashlib.sha256(f"rows={len(predictions)}".encode())
+    for name in sorted(predictions.columns):
+        values = predictions[name].to_numpy()[order]
+        total.update(f"\x1e{name}\x1f".encode())
+        if values.dtype.kind in "iub":
+            total.update(values.astype("<i8").tobytes())
+        elif values.dtype.kind == "f":
+            total.update(values.astype("<f4").tobytes())
+        elif any(isinstance(value, (list, tuple, np.ndarray)) for value in values):
+            for value in values:
+                row = np.asarray([] if value is None else value, dtype="<f4")
+                total.update(len(row).to_bytes(8, "little") + row.tobytes())
+        else:
+            for value in values:
+                text = str(value).encode()
+                total.update(len(text).to_bytes(8, "little") + text)
+    return total.hexdigest()
+
+
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """Return the bytes of a table; equal tables give equal bytes with one pyarrow version."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = pa.Table.from_pandas(table, preserve_index=False)
+    for i, entry in enumerate(made.schema):
+        if pa.types.is_list(entry.type) and pa.types.is_floating(entry.type.value_type):
+            wanted = pa.list_(pa.float32())
+            made = made.set_column(i, entry.name, made.column(i).cast(wanted))
+    sink = io.BytesIO()
+    # pandas' own metadata names its version: without it the bytes depend on the content alone.
+    pq.write_table(made.replace_schema_metadata(None), sink, compression="zstd")
+    return sink.getvalue()

@@ -1,0 +1,229 @@
+"""Runs in other people's trackers: TensorBoard and MLflow (extra ``track``).
+
+A tracker is told of complete records only, so that what it shows is what is on record. It is told
+once: a record that it holds already is left alone. Both libraries are imported when they are asked
+for, and neither sends anything anywhere but to the tracking server that the user named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bench.core.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from bench.records.record import Record
+    from bench.records.store import Store
+
+__all__ = ["TRACKERS", "MLflow", "TensorBoard", "Tracker", "trackers"]
+
+
+class Tracker(Protocol):
+    """Takes complete records."""
+
+    where: str
+    """What to type to look at it."""
+
+    def add(self, record: Record) -> bool:
+        """Add a record; return False if it was there already."""
+        ...
+
+
+def trackers(names: list[str], store: Store) -> list[Tracker]:
+    """Return the trackers of some names.
+
+    Parameters
+    ----------
+    names
+        Of :data:`TRACKERS`.
+    store
+        Files of a tracker stand in its folder.
+
+    Raises
+    ------
+    BenchError
+        For an unknown name, or a library that is not installed.
+    """
+    made: list[Tracker] = []
+    for name in names:
+        if name not in TRACKERS:
+            raise BenchError(did_you_mean(name, list(TRACKERS), "tracker"))
+        made.append(TRACKERS[name](store.root))
+    return made
+
+
+# --------------------------------------------------------------------------- what is told
+
+
+def scalars(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the record's values over all rows by name, and its cost."""
+    found = {name: values["all"] for name, values in record["metrics"].items() if "all" in values}
+    return found | {f"cost/{key}": float(value) for key, value in record["cost"].items()}
+
+
+def facts(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the run was: split, edition, recipe, seed and changed parameters, as text."""
+    spec = record["spec"]
+    found = {
+        "method": record["method_id"],
+        "split": spec["split_id"],
+        "dataset": spec["dataset"],
+        "edition": spec["edition"],
+        "recipe": spec["recipe"],
+        "selection": spec["selection"],
+        "seed": str(spec["seed"]),
+        "track": record["track"],
+        "readout": record["readout"],
+    }
+    changed = {
+        f"{stage}.{key}": value
+        for stage, values in record["params"].items()
+        for key, value in values.items()
+    }
+    changed |= {f"recipe.{key}": value for key, value in spec["recipe_overrides"].items()}
+    changed |= {f"data.{key}": value for key, value in spec["dataset_settings"].items()}
+    return found | {key: str(value) for key, value in changed.items()}
+
+
+def curves(record: Record) -> Iterator[tuple[str, int, float]]:
+    """Yield the points of the training curves: name, step, value. A fold has a name of its own."""
+    table = record.curves()
+    if table is None:
+        return
+    several = table["fold"].nunique() > 1
+    columns = (table[name].tolist() for name in ("fold", "stage", "step", "name", "value"))
+    for fold, stage, step, name, value in zip(*columns, strict=True):
+        yield (f"{stage}/{fold}/{name}" if several else f"{stage}/{name}"), int(step), float(value)
+
+
+def title(record: Mapping[str, Any]) -> str:
+    """Return a name for people: method, split, seed and the first letters of the run id."""
+    spec = record["spec"]
+    return (
+        f"{record['method_id']} {spec['split_id']} {spec['edition']} {spec['recipe']} "
+        f"seed {spec['seed']} {record['run_id'][:8]}"
+    )
+
+
+# --------------------------------------------------------------------------- trackers
+
+
+class TensorBoard:
+    """Event files below ``<results>/tensorboard``, a folder for each run id.
+
+    Parameters
+    ----------
+    root
+        Folder of the results.
+    """
+
+    def __init__(self, root: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise _missing("TensorBoard") from None
+        self._writer: Any = SummaryWriter
+        self.folder = root / "tensorboard"
+        self.where = f"tensorboard --logdir {self.folder}"
+
+    def add(self, record: Record) -> bool:
+        """Write the curves, the scores at the last step, and what the run was."""
+        name = title(record).replace("/", "-").replace(" ", "_")
+        folder = self.folder / name
+        if folder.exists():
+            return False
+        part = self.folder / f".{name}.{os.getpid()}"
+        writer = self._writer(log_dir=str(part))
+        last = 0
+        for label, step, value in curves(record):
+            writer.add_scalar(label, value, step)
+            last = max(last, step)
+        for label, value in scalars(record).items():
+            writer.add_scalar(f"score/{label}", value, last)
+        writer.add_text("run", "  \n".join(f"{k}: {v}" for k, v in facts(record).items()))
+        writer.close()
+        part.rename(folder)
+        return True
+
+
+class MLflow:
+    """Runs of the experiment ``labshift`` at ``$MLFLOW_TRACKING_URI``.
+
+    Without that variable they go into the database ``<results>/mlflow.db``.
+
+    Parameters
+    ----------
+    root
+        Folder of the results.
+    """
+
+    experiment = "labshift"
+
+    def __init__(self, root: Path) -> None:
+        # MLflow reports its use to its makers unless told not to.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("DO_NOT_TRACK", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        try:
+            from mlflow.exceptions import MlflowException
+            from mlflow.tracking import MlflowClient
+        except ImportError:
+            raise _missing("MLflow") from None
+        address = os.environ.get("MLFLOW_TRACKING_URI", "")
+        if not address:
+            root.mkdir(parents=True, exist_ok=True)
+            address = f"sqlite:///{(root / 'mlflow.db').absolute()}"
+        self.where = f"mlflow ui --backend-store-uri {address}"
+        try:
+            self._client = MlflowClient(tracking_uri=address)
+            found = self._client.get_experiment_by_name(self.experiment)
+            self._id = (
+                found.experiment_id if found else self._client.create_experiment(self.experiment)
+            )
+        except MlflowException as error:
+            first = str(error).splitlines()[0]
+            raise BenchError(
+                f"MLflow at {address} does not answer ({first}): mend $MLFLOW_TRACKING_URI, or "
+                "unset it to use a file in the results"
+            ) from None
+
+    def add(self, record: Record) -> bool:
+        """Log parameters, tags, scores and curves; a run that was cut off is logged anew."""
+        from mlflow.entities import Metric, Param
+
+        wanted = f"tags.run_id = '{record.run_id}'"
+        for old in self._client.search_runs([self._id], wanted):
+            if old.info.status == "FINISHED":
+                return False
+            self._client.delete_run(old.info.run_id)
+        tags = {"run_id": record.run_id, "path": str(record.path or "")}
+        made = self._client.create_run(self._id, tags=tags, run_name=title(record)).info
+        when = made.start_time
+        points = [Metric(_name(key), value, when, step) for key, step, value in curves(record)]
+        points += [Metric(_name(key), value, when, 0) for key, value in scalars(record).items()]
+        params = [Param(_name(key), value) for key, value in facts(record).items()]
+        self._client.log_batch(made.run_id, params=params)
+        for k in range(0, len(points), 1000):  # what the server takes in one call
+            self._client.log_batch(made.run_id, metrics=points[k : k + 1000])
+        self._client.set_terminated(made.run_id)
+        return True
+
+
+def _name(text: str) -> str:
+    """Return a name that MLflow takes: letters, digits and ``_-. :/``."""
+    return re.sub(r"[^\w\-. :/]", "_", text, flags=re.ASCII)
+
+
+def _missing(library: str) -> BenchError:
+    return BenchError(
+        f"{library} is not installed: python -m pip install 'labshift[track]', or leave --track out"
+    )
+
+
+TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow}
+"""Name on the command line -> tracker."""

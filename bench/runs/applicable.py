@@ -1,0 +1,98 @@
+"""Reasons why a method does not apply to a split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.core.access import Access
+from bench.core.errors import BenchError
+from bench.data.views import column_of
+
+if TYPE_CHECKING:
+    from bench.data.grouping import Grouping
+    from bench.data.target import Target
+    from bench.runs.chain import Chain, Stage
+
+
+def _no_transfer(stage: Stage, number: int, target: Target) -> str:
+    """Return why a stage cannot take part in a transfer, or an empty string."""
+    if target.origin is None or number:
+        return ""
+    if stage.name in ("position-only", "batch-only"):
+        return f"the wells and batches of training are not those of {target.opened.name}"
+    if Access.ADAPT in stage.access:
+        return (
+            f"{stage.name} trains on the rows that are scored, and {target.split.name} takes the "
+            "encoder as it was trained"
+        )
+    if stage.level not in target.origin.opened.levels:
+        raise BenchError(
+            f"{stage.name}.level is '{stage.level}', which is no batch level of "
+            f"{target.origin.opened.name} that it is trained on: choose among "
+            f"{', '.join(set(target.origin.opened.levels) & set(target.opened.levels))}"
+        )
+    return ""
+
+
+def why_not(chain: Chain, target: Target) -> str:
+    """Return why a chain cannot run on a split, or an empty string."""
+    opened = target.opened
+    for number, stage in enumerate(chain.stages):
+        reason = _no_transfer(stage, number, target)
+        if reason:
+            return reason
+        learnt = [target.trained_on(number, fold) for fold in target.folds]
+        source = learnt[0][0]
+        if stage.name == "position-only" and "position" not in opened.columns:
+            return f"{opened.name} has no column with the position on the plate"
+        # What trains without a head trains without labels.
+        trained = stage.kind in ("network", "classifier")
+        headed = trained and getattr(stage.cls, "has_head", True)
+        if headed and target.split.protocol == "unsupervised":
+            return f"{stage.name} needs labels to train on, and {target.split.name} gives none"
+        if Access.TRAIN_WELL in stage.access and "well" not in source.columns:
+            return f"{stage.name} needs to know which rows share a well; {source.name} does not say"
+        if "images" in stage.needs and not opened.is_images:
+            return f"{stage.name} needs images, and the rows of {opened.name} are profiles"
+        if "controls" in stage.needs and not opened.has_controls:
+            return f"{stage.name} needs negative controls, and {opened.name} has none"
+        if "controls" in stage.needs:
+            control = opened.index["control"].to_numpy(bool)
+            if any(not control[fold.test].any() for fold in target.folds):
+                return f"{stage.name} needs controls in every test set of {target.split.name}"
+            if any(not one.index["control"].to_numpy(bool)[rows].any() for one, rows in learnt):
+                return f"{stage.name} needs controls in every training set of {target.split.name}"
+        # What the recipe adds (standardising by plate) makes no method train batch by batch.
+        if stage.kind == "network" and Access.TRAIN_BATCH in stage.cls.access(stage.params):
+            for fold, (one, rows) in zip(target.folds, learnt, strict=True):
+                if len(np.unique(column_of(one, stage.level)[rows])) < 2:
+                    raise BenchError(
+                        f"{stage.name} trains batch by batch, but the training rows of "
+                        f"{target.split.name} (fold {fold.name}) hold one {stage.level}: choose "
+                        f"another level with --set {stage.name}.level=..., or another split"
+                    )
+    return ""
+
+
+def why_not_grouped(chain: Chain, target: Target, grouping: Grouping | None) -> str:
+    """Return why a chain cannot run with test rows grouped in a study's way, or an empty string."""
+    if grouping is None:
+        return ""
+    if not target.supervised:
+        return f"{target.split.name} has no training set: its rows are corrected as they are"
+    if not any(stage.per_batch for stage in chain.stages):
+        return f"{chain.typed} looks at no test batch: how rows are grouped there moves nothing"
+    for stage in chain.stages:
+        if Access.ADAPT in stage.access:
+            return f"{stage.name} is fitted on the evaluation rows: they cannot be grouped anew"
+    if grouping.drops_rows:
+        if len({stage.level for stage in chain.stages if stage.per_batch}) > 1:
+            return f"the stages of {chain.typed} correct several batch levels"
+        if not target.opened.has_controls:
+            return f"{target.opened.name} has no negative controls to leave out"
+        control = target.opened.index["control"].to_numpy(bool)
+        if any(control[fold.test[fold.scored]].any() for fold in target.folds):
+            return f"the negative controls of {target.opened.name} are scored: none can be left out"
+    return ""

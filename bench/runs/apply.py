@@ -1,0 +1,212 @@
+"""Calling ``apply`` the way a method declared, and checking that it keeps its word.
+
+A method that declares test-batch access gets each test batch whole, one call each. Every other
+method gets seeded random mixtures of rows. Both are then asked again in another way, and must
+answer the same: what comes out for a row may depend on what was declared, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.core.access import Access
+from bench.core.samples import Output, Samples
+from bench.data.views import batches_of, chunks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from bench.core.method import Method
+    from bench.core.types import Ints
+
+
+from typing import TYPE_CHECKING
+
+from bench.core.arrays import empty
+from bench.core.errors import RunFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+CHUNK = 1024
+"""Rows of a call for methods without test-batch access."""
+CHECKED = 256
+"""Rows that are asked for again to compare two chunkings."""
+SPREAD_ROWS = 4096
+"""About so many rows give the spread of a feature, whatever the size of the table."""
+TOLERANCE = 1e-3
+"""Largest deviation between two answers in a feature, relative to its spread over all rows."""
+ROUNDING = 1e-5
+"""Deviation that float32 sums in another order may cause: relative to the largest value of the
+feature, plus relative to the spread of the median feature (a nearly dead unit of a network has
+rounding errors of its neighbours' size)."""
+
+
+def apply_all(
+    method: Method, access: Access, view: Samples, grouping: list[Ints] | None, seed: int
+) -> Output:
+    """Apply a method to all rows of a view, as it declared.
+
+    Parameters
+    ----------
+    method
+        A fitted method.
+    access
+        Its declared access.
+    view
+        The rows.
+    grouping
+        Positions of each batch for methods with test-batch access, else None.
+    seed
+        Of the mixtures.
+    """
+    calls = grouping if grouping is not None else list(chunks_of(len(view), CHUNK, "apply", seed))
+    # One at a time: the outputs of all calls together would be the table twice.
+    return assemble(len(view), ((idx, method.apply(view.take(idx))) for idx in calls))
+
+
+def undeclared_adaptation(
+    method: Method,
+    access: Access,
+    view: Samples,
+    grouping: list[Ints] | None,
+    first: Output,
+    seed: int,
+    rebuild: Callable[[], Method] | None = None,
+) -> str | None:
+    """Ask again in another way; return a sentence if the answer changed, else None.
+
+    For a method without test-batch access a random subset is sent as one call. For a method with
+    it, the first batch is sent again after all others, and the last batch is sent to a method that
+    was rebuilt from its state and saw no other, so that nothing may have been carried over in
+    either direction; and if it declared the controls of the batch alone, half of the treated rows
+    are left out of a batch with controls and of one without, on which the answer for the others
+    must not depend.
+
+    Parameters
+    ----------
+    method, access, view, grouping, seed
+        As given to :func:`apply_all`.
+    first
+        What it returned.
+    rebuild
+        Returns the method as it was before it was applied to any row; None leaves that out.
+    """
+    n = len(view)
+    if grouping is None:
+        idx = next(chunks_of(n, min(CHECKED, max(1, n // 2)), "check", seed))
+        askable = [method] if rebuild is None else [method, rebuild()]
+        if any(differs(first, one.apply(view.take(idx)), idx) for one in askable):
+            return (
+                "undeclared adaptation: what it returns for a row depends on the other rows of "
+                "the call, but test-batch access was not declared"
+            )
+        return None
+    again = grouping[0]
+    carried = differs(first, method.apply(view.take(again)), again)
+    if not carried and rebuild is not None:
+        last = grouping[-1]
+        carried = differs(first, rebuild().apply(view.take(last)), last)
+    if carried:
+        return (
+            "undeclared adaptation: a test batch gets another answer after other test batches "
+            "were seen"
+        )
+    if Access.TEST_BATCH not in access and Access.CONTROLS in access:
+        controls = view.controls()
+        asked: set[bool] = set()
+        for batch in grouping:
+            treated = batch[~controls[batch]]
+            with_controls = bool(controls[batch].any())
+            if len(treated) > 3 and with_controls not in asked:
+                asked.add(with_controls)
+                kept = np.sort(np.concatenate([batch[controls[batch]], treated[::2]]))
+                if differs(first, method.apply(view.take(kept)), kept):
+                    return (
+                        "undeclared adaptation: what it returns depends on treated rows of the "
+                        "test batch, but only its controls were declared"
+                    )
+    return None
+
+
+def differs(whole: Output, part: Output, idx: Ints) -> bool:
+    """Return whether ``part`` is another answer than rows ``idx`` of ``whole``, beyond rounding."""
+    pairs = [(whole.X, part.X)]
+    if (whole.logits is None) != (part.logits is None):
+        return True
+    if whole.logits is not None and part.logits is not None:
+        pairs.append((whole.logits, part.logits))
+    for a, b in pairs:
+        if (len(idx), *a.shape[1:]) != b.shape:
+            return True
+        # Feature by feature: in a table of raw measurements one of large numbers would else hide
+        # what was done to all others.
+        some = a[:: max(1, len(a) // SPREAD_ROWS)].astype(np.float64)
+        spread, largest = some.std(axis=0), np.abs(some).max(axis=0)
+        allowed = TOLERANCE * spread + ROUNDING * (largest + np.median(spread))
+        # Negated, so that a value that is no number counts as a difference.
+        if not (np.abs(a[idx].astype(np.float64) - b) <= allowed).all():
+            return True
+    return False
+
+
+def grouping_of(batch: NDArray[np.str_], per_batch: bool) -> list[Ints] | None:
+    """Return the positions of each batch, or None for a method that gets mixtures."""
+    return list(batches_of(batch)) if per_batch else None
+
+
+def check_part(output: Output, n: int) -> None:
+    """Raise :class:`RunFailed` if what ``apply`` returned is no output of ``n`` rows.
+
+    Without it numpy would spread one row over many, or narrow float64, and nobody would notice.
+    """
+    if not isinstance(output, Output):
+        raise RunFailed(f"apply returned a {type(output).__name__}: the contract says Output")
+    for name, array in (("X", output.X), ("logits", output.logits)):
+        if array is None and name == "logits":
+            continue
+        if not isinstance(array, np.ndarray):
+            raise RunFailed(f"apply returned {name} as {type(array).__name__}, not a numpy array")
+        if array.ndim != 2 or len(array) != n:
+            raise RunFailed(
+                f"apply returned {name} of shape {array.shape} for {n} rows: one row each is due"
+            )
+        if array.dtype != np.float32:
+            raise RunFailed(f"apply returned {array.dtype} {name}: the contract says float32")
+
+
+def assemble(n: int, parts: Iterable[tuple[Ints, Output]]) -> Output:
+    """Put the outputs of several calls back into view order, one call after the other.
+
+    Raises
+    ------
+    RunFailed
+        If a call returned something else than one row of the same width for each of its rows.
+    """
+    X: NDArray[np.float32] | None = None
+    logits: NDArray[np.float32] | None = None
+    width: tuple[int, int | None] | None = None
+    notes: dict[str, None] = {}
+    fallbacks = 0
+    for idx, part in parts:
+        check_part(part, len(idx))
+        found = (part.X.shape[1], None if part.logits is None else part.logits.shape[1])
+        if width is None or X is None:
+            width, X = found, empty((n, found[0]))
+            logits = None if found[1] is None else np.empty((n, found[1]), np.float32)
+        if found != width:
+            raise RunFailed("apply returned outputs of different widths for different calls")
+        X[idx] = part.X
+        if logits is not None and part.logits is not None:
+            logits[idx] = part.logits
+        fallbacks += part.fallbacks
+        notes.update(dict.fromkeys(part.notes))
+    if X is None:
+        raise RunFailed("apply was called for no rows")
+    return Output(X, logits, fallbacks=fallbacks, notes=tuple(notes))

@@ -1,0 +1,248 @@
+"""A chain of stages such as ``erm+tvn``: which code, which parameters, which access.
+
+A chain begins with one network stage, with a classifier that needs no network, or with
+``identity`` (the table itself, or fixed untrained features of images), and goes on with profile
+stages. A profile method alone gets a default parent: ``erm`` on images, ``identity`` on a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bench.core.access import TRACKS, Access, track_of
+from bench.core.errors import BenchError
+from bench.core.params import make_params
+from bench.training.recipes import recipe_access
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bench.core.dataset import Opened
+    from bench.core.entry import Entry
+    from bench.core.registry import Registry
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """Of a method without parameters."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One method of a chain with its parameters.
+
+    Attributes
+    ----------
+    entry
+        Who provides it.
+    cls
+        The class, or None for a reference row.
+    params
+        An instance of the class's ``Params``.
+    level
+        The batch level that it acts on: a column of the data set's index.
+    also
+        Access that the recipe adds, such as standardising by plate.
+    shared
+        Whether the split puts it at the head of every chain: it is no part of the method's name.
+    """
+
+    entry: Entry
+    cls: Any
+    params: Any
+    level: str
+    also: Access = Access.NONE
+    shared: bool = False
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.entry.name
+
+    @property
+    def kind(self) -> str:
+        """``network``, ``classifier``, ``profile`` or ``reference``."""
+        return str(self.entry.meta["level"])
+
+    @property
+    def access(self) -> Access:
+        """What it needs to see with these parameters."""
+        if self.cls is None:
+            return Access.NONE
+        declared: Access = self.cls.access(self.params)
+        return declared | self.also
+
+    @property
+    def per_batch(self) -> bool:
+        """Whether each call of ``apply`` holds exactly one test batch."""
+        return bool(self.access & (Access.TEST_BATCH | Access.TEST_CONTROLS))
+
+    @property
+    def sees_batches(self) -> bool:
+        """Whether it tells the batches apart, in training or at test."""
+        if self.kind == "reference":
+            return self.name in ("batch-mean", "batch-only")
+        seen = Access.TRAIN_BATCH | Access.TEST_BATCH | Access.TEST_CONTROLS | Access.ADAPT
+        return bool(self.access & seen)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the data must have: ``controls``, ``images``. A class method ``needs`` states it."""
+        stated: Callable[[Any], frozenset[str]] | None = getattr(self.cls, "needs", None)
+        return frozenset() if stated is None else frozenset(stated(self.params))
+
+    def changed(self, phase: str | None = None) -> dict[str, Any]:
+        """Return the parameters that differ from their defaults, of one phase or of both."""
+        return {
+            f.name: getattr(self.params, f.name)
+            for f in dataclasses.fields(self.params)
+            if getattr(self.params, f.name) != f.default
+            and (phase is None or f.metadata.get("phase", "fit") == phase)
+        }
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The stages of one method as typed."""
+
+    typed: str
+    stages: tuple[Stage, ...]
+
+    @property
+    def own(self) -> tuple[Stage, ...]:
+        """The stages of the method itself, without what the split puts before all methods."""
+        return tuple(stage for stage in self.stages if not stage.shared)
+
+    @property
+    def preprocess(self) -> str:
+        """What the split puts before all methods, or an empty string."""
+        return "+".join(stage.name for stage in self.stages if stage.shared)
+
+    @property
+    def method_id(self) -> str:
+        """The full chain, such as ``erm+tvn``."""
+        return "+".join(stage.name for stage in self.own)
+
+    @property
+    def access(self) -> Access:
+        """The union of the stages' access."""
+        access = Access.NONE
+        for stage in self.stages:
+            access |= stage.access
+        return access
+
+    @property
+    def track(self) -> str:
+        """The track, ``reference`` for a reference row alone."""
+        if all(stage.kind == "reference" for stage in self.own):
+            return TRACKS[-1]
+        return track_of(self.access)
+
+    @property
+    def readout(self) -> str:
+        """``head`` for a single network or classifier, else ``probe``."""
+        alone = len(self.own) == 1 and self.own[0].kind in ("network", "classifier")
+        return "head" if alone else "probe"
+
+    @property
+    def badges(self) -> list[str]:
+        """Remarks that the track does not carry."""
+        if Access.CONTROLS in self.access and self.track == "inductive":
+            return ["training controls"]
+        return []
+
+
+def parse_chain(
+    typed: str,
+    registry: Registry,
+    opened: Opened,
+    values: Mapping[str, Mapping[str, Any]],
+    recipe: Mapping[str, Any],
+    preprocess: str = "",
+) -> Chain:
+    """Read ``ben+tvn`` and its parameters.
+
+    Parameters
+    ----------
+    typed
+        Method names joined by ``+``.
+    registry
+        Where names are looked up.
+    opened
+        The data set: decides the default parent and the default level.
+    values
+        Parameter values by method name.
+    recipe
+        The resolved recipe.
+    preprocess
+        A profile method that the split puts before all others, or empty.
+
+    Raises
+    ------
+    BenchError
+        For an unknown name, an order that makes no sense, or a wrong parameter.
+    """
+    names = [name.strip() for name in typed.split("+")]
+    entries = [registry.entry("method", name) for name in names]
+    for entry in entries:
+        if entry.problem:
+            entry.load()  # raises, and says what is wrong
+    kinds = [str(entry.meta["level"]) for entry in entries]
+    if kinds[0] == "profile":
+        parent = "erm" if opened.is_images else "identity"
+        entries.insert(0, registry.entry("method", parent))
+        kinds.insert(0, str(entries[0].meta["level"]))
+    for k, (entry, kind) in enumerate(zip(entries, kinds, strict=True)):
+        if k and kind != "profile":
+            raise BenchError(
+                f"'{typed}' cannot be run: {entry.name} is a {kind} method and must stand first; "
+                "after it come profile methods, such as erm+zscore"
+            )
+    if kinds[0] == "reference" and len(entries) > 1 and entries[0].name != "identity":
+        raise BenchError(
+            f"'{typed}' cannot be run: the reference row {entries[0].name} stands alone"
+        )
+    stages = [_stage(e, opened, values, recipe) for e in entries]
+    if preprocess:
+        first = registry.entry("method", preprocess)
+        if opened.is_images or first.meta["level"] != "profile":
+            raise BenchError(
+                f"{preprocess} cannot stand before all methods on {opened.name}: that takes a "
+                "profile method, and a table"
+            )
+        if any(entry.name == preprocess for entry in entries):
+            raise BenchError(
+                f"'{typed}' cannot be run: this split puts {preprocess} before every method "
+                "already; leave it out"
+            )
+        stages.insert(0, replace(_stage(first, opened, values, recipe), shared=True))
+    return Chain(typed, tuple(stages))
+
+
+def _stage(
+    entry: Entry,
+    opened: Opened,
+    values: Mapping[str, Mapping[str, Any]],
+    recipe: Mapping[str, Any],
+) -> Stage:
+    given = values.get(entry.name, {})
+    if entry.meta["level"] == "reference":
+        return Stage(entry, None, make_params(entry.name, NoParams, given), opened.level)
+    cls = entry.load()
+    params = make_params(entry.name, cls.Params, given)
+    declared = cls.access(params)
+    if Access.TEST_CONTROLS in declared and Access.CONTROLS not in declared:
+        raise BenchError(
+            f"{entry.name} declares test-controls but not controls, so it could not tell them from "
+            "other rows: add Access.CONTROLS to its access"
+        )
+    level = getattr(params, "level", "") or opened.level
+    if level not in opened.levels:
+        raise BenchError(
+            f"{entry.name}.level is '{level}', but the batch levels of {opened.name} are "
+            f"{', '.join(opened.levels)}"
+        )
+    also = recipe_access(recipe) if entry.meta["level"] == "network" else Access.NONE
+    return Stage(entry, cls, params, level, also)

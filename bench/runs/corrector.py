@@ -1,0 +1,362 @@
+"""A scikit-learn transformer over the corrections.
+
+::
+
+    from bench import Corrector
+
+    corrector = Corrector("tvn").fit(X, batch=plates, controls=is_dmso)
+    corrected = corrector.transform(X_new, batch=new_plates, controls=new_is_dmso)
+
+It goes the harness's own way: the same chain, the same views (a method sees what it declared and
+nothing else), each batch in a call of its own where the method acts on one batch. So its output is
+that of a run on the same rows.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from bench.core.access import Access
+from bench.core.dataset import Opened
+from bench.core.errors import BenchError
+from bench.core.meta import PLUGINS
+from bench.core.method import Context
+from bench.core.seeds import seed_for
+from bench.data.own.table import ArraySource
+from bench.data.views import Side, make_side
+from bench.runs.chain import Chain, Stage, parse_chain
+from bench.runs.rows import LEVEL, NAME, applied, column, ids, in_order, registry_with
+from bench.training.recipes import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Corrector"]
+
+
+class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Any correction of profiles, or chain of them, as a transformer.
+
+    Methods that estimate from the batch that they correct (``zscore``, ``tvn``, ``combat``, …) are
+    given each batch of ``transform`` whole: what a row becomes then depends on the rows that are
+    passed with it, which is what such a method is.
+
+    Parameters
+    ----------
+    method
+        Name or chain, such as ``tvn``, ``zscore+sphering`` or, with labels, ``erm+zscore``: a
+        network method is trained on the table as an MLP.
+    params
+        Parameters of the methods, ``{"variant": "efaar"}`` of the last one or
+        ``{"tvn.variant": "efaar"}``; ``python -m bench show method tvn`` has them.
+    recipe
+        Changes of the default recipe of network methods, such as ``{"steps": 200}``.
+    seed
+        Of whatever is random in a method.
+
+    Attributes
+    ----------
+    n_features_in_
+        Number of columns seen in ``fit``.
+    feature_names_in_
+        Their names, where ``X`` had names.
+    classes_
+        Classes of ``y``; empty without.
+    states_
+        What each stage learned, as arrays.
+    fitted_
+        The method and parameters that were fitted; setting others changes nothing until ``fit``.
+    n_features_out_
+        Number of columns returned.
+    fallbacks_
+        Number of batches in ``fit`` that were too small and took the method's fallback.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bench import Corrector
+    >>> X = np.array([[1.0, 2.0], [3.0, 4.0], [11.0, 2.0], [13.0, 4.0]])
+    >>> corrector = Corrector("zscore", params={"rows": "all", "min_rows": 2})
+    >>> corrector.fit_transform(X, batch=["a", "a", "b", "b"]).tolist()
+    [[-1.0, -1.0], [1.0, 1.0], [-1.0, -1.0], [1.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        method: str = "sphering-all",
+        *,
+        params: Mapping[str, Any] | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.method = method
+        self.params = params
+        self.recipe = recipe
+        self.seed = seed
+
+    # ------------------------------------------------------------------ scikit-learn
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        batch: ArrayLike | None = None,
+        controls: ArrayLike | None = None,
+        X_adapt: ArrayLike | None = None,
+        batch_adapt: ArrayLike | None = None,
+        controls_adapt: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from training rows.
+
+        Parameters
+        ----------
+        X
+            ``(n, d)`` profiles, finite.
+        y
+            ``(n,)`` classes, for network methods; profile methods see no labels.
+        batch
+            ``(n,)`` names of batches, such as plates; without it all rows are one batch.
+        controls
+            ``(n,)`` bool, true for negative controls; without it no row is one.
+        X_adapt, batch_adapt, controls_adapt
+            Unlabelled rows for methods that adapt while fitting (``harmony``,
+            ``coral-to-target``); without them, they adapt to ``X`` itself.
+
+        Raises
+        ------
+        ValueError
+            For arrays that do not fit, an unknown method or parameter, or data that the method
+            cannot be used on.
+        """
+        self._fit(X, y, batch, controls, (X_adapt, batch_adapt, controls_adapt))
+        return self
+
+    def fit_transform(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        batch: ArrayLike | None = None,
+        controls: ArrayLike | None = None,
+        X_adapt: ArrayLike | None = None,
+        batch_adapt: ArrayLike | None = None,
+        controls_adapt: ArrayLike | None = None,
+    ) -> NDArray[np.float32]:
+        """Learn from training rows and return them corrected; parameters as for :meth:`fit`.
+
+        Returns
+        -------
+        ndarray
+            ``(n, p)`` float32.
+        """
+        return self._fit(X, y, batch, controls, (X_adapt, batch_adapt, controls_adapt))
+
+    def transform(
+        self,
+        X: ArrayLike,
+        *,
+        batch: ArrayLike | None = None,
+        controls: ArrayLike | None = None,
+    ) -> NDArray[np.float32]:
+        """Return rows corrected, ``(n, p)`` float32; parameters as for :meth:`fit`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            For arrays that do not fit, or rows that the method cannot correct.
+        """
+        check_is_fitted(self, "states_")
+        rows: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
+        try:
+            side = self._side(rows, batch, controls, labels=None)
+            chain = self._chain(side.opened, self.fitted_)
+            for stage, state in zip(chain.stages, self.states_, strict=True):
+                self._has_controls(stage, side)
+                method = None if state is None else stage.cls.from_state(stage.params, state)
+                side = side.with_profiles(applied(method, stage, side, self.seed).X)
+        except BenchError as error:
+            raise ValueError(str(error)) from error
+        return in_order(side)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.target_tags.required = self._headed()
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_features_out_)
+
+    # ------------------------------------------------------------------ the harness's own way
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None,
+        batch: ArrayLike | None,
+        controls: ArrayLike | None,
+        adapt: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
+    ) -> NDArray[np.float32]:
+        try:
+            headed = self._headed(strict=True)
+            if headed and y is None:
+                # In scikit-learn's own words first: callers look for them.
+                raise ValueError(
+                    f"This Corrector estimator requires y to be passed, but the target y is None: "
+                    f"{self.method} is trained on classes"
+                )
+            given = (X, y) if headed else (X,)
+            checked = validate_data(self, *given, dtype=np.float32, ensure_min_samples=2)
+            rows: NDArray[np.float32] = checked[0] if headed else checked
+            labels = None
+            if headed:
+                check_classification_targets(checked[1])
+                labels = column_or_1d(checked[1])
+            return self._fitted(rows, labels, batch, controls, adapt)
+        except BenchError as error:
+            raise ValueError(str(error)) from error
+
+    def _fitted(
+        self,
+        X: NDArray[np.float32],
+        labels: NDArray[Any] | None,
+        batch: ArrayLike | None,
+        controls: ArrayLike | None,
+        adapt: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
+    ) -> NDArray[np.float32]:
+        classes = np.unique(labels) if labels is not None else np.array([])
+        train = self._side(X, batch, controls, labels=labels)
+        chain = self._chain(train.opened)
+        other = train
+        if adapt[0] is not None:
+            other_X = validate_data(self, adapt[0], dtype=np.float32, reset=False)
+            other = self._side(other_X, adapt[1], adapt[2], labels=None)
+        adapts = any(Access.ADAPT in stage.access for stage in chain.stages)
+        states: list[dict[str, NDArray[Any]] | None] = []
+        fallbacks = 0
+        for k, stage in enumerate(chain.stages):
+            self._has_controls(stage, train)
+            if stage.cls is None:
+                states.append(None)
+                continue
+            if Access.TRAIN_WELL in stage.access:
+                raise BenchError(f"{stage.name} needs to know which rows share a well: use `run`")
+            if "images" in stage.needs:
+                raise BenchError(f"{stage.name} needs images, and Corrector takes tables")
+            method = self._learned(stage, train, other, supervised=labels is not None)
+            states.append({name: array.copy() for name, array in method.state().items()})
+            made = applied(method, stage, train, self.seed)
+            fallbacks = max(fallbacks, made.fallbacks)
+            if adapts and k + 1 < len(chain.stages):
+                other = other.with_profiles(applied(method, stage, other, self.seed).X)
+            train = train.with_profiles(made.X)
+        self.classes_ = classes
+        self.states_ = states
+        self.fallbacks_ = fallbacks
+        self.fitted_ = (self.method, dict(self.params or {}))
+        out = in_order(train)
+        self.n_features_out_ = out.shape[1]
+        return out
+
+    def _learned(self, stage: Stage, train: Side, other: Side, *, supervised: bool) -> Any:
+        owner = stage.entry.meta.get("fit", stage.name)
+        recipe = resolve("default", "profiles", dict(self.recipe or {}))
+        context = Context(seed=seed_for("fit", owner, NAME, self.seed), recipe=recipe)
+        access = stage.access
+        view = train.view(access, batches=Access.TRAIN_BATCH in access, labels=supervised)
+        adapt = other.view(access, batches=True) if Access.ADAPT in access else None
+        method = stage.cls(stage.params)
+        method.fit(view, adapt, context)
+        return method
+
+    def _headed(self, *, strict: bool = False) -> bool:
+        """Whether a stage is trained on classes; of an unknown method only ``fit`` complains."""
+        try:
+            registry = registry_with(os.environ.get(PLUGINS, ""))
+            entries = [registry.entry("method", one.strip()) for one in self.method.split("+")]
+            networks = [one for one in entries if one.meta["level"] in ("network", "classifier")]
+            return any(getattr(one.load(), "has_head", True) for one in networks)
+        except (BenchError, AttributeError):
+            if strict:
+                raise
+            return False
+
+    def _chain(self, opened: Opened, fitted: tuple[str, Mapping[str, Any]] | None = None) -> Chain:
+        """Return the chain as it was fitted, or as it is set now."""
+        typed, params = fitted or (self.method, self.params or {})
+        values: dict[str, dict[str, Any]] = {}
+        for key, value in params.items():
+            owner, _, name = str(key).rpartition(".")
+            values.setdefault(owner or typed.split("+")[-1].strip(), {})[name] = value
+        stages = {name.strip() for name in typed.split("+")}
+        if unknown := sorted(set(values) - stages):
+            raise BenchError(f"params name '{unknown[0]}', which is no stage of {typed}")
+        recipe = resolve("default", "profiles", dict(self.recipe or {}))
+        chain = parse_chain(
+            typed, registry_with(os.environ.get(PLUGINS, "")), opened, values, recipe
+        )
+        if chain.stages[0].kind == "reference" and chain.stages[0].name != "identity":
+            raise BenchError(f"{typed} is a reference row, not a correction")
+        return chain
+
+    def _has_controls(self, stage: Stage, side: Side) -> None:
+        if "controls" in stage.needs and not side.controls.any():
+            raise BenchError(
+                f"{stage.name} needs negative controls, and no row is one: pass controls=, a mask "
+                "with true for each control"
+            )
+
+    def _side(
+        self,
+        X: NDArray[np.float32],
+        batch: ArrayLike | None,
+        controls: ArrayLike | None,
+        *,
+        labels: NDArray[Any] | None,
+    ) -> Side:
+        """Put rows into the harness's form; what was not given says nothing."""
+        import pandas as pd
+
+        n = len(X)
+        names = column(batch, n, "batch") if batch is not None else np.full(n, "all")
+        control = np.zeros(n, dtype=bool)
+        if controls is not None:
+            given = np.asarray(controls)
+            if given.shape != (n,) or given.dtype != np.bool_:
+                raise ValueError(
+                    f"controls must be a mask of {n} bools, one a row of X, not {given.dtype} of "
+                    f"shape {given.shape}"
+                )
+            control = given
+        classes: tuple[str, ...] = ()
+        text = np.full(n, "", dtype=object)
+        if labels is not None:
+            known, codes = np.unique(labels, return_inverse=True)
+            classes = tuple(f"{k:06d}" for k in range(len(known)))
+            text[:] = [classes[k] for k in codes.tolist()]
+        index = pd.DataFrame(
+            {"id": ids(X, names), "label": text, "control": control, LEVEL: names.astype(object)}
+        )
+        opened = Opened(
+            name=NAME,
+            index=index,
+            source=ArraySource(X),
+            levels=(LEVEL,),
+            level=LEVEL,
+            edition="real",
+            digest="",
+        )
+        rows = np.arange(n, dtype=np.int64)
+        return make_side(opened, rows, classes, LEVEL, NAME, self.seed, labels=labels is not None)

@@ -1,0 +1,324 @@
+"""Derived splits made of a split's training rows: validation, and what an ordinary hold-out says.
+
+Nothing here reads a test row of the split, with one exception that is named for what it does:
+:func:`mixed_to_test` trains on test plates to measure the generalisation gap on the test
+distribution (WILDS, Koh et al. 2021, section 5.1); it is no way to choose anything.
+
+Which rows are held out has an address of its own (``generator("carve", …)``): it is the same for
+every method, seed and recipe, and another split's is another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.errors import BenchError
+from bench.core.seeds import generator
+from bench.data.audit import audit, split_digest
+from bench.data.sides import Fold
+from bench.data.target import Target
+from bench.data.views import column_of
+from bench.records.selection import Derived, derived_name, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.core.dataset import Opened
+    from bench.core.types import Ints
+
+__all__ = ["SHARE", "check_only_training", "held_out", "mixed_to_test", "oracle", "validation"]
+
+SHARE = 0.25
+"""Share of the rows, wells or batches that is held out at a time."""
+
+
+# --------------------------------------------------------------------------- validation
+
+
+def validation(
+    target: Target, fold: Fold, name: str, *, level: str = "", parts: int = 2
+) -> list[Target]:
+    """Return the derived splits that a rule scores candidates on, for one fold.
+
+    Parameters
+    ----------
+    target, fold
+        The split and the fold whose training rows are carved.
+    name
+        ``id-val``, ``ood-val`` or ``leave-one-batch-out``.
+    level
+        Batch level that is held out whole; empty is the data set's own.
+    parts
+        How many disjoint sets of rows or batches are held out in turn, at most as many as there
+        are; ``leave-one-batch-out`` has as many as there are batches.
+
+    Raises
+    ------
+    BenchError
+        If the training rows hold too few batches for the rule, or no held-out row has a class
+        that the others hold; says which rule would do.
+    """
+    column, used = _grouping(target.opened, name, level)
+    groups = _groups(column[fold.train])
+    _check_batches(target, fold, name, used, len(groups))
+    if name == "leave-one-batch-out":
+        sets = [[group] for group in groups]
+    else:
+        sets = _disjoint(groups, parts, target, fold, name, used)
+    whose = fold.name if len(target.folds) > 1 else ""
+    made = []
+    for held in sets:
+        one = _without(target, fold, column, held)
+        if one is not None:
+            made.append(one)
+    if not made:
+        raise BenchError(
+            f"{name} cannot be used on {target.split.name}{_of(whose)}: the held-out {used}s share "
+            "no class with the other training rows; choose --rule id-val"
+        )
+    return [
+        _derived(
+            target,
+            Derived(target.split.name, name, level, part, len(made), whose),
+            f"validation: {rule(name).summary}",
+            [dataclasses.replace(one, name=fold.name)],
+        )
+        for part, one in enumerate(made, 1)
+    ]
+
+
+def oracle(target: Target, fold: Fold) -> Target:
+    """Return one fold with its own test rows, under a derived name: selection that is no result."""
+    whose = fold.name if len(target.folds) > 1 else ""
+    name = Derived(target.split.name, "oracle", fold=whose)
+    return _derived(target, name, f"oracle: {rule('oracle').summary}", [fold])
+
+
+def check_only_training(target: Target, fold: Fold, derived: Sequence[Target]) -> None:
+    """Raise :class:`BenchError` if a derived split holds a row outside the fold's training rows.
+
+    Called on whatever is about to be scored for a choice, so that no way of making it can slip.
+    """
+    ids = column_of(target.opened, "id")
+    mine = set(ids[fold.train].tolist())
+    for one in derived:
+        for part in one.folds:
+            for side in (part.train, part.validation, part.test):
+                foreign = set(column_of(one.opened, "id")[side].tolist()) - mine
+                if foreign:
+                    raise BenchError(
+                        f"selection on the test set is refused: {one.split.name} holds "
+                        f"{len(foreign)} rows outside the training rows of {target.split.name}"
+                        f"{_of(fold.name)}, such as '{min(foreign)}'"
+                    )
+
+
+def _of(fold: str) -> str:
+    return f", fold {fold}" if fold else ""
+
+
+def _grouping(opened: Opened, name: str, level: str) -> tuple[NDArray[Any], str]:
+    """Return what is held out whole, a value for each row, and the noun for it."""
+    if name == "id-val":
+        return _wells(opened)
+    if level and level not in opened.levels:
+        raise BenchError(
+            f"--level is '{level}', but the batch levels of {opened.name} are "
+            f"{', '.join(opened.levels)}"
+        )
+    used = level or opened.level
+    return column_of(opened, used), used
+
+
+def _wells(opened: Opened) -> tuple[NDArray[Any], str]:
+    well = opened.columns.get("well", "well")
+    if well in opened.index.columns:
+        column = column_of(opened, well)
+        if (column != "").all():
+            return column, "well"
+    return column_of(opened, "id"), "row"
+
+
+def _groups(column: NDArray[Any]) -> list[str]:
+    return sorted(set(column.tolist()))
+
+
+def _check_batches(target: Target, fold: Fold, name: str, used: str, n: int) -> None:
+    needed = max(rule(name).min_batches, 2)
+    if n < needed:
+        others = [word for word in ("id-val", "last") if word != name]
+        raise BenchError(
+            f"{name} needs {needed} values of {used} in the training rows, so that two are left "
+            f"to train on, and {target.split.name}{_of(fold.name if len(target.folds) > 1 else '')}"
+            f" has {n}: choose {' or '.join(others)}, or another --level"
+        )
+
+
+def _disjoint(
+    groups: list[str], parts: int, target: Target, fold: Fold, *address: str
+) -> list[list[str]]:
+    """Return disjoint random sets of about :data:`SHARE` of the groups each."""
+    rng = generator("carve", *address, target.split.name, fold.name)
+    shuffled = [groups[i] for i in rng.permutation(len(groups))]
+    size = max(1, round(SHARE * len(groups)))
+    if rule(address[0]).min_batches and len(groups) - size < 2:
+        size = len(groups) - 2
+    n = max(1, min(parts, len(groups) // size))
+    return [sorted(shuffled[k * size : (k + 1) * size]) for k in range(n)]
+
+
+def _without(target: Target, fold: Fold, column: NDArray[Any], held: Sequence[str]) -> Fold | None:
+    """Return the training rows with some groups held out; None if nothing could be scored."""
+    out = np.isin(column[fold.train], list(held))
+    return _scored(target, fold.name, fold.train[~out], fold.train[out])
+
+
+def _scored(target: Target, name: str, train: Ints, test: Ints) -> Fold | None:
+    labels = column_of(target.opened, "label")
+    known = set(labels[train].tolist()) & set(target.classes)
+    held = labels[test]
+    scored = np.isin(held, sorted(known))
+    if len(known) < 2 or not scored.any():
+        return None
+    outside = held[~scored & np.isin(held, target.classes)]
+    return Fold(
+        name=name,
+        train=np.sort(train),
+        validation=np.zeros(0, dtype=np.int64),
+        test=np.sort(test),
+        scored=scored[np.argsort(test)],
+        classes=target.classes,
+        n_excluded=len(outside),
+        excluded_classes=tuple(sorted(set(outside.tolist()))),
+    )
+
+
+def _derived(target: Target, name: Derived, shift: str, folds: list[Fold]) -> Target:
+    opened = target.opened
+    split = dataclasses.replace(
+        target.split,
+        name=derived_name(name),
+        shift=shift,
+        hold_out=None,
+        train=None,
+        validation=None,
+        test=None,
+        alias="",
+        companion="",
+        shares=(),
+    )
+    looked_at = (opened.columns.get("well", "well"), *opened.levels)
+    shares = tuple(dict.fromkeys(c for c in looked_at if c in opened.index.columns))
+    split = dataclasses.replace(split, shares=shares)
+    audit(split, opened, folds)  # raises if a sample is on both sides
+    return Target(split.name, split, opened, folds, split_digest(opened, folds))
+
+
+# --------------------------------------------------------------------------- ordinary hold-outs
+
+
+def held_out(target: Target, kind: str, level: str = "") -> Target | None:
+    """Return a split that tests on held-out *training* rows: what an ordinary hold-out reports.
+
+    Parameters
+    ----------
+    target
+        A split with a training set.
+    kind
+        ``random-rows``, ``random-wells``, or ``held-out`` with a batch ``level``.
+    level
+        For ``held-out``: the level whose values are held out whole.
+
+    Returns
+    -------
+    Target or None
+        The same folds as ``target``, each with about a quarter of its own training rows as test
+        rows and the others to train on; None where the data do not offer it (wells are not known
+        or hold one row, a level has one training value, nothing could be scored).
+    """
+    opened = target.opened
+    if kind == "random-rows":
+        column = column_of(opened, "id")
+    elif kind == "random-wells":
+        column, noun = _wells(opened)
+        if noun == "row" or len(set(column.tolist())) == len(column):
+            return None
+    else:
+        column = column_of(opened, level)
+    folds = []
+    for fold in target.folds:
+        groups = _groups(column[fold.train])
+        if len(groups) < 2:
+            return None
+        rng = generator("carve", kind, level, target.split.name, fold.name)
+        size = max(1, round(SHARE * len(groups)))
+        held = [groups[i] for i in rng.permutation(len(groups))[:size]]
+        one = _without(target, fold, column, held)
+        if one is not None:
+            folds.append(one)
+    if not folds:
+        return None
+    what = {
+        "random-rows": "random rows of the training set",
+        "random-wells": "random wells of the training set",
+    }.get(kind, f"whole values of {level} of the training set")
+    name = Derived(target.split.name, kind, level)
+    return _derived(target, name, f"an ordinary hold-out: {what}", folds)
+
+
+def mixed_to_test(target: Target) -> tuple[Target, str] | None:
+    """Return a split that scores the same test rows by models trained on the test distribution.
+
+    The test plates of each fold are halved; each half is scored by a training set in which rows of
+    the other half stand in the place of as many training rows, so that it is as large as before.
+    Where a test set is one plate, its wells are halved; where those are not known, its rows.
+
+    Returns
+    -------
+    tuple or None
+        The split, with two folds for each fold of ``target``, and the noun of what was halved;
+        None where it has nothing to halve.
+    """
+    opened = target.opened
+    plate = opened.levels[0]
+    options = [(column_of(opened, plate), plate), _wells(opened)]
+    able = [
+        (column, noun)
+        for column, noun in options
+        if all(len(_groups(column[fold.test])) >= 2 for fold in target.folds)
+    ]
+    if not able:
+        return None
+    column, halved = able[0]
+    made = []
+    for fold in target.folds:
+        groups = _groups(column[fold.test])
+        rng = generator("carve", "mixed-to-test", target.split.name, fold.name)
+        shuffled = [groups[i] for i in rng.permutation(len(groups))]
+        first = np.isin(column[fold.test], shuffled[: len(groups) // 2])
+        for k, half in enumerate((first, ~first), 1):
+            mixed = fold.test[~half]
+            n = len(fold.train)
+            if len(mixed) > n // 2:
+                mixed = rng.permutation(mixed)[: n // 2]
+            kept = rng.permutation(fold.train)[: n - len(mixed)]
+            one = _scored(
+                target, f"{fold.name}#{k}", np.concatenate([kept, mixed]), fold.test[half]
+            )
+            if one is None:
+                continue
+            # The very rows that the split itself scores, so that the difference is the shift's.
+            own = dict(zip(fold.test.tolist(), fold.scored.tolist(), strict=True))
+            both = one.scored & np.array([own[row] for row in one.test.tolist()])
+            made.append(dataclasses.replace(one, scored=both))
+    made = [one for one in made if one.scored.any()]
+    if not made:
+        return None
+    name = Derived(target.split.name, "mixed-to-test")
+    shift = f"none: trained with other {halved}s of the test set in place of as many training rows"
+    return _derived(target, name, shift, made), halved

@@ -1,0 +1,153 @@
+"""What makes two runs the same: hashes of declared inputs, computed without importing torch.
+
+``fit id``   method and version, fit-phase parameters that differ from their defaults, resolved
+recipe, seed, label map, training rows, adaptation rows if used, content digest of the data, and
+the parent stage's apply id.
+``apply id`` fit id, apply-phase parameters, the evaluated rows and how they are grouped.
+``run id``   all of these, the split and the metric versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.access import Access
+from bench.core.canonical import digest
+from bench.data.views import column_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.core.dataset import Opened
+    from bench.core.registry import Registry
+    from bench.core.types import Ints
+    from bench.data.folds import Origin
+    from bench.data.grouping import Grouping
+    from bench.runs.chain import Chain, Stage
+
+_DIGESTS: weakref.WeakKeyDictionary[Opened, dict[int, tuple[Ints, str]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def rows_digest(opened: Opened, rows: Ints) -> str:
+    """Return a digest of the ids of some rows, whatever their order.
+
+    Kept for each array of rows: a chain on many folds asks for the same ones again and again.
+    """
+    kept = _DIGESTS.setdefault(opened, {})
+    if id(rows) not in kept:  # the array is kept too, so its number is not given to another
+        ids = np.sort(column_of(opened, "id")[rows])
+        found = hashlib.sha256("\x1f".join(ids.tolist()).encode()).hexdigest()[:32]
+        kept[id(rows)] = (rows, found)
+    return kept[id(rows)][1]
+
+
+def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe identifies a fit: a network's own file counts by its content.
+
+    ``my/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file stands beside
+    it: results do not change when a folder is moved.
+    """
+    file, colon, factory = str(recipe.get("network", "")).rpartition(":")
+    if colon and file.endswith(".py"):
+        return {**recipe, "network": f"{Path(file).name}:{factory}"}
+    return dict(recipe)
+
+
+@dataclass(frozen=True)
+class StageIds:
+    """Identities of one stage on one fold."""
+
+    fit: str
+    apply_train: str
+    apply_test: str
+
+
+def fit_name(stage: Stage, registry: Registry) -> tuple[str, int]:
+    """Return the name and version of the method whose fit a stage uses."""
+    owner = stage.entry.meta.get("fit", stage.name)
+    return owner, int(registry.entry("method", owner).meta["version"])
+
+
+def _data(opened: Opened) -> dict[str, Any]:
+    name = opened.known_as or opened.name
+    return {"digest": opened.digest, "settings": dict(opened.settings), "name": name}
+
+
+def stage_ids(
+    chain: Chain,
+    registry: Registry,
+    opened: Opened,
+    recipe: Mapping[str, Any],
+    classes: tuple[str, ...],
+    train: Ints,
+    test: Ints,
+    seed: int,
+    *,
+    supervised: bool,
+    expose: tuple[str, ...] = (),
+    origin: Origin | None = None,
+    grouping: Grouping | None = None,
+) -> list[StageIds]:
+    """Return the identities of all stages of a chain on one fold.
+
+    With an ``origin`` the first stage is trained on its rows, by the same identity as in a run on
+    its own data set, and the later ones on the rows that are scored. A study's ``grouping`` of the
+    test rows is part of an apply id only where it can matter: of stages that see a test batch, and
+    of all if rows are left out.
+    """
+    test_rows = rows_digest(opened, test)
+    train_rows = test_rows if origin is not None else rows_digest(opened, train)
+    here = _data(opened)
+    result: list[StageIds] = []
+    parent_train = parent_test = ""
+    for k, stage in enumerate(chain.stages):
+        owner, version = fit_name(stage, registry)
+        access = stage.access
+        learnt_rows, learnt_classes, data = train_rows, list(classes) if supervised else [], here
+        if origin is not None and k == 0:
+            learnt_rows = rows_digest(origin.opened, origin.train)
+            learnt_classes, data = list(origin.classes), _data(origin.opened)
+        fit = digest(
+            {
+                "method": owner,
+                "version": version,
+                "params": stage.changed("fit"),
+                # Who sees no batches while fitting is fitted alike whatever the level.
+                "level": stage.level if access & (Access.TRAIN_BATCH | Access.ADAPT) else "",
+                "recipe": recipe_identity(recipe) if stage.kind == "network" else {},
+                "expose": list(expose),
+                "seed": seed,
+                "classes": learnt_classes,
+                "train": learnt_rows,
+                "adapt": test_rows if Access.ADAPT in access else "",
+                "data": data,
+                "parent": [parent_train, parent_test if Access.ADAPT in access else ""],
+            }
+        )
+        how = {
+            "fit": fit,
+            "method": stage.name,
+            "version": stage.entry.meta["version"],
+            "params": stage.changed("apply"),
+            "grouping": stage.level if stage.per_batch else "",
+            "expose": list(expose),
+        }
+        if data is not here:
+            how["data"] = here
+        # Without a training set both sides are the same rows, but each has an order of its own.
+        side = {"side": "train"} if train_rows == test_rows else {}
+        parent_train = digest({**how, **side, "rows": train_rows, "parent": parent_train})
+        study: dict[str, Any] = {}
+        if grouping is not None and (stage.per_batch or grouping.drops_rows):
+            study = {"study": grouping.spec}
+        parent_test = digest({**how, **study, "rows": test_rows, "parent": parent_test})
+        result.append(StageIds(fit, parent_train, parent_test))
+    return result

@@ -1,0 +1,253 @@
+"""What is to be run: splits opened and audited, chains checked against them, and jobs with ids.
+
+Everything that can be refused is refused here, before anything is trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.core.access import TRACKS, Access, track_of
+from bench.core.canonical import digest
+from bench.runs import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.core.registry import Registry
+    from bench.data.folds import Origin
+    from bench.data.grouping import Grouping
+    from bench.data.sides import Fold
+    from bench.data.target import Target
+    from bench.runs.chain import Chain
+
+RETRIEVAL = ("nscb", "nsc", "map")
+"""Metrics of a split without training."""
+TREATMENTS = "accuracy_treatments"
+"""Metric of a run that saw which rows are controls where these are classes."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is equal for all runs of one call.
+
+    Attributes
+    ----------
+    recipe
+        ``smoke``, ``default`` or ``paper``.
+    overrides
+        Recipe keys that were set by hand.
+    values
+        Method parameters by method name.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    if_exists
+        ``skip``, ``rerun`` or ``verify``.
+    grouping
+        For studies: how the rows of each test batch are grouped into inference batches instead of
+        whole (see ``bench.data.grouping``); None is whole.
+    """
+
+    recipe: str = "default"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    device: str = "auto"
+    if_exists: str = "skip"
+    grouping: Grouping | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """What was chosen for one fold, from its own training rows.
+
+    Attributes
+    ----------
+    chain
+        The stages with the chosen parameters.
+    recipe
+        The resolved recipe with the chosen values.
+    overrides
+        The recipe values that were chosen.
+    """
+
+    chain: Chain
+    recipe: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run to make: a chain on a split with a seed.
+
+    Attributes
+    ----------
+    selection
+        The rule that chose its parameters; ``last`` is none.
+    tuned
+        Fold -> what was chosen for it; empty without selection.
+    tuning
+        The budget of the choice, part of the run's identity; see ``bench.runs.tuning.space``.
+    tuning_facts
+        What else is recorded of it.
+    """
+
+    target: Target
+    chain: Chain
+    seed: int
+    recipe_name: str
+    recipe: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    registry: Registry
+    not_applicable: str = ""
+    grouping: Grouping | None = None
+    selection: str = "last"
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    tuning_facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_fold(self, fold: Fold) -> Job:
+        """Return the job with the parameters that were chosen for one fold; itself without any."""
+        chosen = self.tuned.get(fold.name)
+        if chosen is None:
+            return self
+        return dataclasses.replace(self, chain=chosen.chain, recipe=chosen.recipe, tuned={})
+
+    def ids(self, fold: Fold) -> list[identity.StageIds]:
+        """Return the identities of all stages on one fold."""
+        mine, target = self.of_fold(fold), self.target
+        return identity.stage_ids(
+            mine.chain,
+            self.registry,
+            target.opened,
+            mine.recipe,
+            target.classes,
+            fold.train,
+            fold.test,
+            self.seed,
+            supervised=target.supervised,
+            expose=target.split.expose,
+            origin=target.origin,
+            grouping=self.grouping,
+        )
+
+    @property
+    def chains(self) -> list[Chain]:
+        """The chains of all folds: one without selection."""
+        return [one.chain for one in self.tuned.values()] or [self.chain]
+
+    @property
+    def access(self) -> Access:
+        """What any fold's chain needs to see."""
+        access = Access.NONE
+        for chain in self.chains:
+            access |= chain.access
+        return access
+
+    @property
+    def track(self) -> str:
+        """The track of that access: the weakest claim of all folds."""
+        return self.chain.track if self.chain.track == TRACKS[-1] else track_of(self.access)
+
+    @property
+    def masked(self) -> bool:
+        """Whether the chain sees which rows are controls although these are classes."""
+        seen = Access.CONTROLS | Access.TEST_CONTROLS
+        classes = self.target.supervised and self.target.opened.control_classes
+        return classes and bool(self.access & seen)
+
+    @property
+    def primary(self) -> str:
+        """The metric that the run stands for."""
+        return TREATMENTS if self.masked else self.target.split.metric
+
+    @property
+    def cautions(self) -> list[str]:
+        """What the data set says about methods that act on one of its batch levels."""
+        cautions = self.target.opened.cautions
+        levels = [stage.level for stage in self.chain.stages if stage.sees_batches]
+        return list(dict.fromkeys(cautions[level] for level in levels if level in cautions))
+
+    def spec(self) -> dict[str, Any]:
+        """Return what identifies the run; hashed to its id."""
+        from bench.metrics import scored
+
+        target, opened = self.target, self.target.opened
+        # Values as they are used: "500" typed and 500 given are one run.
+        recipe = identity.recipe_identity(self.recipe)
+        stages_of: list[dict[str, Any]] = []
+        for fold in target.folds:
+            mine = self.of_fold(fold)
+            stages = [
+                {
+                    "method": stage.name,
+                    "version": stage.entry.meta["version"],
+                    "params": stage.changed(),
+                    "level": stage.level,
+                    "fit_id": one.fit,
+                    "apply_id": one.apply_test,
+                }
+                for stage, one in zip(mine.chain.stages, self.ids(fold), strict=True)
+            ]
+            stages_of.append({"fold": fold.name, "stages": stages})
+            if fold.name in self.tuned and self.tuned[fold.name].overrides:
+                stages_of[-1]["recipe"] = dict(self.tuned[fold.name].overrides)
+        # Only those that score this split: a new metric leaves the runs of others where they are.
+        names = scored(
+            (target.split.metric, *target.split.metrics),
+            supervised=target.supervised,
+            n_classes=len(target.classes),
+        )
+        if self.masked:
+            names = [TREATMENTS]
+        versions = {
+            name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
+        }
+        # Only where one is set: runs of whole test batches are what they were.
+        study = {} if self.grouping is None else {"grouping": self.grouping.spec}
+        # Only where something was chosen: other runs are what they were.
+        tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
+        # Named only where there is one: without it a run is the run that it was.
+        first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
+        # Named only where it is not the highest level that varies, which needs no name.
+        cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
+        aggregate = {"aggregate": list(target.split.aggregate)} if target.split.aggregate else {}
+        return {
+            **study,
+            **tuning,
+            **first,
+            **cluster,
+            **aggregate,
+            **_source_of(target.origin),
+            "method_id": self.chain.method_id,
+            "split_id": target.split.name,
+            "split_digest": target.digest,
+            "dataset": opened.name,
+            "dataset_settings": dict(opened.settings),
+            "edition": opened.edition,
+            "data_digest": opened.digest,
+            "recipe": self.recipe_name,
+            "recipe_overrides": {key: recipe[key] for key in self.overrides},
+            "recipe_digest": digest(recipe),
+            "standardise": self.recipe.get("standardise", "none"),
+            "seed": self.seed,
+            "selection": self.selection,
+            "score_unit": target.split.score_unit,
+            "folds": stages_of,
+            "metric_versions": versions,
+        }
+
+
+def _source_of(origin: Origin | None) -> dict[str, Any]:
+    """Return what a record states of the data set that an encoder was trained on."""
+    if origin is None:
+        return {}
+    return {
+        "source": {
+            "split_id": origin.split,
+            "dataset": origin.opened.name,
+            "dataset_settings": dict(origin.opened.settings),
+            "data_digest": origin.opened.digest,
+        }
+    }

@@ -1,0 +1,103 @@
+"""Expand methods, splits and seeds into jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.core.errors import BenchError
+from bench.runs.applicable import why_not, why_not_grouped
+from bench.runs.chain import parse_chain
+from bench.runs.job import (
+    RETRIEVAL,
+    Job,
+    Options,  # TC
+)
+from bench.training.recipes import resolve
+
+if TYPE_CHECKING:
+    from bench.core.registry import Registry
+    from bench.data.target import Target
+
+
+def plan(
+    methods: list[str],
+    targets: list[Target],
+    seeds: list[int],
+    options: Options,
+    registry: Registry,
+) -> list[Job]:
+    """Check every pair of method and split before anything runs, and return the jobs.
+
+    Raises
+    ------
+    BenchError
+        For unknown names, parameters nobody has, a batch-wise method on a training set with one
+        batch, or a metric that cannot score the split.
+    """
+    jobs: list[Job] = []
+    used: set[str] = set()
+    for target in targets:
+        _check_metrics(target, registry)
+        kind = "images" if target.opened.is_images else "profiles"
+        recipe = resolve(options.recipe, kind, dict(options.overrides))
+        if target.origin is not None and recipe["standardise"] == "none":
+            raise BenchError(
+                f"split '{target.split.name}' takes a network to another camera, whose counts are "
+                "not those of training: leave --standardise at image, or choose plate"
+            )
+        for typed in methods:
+            chain = parse_chain(
+                typed, registry, target.opened, options.values, recipe, target.split.preprocess
+            )
+            used.update(stage.name for stage in chain.stages)
+            reason = why_not(chain, target) or why_not_grouped(chain, target, options.grouping)
+            for seed in seeds:
+                jobs.append(
+                    Job(
+                        target,
+                        chain,
+                        seed,
+                        options.recipe,
+                        recipe,
+                        options.overrides,
+                        registry,
+                        reason,
+                        options.grouping,
+                    )
+                )
+    unused = sorted(set(options.values) - used)
+    if unused:
+        raise BenchError(
+            f"--set names '{unused[0]}', which is none of the methods of this run "
+            f"({', '.join(sorted(used))})"
+        )
+    return jobs
+
+
+def _check_metrics(target: Target, registry: Registry) -> None:
+    """Refuse a metric that the split cannot be scored by, before anything is trained."""
+    split = target.split
+    needs = {
+        name: str(registry.entry("metric", name).meta["needs"])
+        for name in (split.metric, *split.metrics)
+    }
+    if target.supervised and needs[split.metric] == "embedding":
+        raise BenchError(
+            f"split '{split.name}': {split.metric} scores profiles and cannot be the primary "
+            "metric of predicted classes: name it in metrics, or write protocol = "
+            '"unsupervised"'
+        )
+    if not target.supervised:
+        wrong = [name for name in needs if name not in RETRIEVAL]
+        if wrong:
+            raise BenchError(
+                f"split '{split.name}' scores retrieval, which {wrong[0]} does not: choose among "
+                f"{', '.join(RETRIEVAL)}"
+            )
+        roles = ("treatment", "compound", "nscb_batch")
+        missing = [role for role in roles if role not in target.opened.columns]
+        if missing:
+            raise BenchError(
+                f"split '{split.name}' scores retrieval, which needs the columns "
+                f"{', '.join(missing)}: name them in the data set"
+            )

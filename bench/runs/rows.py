@@ -1,0 +1,69 @@
+"""Conversion of user input to rows for ``Corrector``."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.registry import Registry
+from bench.core.samples import Output
+from bench.core.seeds import seed_for
+from bench.runs.apply import apply_all, grouping_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from bench.data.views import Side
+    from bench.runs.chain import Stage
+
+NAME = "corrector"
+LEVEL = "batch"
+
+
+@functools.cache
+def registry_with(plugins: str) -> Registry:
+    """Return all known methods; read again only when ``$BENCH_PLUGINS`` changes."""
+    return Registry()
+
+
+def column(values: ArrayLike, n: int, name: str) -> NDArray[np.str_]:
+    """Return user input as text ``(n,)``; raise if its length differs."""
+    given = np.asarray(values)
+    if given.shape != (n,):
+        raise ValueError(f"{name} must have one value a row of X: {n}, not shape {given.shape}")
+    if given.dtype.kind == "f" and np.isnan(given).any():
+        raise ValueError(f"{name} has rows without a value: name the batch of each row")
+    return given.astype(str)
+
+
+def ids(X: NDArray[np.float32], batch: NDArray[np.str_]) -> list[str]:
+    """Name rows by their content, so that a row is known again whatever stands beside it."""
+    seen: dict[str, int] = {}
+    made = []
+    for row, name in zip(np.ascontiguousarray(X), batch.tolist(), strict=True):
+        content = hashlib.sha256(name.encode() + b"\x1f" + row.tobytes()).hexdigest()[:32]
+        seen[content] = seen.get(content, 0) + 1
+        made.append(f"{content}-{seen[content]}")
+    return made
+
+
+def applied(method: Any, stage: Stage, side: Side, seed: int) -> Output:
+    """Apply a stage to a side as it declared; the table itself where there is no method."""
+    access = stage.access
+    view = side.view(access, batches=stage.per_batch)
+    if method is None:
+        assert view.X is not None
+        return Output(view.X)
+    grouping = grouping_of(view.batch, stage.per_batch)
+    return apply_all(method, access, view, grouping, seed_for("chunks", NAME, seed))
+
+
+def in_order(side: Side) -> NDArray[np.float32]:
+    """Return the profiles of a side in the order in which its rows were given."""
+    assert side.X is not None
+    out = np.empty_like(side.X)
+    out[side.rows] = side.X
+    return out

@@ -1,0 +1,1 @@
+"""Scores of predictions and profiles. The only room that reads test labels."""

@@ -1,0 +1,70 @@
+"""Scores by cluster, and predictions averaged to scored units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench import metrics
+from bench.scoring.labels import READOUTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bench.core.types import Ints
+
+
+def clustered(
+    y: Ints, predicted: Ints, cluster: NDArray[np.str_], names: list[str]
+) -> dict[str, dict[str, list[float]]]:
+    """Return the clustered metrics in each cluster, in the order of ``names``.
+
+    ``values`` are the metrics of the cluster's own rows: what a point in a figure shows. Intervals
+    rest on ``parts``, whose mean weighted by ``weights`` is the pooled metric exactly. Both
+    metrics are weighted shares of correct rows: for accuracy each row counts 1 / n; for balanced
+    accuracy, the mean of K recalls, a row of class k counts 1 / (K n_k), so that a cluster without
+    some class weighs less and is never asked for a recall that it does not have.
+    """
+    hit = (predicted == y).astype(np.float64)
+    present, codes = np.unique(y, return_inverse=True)
+    counts = np.bincount(codes)
+    share = {
+        "accuracy": np.full(len(y), 1.0 / len(y)),
+        "balanced_accuracy": 1.0 / (len(present) * counts[codes]),
+    }
+    made: dict[str, dict[str, list[float]]] = {"values": {}, "parts": {}, "weights": {}}
+    rows = [cluster == name for name in names]
+    for metric, weight in share.items():
+        of = [metrics.compute(metric, y_true=y[r], y_pred=predicted[r]).value for r in rows]
+        total = [float(weight[r].sum()) for r in rows]
+        made["values"][metric] = of
+        made["weights"][metric] = total
+        made["parts"][metric] = [
+            float((weight[r] * hit[r]).sum()) / t for r, t in zip(rows, total, strict=True)
+        ]
+    return made
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities ``(n, n_classes)`` of logits."""
+    z = logits.astype(np.float64)
+    z -= z.max(axis=1, keepdims=True)
+    p = np.exp(z)
+    result: NDArray[np.float32] = (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
+    return result
+
+
+def to_units(frame: pd.DataFrame) -> pd.DataFrame:
+    """Average the probabilities of the rows of one score unit, within fold and class."""
+    if "unit" not in frame:
+        return frame
+    columns = [c for c in READOUTS if c in frame]
+    groups = frame.groupby(["fold", "unit", "y_true"], sort=True)
+    merged = groups.first()
+    for column in columns:
+        merged[column] = groups[column].apply(lambda s: np.stack(s.to_list()).mean(axis=0))
+    merged = merged.reset_index()
+    merged["id"] = merged["unit"]
+    return merged

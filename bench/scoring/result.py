@@ -1,0 +1,77 @@
+"""Scores of a run, and checks of what a method returned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.arrays import blocks
+from bench.core.errors import RunFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from bench.core.samples import Output
+
+
+def check_output(name: str, output: Output, n: int, n_classes: int) -> None:
+    """Raise :class:`RunFailed` if an output has the wrong shape, type or a value not finite."""
+    X = output.X
+    if X.ndim != 2 or len(X) != n:
+        raise RunFailed(f"{name} returned profiles of shape {X.shape} for {n} rows")
+    if X.dtype != np.float32:
+        raise RunFailed(f"{name} returned {X.dtype} profiles: the contract says float32")
+    parts = list(blocks(n, X.shape[1] * 4))
+    if not all(np.isfinite(X[part]).all() for part in parts):
+        bad = sum(int((~np.isfinite(X[part])).any(axis=1).sum()) for part in parts)
+        raise RunFailed(f"{name} returned profiles that are not finite in {bad} of {n} rows")
+    logits = output.logits
+    if logits is not None and (logits.shape != (n, n_classes) or not np.isfinite(logits).all()):
+        raise RunFailed(
+            f"{name} returned logits of shape {logits.shape}, or not finite: "
+            f"the contract says ({n}, {n_classes}) and finite"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Everything that the record holds of the scores.
+
+    Attributes
+    ----------
+    table
+        Columns metric, subset, value, n.
+    predictions
+        Columns id, batch, fold, y_true, y_pred, scores (and probe_pred).
+    clusters
+        Level, names, sizes and metric values of the clusters.
+    n_eval
+        Number of score units.
+    readout
+        ``head`` or ``probe``: whose values have no prefix.
+    used
+        What each metric rests on, in words, and what was left out, as far as it is printed.
+    rests_on
+        The same of every metric, by subset: how many rows, labels and batches it used.
+    """
+
+    table: pd.DataFrame
+    predictions: pd.DataFrame
+    clusters: Mapping[str, Any]
+    n_eval: int
+    readout: str = "probe"
+    used: list[str] = field(default_factory=list)
+    rests_on: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Return ``{metric: {subset: value}}`` of the values that are defined."""
+        result: dict[str, dict[str, float]] = {}
+        for metric, subset, value, _ in self.table.itertuples(index=False):
+            if not np.isfinite(value):
+                continue
+            result.setdefault(str(metric), {})[str(subset)] = float(value)
+        return result

@@ -1,0 +1,403 @@
+"""Score the outputs of all folds of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench import metrics
+from bench.core.errors import BenchError
+from bench.data.views import column_of
+from bench.metrics import _retrieval_clusters
+from bench.scoring.clusters import clustered, softmax, to_units
+from bench.scoring.labels import CLUSTERED, READOUTS, TREATMENTS, treatment_classes, truth
+from bench.scoring.nearest import nearest_classes
+from bench.scoring.probe import Probe, fit_probe
+from bench.scoring.result import Scored
+from bench.scoring.retrieval import aggregated
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bench.core.dataset import Opened
+    from bench.core.registry import Registry
+    from bench.core.samples import Output
+    from bench.core.split import Split
+    from bench.core.types import Ints
+    from bench.data.sides import Fold
+    from bench.data.views import Side
+
+
+@dataclass
+class Scores:
+    """Collects the folds of one run and scores them once all are there.
+
+    A run that is ``masked`` saw which rows are controls although these are classes: it is scored on
+    the rows of treatment classes, by :data:`TREATMENTS` alone.
+    """
+
+    split: Split
+    opened: Opened
+    classes: tuple[str, ...]
+    registry: Registry | None = None
+    masked: bool = False
+    frames: list[pd.DataFrame] = field(default_factory=list)
+    embeddings: list[tuple[NDArray[np.float32], pd.DataFrame]] = field(default_factory=list)
+    n_excluded: int = 0
+    excluded_classes: set[str] = field(default_factory=set)
+    probe_c: list[float] = field(default_factory=list)
+    mixing: list[tuple[str, str, float, int]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    used: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def leave_out(self, fold: Fold) -> None:
+        """Count what a fold leaves out; all that there is to do with one without scored rows."""
+        self.n_excluded += fold.n_excluded
+        self.excluded_classes.update(fold.excluded_classes)
+
+    def add(
+        self,
+        fold: Fold,
+        train: Side,
+        out_train: Output,
+        test: Side,
+        out_test: Output,
+        seed: int,
+        *,
+        key: str = "",
+        probes: dict[str, Probe] | None = None,
+    ) -> None:
+        """Read out one fold: fit the probe on training rows, predict the evaluation rows.
+
+        Parameters
+        ----------
+        fold, train, out_train, test, out_test
+            The fold, and both sides with the outputs of the last stage.
+        seed
+            The run's seed.
+        key, probes
+            Identity of the training profiles, and probes that were fitted on them already: tests
+            that share a training set share the probe too.
+        """
+        import pandas as pd
+
+        scored = np.isin(test.rows, fold.test[fold.scored])
+        if self.masked:
+            treated = treatment_classes(self.opened, self.classes)
+            scored &= np.append(treated, False)[truth(test, self.classes)]
+        self.leave_out(fold)
+        rows = test.rows[scored]
+        frame = pd.DataFrame(
+            {
+                "id": column_of(self.opened, "id")[rows],
+                "fold": fold.name,
+                "y_true": truth(test, self.classes)[scored],
+            }
+        )
+        for level in self.opened.levels:
+            frame[f"level:{level}"] = column_of(self.opened, level)[rows]
+        for role in ("treatment", "compound", "nscb_batch"):
+            column = self.opened.columns.get(role)
+            if column is not None:
+                frame[f"role:{role}"] = column_of(self.opened, column)[rows]
+        for step in self.split.aggregate:
+            name = step.rpartition("=")[0]
+            column = self.opened.columns.get(name, name)
+            frame[f"step:{name}"] = column_of(self.opened, column)[rows]
+        if self.split.score_unit != "row":
+            frame["unit"] = column_of(self.opened, self.split.score_unit)[rows]
+        if not len(frame):
+            return
+        if self.split.protocol != "supervised":
+            self.embeddings.append((out_test.X[scored], frame))
+            self.frames.append(frame)
+            return
+        if not self.masked:
+            self.mixing += self._embedding(fold.name, out_test.X[scored], frame)
+        y = truth(train, self.classes)
+        labelled = y >= 0
+        batch = column_of(self.opened, self.opened.level)[train.rows]
+        known = {} if probes is None else probes
+        probe = known.get(key) if key else None
+        if probe is None:
+            probe = fit_probe(
+                out_train.X[labelled], y[labelled], batch[labelled], len(self.classes), seed
+            )
+            if key:
+                known[key] = probe
+        self.probe_c.append(probe.C)
+        frame["probe"] = list(probe.scores(out_test.X[scored]))
+        votes = nearest_classes(
+            out_train.X[labelled], y[labelled], out_test.X[scored], len(self.classes)
+        )
+        frame["knn1"] = list(votes)
+        if out_test.logits is not None:
+            frame["head"] = list(softmax(out_test.logits[scored]))
+        self.frames.append(frame)
+
+    def finish(self, readout: str) -> Scored:
+        """Pool the folds and score them.
+
+        Parameters
+        ----------
+        readout
+            ``head`` or ``probe``: whose values stand under the names without a prefix. A network
+            that has no head is read out by the probe.
+        """
+        import pandas as pd
+
+        frame = pd.concat(self.frames, ignore_index=True)
+        frame = frame.sort_values(["fold", "id"], kind="stable", ignore_index=True)
+        if self.split.protocol != "supervised":
+            return self._retrieval(frame)
+        merged = to_units(frame)
+        cluster_level = self.cluster_level(merged)
+        if "unit" in frame:
+            clusters_of = frame.groupby(["fold", "unit"])[f"level:{cluster_level}"].nunique()
+            n_several = int((clusters_of > 1).sum())
+            if n_several:
+                self.remarks.append(
+                    f"{n_several} of {len(merged)} score units have rows in several values of "
+                    f"{cluster_level} and count under the first"
+                )
+        frame = merged
+        if "head" not in frame:
+            readout = "probe"
+        level = f"level:{self.opened.level}"
+        table: list[tuple[str, str, float, int]] = []
+        clusters: dict[str, dict[str, list[float]]] = {"values": {}, "parts": {}, "weights": {}}
+        names = sorted(frame[f"level:{cluster_level}"].unique())
+        y = frame["y_true"].to_numpy(np.int64)
+        cluster = frame[f"level:{cluster_level}"].to_numpy(str)
+        for column in [c for c in READOUTS if c in frame]:
+            scores = np.stack(frame[column].to_list()).astype(np.float32)
+            said: dict[str, str] = {}
+            block = self._classification(y, scores, frame[level].to_numpy(str), frame, said)
+            if column == "knn1":  # votes are no probabilities, and one neighbour has no top five
+                block = [row for row in block if row[0] in CLUSTERED]
+            table += [(f"{column}.{m}", s, v, n) for m, s, v, n in block]
+            predicted = scores.argmax(axis=1)
+            if self.masked:
+                predicted = self._among_treatments(scores)
+            if column == readout:
+                table += block
+                self.used.update({m: {"all": text} for m, text in said.items()})
+                frame["y_pred"] = predicted
+                frame["scores"] = list(scores)
+            elif column == "probe":
+                frame["probe_pred"] = predicted
+            for kind, found in self._clusters(y, scores, cluster, names).items():
+                for metric, values in found.items():
+                    clusters[kind][f"{column}.{metric}"] = values
+                    if column == readout:
+                        clusters[kind][metric] = values
+        table += self._over_folds()
+        predictions = frame.rename(columns={f"level:{cluster_level}": "batch"})
+        keep = ["id", "batch", "fold", "y_true", "y_pred", "scores", "probe_pred"]
+        counts = [int((cluster == name).sum()) for name in names]
+        return Scored(
+            table=pd.DataFrame(table, columns=["metric", "subset", "value", "n"]),
+            predictions=predictions[[c for c in keep if c in predictions]],
+            clusters={"level": cluster_level, "names": names, "n": counts, **clusters},
+            n_eval=len(frame),
+            readout=readout,
+            used=self.remarks,
+            rests_on=self.used,
+        )
+
+    def _over_folds(self) -> list[tuple[str, str, float, int]]:
+        """Return the metrics of profiles: of each fold, and over folds their mean.
+
+        Profiles of two folds come from two models and have no common space, so nothing is pooled.
+        """
+        if len(self.frames) == 1:
+            return [(name, "all", value, n) for name, _, value, n in self.mixing]
+        table = [(name, f"fold={fold}", value, n) for name, fold, value, n in self.mixing]
+        for name in dict.fromkeys(row[0] for row in self.mixing):
+            found = [(v, n) for m, _, v, n in self.mixing if m == name and np.isfinite(v)]
+            if found:
+                mean = float(np.mean([value for value, _ in found]))
+                table.append((name, "all", mean, sum(n for _, n in found)))
+                self.used[name]["all"] = (
+                    f"mean over {len(found)} of {len(self.frames)} folds, each a model of its own"
+                )
+        return table
+
+    def cluster_level(self, frame: pd.DataFrame) -> str:
+        """Return the split's own level, or the highest one that varies among the scored rows."""
+        if self.split.cluster:
+            return self.split.cluster
+        for level in reversed(self.opened.levels):
+            if frame[f"level:{level}"].nunique() > 1:
+                return level
+        return self.opened.levels[0]
+
+    def _classification(
+        self,
+        y: Ints,
+        scores: NDArray[np.float32],
+        batch: NDArray[np.str_],
+        frame: pd.DataFrame,
+        said: dict[str, str],
+    ) -> list[tuple[str, str, float, int]]:
+        predicted = scores.argmax(axis=1)
+        rows: list[tuple[str, str, float, int]] = []
+        asked = (self.split.metric, *self.split.metrics)
+        wanted = metrics.scored(asked, supervised=True, n_classes=len(self.classes))
+        names = [name for name in wanted if self._needs(name) != "embedding"]
+        treatments = treatment_classes(self.opened, self.classes)
+        by_subset = list(CLUSTERED)
+        if self.masked:
+            names = by_subset = [TREATMENTS]
+        elif TREATMENTS in names:
+            by_subset.append(TREATMENTS)
+        arrays: dict[str, Any] = {
+            "y_true": y,
+            "y_pred": predicted,
+            "scores": scores,
+            "batch": batch,
+            "treatments": treatments,
+        }
+        for name in names:
+            value = metrics.compute(name, registry=self.registry, **arrays)
+            rows.append((name, "all", value.value, value.n))
+            said[name] = value.used
+        fold = frame["fold"].to_numpy(str)
+        subsets = (
+            [("fold", name, fold == name) for name in np.unique(fold)]
+            if len(np.unique(fold)) > 1
+            else []
+        )
+        subsets += [("batch", name, batch == name) for name in np.unique(batch)]
+        for kind, subset, mask in subsets:
+            some = {
+                "y_true": y[mask],
+                "y_pred": predicted[mask],
+                "scores": scores[mask],
+                "treatments": treatments,
+            }
+            for name in by_subset:
+                value = metrics.compute(name, **some)
+                rows.append((name, f"{kind}={subset}", value.value, value.n))
+        of_class, answer = "accuracy", predicted
+        if self.masked:
+            of_class, answer = TREATMENTS, self._among_treatments(scores)
+        for k in np.unique(y):
+            mask = y == k
+            share = float((answer[mask] == k).mean())
+            rows.append((of_class, f"class={self.classes[k]}", share, int(mask.sum())))
+        return rows
+
+    def _among_treatments(self, scores: NDArray[np.float32]) -> Ints:
+        """Return the predicted classes, ``(n,)``, controls being no possible answer."""
+        allowed = treatment_classes(self.opened, self.classes)
+        answer: Ints = np.where(allowed, scores, -np.inf).argmax(axis=1)
+        return answer
+
+    def _clusters(
+        self, y: Ints, scores: NDArray[np.float32], cluster: NDArray[np.str_], names: list[str]
+    ) -> dict[str, dict[str, list[Any]]]:
+        """Return the clustered metrics in each cluster, as :func:`_clustered`."""
+        made: dict[str, dict[str, list[Any]]] = {"values": {}, "parts": {}, "weights": {}}
+        if not self.masked:
+            made = clustered(y, scores.argmax(axis=1), cluster, names)
+        if self.masked or TREATMENTS in (self.split.metric, *self.split.metrics):
+            # It is the accuracy on the rows of treatment classes, and no other row counts.
+            kept = treatment_classes(self.opened, self.classes)[y]
+            there = [name for name in names if kept[cluster == name].any()]
+            answer = self._among_treatments(scores)
+            found = clustered(y[kept], answer[kept], cluster[kept], there)
+            for kind, columns in found.items():
+                known = dict(zip(there, columns["accuracy"], strict=True))
+                made[kind][TREATMENTS] = [known.get(name) for name in names]
+        return made
+
+    def _embedding(
+        self, fold: str, X: NDArray[np.float32], frame: pd.DataFrame
+    ) -> list[tuple[str, str, float, int]]:
+        """Score the profiles of one fold: those of two folds come from two models.
+
+        Batch mixing is looked at wherever the rows are of several batches.
+        """
+        batch = frame[f"level:{self.opened.level}"].to_numpy(str)
+        names = [name for name in self.split.metrics if self._needs(name) == "embedding"]
+        if len(np.unique(batch)) > 1 and self.split.hold_out is None:
+            names.append("batch_1nn")
+        arrays: dict[str, Any] = {
+            "X": X,
+            "label": frame["y_true"].to_numpy(np.int64),
+            "batch": batch,
+        }
+        for role in ("treatment", "compound"):
+            if f"role:{role}" in frame:
+                arrays[role] = frame[f"role:{role}"].to_numpy(str)
+        rows = []
+        graph = metrics.neighbours(X) if self._share_a_graph(names, X) else None
+        for name in dict.fromkeys(names):
+            try:
+                value = metrics.compute(name, registry=self.registry, neighbours=graph, **arrays)
+            except BenchError as error:
+                self.remarks.append(f"{name} of fold {fold} was left out: {error}")
+                continue
+            rows.append((name, fold, value.value, value.n))
+            self.used.setdefault(name, {})[fold] = value.used
+        return rows
+
+    def _share_a_graph(self, names: list[str], X: NDArray[np.float32]) -> bool:
+        """Whether several metrics look at neighbours: the graph is then made once for all."""
+        return len(X) > 1 and sum(metrics.uses_graph(name, self.registry) for name in names) > 1
+
+    def _needs(self, metric: str) -> str:
+        if metric in metrics.METRICS:
+            return str(metrics.METRICS[metric]["needs"])
+        if self.registry is None:
+            raise BenchError(f"there is no metric '{metric}': `python -m bench list metrics`")
+        return str(self.registry.entry("metric", metric).meta["needs"])
+
+    def _retrieval(self, frame: pd.DataFrame) -> Scored:
+        """Score retrieval over treatments: wells of one treatment are averaged by the metric."""
+        import pandas as pd
+
+        X, rows = self.embeddings[0]
+        missing = [r for r in ("treatment", "compound", "nscb_batch") if f"role:{r}" not in rows]
+        if missing:
+            raise BenchError(
+                f"{self.split.name} scores retrieval, which needs the columns "
+                f"{', '.join(missing)}: name them in the data set"
+            )
+        if self.split.aggregate:
+            X, rows = aggregated(X, rows, self.split.aggregate)
+        arrays: dict[str, Any] = {
+            "X": X,
+            "label": rows["y_true"].to_numpy(np.int64),
+            "treatment": rows["role:treatment"].to_numpy(str),
+            "compound": rows["role:compound"].to_numpy(str),
+            "batch": rows["role:nscb_batch"].to_numpy(str),
+        }
+        wanted = dict.fromkeys((self.split.metric, *self.split.metrics))
+        values = {name: metrics.compute(name, registry=self.registry, **arrays) for name in wanted}
+        table = [(name, "all", v.value, v.n) for name, v in values.items()]
+        queries = _retrieval_clusters.query_clusters(self.split.metric, **arrays)
+        predictions = rows[["id", "fold", "y_true"]].assign(
+            batch=arrays["batch"], treatment=arrays["treatment"], profile=list(X)
+        )
+        return Scored(
+            table=pd.DataFrame(table, columns=["metric", "subset", "value", "n"]),
+            predictions=predictions,
+            clusters={
+                "level": "compound",
+                "names": queries.names,
+                "n": [int(size) for size in queries.sizes],
+                **{
+                    kind: {self.split.metric: [float(v) for v in queries.values]}
+                    for kind in ("values", "parts")
+                },
+                "weights": {self.split.metric: [float(size) for size in queries.sizes]},
+            },
+            n_eval=values[self.split.metric].n,
+            used=[f"{name}: {v.used}" for name, v in values.items()],
+            rests_on={name: {"all": v.used} for name, v in values.items()},
+        )

@@ -1,0 +1,189 @@
+"""Conformance checks of a data set."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.dataset import Opened
+from bench.core.errors import BenchError
+from bench.core.params import make_params
+from bench.core.seeds import generator
+from bench.testing.made_up import (
+    Broken,
+    Check,  # TC
+    Report,
+    call_checked,
+)
+from bench.testing.method import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+__all__ = ["check_dataset"]
+
+
+# --------------------------------------------------------------------------- data sets
+
+
+def check_dataset(
+    dataset: str | type,
+    *,
+    edition: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    plugins: tuple[Path | str, ...] = (),
+    raises: bool = True,
+) -> list[Check]:
+    """Check that a data set keeps the contract; reads a few of its rows.
+
+    Parameters
+    ----------
+    dataset
+        Its name, or its class (whose module then holds the literal ``META``).
+    edition
+        The edition to open; by default the first that is here.
+    settings
+        Values of its settings, such as a simulator's.
+    plugins
+        Plugin files to look the name up in.
+    raises
+        Whether to raise when a check fails.
+
+    Returns
+    -------
+    list of Check
+        In the order in which they were made.
+
+    Raises
+    ------
+    AssertionError
+        If a check fails, with what is wrong and how to mend it.
+    BenchError
+        If there is no such data set, or it cannot be imported.
+    """
+    if isinstance(dataset, str):
+        from bench.core.registry import Registry
+
+        entry = Registry(tuple(Path(path) for path in plugins)).entry("dataset", dataset)
+        cls, meta = entry.load(), dict(entry.meta)
+    else:
+        cls = dataset
+        meta = dict(getattr(sys.modules.get(cls.__module__), "META", {}) or {})
+    checks = _DatasetChecks(cls, meta, edition, dict(settings or {})).run()
+    return reason_of(checks, str(meta.get("name") or cls.__name__), raises)
+
+
+class _DatasetChecks:
+    def __init__(
+        self, cls: Any, meta: dict[str, Any], edition: str | None, settings: dict[str, Any]
+    ) -> None:
+        self.cls, self.meta, self.edition, self.settings = cls, meta, edition, settings
+        self.report = Report()
+        self.dataset: Any = None
+        self.opened: Any = None
+
+    def run(self) -> list[Check]:
+        look = self.report.look
+        look("META", self._meta)
+        if look("editions", self._editions) and look("open", self._open):
+            look("index", self._index)
+            look("rows", self._rows)
+            look("digest", self._digest)
+        return self.report.checks
+
+    def _meta(self) -> None:
+        from bench.core.meta import check_meta
+
+        try:
+            check_meta(self.meta, self.cls.__name__)
+        except BenchError as error:
+            raise Broken(str(error)) from None
+        if self.meta["kind"] != "dataset" or self.meta["class"] != self.cls.__name__:
+            raise Broken(f"kind must be 'dataset' and class '{self.cls.__name__}'")
+        for key in ("summary", "reference", "licence"):
+            if not isinstance(self.meta.get(key), str) or not self.meta[key].strip():
+                raise Broken(f"'{key}' is missing: give one line")
+        for key in ("editions", "levels"):
+            if not self.meta.get(key):
+                raise Broken(f"'{key}' is missing: list them")
+
+    def _editions(self) -> None:
+        settings = make_params("data", self.cls.Settings, self.settings)
+        self.dataset = self.cls(settings)
+        there = call_checked("editions", self.dataset.editions)
+        unknown = set(there) - {"real", "simulated", "fixture"}
+        if unknown or not set(there) <= set(self.meta.get("editions", there)):
+            raise Broken(f"editions() returned {there}: real, simulated, fixture, as META lists")
+        if not there:
+            raise Broken("no edition is here: put the files where the data set looks for them")
+        self.edition = self.edition or there[0]
+
+    def _open(self) -> None:
+        self.opened = call_checked("open", lambda: self.dataset.open(self.edition))
+        if not isinstance(self.opened, Opened):
+            raise Broken(f"open() returned a {type(self.opened).__name__}, not Opened")
+        if self.opened.edition != self.edition:
+            raise Broken(f"open('{self.edition}') says it is the {self.opened.edition} edition")
+        if not self.opened.levels or self.opened.level not in self.opened.levels:
+            raise Broken("level must be one of levels, the batch levels, smallest first")
+
+    def _index(self) -> None:
+        index = self.opened.index
+        for name in ("id", "label", "control", *self.opened.levels):
+            if name not in index.columns:
+                raise Broken(f"the index has no column '{name}'")
+        if not len(index):
+            raise Broken("the index has no rows")
+        if index["id"].duplicated().any():
+            raise Broken(f"the id {index['id'][index['id'].duplicated()].iloc[0]} occurs twice")
+        if index["control"].dtype != bool:
+            raise Broken("the column 'control' must be bool")
+        for name in ("id", "label", *self.opened.levels):
+            if not all(isinstance(value, str) for value in index[name]):
+                raise Broken(f"the column '{name}' must hold str, '' where there is none")
+        if (index["label"][~index["control"]] != "").sum() == 0:
+            raise Broken("no row has a label")
+        for role, column in self.opened.columns.items():
+            if column not in index.columns:
+                raise Broken(f"the role '{role}' is column '{column}', which is not there")
+
+    def _rows(self) -> None:
+        source, n = self.opened.source, len(self.opened.index)
+        if source.dtype not in (np.uint8, np.uint16, np.float32) or len(source.shape) not in (1, 3):
+            raise Broken(
+                "rows are (C, H, W) or (d,) of uint8, uint16 or float32, not "
+                f"{source.shape} {source.dtype}"
+            )
+        rows = generator("check", "rows").integers(0, n, 16)
+        rows[:2] = 0, n - 1
+        values = call_checked("read", lambda: source.read(rows))
+        if values.shape != (len(rows), *source.shape) or values.dtype != source.dtype:
+            raise Broken(
+                f"read() of {len(rows)} rows gave {values.shape} {values.dtype}, where "
+                f"{(len(rows), *source.shape)} {source.dtype} is due"
+            )
+        if not np.isfinite(values.astype(np.float64)).all():
+            raise Broken("some values are not finite")
+        singly = [call_checked("read", partial(source.read, rows[row : row + 1])) for row in (0, 1)]
+        turned = call_checked("read", partial(source.read, rows[::-1].copy()))
+        if not np.array_equal(turned[::-1], values) or not all(
+            np.array_equal(one[0], values[k]) for k, one in enumerate(singly)
+        ):
+            raise Broken("read() must return the rows in the order asked for, repeats included")
+        if len(call_checked("read", lambda: source.read(rows[:0]))):
+            raise Broken("read() of no rows must return none")
+
+    def _digest(self) -> None:
+        again = call_checked("open", lambda: self.cls(self.dataset_settings()).open(self.edition))
+        if not self.opened.digest or again.digest != self.opened.digest:
+            raise Broken("the digest must be a hex string of the content, equal at each opening")
+        if list(again.index["id"]) != list(self.opened.index["id"]):
+            raise Broken("a second opening gives other rows")
+
+    def dataset_settings(self) -> Any:
+        return make_params("data", self.cls.Settings, self.settings)

@@ -1,0 +1,264 @@
+"""The conformance kit: whether a method, or a data set, keeps the contract of ``bench.api``.
+
+For the tests of anyone who writes a plugin::
+
+    from bench.testing.made_up import check_method
+
+    def test_my_method_keeps_the_contract():
+        check_method("my-method")
+
+Everything runs on small made-up data, in a second or two. A method that passes can be run, stored,
+resumed and compared; whether it is any good is another question. The kit finds mistakes. It is no
+proof against somebody who means to deceive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import random
+import sys
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.checkout import ROOT
+from bench.core.dataset import Opened
+from bench.core.errors import AccessError, BenchError, RunFailed
+from bench.core.seeds import generator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from bench.core.samples import Output, Samples
+
+
+__all__ = ["Check", "made_up"]
+
+KINDS = ("images", "profiles")
+CLASSES = ("a", "b", "c")
+TRAINING = {"p0": 24, "p1": 24, "p2": 24, "p3": 24}
+TEST = {"p4": 22, "p5": 26, "p6": 24}
+RAGGED = {"p0": 24, "p1": 24, "p2": 1, "p3": 2}
+"""Rows of each plate of the made-up data; ragged ones train what meets small plates."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name
+        What it was.
+    ok
+        Whether it held.
+    message
+        What is wrong and how to mend it; or a remark.
+    """
+
+    name: str
+    ok: bool
+    message: str = ""
+
+
+class Broken(Exception):
+    """The contract is broken: what, and how to mend it."""
+
+
+# --------------------------------------------------------------------------- made-up data
+
+
+class _Rows:
+    """Rows in memory."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._values = values
+        self.shape: tuple[int, ...] = values.shape[1:]
+        self.dtype: np.dtype[Any] = values.dtype
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        return self._values[rows]
+
+
+def made_up(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> Opened:
+    """Return a small data set in memory: three classes, controls, and a shift for each plate.
+
+    Parameters
+    ----------
+    kind
+        ``profiles``, (n, 6) float32; or ``images``, (n, 2, 18, 18) uint8.
+    plates
+        Number of rows by plate. By default 96 rows on four plates to train on and 72 on three to
+        test on.
+
+    Returns
+    -------
+    Opened
+        Levels ``plate`` and ``week``; two rows a well; about a quarter of the wells are controls.
+    """
+    import pandas as pd
+
+    if kind not in KINDS:
+        raise BenchError(f"made-up data are {' or '.join(KINDS)}, not '{kind}'")
+    sizes = {**TRAINING, **TEST} if plates is None else dict(plates)
+    rng = generator("made-up", kind)
+    rows = []
+    for number, (plate, size) in enumerate(sizes.items()):
+        for k in range(size):
+            well = k // 2
+            control = size > 3 and well % 4 == 0
+            rows.append(
+                {
+                    "id": f"{plate}-row{k:02d}",
+                    "label": "" if control else CLASSES[well % len(CLASSES)],
+                    "control": control,
+                    "plate": plate,
+                    "week": f"w{number // 2}",
+                    "well": f"{plate}-A{well:02d}",
+                }
+            )
+    index = pd.DataFrame(rows)
+    code = np.array([0 if row["control"] else 1 + CLASSES.index(row["label"]) for row in rows])
+    on = np.unique(index["plate"].to_numpy(str), return_inverse=True)[1]
+    gain, offset = rng.uniform(0.6, 1.6, len(sizes)), rng.normal(0, 1, len(sizes))
+    values: NDArray[Any]
+    if kind == "profiles":
+        signature = 2 * rng.standard_normal((1 + len(CLASSES), 6))
+        values = signature[code] + rng.standard_normal((len(rows), 6))
+        values = (gain[on, None] * values + offset[on, None]).astype(np.float32)
+    else:
+        texture = rng.uniform(0, 1, (1 + len(CLASSES), 2, 18, 18))
+        values = 60 * texture[code] + 20 * rng.uniform(0, 1, (len(rows), 2, 18, 18))
+        values = values * gain[on, None, None, None] + 30 + 8 * offset[on, None, None, None]
+        values = np.clip(values, 0, 255).astype(np.uint8)
+    return Opened(
+        name="made-up",
+        index=index,
+        source=_Rows(values),
+        levels=("plate", "week"),
+        level="plate",
+        edition="fixture",
+        digest=hashlib.sha256(values.tobytes()).hexdigest(),
+        columns={"well": "well"},
+    )
+
+
+class Report:
+    """Runs checks and keeps what they found."""
+
+    def __init__(self) -> None:
+        self.checks: list[Check] = []
+
+    def look(self, name: str, check: Callable[[], str | None]) -> bool:
+        """Run one check; it returns a remark or None, and raises what is wrong."""
+        try:
+            remark = check()
+        except Broken as broken:
+            self.checks.append(Check(name, False, " ".join(str(broken).split())))
+            return False
+        self.checks.append(Check(name, True, remark or ""))
+        return True
+
+
+# --------------------------------------------------------------------------- helpers
+
+
+def call_checked(what: str, call: Callable[[], Any], hint: str = "") -> Any:
+    """Run the plugin's code; whatever it raises becomes a finding that names the place."""
+    try:
+        return call()
+    except Broken:
+        raise
+    except AccessError as error:
+        raise Broken(
+            f"{what} used what access(params) does not declare{_where(error)}: {error}"
+        ) from error
+    except RunFailed as error:
+        raise Broken(str(error)) from error
+    except Exception as error:
+        if "read-only" in str(error):
+            hint = "; the samples are not yours to write into: work on a copy"
+        if isinstance(error, BenchError):
+            raise Broken(f"{what} refused made-up data{_where(error)}: {error}") from error
+        raise Broken(
+            f"{what} raised {type(error).__name__}{_where(error)}: {error}{hint}"
+        ) from error
+
+
+def _where(error: BaseException) -> str:
+    """Return the last place outside the harness, as `` (file.py line 12)``."""
+    package = ROOT / "bench"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_file() and not path.resolve().is_relative_to(package):
+            return f" ({path.name} line {frame.lineno})"
+    return ""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread: on so few rows several only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def noise(seed: int) -> Iterator[None]:
+    """Move the global generators that nobody may use, and put them back."""
+    legacy = np.random.get_state()  # noqa: NPY002 - it is this generator that is looked after
+    plain = random.getstate()
+    torch = sys.modules.get("torch")
+    before = None if torch is None else torch.random.get_rng_state()
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+    if torch is not None:
+        torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(legacy)  # noqa: NPY002
+        random.setstate(plain)
+        if torch is not None:
+            torch.random.set_rng_state(before)
+
+
+def bits(output: Output) -> tuple[bytes, bytes]:
+    return output.X.tobytes(), b"" if output.logits is None else output.logits.tobytes()
+
+
+def bits_of(view: Samples) -> tuple[bytes, ...]:
+    return tuple(a.tobytes() for a in (view.ids, view.y, view.batch, view.X) if a is not None)
+
+
+def state_bits(method: Any) -> dict[str, bytes]:
+    state = call_checked("state", method.state)
+    return {name: np.asarray(array).tobytes() for name, array in state.items()}
+
+
+def shared_memory(cls: Any) -> dict[str, bytes]:
+    """Return what the class and its module hold in plain containers, as bytes."""
+    module = sys.modules.get(cls.__module__)
+    found: dict[str, bytes] = {}
+    for where, owner in (("class attribute", cls), ("global", module)):
+        for name, value in vars(owner).items() if owner is not None else ():
+            plain = (bool, int, float, str, list, dict, set, tuple, np.ndarray, type(None))
+            if name.startswith("__") or not isinstance(value, plain):
+                continue
+            try:
+                found[f"the {where} {name}"] = pickle.dumps(value)
+            except (pickle.PicklingError, TypeError, AttributeError):
+                continue
+    return found

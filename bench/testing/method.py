@@ -1,0 +1,272 @@
+"""Conformance checks of a method."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.core.access import Access
+from bench.core.errors import BenchError
+from bench.core.params import make_params
+from bench.testing.made_up import (
+    KINDS,
+    Broken,
+    Check,  # TC
+    Report,
+    call_checked,
+    one_thread,
+)
+from bench.testing.trial import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.core.registry import Registry
+
+__all__ = ["check_method"]
+
+
+# --------------------------------------------------------------------------- methods
+
+
+def check_method(
+    method: str | type,
+    *,
+    values: Mapping[str, Any] | None = None,
+    plugins: tuple[Path | str, ...] = (),
+    registry: Registry | None = None,
+    raises: bool = True,
+) -> list[Check]:
+    """Check that a method keeps the contract.
+
+    Parameters
+    ----------
+    method
+        Its name, or its class (whose module then holds the literal ``META``).
+    values
+        Parameters that differ from their defaults.
+    plugins
+        Plugin files to look the name up in, beside what is installed.
+    registry
+        Where to look the name up instead.
+    raises
+        Whether to raise when a check fails.
+
+    Returns
+    -------
+    list of Check
+        In the order in which they were made; what could not be reached is left out.
+
+    Raises
+    ------
+    AssertionError
+        If a check fails, with what is wrong and how to mend it.
+    BenchError
+        If there is no such method, it cannot be imported, or it is a reference row.
+    """
+    if isinstance(method, str):
+        from bench.core.registry import Registry
+
+        known = registry or Registry(tuple(Path(path) for path in plugins))
+        entry = known.entry("method", method)
+        if entry.meta["level"] == "reference":
+            raise BenchError(
+                f"{method} is a reference row that the harness makes itself: there is no method "
+                "to check"
+            )
+        cls, meta, path = entry.load(), dict(entry.meta), entry.path
+    else:
+        cls = method
+        module = sys.modules.get(cls.__module__)
+        meta = dict(getattr(module, "META", {}) or {})
+        if meta.get("class") != cls.__name__:
+            meta = {}
+        file = getattr(module, "__file__", None)
+        path = Path(file) if file and meta else None
+    checks = _MethodChecks(cls, meta, path, dict(values or {})).run()
+    return reason_of(checks, str(meta.get("name") or cls.__name__), raises)
+
+
+def reason_of(checks: list[Check], name: str, raises: bool) -> list[Check]:
+    failed = [f"{check.name}: {check.message}" for check in checks if not check.ok]
+    if raises and failed:
+        raise AssertionError(f"{name} does not keep the contract:\n" + "\n".join(failed))
+    return checks
+
+
+class _MethodChecks:
+    def __init__(
+        self, cls: Any, meta: dict[str, Any], path: Path | None, values: dict[str, Any]
+    ) -> None:
+        self.cls, self.meta, self.path, self.values = cls, meta, path, values
+        self.name = str(meta.get("name") or cls.__name__)
+        self.report = Report()
+
+    def run(self) -> list[Check]:
+        look = self.report.look
+        look("META", self._meta)
+        if not look("interface", self._interface) or not look("Params", self._params):
+            return self.report.checks
+        if not look("access", self._access):
+            return self.report.checks
+        kinds = self._kinds()
+        with one_thread() if self._is_network() else nullcontext():
+            for kind in kinds:
+                params = make_params(self.name, self.cls.Params, self.values)
+                prefix = f"{kind}: " if len(kinds) > 1 else ""
+                trial = Trial(self.cls, self.name, params, kind, self._is_network())
+                trial.run(self.report, prefix)
+            self._choices(kinds[-1])
+        return self.report.checks
+
+    def _kinds(self) -> tuple[str, ...]:
+        """Return what the method is tried on: what stands first on both kinds, as it needs."""
+        if self.meta.get("level") not in ("network", "classifier"):
+            return ("profiles",)
+        needs = getattr(self.cls, "needs", None)
+        stated = (
+            () if needs is None else needs(make_params(self.name, self.cls.Params, self.values))
+        )
+        return ("images",) if "images" in stated else KINDS
+
+    def _is_network(self) -> bool:
+        return bool(self.meta.get("level") == "network")
+
+    # ------------------------------------------------------------------ what is written down
+
+    def _meta(self) -> None:
+        from bench.core.meta import check_meta
+
+        meta = self.meta
+        if not meta:
+            raise Broken(
+                f"the module of {self.cls.__name__} has no META whose class is "
+                f"'{self.cls.__name__}': `python -m bench new method NAME` writes one"
+            )
+        try:
+            check_meta(meta, self.path.name if self.path else self.name)
+        except BenchError as error:
+            raise Broken(str(error)) from None
+        if meta["kind"] != "method":
+            raise Broken(f"kind is '{meta['kind']}', and this is a method")
+        if meta["class"] != self.cls.__name__:
+            raise Broken(f"class is '{meta['class']}', but the class is {self.cls.__name__}")
+        if self.path is not None and self.path.stem.replace("_", "-") != meta["name"]:
+            stem = meta["name"].replace("-", "_")
+            raise Broken(
+                f"the file is {self.path.name} and the name '{meta['name']}': one file a method, "
+                f"named after it; rename the file to {stem}.py"
+            )
+        if meta["version"] < 1:
+            raise Broken("version counts from 1; raise it whenever numbers change")
+        for key, noun in (
+            ("summary", "one sentence"),
+            ("reference", "a citation or 'unpublished'"),
+        ):
+            text = meta.get(key)
+            if not isinstance(text, str) or not text.strip() or "\n" in text:
+                raise Broken(f"'{key}' is missing: give {noun} on one line")
+
+    def _interface(self) -> None:
+        for name in ("access", "fit", "apply", "state", "from_state"):
+            if not callable(getattr(self.cls, name, None)):
+                raise Broken(f"{self.cls.__name__} has no {name}(): see bench.api.Method")
+        if not isinstance(getattr(self.cls, "Params", None), type):
+            raise Broken(
+                f"{self.cls.__name__} has no Params: a frozen dataclass, empty if there are none"
+            )
+
+    def _params(self) -> None:
+        params = self.cls.Params
+        made = getattr(params, "__dataclass_params__", None)
+        if made is None or not made.frozen:
+            raise Broken("Params must be a frozen dataclass: @dataclass(frozen=True)")
+        for one in dataclasses.fields(params):
+            self._field(one)
+        try:
+            make_params(self.name, params, self.values)
+        except BenchError as error:
+            raise Broken(str(error)) from None
+
+    def _field(self, one: dataclasses.Field[Any]) -> None:
+        meta, default = one.metadata, one.default
+        if not {"doc", "phase", "search"} <= set(meta):
+            raise Broken(
+                f"Params.{one.name} is no parameter of the harness: write "
+                f'{one.name}: float = param(1.0, "what it does")'
+            )
+        if type(default) not in (bool, int, float, str):
+            raise Broken(f"the default of Params.{one.name} must be a bool, int, float or str")
+        if not meta["doc"].strip():
+            raise Broken(f"Params.{one.name} needs a sentence: what it does, in which unit")
+
+        def allowed(value: Any, what: str) -> None:
+            try:
+                made = make_params(self.name, self.cls.Params, {one.name: value})
+            except BenchError as error:
+                raise Broken(f"{what} of Params.{one.name} is not allowed: {error}") from None
+            if getattr(made, one.name) != value:
+                raise Broken(f"{what} of Params.{one.name} is of another type than its default")
+
+        allowed(default, "the default")
+        search = meta["search"]
+        if search is None:
+            return
+        if not isinstance(search, tuple) or not search:
+            raise Broken(f"search of Params.{one.name} must be a tuple: (low, high) or the values")
+        for value in search:
+            allowed(value, f"the value {value!r} in the search space")
+        if type(default) in (int, float):
+            if len(search) != 2 or not search[0] < search[1]:
+                raise Broken(f"search of Params.{one.name} must be (low, high) with low < high")
+            if meta["log"] and search[0] <= 0:
+                raise Broken(
+                    f"Params.{one.name} is searched on a logarithm, so its search space must begin "
+                    "above 0"
+                )
+
+    def _access(self) -> None:
+        default = self._access_of({})
+        if self.meta:
+            words = sorted(self.meta.get("access", []))
+            if words != sorted(default.words):
+                raise Broken(
+                    f"META says {words}, access(default parameters) says {sorted(default.words)}: "
+                    "make them equal"
+                )
+        for field, value in [*self._variants(), ("", None)]:
+            given = {**self.values, field: value} if field else self.values
+            access = self._access_of(given)
+            if Access.TEST_CONTROLS in access and Access.CONTROLS not in access:
+                raise Broken(
+                    "test-controls is declared without controls, so the method could not tell them "
+                    "from other rows: add Access.CONTROLS"
+                )
+
+    def _access_of(self, given: dict[str, Any]) -> Access:
+        params = make_params(self.name, self.cls.Params, given)
+        access = call_checked("access(params)", lambda: self.cls.access(params))
+        if not isinstance(access, Access):
+            raise Broken(f"access(params) returned a {type(access).__name__}, not an Access")
+        return access
+
+    def _variants(self) -> list[tuple[str, Any]]:
+        """Return every choice that is not the default, one parameter at a time."""
+        found: list[tuple[str, Any]] = []
+        for one in dataclasses.fields(self.cls.Params):
+            given = self.values.get(one.name, one.default)
+            choices = one.metadata.get("choices") or ()
+            if isinstance(one.default, bool):
+                choices = (True, False)
+            found += [(one.name, choice) for choice in choices if str(choice) != str(given)]
+        return found
+
+    def _choices(self, kind: str) -> None:
+        """Run every other choice shortly: its access differs, so may its mistakes."""
+        for field, value in self._variants():
+            params = make_params(self.name, self.cls.Params, {**self.values, field: value})
+            trial = Trial(self.cls, self.name, params, kind, self._is_network())
+            self.report.look(f"{field}={value}", trial.shortly)

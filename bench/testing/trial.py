@@ -1,0 +1,368 @@
+"""One trial of a method on synthetic data."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.core.access import Access
+from bench.core.errors import AccessError, BenchError, RunFailed
+from bench.core.method import Context
+from bench.core.samples import Output, Samples
+from bench.core.seeds import generator, seed_for
+from bench.data.views import Side, make_side
+from bench.runs.apply import apply_all, differs, grouping_of, undeclared_adaptation
+from bench.testing.made_up import (
+    CLASSES,
+    RAGGED,
+    TEST,
+    TRAINING,
+    Broken,
+    Report,  # TC
+    bits,
+    bits_of,
+    call_checked,
+    made_up,
+    noise,
+    shared_memory,
+    state_bits,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from bench.core.dataset import Opened
+
+_RECIPE = {"steps": 3, "batch_size": 16, "width": 4}
+
+
+class Trial:
+    """One method with one set of parameters on one kind of made-up data."""
+
+    def __init__(self, cls: Any, name: str, params: Any, kind: str, is_network: bool) -> None:
+        from bench.training.recipes import recipe_access, resolve
+
+        self.cls, self.name, self.params, self.kind = cls, name, params, kind
+        self.is_network = is_network
+        self.recipe = resolve("smoke", kind, _RECIPE)
+        self.access: Access = cls.access(params)
+        if is_network:
+            self.access |= recipe_access(self.recipe)
+        self.per_batch = bool(self.access & (Access.TEST_BATCH | Access.TEST_CONTROLS))
+        self.level = getattr(params, "level", "") or "plate"
+        self.opened = made_up(kind)
+        self.train = self._side(self.opened, TRAINING, labels=True)
+        self.test = self._side(self.opened, TEST, labels=False)
+        self.grouping = grouping_of(self.test.batch, self.per_batch)
+
+    def _side(self, opened: Opened, plates: Mapping[str, int], *, labels: bool) -> Side:
+        rows = np.flatnonzero(np.isin(opened.index["plate"].to_numpy(str), list(plates)))
+        role = "train" if labels else "test"
+        return make_side(opened, rows, CLASSES, self.level, "check", role, labels=labels)
+
+    # ------------------------------------------------------------------ what is called
+
+    def seen(self, side: Side, *, labels: bool = False) -> Samples:
+        """Return a side as ``apply`` (or with labels ``fit``) sees it."""
+        batches = Access.TRAIN_BATCH in self.access if labels else self.per_batch
+        wells = labels and Access.TRAIN_WELL in self.access
+        return side.view(self.access, batches=batches, labels=labels, wells=wells)
+
+    def adapt(self) -> Samples | None:
+        """Return the evaluation view for ADAPT methods, else None."""
+        if Access.ADAPT not in self.access:
+            return None
+        return self.test.view(self.access, batches=True)
+
+    def context(self) -> Context:
+        """Return the context handed to ``fit``."""
+        return Context(seed=seed_for("check", self.name), recipe=dict(self.recipe))
+
+    def fit(self, train: Samples, adapt: Samples | None) -> Any:
+        """Return a fitted method."""
+
+        def fitted() -> Any:
+            method = self.cls(self.params)
+            method.fit(train, adapt, self.context())
+            return method
+
+        hint = ""
+        if adapt is None:
+            hint = "; `adapt` is None unless Access.ADAPT is declared"
+        return call_checked("fit", fitted, hint)
+
+    def apply(self, method: Any, view: Samples) -> Output:
+        """Return the output of one call."""
+        from bench.runs.apply import check_part
+
+        def applied() -> Output:
+            output: Output = method.apply(view)
+            check_part(output, len(view))
+            return output
+
+        output: Output = call_checked("apply", applied)
+        return output
+
+    def all(
+        self, method: Any, view: Samples, side: Side | None = None, *, backwards: bool = False
+    ) -> Output:
+        """Return the output of all rows of a side (by default the evaluation side), as in a run."""
+        grouping = grouping_of((side or self.test).batch, self.per_batch)
+        if grouping is not None and backwards:
+            grouping = grouping[::-1]
+        output: Output = call_checked(
+            "apply", lambda: apply_all(method, self.access, view, grouping, 0)
+        )
+        return output
+
+    def calls(self) -> list[Samples]:
+        """Return the evaluation view as ``apply`` gets it: whole batches, or one mixture."""
+        view = self.seen(self.test)
+        calls = [np.arange(len(view))] if self.grouping is None else self.grouping
+        return [view.take(idx) for idx in calls]
+
+    def rebuilt(self, state: Mapping[str, NDArray[Any]]) -> Any:
+        """Return a method made from a state."""
+        copied = {name: np.array(array) for name, array in state.items()}
+        return call_checked("from_state", lambda: self.cls.from_state(self.params, copied))
+
+    # ------------------------------------------------------------------ checks
+
+    def run(self, report: Report, prefix: str) -> None:
+        """Run all checks; stop where nothing further can be looked at."""
+        found: dict[str, Any] = {}
+
+        def fits() -> None:
+            found["method"] = self._fits()
+
+        def gives() -> None:
+            found["first"] = self._gives(found["method"])
+
+        if not report.look(prefix + "fit", fits) or not report.look(prefix + "output", gives):
+            return
+        method, first = found["method"], found["first"]
+        checks: list[tuple[str, Callable[[], str | None]]] = [
+            ("row order", lambda: self._row_order(method)),
+            ("determinism", lambda: self._determinism(first)),
+            ("apply leaves no trace", lambda: self._unchanged(method)),
+            ("state", lambda: self._state(method, first)),
+            (
+                "batches apart" if self.per_batch else "rows apart",
+                lambda: self._apart(method, first),
+            ),
+            ("labels", lambda: self._labels(method)),
+            ("names", lambda: self._names(first)),
+            ("small batches", lambda: self._small(method)),
+        ]
+        if self.is_network:
+            checks.append(("gradients", self._gradients))
+        for name, check in checks:
+            report.look(prefix + name, check)
+
+    def shortly(self) -> None:
+        """Fit and apply, and hold the method to its access."""
+        method = self._fits()
+        self._apart(method, self._gives(method))
+
+    def _fits(self) -> Any:
+        train, adapt = self.seen(self.train, labels=True), self.adapt()
+        before = [bits_of(view) for view in (train, adapt) if view is not None]
+        with noise(0):
+            method = self.fit(train, adapt)
+        if before != [bits_of(view) for view in (train, adapt) if view is not None]:
+            raise Broken("fit wrote into the samples: work on a copy, `samples.X.copy()`")
+        return method
+
+    def _gives(self, method: Any) -> Output:
+        from bench.scoring.result import check_output
+
+        for side in (self.train, self.test):
+            with noise(0):
+                first = self.all(method, self.seen(side), side)
+            try:
+                check_output(self.name, first, len(side), side.n_classes)
+            except RunFailed as error:
+                raise Broken(str(error)) from error
+        for note in first.notes:
+            if not isinstance(note, str):
+                raise Broken("Output.notes must be sentences")
+        return first
+
+    def _row_order(self, method: Any) -> None:
+        view = self.calls()[0]
+        order = generator("check", "order").permutation(len(view))
+        straight, turned = self.apply(method, view), self.apply(method, view.take(order))
+        if differs(straight, turned, order):
+            raise Broken(
+                "rows in another order get other values: row i of the output must belong to "
+                "samples.ids[i], and nothing may depend on the order of the rows"
+            )
+
+    def _determinism(self, first: Output) -> None:
+        with noise(1):
+            again = self.fit(self.seen(self.train, labels=True), self.adapt())
+        with noise(2):
+            second = self.all(again, self.seen(self.test))
+        if bits(first) != bits(second):
+            raise Broken(
+                "two fits with the same seed differ: draw every random number from "
+                "ctx.generator(...) in fit, none in apply, and do not iterate over sets"
+            )
+
+    def _unchanged(self, method: Any) -> None:
+        view = self.calls()[0]
+        samples, state, shared = bits_of(view), state_bits(method), shared_memory(self.cls)
+        one = self.apply(method, view)
+        if bits_of(view) != samples:
+            raise Broken("apply wrote into the samples: work on a copy, `samples.X.copy()`")
+        for other in self.calls():
+            self.apply(method, other)
+        two = self.apply(method, view)
+        if state_bits(method) != state:
+            raise Broken(
+                "apply changed what state() returns: adapt a copy, and leave self as fit left it"
+            )
+        for name, value in shared_memory(self.cls).items():
+            if shared.get(name, value) != value:
+                raise Broken(f"apply changed {name}, which all instances share: keep it in self")
+        if bits(one) != bits(two):
+            raise Broken("the same rows get other values when apply is called again")
+
+    def _state(self, method: Any, first: Output) -> None:
+        from safetensors.numpy import load, save
+
+        state = call_checked("state", method.state)
+        if not isinstance(state, dict):
+            raise Broken(f"state() returned a {type(state).__name__}, not a dict of arrays")
+        for name, array in state.items():
+            if not isinstance(name, str) or not isinstance(array, np.ndarray):
+                raise Broken(f"state()[{name!r}] must be a numpy array under a str name")
+            if array.dtype.kind not in "biuf":
+                raise Broken(
+                    f"state()['{name}'] is {array.dtype}: only numbers and bools can be stored"
+                )
+        solid = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in state.items()}
+        try:
+            stored = load(save(solid))
+        except Exception as error:  # noqa: BLE001 - whatever the library says is the finding
+            raise Broken(f"state() cannot be stored as safetensors: {error}") from None
+        second = self.all(self.rebuilt(stored), self.seen(self.test))
+        if bits(first) != bits(second):
+            raise Broken(
+                "from_state(params, state()) gives other values: state() must hold all that fit "
+                "learned, in full precision"
+            )
+
+    def _apart(self, method: Any, first: Output) -> None:
+        state = call_checked("state", method.state)
+        view = self.seen(self.test)
+        sentence = call_checked(
+            "apply",
+            lambda: undeclared_adaptation(
+                method, self.access, view, self.grouping, first, 0, lambda: self.rebuilt(state)
+            ),
+        )
+        if sentence:
+            raise Broken(
+                f"{sentence}: declare Access.TEST_BATCH, or use nothing of the other rows, and "
+                "carry nothing from one call to the next"
+            )
+        if self.grouping is not None:
+            backwards = self.all(self.rebuilt(state), view, backwards=True)
+            if differs(first, backwards, np.arange(len(view))):
+                raise Broken(
+                    "batches in another order get other values: carry nothing from one call of "
+                    "apply to the next"
+                )
+
+    def _labels(self, method: Any) -> None:
+        view = self.calls()[0]
+        told = replace(view, y=np.arange(len(view), dtype=np.int64) % len(CLASSES))
+        if bits(self.apply(method, view)) != bits(self.apply(method, told)):
+            raise Broken(
+                "apply reads samples.y: labels are for fit alone, and are all -1 in a real run"
+            )
+
+    def _names(self, first: Output) -> None:
+        sides = (self.train, self.test)
+        names = np.unique(np.concatenate([self.seen(s, labels=True).batch for s in sides]))
+        known = [*names, *np.unique(np.concatenate([self.seen(s).batch for s in sides]))]
+        if (adapt := self.adapt()) is not None:
+            known += [*np.unique(adapt.batch)]
+        # Sorted batches keep their order: a sampler may number them by it.
+        new = {old: f"{k:04d}-x" if old else "" for k, old in enumerate(sorted(set(known)))}
+
+        def renamed(view: Samples) -> Samples:
+            ids = [hashlib.sha256(f"other {name}".encode()).hexdigest()[:16] for name in view.ids]
+            return replace(
+                view, ids=np.asarray(ids), batch=np.asarray([new[name] for name in view.batch])
+            )
+
+        with noise(0):
+            method = self.fit(
+                renamed(self.seen(self.train, labels=True)),
+                None if adapt is None else renamed(adapt),
+            )
+            second = self.all(method, renamed(self.seen(self.test)))
+        if differs(first, second, np.arange(len(first.X))):
+            raise Broken(
+                "other ids or batch names give other values: names are opaque, salted for each "
+                "run, and must carry nothing"
+            )
+
+    def _small(self, method: Any) -> str | None:
+        view = self.seen(self.test)
+        for idx in (self.test.controls, ~self.test.controls):
+            lone = view.take(np.flatnonzero(idx)[:1])
+            self._clean("apply on a batch of one row", partial(self.apply, method, lone))
+        opened = made_up(self.kind, {**RAGGED, **TEST})
+        train = self.seen(self._side(opened, RAGGED, labels=True), labels=True)
+        remark = self._clean(
+            "fit with batches of one and two rows", lambda: self.fit(train, self.adapt())
+        )
+        return None if remark is None else f"refused, in words: {remark}"
+
+    def _clean(self, what: str, call: Callable[[], Any]) -> str | None:
+        """Run a call that may refuse with a BenchError, and nothing else."""
+        try:
+            output = call()
+        except Broken as broken:
+            refused = broken.__cause__
+            if isinstance(refused, BenchError) and not isinstance(
+                refused, (AccessError, RunFailed)
+            ):
+                return str(refused)
+            raise Broken(
+                f"{what}: {broken}; give an answer (Output.fallbacks counts batches that were too "
+                "small), or raise BenchError with a sentence"
+            ) from None
+        if isinstance(output, Output) and not np.isfinite(output.X).all():
+            raise Broken(f"{what} gave values that are not finite: fall back on training rows")
+        return None
+
+    def _gradients(self) -> str | None:
+        from bench.training.method import NetworkMethod
+
+        method = self.cls(self.params)
+        if not isinstance(method, NetworkMethod):
+            return "it trains in a loop of its own, so this was not looked at"
+        from bench.training.loop import untrained_parameters
+
+        names = call_checked(
+            "one training step",
+            lambda: untrained_parameters(
+                method, self.seen(self.train, labels=True), self.adapt(), self.context()
+            ),
+        )
+        if names:
+            raise Broken(
+                f"the first step gives no gradient to {', '.join(names)}: use it in the loss, or "
+                "set requires_grad to False"
+            )
+        return None

@@ -1,0 +1,331 @@
+"""BatchNorm layers whose statistics are chosen from outside, once for the whole network.
+
+A network's BatchNorm layers are replaced by :class:`BatchStatistics`, which keeps their names,
+parameters and buffers, and asks one shared :class:`Scope` whose mean and variance to use. With the
+scope at rest a layer does what PyTorch's own does.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bench.core.errors import BenchError, RunFailed
+from bench.training.statistics import Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = [
+    "BatchStatistics",
+    "Scope",
+    "convert",
+    "normalisation_layers",
+    "refuse_without_batch_norm",
+    "streamed",
+]
+
+
+class Scope:
+    """What all layers of one network share: whose statistics are used now."""
+
+    def __init__(self) -> None:
+        self.statistics = Statistics()
+        self.stream: _Stream | None = None
+
+    @contextmanager
+    def using(self, statistics: Statistics) -> Iterator[None]:
+        """Use these statistics inside a ``with`` block."""
+        before = self.statistics
+        self.statistics = statistics
+        try:
+            yield
+        finally:
+            self.statistics = before
+
+
+class BatchStatistics(_BatchNorm):
+    """BatchNorm over the rows and pixels of ``(n, C, ...)`` that takes statistics from a scope.
+
+    For channel c and the rows S that give statistics to a row,
+    ``y = weight_c (x - mean_c(S)) / sqrt(var_c(S) + eps) + bias_c``, where mean and biased variance
+    run over S and all pixels (Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1). Gradients
+    flow through mean and variance. In training the running averages move as PyTorch moves them,
+    towards the mean over groups where there are several.
+    """
+
+    scope: Scope
+
+    @classmethod
+    def of(cls, layer: _BatchNorm, scope: Scope) -> BatchStatistics:
+        """Return a layer with the parameters and buffers of ``layer``, shared and not copied."""
+        made = cls(
+            layer.num_features,
+            layer.eps,
+            layer.momentum,
+            affine=layer.affine,
+            track_running_stats=True,
+        )
+        if layer.affine:
+            made.weight, made.bias = layer.weight, layer.bias
+        # A layer that tracks nothing would use the rows of the call at test, unasked.
+        if layer.track_running_stats:
+            made.running_mean, made.running_var = layer.running_mean, layer.running_var
+            made.num_batches_tracked = layer.num_batches_tracked
+        made.scope = scope
+        made.train(layer.training)
+        return made
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2 or input.shape[1] != self.num_features:
+            raise RunFailed(
+                f"a BatchNorm layer of {self.num_features} channels met rows of shape "
+                f"{tuple(input.shape[1:])}"
+            )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised rows, of the shape and dtype of ``input``."""
+        self._check_input_dim(input)
+        if self.scope.stream is not None:
+            return self.scope.stream.visit(self, input)
+        use = self.scope.statistics
+        plain = use.mask is None and use.group is None
+        if plain and use.source == "running" and not self.training:
+            return super().forward(input)
+        if plain and input.numel() > input.shape[1]:
+            if self.training:
+                return super().forward(input)
+            return F.batch_norm(
+                input, None, None, self.weight, self.bias, training=True, eps=self.eps
+            )
+        mean, var, count, code = moments(input, use.mask, use.group)
+        if self.training:
+            self._track(mean, var, count)
+        return self.normalise(input, mean, var, code)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, var: Tensor, count: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        rate = self.momentum
+        if rate is None:
+            rate = 1.0 / float(self.num_batches_tracked)
+        unbiased = var * (count / (count - 1).clamp(min=1))[:, None]
+        self.running_mean.lerp_(mean.mean(0).to(self.running_mean.dtype), rate)
+        self.running_var.lerp_(unbiased.mean(0).to(self.running_var.dtype), rate)
+
+    def normalise(self, x: Tensor, mean: Tensor, var: Tensor, code: Tensor | None = None) -> Tensor:
+        """Normalise ``(n, C, ...)`` by given ``(g, C)`` statistics; ``code`` ``(n,)`` picks one."""
+        tail = (1,) * (x.dim() - 2)
+        if code is None:
+            code = torch.zeros(1, dtype=torch.long, device=x.device)
+        scale = torch.rsqrt(var + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        mean, scale = mean[code], scale[code]
+        # The mean goes first: scale x - scale mean would cancel where the offset is large.
+        out = (x.float() - mean.view(*mean.shape, *tail)) * scale.view(*scale.shape, *tail)
+        bias: Tensor | None = self.bias  # newer layers may scale and not shift
+        if bias is not None:
+            out = out + bias.view(1, -1, *tail)
+        return out.to(x.dtype)
+
+
+def moments(
+    x: Tensor, mask: Tensor | None, group: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return mean, biased variance and number of values per group and channel.
+
+    Parameters
+    ----------
+    x
+        ``(n, C, ...)``.
+    mask
+        ``(n,)`` bool, rows that give the statistics; None is all.
+    group
+        ``(n,)`` integer codes; None is one group.
+
+    Returns
+    -------
+    tuple
+        mean and var ``(g, C)`` float32, count ``(g,)``, and ``(n,)`` position of each row's group.
+
+    Raises
+    ------
+    RunFailed
+        If a group has no row that gives statistics.
+    """
+    n = x.shape[0]
+    for name, given in (("mask", mask), ("group", group)):
+        if given is not None and given.shape[0] != n:
+            raise RunFailed(
+                f"normalisation has a {name} of {given.shape[0]} rows for {n} rows of activations: "
+                "the network changes the number of rows, so rows cannot be told apart"
+            )
+    flat = x.float().reshape(n, x.shape[1], -1)
+    row_mean = flat.mean(2)
+    row_var = flat.var(2, unbiased=False)
+    if group is None:
+        code = torch.zeros(n, dtype=torch.long, device=x.device)
+        n_groups = 1
+    else:
+        names, code = torch.unique(group, return_inverse=True)
+        n_groups = len(names)
+    member = F.one_hot(code, n_groups).to(flat.dtype)
+    if mask is not None:
+        member = member * mask.to(flat.dtype)[:, None]
+    rows = member.sum(0)
+    if bool((rows == 0).any()):
+        raise RunFailed("a batch has no rows that give normalisation statistics, such as controls")
+    weight = (member / rows).T
+    mean = weight @ row_mean
+    # Within rows plus between rows: no difference of large squares.
+    var = weight @ (row_var + (row_mean - mean[code]).square())
+    return mean, var, rows * flat.shape[2], code
+
+
+def convert(network: nn.Module, scope: Scope) -> nn.Module:
+    """Replace every BatchNorm layer (1d, 2d, 3d, Sync) of a network, in place; return it.
+
+    A layer that stands in two places stays one layer; parameters and buffers are shared with the
+    layers replaced, so frozen parameters stay frozen.
+    """
+    made: dict[int, BatchStatistics] = {}
+
+    def replacement(layer: _BatchNorm) -> BatchStatistics:
+        if id(layer) not in made:
+            made[id(layer)] = BatchStatistics.of(layer, scope)
+        return made[id(layer)]
+
+    if isinstance(network, _BatchNorm):
+        return replacement(network)
+    for parent in list(network.modules()):
+        for name, child in list(parent._modules.items()):  # children by every name they have
+            if isinstance(child, _BatchNorm):
+                setattr(parent, name, replacement(child))
+    return network
+
+
+def normalisation_layers(network: nn.Module) -> dict[str, str]:
+    """Return the path and class name of every normalisation layer of a network."""
+    return {
+        name or "(the network)": type(layer).__name__
+        for name, layer in network.named_modules()
+        if "norm" in type(layer).__name__.lower() or isinstance(layer, _BatchNorm)
+    }
+
+
+def refuse_without_batch_norm(network: nn.Module, described: str, method: str) -> None:
+    """Raise if a network has no BatchNorm layer, naming the normalisation layers that it has."""
+    if any(isinstance(layer, _BatchNorm) for layer in network.modules()):
+        return
+    found = normalisation_layers(network)
+    shown = ", ".join(f"{name} ({kind})" for name, kind in list(found.items())[:6])
+    more = f" and {len(found) - 6} more" if len(found) > 6 else ""
+    has = f"its normalisation layers are {shown}{more}" if found else "it normalises nowhere"
+    raise BenchError(
+        f"{method} works through BatchNorm layers and network '{described}' has none: {has}; "
+        "take a network with BatchNorm such as small-resnet, resnet50 or mlp"
+    )
+
+
+# --------------------------------------------------------------------------- large test batches
+
+
+class _Enough(Exception):
+    """The layer whose statistics are being collected has been reached."""
+
+
+class _Stream:
+    """Statistics of a batch too large for one forward pass, found layer by layer."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[Tensor, Tensor]] = []
+        self.reached = 0
+        self.mask: Tensor | None = None
+        self._count = 0.0
+        self._mean: Tensor | None = None
+        self._m2: Tensor | None = None
+
+    def visit(self, layer: BatchStatistics, x: Tensor) -> Tensor:
+        place = self.reached
+        self.reached += 1
+        if place < len(self.found):
+            mean, var = self.found[place]
+            return layer.normalise(x, mean, var)
+        if self.mask is not None and self.mask.shape[0] != x.shape[0]:
+            raise RunFailed("the network changes the number of rows, so rows cannot be told apart")
+        kept = x if self.mask is None else x[self.mask]
+        if kept.shape[0]:
+            flat = kept.double().transpose(0, 1).reshape(x.shape[1], -1)
+            count, mean = flat.shape[1], flat.mean(1)
+            m2 = (flat - mean[:, None]).square().sum(1)
+            if self._mean is None or self._m2 is None:
+                self._count, self._mean, self._m2 = float(count), mean, m2
+            else:  # Chan, Golub and LeVeque 1979
+                both = self._count + count
+                gap = mean - self._mean
+                self._m2 = self._m2 + m2 + gap.square() * (self._count * count / both)
+                self._mean = self._mean + gap * (count / both)
+                self._count = both
+        raise _Enough
+
+    def close(self) -> None:
+        """Turn what was collected into the statistics of the next layer."""
+        if self._mean is None or self._m2 is None:
+            raise RunFailed("a test batch has no rows that give normalisation statistics")
+        self.found.append(
+            (self._mean.float()[None], (self._m2 / self._count).clamp(min=0).float()[None])
+        )
+        self._count, self._mean, self._m2 = 0.0, None, None
+
+
+def streamed(
+    scope: Scope,
+    call: Callable[[Tensor], Any],
+    pieces: Callable[[], Iterable[tuple[Tensor, Tensor | None]]],
+) -> list[Any]:
+    """Apply a network with the statistics of all rows of all pieces, at the memory of one piece.
+
+    The statistics of a layer depend on those of the layers before it, so they are collected in
+    one pass over the pieces for each layer; a pass stops at the layer that it collects. The result
+    is that of one forward pass over all rows, up to rounding.
+
+    Parameters
+    ----------
+    scope
+        The scope of the network.
+    call
+        Applies the network to ``x``.
+    pieces
+        Returns an iterator over ``(x, mask)``, the same each time; rows of the mask give the
+        statistics, None is all rows.
+
+    Returns
+    -------
+    list
+        What ``call`` returned for each piece.
+    """
+    stream = _Stream()
+    scope.stream = stream
+    try:
+        while True:
+            results, complete = [], True
+            for x, mask in pieces():
+                stream.reached, stream.mask = 0, mask
+                try:
+                    results.append(call(x))
+                except _Enough:
+                    complete = False
+            if complete:
+                return results
+            stream.close()
+    finally:
+        scope.stream = None

@@ -1,0 +1,80 @@
+"""Checkpoints of a training run."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.core.errors import BenchError
+
+# --------------------------------------------------------------------------- checkpoints
+
+CHECKPOINT_SECONDS = 5.0
+"""Least time between two checkpoints; also at least 20 times what writing one takes."""
+
+
+class Checkpoint:
+    """One file in the scratch folder, replaced atomically, and read only if it is of this fit."""
+
+    def __init__(self, folder: Path | None, fingerprint: str) -> None:
+        self._path = None if folder is None else Path(folder) / "training.pt"
+        self._fingerprint = fingerprint
+        self._last = time.monotonic()
+        self._took = 0.0
+
+    def due(self) -> bool:
+        """Return whether enough time has passed since the last checkpoint."""
+        wait = max(CHECKPOINT_SECONDS, 20 * self._took)
+        return self._path is not None and time.monotonic() - self._last >= wait
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Write a checkpoint atomically."""
+        if self._path is None:
+            return
+        began = time.monotonic()
+        buffer = io.BytesIO()
+        torch.save({**content, "fingerprint": self._fingerprint}, buffer)
+        # Forked processes have main threads of one number, hence the process too.
+        temporary = self._path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(buffer.getbuffer())
+            temporary.replace(self._path)
+        except FileNotFoundError:
+            # Another process ended the same fit just now and cleared the folder: go on without.
+            pass
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise BenchError(
+                f"the checkpoint {self._path} cannot be written: {error.strerror or error}; free "
+                "space or choose another folder for results"
+            ) from error
+        self._last = time.monotonic()
+        self._took = self._last - began
+
+    def load(self, device: str) -> dict[str, Any] | None:
+        """Return the last checkpoint, or None."""
+        if self._path is None or not self._path.is_file():
+            return None
+        try:
+            content = torch.load(self._path, map_location=device, weights_only=True)
+            matches = content["fingerprint"] == self._fingerprint
+        except (RuntimeError, OSError, EOFError, KeyError, ValueError, TypeError):
+            return None  # damaged: training from the start gives the same weights
+        except pickle.UnpicklingError:
+            return None
+        return dict(content) if matches else None
+
+    def remove(self) -> None:
+        """Delete the checkpoint."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)

@@ -1,0 +1,205 @@
+"""How a trained network is applied: row by row, or to a test batch by its own statistics."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.core.errors import BenchError
+from bench.core.samples import Output, Samples
+from bench.training.batchnorm import streamed
+from bench.training.determinism import reproducible
+from bench.training.inputs import as_float, channel_moments, laid_out
+from bench.training.statistics import ApplyStatistics, Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from bench.training.model import Fitted, Model
+    from bench.training.samplers import Ints
+
+__all__ = ["TestBatch", "apply", "chunked_rows"]
+
+APPLY_ROWS = 256
+"""Rows in one forward pass where rows do not share statistics."""
+
+WHOLE_VALUES = 1 << 24
+"""A test batch with more input values than this is normalised layer by layer, in pieces."""
+
+
+class TestBatch:
+    """The rows of one call of ``apply``, for methods that adapt a copy of the model to them."""
+
+    __test__ = False  # not a test, whatever its name
+
+    def __init__(self, fitted: Fitted, samples: Samples) -> None:
+        self._fitted = fitted
+        self._samples = samples
+        self._plate: tuple[Tensor, Tensor] | None = None
+        if fitted.scaling.standardise == "plate":
+            mean, sd = channel_moments(self._read, np.arange(len(samples)))
+            device = fitted.device
+            self._plate = (
+                torch.from_numpy(mean)[None].to(device),
+                torch.from_numpy(sd)[None].to(device),
+            )
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def _read(self, idx: Ints) -> NDArray[Any]:
+        X = self._samples.X
+        return self._samples.images(idx) if X is None else X[idx]
+
+    def x(self, idx: Ints) -> Tensor:
+        """Return rows as the network takes them, ``(k, ...)`` float32; no augmentation."""
+        native = as_float(self._read(idx), self._fitted.device)
+        scaled = self._fitted.scaling(native, self._plate)
+        return laid_out(scaled, bool(self._fitted.config["recipe"]["channels_last"]))
+
+    def keys(self) -> NDArray[np.uint64]:
+        """Return ``(n,)`` numbers that depend on the content of each row alone.
+
+        They order rows at random, in the same way whatever the order of the view or the names of
+        its rows.
+        """
+        found = np.empty(len(self), np.uint64)
+        for start in range(0, len(self), APPLY_ROWS):
+            idx = np.arange(start, min(start + APPLY_ROWS, len(self)))
+            for k, row in zip(idx, np.ascontiguousarray(self._read(idx)), strict=True):
+                found[k] = int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest())
+        return found
+
+
+def chunked_rows(
+    gives: NDArray[np.bool_], keys: NDArray[np.uint64], k: int
+) -> list[tuple[Ints, Ints]]:
+    """Split a test batch into pieces whose statistics come from exactly ``k`` rows each.
+
+    Parameters
+    ----------
+    gives
+        ``(n,)`` bool: the m rows that give statistics.
+    keys
+        ``(n,)`` content keys that order the rows at random.
+    k
+        Rows that give the statistics of a piece; ``k >= m`` makes one piece.
+
+    Returns
+    -------
+    list of (idx, kept)
+        ``idx`` are positions of the rows in a piece, the ``min(k, m)`` that give statistics first;
+        ``kept`` are the positions within ``idx`` of the rows that this piece answers for. The last
+        piece is filled up with giving rows answered for elsewhere. A row that gives nothing goes
+        to a piece that its own key decides, so it does not depend on other such rows.
+    """
+    giving = np.flatnonzero(gives)
+    giving = giving[np.argsort(keys[giving], kind="stable")]
+    k = min(k, len(giving))
+    starts = list(range(0, len(giving), k))
+    others = np.flatnonzero(~gives)
+    home = (keys[others] % np.uint64(len(starts))).astype(np.int64)
+    pieces = []
+    for number, start in enumerate(starts):
+        begin = min(start, len(giving) - k)
+        mine = others[home == number]
+        idx = np.concatenate([giving[begin : begin + k], mine]).astype(np.int64)
+        kept = np.arange(start - begin, len(idx))
+        pieces.append((idx, kept))
+    return pieces
+
+
+class ApplyHooks(Protocol):
+    """The hooks of a method that inference calls; see ``NetworkMethod``."""
+
+    has_head: ClassVar[bool]
+
+    def apply_statistics(self, samples: Samples) -> ApplyStatistics | None: ...
+
+    def adapt_model(self, model: Model, rows: TestBatch) -> Model: ...
+
+
+def apply(method: ApplyHooks, fitted: Fitted, samples: Samples) -> Output:
+    """Return features and logits of a view, with the statistics that the method asks for.
+
+    Neither method nor model is changed. Where rows give the statistics of a test batch, all of
+    them are used at once, in one forward pass or, for large batches, layer by layer.
+    """
+    n, model = len(samples), fitted.model
+    if tuple(samples.shape) != tuple(fitted.config["shape"]):
+        raise BenchError(
+            f"the network was trained on rows of shape {tuple(fitted.config['shape'])}, and these "
+            f"have {tuple(samples.shape)}"
+        )
+    if n == 0:
+        return Output(
+            np.empty((0, model.head.in_features), np.float32),
+            np.empty((0, model.head.out_features), np.float32) if method.has_head else None,
+            notes=tuple(fitted.config.get("remarks", ())),
+        )
+    rows = TestBatch(fitted, samples)
+    wanted = method.apply_statistics(samples)
+    fallbacks = 0
+    if wanted is not None and np.count_nonzero(wanted.gives) < max(wanted.min_rows, 1):
+        wanted, fallbacks = None, 1
+    X = np.empty((n, model.head.in_features), np.float32)
+    logits = np.empty((n, model.head.out_features), np.float32)
+
+    def put(idx: Ints, kept: Ints | slice, out: tuple[Tensor, Tensor]) -> None:
+        X[idx[kept]] = out[0][kept].cpu().numpy()
+        logits[idx[kept]] = out[1][kept].cpu().numpy()
+
+    with reproducible(0, fitted.device, samples.shape):
+        model = method.adapt_model(model, rows)
+        with torch.no_grad():
+            if wanted is None:
+                for start in range(0, n, APPLY_ROWS):
+                    idx = np.arange(start, min(start + APPLY_ROWS, n))
+                    put(idx, slice(None), model(rows.x(idx)))
+            else:
+                given = wanted.gives
+                if wanted.pieces is not None:
+                    pieces = wanted.pieces(rows.keys())
+                elif 0 < wanted.chunk < np.count_nonzero(given):
+                    chunks = chunked_rows(given, rows.keys(), wanted.chunk)
+                    pieces = [(idx, kept, given[idx]) for idx, kept in chunks]
+                else:
+                    pieces = [(np.arange(n), np.arange(n), given)]
+                for idx, kept, gives in pieces:
+                    put(idx, kept, _by_rows(model, rows, idx, gives))
+    note = "a batch with fewer rows for its statistics than min_rows took the running averages"
+    return Output(
+        X,
+        logits if method.has_head else None,
+        fallbacks=fallbacks,
+        notes=(*fitted.config.get("remarks", ()), *((note,) if fallbacks else ())),
+    )
+
+
+def _by_rows(
+    model: Model, rows: TestBatch, idx: Ints, gives: NDArray[np.bool_]
+) -> tuple[Tensor, Tensor]:
+    """Apply the model to rows whose statistics come from those of them that give some."""
+    device = next(model.parameters()).device
+    values = math.prod(rows.x(idx[:1]).shape)
+    mask = None if gives.all() else torch.from_numpy(gives).to(device)
+    if len(idx) * values <= WHOLE_VALUES or len(idx) <= 2:
+        with model.using(Statistics("rows", mask=mask)):
+            features, logits = model(rows.x(idx))
+        return features, logits
+    size = max(WHOLE_VALUES // (4 * values), 1)
+
+    def pieces() -> Iterator[tuple[Tensor, Tensor | None]]:
+        for start in range(0, len(idx), size):
+            part = slice(start, start + size)
+            yield rows.x(idx[part]), None if mask is None else mask[part]
+
+    parts = streamed(model.scope, model, pieces)
+    return torch.cat([f for f, _ in parts]), torch.cat([g for _, g in parts])

@@ -1,0 +1,151 @@
+"""From native rows to what a network takes: reading, standardising, turning, on the device."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.core.errors import RunFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from bench.core.samples import Samples
+    from bench.training.samplers import Ints, Sampler
+
+__all__ = ["RowReader", "Scaling", "as_float", "augmented", "channel_moments", "laid_out"]
+
+PRELOAD_BYTES = 1 << 30
+"""Training images up to this size are read once and kept."""
+
+
+@dataclass
+class Scaling:
+    """How native rows become float32 inputs.
+
+    Attributes
+    ----------
+    standardise
+        ``image``: each image and channel by its own mean and standard deviation (n - 1 in the
+        denominator, as published). ``plate``: by those of all rows of the row's batch. ``none``:
+        by constants of the training set. A deviation of 0 counts as 1. Profiles are scaled per
+        feature where images are per channel, with n in the denominator.
+    mean, sd
+        ``(C,)`` or ``(d,)`` float32 constants of the training set; used with ``none``.
+    """
+
+    standardise: str
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
+
+    def __call__(self, x: Tensor, given: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return ``x`` standardised; ``given`` are ``(k or 1, C)`` statistics for ``plate``."""
+        tail = (1,) * (x.dim() - 2)
+        if self.standardise == "image" and x.dim() == 4:
+            sd, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
+            return (x - mean) / torch.where(sd > 0, sd, torch.ones_like(sd))
+        if self.standardise == "plate":
+            if given is None:
+                raise RunFailed("standardise=plate was given no statistics of the plate")
+            mean, sd = given
+        else:
+            mean = torch.from_numpy(self.mean).to(x.device)[None]
+            sd = torch.from_numpy(self.sd).to(x.device)[None]
+        return (x - mean.view(*mean.shape, *tail)) / sd.view(*sd.shape, *tail)
+
+
+def as_float(rows: NDArray[Any], device: str) -> Tensor:
+    """Move native rows to the device and make them float32 there."""
+    if rows.dtype == np.uint16:  # not every build of torch converts it
+        rows = rows.astype(np.int32)
+    return torch.from_numpy(np.ascontiguousarray(rows)).to(device).float()
+
+
+def channel_moments(
+    read: Callable[[Ints], NDArray[Any]], idx: Ints, chunk: int = 512
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and standard deviation per channel or feature over the rows, 0 -> 1."""
+    count, mean, m2 = 0.0, np.zeros(1), np.zeros(1)
+    for start in range(0, len(idx), chunk):
+        rows = read(idx[start : start + chunk]).astype(np.float64)
+        flat = np.moveaxis(rows, 1, 0).reshape(rows.shape[1], -1)
+        n, part = flat.shape[1], flat.mean(1)
+        spread = np.square(flat - part[:, None]).sum(1)
+        gap = part - mean
+        m2 = m2 + spread + gap**2 * (count * n / (count + n))
+        mean = mean + gap * (n / (count + n))
+        count += n
+    sd = np.sqrt(m2 / count)
+    # A constant column leaves a spread of rounding size; dividing by that would blow it up.
+    sd = np.where(sd > 1e-6 * np.abs(mean), sd, 1.0)
+    return mean.astype(np.float32), sd.astype(np.float32)
+
+
+class RowReader:
+    """Reads rows of a view: from memory if they fit, else ahead of need in one thread."""
+
+    def __init__(self, samples: Samples, expected: int) -> None:
+        self._samples = samples
+        self._kept: NDArray[Any] | None = samples.X
+        self._ahead: dict[int, Future[NDArray[Any]]] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        n = len(samples)
+        if samples.X is None and n and n <= 2 * expected:
+            first = samples.images(np.zeros(1, np.int64))
+            if first.nbytes * n <= PRELOAD_BYTES:
+                self._kept = np.empty((n, *first.shape[1:]), first.dtype)
+                for start in range(0, n, 1024):
+                    part = np.arange(start, min(start + 1024, n))
+                    self._kept[part] = samples.images(part)
+
+    def read(self, idx: Ints) -> NDArray[Any]:
+        """Return rows in their native dtype."""
+        if self._kept is not None:
+            return self._kept[idx]
+        return self._samples.images(idx)
+
+    def step(self, step: int, sampler: Sampler, total: int) -> tuple[Ints, Ints, NDArray[Any]]:
+        """Return positions, codes and rows of a step, and begin to read the next."""
+        idx, group = sampler(step)
+        if self._kept is not None:
+            return idx, group, self._kept[idx]
+        waiting = self._ahead.pop(step, None)
+        rows = self._samples.images(idx) if waiting is None else waiting.result()
+        if step + 1 < total:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(1, "rows")
+            self._ahead[step + 1] = self._pool.submit(self._samples.images, sampler(step + 1)[0])
+        return idx, group, rows
+
+    def close(self) -> None:
+        """End the reading thread."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def augmented(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Return each image under one of the eight symmetries of the square, drawn uniformly.
+
+    Mirrorings of both axes and, where the image is square, transposition, each with probability
+    1/2: their products are the flips and right-angle rotations, each once.
+    """
+    draws = torch.rand((3, x.shape[0], 1, 1, 1), generator=rng).to(x.device) < 0.5
+    x = torch.where(draws[0], x.flip(3), x)
+    x = torch.where(draws[1], x.flip(2), x)
+    if x.shape[2] == x.shape[3]:
+        x = torch.where(draws[2], x.transpose(2, 3), x)
+    return x
+
+
+def laid_out(x: Tensor, channels_last: bool) -> Tensor:
+    """Return ``x`` with its memory in the order that the network computes in."""
+    if channels_last and x.dim() == 4:
+        return x.contiguous(memory_format=torch.channels_last)
+    return x.contiguous()

@@ -1,0 +1,207 @@
+"""What a network method is: a class with hooks into the one training loop.
+
+A method overrides only what makes it different. The loop (``bench.training.loop``) calls, for each
+step:
+
+=====================  ============================================================================
+hook                   decides
+=====================  ============================================================================
+``sampler``            which rows make a training batch
+``adapt_sampler``      which unlabelled rows come along, for methods that adapt (access ADAPT)
+``modify``             changes to the network, before training and whenever it is rebuilt
+``extra_modules``      further trained modules and buffers: a domain head, group weights
+``inputs``             what goes into the network: mixing, views
+``train_statistics``   whose statistics BatchNorm uses
+``forward``            how features and logits come about
+``loss``               what is minimised
+``after_step``         what happens once the weights have moved
+=====================  ============================================================================
+
+and for each test batch ``apply_statistics`` and ``adapt_model``. ``remarks`` says what the record
+should tell of the training set, such as rows that could not take part. State that must survive an
+interruption lives in buffers of ``extra_modules``; the checkpoint holds them like weights. Noise
+comes from ``batch.generator``, which is seeded by the step, so a resumed run draws the same.
+
+This module imports no torch, so that parameters can be read without it. Methods import torch
+inside their hooks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.core.access import Access
+from bench.core.errors import BenchError
+from bench.training.samplers import mixed
+from bench.training.statistics import ApplyStatistics, Batch, Statistics  # TC
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from bench.core.method import Context
+    from bench.core.samples import Output, Samples
+    from bench.training.inference import TestBatch
+    from bench.training.model import Fitted, Model
+    from bench.training.samplers import Ints, Sampler
+
+__all__ = ["NetworkMethod", "NoParams"]
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """Of a method without parameters."""
+
+
+class NetworkMethod:
+    """Base of all methods that train a network. As it stands it is empirical risk minimisation.
+
+    A subclass is one file. It states ``Params`` (a frozen dataclass of ``param`` fields), its
+    ``access``, and overrides the hooks in which it differs.
+    """
+
+    Params: ClassVar[type] = NoParams
+    needs_batch_norm: ClassVar[bool] = False
+    """Whether a network without BatchNorm is refused."""
+    has_head: ClassVar[bool] = True
+    """Whether the classification head is trained; without one, logits are None."""
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+        self._fitted: Fitted | None = None
+
+    @classmethod
+    def access(cls, params: Any) -> Access:
+        """Return what is seen beyond rows and labels of the training set."""
+        return Access.NONE
+
+    @classmethod
+    def needs(cls, params: Any) -> frozenset[str]:
+        """Return what the data must have: ``controls`` if they are declared."""
+        seen = cls.access(params)
+        uses = bool(seen & (Access.CONTROLS | Access.TEST_CONTROLS))
+        return frozenset({"controls"}) if uses else frozenset()
+
+    # ------------------------------------------------------------------ hooks while training
+
+    def sampler(self, train: Samples, group: Ints, recipe: Mapping[str, Any], seed: int) -> Sampler:
+        """Return ``step -> (idx, group)``; see ``bench.training.samplers``.
+
+        Parameters
+        ----------
+        train
+            The training view.
+        group
+            ``(n,)`` codes of ``train.batch``.
+        recipe
+            The resolved recipe, for ``batch_size``.
+        seed
+            Seed of the stream.
+        """
+        return mixed(group, recipe["batch_size"], seed)
+
+    def adapt_sampler(
+        self, adapt: Samples, group: Ints, recipe: Mapping[str, Any], seed: int
+    ) -> Sampler:
+        """Return the stream of unlabelled rows, like :meth:`sampler`."""
+        return mixed(group, recipe["batch_size"], seed)
+
+    def modify(self, network: nn.Module) -> nn.Module:
+        """Return the network with changed layers, such as other normalisation."""
+        return network
+
+    def extra_modules(self, n_features: int, n_classes: int, n_batches: int) -> nn.Module | None:
+        """Return further modules: trained with the network, reached as ``model.extra``."""
+        return None
+
+    def inputs(self, batch: Batch) -> Batch:
+        """Return what is trained on; ``dataclasses.replace(batch, x=..., y=..., extra=...)``."""
+        return batch
+
+    def train_statistics(self, batch: Batch) -> Statistics:
+        """Return whose statistics BatchNorm uses for this batch."""
+        return Statistics()
+
+    def forward(self, model: Model, batch: Batch) -> None:
+        """Fill ``batch.features`` and ``batch.logits``; also of ``batch.adapt``, on its own."""
+        for part in (batch, batch.adapt):
+            if part is not None:
+                with model.using(self.train_statistics(part)):
+                    part.features, part.logits = model(part.x)
+
+    def loss(self, model: Model, batch: Batch) -> Tensor | dict[str, Tensor]:
+        """Return what is minimised, or named terms whose sum is; each is logged."""
+        from bench.training.losses import classification_loss
+
+        return classification_loss(batch)
+
+    def after_step(self, model: Model, batch: Batch) -> None:
+        """Act after the optimiser's step, such as on an average of the weights."""
+
+    def remarks(self, train: Samples) -> list[str]:
+        """Return sentences for the record about this training set; a function of it alone."""
+        return []
+
+    # ------------------------------------------------------------------ hooks while applying
+
+    def apply_statistics(self, samples: Samples) -> ApplyStatistics | None:
+        """Return whose statistics BatchNorm uses for the view; None is the running averages."""
+        return None
+
+    def adapt_model(self, model: Model, rows: TestBatch) -> Model:
+        """Return the model that is applied to a test batch: itself, or an adapted copy."""
+        return model
+
+    # ------------------------------------------------------------------ the contract
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
+        """Train with the recipe of the context.
+
+        Raises
+        ------
+        RunFailed
+            If the loss is not finite.
+        BenchError
+            If the network cannot be built or does not suit the method.
+        """
+        from bench.training.loop import fit
+
+        self._fitted = fit(self, train, adapt, ctx)
+
+    def apply(self, samples: Samples) -> Output:
+        """Return the inputs of the last linear layer, and the logits."""
+        from bench.training.inference import apply
+
+        return apply(self, self.fitted, samples)
+
+    @property
+    def fitted(self) -> Fitted:
+        """What training left behind."""
+        if self._fitted is None:
+            raise BenchError(f"{type(self).__name__} is applied before it was fitted")
+        return self._fitted
+
+    @property
+    def cost(self) -> dict[str, int]:
+        """``steps`` of the training and ``images_seen``, the rows that went into the network."""
+        return {"steps": self.fitted.steps, "images_seen": self.fitted.rows_seen}
+
+    def to(self, device: str) -> None:
+        """Move the fitted network to a device."""
+        self.fitted.to(device)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return weights, scaling and the description of the network, as arrays."""
+        return self.fitted.state()
+
+    @classmethod
+    def from_state(cls, params: Any, state: Mapping[str, NDArray[Any]]) -> NetworkMethod:
+        """Rebuild a fitted method; the state may come from the method whose fit is shared."""
+        from bench.training.model import restore
+
+        method = cls(params)
+        method._fitted = restore(method, state)
+        return method

@@ -1,0 +1,198 @@
+"""A network with its head and scope, and all that is needed to apply it after training."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.core.errors import BenchError, RunFailed
+from bench.core.seeds import seed_for
+from bench.training.architectures import build
+from bench.training.batchnorm import Scope, convert, refuse_without_batch_norm
+from bench.training.determinism import reproducible, seed_torch
+from bench.training.inputs import Scaling
+from bench.training.recipes import located
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from bench.training.statistics import Statistics
+
+__all__ = ["Fitted", "Model", "method_name", "restore", "untrained_model"]
+
+
+class BuildHooks(Protocol):
+    """The hooks of a method that decide how its network is built."""
+
+    needs_batch_norm: ClassVar[bool]
+    has_head: ClassVar[bool]
+
+    def modify(self, network: nn.Module) -> nn.Module: ...
+
+    def extra_modules(
+        self, n_features: int, n_classes: int, n_batches: int
+    ) -> nn.Module | None: ...
+
+
+class Model(nn.Module):
+    """A network, its head, what a method added, and the scope of its normalisation.
+
+    Attributes
+    ----------
+    network
+        ``(n, ...)`` -> features ``(n, d)``.
+    head
+        The last linear layer.
+    extra
+        What ``extra_modules`` returned; an empty module otherwise.
+    """
+
+    def __init__(
+        self, network: nn.Module, head: nn.Linear, extra: nn.Module | None, precision: str
+    ) -> None:
+        super().__init__()
+        self.scope = Scope()
+        self.network = convert(network, self.scope)
+        self.head = head
+        self.extra = nn.Module() if extra is None else extra
+        self.precision = precision
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the input of the head, ``(n, d)`` float32."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            out = self.network(x)
+        if not isinstance(out, Tensor):
+            raise RunFailed(
+                f"the network returned a {type(out).__name__} while training, not a tensor"
+            )
+        return out.float()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features ``(n, d)`` and logits ``(n, n_classes)``, float32."""
+        features = self.features(x)
+        return features, self.head(features)
+
+    def using(self, statistics: Statistics) -> Any:
+        """Return a context in which BatchNorm uses these statistics."""
+        return self.scope.using(statistics)
+
+
+@dataclass
+class Fitted:
+    """A trained model with all that is needed to apply it."""
+
+    model: Model
+    scaling: Scaling
+    config: dict[str, Any]
+    device: str = "cpu"
+
+    @property
+    def steps(self) -> int:
+        """Steps of the training."""
+        return int(self.config["steps"])
+
+    @property
+    def rows_seen(self) -> int:
+        """Rows that went into the network while training."""
+        return int(self.config["rows_seen"])
+
+    def to(self, device: str) -> None:
+        """Move the model to a device."""
+        self.model.to(device)
+        self.device = device
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays: ``config`` is JSON in bytes."""
+        text = json.dumps(self.config, sort_keys=True).encode()
+        arrays: dict[str, NDArray[Any]] = {
+            "config": np.frombuffer(text, np.uint8).copy(),
+            "scaling.mean": self.scaling.mean.copy(),
+            "scaling.sd": self.scaling.sd.copy(),
+        }
+        for name, tensor in self.model.state_dict().items():
+            # A copy in plain memory order: arrays that alias live weights would move with them.
+            arrays[f"model.{name}"] = np.array(tensor.detach().cpu().numpy(), order="C", copy=True)
+        return arrays
+
+
+def untrained_model(
+    method: BuildHooks, config: Mapping[str, Any], *, weights: str
+) -> tuple[Model, str]:
+    """Return the untrained model that a config describes, and the sha256 of pretrained weights.
+
+    Moves torch's global generator; call it inside :func:`reproducible`.
+    """
+    recipe, seed = config["recipe"], int(config["seed"])
+    # Each part has a seed of its own, so that a method's additions leave the network's start alone.
+    # All of them are made on the processor.
+    seed_torch(seed_for("network", seed))
+    network, head, digest = build(
+        located(recipe), tuple(config["shape"]), config["n_classes"], recipe, weights=weights
+    )
+    seed_torch(seed_for("modify", seed))
+    network = method.modify(network)
+    if method.needs_batch_norm:
+        refuse_without_batch_norm(network, recipe["network"], method_name(method))
+    seed_torch(seed_for("extra", seed))
+    extra = method.extra_modules(head.in_features, config["n_classes"], config["n_batches"])
+    if extra is not None:
+        extra = convert(extra, Scope())
+    model = Model(network, head, extra, recipe["precision"])
+    if not method.has_head:
+        head.requires_grad_(False)
+    if recipe["channels_last"]:
+        model.to(memory_format=torch.channels_last)
+    return model, digest
+
+
+def method_name(method: BuildHooks) -> str:
+    """Return the name in the ``META`` of the method's file, else that of its class."""
+    meta = getattr(sys.modules.get(type(method).__module__), "META", {})
+    if meta.get("class") == type(method).__name__:
+        return str(meta["name"])
+    return type(method).__name__
+
+
+def restore(method: BuildHooks, state: Mapping[str, NDArray[Any]]) -> Fitted:
+    """Rebuild what :meth:`Fitted.state` returned, on the CPU.
+
+    Raises
+    ------
+    BenchError
+        If the arrays are not a network's, or do not fit the network that they describe.
+    """
+    try:
+        config = json.loads(bytes(np.asarray(state["config"], np.uint8)).decode())
+        scaling = Scaling(
+            config["recipe"]["standardise"],
+            np.asarray(state["scaling.mean"], np.float32),
+            np.asarray(state["scaling.sd"], np.float32),
+        )
+    except (KeyError, ValueError) as error:
+        raise BenchError(f"this is not the state of a trained network: {error}") from error
+    with reproducible(0, "cpu", config["shape"]):
+        model, _ = untrained_model(method, config, weights="none")
+    weights = {
+        name.removeprefix("model."): torch.from_numpy(np.array(array))
+        for name, array in state.items()
+        if name.startswith("model.")
+    }
+    if not any(True for _ in model.extra.state_dict()):
+        # A method that shares this fit may do without the modules that only training used.
+        weights = {k: v for k, v in weights.items() if not k.startswith("extra.")}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BenchError(
+            f"the stored weights do not fit network '{config['recipe']['network']}': {error}"
+        ) from error
+    model.eval()
+    return Fitted(model, scaling, config)

@@ -1,0 +1,298 @@
+"""Training recipes: named literals, resolved to one plain dict that all compared methods share.
+
+A resolved recipe is JSON and part of a fit's identity; nothing else decides how a network is
+trained. A method may change what is sampled and what is minimised, never these values.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.core.access import Access
+from bench.core.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "KINDS",
+    "RECIPES",
+    "TORCHVISION",
+    "factory_source",
+    "keys",
+    "located",
+    "recipe_access",
+    "resolve",
+]
+
+KINDS = ("images", "profiles")
+
+TORCHVISION = (
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_b0",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "regnet_y_400mf",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnext50_32x4d",
+    "shufflenet_v2_x1_0",
+    "swin_t",
+    "vgg11_bn",
+    "wide_resnet50_2",
+)
+"""Networks of torchvision that can be asked for by name."""
+
+_COMMON: dict[str, Any] = {
+    "network": "",
+    "network_sha256": "",
+    "width": 32,
+    "layers": 3,
+    "weights": "none",
+    "steps": 0,
+    "epochs": 0,
+    "batch_size": 64,
+    "optimiser": "adam",
+    "lr": 1e-3,
+    "weight_decay": 1e-5,
+    "warmup": 0.1,
+    "schedule": "cosine",
+    "augment": "none",
+    "standardise": "none",
+    "precision": "float32",
+    "channels_last": False,
+}
+
+_IMAGES = {
+    "network": "small-resnet",
+    "augment": "flips-rotations",
+    "standardise": "image",
+    "channels_last": True,
+}
+_PROFILES = {"network": "mlp", "width": 128}
+
+# BEN's published optimisation (Lin & Lu 2022, section 4.1): Adam 1e-3, weight decay 1e-5, batches
+# of 75, 90 epochs of N // 75 steps of which 10 are a linear warm-up.
+_PUBLISHED = {"epochs": 90, "batch_size": 75, "warmup": 10 / 90}
+
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "smoke": {
+        "images": {**_IMAGES, "width": 8, "steps": 30, "batch_size": 32, "lr": 3e-3},
+        "profiles": {**_PROFILES, "width": 32, "steps": 60, "batch_size": 32, "lr": 3e-3},
+    },
+    "default": {
+        "images": {**_IMAGES, "steps": 500, "lr": 2e-3},
+        "profiles": {**_PROFILES, "steps": 400},
+    },
+    "paper": {
+        "images": {**_IMAGES, **_PUBLISHED, "network": "resnet50", "weights": "imagenet"},
+        "profiles": {**_PROFILES, **_PUBLISHED, "width": 512},
+    },
+}
+"""Name -> kind of sample -> what differs from the common values."""
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "weights": ("none", "imagenet"),
+    "optimiser": ("adam", "adamw"),
+    "schedule": ("cosine", "constant"),
+    "augment": ("none", "flips-rotations"),
+    "standardise": ("none", "image", "plate"),
+    "precision": ("float32", "bfloat16"),
+}
+
+# Inclusive ranges; lr has an open lower end, checked apart.
+_RANGES: dict[str, tuple[float, float]] = {
+    "width": (1, 65536),
+    "layers": (2, 64),
+    "steps": (0, 100_000_000),
+    "epochs": (0, 1_000_000),
+    "batch_size": (2, 1_000_000),
+    "lr": (0, 1000),
+    "weight_decay": (0, 1000),
+    "warmup": (0, 1),
+}
+
+
+def keys() -> tuple[str, ...]:
+    """Return the keys that may be overridden."""
+    return tuple(key for key in _COMMON if key != "network_sha256")
+
+
+def _convert(key: str, value: Any) -> Any:
+    kind = type(_COMMON[key])
+    try:
+        if kind is bool:
+            words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+            return words[str(value).lower()]
+        if kind is int and (isinstance(value, bool) or float(value) != int(float(value))):
+            raise ValueError
+        if kind is float and (isinstance(value, bool) or not math.isfinite(float(value))):
+            raise ValueError
+        return kind(float(value)) if kind is int else kind(value)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        noun = {bool: "true or false", int: "a whole number", float: "a finite number"}[kind]
+        raise BenchError(f"recipe key '{key}' takes {noun}, not '{value}'") from None
+
+
+def _check(key: str, value: Any) -> None:
+    if key in _CHOICES and value not in _CHOICES[key]:
+        raise BenchError(f"recipe key '{key}' is one of {' | '.join(_CHOICES[key])}, not '{value}'")
+    if key in _RANGES:
+        low, high = _RANGES[key]
+        if not low <= value <= high or (key == "lr" and value == 0):
+            raise BenchError(f"recipe key '{key}' lies in {low:g} .. {high:g}, not {value}")
+
+
+def factory_source(network: str) -> Path:
+    """Return the source file of ``module:factory`` or ``path/to/file.py:factory``.
+
+    Raises
+    ------
+    BenchError
+        If there is no such module or file.
+    """
+    module, _, factory = network.rpartition(":")
+    if not module or not factory.isidentifier():
+        raise BenchError(f"network '{network}' must look like module:factory or file.py:factory")
+    if module.endswith(".py"):
+        path = Path(module)
+        if not path.is_file():
+            raise BenchError(f"network '{network}': there is no file {module}")
+        return path
+    # A console script does not have the current folder on its path; `python -m` does.
+    here = str(Path.cwd())
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.append(here)
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    finally:
+        if added:
+            sys.path.remove(here)
+    if found is None or found.origin is None or not Path(found.origin).is_file():
+        raise BenchError(
+            f"network '{network}': Python finds no module '{module}' (give file.py:factory, or run "
+            "from the folder that holds it)"
+        )
+    return Path(found.origin)
+
+
+_FILES: dict[tuple[str, str], str] = {}
+"""Where a network's own file was found in this process, by its content and the factory's name."""
+
+
+def located(recipe: Mapping[str, Any]) -> str:
+    """Return the network of a recipe as it can be imported now.
+
+    A recipe that comes with a stored training may name a file that was moved since; one of the
+    same content that was asked for by its new path serves as well.
+    """
+    network = str(recipe["network"])
+    key = (str(recipe.get("network_sha256", "")), network.rpartition(":")[2])
+    return _FILES.get(key, network)
+
+
+def _check_network(recipe: dict[str, Any], kind: str) -> None:
+    network = recipe["network"]
+    recipe["network_sha256"] = ""
+    if ":" in network:
+        source = factory_source(network)
+        recipe["network_sha256"] = sha256(source.read_bytes()).hexdigest()
+        _FILES[recipe["network_sha256"], network.rpartition(":")[2]] = network
+        if recipe["weights"] != "none":
+            recipe["weights"] = "none"
+        return
+    if kind == "profiles":
+        if network != "mlp":
+            raise BenchError(
+                f"profiles are trained on with network=mlp or your own module:factory, "
+                f"not '{network}'"
+            )
+        return
+    if network == "mlp":
+        raise BenchError("network=mlp takes profiles, and these samples are images")
+    if network not in ("small-resnet", *TORCHVISION):
+        known = ["small-resnet", *TORCHVISION]
+        raise BenchError(did_you_mean(network, known, "network") + " Or give module:factory.")
+
+
+def resolve(name: str, kind: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the complete recipe, plain JSON, that a fit is made with.
+
+    Parameters
+    ----------
+    name
+        ``smoke``, ``default`` or ``paper``.
+    kind
+        ``images`` or ``profiles``: what one sample is.
+    overrides
+        Values by key; strings are converted to the key's type. ``steps`` and ``epochs`` replace
+        each other. ``network`` may be ``module:factory`` of the user's own, whose source file then
+        enters the recipe by its sha256.
+
+    Returns
+    -------
+    dict
+        Every key of the recipe. ``warmup`` is the share of all steps with a linearly rising
+        rate; one epoch is ``n // batch_size`` steps; ``steps`` is 0 where ``epochs`` decides.
+
+    Raises
+    ------
+    BenchError
+        For an unknown name, key or value, in one line.
+    """
+    if name not in RECIPES:
+        raise BenchError(did_you_mean(name, list(RECIPES), "recipe"))
+    if kind not in KINDS:
+        raise BenchError(f"a recipe is for {' or '.join(KINDS)}, not '{kind}'")
+    recipe = {**_COMMON, **RECIPES[name][kind]}
+    given = dict(overrides or {})
+    for key, text in given.items():
+        if key not in keys():
+            raise BenchError(did_you_mean(key, list(keys()), "recipe key"))
+        recipe[key] = _convert(key, text)
+        _check(key, recipe[key])
+    if "steps" in given and "epochs" in given and recipe["steps"] and recipe["epochs"]:
+        raise BenchError("a recipe has steps or epochs, not both: leave one of them out")
+    if "steps" in given and recipe["steps"]:
+        recipe["epochs"] = 0
+    elif "epochs" in given and recipe["epochs"]:
+        recipe["steps"] = 0
+    if not recipe["steps"] and not recipe["epochs"]:
+        raise BenchError("a recipe needs steps or epochs above 0")
+    if "network" in given and "weights" not in given and recipe["network"] == "small-resnet":
+        recipe["weights"] = "none"
+    _check_network(recipe, kind)
+    if recipe["weights"] != "none" and recipe["network"] not in TORCHVISION:
+        raise BenchError(
+            f"weights={recipe['weights']} exist for torchvision's networks, not for "
+            f"'{recipe['network']}': set weights=none"
+        )
+    if kind == "profiles":
+        for key, only in (("augment", "none"), ("channels_last", False)):
+            if recipe[key] != only:
+                raise BenchError(f"{key}={recipe[key]} is for images, and these are profiles")
+        if recipe["standardise"] == "image":
+            raise BenchError("standardise=image is for images; profiles take none or plate")
+    return recipe
+
+
+def recipe_access(recipe: Mapping[str, Any]) -> Access:
+    """Return what the recipe itself makes every network see, in addition to the method's access.
+
+    Standardising by the statistics of a whole plate uses the batch of each training row and all
+    rows of the test batch; nothing else in a recipe does.
+    """
+    if recipe["standardise"] == "plate":
+        return Access.TRAIN_BATCH | Access.TEST_BATCH
+    return Access.NONE

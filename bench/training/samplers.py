@@ -1,0 +1,220 @@
+"""Which rows make a training batch: pure functions of (seed, step); a resume needs no state.
+
+Each function here returns a *sampler*, a callable ``step -> (idx, group)``: positions in the
+training view, ``(k,)`` int64, and the batch code of each of them, ``(k,)`` int64. Equal arguments
+give equal rows at a step, in whatever order the steps are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import BenchError, NotApplicable
+from bench.core.seeds import generator
+
+__all__ = ["Rows", "Sampler", "batchwise", "codes", "mixed", "usable_groups"]
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Sampler = Callable[[int], tuple[Ints, Ints]]
+Rows = Literal["all", "treated", "controls"]
+
+
+def codes(batch: NDArray[np.str_]) -> tuple[Ints, NDArray[np.str_]]:
+    """Return ``(n,)`` int64 codes of the batch names and the sorted ``(n_batches,)`` names."""
+    names, inverse = np.unique(batch, return_inverse=True)
+    return inverse.astype(np.int64).reshape(len(batch)), names
+
+
+def _check_size(k: int) -> None:
+    if k < 1:
+        raise BenchError(f"a training batch holds at least one row, not {k}")
+
+
+def mixed(group: Ints, k: int, seed: int) -> Sampler:
+    """Return batches drawn from all rows: a shuffle per epoch, without replacement.
+
+    An epoch is ``n // k`` steps; the ``n % k`` last rows of its shuffle are left out, so no row
+    occurs twice in a batch. With fewer than ``k`` rows every batch holds all of them.
+
+    Parameters
+    ----------
+    group
+        ``(n,)`` batch codes, handed through.
+    k
+        Rows in a batch.
+    seed
+        Seed of the stream.
+    """
+    _check_size(k)
+    n = len(group)
+    if n == 0:
+        raise NotApplicable("there are no rows to train on")
+    size = min(k, n)
+    per_epoch = n // size
+
+    @lru_cache(maxsize=2)
+    def shuffled(epoch: int) -> Ints:
+        return generator("mixed", seed, epoch).permutation(n).astype(np.int64)
+
+    def sample(step: int) -> tuple[Ints, Ints]:
+        epoch, part = divmod(step, per_epoch)
+        idx = shuffled(epoch)[part * size : (part + 1) * size]
+        return idx, group[idx]
+
+    return sample
+
+
+def usable_groups(group: Ints, rows: Rows, controls: Bools | None, least: int = 1) -> Ints:
+    """Return the codes of batches that a batch-wise sampler can draw from.
+
+    A batch is usable if it has at least one row for the loss (any row, or with ``rows`` treated or
+    controls a treated one) and at least ``least`` rows for the statistics.
+    """
+    names = np.unique(group)
+    if rows == "all":
+        return names[[np.count_nonzero(group == g) >= least for g in names]]
+    if controls is None:
+        raise BenchError(f"rows={rows} needs to know which rows are controls")
+    gives = controls if rows == "controls" else ~controls
+    treated = np.bincount(group[~controls], minlength=names.max(initial=-1) + 1)
+    giving = np.bincount(group[gives], minlength=names.max(initial=-1) + 1)
+    return names[(treated[names] >= 1) & (giving[names] >= least)]
+
+
+def _draw(rng: np.random.Generator, pool: Ints, k: int) -> Ints:
+    return rng.choice(pool, size=k, replace=len(pool) < k)
+
+
+def _shares(k: int, parts: int) -> list[int]:
+    """Split ``k`` rows into ``parts`` shares that differ by at most one."""
+    return [k // parts + (i < k % parts) for i in range(parts)]
+
+
+def batchwise(
+    group: Ints,
+    k: int,
+    seed: int,
+    *,
+    how: Literal["independent", "covering"] = "independent",
+    per_batch: int = 1,
+    rows: Rows = "all",
+    controls: Bools | None = None,
+    control_share: float = 0.5,
+    least: int = 1,
+) -> Sampler:
+    """Return training batches that each come from ``per_batch`` experimental batches.
+
+    Parameters
+    ----------
+    group
+        ``(n,)`` batch codes.
+    k
+        Rows in a training batch, shared as equally as possible among its experimental batches.
+    seed
+        Seed of the stream.
+    how
+        ``independent``, as published for BEN: at each step the experimental batches are drawn
+        uniformly, whatever their size (different ones if ``per_batch`` > 1), then rows within
+        each, without replacement where it holds enough rows and with replacement where it does
+        not. ``covering``: an epoch visits every row once; each experimental batch is cut into
+        the fewest pieces of nearly equal size that fit, and the pieces come in random order, so
+        large batches are visited more often and a training batch may hold fewer than ``k`` rows.
+    per_batch
+        Experimental batches in a training batch.
+    rows
+        ``all``: rows in their natural mixture. ``treated``: no controls. ``controls``: treated
+        rows for the loss plus controls of the same experimental batch, ``control_share`` of all
+        (at least one of each).
+    controls
+        ``(n,)`` bool; needed unless ``rows`` is ``all``.
+    control_share
+        Share of controls in a training batch with ``rows="controls"``.
+    least
+        Experimental batches with fewer rows for the statistics are left out.
+
+    Raises
+    ------
+    NotApplicable
+        If fewer than ``per_batch`` experimental batches are usable.
+    """
+    _check_size(k)
+    usable = usable_groups(group, rows, controls, least)
+    if len(usable) < max(per_batch, 1):
+        needed = {
+            "all": f"at least {least} rows",
+            "treated": f"at least {max(least, 1)} treated rows",
+            "controls": f"treated rows and at least {max(least, 1)} controls",
+        }[rows]
+        raise NotApplicable(
+            f"training on {per_batch} batch{'es' if per_batch > 1 else ''} at a time needs as many "
+            f"training batches with {needed}, and {len(usable)} of {len(np.unique(group))} have "
+            "them: choose another level, rows or per_batch"
+        )
+    if k < per_batch * (2 if rows == "controls" else 1):
+        raise BenchError(f"batch_size {k} is too small for {per_batch} batches with rows={rows}")
+    loss_rows = np.ones(len(group), bool) if controls is None or rows == "all" else ~controls
+    pools = {int(g): np.flatnonzero((group == g) & loss_rows).astype(np.int64) for g in usable}
+    extra: dict[int, Ints] = {}
+    if rows == "controls":
+        assert controls is not None  # usable_groups has refused it
+        extra = {int(g): np.flatnonzero((group == g) & controls).astype(np.int64) for g in usable}
+
+    def split(size: int) -> tuple[int, int]:
+        """Return how many of ``size`` rows carry the loss, and how many are added controls."""
+        if rows != "controls":
+            return size, 0
+        added = min(max(round(size * control_share), 1), size - 1)
+        return size - added, added
+
+    def finish(rng: np.random.Generator, parts: list[tuple[int, Ints, int]]) -> tuple[Ints, Ints]:
+        chosen = []
+        for g, idx, added in parts:
+            chosen.append(idx)
+            if added:
+                chosen.append(_draw(rng, extra[g], added))
+        idx = np.concatenate(chosen)
+        return idx, group[idx]
+
+    def independent(step: int) -> tuple[Ints, Ints]:
+        rng = generator("independent", seed, step)
+        drawn = rng.choice(usable, size=per_batch, replace=False)
+        parts = []
+        for g, size in zip(drawn.tolist(), _shares(k, per_batch), strict=True):
+            kept, added = split(size)
+            parts.append((g, _draw(rng, pools[g], kept), added))
+        return finish(rng, parts)
+
+    if how == "independent":
+        return independent
+
+    # Every share could be the smallest one, so pieces are cut to fit it.
+    kept, added = split(_shares(k, per_batch)[-1])
+    pieces = {g: -(-len(pool) // kept) for g, pool in pools.items()}
+    per_epoch = max(-(-sum(pieces.values()) // per_batch), max(pieces.values()))
+
+    @lru_cache(maxsize=2)
+    def epoch_plan(epoch: int) -> list[list[tuple[int, Ints]]]:
+        rng = generator("covering", seed, epoch)
+        left = {g: np.array_split(rng.permutation(pool), pieces[g]) for g, pool in pools.items()}
+        plan = []
+        for _ in range(per_epoch):
+            # The experimental batches with most pieces left go first: this, and only this, always
+            # ends after per_epoch steps with different ones in each.
+            names = rng.permutation([g for g in left if left[g]]).tolist()
+            names.sort(key=lambda g: -len(left[g]))
+            plan.append([(g, left[g].pop()) for g in names[:per_batch]])
+        order = rng.permutation(per_epoch)
+        return [plan[i] for i in order]
+
+    def covering(step: int) -> tuple[Ints, Ints]:
+        epoch, part = divmod(step, per_epoch)
+        rng = generator("covering", seed, epoch, part)
+        return finish(rng, [(g, idx, added) for g, idx in epoch_plan(epoch)[part]])
+
+    return covering

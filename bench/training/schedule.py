@@ -1,0 +1,39 @@
+"""Learning-rate schedule and number of steps."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+__all__ = ["learning_rate", "total_steps"]
+
+
+# --------------------------------------------------------------------------- the schedule
+
+
+def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
+    """Return the rate of a step: a linear warm-up from 0, then a half cosine down to 0.
+
+    With w warm-up steps of T, ``lr s / w`` for s < w and
+    ``lr (1 + cos(pi (s - w) / (T - w))) / 2`` after; ``constant`` stays at lr. This is the
+    schedule that BEN was published with, whose first warm-up step has rate 0.
+    """
+    lr = float(recipe["lr"])
+    warm = round(float(recipe["warmup"]) * total)
+    if step < warm:
+        return lr * step / warm
+    if recipe["schedule"] == "constant":
+        return lr
+    share = (step - warm) / max(total - warm, 1)
+    return lr * 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def total_steps(recipe: Mapping[str, Any], n: int) -> int:
+    """Return the number of steps; an epoch is ``n // batch_size`` of them, at least one."""
+    if recipe["steps"]:
+        return int(recipe["steps"])
+    return int(recipe["epochs"]) * max(n // int(recipe["batch_size"]), 1)

@@ -1,0 +1,228 @@
+"""What is said of a data set: numbers against scipy and loops, and planted faults."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import chi2_contingency
+
+from bench.advice import checkup
+from bench.advice.checkup._prediction import _lookup
+from bench.advice.support import supported
+from bench.cli.main import main
+from bench.core.registry import Registry
+from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def lines(opened: Any, **split: Any) -> dict[str, Any]:
+    """Return findings by topic; of several on one topic the worst."""
+    made: dict[str, Any] = {}
+    order = {"ok": 0, "look": 1, "warn": 2}
+    for line in checkup.examine(opened, [tiny.split(**split)]):
+        if line.topic not in made or order[line.state] > order[made[line.topic].state]:
+            made[line.topic] = line
+    return made
+
+
+def changed(columns: dict[str, Any], **shape: Any) -> Any:
+    """Return the tiny data set with some columns of its index replaced."""
+    index, X = tiny.frame(**shape)
+    for name, values in columns.items():
+        index[name] = values(index) if callable(values) else values
+    return tiny.opened(index=index, X=X, digest=of(X))
+
+
+def of(X: Any) -> str:
+    """Return a digest that is another one for other values."""
+    return hashlib.sha256(X.tobytes()).hexdigest()
+
+
+# --------------------------------------------------------------------------- numbers
+
+
+def test_cramers_v_is_bergsmas_formula_on_scipys_chi_square() -> None:
+    rng = np.random.default_rng(3)
+    a = rng.integers(0, 4, 200).astype(str)
+    b = np.where(rng.random(200) < 0.4, a, rng.integers(0, 6, 200).astype(str))
+    table = pd.crosstab(a, b).to_numpy()
+    r, c = table.shape
+    phi2 = chi2_contingency(table, correction=False).statistic / 200
+    phi2 = max(0, phi2 - (r - 1) * (c - 1) / 199)
+    r2, c2 = r - (r - 1) ** 2 / 199, c - (c - 1) ** 2 / 199
+    assert checkup.cramers_v(a, b) == pytest.approx(np.sqrt(phi2 / (min(r2, c2) - 1)))
+    assert checkup.cramers_v(a, a) == pytest.approx(1, abs=0.01)
+    assert checkup.cramers_v(a, np.full(200, "x")) == 0
+    # many small batches do not look associated with anything
+    names = np.repeat(np.arange(50), 4).astype(str)
+    assert checkup.cramers_v(rng.permutation(a), names) < 0.25
+
+
+def test_composition_is_zero_for_a_random_deal_and_one_for_batches_that_share_nothing() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["a", "b", "c"], 60)
+    batch = np.tile(["p", "q", "r"], 60)
+    assert checkup.composition_distance(labels, batch) == 0
+    assert checkup.composition_distance(labels, labels) == pytest.approx(1)
+    half = np.where(rng.random(180) < 0.5, labels, batch)
+    assert 0.2 < checkup.composition_distance(labels, half) < 0.8
+
+
+def test_lookup_is_the_likeliest_class_of_a_value_by_a_loop() -> None:
+    rng = np.random.default_rng(5)
+    y = rng.choice(["x", "y", "z"], 90, p=[0.6, 0.3, 0.1])
+    column = np.where(rng.random(90) < 0.7, np.char.add(y, "1"), rng.choice(["u", "v"], 90))
+    fold = rng.integers(0, 3, 90)
+    classes = sorted(set(y))
+    hits: dict[str, list[bool]] = {name: [] for name in classes}
+    for i in range(90):
+        share = []
+        for name in classes:
+            rows = (fold != fold[i]) & (y == name)
+            share.append((column[rows] == column[i]).sum() / max(rows.sum(), 1))
+        hits[y[i]].append(classes[int(np.argmax(share))] == y[i])
+    expected = np.mean([np.mean(h) for h in hits.values()])
+    assert _lookup(column, y, fold) == pytest.approx(expected)
+
+
+def test_label_shift_by_hand() -> None:
+    opened = changed(
+        {"label": lambda i: np.where(i["plate"] == "p3", "actin", i["label"])}, controls=0
+    )
+    line = lines(opened)["split tiny/last"]
+    # trained on a third of each, tested on actin alone
+    assert line.facts["label_shift_max"] == pytest.approx(2 / 3)
+    assert line.state == "look"
+
+
+# --------------------------------------------------------------------------- planted faults
+
+
+def test_a_clean_table_is_well() -> None:
+    found = lines(tiny.opened())
+    assert found["class and plate"].state == "ok"
+    assert found["class and plate"].facts["nested"] == 0
+    assert found["duplicates"].state == "ok"
+    assert found["column week"].state == "ok"
+    assert found["batch effect"].state == "look"  # each plate has a shift of its own
+    assert found["level plate"].facts == {"values": 4, "min": 19, "max": 19}
+    assert found["controls"].facts["per_batch_min"] == 4
+
+
+def test_classes_of_one_batch_alone_are_told() -> None:
+    opened = changed({"label": lambda i: np.where(i["control"], "", "of " + i["plate"])})
+    found = lines(opened, hold_out="plate")["class and plate"]
+    assert (found.state, found.facts["nested"], found.facts["classes"]) == ("warn", 4, 4)
+    assert found.facts["composition"] == pytest.approx(1)
+
+
+def test_a_position_that_tells_the_class_is_told() -> None:
+    found = lines(tiny.opened())["column position"]  # the layout is the same on every plate
+    assert found.state == "warn"
+    assert found.facts["new_batch"] == pytest.approx(1)
+    rng = np.random.default_rng(0)
+    mixed = lines(changed({"position": lambda i: rng.permutation(i["position"])}))
+    assert mixed["column position"].state == "ok"
+
+
+def test_the_order_of_the_file_is_told() -> None:
+    assert lines(tiny.opened())["row order"].state == "warn"
+    order = np.random.default_rng(0).permutation(len(tiny.frame()[0]))
+    assert lines(tiny.opened(order=order))["row order"].state == "ok"
+
+
+def test_duplicates_are_told_and_where_they_lie() -> None:
+    index, X = tiny.frame()
+    X = X.copy()
+    X[-1] = X[0]  # on the last plate, which is the test side, and on the first
+    found = lines(tiny.opened(index=index, X=X, digest=of(X)))
+    assert found["duplicates"].facts["duplicates"] == 1
+    assert "p0-w00 and p3-w18" in found["duplicates"].text
+    assert found["split tiny/last"].facts == {"content_on_both_sides": 1}
+
+
+def test_a_plate_on_both_sides_is_told() -> None:
+    found = lines(tiny.opened(), test={"position": ("A00", "A05", "A10")})
+    assert (
+        "leak: 4 of 4 test values of plate also occur in training" in found["split tiny/last"].text
+    )
+
+
+def test_missing_controls_are_told() -> None:
+    assert lines(changed({"control": False}, controls=0))["controls"].state == "look"
+    one = changed({"control": lambda i: i["control"] & (i["plate"] != "p1")})
+    found = lines(one, hold_out="plate")["controls"]
+    assert (found.state, found.facts["batches_without"]) == ("warn", 1)
+
+
+def test_normalisation_that_was_not_declared_is_told() -> None:
+    index, X = tiny.frame(batches=4, per_class=12, controls=12)
+    found = lines(tiny.opened(index=index, X=X))["upstream"]
+    assert found.state == "ok"
+    X = X.copy()
+    for plate in index["plate"].unique():
+        rows = (index["plate"] == plate).to_numpy()
+        X[rows] -= X[rows & index["control"].to_numpy(bool)].mean(axis=0)
+    found = lines(tiny.opened(index=index, X=X))["upstream"]
+    assert (found.state, found.facts["centred"]) == ("warn", 1.0)
+
+
+def test_images_are_looked_at_through_fixed_features() -> None:
+    found = lines(tiny.opened(images=True, per_class=12))
+    assert found["batch effect"].facts["batch_from_features"] > 0.5
+
+
+# --------------------------------------------------------------------------- what is supported
+
+
+def test_methods_are_supported_or_not_with_a_reason() -> None:
+    target = tiny.target()
+    found = checkup.examine(target.opened, [target.split])
+    verdicts = {one.name: one for one in supported([target], Registry(), found)}
+    assert verdicts["erm"].verdict == "yes"
+    assert verdicts["ibn"].reason.startswith("needs images")
+    assert set(verdicts) == {
+        e.name for e in Registry().entries("method") if e.meta["level"] != "reference"
+    }
+    nested = changed({"label": lambda i: np.where(i["control"], "", "of " + i["plate"])})
+    split = tiny.split(hold_out="week")
+    found = checkup.examine(nested, [split])
+    verdicts = {one.name: one for one in supported([target], Registry(), found)}
+    assert verdicts["ben"].verdict == "with care"
+    assert "classes of its own" in verdicts["ben"].reason
+    assert verdicts["ben-controls"].verdict == "yes"
+
+
+def test_the_command_says_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tiny.write_table(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["check-data", str(path), "--json"])
+    assert stop.value.code == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["dataset"] == "tiny-table"
+    assert {"rows", "controls", "split tiny-table/plates"} <= {
+        o["topic"] for o in found["findings"]
+    }
+    with pytest.raises(SystemExit):
+        main(["check-data", str(path)])
+    text = capsys.readouterr().out
+    assert "methods that the data can support" in text
+    assert text.rstrip().endswith("well")
+
+
+def test_a_split_that_cannot_be_made_is_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = '\n[splits.bad]\ntest = { plate = ["p9"] }\n\n[splits.good]\nhold_out = "week"\n'
+    path = tiny.write_table(tmp_path, splits=bad)
+    with pytest.raises(SystemExit) as stop:
+        main(["check-data", str(path)])
+    assert stop.value.code == 0
+    assert "unknown value of plate 'p9'" in " ".join(capsys.readouterr().out.split())

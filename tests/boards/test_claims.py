@@ -1,0 +1,266 @@
+"""Published numbers beside measured ones: the registry, the rule, and what never counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from bench.boards.claims import MAX_REACH, Claim, Judged, judge, published
+from bench.boards.render.claims import claims_markdown
+from bench.core.errors import BenchError
+from bench.core.registry import Registry
+from tests.helpers.factories import as_records, make_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BEN = "ben-2022-table1/ben/test-top1"
+ERM = "wilds-2021/erm/test-top1"
+N_TEST = 34_432
+
+
+def claim(name: str) -> Claim:
+    return next(one for one in published() if one.name == name)
+
+
+def runs(values: list[float], method: str = "erm", **changes: Any) -> list[dict[str, Any]]:
+    """Return records that match a claim on RxRx1-WILDS unless ``changes`` say otherwise."""
+    fixed: dict[str, Any] = {
+        "split": "rxrx1/test",
+        "edition": "real",
+        "recipe": "paper",
+        "readout": "head",
+        "metric": "accuracy",
+        "level": "plate",
+        "n_eval": N_TEST,
+    }
+    return [
+        make_record(method, seed, value, **{**fixed, **changes})
+        for seed, value in enumerate(values)
+    ]
+
+
+def judged(name: str, records: list[dict[str, Any]]) -> Judged:
+    return judge([claim(name)], as_records(records))[0]
+
+
+# --------------------------------------------------------------------------- the registry
+
+
+def test_every_number_has_a_source_a_grade_and_either_a_match_or_a_reason() -> None:
+    claims = published()
+    assert len(claims) == 148
+    assert len({one.name for one in claims}) == 148
+    for one in claims:
+        assert 0 <= one.value <= 1, one.name
+        assert one.source, one.name
+        assert one.grade in ("P", "S"), one.name
+        assert bool(one.method_id) != bool(one.unmatched), one.name
+        assert one.sd is None or 0 <= one.sd < 0.1, one.name
+
+
+def test_what_a_claim_names_exists() -> None:
+    registry = Registry()
+    for one in published():
+        if one.comparable:
+            for stage in one.method_id.split("+"):
+                registry.entry("method", stage)
+            assert registry.entry("metric", one.metric)
+            assert one.readout in ("head", "probe", "embedding")
+            assert one.recipe in ("paper", "any")
+            assert one.command.startswith("python -m bench run --method")
+            for stage, values in one.params.items():
+                params = registry.entry("method", stage).load().Params
+                assert set(values) <= {field.name for field in dataclasses.fields(params)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sd"),
+    [
+        ("wilds-2021/erm/val-top1", 0.194, 0.002),
+        ("wilds-2021/coral/id-top1", 0.340, 0.003),
+        ("wilds-2021/erm/mixed-to-test-top1", 0.398, 0.002),
+        ("els/dann-els/test-worst", 0.042, 0.001),
+        ("ben-2022-table4/by-plate-75/test-top1", 0.369, None),
+        ("ben-2022-table6/minclr-ben-controls-whitening/bbbc021-nscb", 0.88, None),
+        ("ben-notebook/simclr-whiten-tvn/bbbc021-nsc", 0.75728, None),
+        ("cs-arm-bn-2026/resnet-erm/new-batches-accuracy", 0.862, 0.06),
+        ("kaggle-2019/ensemble-of-both/private-accuracy", 0.99784, None),
+    ],
+)
+def test_numbers_are_proportions_as_published(name: str, value: float, sd: float | None) -> None:
+    assert (claim(name).value, claim(name).sd) == (value, sd)
+
+
+def test_the_digits_that_were_printed_decide_the_rounding() -> None:
+    assert claim(BEN).rounding == pytest.approx(0.0005)
+    assert claim("ben-2022-table6/minclr-no-ben-tvn/bbbc021-nscb").rounding == pytest.approx(0.005)
+
+
+def test_the_headline_says_that_it_is_one_run_and_no_standard_submission() -> None:
+    one = claim(BEN)
+    assert one.value == 0.402
+    assert one.sd is None
+    assert "one run" in one.note
+    assert "no standard WILDS submission" in one.note
+    reading = judged(BEN, []).reading
+    assert "one run" in reading
+    assert "no standard WILDS submission" in reading
+
+
+# --------------------------------------------------------------------------- the rule
+
+
+def test_two_means_with_spreads_are_compared_by_welch() -> None:
+    values = [0.300, 0.304, 0.293]
+    made = judged(ERM, runs(values))
+    theirs = [0.295, 0.299, 0.303]  # mean and SD as published
+    assert (np.mean(theirs), np.std(theirs, ddof=1)) == pytest.approx((0.299, 0.004))
+    found = stats.ttest_ind(values, theirs, equal_var=False).confidence_interval(0.95)
+    assert made.interval is not None
+    assert made.interval == pytest.approx((found.low - 0.0005, found.high + 0.0005), abs=1e-12)
+    assert made.status == "reproduced"
+    assert made.mean == pytest.approx(0.299)
+    assert made.sd == pytest.approx(np.std(values, ddof=1))
+    assert made.difference == pytest.approx(0.0, abs=1e-12)
+    assert made.n_seeds == 3
+
+
+def test_one_published_run_is_one_more_training() -> None:
+    values = [0.395, 0.401, 0.398]
+    made = judged(BEN, runs(values, "ben"))
+    half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) * math.sqrt(4 / 3) + 0.0005
+    assert made.interval == pytest.approx((-0.004 - half, -0.004 + half), abs=1e-12)
+    assert made.status == "reproduced"
+    assert "which holds 0" in made.reading
+
+
+def test_a_mean_elsewhere_is_not_reproduced() -> None:
+    made = judged(BEN, runs([0.350, 0.352, 0.351], "ben"))
+    assert made.status == "not reproduced"
+    assert "does not hold 0" in made.reading
+
+
+def test_a_spread_that_agrees_with_anything_reproduces_nothing() -> None:
+    made = judged(BEN, runs([0.30, 0.40, 0.50], "ben"))
+    assert made.interval is not None
+    assert made.interval[0] < 0 < made.interval[1]
+    assert made.interval[1] - made.interval[0] > 2 * MAX_REACH
+    assert made.status == "not reproduced"
+    assert "too wide" in made.reading
+
+
+def test_two_seeds_are_not_judged() -> None:
+    made = judged(BEN, runs([0.40, 0.41], "ben"))
+    assert made.status == "not run"
+    assert made.interval is None
+    assert made.mean == pytest.approx(0.405)
+    assert "2 of 3 seeds" in made.reading
+
+
+def test_equal_values_leave_the_rounding() -> None:
+    name = "ben-2022-table5/caicedo-2018-classical-features/bbbc021-nscb"
+    fixed: dict[str, Any] = {
+        "split": "bbbc021-ljosa2013/profile",
+        "metric": "nscb",
+        "readout": "probe",
+        "n_eval": 92,
+        "recipe": "default",
+    }
+    records = runs([0.85, 0.85, 0.85], "identity+sphering", **fixed)
+    for record in records:
+        record["metrics"] = {"nscb": {"all": 0.85}}
+    made = judged(name, records)
+    assert made.interval == pytest.approx((-0.005, 0.005))
+    assert made.status == "reproduced"
+
+
+# --------------------------------------------------------------------------- what never counts
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"edition": "simulated"},
+        {"edition": "fixture"},
+        {"recipe": "default"},
+        {"recipe": "smoke"},
+        {"selection": "tuned"},
+        {"recipe_overrides": {"steps": 9}},
+        {"dataset_settings": {"draw": 1}},
+        {"params": {"ben": {"rows": "controls"}}},
+        {"level": "experiment"},
+        {"split": "rxrx1/val"},
+        {"n_eval": 8_608},
+        {"readout": "probe"},
+        {"undeclared_adaptation": "rows of one call decide each other's profiles"},
+        {"status": "failed"},
+    ],
+    ids=lambda changes: "-".join(f"{k}" for k in changes),
+)
+def test_another_protocol_is_no_attempt(changes: dict[str, Any]) -> None:
+    assert judged(BEN, runs([0.40, 0.40, 0.41], "ben")).n_seeds == 3
+    made = judged(BEN, runs([0.40, 0.40, 0.41], "ben", **changes))
+    assert made.status == "not run"
+    assert made.n_seeds == 0
+    assert "python -m bench run --method ben --split rxrx1/test --edition real" in made.reading
+
+
+def test_another_method_and_an_unmatched_claim_are_never_compared() -> None:
+    records = runs([0.3, 0.3, 0.31], "erm")
+    assert judged(BEN, records).n_seeds == 0
+    made = judged("ben-2022-table2/supervised-single-cell-classifier-with-ben/cells-top1", records)
+    assert made.status == "not run"
+    assert "never compared" in made.reading
+
+
+def test_settings_are_not_averaged_and_a_later_run_of_a_seed_counts() -> None:
+    base = runs([0.40, 0.40, 0.40], "ben")
+    other = runs([0.20, 0.20], "ben", data_digest="f" * 32)
+    again = runs([0.43], "ben", recipe_digest="e" * 24)
+    again[0]["run_id"] = "9" * 24
+    again[0]["provenance"] = {**again[0]["provenance"], "created": "2030-01-01"}
+    made = judged(BEN, [*other, *base, *again])
+    assert made.n_seeds == 3
+    assert made.mean == pytest.approx((0.43 + 0.40 + 0.40) / 3)
+
+
+# --------------------------------------------------------------------------- words
+
+
+def test_the_table_has_a_status_for_each_number_and_the_same_bytes() -> None:
+    records = as_records(runs([0.395, 0.401, 0.398], "ben"))
+    text = claims_markdown(records, [BEN, ERM])
+    lines = text.splitlines()
+    assert "| 0.402 |" in lines[2]
+    assert lines[2].endswith("| reproduced |")
+    assert "no standard WILDS submission" in lines[2]
+    assert lines[3].endswith("| not run |")
+    assert lines[-1].startswith("Of 148 published numbers: 2 reproduced")  # tables 1 and 4
+    assert text == claims_markdown(records[::-1], [BEN, ERM])
+    whole = claims_markdown([])
+    assert whole.count("| not run |") == sum(one.comparable for one in published())
+    with pytest.raises(BenchError, match="unknown claim"):
+        claims_markdown([], ["ben-2022-table1/ben/test-top2"])
+
+
+def test_list_claims_prints_name_paper_value_and_status(tmp_path: Path) -> None:
+    from bench.cli.commands.listing import command
+
+    done = CliRunner().invoke(command, ["claims", "--results", str(tmp_path), "--json"])
+    rows = json.loads(done.output)["claims"]
+    assert len(rows) == 148
+    headline = next(row for row in rows if row["name"] == BEN)
+    assert (headline["paper"], headline["status"]) == (0.402, "not run")
+    table = CliRunner().invoke(command, ["claims", "--results", str(tmp_path)])
+    assert "0.402" in table.output
+    assert "not run" in table.output
+    with pytest.raises(BenchError, match="leave it out"):
+        CliRunner().invoke(command, ["splits", "--reference"], catch_exceptions=False)

@@ -1,0 +1,190 @@
+"""Every pair of methods of a board: paired on clusters, adjusted, with what could be found."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from bench.boards.pairs import Comparison, compare
+from bench.boards.render.pairs import FORMATS, render
+from bench.boards.select import boards
+from tests.helpers.factories import as_records, make_record
+
+METHODS = ("erm", "ben", "adabn", "dann")
+
+
+def records(
+    n_clusters: int = 14, seeds: int = 3, gaps: tuple[float, ...] = (0.0, 0.06, 0.05, -0.02)
+) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(5)
+    plates = rng.normal(0, 0.05, n_clusters)
+    made = []
+    for method, gap in zip(METHODS, gaps, strict=True):
+        for seed in range(seeds):
+            values = 0.6 + gap + plates + rng.normal(0, 0.02, n_clusters)
+            made.append(
+                make_record(
+                    method,
+                    seed,
+                    float(values.mean()),
+                    edition="real",
+                    clusters=[float(v) for v in values],
+                )
+            )
+    return made
+
+
+def one(**shape: Any) -> Comparison:
+    [board] = boards(as_records(records(**shape)))
+    return compare(board)
+
+
+def by_cluster(made: list[dict[str, Any]], method: str) -> np.ndarray:
+    rows = [r["clusters"]["values"]["balanced_accuracy"] for r in made if r["method"] == method]
+    return np.mean(rows, axis=0)
+
+
+def test_pairs_equal_scipy_and_statsmodels() -> None:
+    made = records()
+    found = one()
+    assert len(found.pairs) == 6
+    for pair in found.pairs:
+        gaps = by_cluster(made, pair.first) - by_cluster(made, pair.second)
+        assert pair.difference == pytest.approx(gaps.mean())
+        exact = stats.permutation_test(
+            (gaps,), np.mean, permutation_type="samples", n_resamples=np.inf
+        ).pvalue
+        assert pair.p == pytest.approx(exact)
+        assert pair.smallest_p == 2.0**-13
+        assert (pair.n_seeds, pair.n_clusters) == (3, 14)
+    ps = [pair.p for pair in found.pairs]
+    adjusted = multipletests(ps, method="holm")[1]
+    assert [pair.p_holm for pair in found.pairs] == pytest.approx(adjusted)
+    assert list(adjusted) == sorted(adjusted)
+
+
+def test_ranks_equal_a_loop_and_scipy() -> None:
+    made, found = records(), one()
+    table = np.array([by_cluster(made, method) for method in METHODS])
+    ranks = np.mean([stats.rankdata(-table[:, j]) for j in range(14)], axis=0)
+    assert found.ranks is not None
+    assert dict(zip(found.methods, found.ranks.ranks, strict=True)) == pytest.approx(
+        dict(zip(METHODS, ranks, strict=True))
+    )
+    assert found.ranks.statistic == pytest.approx(stats.friedmanchisquare(*table).statistic)
+    assert list(found.ranks.ranks) == sorted(found.ranks.ranks)
+
+
+def test_groups_are_what_the_critical_difference_cannot_part() -> None:
+    found = one()
+    assert found.ranks is not None
+    values, limit = found.ranks.ranks, found.ranks.critical_difference
+    together = {(i, j) for i in range(4) for j in range(i + 1, 4) if values[j] - values[i] < limit}
+    in_groups = {
+        (i, j) for a, b in found.groups for i in range(a, b + 1) for j in range(i + 1, b + 1)
+    }
+    assert in_groups == together
+    assert together
+    assert together != {(i, j) for i in range(4) for j in range(i + 1, 4)}
+
+
+def test_with_four_clusters_no_p_can_be_small_and_it_says_so() -> None:
+    found = one(n_clusters=4, gaps=(0.0, 0.3, 0.2, -0.3))
+    assert min(pair.p for pair in found.pairs if pair.p is not None) == pytest.approx(0.125)
+    assert all(pair.low is None for pair in found.pairs)
+    assert any("no pair can be told apart at 5 %" in note for note in found.notes)
+    assert any("smallest p that can come out is 0.12, adjusted 0.75" in n for n in found.notes)
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert all(pair.low is None for pair in one(seeds=1).pairs)
+    assert any("fewer than 3 seeds" in note for note in one(seeds=1).notes)
+
+
+def test_reference_lines_and_lone_rows_are_left_out() -> None:
+    lone = [r for r in records() if r["method"] == "erm"]
+    lone += [make_record("identity", s, 0.5, edition="real", clusters=[0.5] * 14) for s in range(3)]
+    [board] = boards(as_records(lone))
+    found = compare(board)
+    assert found.pairs == ()
+    assert found.ranks is None
+    assert "nothing to compare" in found.notes[0]
+
+
+def test_clusters_that_differ_in_part_are_paired_where_both_have_them() -> None:
+    made = records()
+    for record in made:
+        if record["method"] == "dann":
+            record["clusters"]["values"]["balanced_accuracy"][0] = None
+    [board] = boards(as_records(made))
+    sizes = {p.n_clusters for p in compare(board).pairs if "dann" in (p.first, p.second)}
+    assert sizes == {13}
+
+
+def test_the_board_says_what_it_could_have_found() -> None:
+    [board] = boards(as_records(records()))
+    [note] = [note for note in board.notes if note.startswith("Smallest difference")]
+    gaps = by_cluster(records(), "adabn") - by_cluster(records(), "erm")
+    from statsmodels.stats.power import TTestPower
+
+    effect = TTestPower().solve_power(nobs=14, alpha=0.05, power=0.8)
+    assert any(
+        f"{effect * np.std(g, ddof=1):.3f}" in note
+        for g in (gaps, by_cluster(records(), "ben") - by_cluster(records(), "erm"))
+    )
+    assert "14 clusters" in note
+    assert "0.00012" in note
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_the_same_records_give_the_same_bytes(form: str) -> None:
+    made = records()
+    texts = {
+        render([compare(b) for b in boards(as_records(order))], form)
+        for order in (made, made[::-1])
+    }
+    [text] = texts
+    assert "adabn" in text
+    assert render([], form)
+
+
+def test_the_command_prints_json_alone(tmp_path: Any) -> None:
+    from bench.cli.commands.compare import command
+    from bench.records.store import Store
+
+    store = Store(tmp_path)
+    for record in records():
+        store.commit(record, pd.DataFrame({"metric": ["accuracy"], "value": [0.5]}))
+    done = CliRunner().invoke(command, ["--results", str(tmp_path), "--json", "-m", "erm,ben"])
+    [found] = json.loads(done.output)["comparisons"]
+    assert [(p["first"], p["second"]) for p in found["pairs"]] == [("erm", "ben")]
+    assert found["ranks"]["n_blocks"] == 14
+
+
+def test_the_figure_holds_the_ranks_and_their_groups(tmp_path: Any) -> None:
+    from bench.output.figures import draw
+
+    files = draw(as_records(records()), ["critical-difference"], tmp_path)
+    [table] = [pd.read_csv(file) for file in files if file.suffix == ".csv"]
+    found = one()
+    assert found.ranks is not None
+    assert list(table["method"]) == list(found.methods)
+    assert list(table["rank"]) == pytest.approx(list(found.ranks.ranks))
+    first, last = found.groups[0]
+    assert all("1" in str(groups) for groups in table["groups"][first : last + 1])
+
+
+def test_without_enough_clusters_a_sentence_stands_in_its_place(tmp_path: Any) -> None:
+    from bench.output.figures import draw
+
+    lone = [make_record("erm", s, 0.5, edition="real", clusters=[0.5]) for s in range(3)]
+    files = draw(as_records(lone), ["critical-difference"], tmp_path)
+    [table] = [pd.read_csv(file) for file in files if file.suffix == ".csv"]
+    assert "two clusters" in table["note"][0]

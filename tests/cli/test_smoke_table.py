@@ -1,0 +1,57 @@
+"""One command over every kind of hold-out, and the table it is expected to give.
+
+Methods are as few as show the three ways in which a pair can end: a network, batch statistics, and
+a correction that needs negative controls, which some data sets have not.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = """
+split            edition    erm  ben  tvn
+rxrx1            fixture    ok   ok   ok
+camelyon17       fixture    ok   ok   not-applicable
+coos7/test1      simulated  ok   ok   not-applicable
+ottawa           simulated  ok   ok   not-applicable
+bbbc021          fixture    ok   ok   ok
+jump/source      fixture    ok   ok   ok
+jump/microscope  fixture    ok   ok   ok
+sim/warm-lamp    simulated  ok   ok   not-applicable
+"""
+"""Where each pair ends. One that ends otherwise changes what a board shows: a dash for a number,
+or a number for a dash."""
+
+
+@pytest.mark.slow
+def test_every_kind_of_hold_out_in_one_command(tmp_path: Path) -> None:
+    head, *rows = (line.split() for line in TABLE.strip().splitlines())
+    methods = head[2:]
+    words = ["run", "--method", ",".join(methods), "--split", ",".join(row[0] for row in rows)]
+    words += ["--recipe", "smoke", "--set", "recipe.steps=3", "--results", str(tmp_path), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    runs = {(r["split"], r["method"]): r for r in json.loads(done.stdout)["runs"]}
+    expected = {
+        (split, method): (edition, status)
+        for split, edition, *statuses in rows
+        for method, status in zip(methods, statuses, strict=True)
+    }
+    assert {pair: (r["edition"], r["status"]) for pair, r in runs.items()} == expected
+    for (split, method), run in runs.items():
+        if run["status"] == "ok":
+            assert run["metrics"], (split, method)
+            assert all(np.isfinite(value["all"]) for value in run["metrics"].values())
+            continue
+        assert run["reason"].startswith(f"{method} needs negative controls"), (split, method)
+        line = f"{method} on {split}, seed 0: not-applicable: {run['reason']}"
+        assert line in done.stderr, "a person is told why"

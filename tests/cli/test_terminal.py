@@ -1,0 +1,326 @@
+"""What the terminal tells: estimates, the doctor, completion, trackers, bars."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sqlite3
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench.cli import completion, doctor
+from bench.cli.main import COMMANDS, group, main
+from bench.cli.progress import Bar
+from bench.core.errors import BenchError
+from bench.core.registry import Registry
+from bench.records import trackers as track
+from bench.records.store import Store
+from bench.runs import estimate
+from bench.runs.job import Options
+from bench.runs.plan import plan
+from bench.runs.runner import Runner
+from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SET = {"steps": 4, "batch_size": 8, "width": 4}
+
+
+def jobs(methods: list[str], seeds: list[int], **recipe: int) -> list[Any]:
+    target = tiny.target()
+    return plan(methods, [target], seeds, Options("smoke", {**SET, **recipe}), Registry())
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Return a store with two runs that share a training."""
+    made = Store(tmp_path_factory.mktemp("store"))
+    runner = Runner(made, Options("smoke", SET))
+    for job in jobs(["erm", "adabn"], [0]):
+        assert runner.run(job)["status"] == "ok"
+    return made
+
+
+# --------------------------------------------------------------------------- estimates
+
+
+def test_an_estimate_is_the_median_of_the_same_runs(store: Store) -> None:
+    [record] = [r.summary for r in store.load_all() if r["method_id"] == "erm"]
+    costs = [(1.0, 0.1), (5.0, 0.2), (2.0, 0.9)]
+    past = [
+        {**record, "cost": {**record["cost"], "fit_s": fit, "apply_s": apply}}
+        for fit, apply in costs
+    ]
+    [job] = jobs(["erm"], [1])
+    found = estimate.estimate(job, store, past)
+    assert (found.fit_s, found.apply_s) == (2.0, 0.2)
+    assert found.peak_bytes == record["cost"]["peak_bytes"]
+    assert "3 records of this method on this split" in found.basis
+
+
+def test_disk_is_what_the_record_and_its_artifacts_take(store: Store) -> None:
+    [record] = [r for r in store.load_all() if r["method_id"] == "erm"]
+    [stage] = record["spec"]["folds"][0]["stages"]
+    folders = [record.path, *(store.artifact_path(stage[k]) for k in ("fit_id", "apply_id"))]
+    size = sum(f.stat().st_size for folder in folders for f in Path(str(folder)).iterdir())
+    [job] = jobs(["erm"], [1])
+    assert estimate.estimate(job, store, [record.summary]).disk_bytes == size
+
+
+def test_another_network_is_scaled_by_what_passes_through(store: Store) -> None:
+    [record] = [r.summary for r in store.load_all() if r["method_id"] == "erm"]
+    [job] = jobs(["ben"], [0])
+    found = estimate.estimate(job, store, [record])
+    seen = record["cost"]["images_seen"]
+    assert found.fit_s == pytest.approx(record["cost"]["fit_s"] / seen * 4 * 8)
+    assert "rough" in found.basis
+
+
+def test_nothing_near_is_no_number(store: Store) -> None:
+    past = [r.summary for r in store.load_all()]
+    [job] = jobs(["erm"], [0], steps=5)  # another recipe
+    assert estimate.estimate(job, store, past) == estimate.Estimate()
+    [job] = jobs(["center"], [0])
+    assert estimate.estimate(job, store, past).fit_s is None  # no network to scale from
+
+
+def test_a_shared_training_counts_once_and_a_kept_one_not_at_all(store: Store) -> None:
+    made = [estimate.Estimate(10.0, 1.0, 5, 7, "") for _ in range(2)]
+    fresh = jobs(["erm", "adabn"], [1])
+    whole = estimate.total(fresh, made, store)
+    assert (whole.seconds, whole.peak_bytes, whole.disk_bytes) == (12.0, 5, 14)
+    kept = jobs(["erm", "adabn"], [0])
+    assert estimate.total(kept, made, store).seconds == 2.0
+    unknown = estimate.total(fresh, [made[0], estimate.Estimate()], store)
+    assert (unknown.seconds, unknown.n_unknown) == (11.0, 1)
+
+
+def test_dry_run_says_what_it_expects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tiny.write_table(tmp_path / "data")
+    words = ["run", "-s", f"{path}:plates", "--results", str(tmp_path / "r")]
+    words += ["--recipe", "smoke", "--set", "recipe.steps=4"]
+
+    def say(*more: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main([*words, *more])
+        assert stop.value.code == 0
+        return capsys.readouterr().out
+
+    assert "nothing on record says how long" in say("-m", "erm", "--dry-run")
+    say("-m", "erm")
+    text = say("-m", "erm,ben", "--seeds", "2", "--dry-run")
+    assert "seed 0 (inductive, 4 fits): on record\n" in text
+    assert "1 record of this method on this split" in text
+    assert re.search(
+        r"3 to run: about \d+ (s|min), shared trainings counted once; .* [MG]B memory", text
+    )
+    document = json.loads(say("-m", "erm,ben", "--seeds", "2", "--dry-run", "--json"))
+    assert document["total"]["n_unknown"] == 0
+    assert [("estimate" in run) for run in document["runs"]] == [False, True, True, True]
+
+
+# --------------------------------------------------------------------------- doctor
+
+
+def test_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert stop.value.code == int(not found["well"])
+    named = {one["name"] for one in found["findings"]}
+    assert {"python", "packages", "cores", "torch", "memory", "results", "data: coos7"} <= named
+    assert [o for o in found["findings"] if o["name"] == "packages" and o["state"] == "fail"] == []
+
+
+def test_doctor_tells_what_is_missing_or_clashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "required", lambda: ["numpy<1", "no-such-thing>=2", "click"])
+    found = list(doctor._clashes())
+    assert {(one.state, one.cure) for one in found} == {
+        ("fail", "python -m pip install 'no-such-thing>=2'"),
+        ("fail", "python -m pip install 'numpy<1'"),
+    }
+    assert any("numpy is" in one.found for one in found)
+
+
+def test_doctor_tells_of_threads_that_fight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_usable", lambda machine: 2)
+    monkeypatch.setenv("BENCH_THREADS", "9")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    by_name = {one.name: one for one in doctor._cores(Registry(), Path())}
+    assert by_name["threads"].state == "warn"
+    assert by_name["threads"].cure == "export BENCH_THREADS=2"
+    assert by_name["thread pools"].cure == "export OMP_NUM_THREADS=9"
+    monkeypatch.setenv("BENCH_THREADS", "many")
+    assert [o.state for o in doctor._cores(Registry(), Path())][1] == "fail"
+    both = [{"user_api": "openmp", "prefix": p} for p in ("libomp", "libiomp")]
+    assert next(doctor.fighting(both)).state == "warn"
+    assert next(doctor.fighting(both[:1])).state == "ok"
+
+
+def test_doctor_reads_quota_and_memory(tmp_path: Path) -> None:
+    file = tmp_path / "cpu.max"
+    for text, cores in (
+        ("max 100000", None),
+        ("250000 100000", 2),
+        ("1000 100000", 1),
+        ("?", None),
+    ):
+        file.write_text(text)
+        assert doctor._quota(file) == cores
+    file.write_text("MemTotal:  1000 kB\nMemFree: 3 kB\nMemAvailable:   500 kB\n")
+    assert doctor.memory(file) == (512_000, 1_024_000)
+    assert doctor.memory(tmp_path / "none") is None
+
+
+def test_doctor_leaves_nothing_and_names_a_folder_it_cannot_write(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    found = {one.name: one for one in doctor._disk(Registry(), blocked / "results")}
+    assert found["results"].state == "fail"
+    assert "--results" in found["results"].cure
+    assert list(tmp_path.iterdir()) == [blocked]
+
+
+def test_a_broken_plugin_and_a_broken_check_are_findings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad.py").write_text("def (:\n")
+    monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "bad.py"))
+
+    def breaks(registry: Registry, results: Path) -> Any:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(doctor, "CHECKS", {"plugins": doctor._plugins, "luck": breaks})
+    plugin, luck = doctor.examine(Registry(), tmp_path)
+    assert plugin.state == "warn"
+    assert "not valid Python" in plugin.found
+    assert (luck.state, "out of luck" in luck.found) == ("fail", True)
+
+
+# --------------------------------------------------------------------------- completion
+
+
+@pytest.fixture
+def offered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], list[str]]:
+    """Return a function from what stands on the line to what a shell is offered."""
+
+    def ask(line: str) -> list[str]:
+        words = line.split(" ")
+        monkeypatch.setenv("COMP_WORDS", line)
+        monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+        monkeypatch.setenv("_LABSHIFT_COMPLETE", "bash_complete")
+        with pytest.raises(SystemExit) as stop:
+            main(["x"])
+        assert stop.value.code == 0
+        return capsys.readouterr().out.split()
+
+    return ask
+
+
+def test_a_shell_is_offered_what_may_follow(offered: Callable[[str], list[str]]) -> None:
+    assert offered("labshift doc") == ["plain,doctor"]
+    assert "plain,erm,ben" in offered("labshift run --method erm,be")
+    assert offered("labshift run -m erm+zs") == ["plain,erm+zscore"]
+    assert offered("labshift run -s coos7/test1,otta") == ["plain,coos7/test1,ottawa"]
+    assert offered("labshift run -s my_screen.t") == ["file,my_screen.t"]
+    assert offered("labshift run --recipe sm") == ["plain,smoke"]
+    assert offered("labshift show method adab") == ["plain,adabn"]
+    assert offered("labshift nonsense --me") == []
+    assert set(offered("labshift ")) == {f"plain,{name}" for name in COMMANDS}
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_each_shell_gets_a_script(shell: str) -> None:
+    text = completion.script(group, shell)
+    assert "labshift" in text
+    assert "_LABSHIFT_COMPLETE" in text
+
+
+def test_an_unknown_shell_is_named() -> None:
+    with pytest.raises(BenchError, match=r"unknown shell 'bahs'. Did you mean bash"):
+        completion.script(group, "bahs")
+
+
+# --------------------------------------------------------------------------- trackers
+
+
+@pytest.mark.slow
+# MLflow's own use of SQLAlchemy 2.1
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+def test_trackers_hold_what_is_on_record_and_are_told_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    record = next(r for r in store.load_all() if r["method_id"] == "erm")
+    board, flow = track.trackers(["tensorboard", "mlflow"], Store(tmp_path))
+    for tracker in (board, flow):
+        assert tracker.add(record) is True
+        assert tracker.add(record) is False
+    again = track.MLflow(tmp_path)
+    assert again.add(record) is False
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    [folder] = [p for p in (tmp_path / "tensorboard").iterdir() if not p.name.startswith(".")]
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    table = record.curves()
+    assert table is not None
+    loss = table[table["name"] == "loss"]
+    seen = events.Scalars("erm/loss")
+    assert [e.step for e in seen] == loss["step"].tolist()
+    assert [e.value for e in seen] == pytest.approx(loss["value"].tolist())
+    [score] = events.Scalars("score/balanced_accuracy")
+    assert score.value == pytest.approx(record["metrics"]["balanced_accuracy"]["all"])
+
+    with sqlite3.connect(tmp_path / "mlflow.db") as base:
+        values = dict(base.execute("select key, value from latest_metrics").fetchall())
+        params = dict(base.execute("select key, value from params").fetchall())
+    base.close()
+    assert values["balanced_accuracy"] == record["metrics"]["balanced_accuracy"]["all"]
+    assert (params["method"], params["edition"], params["recipe.steps"]) == ("erm", "fixture", "4")
+
+
+def test_an_unknown_tracker_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"unknown tracker 'tensorbord'. Did you mean tensorboard"):
+        track.trackers(["tensorbord"], Store(tmp_path))
+
+
+def test_a_missing_library_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    with pytest.raises(BenchError, match=r"pip install 'labshift\[track\]'"):
+        track.trackers(["tensorboard"], Store(tmp_path))
+
+
+# --------------------------------------------------------------------------- bars
+
+
+def test_bars_show_the_run_and_all_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = SimpleNamespace(text=io.StringIO())
+    from rich import console
+
+    class Wide(console.Console):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(
+                file=screen.text, force_terminal=True, width=100, _environ=dict(os.environ)
+            )
+
+    monkeypatch.setattr(console, "Console", Wide)
+    record = {"method": "erm", "split": "s", "spec": {"seed": 0}, "status": "ok"}
+    with Bar(2, show=True, say=lambda line: None, held=[]) as bar:
+        bar.update("erm on s", 3, 10)
+        bar.done(record)
+        bar._progress.refresh()
+    assert "erm on s" in screen.text.getvalue()
+    assert "3/10" in screen.text.getvalue()
+    assert "1/2" in screen.text.getvalue()

@@ -1,0 +1,299 @@
+"""Inference batches of studies: what is in them, and what they leave alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from bench.api import Access, NotApplicable
+from bench.boards.select import boards
+from bench.core.errors import BenchError
+from bench.core.seeds import generator
+from bench.data.grouping import Grouping, pieces
+from bench.data.views import column_of, make_side
+from bench.runs.job import Options
+from bench.runs.plan import plan
+from bench.runs.runner import Runner
+from bench.scoring.labels import inference_batches
+from tests.helpers import tiny
+
+LABELS = np.array(["a"] * 12 + ["b"] * 6 + ["c"] * 3 + [""] * 9)
+CONTROLS = LABELS == ""
+WELLS = np.array([f"{'ABCDEFGH'[i % 8]}{1 + i % 12:02d}" for i in range(len(LABELS))])
+
+EACH_ROW = (
+    {"kind": "rows", "rows": 1},
+    {"kind": "rows", "rows": 7},
+    {"kind": "rows", "rows": 1000},
+    {"kind": "parts", "parts": 4},
+    {"kind": "dirichlet", "alpha": 0.01, "rows": 5},
+    {"kind": "dirichlet", "alpha": 100, "rows": 5},
+    {"kind": "single-class"},
+    {"kind": "same-sizes"},
+    {"kind": "quarter-plate"},
+)
+
+
+def made(spec, labels=LABELS, seed=0, wells=WELLS):
+    grouping = Grouping.read(spec)
+    return pieces(grouping, labels, labels == "", wells, generator("test", seed))
+
+
+@pytest.mark.parametrize("spec", EACH_ROW, ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_row_is_in_one_piece(spec, seed) -> None:
+    found = made(spec, seed=seed)
+    assert all(len(part) for part in found)
+    assert sorted(np.concatenate(found).tolist()) == list(range(len(LABELS)))
+
+
+@pytest.mark.parametrize("k", [1, 2, 7, 29, 30, 31])
+def test_rows_makes_the_fewest_pieces_of_nearly_equal_size(k) -> None:
+    sizes = [len(part) for part in made({"kind": "rows", "rows": k})]
+    assert len(sizes) == -(-len(LABELS) // k)
+    assert max(sizes) <= k
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_single_class_pieces_hold_one_class_and_their_share_of_controls() -> None:
+    found = made({"kind": "single-class"})
+    held = [Counter(LABELS[part].tolist()) for part in found]
+    assert [set(c) - {""} for c in held] == [{"a"}, {"b"}, {"c"}]
+    # 9 controls over 12 : 6 : 3 rows.
+    assert [c[""] for c in held] == [5, 3, 1]
+    sizes = [len(part) for part in found]
+    assert [len(part) for part in made({"kind": "same-sizes"})] == sizes
+    mixed = [set(LABELS[p].tolist()) for p in made({"kind": "same-sizes"}, seed=4)]
+    assert len(mixed[0]) > 2
+
+
+def test_quarters_are_those_of_the_occupied_layout() -> None:
+    wells = np.array(["B02", "B11", "G02", "G11", "C03", "F10"])
+    found = made({"kind": "quarter-plate"}, np.array(["x"] * 6), wells=wells)
+    assert [sorted(wells[part].tolist()) for part in found] == [
+        ["B02", "C03"],
+        ["B11"],
+        ["G02"],
+        ["F10", "G11"],
+    ]
+    with pytest.raises(NotApplicable, match="position of each well"):
+        made({"kind": "quarter-plate"}, wells=None)
+    with pytest.raises(NotApplicable, match="position of each well"):
+        made({"kind": "quarter-plate"}, wells=np.array(["well one"] * len(LABELS)))
+
+
+@pytest.mark.parametrize("c", [1, 4, 9, 50])
+def test_controls_are_left_out_and_nothing_else(c) -> None:
+    [kept] = made({"kind": "controls", "controls": c})
+    assert np.count_nonzero(LABELS[kept] == "") == min(c, 9)
+    assert set(np.flatnonzero(~CONTROLS)) <= set(kept.tolist())
+
+
+def test_dirichlet_has_the_moments_of_its_distribution() -> None:
+    """The first piece of a large batch is a Dirichlet-multinomial draw, up to running dry."""
+    labels = np.repeat(["a", "b", "c"], [1000, 600, 400])
+    share, m, alpha = np.array([0.5, 0.3, 0.2]), 20, 2.0
+    spec = {"kind": "dirichlet", "alpha": alpha, "rows": m}
+    counts = []
+    for seed in range(80):
+        # The first pieces of a draw are independent; the last ones get what is left.
+        for part in made(spec, labels, seed, wells=None)[:6]:
+            counts.append([np.count_nonzero(labels[part] == k) for k in "abc"])
+    total = alpha * 3
+    var = m * share * (1 - share) * (m + total) / (1 + total)
+    counts = np.array(counts)
+    error = np.sqrt(var / len(counts))
+    assert np.all(np.abs(counts.mean(0) - m * share) < 4 * error)
+    assert np.allclose(counts.var(0), var, rtol=0.25)
+
+
+def test_small_alpha_gives_one_class_and_large_alpha_the_mixture() -> None:
+    labels = np.repeat(["a", "b", "c", "d"], 50)
+
+    def purity(alpha):
+        found = made({"kind": "dirichlet", "alpha": alpha, "rows": 10}, labels, wells=None)
+        return np.mean([max(Counter(labels[p].tolist()).values()) / len(p) for p in found])
+
+    values = [purity(alpha) for alpha in (0.01, 0.1, 1, 10, 100)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > 0.9
+    assert values[-1] < 0.5
+
+
+@pytest.mark.parametrize(
+    "spec, words",
+    [
+        ({"kind": "half"}, "is one of"),
+        ({"kind": "rows"}, "takes rows"),
+        ({"kind": "rows", "rows": 0}, "lies in"),
+        ({"kind": "rows", "rows": 2.5}, "lies in"),
+        ({"kind": "single-class", "rows": 2}, "takes no value"),
+    ],
+)
+def test_a_wrong_grouping_is_refused(spec, words) -> None:
+    with pytest.raises(BenchError, match=words):
+        Grouping.read(spec)
+
+
+# --------------------------------------------------------------------------- in a run
+
+
+def grouped(bench, methods, target, spec, seeds=1, values=None):
+    options = Options(
+        "default", tiny.QUICK, values or {}, "cpu", grouping=Grouping.read(spec) if spec else None
+    )
+    return plan(methods.split(","), [target], list(range(seeds)), options, bench.registry)
+
+
+def runs(bench, jobs):
+    runner = Runner(bench.store, Options(device="cpu"), bench.said.append)
+    return [runner.run(job) for job in jobs]
+
+
+def test_only_the_apply_ids_of_batchwise_stages_change(tmp_path) -> None:
+    bench, target = tiny.Bench(tmp_path), tiny.target()
+    [plain], [eight] = (
+        grouped(bench, "ben", target, spec) for spec in (None, {"kind": "rows", "rows": 8})
+    )
+    a, b = plain.spec(), eight.spec()
+    assert "grouping" not in a
+    assert b.pop("grouping") == {"kind": "rows", "rows": 8}
+    one, two = a["folds"][0]["stages"][0], b["folds"][0]["stages"][0]
+    assert one["fit_id"] == two["fit_id"]
+    assert one.pop("apply_id") != two.pop("apply_id")
+    assert a == b
+
+
+def test_what_looks_at_no_test_batch_or_adapts_to_all_is_not_applicable(tmp_path) -> None:
+    bench, target = tiny.Bench(tmp_path), tiny.target()
+    spec = {"kind": "rows", "rows": 8}
+    assert "looks at no test batch" in grouped(bench, "erm", target, spec)[0].not_applicable
+    assert (
+        "fitted on the evaluation" in grouped(bench, "ben+harmony", target, spec)[0].not_applicable
+    )
+    none = {"kind": "controls", "controls": 2}
+    index, X = tiny.frame(controls=0)
+    bare = tiny.target(tiny.opened(index=index, X=X))
+    assert "no negative controls" in grouped(bench, "ben", bare, none)[0].not_applicable
+    several = {"ben": {"level": "week"}, "zscore": {"level": "plate"}}
+    [job] = grouped(bench, "ben+zscore", target, none, values=several)
+    assert "several batch levels" in job.not_applicable
+
+
+def center(folder):
+    return tiny.write_method(
+        folder,
+        "center-rows",
+        """
+        class M(Profile):
+            ACCESS = Access.TEST_BATCH
+
+            def apply(self, samples):
+                assert (samples.y == -1).all()
+                CALLS.append(len(samples))
+                X = samples.X - samples.X.mean(0, dtype=np.float64)
+                return Output(X.astype(np.float32), fallbacks=int(len(samples) < 3))
+        """,
+        access=["test-batch"],
+    )
+
+
+@pytest.mark.parametrize("spec", EACH_ROW, ids=str)
+def test_a_method_gets_each_piece_alone(tmp_path, spec) -> None:
+    bench, data = tiny.Bench(tmp_path / "r", center(tmp_path)), tiny.opened()
+    target = tiny.target(data)
+    [job] = grouped(bench, "center-rows", target, spec)
+    [record] = runs(bench, [job])
+    assert record["status"] == "ok"
+    assert record["undeclared_adaptation"] is None
+    # By hand: each piece minus its mean.
+    fold = target.folds[0]
+    side = make_side(data, fold.test, fold.classes, "plate", "by", "hand", labels=False)
+    side = inference_batches(Grouping.read(spec), side, 0)
+    X = data.source.read(side.rows).astype(np.float64)
+    for name in np.unique(side.batch):
+        X[side.batch == name] -= X[side.batch == name].mean(0)
+    key = job.spec()["folds"][0]["stages"][-1]["apply_id"]
+    kept = bench.store.read_artifact("apply", key).arrays["embeddings"]
+    assert np.allclose(np.sort(X, axis=0), np.sort(kept, axis=0), atol=1e-5)
+    sizes = Counter(side.batch.tolist()).values()
+    assert record["batches"]["n_test"] == len(sizes)
+    assert record["batches"]["rows_max"] == max(sizes)
+    assert record["batches"]["fallbacks"] == sum(size < 3 for size in sizes)
+
+
+def test_one_piece_is_the_whole_test_batch_and_file_order_says_nothing(tmp_path) -> None:
+    bench = tiny.Bench(tmp_path)
+    target = tiny.target()
+    [whole] = runs(bench, grouped(bench, "ben", target, None))
+    [same] = runs(bench, grouped(bench, "ben", target, {"kind": "rows", "rows": 1000}))
+    assert same["predictions_sha256"] == whole["predictions_sha256"]
+    assert same["run_id"] != whole["run_id"]
+    [few] = runs(bench, grouped(bench, "ben", target, {"kind": "rows", "rows": 4}))
+    assert few["predictions_sha256"] != whole["predictions_sha256"]
+    order = np.random.default_rng(5).permutation(len(target.opened.index))
+    other = tiny.Bench(tmp_path / "other")
+    again = tiny.target(tiny.opened(order=order))
+    [found] = runs(other, grouped(other, "ben", again, {"kind": "rows", "rows": 4}))
+    assert found["predictions_sha256"] == few["predictions_sha256"]
+
+
+def test_nothing_is_trained_and_no_ordinary_board_changes(tmp_path) -> None:
+    bench = tiny.Bench(tmp_path)
+    target = tiny.target()
+    ordinary = runs(bench, grouped(bench, "erm,ben", target, None))
+    before = bench.artifacts("weights.safetensors")
+    specs = ({"kind": "single-class"}, {"kind": "controls", "controls": 1})
+    studied = [r for s in specs for r in runs(bench, grouped(bench, "ben", target, s))]
+    assert bench.artifacts("weights.safetensors") == before
+    for record in studied:
+        assert record["ranked"] is False
+        assert any(why.startswith("study: ") for why in record["unranked_because"])
+    real = [
+        {**r, "spec": {**r["spec"], "edition": "real"}, "unranked_because": []}
+        for r in [*ordinary, *studied]
+    ]
+    assert [b.runs_digest for b in boards(real)] == [b.runs_digest for b in boards(real[:2])]
+    apart = boards(real, studies=True)
+    assert len(apart) == 3
+    assert sum("study (kind=single-class)" in board.title for board in apart) == 1
+
+
+def test_controls_left_out_are_seen_by_no_stage(tmp_path) -> None:
+    plugin = tiny.write_method(
+        tmp_path,
+        "count-controls",
+        """
+        class M(Profile):
+            ACCESS = Access.CONTROLS | Access.TEST_CONTROLS
+
+            def apply(self, samples):
+                CALLS.append(int(samples.controls().sum()))
+                return Output(samples.X.copy())
+        """,
+        access=["controls", "test-controls"],
+    )
+    bench, target = tiny.Bench(tmp_path / "r", plugin), tiny.target()
+    spec = {"kind": "controls", "controls": 2}
+    [record] = runs(bench, grouped(bench, "erm+count-controls", target, spec))
+    assert record["status"] == "ok"
+    rows = len(target.folds[0].test)
+    assert record["batches"]["rows_max"] == rows - 2
+    assert record["n_eval"] == int(target.folds[0].scored.sum())
+    assert Access.TEST_CONTROLS in grouped(bench, "count-controls", target, spec)[0].chain.access
+
+
+def test_labels_of_the_test_side_stay_with_the_harness() -> None:
+    data = tiny.opened()
+    fold = tiny.target(data).folds[0]
+    side = make_side(data, fold.test, fold.classes, "plate", "x", labels=False)
+    apart = inference_batches(Grouping.read({"kind": "single-class"}), side, 0)
+    assert (apart.y == -1).all()
+    view = apart.view(Access.TEST_BATCH, batches=True)
+    assert (view.y == -1).all()
+    # The names of the pieces do not follow the classes.
+    names = {column_of(data, "label")[apart.rows[apart.batch == b]][0] for b in set(apart.batch)}
+    assert len(names) >= 3
+    assert not set(view.batch.tolist()) & set(apart.batch.tolist())

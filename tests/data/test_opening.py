@@ -1,0 +1,131 @@
+"""Splits of data set plugins are found, listed and run like packaged ones."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.cli.main import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLUGIN = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bench.api import Opened
+
+META = {
+    "kind": "dataset",
+    "name": "my-set",
+    "class": "MySet",
+    "version": 1,
+    "summary": "Two weeks of made-up profiles.",
+    "reference": "none",
+    "licence": "none",
+    "editions": ["fixture"],
+    "levels": ["week"],
+    "splits": [SPLITS],
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    pass
+
+
+class Rows:
+    shape = (4,)
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, X):
+        self.X = X
+
+    def read(self, rows):
+        return self.X[rows]
+
+
+class MySet:
+    Settings = Settings
+
+    def __init__(self, settings):
+        pass
+
+    def editions(self):
+        return ["fixture"]
+
+    def open(self, edition):
+        rng = np.random.default_rng(0)
+        label = np.array(["a", "b"] * 20)
+        X = rng.normal(size=(40, 4)).astype(np.float32)
+        X[:, 0] += 3 * (label == "a")
+        index = pd.DataFrame(
+            {
+                "id": [f"row{i}" for i in range(40)],
+                "label": label,
+                "control": False,
+                "week": np.repeat(["w1", "w2"], 20),
+            }
+        )
+        return Opened("my-set", index, Rows(X), ("week",), "week", edition, "0" * 64)
+"""
+SPLIT = '{"name": "my-set/weeks", "shift": "Another week.", "hold_out": "week"}'
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("BENCH_PLUGINS", raising=False)
+    monkeypatch.setenv("BENCH_RESULTS", str(tmp_path / "results"))
+    path = tmp_path / "my_set.py"
+    path.write_text(PLUGIN.replace("SPLITS", SPLIT), encoding="utf-8")
+    return path
+
+
+def test_a_split_of_a_plugin_is_listed_shown_and_run(
+    plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("list", "splits", "--plugin", str(plugin), "--json") == 0
+    listed = json.loads(capsys.readouterr().out)["splits"]
+    assert [s["shift"] for s in listed if s["name"] == "my-set/weeks"] == ["Another week."]
+    assert call("show", "split", "my-set/weeks", "--plugin", str(plugin)) == 0
+    assert "Another week." in capsys.readouterr().out
+    arguments = ("--method", "identity", "--split", "my-set/weeks", "--plugin", str(plugin))
+    assert call("run", *arguments, "--json") == 0
+    [record] = json.loads(capsys.readouterr().out)["runs"]
+    assert record["status"] == "ok"
+    assert record["edition"] == "fixture"
+    assert record["n_eval"] == 40
+    assert record["metrics"]["accuracy"]["all"] > 0.8
+
+
+@pytest.mark.parametrize(
+    "split, what",
+    [
+        ('{"name": "my-set/weeks", "shift": "s", "hold": "week"}', "hold_out"),
+        ('{"name": "weeks", "shift": "s", "hold_out": "week"}', "my-set/"),
+        (f"{SPLIT}, {SPLIT}", "taken"),
+    ],
+)
+def test_a_wrong_split_of_a_plugin_is_one_line(
+    plugin: Path, split: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin.write_text(PLUGIN.replace("SPLITS", split), encoding="utf-8")
+    code = call("run", "--method", "identity", "--split", "my-set/weeks", "--plugin", str(plugin))
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("error:")
+    assert what in lines[0]

@@ -1,0 +1,278 @@
+"""Own images: files and arrays in every form are the same images, and what is wrong is told."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import imagecodecs
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+
+from bench.cli.main import main
+from bench.core.errors import BenchError
+from bench.data.own.images import ArrayRows
+from bench.data.own.table import load
+from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+KEYS = """
+name = "mine"
+kind = "images"
+table = "wells.csv"
+id = ["plate", "position"]
+label = "label"
+batches = ["plate", "week"]
+control = "control"
+position = "position"
+"""
+SPLIT = '\n[splits.plates]\nhold_out = "plate"\nshares = ["week"]\n'
+N = 76
+
+
+def pixels(dtype: str = "uint16", channels: int = 2) -> np.ndarray:
+    """Return images ``(76, C, 12, 12)`` of which every one is different."""
+    rng = np.random.default_rng(4)
+    made = rng.integers(0, 250, (N, channels, 12, 12))
+    return made.astype(dtype) * (200 if dtype == "uint16" else 1)
+
+
+def write(folder: Path, keys: str, **columns: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    frame = tiny.frame()[0].drop(columns=["well"])
+    frame["label"] = frame["label"].replace("", "dmso")
+    for name, values in columns.items():
+        frame[name] = values
+    frame.to_csv(folder / "wells.csv", index=False)
+    (folder / "mine.toml").write_text(KEYS + keys + SPLIT)
+    return folder / "mine.toml"
+
+
+def as_files(folder: Path, suffix: str, made: np.ndarray) -> list[str]:
+    """Write each image as one file with all its channels; return names in row order."""
+    folder.mkdir(exist_ok=True)
+    names = []
+    for k, image in enumerate(made):
+        name = f"{k:03d}{suffix}"
+        if suffix == ".png":
+            flat = image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
+            (folder / name).write_bytes(imagecodecs.png_encode(np.ascontiguousarray(flat)))
+        else:
+            tifffile.imwrite(folder / name, image, photometric="minisblack")
+        names.append(name)
+    return names
+
+
+def rows(path: Path) -> np.ndarray:
+    opened = load(path).open()
+    assert opened.is_images
+    assert opened.source.dtype.isnative
+    return opened.source.read(np.arange(len(opened.index)))
+
+
+# --------------------------------------------------------------------------- all forms are one
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("suffix, channels", [(".png", 1), (".png", 3), (".tif", 1), (".tif", 5)])
+def test_files_of_any_channels_and_depth(
+    tmp_path: Path, suffix: str, channels: int, dtype: str
+) -> None:
+    made = pixels(dtype, channels)
+    path = write(tmp_path, 'images = "path"', path=as_files(tmp_path, suffix, made))
+    np.testing.assert_array_equal(rows(path), made)
+
+
+def test_a_file_a_channel(tmp_path: Path) -> None:
+    made = pixels()
+    for k, name in enumerate(("dna", "actin")):
+        as_files(tmp_path / name, ".tif", made[:, k : k + 1])
+    columns = {name: [f"{name}/{k:03d}.tif" for k in range(N)] for name in ("dna", "actin")}
+    path = write(tmp_path, 'images = ["actin", "dna"]', **columns)
+    np.testing.assert_array_equal(rows(path), made[:, ::-1])
+
+
+def _npy(folder: Path, made: np.ndarray) -> str:
+    np.save(folder / "p.npy", made)
+    return "p.npy"
+
+
+def _big_endian(folder: Path, made: np.ndarray) -> str:
+    np.save(folder / "b.npy", made.astype(made.dtype.newbyteorder(">")))
+    return "b.npy"
+
+
+def _hdf5(folder: Path, made: np.ndarray) -> str:
+    with h5py.File(folder / "p.h5", "w") as file:
+        file.create_dataset("a/images", data=made, chunks=(7, *made.shape[1:]), compression="gzip")
+        file["other"] = [1]
+    return "p.h5:a/images"
+
+
+def _zarr(folder: Path, made: np.ndarray) -> str:
+    zarr.save_array(str(folder / "p.zarr"), made)
+    return "p.zarr"
+
+
+ARRAYS: list[Callable[[Path, np.ndarray], str]] = [_npy, _big_endian, _hdf5, _zarr]
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+@pytest.mark.parametrize("make", ARRAYS)
+def test_arrays_of_every_kind_are_the_same_data(
+    tmp_path: Path, make: Callable[[Path, np.ndarray], str]
+) -> None:
+    made = pixels()
+    path = write(tmp_path, f'array = "{make(tmp_path, made)}"')
+    np.testing.assert_array_equal(rows(path), made)
+    plain = write(tmp_path / "plain", f'array = "{_npy(tmp_path, made)}"'.replace("p.", "../p."))
+    assert load(path).open().digest == load(plain).open().digest
+    source = load(path).open().source
+    some = np.array([70, 3, 3, 41, 0])  # in any order, one of them twice
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(some), made[some])
+    near = np.array([12, 10, 11, 10])
+    np.testing.assert_array_equal(source.read(near), made[near])
+    assert source.read(np.zeros(0, dtype=np.int64)).shape == (0, 2, 12, 12)
+
+
+@pytest.mark.parametrize("axes, back", [("NHWC", lambda a: np.moveaxis(a, 1, -1))])
+def test_axes_and_channels(tmp_path: Path, axes: str, back: Any) -> None:
+    made = pixels(channels=3)
+    np.save(tmp_path / "p.npy", back(made))
+    path = write(tmp_path, f'array = "p.npy"\naxes = "{axes}"\nchannels = [2, 0]')
+    np.testing.assert_array_equal(rows(path), made[:, [2, 0]])
+    np.save(tmp_path / "p.npy", made[:, 0])
+    path = write(tmp_path, 'array = "p.npy"\naxes = "NHW"')
+    np.testing.assert_array_equal(rows(path), made[:, :1])
+
+
+def test_crops_are_cut_from_the_files(tmp_path: Path) -> None:
+    made = pixels()
+    as_files(tmp_path, ".tif", made[:2])
+    top, left = np.arange(N) % 5, np.arange(N) % 3
+    columns = {"t": top, "l": left, "h": 6, "w": 7, "path": [f"{k % 2:03d}.tif" for k in range(N)]}
+    path = write(tmp_path, 'images = "path"\ncrop = ["t", "l", "h", "w"]', **columns)
+    expected = [made[k % 2, :, top[k] : top[k] + 6, left[k] : left[k] + 7] for k in range(N)]
+    np.testing.assert_array_equal(rows(path), expected)
+
+
+def test_the_digest_is_of_pixels_not_of_places(tmp_path: Path) -> None:
+    made = pixels()
+    names = as_files(tmp_path / "a", ".tif", made)
+    path = write(tmp_path / "a", 'images = "path"', path=names)
+    first = load(path).open()
+    assert first.content is not None
+    assert len(set(first.content())) == N
+    as_files(tmp_path / "b", ".tif", made)
+    other = write(tmp_path / "b", 'images = "path"', path=names)
+    assert load(other).open().digest == first.digest
+    made[5, 0, 0, 0] += 1
+    as_files(tmp_path / "c", ".tif", made)
+    changed = write(tmp_path / "c", 'images = "path"', path=names)
+    assert load(changed).open().digest != first.digest
+
+
+# --------------------------------------------------------------------------- from end to end
+
+
+@pytest.mark.slow
+def test_own_images_are_checked_and_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = pixels()
+    path = write(tmp_path, 'images = "path"', path=as_files(tmp_path, ".tif", made))
+    words = ["run", "-m", "erm,ben", "-s", f"{path}:plates", "--recipe", "smoke"]
+    words += ["--set", "recipe.steps=3", "--results", str(tmp_path / "r"), "--json"]
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 0
+    assert '"edition": "real"' in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["check-data", str(path)])
+    assert stop.value.code == 0
+    assert "76 images of 2 x 12 x 12 pixels" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_new_description_of_images_is_one(tmp_path: Path) -> None:
+    toml = tmp_path / "my_cells.toml"
+    with pytest.raises(SystemExit) as stop:
+        main(["new", "dataset", "my-cells", "--images", "--output", str(toml)])
+    assert stop.value.code == 0
+    frame = tiny.frame()[0]
+    frame = pd.DataFrame(
+        {
+            "plate": frame["plate"],
+            "well": frame["position"],
+            "site": "1",
+            "week": frame["week"],
+            "treatment": frame["label"].replace("", "dmso"),
+            "path": as_files(tmp_path, ".tif", pixels()),
+        }
+    )
+    frame.to_csv(tmp_path / "my-cells.csv", index=False)
+    np.testing.assert_array_equal(rows(toml), pixels())
+
+
+# --------------------------------------------------------------------------- what is wrong
+
+
+@pytest.mark.parametrize(
+    "keys, words",
+    [
+        ("", 'needs images = "COLUMN OF FILE NAMES" or array'),
+        ('images = "path"\narray = "p.npy"', "one of the two"),
+        ('images = "path"\nfeatures = "^f"', "images have no features"),
+        ('images = "paht"', "Did you mean path"),
+        ('array = "none.npy"', "none.npy is not there"),
+        ('array = "text.npy"', "text.npy cannot be read; it is truncated, damaged"),
+        ('array = "pixels.jpg"', "pixels.jpg is no array: use .npy"),
+        ('array = "p.npy"\naxes = "NCWH"', "Did you mean NCHW"),
+        ('array = "p.npy"\naxes = "NHW"', 'holds an array of 76 x 2 x 12 x 12, and axes = "NHW"'),
+        ('array = "p.npy"\nchannels = [2]', "has 2 channels, so channels = \\[2\\]"),
+        ('array = "p.npy"\nchannels = "0"', "must list whole numbers from 0"),
+        ('array = "few.npy"', "holds 5 images and the table 76 rows"),
+        ('array = "wide.npy"', "pixels of type int64"),
+        ('array = "two.h5"', "holds a, b: name one"),
+        ('array = "two.h5:c"', "has no 'c'; it holds a, b"),
+        ('images = "path"\ncrop = ["plate"]', "crop names four columns"),
+        (
+            'images = "path"\ncrop = ["plate", "week", "label", "position"]',
+            "whole numbers of pixels",
+        ),
+        ('images = "path"', "76 of 76 image files are not there, such as"),
+    ],
+)
+def test_what_is_wrong_is_told_on_one_line(tmp_path: Path, keys: str, words: str) -> None:
+    made = pixels()
+    np.save(tmp_path / "p.npy", made)
+    np.save(tmp_path / "few.npy", made[:5])
+    np.save(tmp_path / "wide.npy", made.astype(np.int64))
+    (tmp_path / "text.npy").write_text("no array")
+    (tmp_path / "pixels.jpg").write_text("")
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["a"], file["b"] = made, made
+    path = write(tmp_path, keys, path=[f"{k}.tif" for k in range(N)])
+    with pytest.raises(BenchError, match=words) as error:
+        load(path).open()
+    assert "\n" not in str(error.value)
+
+
+def test_profiles_take_no_keys_of_images(tmp_path: Path) -> None:
+    path = tiny.write_table(tmp_path, keys='images = "id"\n')
+    with pytest.raises(BenchError, match="'images' is for images: write kind"):
+        load(path)
+
+
+def test_a_pixel_that_is_no_number_is_told_when_it_is_read(tmp_path: Path) -> None:
+    made = pixels().astype(np.float32)
+    made[3, 0, 0, 0] = np.nan
+    np.save(tmp_path / "p.npy", made)
+    source = ArrayRows(tmp_path / "p.npy", "", "NCHW")
+    np.testing.assert_array_equal(source.read(np.array([2, 1])), made[[2, 1]])
+    with pytest.raises(BenchError, match=r"image 3 of .* not finite"):
+        source.read(np.array([2, 3]))

@@ -1,0 +1,392 @@
+"""Simulated shifts: what lies on each side, what differs, and that strength 0 takes it away."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from bench.datasets._crop_files import CLASSES
+from bench.datasets._sim_experiments import EXPERIMENTS, LAMP
+from bench.datasets.sim import Settings, Simulated
+from bench.datasets.simulator import layout, plate, write
+from bench.datasets.simulator.conditions import NAMES, Conditions
+from click.testing import CliRunner
+
+from bench.api import BenchError, make_params
+from bench.cli.main import group
+from bench.core.registry import Registry
+from bench.data.audit import audit
+from bench.data.catalog import find_split, packaged_splits
+from bench.data.folds import folds
+from bench.data.opening import open_splits
+from bench.testing.dataset import check_dataset
+
+SPLITS = sorted(name for name in packaged_splits() if name.startswith("sim/"))
+SMALL = {"draw": 0, "scale": 0.05}
+
+
+def sides(name: str, **settings: Any) -> tuple[Any, Any, Any]:
+    """Return what a split opens, and the index of its two sides."""
+    split = find_split(name)
+    opened = Simulated(make_params("data", Settings, {**SMALL, **settings})).open_split(
+        "simulated", split
+    )
+    (fold,) = folds(split, opened)
+    return opened, opened.index.iloc[fold.train], opened.index.iloc[fold.test]
+
+
+def experiment(name: str, strength: float = 1.0, draw: int = 0) -> tuple[list[Any], Conditions]:
+    one = EXPERIMENTS[name]
+    return one.plates(draw, strength, 0.2), one.conditions(draw, strength, frozenset())
+
+
+def of_part(plates: list[Any], part: str) -> list[Any]:
+    return [one for one in plates if part in one.parts]
+
+
+def knobs(one: Any, conditions: Conditions) -> dict[str, float]:
+    return {name: float(conditions.value(name, one.units, ["B02"])[0]) for name in NAMES}
+
+
+def association(a: Any, b: Any) -> float:
+    """Return Cramér's V of two columns: 0 unrelated, 1 when the one tells the other."""
+    table = np.zeros((len(set(a)), len(set(b))))
+    rows, columns = (np.unique(np.asarray(x, str), return_inverse=True)[1] for x in (a, b))
+    np.add.at(table, (rows, columns), 1)
+    expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
+    chi2 = ((table - expected) ** 2 / expected).sum()
+    return float(np.sqrt(chi2 / table.sum() / (min(table.shape) - 1)))
+
+
+def imaged(plates: list[Any], conditions: Conditions, part: str) -> tuple[Any, Any, Any]:
+    """Return plate, class and minute of every cell of some plates, without drawing them."""
+    contents = [layout.populate(one, conditions, (part,)) for one in plates]
+    return (
+        np.repeat([one.number for one in plates], [len(c.classes) for c in contents]),
+        np.concatenate([c.classes for c in contents]),
+        np.concatenate([c.minutes for c in contents]),
+    )
+
+
+# --------------------------------------------------------------------------- composition
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_each_side_has_plates_days_and_classes_enough(name: str) -> None:
+    opened, train, test = sides(name)
+    assert audit(find_split(name), opened, folds(find_split(name), opened)) == []
+    assert set(train["label"]) == set(test["label"]) == set(CLASSES)
+    assert train["plate"].nunique() >= 6
+    assert test["plate"].nunique() >= 4
+    assert test["date"].nunique() == 8  # the fewest clusters an interval is given for
+    assert not set(train["plate"]) & set(test["plate"])
+    assert not set(train["well"]) & set(test["well"])
+    assert opened.edition == "simulated"
+    for inner, outer in zip(opened.levels[:2], opened.levels[1:3], strict=True):
+        assert (opened.index.groupby(inner)[outer].nunique() == 1).all()
+
+
+@pytest.mark.parametrize(
+    "name, laboratory, microscope",
+    [
+        ("laboratory", "B", "0"),
+        ("microscope", "A", "1"),
+        ("both", "B", "1"),
+        ("no-shift", "A", "0"),
+    ],
+)
+def test_laboratory_and_microscope_are_parted(name: str, laboratory: str, microscope: str) -> None:
+    _, train, test = sides(f"sim/{name}")
+    assert set(zip(train["laboratory"], train["microscope"], strict=True)) == {("A", "0")}
+    assert set(zip(test["laboratory"], test["microscope"], strict=True)) == {
+        (laboratory, microscope)
+    }
+
+
+def test_the_laboratories_are_those_of_simulated_coos7() -> None:
+    plates, conditions = experiment("shifts")
+    ottawa = layout.coos7()[-1]
+    one = of_part(plates, "both")[0]
+    moved = dataclasses.replace(ottawa, number=one.number, date=one.date)
+    assert knobs(moved, Conditions(0)) == knobs(one, conditions)
+
+
+@pytest.mark.parametrize("other", ["microscope", "both", "no-shift", "label-shift", "new-markers"])
+def test_tests_share_the_draws_of_day_plate_and_well(other: str) -> None:
+    plates, conditions = experiment("shifts")
+    one, two = (of_part(plates, part)[3] for part in ("laboratory", other))
+    assert (one.number, one.date, one.slot) == (two.number, two.date, two.slot)
+    # A knob without a spread over laboratories or microscopes is the same to the last bit.
+    assert conditions.value("composition", one.units, ["ER"]) == conditions.value(
+        "composition", two.units, ["ER"]
+    )
+
+
+def test_new_markers_change_stains_and_nothing_else() -> None:
+    plates, conditions = experiment("shifts")
+    stains = {
+        "stain-protein",
+        "stain-nucleus",
+        "background-protein",
+        "background-nucleus",
+        "bleed-protein",
+        "bleed-nucleus",
+        "localisation",
+    }
+    for one, plain in zip(of_part(plates, "new-markers"), of_part(plates, "no-shift"), strict=True):
+        before, after = knobs(plain, conditions), knobs(one, conditions)
+        assert {name for name in NAMES if before[name] != after[name]} == stains
+    _, train, test = sides("sim/new-markers")
+    assert set(train["marker"]) == {""}
+    assert test["marker"].nunique() == 8
+
+
+def test_shares_of_classes_spread_in_the_label_shift_alone() -> None:
+    def spread(part: str) -> float:
+        logs = []
+        for draw in range(4):
+            plates, conditions = experiment("shifts", draw=draw)
+            for one in of_part(plates, part):
+                logs.append(np.log(layout.shares_of(one, conditions)))
+        return float(np.std(logs))
+
+    assert spread("no-shift") == pytest.approx(0.5, abs=0.1)
+    # variances add: 0.5 of any plate, 1.5 of the shift
+    assert spread("label-shift") == pytest.approx(np.sqrt(0.5**2 + 1.5**2), abs=0.25)
+    plates, conditions = experiment("shifts")
+    told = {
+        part: association(*imaged(of_part(plates, part), conditions, part)[:2])
+        for part in ("no-shift", "label-shift")
+    }
+    assert told["label-shift"] > 1.5 * told["no-shift"]
+
+
+def test_classes_are_nested_in_days_in_training_alone() -> None:
+    _, train, test = sides("sim/nested")
+    assert (train.groupby("label")["date"].nunique() == 1).all()
+    assert train["date"].nunique() == 4
+    assert association(train["date"], train["label"]) == pytest.approx(1)
+    assert association(test["date"], test["label"]) < 0.6
+    assert (test.groupby("label")["date"].nunique() > 1).all()
+
+
+def test_half_the_strength_nests_half() -> None:
+    plates, conditions = experiment("nested", 0.5)
+    for one in of_part(plates, "nested-training"):
+        weights = np.array(one.weights)
+        assert set(weights) == {0.5, 1.0}
+        plain = dataclasses.replace(one, weights=())
+        expected = layout.shares_of(plain, conditions) * weights
+        assert layout.shares_of(one, conditions) == pytest.approx(expected / expected.sum())
+
+
+# --------------------------------------------------------------------------- the lamp
+
+
+def test_order_of_imaging_tells_the_class_in_training_and_not_when_scrambled() -> None:
+    plates, conditions = experiment("lamp")
+
+    # Minutes are cut to thirds of an hour: with one level a well the table would be full of holes.
+    def told(part: str) -> float:
+        _, classes, minutes = imaged(of_part(plates, part), conditions, part)
+        return association(minutes // 20, classes)
+
+    assert told("lamp-training") > 0.75
+    assert told("lamp-kept") > 0.75
+    assert told("lamp-scrambled") < 0.25
+    # Each class is imaged in one run of wells, in the same turn on every plate.
+    train, other = sides("sim/warm-lamp")[1], sides("sim/warm-lamp-kept")[1]
+    assert train.equals(other)
+    when = {name: set(rows["minute"].astype(int)) for name, rows in train.groupby("label")}
+    turns = sorted((min(minutes), max(minutes)) for minutes in when.values())
+    assert all(last <= first for (_, last), (first, _) in pairwise(turns))
+
+
+def test_kept_and_scrambled_are_the_same_cells_in_other_light() -> None:
+    plates, conditions = experiment("lamp")
+    kept, scrambled = of_part(plates, "lamp-kept")[0], of_part(plates, "lamp-scrambled")[0]
+    assert dataclasses.replace(kept, parts=(), order="") == dataclasses.replace(
+        scrambled, parts=(), order=""
+    )
+    parts = EXPERIMENTS["lamp"].parts
+    one, two = (layout.populate(p, conditions, parts) for p in (kept, scrambled))
+    assert np.array_equal(one.classes, two.classes)
+    assert np.array_equal(one.wells, two.wells)
+    assert not np.array_equal(one.minutes, two.minutes)
+    assert sorted(set(one.minutes)) == sorted(set(two.minutes)) or len(set(one.wells)) < 42
+    label = 5
+    rows, a = plate.render(kept, label, one, conditions)
+    _, b = plate.render(scrambled, label, two, conditions)
+    # Without offset and noise the light differs by the two lamps' ratio, one number an image.
+    offset = conditions.value("offset", kept.units, ["B02"])[0]
+    lamp = abs(conditions.value("lamp", kept.units, ["B02"])[0])
+    light = [1 - lamp * np.exp(-c.minutes[rows] / plate.WARM_UP) for c in (one, two)]
+    measured = [(x - offset).mean(axis=(1, 2, 3)) for x in (a, b)]
+    assert measured[0] / measured[1] == pytest.approx(light[0] / light[1], rel=0.01)
+    # Drawn with the lamp off, they are the same bits.
+    dark = dataclasses.replace(conditions, off=frozenset({"lamp"}))
+    assert np.array_equal(
+        plate.render(kept, label, one, dark)[1], plate.render(scrambled, label, two, dark)[1]
+    )
+
+
+def test_the_lamp_is_as_cold_as_the_strength_says() -> None:
+    for strength in (0.5, 1.0, 2.0):
+        plates, conditions = experiment("lamp", strength)
+        values = [conditions.value("lamp", one.units, ["B02"])[0] for one in plates[:8]]
+        frozen = [Conditions(0).value("lamp", replaced(one), ["B02"])[0] for one in plates[:8]]
+        expected = strength * (LAMP + np.array(frozen))
+        assert values == pytest.approx(np.clip(expected, -0.6, 0.6).tolist())
+
+
+def replaced(one: Any) -> Any:
+    return dataclasses.replace(one, moves=()).units
+
+
+# --------------------------------------------------------------------------- strength
+
+
+@pytest.mark.parametrize("part", ["laboratory", "microscope", "both", "new-markers", "label-shift"])
+def test_strength_zero_is_no_shift(part: str) -> None:
+    plates, conditions = experiment("shifts", 0.0)
+    parts = EXPERIMENTS["shifts"].parts
+    for one, plain in zip(of_part(plates, part), of_part(plates, "no-shift"), strict=True):
+        assert knobs(one, conditions) == knobs(plain, conditions)
+        a, b = (layout.populate(p, conditions, parts) for p in (one, plain))
+        assert np.array_equal(a.classes, b.classes)
+        assert a.names == b.names
+    _, a = plate.render(one, 2, a, conditions)
+    _, b = plate.render(plain, 2, b, conditions)
+    assert np.array_equal(a, b)
+
+
+def test_strength_zero_leaves_the_lamp_warm_and_the_days_mixed() -> None:
+    opened, _, kept = sides("sim/warm-lamp-kept", strength=0)
+    _, _, scrambled = sides("sim/warm-lamp", strength=0)
+    assert np.array_equal(
+        opened.source.read(kept.index.to_numpy()), opened.source.read(scrambled.index.to_numpy())
+    )
+    _, train, _ = sides("sim/nested", strength=0)
+    assert (train.groupby("label")["date"].nunique() > 1).all()
+
+
+def test_the_shift_grows_with_the_strength_and_the_plates_do_not() -> None:
+    def gap(strength: float) -> tuple[float, float]:
+        plates, conditions = experiment("shifts", strength)
+        away, home = of_part(plates, "laboratory"), of_part(plates, "no-shift")
+        stain = [
+            np.log([conditions.value("stain-protein", p.units, ["B02"])[0] for p in side])
+            for side in (away, home)
+        ]
+        return float(stain[0].mean() - stain[1].mean()), float(stain[1].std())
+
+    one, plates_once = gap(1.0)
+    two, plates_twice = gap(2.0)
+    assert two == pytest.approx(2 * one)
+    assert plates_twice == pytest.approx(plates_once)
+
+
+# --------------------------------------------------------------------------- files
+
+
+def test_a_split_opens_the_files_of_its_own_experiment() -> None:
+    targets = open_splits(
+        ["sim/laboratory", "sim/nested", "sim/no-shift", "sim/warm-lamp", "sim/warm-lamp-kept"],
+        Registry(),
+        "auto",
+        SMALL,
+        lambda line: None,
+    )
+    laboratory, nested, no_shift, lamp, kept = [target.opened for target in targets]
+    assert laboratory is no_shift
+    assert lamp is kept
+    assert set(nested.index["part"]) == {"nested-training", "nested-test"}
+    assert set(lamp.index["part"]) == {"lamp-training", "lamp-kept", "lamp-scrambled"}
+    assert len({laboratory.digest, nested.digest, lamp.digest}) == 3
+
+
+def test_the_whole_set_holds_every_part_and_keeps_the_contract() -> None:
+    whole = Simulated(Settings(**SMALL)).open("simulated")
+    parts = [part for one in EXPERIMENTS.values() for part in one.parts]
+    assert list(whole.index["part"].unique()) == parts
+    opened, train, _ = sides("sim/nested")
+    rows = whole.index["part"].to_numpy() == "nested-training"
+    assert whole.index["id"][rows].tolist() == train["id"].tolist()
+    assert np.array_equal(
+        whole.source.read(np.flatnonzero(rows)[:9]), opened.source.read(np.arange(9))
+    )
+    check_dataset("sim", settings=SMALL)
+
+
+def test_the_same_settings_give_the_same_files_and_another_draw_others() -> None:
+    one = sides("sim/nested")[0].digest
+    assert sides("sim/nested")[0].digest == one
+    assert sides("sim/nested", draw=1)[0].digest != one
+    assert sides("sim/nested", strength=2)[0].settings == {**SMALL, "strength": 2.0}
+    assert Simulated().settings == Settings(draw=100)
+
+
+def test_what_it_cannot_do_is_said() -> None:
+    with pytest.raises(BenchError, match="Did you mean lamp"):
+        Simulated(Settings(off="lampe"))
+    with pytest.raises(BenchError, match="edition simulated, not 'real'"):
+        Simulated().open("real")
+    one = dataclasses.replace(layout.coos7()[0], order="spiral")
+    wells = layout.well_map(one, Conditions(0))
+    with pytest.raises(ValueError, match="serpentine, columns, scrambled"):
+        layout.minutes_of(one, wells, Conditions(0))
+
+
+# --------------------------------------------------------------------------- what is printed
+
+
+@pytest.mark.slow
+def test_run_prints_the_drop(tmp_path: Any) -> None:
+    arguments = ["run", "-m", "erm", "-s", "sim/warm-lamp", "--recipe", "smoke"]
+    arguments += ["--set", "recipe.steps=2", "--set", "data.draw=0", "--set", "data.scale=0.05"]
+    done = CliRunner().invoke(
+        group, [*arguments, "--results", str(tmp_path)], catch_exceptions=False
+    )
+    assert done.exit_code == 0
+    assert "companion" in done.output
+    assert "erm: 0." in done.output
+    assert " on sim/warm-lamp-kept, 0." in done.output
+    assert "of 0." in done.output
+
+
+# --------------------------------------------------------------------------- COOS-7 is untouched
+
+
+def test_simulated_coos7_has_the_pixels_it_had() -> None:
+    """Numbers of the simulator before it knew other experiments."""
+    folder_plates, conditions = layout.coos7(0.03), Conditions(0)
+    values = write.parameters("coos7", folder_plates, conditions)
+    assert set(values["experiment"][0]) == {
+        "number",
+        "parts",
+        "laboratory",
+        "microscope",
+        "date",
+        "slot",
+        "cells",
+    }
+    assert "factors" not in values
+    one = folder_plates[7]
+    contents = layout.populate(one, conditions)
+    rows, images = plate.render(one, 3, contents, conditions)
+    assert (rows.tolist(), contents.wells.sum(), contents.part.tolist()) == FROZEN_ROWS
+    assert contents.minutes.sum() == pytest.approx(FROZEN_MINUTES)
+    # another processor may round a count or two the other way
+    assert np.abs(images[0, :, 30, 28:36].astype(int) - FROZEN_COUNTS).max() <= 1
+    assert images.sum(dtype=np.int64) == pytest.approx(FROZEN_SUM, rel=1e-6)
+
+
+FROZEN_ROWS = ([15], 360, [0, 0, 0, 0, 0, 2, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0, 1, 1, 0])
+FROZEN_MINUTES = 1654.2857142857142
+FROZEN_COUNTS = np.array(
+    [[248, 270, 221, 236, 235, 245, 227, 228], [690, 572, 566, 507, 484, 433, 401, 389]]
+)
+FROZEN_SUM = 2174034

@@ -1,0 +1,163 @@
+"""Records made by hand: a few lines each, no training, no data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.core.canonical import digest
+from bench.core.seeds import generator
+from bench.records.record import Record
+
+TRACKS = {
+    "erm": "inductive",
+    "erm-plate": "inductive",
+    "ben": "test-batch",
+    "adabn": "test-batch",
+    "ben-controls": "test-controls",
+    "zscore": "test-batch",
+    "robust": "test-batch",
+    "identity": "reference",
+    "shuffle": "reference",
+    "label-oracle": "reference",
+}
+
+
+def make_record(
+    method: str = "erm",
+    seed: int = 0,
+    value: float = 0.5,
+    *,
+    split: str = "coos7/test4",
+    clusters: Sequence[float] | Mapping[str, Sequence[float]] = (),
+    level: str = "plate",
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+    track: str | None = None,
+    readout: str = "probe",
+    metric: str = "balanced_accuracy",
+    subsets: Mapping[str, float] | None = None,
+    edition: str = "simulated",
+    status: str = "ok",
+    reason: str = "",
+    **changes: Any,
+) -> dict[str, Any]:
+    """Return what ``run.json`` holds; keys of ``changes`` replace those of the spec or record."""
+    spec: dict[str, Any] = {
+        "method_id": method,
+        "split_id": split,
+        "split_digest": "0" * 32,
+        "dataset": split.split("/")[0],
+        "dataset_settings": {},
+        "edition": edition,
+        "data_digest": "d" * 32,
+        "recipe": "default",
+        "recipe_overrides": {},
+        "recipe_digest": "e" * 24,
+        "standardise": "image",
+        "seed": seed,
+        "selection": "last",
+        "score_unit": "row",
+        "folds": [
+            {
+                "fold": "all",
+                "stages": [{"method": stage, "version": 1, "params": {}} for stage in [method]],
+            }
+        ],
+        "metric_versions": {metric: 1},
+    }
+    spec.update({key: changes.pop(key) for key in list(changes) if key in spec})
+    spec["params"] = {stage: dict(values) for stage, values in (params or {}).items()}
+    by_name = dict(clusters) if isinstance(clusters, Mapping) else {metric: list(clusters)}
+    n = max((len(values) for values in by_name.values()), default=0)
+    record: dict[str, Any] = {
+        "schema": 1,
+        "run_id": digest(spec),
+        "spec": spec,
+        "method": method,
+        "split": split,
+        "params": spec["params"],
+        "level": level,
+        "track": track or TRACKS.get(method, "inductive"),
+        "access": [],
+        "badges": [],
+        "readout": readout,
+        "status": status,
+        "reason": reason,
+        "ranked": status == "ok",
+        "unranked_because": [],
+        "metrics": {},
+        "primary": metric,
+        "clusters": {
+            "level": level,
+            "names": [f"{level} {i:02d}" for i in range(n)],
+            "n": [100] * n,
+            "values": by_name,
+        },
+        "n_eval": 100 * n,
+        "n_excluded": 0,
+        "n_classes": 7,
+        "chance": 1 / 7,
+        "undeclared_adaptation": None,
+        "notes": [],
+        "shift": "another laboratory and another microscope",
+        "cost": {"fit_s": 20.0 + seed, "apply_s": 1.5, "peak_bytes": 2**30, "steps": 300},
+        "predictions_sha256": f"{seed:064x}",
+        "provenance": {"device": "cpu", "threads": 2, "packages": {"torch": "2.14.0"}},
+    }
+    if status == "ok":
+        values = {"all": value, **(subsets or {})}
+        record["metrics"] = {metric: values, f"{readout}.{metric}": values}
+        if readout == "head":
+            record["metrics"][f"probe.{metric}"] = {"all": value - 0.01}
+    record.update(changes)
+    return record
+
+
+def as_records(entries: Sequence[Mapping[str, Any]]) -> list[Record]:
+    """Return records that are on no disk."""
+    return [Record(entry) for entry in entries]
+
+
+def plausible(
+    splits: Sequence[str] = ("coos7/test1", "coos7/test2", "coos7/test3", "coos7/test4"),
+    methods: Sequence[str] = ("erm", "ben", "ben-controls", "adabn", "erm-plate"),
+    seeds: int = 3,
+    n_clusters: int = 4,
+) -> list[dict[str, Any]]:
+    """Return records that look like an experiment: a drop with shift, and methods that differ."""
+    levels = {"erm": 0.86, "ben": 0.84, "ben-controls": 0.8, "adabn": 0.82, "erm-plate": 0.85}
+    falls = {"erm": 0.12, "ben": 0.03, "ben-controls": 0.05, "adabn": 0.035, "erm-plate": 0.14}
+    made = []
+    for k, split in enumerate(splits):
+        for method in methods:
+            for seed in range(seeds):
+                rng = generator("plausible", split, method, seed)
+                shared = generator("plausible", split).normal(0, 0.04, n_clusters)
+                centre = levels.get(method, 0.6) - falls.get(method, 0.08) * k
+                values = centre + shared + rng.normal(0, 0.015, n_clusters)
+                values = np.clip(values, 0.02, 0.99)
+                value = float(values.mean())
+                subsets = {f"batch=plate {i:02d}": float(v) for i, v in enumerate(values)}
+                made.append(
+                    make_record(
+                        method,
+                        seed,
+                        value,
+                        split=split,
+                        clusters={
+                            name: [float(v) for v in values]
+                            for name in ("balanced_accuracy", "head.balanced_accuracy")
+                        }
+                        | {"probe.balanced_accuracy": [float(v) - 0.01 for v in values]},
+                        readout="head",
+                        subsets=subsets,
+                        cost={
+                            "fit_s": 12.0 + 9 * len(method) + seed,
+                            "apply_s": 1.5,
+                            "peak_bytes": 2**30,
+                        },
+                    )
+                )
+    return made

@@ -1,0 +1,107 @@
+"""How metrics are found: by file, by entry point, without importing what is heavy."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import metrics
+from bench.core.errors import BenchError
+from bench.core.registry import Registry
+
+FOLDER = Path(metrics.__file__).parent
+
+PLUGIN = '''
+"""A metric of somebody else."""
+from bench.metrics import Value
+
+META = {"kind": "metric", "name": "NAME", "function": "score", "version": 1,
+        "needs": "predictions", "range": [0, 1], "higher_is_better": True,
+        "summary": "Share of zeros.", "reference": "none"}
+
+def score(y_true, y_pred):
+    return RESULT
+'''
+
+
+def plugin(path, name="zeros", result='Value(0.25, len(y_true), "all rows")'):
+    path.write_text(PLUGIN.replace("NAME", name).replace("RESULT", result))
+    return path
+
+
+def test_every_file_is_a_metric_with_a_complete_literal():
+    files = {p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_")}
+    assert set(metrics.METRICS) == files
+    for name, meta in metrics.METRICS.items():
+        assert meta["kind"] == "metric"
+        assert meta["needs"] in ("predictions", "scores", "embedding")
+        assert meta["range"] == [0, 1]
+        assert isinstance(meta["higher_is_better"], bool)
+        assert isinstance(meta["version"], int)
+        assert meta["summary"].endswith(".")
+        assert meta["reference"]
+        assert metrics._packaged_function(name).__doc__
+
+
+def test_nothing_heavy_is_imported_to_list_or_to_score_predictions():
+    script = (
+        "import sys; import bench.metrics as m; m.METRICS; "
+        "m.compute('balanced_accuracy', y_true=[0, 1], y_pred=[0, 0]); "
+        "heavy = {'torch', 'sklearn', 'scanpy', 'matplotlib', 'scipy', 'pandas', 'harmonypy'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=FOLDER.parent.parent)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(BenchError, match=r"Did you mean .*accuracy"):
+        metrics.compute("acuracy", y_true=[0], y_pred=[0])
+
+
+def test_a_plugin_file_brings_a_metric(tmp_path):
+    registry = Registry((plugin(tmp_path / "zeros.py"),))
+    assert metrics.list_metrics(registry)["zeros"]["summary"] == "Share of zeros."
+    arrays = {"y_true": [0, 1, 1], "y_pred": [0, 0, 0], "batch": ["a", "a", "b"]}
+    assert metrics.compute("zeros", registry=registry, **arrays).value == 0.25
+    groups = metrics.compute_by("zeros", ["x", "x", "y"], registry=registry, **arrays)
+    assert {name: value.n for name, value in groups.items()} == {"x": 2, "y": 1}
+
+
+def test_a_name_taken_twice_names_both(tmp_path):
+    with pytest.raises(BenchError, match=r"'nscb'.*labshift.*mine\.py"):
+        Registry((plugin(tmp_path / "mine.py", name="nscb"),))
+
+
+def test_a_metric_must_return_a_value(tmp_path):
+    registry = Registry((plugin(tmp_path / "zeros.py", result="0.5"),))
+    with pytest.raises(BenchError, match=r"must return bench\.metrics\.Value"):
+        metrics.compute("zeros", registry=registry, y_true=[0], y_pred=[0])
+
+
+def test_an_entry_point_brings_a_metric(tmp_path, monkeypatch):
+    plugin(tmp_path / "someones_zeros.py")
+    info = tmp_path / "someones-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: someones\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bench.metrics]\nzeros = someones_zeros\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    listed = metrics.list_metrics()
+    assert listed["zeros"]["summary"] == "not loaded"
+    assert "someones_zeros" not in sys.modules
+    assert metrics.compute("zeros", y_true=[0], y_pred=[0]).value == 0.25
+    sys.modules.pop("someones_zeros", None)
+
+
+def test_each_batch_is_scored_by_itself():
+    rng = np.random.default_rng(0)
+    y, guess = rng.integers(0, 3, 60), rng.integers(0, 3, 60)
+    batch = np.array(["b", "a", "c"])[rng.integers(0, 3, 60)]
+    found = metrics.compute_by("balanced_accuracy", batch, y_true=y, y_pred=guess, batch=batch)
+    assert list(found) == ["a", "b", "c"]
+    for name, value in found.items():
+        rows = batch == name
+        assert value == metrics.compute("balanced_accuracy", y_true=y[rows], y_pred=guess[rows])
+    with pytest.raises(BenchError, match="y_true has 60 rows, the groups have 59"):
+        metrics.compute_by("accuracy", batch[1:], y_true=y, y_pred=guess)

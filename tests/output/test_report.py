@@ -1,0 +1,564 @@
+"""The report: its sentences from records made by hand, its methods from their files, its bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from bench.boards.select import boards
+from bench.core.canonical import pretty_json
+from bench.core.errors import BenchError
+from bench.core.registry import Registry
+from bench.output.canvas import writing
+from bench.output.report import LIMIT, build
+from bench.output.report import page as page_module
+from bench.output.report.across import overview
+from bench.output.report.methods import blocks_of, page_of, parameters_of, plain
+from bench.output.report.page import inline
+from bench.output.report.pictures import Picture, pictures
+from bench.output.report.summary import destruction, finding
+from bench.output.report.text import pieces
+from bench.records.store import Store
+from tests.helpers.factories import as_records, make_record, plausible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.boards.board import Board
+
+ROOT = Path(__file__).resolve().parents[2]
+NASTY = "<script>alert(1)</script>"
+N = 10
+
+
+def matrix(method: str, table: Any, **more: Any) -> list[dict[str, Any]]:
+    """Return a run for each line of ``table``, which holds a score for each cluster."""
+    return [
+        make_record(method, seed, float(np.mean(values)), clusters=list(map(float, values)), **more)
+        for seed, values in enumerate(table)
+    ]
+
+
+def noisy(centre: float, spread: float = 0.01, seed: int = 0) -> Any:
+    return centre + np.random.default_rng(seed).normal(0, spread, (3, N))
+
+
+def one_board(*groups: Sequence[Mapping[str, Any]]) -> Board:
+    (board,) = boards(as_records([entry for group in groups for entry in group]))
+    return board
+
+
+def said(board: Board, kind: str) -> list[str]:
+    return [str(line) for line in finding(board).sentences if line.kind == kind]
+
+
+# ------------------------------------------------------------------ sentences
+
+
+def test_who_won_and_by_how_much() -> None:
+    board = one_board(matrix("erm", noisy(0.5)), matrix("ben", noisy(0.7, seed=1)))
+    (won,) = said(board, "won")
+    ben = next(row for row in board.rows if row.method == "ben")
+    assert ben.diff_low is not None
+    assert won == (
+        f"ben scores highest: balanced accuracy by probe {ben.mean:.3f} (SD {ben.sd:.3f}, 3 "
+        f"seeds), {ben.diff_to_erm:+.3f} [{ben.diff_low:+.3f}, {ben.diff_high:+.3f}] against ERM. "
+        "It is of the track test-batch: it sees the unlabelled rows of the test batch."
+    )
+    assert said(board, "helps") == [
+        f"Helps against ERM: ben {ben.diff_to_erm:+.3f} "
+        f"[{ben.diff_low:+.3f}, {ben.diff_high:+.3f}]."
+    ]
+    assert said(board, "tracks") == [
+        f"First in its track: inductive erm {board.rows[0].mean:.3f}; test-batch ben "
+        f"{ben.mean:.3f}."
+    ]
+    assert said(board, "destroys") == []
+
+
+def test_where_nothing_beats_erm_that_is_the_sentence() -> None:
+    board = one_board(matrix("erm", noisy(0.7)), matrix("erm-plate", noisy(0.5, seed=1)))
+    assert "no correction scores better than none" in said(board, "won")[0]
+    assert said(board, "hurts")[0].startswith("Hurts against ERM: erm-plate")
+
+
+def test_what_cannot_be_told_apart() -> None:
+    same = noisy(0.6, 0.05)
+    shifted = same + np.tile([0.05, -0.05], N // 2) + 0.002
+    board = one_board(
+        matrix("erm", noisy(0.3, seed=3)), matrix("adabn", same), matrix("ben", shifted)
+    )
+    untold = said(board, "untold")
+    assert "Cannot be told apart from it: adabn (paired, Holm over 2 comparisons)." in untold
+    assert not any("erm" in line for line in untold)
+    # Against ERM too, where the interval holds 0.
+    board = one_board(matrix("erm", same), matrix("ben", shifted))
+    assert "Cannot be told apart from ERM: ben." in said(board, "untold")
+    assert "The other one cannot be told apart from it (paired, Holm over 1 comparison)." in said(
+        board, "untold"
+    )
+
+
+def test_few_batches_give_no_verdict_and_a_reason() -> None:
+    board = one_board(matrix("erm", noisy(0.3)[:, :4]), matrix("ben", noisy(0.8)[:, :4]))
+    assert said(board, "untold") == [
+        "Which differences are real cannot be told: 4 plates were held out, and an interval needs "
+        "8."
+    ]
+    assert said(board, "helps") == []
+
+
+def test_nothing_is_concluded_of_rows_without_rank() -> None:
+    board = one_board(matrix("erm", noisy(0.5)[:2]), matrix("ben", noisy(0.7)[:2]))
+    assert [str(line) for line in finding(board).sentences] == [
+        "Nothing is ranked here: fewer than 3 seeds."
+    ]
+    smoke = boards(as_records(matrix("erm", noisy(0.5), recipe="smoke")))
+    assert [str(line) for line in overview(smoke)] == [
+        "Nothing can be concluded: no run has its data and recipe as they come."
+    ]
+    assert [str(line) for line in overview([])] == ["There are no records yet."]
+
+
+def destroyed(losing: int, gaining: int = 0, **more: Any) -> Board:
+    """Return a board on which BEN drops to chance in some batches and doubles others' margin."""
+    chance = 1 / 7
+    base = np.full((3, N), 0.5) + np.array([[0.0], [0.01], [-0.01]])
+    table = base.copy()
+    table[:, :losing] = chance + 0.01
+    table[:, losing : losing + gaining] = 0.98
+    return one_board(matrix("erm", base), matrix("ben", table, **more))
+
+
+def test_where_batch_statistics_destroy_biology() -> None:
+    board = destroyed(4)
+    (text,) = said(board, "destroys")
+    assert text.startswith(
+        "Batch statistics destroy biology here. In 4 of 10 plates ben loses more than half of what "
+        "ERM has above chance (most in plate 03: 0.500 to 0.153); on average "
+    )
+    ben = next(row for row in board.rows if row.method == "ben")
+    lost = destruction(board, ben)
+    assert lost is not None
+    assert (lost.n, len(lost.destroyed), lost.gained) == (10, 4, ())
+    assert [str(line) for line in overview([board]) if line.kind == "destroys"] == [
+        "Batch statistics destroy biology on coos7/test4."
+    ]
+
+
+@pytest.mark.parametrize(
+    "board",
+    [
+        destroyed(1),  # one batch is no pattern
+        destroyed(3, 2),  # nearly as many gain as much
+        destroyed(4, track="inductive"),  # it takes no statistics of the test batch
+    ],
+)
+def test_where_they_do_not_nothing_is_said(board: Board) -> None:
+    assert said(board, "destroys") == []
+
+
+def test_batches_in_which_erm_is_at_chance_say_nothing() -> None:
+    base = np.full((3, N), 1 / 7 + 0.05)
+    board = one_board(matrix("erm", base), matrix("ben", base - 0.05))
+    assert said(board, "destroys") == []
+
+
+def test_an_interval_that_holds_0_is_said_beside_the_loss() -> None:
+    rng = np.random.default_rng(5)
+    base = np.tile(rng.uniform(0.5, 0.9, N), (3, 1))
+    table = base + rng.normal(0, 0.25, N)
+    table[:, :3] = 0.16
+    table[:, 3:] = np.clip(base[:, 3:] + 0.08, 0, 1)
+    board = one_board(matrix("erm", base), matrix("ben", table))
+    ben = next(row for row in board.rows if row.method == "ben")
+    assert ben.verdict.startswith("cannot")
+    assert (
+        "an interval that holds 0 because the plates differ so much" in said(board, "destroys")[0]
+    )
+
+
+def test_leaks_are_named() -> None:
+    board = one_board(
+        matrix("erm", noisy(0.5)), matrix("position-only", noisy(0.4), track="reference")
+    )
+    (text,) = said(board, "leaks")
+    assert text.startswith("position-only reaches 0.39") or text.startswith(
+        "position-only reaches 0.40"
+    )
+    assert "from the place on the plate alone, with chance at 0.143" in text
+
+
+def test_real_and_simulated_are_counted_apart() -> None:
+    real = [
+        *matrix("erm", noisy(0.5), split="own/a", edition="real"),
+        *matrix("ben", noisy(0.7, seed=1), split="own/a", edition="real"),
+    ]
+    simulated = [*matrix("erm", noisy(0.5)), *matrix("ben", noisy(0.3, seed=1))]
+    lines = [str(line) for line in overview(boards(as_records([*real, *simulated])))]
+    assert "On real data (1 split with intervals), better than ERM: ben on 1 of 1." in lines
+    assert (
+        "On simulated data (1 split with intervals), no correction is better than ERM; worse: ben "
+        "on 1 of 1."
+    ) in lines
+    assert "coos7/test4 is simulated; what is said of real data rests on the rest." in lines
+    alone = [str(line) for line in overview(boards(as_records(simulated)))]
+    assert "coos7/test4 is simulated: no conclusion here rests on real data." in alone
+
+
+def test_adding_a_method_moves_nobody_elses_numbers_in_the_page() -> None:
+    entries = [*matrix("erm", noisy(0.5)), *matrix("ben", noisy(0.7, seed=1))]
+    more = [*entries, *matrix("adabn", noisy(0.6, seed=2))]
+    before, after = (
+        cells(build(as_records(e), Registry(), figures=False).html) for e in (entries, more)
+    )
+    assert set(before) == {"erm", "ben"}
+    assert set(after) == {"erm", "ben", "adabn"}
+    for method, found in before.items():
+        # All but the rank, which is a place among others, and the drawing of the bar.
+        assert after[method][2:] == found[2:]
+
+
+# ------------------------------------------------------------------ the page
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.text: list[str] = []
+        self.inside = False
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+            self.inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+        if self.inside:
+            self.rows[-1][-1] += data
+
+
+def parsed(text: str) -> _Page:
+    made = _Page()
+    made.feed(text)
+    return made
+
+
+def cells(text: str) -> dict[str, list[str]]:
+    """Return the cells of the boards' rows by method."""
+    body = text[text.index('id="boards"') : text.index('id="methods"')]
+    return {
+        row[1].strip(): row
+        for row in parsed(body).rows
+        if len(row) > 6 and row[1].strip() != "method"
+    }
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    entries = [*plausible(n_clusters=10), *matrix(NASTY, noisy(0.5), split="coos7/test4")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            page_module, "pictures", lambda *runs, **_: pictures(*runs, names=["degradation"])
+        )
+        return build(as_records(entries), Registry()).html
+
+
+def test_the_page_asks_no_other_computer(page: str) -> None:
+    assert len(page.encode()) < LIMIT
+    made = parsed(page)
+    for tag, attributes in made.tags:
+        for name in ("src", "srcset", "data", "poster", "action"):
+            assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|WebSocket|EventSource", page)
+    (policy,) = [
+        a["content"] for t, a in made.tags if t == "meta" and "content" in a and "http-equiv" in a
+    ]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_a_method_named_script_is_text(page: str) -> None:
+    made = parsed(page)
+    assert NASTY in made.text
+    assert [tag for tag, _ in made.tags].count("script") == 2
+    assert f"method/{NASTY}" in [attributes.get("id") for _, attributes in made.tags]
+    links = {attributes.get("href") for tag, attributes in made.tags if tag == "a"}
+    assert "#method/%3Cscript%3Ealert%281%29%3C/script%3E" in links
+
+
+def test_the_data_is_json_that_holds_what_the_rows_show(page: str) -> None:
+    text = page[page.index('id="data">') + len('id="data">') :]
+    data = json.loads(text[: text.index("</script>")])
+    board = data["boards"][-1]
+    assert board["erm"] is not None
+    row = board["rows"][board["erm"]]
+    assert row["c"].startswith("python -m bench run --method erm --split coos7/test4")
+    assert len(row["v"]) == len(row["s"]) == 3
+    assert len(row["p"]) == len(board["names"]) == 10
+
+
+def test_every_id_is_there_once_and_every_link_inside_the_page_leads_somewhere(page: str) -> None:
+    from urllib.parse import unquote
+
+    made = parsed(page)
+    ids = [attributes["id"] for _, attributes in made.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [
+        a["href"] for t, a in made.tags if t == "a" and (a.get("href") or "").startswith("#")
+    ]
+    assert targets
+    for target in targets:
+        assert unquote(str(target)[1:]) in ids, target
+    for tag, attributes in made.tags:
+        if tag == "img" and "src" in attributes:
+            assert attributes["alt"]
+        named = attributes.get("aria-labelledby")
+        assert named is None or named in ids
+
+
+def test_every_title_says_edition_recipe_and_selection(page: str) -> None:
+    heads = re.findall(r'<h3 id="h-b\d+">(.*?)</h3>', page)
+    assert len(heads) == 4
+    for head in heads:
+        assert "simulated data · recipe default · last step, no selection" in head
+
+
+def test_without_records_the_page_says_so() -> None:
+    made = build([], Registry())
+    assert (made.n_runs, made.n_boards, made.n_pictures) == (0, 0, 0)
+    assert "There are no records yet." in made.html
+    assert "method/ben" in made.html
+
+
+def test_fixtures_are_on_no_page() -> None:
+    made = build(as_records(matrix("erm", noisy(0.5), edition="fixture")), Registry())
+    assert made.n_boards == 0
+    assert "coos7/test4" not in made.html
+
+
+def test_one_split_alone(page: str) -> None:
+    made = build(
+        as_records(plausible(n_clusters=10)), Registry(), split="coos7/test1", figures=False
+    )
+    assert made.n_boards == 1
+    with pytest.raises(BenchError, match="Did you mean coos7/test1"):
+        build(as_records(plausible()), Registry(), split="coos7/tset1")
+
+
+def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = [Picture("cost", f"cost-{k}", "Cost.", png="A" * 10_000) for k in range(5)]
+    monkeypatch.setattr(page_module, "pictures", lambda *_, **__: drawn)
+    entries = as_records(plausible(n_clusters=10))
+    whole = build(entries, Registry())
+    assert whole.n_pictures == 5
+    size = len(whole.html.encode())
+    monkeypatch.setattr(page_module, "LIMIT", size - 15_000)
+    less = build(entries, Registry())
+    assert less.n_pictures == 3
+    assert "2 further figures are left out to keep this page under" in less.html
+    assert len(less.html.encode()) < size - 15_000
+    monkeypatch.setattr(page_module, "BOARDS_LIMIT", 10_000)
+    few = build(entries, Registry())
+    assert few.n_boards < 4
+    assert f"{4 - few.n_boards} further board" in few.html
+
+
+def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bench.figures
+
+    (missing,) = pictures(as_records(plausible(("own/a",))), names=["degradation"])
+    assert missing.png == ""
+    assert missing.note.startswith("There are no records of COOS-7")
+
+    def broken(*_: Any, **__: Any) -> list[Path]:
+        raise BenchError("the disk is full")
+
+    monkeypatch.setattr(bench.figures, "draw", broken)
+    assert pictures([], names=["cost"])[0].note == "Not drawn: the disk is full."
+
+
+def test_figures_of_embeddings_are_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "artifacts").mkdir()
+    (found,) = pictures(as_records(plausible()), names=["umap"], results=tmp_path)
+    assert found.png == ""
+    assert "`python -m bench figures umap` draws it" in found.note
+
+
+def test_runs_of_studies_are_drawn_where_the_others_give_nothing() -> None:
+    other = as_records(plausible(("own/a",)))
+    coos = as_records(plausible())
+    (drawn,) = pictures(other, coos, names=["degradation"])
+    assert drawn.png
+    assert drawn.note == ""
+    assert isinstance(drawn, Picture)
+
+
+def test_a_page_is_written_without_pdf(tmp_path: Path) -> None:
+    from bench.output.figures import draw
+
+    with writing("png", "csv"):
+        files = draw(as_records(plausible()), ["cost"], tmp_path)
+    assert sorted(file.suffix for file in files) == [".csv", ".png"]
+    assert len(draw(as_records(plausible()), ["cost"], tmp_path)) == 3
+
+
+# ------------------------------------------------------------------ the same bytes
+
+
+@pytest.mark.slow
+def test_another_day_place_and_hash_give_the_same_bytes(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    for entry in plausible(("coos7/test1", "own/b"), n_clusters=10):
+        folder = store.path_of(entry["run_id"])
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_bytes(pretty_json(entry))
+    code = (
+        "import sys, time\n"
+        "shift = float(sys.argv.pop(1))\n"
+        "real = time.time\n"
+        "time.time = lambda: real() + shift\n"
+        "from bench.cli.main import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    made = []
+    for k, (shift, zone) in enumerate((("0", "UTC"), ("4e7", "Pacific/Kiritimati"))):
+        file = tmp_path / f"{k}.html"
+        arguments = ["report", "--results", str(store.root), "--output", str(file)]
+        environment = {**os.environ, "TZ": zone, "PYTHONHASHSEED": str(k + 1), "LC_ALL": "C"}
+        subprocess.run(
+            [sys.executable, "-c", code, shift, *arguments],
+            cwd=ROOT,
+            env=environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        made.append(file.read_bytes())
+    assert made[0] == made[1]
+
+
+def test_neither_torch_nor_a_method_is_imported() -> None:
+    code = (
+        "import sys\n"
+        "from bench.core.meta import Registry\nfrom bench.output.report import build\n"
+        "from tests.helpers.factories import as_records, plausible\n"
+        "build(as_records(plausible(('coos7/test4',), seeds=3)), Registry())\n"
+        "bad = [m for m in sys.modules if m.split('.')[0] in "
+        "('torch', 'torchvision', 'sklearn', 'scanpy', 'methods', 'datasets') "
+        "or m.startswith(('bench.methods.', 'bench.datasets.', 'bench.runs.device'))]\n"
+        "print(bad)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+# ------------------------------------------------------------------ methods from their files
+
+
+@pytest.mark.slow
+def test_what_is_read_of_a_file_is_what_the_class_says() -> None:
+    registry = Registry()
+    looked_at = 0
+    for entry in registry.entries("method"):
+        page = page_of(entry)
+        assert page.summary == entry.meta["summary"]
+        if entry.meta["level"] == "reference":
+            assert page.track == "reference"
+            continue
+        assert page.blocks, entry.name
+        fields = dataclasses.fields(entry.load().Params)
+        assert [p.name for p in page.parameters] == [f.name for f in fields], entry.name
+        for read, field in zip(page.parameters, fields, strict=True):
+            default, meta = field.default, field.metadata
+            wanted = str(default).lower() if isinstance(default, bool) else str(default)
+            assert read.default == wanted
+            assert (read.doc, read.unit) == (meta["doc"], meta["unit"])
+            assert read.phase == meta["phase"]
+            if meta["choices"]:
+                assert read.allowed == " | ".join(map(str, meta["choices"]))
+            elif meta["low"] is not None and meta["high"] is not None:
+                assert read.allowed == f"{meta['low']} to {meta['high']}"
+            looked_at += 1
+    assert looked_at > 100
+
+
+def test_parameters_of_a_plugin_are_read_without_running_it(tmp_path: Path) -> None:
+    (tmp_path / "_shared.py").write_text(
+        "from bench.api import param\nWAYS = ('a', 'b')\n"
+        "def _share(text):\n    return param(1 / 2, text, low=0.0, high=1.0)\n"
+        "class Base:\n    way: str = param('a', 'which', choices=WAYS)\n"
+    )
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ._shared import Base, _share\nfrom nowhere import X\n"
+        "raise SystemExit('never run')\n"
+        "class P(Base):\n    share: float = _share('how much')\n    plain: int = 3\n"
+        "    odd: float = X\n"
+        "class M:\n    Params = P\n"
+    )
+    found = parameters_of(file, "M")
+    assert [(p.name, p.default, p.doc, p.allowed) for p in found] == [
+        ("way", "a", "which", "a | b"),
+        ("share", "0.5", "how much", "0.0 to 1.0"),
+        ("plain", "3", "", ""),
+        ("odd", "X", "", ""),
+    ]
+    assert parameters_of(file, "Absent") == []
+
+
+def test_docstrings_become_paragraphs_terms_and_formulas() -> None:
+    text = (
+        "First\nline.\n\n    y = x / s\n\n``one``\n    What it is,\n    in short.\n\n"
+        ".. math::\n\n    z"
+    )
+    assert [(b.kind, b.head, b.text) for b in blocks_of(text)] == [
+        ("text", "", "First line."),
+        ("verbatim", "", "y = x / s"),
+        ("term", "``one``", "What it is, in short."),
+        ("verbatim", "", "z"),
+    ]
+    assert inline("a ``b`` :math:`\\mu` `c`.") == [
+        (False, "a "),
+        (True, "b"),
+        (False, " "),
+        (True, "μ"),
+        (False, " "),
+        (True, "c"),
+        (False, "."),
+    ]
+    assert plain(r"\frac{x - \mu}{\sqrt{s}} V^\top \unknown") == "(x - μ) / (√(s)) V^T \\unknown"
+    assert plain(r"\omega\sigma\tau") == "ωστ"
+
+
+def test_labels_break_at_brackets_commas_and_plus() -> None:
+    assert pieces("erm+tvn(a=1,b=2)") == ["erm+", "tvn(", "a=1,", "b=2)"]
+    assert pieces("ben") == ["ben"]
+    assert "".join(pieces(NASTY)) == NASTY
+
+
+def test_the_templates_hold_no_inline_handler_and_no_address() -> None:
+    for file in (ROOT / "bench" / "report" / "templates").iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"https?://|\bon[a-z]+=\"|innerHTML|\beval\(", text), file

@@ -1,0 +1,160 @@
+"""Exported embeddings: each row is the row that it says it is."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.cli.commands.export import command as export_command
+from bench.core.errors import BenchError
+from bench.records.embeddings import embedding
+from bench.records.export import chosen_sides, provenance, table, write
+from bench.records.store import Store
+from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.records.record import Record
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, dict[str, Record]]:
+    """Runs on an own table: one split with a fixed test plate, and one that holds out each."""
+    folder = tmp_path_factory.mktemp("export")
+    splits = (
+        '\n[splits.plates]\nhold_out = "plate"\nshares = ["week"]\n'
+        '\n[splits.last]\ntest = { plate = ["p3"] }\nshares = ["week"]\n'
+    )
+    path = tiny.write_table(folder / "table", splits)
+    bench = tiny.Bench(folder / "results")
+    found = {}
+    for name in ("plates", "last"):
+        for record in bench.run("zscore,identity", tiny.open_table(path, name)):
+            assert record["status"] == "ok", record["reason"]
+            kept = bench.store.find(record["run_id"])
+            assert kept is not None
+            found[f"{record['method']}/{name}"] = kept
+    return bench.store, path, found
+
+
+def by_hand(path: Path, id_: str) -> np.ndarray:
+    """Z-score of a row by the controls of its plate, in the features of the file."""
+    frame = pd.read_parquet(path.parent / "table.parquet").set_index("id")
+    columns = [name for name in frame if name.startswith("f")]
+    plate = frame[frame["plate"] == frame.loc[id_, "plate"]]
+    controls = plate[plate["control"]][columns].to_numpy(np.float64)
+    row = frame.loc[id_, columns].to_numpy(np.float64)
+    return (row - controls.mean(axis=0)) / controls.std(axis=0)
+
+
+def test_each_row_is_the_row_it_says(made) -> None:
+    store, path, records = made
+    record = records["zscore/last"]
+    X, obs = table(store, record, ("train", "test"), tiny.open_table(path, "last")[0].opened.index)
+    assert X.shape == (len(obs), 6)
+    assert X.dtype == np.float32
+    assert obs.index.is_unique
+    assert set(obs["split"]) == {"train", "test"}
+    assert set(obs.loc[obs["split"] == "test", "plate"]) == {"p3"}
+    for place in (0, 20, 40, 70):
+        np.testing.assert_allclose(X[place], by_hand(path, obs["id"].iloc[place]), rtol=1e-4)
+    truth = pd.read_parquet(path.parent / "table.parquet").set_index("id")
+    scored = obs[~obs["control"].astype(bool)]
+    assert (scored["label"].to_numpy() == truth.loc[scored["id"], "label"].to_numpy()).all()
+
+
+def test_predictions_stand_beside_their_rows(made) -> None:
+    store, path, records = made
+    record = records["zscore/plates"]
+    assert chosen_sides(store, record, "auto") == ("test",)
+    X, obs = table(store, record, ("test",), tiny.open_table(path, "plates")[0].opened.index)
+    predictions = record.predictions()
+    assert predictions is not None
+    classes = record["classes"]
+    wanted = {row.id: classes[row.y_pred] for row in predictions.itertuples()}
+    assert len(X) == 76
+    assert {i: p for i, p in zip(obs["id"], obs["prediction"], strict=True) if p} == wanted
+    assert (obs["fold"] == obs["plate"]).all()
+    assert (obs.loc[obs["control"].astype(bool), "prediction"] == "").all()
+
+
+def test_without_the_data_there_is_what_the_record_knows(made) -> None:
+    store, _, records = made
+    _, obs = table(store, records["zscore/plates"], ("test",))
+    assert list(obs) == ["id", "fold", "split", "plate", "label", "prediction"]
+    assert (obs["label"] == "").sum() == 16  # the controls were not scored
+
+
+def test_several_folds_have_unique_names(made) -> None:
+    store, _, records = made
+    X, obs = table(store, records["zscore/plates"], ("train", "test"))
+    assert len(X) == 4 * 76
+    assert obs.index.is_unique
+
+
+def test_formats_hold_the_same_rows(made, tmp_path: Path) -> None:
+    import anndata
+    import pyarrow.parquet as pq
+
+    store, path, records = made
+    record = records["zscore/plates"]
+    X, obs = table(store, record, ("test",), tiny.open_table(path, "plates")[0].opened.index)
+    facts = provenance(record)
+    (one,) = write(X, obs, facts, "h5ad", tmp_path / "a.h5ad")
+    read = anndata.read_h5ad(one)
+    np.testing.assert_array_equal(read.X, X)
+    assert list(read.obs_names) == list(obs.index)
+    assert (read.obs["label"].astype(str) == obs["label"]).all()
+    assert read.uns["labshift"]["run_id"] == record.run_id
+    assert read.uns["labshift"]["edition"] == "real"
+    (two,) = write(X, obs, facts, "parquet", tmp_path / "a.parquet")
+    frame = pd.read_parquet(two)
+    np.testing.assert_array_equal(frame.filter(regex="^e[0-9]").to_numpy(np.float32), X)
+    assert list(frame["id"]) == list(obs["id"])
+    assert json.loads(pq.read_schema(two).metadata[b"labshift"]) == facts
+    files = write(X, obs, facts, "npy", tmp_path / "a.npy")
+    assert [file.suffix for file in files] == [".npy", ".csv", ".json"]
+    np.testing.assert_array_equal(np.load(files[0]), X)
+    assert list(pd.read_csv(files[1])["id"]) == list(obs["id"])
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        file.name for file in (one, two, *files)
+    )
+
+
+def test_what_is_not_kept_says_how_to_make_it_again(made, tmp_path: Path) -> None:
+    _, _, records = made
+    with pytest.raises(BenchError, match=r"make them again with `python -m bench run .*rerun`"):
+        table(Store(tmp_path), records["zscore/plates"], ("test",))
+    store, _, _ = made
+    with pytest.raises(BenchError, match="only test rows are kept"):
+        table(store, records["identity/plates"], ("train",))
+
+
+def test_identity_is_kept_as_what_others_are_compared_with(made) -> None:
+    store, path, records = made
+    X, obs = table(store, records["identity/plates"], ("test",))
+    frame = pd.read_parquet(path.parent / "table.parquet").set_index("id")
+    wanted = frame.loc[obs["id"], [f"f{j}" for j in range(6)]].to_numpy(np.float32)
+    np.testing.assert_array_equal(X, wanted)
+    stage = embedding(store, records["zscore/plates"], 1, stage=0)
+    assert stage is not None
+    assert stage.method == "identity"
+
+
+def test_the_command(made, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    store, _, records = made
+    run = records["zscore/last"].run_id
+    call = [run[:10], "--results", str(store.root), "--output", str(tmp_path / "x.parquet")]
+    done = CliRunner().invoke(export_command, [*call, "--format", "parquet", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rows"] == 76
+    assert (tmp_path / "x.parquet").is_file()
+    for wrong in (["--format", "csv"], ["--side", "left"]):
+        assert isinstance(CliRunner().invoke(export_command, [*call, *wrong]).exception, BenchError)

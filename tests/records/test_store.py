@@ -1,0 +1,595 @@
+"""Records on disk: one spelling, one step, nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.core import disk as store
+from bench.core.canonical import canonical_json, digest
+from bench.core.errors import BenchError
+from bench.records.record import summarise
+from bench.records.store import Store
+from bench.records.tables import predictions_digest
+from bench.runs import provenance
+from tests.helpers.factories import make_record
+
+ROOT = Path(__file__).resolve().parents[2]
+METRICS = pd.DataFrame({"metric": ["accuracy"], "subset": ["all"], "value": [0.5], "n": [4]})
+CURVES = pd.DataFrame(
+    {"fold": ["all"], "stage": ["erm"], "step": [1], "name": ["loss"], "value": [2.0]}
+)
+
+
+def predictions() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "id": ["a", "b", "c", "d"],
+            "batch": ["p", "p", "q", "q"],
+            "fold": ["all"] * 4,
+            "y_true": [0, 1, 0, 1],
+            "y_pred": [0, 1, 1, 1],
+            "scores": list(rng.random((4, 3), dtype=np.float32)),
+        }
+    )
+
+
+def commit(where: Store, **changes: object) -> str:
+    record = make_record(**changes)  # type: ignore[arg-type]
+    where.commit(record, METRICS, predictions(), CURVES)
+    return str(record["run_id"])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# ------------------------------------------------------------------ canonical form
+
+
+def test_canonical_json_has_one_spelling() -> None:
+    one = {"b": (1, 2), "a": np.float64(0.1), "c": {"y": None, "x": True}}
+    two = {"c": {"x": np.bool_(True), "y": None}, "a": 0.1, "b": np.array([1, 2])}
+    assert canonical_json(one) == '{"a":0.1,"b":[1,2],"c":{"x":true,"y":null}}'
+    assert canonical_json(one) == canonical_json(two)
+    assert json.loads(canonical_json({"x": 1 / 3}))["x"] == 1 / 3
+    assert canonical_json({"é": "\ud800"}).isascii()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan")])
+def test_canonical_json_refuses_what_is_not_finite(value: float) -> None:
+    with pytest.raises(BenchError, match=r"record\.metrics\.accuracy\[1\]"):
+        canonical_json({"metrics": {"accuracy": [0.5, value]}})
+
+
+def test_canonical_json_refuses_other_types() -> None:
+    with pytest.raises(BenchError, match="keys of a record are text"):
+        canonical_json({1: 2})
+    with pytest.raises(BenchError, match=r"a set at 'record\.a'"):
+        canonical_json({"a": {1}})
+
+
+def test_digest_is_the_start_of_sha256() -> None:
+    # echo -n '{"a":1}' | sha256sum
+    assert (
+        digest({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"[:24]
+    )
+    assert len(digest({}, 32)) == 32
+
+
+def test_predictions_digest_is_of_content() -> None:
+    table = predictions()
+    value = predictions_digest(table)
+    shuffled = table.iloc[::-1][list(table.columns[::-1])].reset_index(drop=True)
+    assert predictions_digest(shuffled) == value
+    narrow = table.assign(y_true=table["y_true"].astype(np.int8))
+    assert predictions_digest(narrow) == value
+    lists = table.assign(scores=[row.tolist() for row in table["scores"]])
+    assert predictions_digest(lists) == value
+    one_bit = [row.copy() for row in table["scores"]]
+    one_bit[2][1] = np.nextafter(one_bit[2][1], np.float32(2))
+    assert predictions_digest(table.assign(scores=one_bit)) != value
+    assert predictions_digest(table.assign(y_pred=[0, 1, 1, 0])) != value
+
+
+# ------------------------------------------------------------------ commit and find
+
+
+def test_what_is_committed_is_found_again(tmp_path: Path) -> None:
+    where = Store(tmp_path / "results")
+    record = make_record("ben", seed=3, value=1 / 3, clusters=[0.1, 0.2])
+    assert where.find(record["run_id"]) is None
+    path = where.commit(record, METRICS, predictions(), CURVES)
+    assert path == tmp_path / "results" / "runs" / record["run_id"][:2] / record["run_id"]
+    assert names(path) == ["curves.parquet", "metrics.parquet", "predictions.parquet", "run.json"]
+    found = where.find(record["run_id"])
+    assert found is not None
+    assert found.data == json.loads(canonical_json(record))
+    assert found["metrics"]["balanced_accuracy"]["all"] == 1 / 3
+    table = found.predictions()
+    assert table is not None
+    assert predictions_digest(table) == predictions_digest(predictions())
+    assert table["scores"][0].dtype == np.float32
+    pd.testing.assert_frame_equal(found.metrics_table(), METRICS)
+    pd.testing.assert_frame_equal(found.curves(), CURVES)
+    assert not list((tmp_path / "results" / "tmp").iterdir())
+
+
+def test_equal_records_are_equal_files(tmp_path: Path) -> None:
+    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
+    run = commit(one)
+    commit(two)
+    for name in names(one.path_of(run)):
+        assert (one.path_of(run) / name).read_bytes() == (two.path_of(run) / name).read_bytes()
+
+
+def test_a_missing_table_is_none(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    record = make_record()
+    where.commit(record, METRICS)
+    found = where.find(record["run_id"])
+    assert found is not None
+    assert found.predictions() is None
+    assert found.curves() is None
+
+
+def test_the_first_writer_wins_unless_asked(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    first = make_record(notes=["first"])
+    second = {**first, "notes": ["second"]}
+    where.commit(first, METRICS)
+    where.commit(second, METRICS)
+    assert where.find(first["run_id"])["notes"] == ["first"]
+    where.commit(second, METRICS, replace=True)
+    assert where.find(first["run_id"])["notes"] == ["second"]
+    assert [record["notes"] for record in where.load_all()] == [["second"]]
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_folder_without_run_json_does_not_block(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    run = commit(where)
+    (where.path_of(run) / "run.json").unlink()
+    assert where.find(run) is None
+    assert where.load_all() == []
+    commit(where)
+    assert where.find(run) is not None
+
+
+def test_an_id_is_no_path(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="not the id of a run"):
+        Store(tmp_path).find("../../etc/passwd")
+
+
+def _race(root: str, barrier: object, number: int) -> None:
+    where = Store(Path(root))
+    record = make_record(notes=[f"writer {number}"])
+    barrier.wait()  # type: ignore[attr-defined]
+    where.commit(record, METRICS, predictions())
+
+
+def test_two_processes_commit_the_same_run(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    workers = [context.Process(target=_race, args=(str(tmp_path), barrier, k)) for k in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    (record,) = Store(tmp_path).load_all()
+    assert record["notes"] in (["writer 0"], ["writer 1"])
+    assert record.predictions() is not None
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+from bench import store
+from tests.helpers.factories import make_record
+from tests.records.test_store import METRICS, predictions
+real, left = store._write, [{after}]
+def write(path, data):
+    if not left[0]:
+        path.write_bytes(data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    real(path, data)
+store._write = write
+store.Store({where!r}).commit(make_record(), METRICS, predictions())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_killed_writer_leaves_nothing_to_see(tmp_path: Path, after: int) -> None:
+    code = KILLED.format(root=str(ROOT), where=str(tmp_path), after=after)
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    where = Store(tmp_path)
+    assert where.load_all() == []
+    assert where.find(make_record()["run_id"]) is None
+    (left,) = (tmp_path / "tmp").iterdir()
+    where.prepare()
+    assert left.exists(), "another writer's fresh folder is not ours to delete"
+    old = time.time() - 2 * 86_400
+    os.utime(left, (old, old))
+    where.prepare()
+    assert not left.exists()
+    commit(where)
+    assert len(where.load_all()) == 1
+
+
+# ------------------------------------------------------------------ a disk that refuses
+
+
+def _failing(code: int, after: int = 1) -> object:
+    real, left = store.write_synced, [after]
+
+    def write(path: Path, data: bytes) -> None:
+        if left[0] == 0:
+            path.write_bytes(data[: len(data) // 2])
+            raise OSError(code, os.strerror(code), str(path))
+        left[0] -= 1
+        real(path, data)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EDQUOT, "disk is full"),
+        (errno.EROFS, "read-only disk"),
+        (errno.EACCES, "no permission"),
+        (errno.EIO, "check the disk"),
+    ],
+)
+def test_a_disk_that_refuses_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
+) -> None:
+    monkeypatch.setattr(store, "write_synced", _failing(code))
+    with pytest.raises(BenchError, match=words) as caught:
+        commit(Store(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == []
+    monkeypatch.undo()
+    commit(Store(tmp_path))
+
+
+def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(path: Path, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "write_synced", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        commit(Store(tmp_path))
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    commit(Store(root))
+    if os.geteuid() != 0:
+        for folder in (root, root / "tmp"):
+            folder.chmod(0o555)
+        with pytest.raises(BenchError, match="no permission"):
+            Store(root).prepare()
+        for folder in (root, root / "tmp"):
+            folder.chmod(0o755)
+        return
+    # Root may write anywhere, so a child gives its rights away.
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    receive, send = os.pipe()
+    child = os.fork()
+    if not child:
+        os.setuid(65534)
+        try:
+            Store(root).prepare()
+            said = b"wrote"
+        except BenchError as exc:
+            said = str(exc).encode()
+        os.write(send, said)
+        os._exit(0)
+    os.waitpid(child, 0)
+    said = os.read(receive, 10_000).decode()
+    os.close(receive)
+    os.close(send)
+    assert "no permission" in said
+    assert "--results" in said
+
+
+@pytest.mark.parametrize("place", ["results", "results/runs", "results/tmp"])
+def test_a_file_where_a_folder_should_be(tmp_path: Path, place: str) -> None:
+    file = tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("not a folder")
+    where = Store(tmp_path / "results")
+    with pytest.raises(BenchError, match="a file stands where a folder is needed"):
+        commit(where)
+    if place != "results/runs":
+        with pytest.raises(BenchError, match="a file stands where a folder is needed"):
+            where.prepare()
+    assert file.read_text() == "not a folder"
+
+
+def test_nan_in_a_record_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"nan at 'record\.metrics\.balanced_accuracy\.all'"):
+        commit(Store(tmp_path), value=float("nan"))
+    assert names(tmp_path) == []
+
+
+# ------------------------------------------------------------------ damage
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"run_id": "x"}', "[1]", '{"a": NaN}', "\xff"])
+def test_a_damaged_record_names_its_folder(tmp_path: Path, text: str) -> None:
+    where = Store(tmp_path)
+    run = commit(where)
+    (where.path_of(run) / "run.json").write_text(text, encoding="latin-1")
+    for read in (lambda: where.find(run), where.load_all):
+        with pytest.raises(BenchError, match="delete that folder and run again") as caught:
+            read()
+        assert str(where.path_of(run)) in str(caught.value)
+
+
+def test_a_record_of_a_later_schema_is_not_misread(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    run = commit(where, schema=99)
+    with pytest.raises(BenchError, match="install a newer labshift"):
+        where.find(run)
+
+
+def test_a_moved_record_is_noticed(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    run = commit(where)
+    other = "ab" * 12
+    where.path_of(other).parent.mkdir(parents=True)
+    where.path_of(run).rename(where.path_of(other))
+    with pytest.raises(BenchError, match=f"holds the record of {run}"):
+        where.find(other)
+
+
+def test_a_damaged_table_names_its_folder(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    run = commit(where)
+    (where.path_of(run) / "predictions.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(BenchError, match="delete the folder"):
+        where.find(run).predictions()
+
+
+# ------------------------------------------------------------------ index
+
+
+def ids(where: Store) -> list[str]:
+    return [record.run_id for record in where.load_all()]
+
+
+def test_the_index_follows_commits_deletions_and_replacement(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    assert where.load_all() == []
+    runs = sorted(commit(where, seed=seed) for seed in range(5))
+    assert ids(where) == runs
+    assert where.index.is_file()
+    stamp = where.index.stat().st_mtime_ns
+    assert ids(where) == runs
+    assert where.index.stat().st_mtime_ns == stamp, "an index that agrees is not written again"
+    where.remove(runs[2])
+    assert ids(where) == runs[:2] + runs[3:]
+    added = commit(where, seed=99)
+    assert added in ids(where)
+    changed = make_record(seed=99, value=0.75)
+    where.commit(changed, METRICS, replace=True)
+    (record,) = [record for record in where.load_all() if record.run_id == added]
+    assert record.summary["metrics"] == {"probe.balanced_accuracy": 0.75}
+    table = pd.read_parquet(where.index)
+    assert sorted(table["run_id"]) == sorted(ids(where))
+    assert table.set_index("run_id")["value"][added] == 0.75
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_a_damaged_index_is_rebuilt(tmp_path: Path, damage: bytes | None) -> None:
+    where = Store(tmp_path)
+    run = commit(where)
+    assert ids(where) == [run]
+    if damage is None:
+        pd.DataFrame({"run_id": ["x"]}).to_parquet(where.index)
+    else:
+        where.index.write_bytes(damage)
+    assert ids(where) == [run]
+    assert pd.read_parquet(where.index)["run_id"].tolist() == [run]
+
+
+def test_an_index_that_cannot_be_written_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = Store(tmp_path)
+    run = commit(where)
+    monkeypatch.setattr(store, "write_synced", _failing(errno.ENOSPC, after=0))
+    assert ids(where) == [run]
+    assert not where.index.exists()
+
+
+def test_records_of_the_index_equal_those_of_the_folders(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    run = commit(where, method="ben", clusters=[0.2, 0.4], subsets={"fold=a": 0.1})
+    where.load_all()
+    (record,) = where.load_all()
+    direct = where.find(run)
+    assert direct is not None
+    assert dict(record) == dict(direct)
+    assert record.summary == direct.summary == json.loads(canonical_json(summarise(direct)))
+    assert record["metrics"]["balanced_accuracy"]["fold=a"] == 0.1
+
+
+# ------------------------------------------------------------------ failures and reference
+
+
+def test_a_failure_is_kept_and_never_blocks(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    record = make_record()
+    environment = provenance.environment("cpu", 1, "float32")
+    about = {"method": "erm", "split": "ottawa", "seed": 0}
+    for text in ("Traceback\nValueError: one\n", "Traceback\nValueError: two\n"):
+        folder = where.fail(record["run_id"], text, environment, about)
+    assert (folder / "traceback.txt").read_text().endswith("two\n")
+    assert where.find(record["run_id"]) is None
+    assert where.load_all() == []
+    (failure,) = where.failures()
+    assert failure["error"] == "ValueError: two"
+    assert failure["about"] == about
+    where.commit(record, METRICS)
+    assert where.failures() == []
+
+
+def test_published_records_are_read_only_when_asked(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    runs = sorted(commit(where, seed=seed) for seed in range(3))
+    where.publish(runs[:2])
+    only = Store(tmp_path / "fresh clone")
+    only.root.mkdir()
+    where.reference.rename(only.reference)
+    assert only.load_all() == []
+    assert [record.run_id for record in only.load_all(reference=True)] == runs[:2]
+    only.reference.rename(where.reference)
+    with pytest.raises(BenchError, match="published records stand in results/reference"):
+        only.load_all(reference=True)
+    both = where.load_all(reference=True)
+    assert [record.run_id for record in both] == runs
+    assert all(record.path == where.path_of(record.run_id) for record in both)
+    assert names(where.reference) == sorted(
+        f"{run[:2]}/{run}/{name}" for run in runs[:2] for name in ("metrics.parquet", "run.json")
+    )
+    where.remove(runs[0])
+    assert ids(where) == runs[1:]
+    with pytest.raises(BenchError, match="there is no run"):
+        where.publish([runs[0]])
+
+
+# ------------------------------------------------------------------ artifacts and scratch
+
+
+def test_artifacts_round_trip(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    weights = {"conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3).T, "n": np.array(3)}
+    assert where.read_artifact("fit", "ab" * 8) is None
+    where.write_artifact("fit", "ab" * 8, weights, {"fit_s": 1.5})
+    found = where.read_artifact("fit", "ab" * 8)
+    assert found is not None
+    assert found.meta == {"fit_s": 1.5}
+    assert set(found.arrays) == set(weights)
+    for name, array in weights.items():
+        np.testing.assert_array_equal(found.arrays[name], array)
+        assert found.arrays[name].dtype == array.dtype
+    outputs = {"embeddings": np.eye(2, dtype=np.float32), "ids": np.array(["a", "b"])}
+    path = where.write_artifact("apply", "cd" * 8, outputs)
+    assert names(path) == ["embeddings.npy", "ids.npy", "meta.json"]
+    back = where.read_artifact("apply", "cd" * 8)
+    assert back is not None
+    np.testing.assert_array_equal(back.arrays["ids"], outputs["ids"])
+
+
+def test_objects_are_never_stored_or_read(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    bad = {"embeddings": np.array([{}], dtype=object)}
+    with pytest.raises(BenchError, match="objects"):
+        where.write_artifact("apply", "ab" * 8, bad)
+    path = where.write_artifact("apply", "ab" * 8, {"embeddings": np.zeros((1, 1))})
+    np.save(path / "embeddings.npy", bad["embeddings"], allow_pickle=True)
+    with pytest.raises(BenchError, match="delete that folder"):
+        where.read_artifact("apply", "ab" * 8)
+
+
+def test_a_damaged_artifact_names_its_folder(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    path = where.write_artifact("fit", "ab" * 8, {"w": np.zeros(4)})
+    (path / "weights.safetensors").write_bytes(b"\x00")
+    with pytest.raises(BenchError, match="delete that folder"):
+        where.read_artifact("fit", "ab" * 8)
+
+
+def test_scratch(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    folder = where.scratch("ab" * 8)
+    (folder / "step").write_text("1")
+    assert where.scratch("ab" * 8) == folder
+    where.drop_scratch("ab" * 8)
+    where.drop_scratch("ab" * 8)
+    assert not folder.exists()
+
+
+# ------------------------------------------------------------------ provenance
+
+
+def test_a_hit_imports_nothing_heavy(tmp_path: Path) -> None:
+    run = commit(Store(tmp_path))
+    code = (
+        "import sys; from bench.records.record import Store; from pathlib import Path\n"
+        f"assert Store(Path({str(tmp_path)!r})).find({run!r})['run_id']\n"
+        "heavy = {'numpy', 'pandas', 'pyarrow', 'torch', 'matplotlib', 'safetensors'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_environment_names_versions_without_importing() -> None:
+    code = (
+        "import json, sys; from bench.runs.provenance import environment\n"
+        "e = environment('cpu', 2, 'float32')\n"
+        "assert 'torch' not in sys.modules and 'pandas' not in sys.modules\n"
+        "print(json.dumps(e))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    made = json.loads(done.stdout)
+    assert made["packages"]["numpy"] == np.__version__
+    assert (made["device"], made["threads"], made["precision"]) == ("cpu", 2, "float32")
+    assert canonical_json(made)
+
+
+def test_command_line_can_be_pasted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--split", f"{tmp_path}/my data.toml:weeks"]
+    assert provenance.command_line(words) == "python -m bench run --split 'my data.toml:weeks'"
+
+
+def test_source_digests_have_portable_names(tmp_path: Path) -> None:
+    one, two = tmp_path / "one" / "mine.py", tmp_path / "two" / "mine.py"
+    for file, text in ((one, "1"), (two, "2")):
+        file.parent.mkdir()
+        file.write_text(text)
+    found = provenance.source_digests([ROOT / "bench" / "store.py", one, two])
+    assert "bench/records/record.py" in found
+    assert len(found) == 3
+    assert all(not Path(name).is_absolute() for name in found)
+    assert sum(name.startswith("plugin/mine.py") for name in found) == 2
+    again = provenance.source_digests([two, one, ROOT / "bench" / "store.py"])
+    assert again == found
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the mark is Linux's")
+def test_peak_memory_is_in_bytes_and_can_be_reset() -> None:
+    block = np.ones(200 * 2**20, dtype=np.uint8)
+    high = provenance.peak_bytes()
+    assert high > block.nbytes
+    del block
+    assert provenance.reset_peak()
+    assert provenance.peak_bytes() < high - 100 * 2**20

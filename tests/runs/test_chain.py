@@ -1,0 +1,150 @@
+"""Chains: default parents, orders that make no sense, levels, and the union of access."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench.api import Access, BenchError
+from bench.core.registry import Registry
+from bench.runs.chain import parse_chain
+from bench.training.recipes import resolve
+from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.runs.chain import Chain
+
+
+def chain(
+    typed: str,
+    *,
+    images: bool = False,
+    registry: Registry | None = None,
+    standardise: str = "none",
+    **values: dict[str, Any],
+) -> Chain:
+    data = tiny.opened(images=images)
+    recipe = resolve("smoke", "images" if images else "profiles", {"standardise": standardise})
+    named = {name.replace("_", "-"): given for name, given in values.items()}
+    return parse_chain(typed, registry or Registry(), data, named, recipe)
+
+
+@pytest.mark.parametrize(
+    "typed, images, method_id, kinds",
+    [
+        ("zscore", False, "identity+zscore", ["reference", "profile"]),
+        ("zscore", True, "erm+zscore", ["network", "profile"]),
+        ("erm+zscore", False, "erm+zscore", ["network", "profile"]),
+        ("ben", True, "ben", ["network"]),
+        ("ben + zscore+robust", True, "ben+zscore+robust", ["network", "profile", "profile"]),
+        ("identity+zscore", True, "identity+zscore", ["reference", "profile"]),
+        ("shuffle", False, "shuffle", ["reference"]),
+    ],
+)
+def test_parents(typed: str, images: bool, method_id: str, kinds: list[str]) -> None:
+    made = chain(typed, images=images)
+    assert made.method_id == method_id
+    assert [stage.kind for stage in made.stages] == kinds
+    assert made.typed == typed
+
+
+@pytest.mark.parametrize(
+    "typed, words",
+    [
+        ("zscore+erm", "erm is a network method and must stand first"),
+        ("erm+ben", "ben is a network method and must stand first"),
+        ("erm+identity", "identity is a reference method and must stand first"),
+        ("shuffle+zscore", "the reference row shuffle stands alone"),
+        ("label-oracle+zscore", "stands alone"),
+        ("erm+zscor", r"unknown method 'zscor'. Did you mean zscore"),
+        ("erm+", "unknown method ''"),
+    ],
+)
+def test_orders_that_make_no_sense(typed: str, words: str) -> None:
+    with pytest.raises(BenchError, match=words):
+        chain(typed)
+
+
+@pytest.mark.parametrize(
+    "typed, access, track",
+    [
+        ("erm", [], "inductive"),
+        ("ben", ["train-batch", "test-batch"], "test-batch"),
+        ("erm+zscore", ["controls", "test-controls"], "test-controls"),
+        (
+            "ben+zscore",
+            ["train-batch", "controls", "test-controls", "test-batch"],
+            "test-batch",
+        ),
+        ("erm-plate", ["train-batch"], "inductive"),
+        ("identity+zscore", ["controls", "test-controls"], "test-controls"),
+        ("identity", [], "reference"),
+    ],
+)
+def test_access_is_the_union_of_the_stages(typed: str, access: list[str], track: str) -> None:
+    made = chain(typed)
+    assert made.access.words == access
+    assert made.track == track
+
+
+def test_access_follows_the_parameters() -> None:
+    assert chain("zscore", zscore={"rows": "all"}).track == "test-batch"
+    controls = chain("adabn", adabn={"rows": "controls"})
+    assert controls.track == "test-controls"
+    assert Access.TEST_BATCH not in controls.access
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_standardising_by_plate_is_an_access(images: bool) -> None:
+    made = chain("erm+zscore", images=images, standardise="plate")
+    network, profile = made.stages
+    assert network.access == Access.TRAIN_BATCH | Access.TEST_BATCH
+    assert network.per_batch
+    assert profile.access == Access.CONTROLS | Access.TEST_CONTROLS
+    assert made.track == "test-batch"
+    assert chain("erm", images=images).track == "inductive"
+    assert not chain("erm", images=images).stages[0].per_batch
+
+
+def test_training_controls_are_a_badge(tmp_path: Path) -> None:
+    plugin = tiny.write_method(
+        tmp_path, "sees-controls", "class M(Profile):\n    ACCESS = Access.CONTROLS\n"
+    )
+    made = chain("sees-controls", registry=Registry((plugin,)))
+    assert (made.track, made.badges) == ("inductive", ["training controls"])
+    assert chain("zscore").badges == []
+
+
+@pytest.mark.parametrize(
+    "typed, readout",
+    [("erm", "head"), ("ben", "head"), ("erm+zscore", "probe"), ("zscore", "probe")],
+)
+def test_readout(typed: str, readout: str) -> None:
+    assert chain(typed).readout == readout
+    assert chain("identity").readout == "probe"
+
+
+def test_levels() -> None:
+    assert [s.level for s in chain("ben+zscore").stages] == ["plate", "plate"]
+    mixed = chain("ben+zscore", ben={"level": "week"})
+    assert [s.level for s in mixed.stages] == ["week", "plate"]
+    with pytest.raises(BenchError, match=r"ben\.level is 'month', but .* plate, week"):
+        chain("ben", ben={"level": "month"})
+
+
+def test_parameters_are_told_apart_by_phase() -> None:
+    stage = chain("ben", ben={"inference": "16", "per_batch": "2", "rows": "all"}).stages[0]
+    assert stage.changed() == {"inference": "16", "per_batch": 2}
+    assert stage.changed("fit") == {"per_batch": 2}
+    assert stage.changed("apply") == {"inference": "16"}
+
+
+def test_controls_of_the_test_batch_need_the_mask(tmp_path: Path) -> None:
+    plugin = tiny.write_method(
+        tmp_path, "blind", "class M(Profile):\n    ACCESS = Access.TEST_CONTROLS\n"
+    )
+    with pytest.raises(BenchError, match="test-controls but not controls"):
+        chain("blind", registry=Registry((plugin,)))

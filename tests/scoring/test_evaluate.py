@@ -1,0 +1,389 @@
+"""What the record says of the scores, against the same computed by hand from its predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+from bench.api import BenchError, Output, RunFailed
+from bench.core.canonical import canonical_json
+from bench.scoring.labels import truth
+from bench.scoring.result import check_output
+from bench.scoring.scorer import Scores
+from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.data.target import Target
+    from bench.scoring.result import Scored
+
+
+def informative(side, classes, rng, *, signal: float = 1.0) -> np.ndarray:
+    """Return profiles that tell the class, with errors."""
+    y = truth(side, classes)
+    X = rng.normal(0, 1, (len(side), len(classes)))
+    X[np.flatnonzero(y >= 0), y[y >= 0]] += signal
+    return X.astype(np.float32)
+
+
+def scored(
+    where: Target, *, head: bool = True, readout: str = "head", seed: int = 0, **options: Any
+) -> tuple[Scored, Scores]:
+    """Score made-up outputs of all folds."""
+    rng = np.random.default_rng(seed)
+    scores = Scores(where.split, where.opened, where.classes)
+    for fold in where.folds:
+        train, test = (tiny.side(where.opened, fold, role) for role in ("train", "test"))
+        outs = []
+        for part in (train, test):
+            X = informative(part, where.classes, rng, **options)
+            outs.append(Output(X, informative(part, where.classes, rng) if head else None))
+        scores.add(fold, train, outs[0], test, outs[1], 0)
+    return scores.finish(readout), scores
+
+
+def values(result: Scored) -> dict[tuple[str, str], float]:
+    return {(m, s): v for m, s, v, _ in result.table.itertuples(index=False)}
+
+
+@pytest.fixture(scope="module")
+def held_out() -> Target:
+    return tiny.target(tiny.opened(per_class=7), hold_out="plate")
+
+
+def test_the_nearest_training_profile_is_a_third_read_out(held_out: Target) -> None:
+    rng, hits, truths = np.random.default_rng(0), [], []
+    for fold in held_out.folds:
+        train, test = (tiny.side(held_out.opened, fold, role) for role in ("train", "test"))
+        X, Z = (informative(part, held_out.classes, rng) for part in (train, test))
+        y, t = truth(train, held_out.classes), truth(test, held_out.classes)
+        for z, k in zip(Z[t >= 0].astype(float), t[t >= 0], strict=True):
+            best = max(
+                (float(x @ z / np.linalg.norm(x) / np.linalg.norm(z)), int(c))
+                for x, c in zip(X[y >= 0].astype(float), y[y >= 0], strict=True)
+            )
+            hits.append(best[1])
+            truths.append(int(k))
+    result, _ = scored(held_out, head=False, readout="probe")
+    found = values(result)
+    assert found["knn1.accuracy", "all"] == pytest.approx(accuracy_score(truths, hits))
+    balanced = balanced_accuracy_score(truths, hits)
+    assert found["knn1.balanced_accuracy", "all"] == pytest.approx(balanced)
+    assert {m for m, _ in found if m.startswith("knn1.")} == {
+        "knn1.accuracy",
+        "knn1.balanced_accuracy",
+    }
+    assert "knn1.accuracy" in result.clusters["values"]
+
+
+def test_metrics_of_each_subset_are_those_of_its_predictions(held_out: Target) -> None:
+    result, _ = scored(held_out)
+    frame, found = result.predictions, values(result)
+    plate = held_out.opened.index.set_index("id")["plate"]
+    frame = frame.assign(plate=plate[frame["id"]].to_numpy())
+    assert len(frame) == result.n_eval == 4 * 3 * 7  # controls are never scored
+    subsets = {"all": frame}
+    subsets |= {f"fold={name}": part for name, part in frame.groupby("fold")}
+    subsets |= {f"batch={name}": part for name, part in frame.groupby("plate")}
+    for subset, part in subsets.items():
+        y, p = part["y_true"], part["y_pred"]
+        assert found["accuracy", subset] == pytest.approx(accuracy_score(y, p))
+        assert found["balanced_accuracy", subset] == pytest.approx(balanced_accuracy_score(y, p))
+    for k, name in enumerate(held_out.classes):
+        part = frame[frame["y_true"] == k]
+        assert found["accuracy", f"class={name}"] == (part["y_pred"] == k).mean()
+    worst = min(accuracy_score(g["y_true"], g["y_pred"]) for _, g in frame.groupby("plate"))
+    assert found["worst_batch_accuracy", "all"] == pytest.approx(worst)
+    n = {s: n for m, s, _, n in result.table.itertuples(index=False) if m == "accuracy"}
+    assert n["all"] == 84
+    assert n["fold=p0"] == n["batch=p0"] == 21
+    assert n["class=golgi"] == 28
+
+
+def test_out_of_fold_predictions_are_pooled(held_out: Target) -> None:
+    result, _ = scored(held_out)
+    found = values(result)
+    folds = [found["balanced_accuracy", f"fold=p{k}"] for k in range(4)]
+    frame = result.predictions
+    recall = [
+        (frame["y_pred"] == k)[frame["y_true"] == k].mean() for k in range(len(held_out.classes))
+    ]
+    assert found["balanced_accuracy", "all"] == pytest.approx(np.mean(recall))
+    assert min(folds) <= found["balanced_accuracy", "all"] <= max(folds)
+
+
+def test_head_and_probe_stand_side_by_side(held_out: Target) -> None:
+    by_head, _ = scored(held_out)
+    by_probe, _ = scored(held_out, readout="probe")
+    a, b = values(by_head), values(by_probe)
+    for name in ("accuracy", "balanced_accuracy"):
+        assert a[name, "all"] == a[f"head.{name}", "all"]
+        assert b[name, "all"] == b[f"probe.{name}", "all"]
+        assert a[f"probe.{name}", "all"] == b[f"probe.{name}", "all"]
+    assert a["accuracy", "all"] != b["accuracy", "all"]
+    frame = by_head.predictions
+    assert (frame["probe_pred"] == frame["y_true"]).mean() == a["probe.accuracy", "all"]
+    assert (by_probe.predictions["y_pred"] == frame["probe_pred"]).all()
+    stacked = np.stack(frame["scores"].to_list())
+    np.testing.assert_allclose(stacked.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(stacked.argmax(axis=1), frame["y_pred"])
+
+
+def test_a_network_without_a_head_is_read_out_by_the_probe(held_out: Target) -> None:
+    result, _ = scored(held_out, head=False, readout="head")
+    assert result.readout == "probe"
+    found = values(result)
+    assert found["accuracy", "all"] == found["probe.accuracy", "all"]
+    assert not any(name.startswith("head.") for name, _ in found)
+
+
+def test_clusters_add_up(held_out: Target) -> None:
+    result, _ = scored(held_out)
+    clusters, found = result.clusters, values(result)
+    # weeks hold two plates each and vary: the highest level that does
+    assert clusters["level"] == "week"
+    assert clusters["names"] == ["w0", "w1"]
+    weights = np.array(clusters["n"]) / sum(clusters["n"])
+    for prefix in ("", "head.", "probe."):
+        mean = float(weights @ clusters["values"][f"{prefix}accuracy"])
+        assert mean == pytest.approx(found[f"{prefix}accuracy", "all"])
+    assert clusters["values"]["accuracy"] == clusters["values"]["head.accuracy"]
+
+
+def test_parts_average_to_the_pooled_metric(held_out: Target) -> None:
+    flat = dataclasses.replace(held_out.opened, levels=("plate",))
+    where = tiny.target(flat, hold_out="plate")
+    result, _ = scored(where)
+    frame, clusters = result.predictions, result.clusters
+    assert clusters["names"] == ["p0", "p1", "p2", "p3"]
+    wanted = {
+        "accuracy": accuracy_score(frame["y_true"], frame["y_pred"]),
+        "balanced_accuracy": balanced_accuracy_score(frame["y_true"], frame["y_pred"]),
+    }
+    for metric, pooled in wanted.items():
+        weights = np.array(clusters["weights"][metric])
+        assert weights.sum() == pytest.approx(1)
+        assert float(weights @ clusters["parts"][metric]) == pytest.approx(pooled)
+    for name, value in zip(clusters["names"], clusters["values"]["balanced_accuracy"], strict=True):
+        own = frame[frame["batch"] == name]
+        assert value == pytest.approx(balanced_accuracy_score(own["y_true"], own["y_pred"]))
+
+
+def test_a_cluster_of_one_class_is_no_recall_of_the_others() -> None:
+    from bench.scoring.clusters import clustered
+
+    y = np.array([0, 0, 0, 1, 2, 2])
+    predicted = np.array([0, 0, 1, 1, 2, 0])
+    cluster = np.array(["a", "a", "a", "b", "b", "b"])
+    made = clustered(y, predicted, cluster, ["a", "b"])
+    # plate a holds class 0 alone, which is a third of the balanced accuracy
+    assert made["weights"]["balanced_accuracy"] == pytest.approx([1 / 3, 2 / 3])
+    assert made["parts"]["balanced_accuracy"] == pytest.approx([2 / 3, (1 + 0.5) / 2])
+
+
+def test_one_cluster_has_the_value_itself() -> None:
+    where = tiny.target(tiny.opened(per_class=7))
+    result, _ = scored(where)
+    assert result.clusters["names"] == ["p3"]
+    assert result.clusters["level"] == "plate"
+    found = values(result)["balanced_accuracy", "all"]
+    assert result.clusters["values"]["balanced_accuracy"] == [found]
+    assert not any(s.startswith("fold=") for _, s in values(result))
+
+
+def test_classes_without_training_rows_are_left_out_and_counted() -> None:
+    index, X = tiny.frame(per_class=6)
+    rare = (index["label"] == "golgi") & (index["plate"] == "p1")
+    index.loc[rare, "label"] = "rare"
+    where = tiny.target(tiny.opened(index=index, X=X), hold_out="plate")
+    result, scores = scored(where)
+    assert "rare" not in where.classes
+    assert scores.n_excluded == 6
+    assert scores.excluded_classes == {"rare"}
+    assert result.n_eval == 4 * 18 - 6
+    assert not set(index["id"][rare]) & set(result.predictions["id"])
+    assert result.predictions["y_true"].min() == 0
+
+
+def test_score_units_average_probabilities() -> None:
+    index, X = tiny.frame(per_class=8)
+    # four sites of a well: rows of one plate and class
+    index["site_of"] = index["plate"] + index["label"] + (index.index // 4 % 2).astype(str)
+    index.loc[index["control"], "site_of"] = ""
+    data = tiny.opened(index=index, X=X)
+    rows = tiny.target(data, hold_out="plate")
+    units = tiny.target(data, hold_out="plate", score_unit="site_of")
+    by_row, by_unit = scored(rows)[0].predictions, scored(units)[0]
+    frame = by_unit.predictions
+    assert by_unit.n_eval == len(frame) == index["site_of"].nunique() - 1
+    of = index.set_index("id")["site_of"]
+    for unit, part in by_row.groupby(of[by_row["id"]].to_numpy()):
+        [row] = frame[frame["id"] == unit].to_dict("records")
+        mean = np.mean(np.stack(part["scores"].to_list()), axis=0)
+        np.testing.assert_allclose(row["scores"], mean, rtol=1e-5)
+        assert row["y_true"] == part["y_true"].iloc[0]
+        assert row["y_pred"] == mean.argmax()
+    assert values(by_unit)["accuracy", "all"] == (frame["y_true"] == frame["y_pred"]).mean()
+
+
+def test_score_units_that_lie_in_several_batches_are_counted() -> None:
+    index, X = tiny.frame(batches=6)
+    index["compound"] = index["label"] + "-" + (index.index % 2).astype(str)
+    data = tiny.opened(index=index, X=X)
+    where = tiny.target(data, test={"week": ("w1", "w2")}, score_unit="compound")
+    result, _ = scored(where)
+    assert result.n_eval == 6
+    [said] = result.used
+    assert said.startswith("6 of 6 score units have rows in several values of ")
+
+
+def test_metrics_that_a_split_names_are_computed(held_out: Target) -> None:
+    few = values(scored(held_out)[0])
+    assert ("top5_accuracy", "all") not in few
+    named = dataclasses.replace(
+        held_out, split=tiny.split(hold_out="plate", metric="top5_accuracy", metrics=("pcr",))
+    )
+    result, _ = scored(named)
+    found = values(result)
+    assert found["top5_accuracy", "all"] == 1.0
+    # profiles of different folds come from different models: one value a fold, or a sentence why
+    said = " ".join(result.used)
+    for k in range(4):
+        assert ("pcr", f"fold=p{k}") in found or f"pcr of fold p{k} was left out" in said
+
+
+def test_mixing_is_scored_where_one_model_saw_several_batches() -> None:
+    several = tiny.target(
+        tiny.opened(batches=6), train={"plate": ("p0", "p1")}, test={"week": ("w1", "w2")}
+    )
+    assert 0 <= values(scored(several)[0])["batch_1nn", "all"] <= 1
+    one = tiny.target()
+    assert ("batch_1nn", "all") not in values(scored(one)[0])
+
+
+def test_the_order_of_rows_does_not_matter(held_out: Target) -> None:
+    from bench.records.tables import predictions_digest
+
+    result, _ = scored(held_out)
+    frame = result.predictions
+    assert frame[["fold", "id"]].equals(
+        frame[["fold", "id"]].sort_values(["fold", "id"], ignore_index=True)
+    )
+    moved = frame.sample(frac=1, random_state=1)
+    assert predictions_digest(moved) == predictions_digest(frame)
+
+
+def test_values_that_are_no_numbers_are_not_recorded(held_out: Target) -> None:
+    result, _ = scored(held_out)
+    with_nan = pd.concat(
+        [
+            result.table,
+            pd.DataFrame({"metric": ["odd"], "subset": ["all"], "value": [np.nan], "n": [0]}),
+        ]
+    )
+    found = dataclasses.replace(result, table=with_nan).metrics()
+    assert "odd" not in found
+    assert found["accuracy"]["all"] == values(result)["accuracy", "all"]
+    canonical_json(found)
+    canonical_json(result.clusters)
+
+
+def test_probes_are_shared_between_tests_of_one_training(held_out: Target) -> None:
+    known: dict[str, Any] = {}
+    rng = np.random.default_rng(0)
+    fold = held_out.folds[0]
+    train, test = (tiny.side(held_out.opened, fold, role) for role in ("train", "test"))
+    out_train, out_test = (
+        Output(informative(side, held_out.classes, rng)) for side in (train, test)
+    )
+    for _ in range(2):
+        scores = Scores(held_out.split, held_out.opened, held_out.classes)
+        scores.add(fold, train, out_train, test, out_test, 0, key="k", probes=known)
+        known["k"] = dataclasses.replace(known["k"], C=99.0)
+    assert scores.probe_c == [99.0]
+
+
+@pytest.mark.parametrize(
+    "output, words",
+    [
+        (Output(np.zeros((3, 2), np.float32)), r"shape \(3, 2\) for 4 rows"),
+        (Output(np.zeros((4, 2))), "float64"),
+        (Output(np.full((4, 2), np.nan, np.float32)), "not finite in 4 of 4 rows"),
+        (Output(np.zeros((4, 2), np.float32), np.zeros((4, 2), np.float32)), r"logits.*\(4, 3\)"),
+        (
+            Output(np.zeros((4, 2), np.float32), np.full((4, 3), np.inf, np.float32)),
+            "logits",
+        ),
+    ],
+)
+def test_outputs_that_break_the_contract(output: Output, words: str) -> None:
+    with pytest.raises(RunFailed, match=words):
+        check_output("m", output, 4, 3)
+
+
+RETRIEVAL = '\n[splits.all]\nprotocol = "unsupervised"\ntest = "all"\nmetrics = ["nscb", "nsc"]\n'
+
+
+def test_retrieval_against_a_loop(tmp_path: Path) -> None:
+    keys = 'treatment = ["label", "position"]\ncompound = "position"\nnscb_batch = "week"\n'
+    path = tiny.write_table(tmp_path, RETRIEVAL, keys)
+    [where] = tiny.open_table(path)
+    [record] = tiny.Bench(tmp_path / "r").run("identity", where)
+    index = where.opened.index
+    keep = ~index["control"].to_numpy()
+    X = where.opened.source.read(np.flatnonzero(keep)).astype(float)
+    rows = index[keep].reset_index(drop=True)
+    # one profile a treatment, and one for each batch that holds it when another batch is asked for
+    names = rows["treatment"] + "/" + rows["week"]
+    groups = [(n, X[names == n].mean(axis=0), rows[names == n].iloc[0]) for n in sorted(set(names))]
+    hits = []
+    for _, x, own in groups:
+        best, match = -2.0, None
+        for _, z, other in groups:
+            if other["position"] == own["position"] or other["week"] == own["week"]:
+                continue
+            cosine = x @ z / np.linalg.norm(x) / np.linalg.norm(z)
+            if cosine > best:
+                best, match = cosine, other["label"] == own["label"]
+        hits.append(match)
+    assert record["primary"] == "nscb"
+    assert record["metrics"]["nscb"]["all"] == pytest.approx(np.mean(hits))
+    clusters = record["clusters"]
+    mean = np.average(clusters["values"]["nscb"], weights=clusters["n"])
+    assert mean == pytest.approx(record["metrics"]["nscb"]["all"])
+
+
+@pytest.mark.parametrize(
+    "splits, keys, words",
+    [
+        (RETRIEVAL, "", "needs the columns treatment, compound, nscb_batch"),
+        (RETRIEVAL.replace('"nscb", "nsc"', '"accuracy"'), "", "which accuracy does not"),
+        (
+            '\n[splits.p]\nhold_out = "plate"\nshares = ["week"]\nmetric = "nsc"\n',
+            "",
+            "cannot be the primary metric",
+        ),
+        (
+            '\n[splits.p]\nhold_out = "plate"\nshares = ["week"]\nmetric = "acuracy"\n',
+            "",
+            "unknown metric 'acuracy'. Did you mean accuracy",
+        ),
+        (
+            '\n[splits.p]\nhold_out = "plate"\nshares = ["week"]\nmetrics = ["ilsi"]\n',
+            "",
+            "unknown metric 'ilsi'",
+        ),
+    ],
+)
+def test_metrics_that_cannot_score_a_split_are_refused_before_training(
+    tmp_path: Path, splits: str, keys: str, words: str
+) -> None:
+    [where] = tiny.open_table(tiny.write_table(tmp_path, splits, keys))
+    with pytest.raises(BenchError, match=words):
+        tiny.Bench(tmp_path / "r").jobs("identity", where)

@@ -1,0 +1,180 @@
+"""Reference rows: chance, ceiling, leaks; and the fixed features of images against loops."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bench.core.fixed_features import QUANTILES, RINGS, fixed_features
+from bench.scoring.controls import reference_outputs
+from bench.scoring.labels import truth
+from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def outputs(name: str, data=None, seed: int = 0, **fields):
+    made = tiny.target(data, **fields)
+    fold = made.folds[0]
+    train, test = (tiny.side(made.opened, fold, role) for role in ("train", "test"))
+    both = reference_outputs(name, made.opened, train, test, fold.classes, seed)
+    return train, test, both[0].X, both[1].X, fold
+
+
+def scores(tmp_path: Path, names: str, where) -> dict[str, dict[str, float]]:
+    bench = tiny.Bench(tmp_path)
+    records = bench.run(names, where)
+    return {r["method"]: {k: v["all"] for k, v in r["metrics"].items()} for r in records}
+
+
+def test_what_nothing_chance_and_the_truth_would_score(tmp_path: Path) -> None:
+    data = tiny.opened(batches=4, per_class=100)
+    where = tiny.target(data, hold_out="plate")
+    found = scores(tmp_path, "identity,shuffle,batch-mean,label-oracle,batch-only", where)
+    assert found["label-oracle"]["accuracy"] == 1.0
+    assert found["label-oracle"]["balanced_accuracy"] == 1.0
+    # 1200 rows of three classes: within three standard errors of a third
+    assert abs(found["shuffle"]["balanced_accuracy"] - 1 / 3) < 3 * np.sqrt(2 / 9 / 1200)
+    assert found["identity"]["balanced_accuracy"] > 0.6
+    # One prediction for each unseen batch: chance level, whatever it is.
+    assert found["batch-mean"]["balanced_accuracy"] == pytest.approx(1 / 3)
+    assert found["batch-only"]["balanced_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_a_layout_that_gives_the_label_away(tmp_path: Path) -> None:
+    where = tiny.target(tiny.opened(per_class=6), hold_out="plate")
+    assert scores(tmp_path, "position-only", where)["position-only"]["accuracy"] == 1.0
+
+
+def test_a_layout_drawn_anew_for_each_plate_gives_nothing(tmp_path: Path) -> None:
+    index, X = tiny.frame(batches=4, per_class=80, controls=0)
+    rng = np.random.default_rng(3)
+    for plate in index["plate"].unique():
+        mask = (index["plate"] == plate).to_numpy()
+        index.loc[mask, "position"] = rng.permutation(index.loc[mask, "position"].to_numpy())
+    where = tiny.target(tiny.opened(index=index, X=X), hold_out="plate")
+    found = scores(tmp_path, "position-only", where)["position-only"]["accuracy"]
+    assert abs(found - 1 / 3) < 3 * np.sqrt(2 / 9 / len(index)) + 0.02
+
+
+def test_a_batch_that_tells_the_class(tmp_path: Path) -> None:
+    index, X = tiny.frame(batches=4, per_class=8, controls=0)
+    index["label"] = np.where(index["plate"].isin(["p0", "p1"]), "actin", "golgi")
+    half = np.arange(len(index)) % 2 == 0
+    index["part"] = np.where(half, "one", "two")
+    where = tiny.target(
+        tiny.opened(index=index, X=X),
+        test={"part": ("one",)},
+        shares=("plate", "week", "well"),
+    )
+    assert scores(tmp_path, "batch-only", where)["batch-only"]["accuracy"] == 1.0
+
+
+def test_identity_is_the_table() -> None:
+    train, test, X_train, X_test, _ = outputs("identity")
+    source = train.opened.source
+    np.testing.assert_array_equal(X_train, source.read(train.rows))
+    np.testing.assert_array_equal(X_test, source.read(test.rows))
+
+
+def test_shuffled_features_belong_to_other_rows() -> None:
+    train, _, X_train, X_test, _ = outputs("shuffle")
+    own = train.opened.source.read(train.rows)
+    assert not np.array_equal(own, X_train)
+    np.testing.assert_array_equal(np.sort(own, axis=0), np.sort(X_train, axis=0))
+    again = outputs("shuffle")
+    np.testing.assert_array_equal(again[3], X_test)
+    assert not np.array_equal(outputs("shuffle", seed=1)[3], X_test)
+
+
+def test_batch_means_are_constant_in_a_batch() -> None:
+    train, _, X, _, _ = outputs("batch-mean")
+    own = train.opened.source.read(train.rows).astype(np.float64)
+    for plate in np.unique(train.batch):
+        mask = train.batch == plate
+        assert len(np.unique(X[mask], axis=0)) == 1
+        np.testing.assert_allclose(X[mask][0], own[mask].mean(axis=0), rtol=1e-6)
+
+
+def test_the_oracle_knows_the_class_and_nothing_else() -> None:
+    _, test, _, X, fold = outputs("label-oracle")
+    y = truth(test, fold.classes)
+    known = y >= 0
+    assert X.shape == (len(test), 3)
+    np.testing.assert_array_equal(X[known].argmax(axis=1), y[known])
+    assert np.abs(X[known] - np.eye(3)[y[known]]).max() < 0.06
+    assert np.abs(X[~known]).max() < 0.06
+
+
+def test_codes_of_unseen_batches_are_empty() -> None:
+    train, test, X_train, X_test, _ = outputs("batch-only")
+    plates, weeks = np.unique(train.batch), ["w0", "w1"]
+    assert X_train.shape[1] == len(plates) + len(weeks)
+    np.testing.assert_array_equal(X_train.sum(axis=1), 2)
+    # the test plate is new, its week is not
+    assert set(test.batch) == {"p3"}
+    np.testing.assert_array_equal(X_test.sum(axis=0), [0, 0, 0, 0, len(test)])
+
+
+def test_without_positions_there_is_no_layout(tmp_path: Path) -> None:
+    import dataclasses
+
+    data = dataclasses.replace(tiny.opened(), columns={"well": "well"})
+    [record] = tiny.Bench(tmp_path).run("position-only", tiny.target(data))
+    assert record["status"] == "not-applicable"
+    assert "position" in record["reason"]
+
+
+def features_by_loops(image) -> list[float]:
+    """Return the features of one image, pixel by pixel."""
+    channels, height, width = image.shape
+    found, standard = [], []
+    for c in range(channels):
+        x = image[c].astype(float)
+        values = sorted(x.ravel().tolist())
+        for q in QUANTILES:
+            at = q * (len(values) - 1)
+            low = int(np.floor(at))
+            high = min(low + 1, len(values) - 1)
+            found.append(values[low] + (at - low) * (values[high] - values[low]))
+        mean = sum(values) / len(values)
+        sd = np.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
+        z = (x - mean) / (sd if sd > 0 else 1.0)
+        standard.append(z)
+        steps = [abs(x[i, j + 1] - x[i, j]) for i in range(height) for j in range(width - 1)]
+        gradient = sum(steps) / len(steps) / (mean if mean > 0 else 1.0)
+        found += [mean, sd, float((z**3).mean()), gradient]
+        sums, counts = np.zeros(RINGS), np.zeros(RINGS)
+        spectrum = np.fft.fft2(z)
+        for i in range(height):
+            for j in range(width // 2 + 1):
+                fi = (i if i <= (height - 1) // 2 else i - height) / height
+                ring = min(int(np.hypot(fi, j / width) / 0.5 * RINGS), RINGS - 1)
+                sums[ring] += abs(spectrum[i, j]) ** 2
+                counts[ring] += 1
+        found += [float(np.log1p(s / max(n, 1))) for s, n in zip(sums, counts, strict=True)]
+    for a, b in itertools.combinations(range(channels), 2):
+        found.append(float((standard[a] * standard[b]).mean()))
+    return found
+
+
+@pytest.mark.parametrize("shape", [(2, 12, 12), (3, 9, 14), (1, 8, 8)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_fixed_features_against_a_loop(shape, dtype) -> None:
+    images = np.random.default_rng(0).integers(0, 200, (3, *shape)).astype(dtype)
+    images[2] = 7  # a constant image has no spread to divide by
+    found = fixed_features(images)
+    channels = shape[0]
+    assert found.dtype == np.float32
+    assert found.shape == (3, channels * 23 + channels * (channels - 1) // 2)
+    np.testing.assert_allclose(found, [features_by_loops(i) for i in images], rtol=2e-5, atol=1e-5)
+
+
+def test_fixed_features_of_a_data_set_of_images() -> None:
+    _, test, _, X, _ = outputs("identity", tiny.opened(images=True))
+    wanted = [fixed_features(test.opened.source.read(row[None]))[0] for row in test.rows]
+    np.testing.assert_allclose(X, wanted, rtol=1e-6)

@@ -1,0 +1,191 @@
+"""The generalisation gap on the test distribution, and what ordinary hold-outs say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from bench.records.selection import parse_derived
+from bench.records.store import Store
+from bench.runs import holdouts as carve
+from bench.runs.job import Options
+from bench.runs.runner import Runner
+from bench.studies._lab import Lab
+from bench.studies.gap import MIXED, TEST, run
+from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.data.target import Target
+
+
+def ids(target: Target, rows: Any) -> set[str]:
+    return set(target.opened.index["id"].iloc[rows])
+
+
+def weeks(**shape: int) -> Target:
+    data = tiny.opened(batches=8, **shape)
+    return tiny.target(data, name="tiny/weeks", hold_out="week", shares=())
+
+
+def one_plate() -> Target:
+    return tiny.target(tiny.opened(batches=4))
+
+
+# --------------------------------------------------------------------------- derived splits
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "column"),
+    [
+        ("random-rows", "", "id"),
+        ("held-out", "plate", "plate"),
+        ("held-out", "week", "week"),
+    ],
+)
+def test_a_hold_out_tests_on_training_rows_alone(kind: str, level: str, column: str) -> None:
+    target = weeks()
+    made = carve.held_out(target, kind, level)
+    assert made is not None
+    assert [fold.name for fold in made.folds] == [fold.name for fold in target.folds]
+    for part, fold in zip(made.folds, target.folds, strict=True):
+        train, test = ids(target, part.train), ids(target, part.test)
+        assert train | test == ids(target, fold.train)
+        assert not train & test
+        values = target.opened.index[column]
+        assert not set(values.iloc[part.train]) & set(values.iloc[part.test])
+        share = len(test) / len(fold.train)
+        assert 0.1 < share < 0.45
+    name = parse_derived(made.split.name)
+    assert name is not None
+    assert (name.split, name.kind, name.level) == ("tiny/weeks", kind, level)
+
+
+def test_wells_that_hold_one_row_are_random_rows_and_are_left_out() -> None:
+    assert carve.held_out(weeks(), "random-wells") is None
+    data = tiny.opened(batches=8)
+    index = data.index.copy()
+    index["well"] = index["plate"] + "/" + (np.arange(len(index)) // 2).astype(str)
+    twice = tiny.opened(index=index, X=data.source.read(np.arange(len(index))))
+    target = tiny.target(twice, name="tiny/weeks", hold_out="week", shares=())
+    made = carve.held_out(target, "random-wells")
+    assert made is not None
+    for part in made.folds:
+        assert not set(index["well"].iloc[part.train]) & set(index["well"].iloc[part.test])
+
+
+def test_a_level_with_one_training_value_is_left_out() -> None:
+    target = tiny.target(tiny.opened(batches=4), test={"week": ("w1",)}, shares=())
+    assert carve.held_out(target, "held-out", "week") is None
+    assert carve.held_out(target, "held-out", "plate") is not None
+
+
+def test_mixed_to_test_scores_the_same_rows_with_as_many_training_rows() -> None:
+    target = weeks()
+    found = carve.mixed_to_test(target)
+    assert found is not None
+    made, halved = found
+    assert halved == "plate"
+    for fold in target.folds:
+        parts = [part for part in made.folds if part.name.startswith(f"{fold.name}#")]
+        assert len(parts) == 2
+        scored = [ids(target, part.test[part.scored]) for part in parts]
+        assert not scored[0] & scored[1]
+        assert scored[0] | scored[1] == ids(target, fold.test[fold.scored])
+        for part in parts:
+            assert len(part.train) == len(fold.train)
+            added = ids(target, part.train) - ids(target, fold.train)
+            assert added == ids(target, fold.test) - ids(target, part.test)
+            plates = target.opened.index["plate"]
+            assert not set(plates.iloc[part.train]) & set(plates.iloc[part.test])
+
+
+def test_a_test_set_of_one_plate_is_halved_by_wells() -> None:
+    found = carve.mixed_to_test(one_plate())
+    assert found is not None
+    assert found[1] == "well"
+
+
+def test_derived_splits_do_not_depend_on_the_order_of_rows() -> None:
+    data = tiny.opened(batches=8)
+    order = np.random.default_rng(1).permutation(len(data.index))
+    both = [
+        tiny.target(d, name="tiny/weeks", hold_out="week", shares=())
+        for d in (data, tiny.opened(batches=8, order=order))
+    ]
+    for kind, level in (("random-rows", ""), ("held-out", "plate")):
+        one, other = (carve.held_out(target, kind, level) for target in both)
+        assert one is not None
+        assert other is not None
+        assert one.digest == other.digest
+
+
+# --------------------------------------------------------------------------- the study
+
+
+def lab(folder: Path, target: Target, methods: tuple[str, ...] = ("erm",)) -> Lab:
+    options = Options("default", dict(tiny.QUICK), {}, "cpu")
+    bench = tiny.Bench(folder)
+    runner = Runner(Store(folder), options)
+    return Lab(target, methods, [0, 1], [], bench.registry, runner, options, lambda *_: target)
+
+
+def test_the_study_shows_both_gaps_and_reuses_what_is_there(tmp_path: Path) -> None:
+    target = tiny.target(
+        tiny.opened(batches=8), name="tiny/week", test={"week": ("w3",)}, shares=()
+    )
+    first = lab(tmp_path, target)
+    found = run(first)
+    kinds = {row["kind"]: row for row in found.table}
+    assert set(kinds) == {TEST, MIXED, "held-out:plate", "held-out:week", "random-rows"}
+    for name, row in kinds.items():
+        if name != TEST:
+            assert row["over"] == pytest.approx(row["mean"] - kinds[TEST]["mean"])
+    assert kinds[MIXED]["test_rows"] == kinds[TEST]["test_rows"]
+    assert kinds[MIXED]["train_rows"] == kinds[TEST]["train_rows"]
+    assert len(found.reading) == 3
+    assert f"{kinds[MIXED]['over']:+.3f}" in found.reading[0]
+    assert f"{kinds['random-rows']['over']:+.3f}" in found.reading[1]
+    assert "random training wells" in first.left_out
+    again = lab(tmp_path, target)
+    n = len(Store(tmp_path).load_all())
+    assert run(again).table == found.table
+    assert len(Store(tmp_path).load_all()) == n
+    assert again.runs_digest == first.runs_digest
+
+
+def test_a_shift_is_found_on_the_test_rows_and_hidden_by_random_rows(tmp_path: Path) -> None:
+    data = tiny.opened(batches=8, per_class=8)
+    index = data.index
+    X = data.source.read(np.arange(len(index))).copy()
+    # A laboratory whose classes show in other features: nothing of them can be learnt elsewhere,
+    # but on its own other plate.
+    new = (index["week"] == "w3").to_numpy()
+    X[new] = X[new][:, [3, 4, 5, 0, 1, 2]]
+    target = tiny.target(
+        tiny.opened(index=index, X=X), name="tiny/new", test={"week": ("w3",)}, shares=()
+    )
+    made = lab(tmp_path, target)
+    made.options = Options("default", {"steps": 150, "batch_size": 32, "width": 32}, {}, "cpu")
+    made.runner.options = made.options
+    kinds = {row["kind"]: row for row in run(made).table}
+    assert kinds[MIXED]["over"] > 0.15
+    assert kinds["random-rows"]["over"] > kinds[MIXED]["over"]
+
+
+def test_a_split_without_a_training_set_is_said_so(tmp_path: Path) -> None:
+    import dataclasses
+
+    data = dataclasses.replace(
+        tiny.opened(), columns={"treatment": "label", "compound": "label", "nscb_batch": "week"}
+    )
+    target = tiny.target(
+        data, name="tiny/profile", protocol="unsupervised", test="all", metric="nsc", shares=()
+    )
+    made = lab(tmp_path, target)
+    found = run(made)
+    assert list(found.table) == []
+    assert "no training set" in found.reading[1]
