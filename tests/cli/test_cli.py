@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pytest
 
 from bench.cli.main import COMMANDS, main
 from bench.records import store
+from tests.helpers.processes import PATIENCE, killed_at, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 TOML = """
@@ -122,7 +122,7 @@ def process(*arguments: object, before: str = "", **options: Any) -> subprocess.
 
 def finished(*arguments: object, **options: Any) -> Said:
     started = process(*arguments, **options)
-    out, err = started.communicate(timeout=300)
+    out, err = started.communicate(timeout=PATIENCE)
     return Said(started.returncode, out, err)
 
 
@@ -751,21 +751,12 @@ def test_interrupted(tmp_path: Path) -> None:
     )  # fmt: skip
     wait_for(lambda: list(results.rglob("training.pt")), started)
     started.send_signal(signal.SIGINT)
-    out, err = started.communicate(timeout=60)
+    out, err = started.communicate(timeout=PATIENCE)
     assert started.returncode == 130, err
     assert out == ""
     assert err.splitlines()[-1].startswith("interrupted")
     assert "Traceback" not in err
     assert not list(results.rglob("run.json"))
-
-
-def wait_for(condition: Any, started: subprocess.Popen[str], seconds: float = 120) -> None:
-    """Wait until something is true of a process that must not end before."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert started.poll() is None, started.communicate()
-        assert time.monotonic() < ends
-        time.sleep(0.01)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
@@ -866,34 +857,32 @@ def test_two_processes_give_equal_bits(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["table", "images"])
 def test_killed_and_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Killed without warning after its first checkpoint, and again after a later one."""
+    """Killed without warning after its third checkpoint, and again after a later one."""
+    import torch
+
     if kind == "table":
-        split, steps = f"{dataset(tmp_path / 'data')}:weeks", 600
+        split, steps = f"{dataset(tmp_path / 'data')}:weeks", 60
     else:
         published(tmp_path / "data")
         monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-        split, steps = "ottawa", 120
+        split, steps = "ottawa", 12
     words = ("run", "--method", "ben", "--split", split, "--recipe", "smoke", "--seed", 3)
     words += ("--set", f"recipe.steps={steps}", "--results")
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     said = finished(*words, undisturbed)
     assert said.code == 0, said.err
 
-    often = "import bench.training.checkpoint; bench.training.checkpoint.CHECKPOINT_SECONDS = 0.05"
-    seen = 0.0
+    # A checkpoint at each step, whatever the clock says.
+    each = "import bench.training.checkpoint as c; c.Checkpoint.due = lambda self: True\n"
+    kill = each + killed_at("bench.training.checkpoint", "Checkpoint.save", 3)
+    seen: list[int] = []
     for _ in range(2):
-        started = process(*words, disturbed, before=often)
-
-        def checkpoint() -> float:
-            times = [file.stat().st_mtime for file in disturbed.rglob("training.pt")]
-            return max(times, default=0.0)
-
-        wait_for(lambda seen=seen: checkpoint() > seen, started)
-        started.send_signal(signal.SIGKILL)
-        started.communicate(timeout=60)
-        assert started.returncode == -signal.SIGKILL
+        said = finished(*words, disturbed, before=kill)
+        assert said.code == -signal.SIGKILL, said.err
         assert digests(disturbed) == {}
-        seen = checkpoint()
+        [checkpoint] = disturbed.rglob("training.pt")
+        seen.append(torch.load(checkpoint, weights_only=True)["step"])
+    assert 0 < seen[0] < seen[1] < steps
     said = finished(*words, disturbed)
     assert said.code == 0, said.err
     assert digests(disturbed) == digests(undisturbed)

@@ -28,6 +28,7 @@ from bench.data.fetch.fetcher import Desk, Fetcher, folder_of, human, verify
 from bench.data.fetch.listing import Fetchable, fetchable, fetchable_names, read_fetchable
 from bench.data.fetch.zenodo import choose, find_record
 from tests.helpers.https_server import Server, serving, truncated
+from tests.helpers.processes import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,7 +231,7 @@ def test_hdf5_files_are_opened_and_counted(tmp_path: Path) -> None:
 
 # --------------------------------------------------------------------------- fetching
 
-FAST = {"pause_s": 0.01, "stall_s": 1.0, "tries": 2}
+FAST = {"pause_s": 0.01, "stall_s": PATIENCE, "tries": 2}
 
 
 def a_set(server: Server, tmp_path: Path, members: dict[str, bytes] | None = None) -> Fetchable:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from bench.data.decode import read_image
 from bench.data.picture import Picture
 from bench.data.pixel_cache import decoded
 from bench.data.pixels import kept
+from tests.helpers.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -332,26 +332,30 @@ def test_a_full_disk_is_one_line(
 # --------------------------------------------------------------------------- several processes
 
 SCRIPT = """
-import sys, time
+import os, signal, sys, time
 from pathlib import Path
-from bench import pixel_cache
+from bench.data import pixel_writer
 from bench.data.decode import read_image
-pixel_cache.SECONDS = 0.0
+from bench.data.picture import Picture
+from bench.data.pixel_cache import decoded
+pixel_writer.SECONDS = 0.0
 calls = []
 def slow(path):
     calls.append(path)
-    time.sleep(0.002)
+    time.sleep(0.001)
+    if str(len(calls)) in sys.argv[2:]:
+        os.kill(os.getpid(), signal.SIGKILL)
     return read_image(path)
-pixel_cache.read_image = slow
+pixel_writer.read_image = slow
 files = sorted(Path(sys.argv[1]).glob("*.png"))
-pixels = pixel_cache.decoded([pixel_cache.Picture((f,)) for f in files], workers=1)
+pixels = decoded([Picture((f,)) for f in files], workers=1)
 print(len(calls), pixels.digest)
 """
 
 
-def started(folder: Path) -> subprocess.Popen[str]:
+def started(folder: Path, *killed_at: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder)],
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder), *map(str, killed_at)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -362,7 +366,7 @@ def started(folder: Path) -> subprocess.Popen[str]:
 def test_two_that_start_at_once_do_the_work_once(tmp_path: Path, cache: Path) -> None:
     written(tmp_path / "a", drawn(300))
     both = [started(tmp_path / "a") for _ in range(2)]
-    told = [process.communicate(timeout=120)[0].split() for process in both]
+    told = [process.communicate(timeout=PATIENCE)[0].split() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert told[0][1] == told[1][1]
     # each looks at one image for its shape; all others are decoded by one of the two
@@ -375,12 +379,8 @@ def test_who_is_killed_leaves_finished_blocks_to_the_next(
 ) -> None:
     images = drawn(800)
     pictures = written(tmp_path / "a", images)
-    process = started(tmp_path / "a")
-    deadline = time.monotonic() + 60
-    while not list(cache.glob(".work-*/done.npz")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process = started(tmp_path / "a", 700)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
     assert not [p for p in cache.iterdir() if p.is_dir() and not p.name.startswith(".work-")]
     calls = counted(monkeypatch)

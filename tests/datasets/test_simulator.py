@@ -15,6 +15,7 @@ from bench.datasets.simulator.conditions import GROUPS, KNOBS, NAMES, Conditions
 from scipy import stats
 
 from bench.core.errors import BenchError
+from tests.helpers.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = Units("A", "0", "20170306", "0")
@@ -492,7 +493,7 @@ def start(tmp_path: Path, limit: str = "") -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_two_processes_at_once_make_one_folder(tmp_path: Path) -> None:
     both = [start(tmp_path), start(tmp_path)]
-    said = [process.communicate(timeout=120) for process in both]
+    said = [process.communicate(timeout=PATIENCE) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert said[0][0] == said[1][0]
     assert len([p for p in tmp_path.iterdir() if p.is_dir()]) == 1
@@ -502,7 +503,7 @@ def test_two_processes_at_once_make_one_folder(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_on_one_line(tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))"
     process = start(tmp_path, limit)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     last = error.strip().splitlines()[-1]
     assert last.startswith(

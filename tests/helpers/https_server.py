@@ -97,7 +97,7 @@ def truncated(at: int) -> Act:
     return act
 
 
-def stalled(at: int, seconds: float = 2.0) -> Act:
+def stalled(at: int, seconds: float) -> Act:
     def act(handler: Handler, body: bytes) -> None:
         handler.head(200, len(body), f'"{hash(body) & 0xFFFFFF:x}"')
         handler.end_headers()

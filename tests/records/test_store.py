@@ -24,6 +24,7 @@ from bench.records.store import Store
 from bench.records.tables import predictions_digest
 from bench.runs import provenance
 from tests.helpers.factories import make_record
+from tests.helpers.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = pd.DataFrame({"metric": ["accuracy"], "subset": ["all"], "value": [0.5], "n": [4]})
@@ -187,7 +188,7 @@ def test_two_processes_commit_the_same_run(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE)
     assert [worker.exitcode for worker in workers] == [0, 0]
     (record,) = Store(tmp_path).load_all()
     assert record["notes"] in (["writer 0"], ["writer 1"])

@@ -15,6 +15,7 @@ from bench.records.tables import predictions_digest
 from bench.runs.job import Options
 from bench.runs.runner import Runner
 from tests.helpers import tiny
+from tests.helpers.processes import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -785,9 +786,9 @@ def test_two_processes_make_the_same_run_at_once(tmp_path: Path) -> None:
     for process in both:
         process.start()
     start.set()
-    found = [out.get(timeout=120) for _ in both]
+    found = [out.get(timeout=PATIENCE) for _ in both]
     for process in both:
-        process.join(timeout=60)
+        process.join(timeout=PATIENCE)
     assert found[0] == found[1]
     bench = tiny.Bench(tmp_path / "r")
     assert len(bench.store.load_all()) == 2

@@ -31,6 +31,7 @@ from bench.runs.tuning.space import Budget, Tuning, search_space
 from bench.runs.tuning.tune import tune
 from tests.helpers import tiny
 from tests.helpers.factories import as_records
+from tests.helpers.processes import PATIENCE, killed_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,7 +54,7 @@ class M(Profile):
     Params = Noise
 
     def fit(self, train, adapt, ctx):
-        clock.sleep(SLEEP)
+        DURING_FIT
 
     def apply(self, samples):
         seeds = [int(i, 36) % 2**31 for i in (s[-6:] for s in samples.ids)]
@@ -63,8 +64,8 @@ class M(Profile):
 '''
 
 
-def plugin(folder: Path, sleep: float = 0.0, name: str = "noise") -> Path:
-    return tiny.write_method(folder, name, NOISE.replace("SLEEP", str(sleep)))
+def plugin(folder: Path, during_fit: str = "pass", name: str = "noise") -> Path:
+    return tiny.write_method(folder, name, NOISE.replace("DURING_FIT", during_fit))
 
 
 def tuning(
@@ -420,10 +421,8 @@ def test_poor_trials_are_given_up_after_the_first_validation_set(
 
 
 def test_a_trial_that_fails_counts_and_the_others_decide(tmp_path: Path) -> None:
-    body = NOISE.replace(
-        "clock.sleep(SLEEP)", 'if self.params.kind == "other": raise RunFailed("no")'
-    )
-    registry = Registry((tiny.write_method(tmp_path / "p", "noise", body),))
+    fails = 'if self.params.kind == "other": raise RunFailed("no")'
+    registry = Registry((plugin(tmp_path / "p", fails),))
     [record] = done(tuning(tmp_path / "r", one_fold(), registry, trials=8))
     folds = record["tuning"]["folds"]
     assert sum(fold["failed"] for fold in folds) > 0
@@ -432,7 +431,7 @@ def test_a_trial_that_fails_counts_and_the_others_decide(tmp_path: Path) -> None
 
 
 def test_no_trial_is_begun_after_the_seconds_are_spent(tmp_path: Path) -> None:
-    registry = Registry((plugin(tmp_path / "p", sleep=0.1),))
+    registry = Registry((plugin(tmp_path / "p", "clock.sleep(0.1)"),))
     [record] = done(tuning(tmp_path / "r", one_fold(), registry, trials=50, seconds=0.5))
     assert 1 <= record["tuning"]["trials"] < 10
     assert record["tuning"]["trials_asked"] == 50
@@ -441,16 +440,14 @@ def test_no_trial_is_begun_after_the_seconds_are_spent(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------- killed and continued
 
 
-def command(folder: Path, file: Path, table: Path, trials: int, *more: str) -> list[str]:
+def command(
+    folder: Path, file: Path, table: Path, trials: int, *more: str, before: str = ""
+) -> list[str]:
     return [
-        *(sys.executable, "-m", "bench", "tune", "--method", "noise", "--split", f"{table}:plates"),
-        *("--trials", str(trials), "--results", str(folder), "--plugin", str(file), "--json"),
-        *more,
+        *(sys.executable, "-c", f"{before}\nfrom bench.cli.main import main\nmain()", "tune"),
+        *("--method", "noise", "--split", f"{table}:plates", "--trials", str(trials)),
+        *("--results", str(folder), "--plugin", str(file), "--json", *more),
     ]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "BENCH_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def finished(folder: Path) -> int:
@@ -461,42 +458,32 @@ def finished(folder: Path) -> int:
 
 @pytest.mark.slow
 def test_a_killed_study_goes_on_and_equals_one_that_never_was(tmp_path: Path) -> None:
-    file = plugin(tmp_path / "plugins", sleep=0.1)
+    file = plugin(tmp_path / "plugins")
     table = tiny.write_table(tmp_path / "table", batches=6)
     whole = subprocess.run(
-        command(tmp_path / "whole", file, table, 12),
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment(),
+        command(tmp_path / "whole", file, table, 12), capture_output=True, text=True, check=True
     )
     killed = tmp_path / "killed"
-    for enough in (3, 20):
-        process = subprocess.Popen(
-            command(killed, file, table, 12),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment(),
+    counts = [0]
+    for write in (40, 200):
+        # Killed while a line was written: optuna's lock is left behind.
+        kill = killed_at(
+            "optuna.storages.journal", "JournalFileSymlinkLock.release", write, before=True
         )
-        end = time.monotonic() + 60
-        while finished(killed) < enough and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
-        assert process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert finished(killed) >= enough
-    # A kill in the middle of a line, and optuna's own lock left behind.
-    journal = max(killed.glob("tuning/*.journal"), key=lambda path: path.stat().st_mtime)
-    with journal.open("ab") as tail:
+        process = subprocess.run(
+            command(killed, file, table, 12, before=kill), capture_output=True, check=False
+        )
+        assert process.returncode == -signal.SIGKILL
+        [lock] = killed.glob("tuning/*.lock")
+        assert lock.is_symlink()
+        counts.append(finished(killed))
+    assert counts[0] < counts[1] < counts[2] < finished(tmp_path / "whole")
+    # A kill in the middle of a line.
+    with lock.with_suffix("").open("ab") as tail:
         tail.write(b'{"op_code":4,"worker')
-    Path(f"{journal}.lock").symlink_to(journal)
     before = finished(killed)
     again = subprocess.run(
-        command(killed, file, table, 12),
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment(),
+        command(killed, file, table, 12), capture_output=True, text=True, check=True
     )
     assert finished(killed) >= before
     [one], [other] = (json.loads(text)["runs"] for text in (whole.stdout, again.stdout))
@@ -625,7 +612,16 @@ def postgres() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_workers_share_a_study_in_postgresql(tmp_path: Path, postgres: str) -> None:
-    file = plugin(tmp_path / "plugins", sleep=0.1)
+    # Each waits in its first trial until the other has begun one too.
+    wait = (
+        "from pathlib import Path; import os\n"
+        f"        folder = Path({str(tmp_path / 'begun')!r}); folder.mkdir(exist_ok=True)\n"
+        "        (folder / str(os.getpid())).touch()\n"
+        "        end = clock.monotonic() + 120\n"
+        "        while len(list(folder.iterdir())) < 2 and clock.monotonic() < end:\n"
+        "            clock.sleep(0.01)"
+    )
+    file = plugin(tmp_path / "plugins", wait)
     table = tiny.write_table(tmp_path / "table", batches=4)
     workers = [
         subprocess.Popen(
@@ -633,11 +629,10 @@ def test_workers_share_a_study_in_postgresql(tmp_path: Path, postgres: str) -> N
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(),
         )
         for _ in range(2)
     ]
-    outputs = [worker.communicate(timeout=120) for worker in workers]
+    outputs = [worker.communicate(timeout=PATIENCE) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], outputs
     [one], [other] = (json.loads(stdout)["runs"] for stdout, _ in outputs)
     assert one["run_id"] == other["run_id"]
