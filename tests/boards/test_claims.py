@@ -16,6 +16,7 @@ from bench.boards.claims import MAX_REACH, Claim, Judged, judge, published
 from bench.boards.render.claims import claims_markdown
 from bench.core.errors import BenchError
 from bench.core.registry import Registry
+from tests.helpers.errors import raises
 from tests.helpers.factories import as_records, make_record
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def test_the_table_has_a_status_for_each_number_and_the_same_bytes() -> None:
     assert text == claims_markdown(records[::-1], [BEN, ERM])
     whole = claims_markdown([])
     assert whole.count("| not run |") == sum(one.comparable for one in published())
-    with pytest.raises(BenchError, match="unknown claim"):
+    with raises(BenchError):
         claims_markdown([], ["ben-2022-table1/ben/test-top2"])
 
 
@@ -262,5 +263,5 @@ def test_list_claims_prints_name_paper_value_and_status(tmp_path: Path) -> None:
     table = CliRunner().invoke(command, ["claims", "--results", str(tmp_path)])
     assert "0.402" in table.output
     assert "not run" in table.output
-    with pytest.raises(BenchError, match="leave it out"):
+    with raises(BenchError):
         CliRunner().invoke(command, ["splits", "--reference"], catch_exceptions=False)

@@ -23,6 +23,7 @@ from bench.api import (
     param,
     track_of,
 )
+from tests.helpers.errors import raises
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,12 @@ def test_bounds_are_inclusive_and_defaults_stay() -> None:
 
 
 def test_a_method_without_parameters_says_so() -> None:
-    with pytest.raises(BenchError, match="m has no parameters, so 'rows' cannot be set"):
+    with raises(BenchError, "rows"):
         make_params("m", Nothing, {"rows": "all"})
 
 
 def test_a_phase_is_fit_or_apply() -> None:
-    with pytest.raises(ValueError, match="phase"):
+    with raises(ValueError, "phase"):
         param(1, "x", phase="test")
 
 
@@ -120,7 +121,7 @@ def test_access_words_round_trip() -> None:
     assert both.words == ["train-batch", "test-controls"]
     assert Access.parse(both.words) is both
     assert Access.parse([]) is Access.NONE
-    with pytest.raises(BenchError, match=r"unknown access 'test-rows'.*test-batch"):
+    with raises(BenchError, "test-rows"):
         Access.parse(["test-rows"])
 
 
@@ -173,9 +174,9 @@ def test_taking_rows_takes_them_of_everything() -> None:
 
 
 def test_what_was_not_declared_is_refused() -> None:
-    with pytest.raises(AccessError, match="add 'controls'"):
+    with raises(AccessError, "controls"):
         samples().controls()
-    with pytest.raises(BenchError, match=r"read \.X"):
+    with raises(BenchError, ".X"):
         samples().images(np.array([0]))
 
 

@@ -19,6 +19,7 @@ from bench.data.audit import audit
 from bench.data.catalog import parse_split_argument
 from bench.data.folds import encode, folds
 from bench.data.own.table import load
+from tests.helpers.errors import raises
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -371,7 +372,7 @@ def test_other_arguments_are_names_of_packaged_splits(text: str) -> None:
 
 
 def test_an_empty_name_after_the_colon_is_an_error() -> None:
-    with pytest.raises(BenchError, match=r"write a/set\.toml:NAME"):
+    with raises(BenchError, "a/set.toml:NAME"):
         parse_split_argument("a/set.toml:")
 
 

@@ -15,6 +15,7 @@ from bench.datasets.simulator.conditions import GROUPS, KNOBS, NAMES, Conditions
 from scipy import stats
 
 from bench.core.errors import BenchError
+from tests.helpers.errors import raises
 from tests.helpers.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -515,7 +516,7 @@ def test_a_full_disk_is_said_on_one_line(tmp_path: Path) -> None:
 
 def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
-    with pytest.raises(BenchError, match="BENCH_CACHE"):
+    with raises(BenchError, "BENCH_CACHE"):
         write.ensure(tmp_path / "cache" / "simulated", "coos7", *small(0.01))
 
 

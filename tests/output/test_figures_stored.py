@@ -22,6 +22,7 @@ from bench.output.figures.confusion import confusion
 from bench.output.figures.reliability import BINS, reliability
 from bench.records.store import Store
 from tests.helpers import tiny
+from tests.helpers.errors import raises
 from tests.helpers.factories import make_record
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ def test_a_study_is_shown_as_it_was_drawn(tmp_path: Path) -> None:
     ]
     assert files[1].read_bytes() == b"ottawa png"
     (results / "studies" / "batch-size" / "ottawa" / "batch-size.png").unlink()
-    with pytest.raises(BenchError, match="delete that folder"):
+    with raises(BenchError):
         draw([], ["batch-size"], tmp_path / "out", results=results)
 
 
@@ -301,7 +302,7 @@ def test_example_images_are_kept_and_drawn_without_the_data(tmp_path: Path) -> N
     draw([], ["examples"], tmp_path / "none", results=tmp_path / "fixture")
     assert "note" in rows(tmp_path / "none" / "examples.csv")[0]
     (tmp_path / "examples" / "broken.npz").write_bytes(b"no")
-    with pytest.raises(BenchError, match="delete it"):
+    with raises(BenchError):
         load_sheets(tmp_path / "examples")
 
 

@@ -23,6 +23,7 @@ from bench.records.record import summarise
 from bench.records.store import Store
 from bench.records.tables import predictions_digest
 from bench.runs import provenance
+from tests.helpers.errors import raises
 from tests.helpers.factories import make_record
 from tests.helpers.processes import PATIENCE
 
@@ -71,14 +72,14 @@ def test_canonical_json_has_one_spelling() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan")])
 def test_canonical_json_refuses_what_is_not_finite(value: float) -> None:
-    with pytest.raises(BenchError, match=r"record\.metrics\.accuracy\[1\]"):
+    with raises(BenchError, "record.metrics.accuracy", "1"):
         canonical_json({"metrics": {"accuracy": [0.5, value]}})
 
 
 def test_canonical_json_refuses_other_types() -> None:
-    with pytest.raises(BenchError, match="keys of a record are text"):
+    with raises(BenchError):
         canonical_json({1: 2})
-    with pytest.raises(BenchError, match=r"a set at 'record\.a'"):
+    with raises(BenchError, "record.a"):
         canonical_json({"a": {1}})
 
 
@@ -170,7 +171,7 @@ def test_a_folder_without_run_json_does_not_block(tmp_path: Path) -> None:
 
 
 def test_an_id_is_no_path(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="not the id of a run"):
+    with raises(BenchError):
         Store(tmp_path).find("../../etc/passwd")
 
 
@@ -253,18 +254,18 @@ def _failing(code: int, after: int = 1) -> object:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (errno.ENOSPC, "disk is full"),
-        (errno.EDQUOT, "disk is full"),
-        (errno.EROFS, "read-only disk"),
-        (errno.EACCES, "no permission"),
-        (errno.EIO, "check the disk"),
+        (errno.ENOSPC, ()),
+        (errno.EDQUOT, ()),
+        (errno.EROFS, ()),
+        (errno.EACCES, ()),
+        (errno.EIO, ()),
     ],
 )
 def test_a_disk_that_refuses_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
 ) -> None:
     monkeypatch.setattr(store, "write_synced", _failing(code))
-    with pytest.raises(BenchError, match=words) as caught:
+    with raises(BenchError, *words) as caught:
         commit(Store(tmp_path))
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == []
@@ -289,7 +290,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         for folder in (root, root / "tmp"):
             folder.chmod(0o555)
-        with pytest.raises(BenchError, match="no permission"):
+        with raises(BenchError, "permission"):
             Store(root).prepare()
         for folder in (root, root / "tmp"):
             folder.chmod(0o755)
@@ -322,16 +323,16 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path, place: str) -> None:
     file.parent.mkdir(exist_ok=True)
     file.write_text("not a folder")
     where = Store(tmp_path / "results")
-    with pytest.raises(BenchError, match="a file stands where a folder is needed"):
+    with raises(BenchError):
         commit(where)
     if place != "results/runs":
-        with pytest.raises(BenchError, match="a file stands where a folder is needed"):
+        with raises(BenchError):
             where.prepare()
     assert file.read_text() == "not a folder"
 
 
 def test_nan_in_a_record_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"nan at 'record\.metrics\.balanced_accuracy\.all'"):
+    with raises(BenchError, "nan", "record.metrics.balanced_accuracy.all"):
         commit(Store(tmp_path), value=float("nan"))
     assert names(tmp_path) == []
 
@@ -345,7 +346,7 @@ def test_a_damaged_record_names_its_folder(tmp_path: Path, text: str) -> None:
     run = commit(where)
     (where.path_of(run) / "run.json").write_text(text, encoding="latin-1")
     for read in (lambda: where.find(run), where.load_all):
-        with pytest.raises(BenchError, match="delete that folder and run again") as caught:
+        with raises(BenchError) as caught:
             read()
         assert str(where.path_of(run)) in str(caught.value)
 
@@ -353,7 +354,7 @@ def test_a_damaged_record_names_its_folder(tmp_path: Path, text: str) -> None:
 def test_a_record_of_a_later_schema_is_not_misread(tmp_path: Path) -> None:
     where = Store(tmp_path)
     run = commit(where, schema=99)
-    with pytest.raises(BenchError, match="install a newer labshift"):
+    with raises(BenchError):
         where.find(run)
 
 
@@ -363,7 +364,7 @@ def test_a_moved_record_is_noticed(tmp_path: Path) -> None:
     other = "ab" * 12
     where.path_of(other).parent.mkdir(parents=True)
     where.path_of(run).rename(where.path_of(other))
-    with pytest.raises(BenchError, match=f"holds the record of {run}"):
+    with raises(BenchError, run):
         where.find(other)
 
 
@@ -371,7 +372,7 @@ def test_a_damaged_table_names_its_folder(tmp_path: Path) -> None:
     where = Store(tmp_path)
     run = commit(where)
     (where.path_of(run) / "predictions.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(BenchError, match="delete the folder"):
+    with raises(BenchError):
         where.find(run).predictions()
 
 
@@ -469,7 +470,7 @@ def test_published_records_are_read_only_when_asked(tmp_path: Path) -> None:
     assert only.load_all() == []
     assert [record.run_id for record in only.load_all(reference=True)] == runs[:2]
     only.reference.rename(where.reference)
-    with pytest.raises(BenchError, match="published records stand in results/reference"):
+    with raises(BenchError, "results/reference"):
         only.load_all(reference=True)
     both = where.load_all(reference=True)
     assert [record.run_id for record in both] == runs
@@ -479,7 +480,7 @@ def test_published_records_are_read_only_when_asked(tmp_path: Path) -> None:
     )
     where.remove(runs[0])
     assert ids(where) == runs[1:]
-    with pytest.raises(BenchError, match="there is no run"):
+    with raises(BenchError):
         where.publish([runs[0]])
 
 
@@ -509,11 +510,11 @@ def test_artifacts_round_trip(tmp_path: Path) -> None:
 def test_objects_are_never_stored_or_read(tmp_path: Path) -> None:
     where = Store(tmp_path)
     bad = {"embeddings": np.array([{}], dtype=object)}
-    with pytest.raises(BenchError, match="objects"):
+    with raises(BenchError):
         where.write_artifact("apply", "ab" * 8, bad)
     path = where.write_artifact("apply", "ab" * 8, {"embeddings": np.zeros((1, 1))})
     np.save(path / "embeddings.npy", bad["embeddings"], allow_pickle=True)
-    with pytest.raises(BenchError, match="delete that folder"):
+    with raises(BenchError):
         where.read_artifact("apply", "ab" * 8)
 
 
@@ -521,7 +522,7 @@ def test_a_damaged_artifact_names_its_folder(tmp_path: Path) -> None:
     where = Store(tmp_path)
     path = where.write_artifact("fit", "ab" * 8, {"w": np.zeros(4)})
     (path / "weights.safetensors").write_bytes(b"\x00")
-    with pytest.raises(BenchError, match="delete that folder"):
+    with raises(BenchError):
         where.read_artifact("fit", "ab" * 8)
 
 

@@ -18,6 +18,7 @@ from bench.core.registry import Registry
 from bench.testing.dataset import check_dataset
 from bench.testing.made_up import made_up
 from bench.testing.method import check_method
+from tests.helpers.errors import raises
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -360,7 +361,7 @@ def test_each_break_fails_the_check_of_its_name(cls: Any, name: str, says: str) 
     found = failures(cls)
     assert name in found, found
     assert re.search(says, found[name])
-    with pytest.raises(AssertionError, match=name):
+    with raises(AssertionError, *name):
         check_method(cls)
 
 
@@ -498,7 +499,7 @@ def test_an_incomplete_literal_is_named(
 
 def test_the_file_is_named_after_the_method(tmp_path: Path) -> None:
     path = new_method(tmp_path).rename(tmp_path / "draft.py")
-    with pytest.raises(AssertionError, match=r"rename the file to my_method\.py"):
+    with raises(AssertionError, "my_method.py"):
         check_method("my-method", plugins=(path,))
 
 
