@@ -22,7 +22,7 @@ from bench.data.catalog import known_splits
 from bench.data.folds import folds
 from bench.testing.dataset import check_dataset
 from tests.helpers import tiny
-from tests.helpers.errors import raises
+from tests.helpers.errors import mentions, raises
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_rows_are_the_files_as_wilds_reads_them(opened: Opened, folder: Path) ->
 
 def test_images_nobody_has_are_counted(opened: Opened) -> None:
     [note] = opened.notes
-    assert note.startswith("2 of 600 images that metadata.csv lists are not there")
+    mentions(note, "2", "600", "metadata.csv")
 
 
 @pytest.mark.parametrize("side", ["test", "val", "id"])

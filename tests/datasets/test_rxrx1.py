@@ -18,7 +18,7 @@ from bench.core.registry import Registry
 from bench.data.catalog import known_splits
 from bench.data.folds import folds
 from bench.testing.dataset import check_dataset
-from tests.helpers.errors import raises
+from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ def test_images_nobody_has_are_counted(opened: Opened, folder: Path) -> None:
     listed = len(table_of(folder))
     assert len(opened.index) == listed - ABSENT
     [note] = opened.notes
-    assert note.startswith(f"{ABSENT} of {listed} images that metadata.csv lists are not there")
+    mentions(note, ABSENT, listed, "metadata.csv")
     assert "images/HEPG2-01/Plate3/B03_s1.png" in note
     ids = set(opened.index["id"])
     assert "HEPG2-01/3/B03/s1" not in ids

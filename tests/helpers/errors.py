@@ -11,7 +11,7 @@ import pytest
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 E = TypeVar("E", bound=BaseException)
 
@@ -44,3 +44,9 @@ def raises(kind: type[E], *names: object) -> Iterator[pytest.ExceptionInfo[E]]:
     assert not absent, f"{absent} not in: {message}"
     if type(caught.value) is BenchError:
         pass
+
+
+def mentions(text: str | Iterable[str], *names: object) -> None:
+    """Check that a message, or one of several, contains all these names and values."""
+    texts = [text] if isinstance(text, str) else list(text)
+    assert any(all(str(name) in one for name in names) for one in texts), (names, texts)

