@@ -27,7 +27,7 @@ from bench.boards.stats.intervals import interval
 from bench.boards.stats.tests import paired_difference
 from bench.boards.values import label_of
 from bench.core.errors import BenchError
-from tests.helpers.errors import raises
+from tests.helpers.errors import mentions, raises
 from tests.helpers.factories import as_records, make_record, plausible
 
 if TYPE_CHECKING:
@@ -272,8 +272,8 @@ def test_mixed_hardware_is_said() -> None:
     entries = [*runs("erm", [0.5] * 3), *runs("ben", [0.5] * 3)]
     entries[1]["provenance"] = {"device": "cuda", "packages": {"torch": "2.15.0"}}
     notes = " ".join(one_board(entries).notes)
-    assert "Mixed devices: cpu (ben, erm), cuda (erm)." in notes
-    assert "Mixed versions of torch: 2.14.0 (ben, erm), 2.15.0 (erm)." in notes
+    mentions(notes, "cpu (ben, erm)", "cuda (erm)")
+    mentions(notes, "torch", "2.14.0 (ben, erm)", "2.15.0 (erm)")
 
 
 # ------------------------------------------------------------------ read-outs
@@ -284,15 +284,14 @@ def test_what_was_done_to_the_data_before_is_said() -> None:
         board = one_board(
             [{**run, "upstream": list(steps)} for run in runs("erm", [0.5, 0.6, 0.7])]
         )
-        return [note for note in board.notes if note.startswith("Done to the data")]
+        return [note for note in board.notes if any(step in note for step in steps)]
 
     assert said() == []
     [note] = said("crops around nuclei")
     assert "crops around nuclei." in note
     assert "track" not in note
     [note] = said("normalised to DMSO per plate", "features selected over all plates")
-    assert "normalised to DMSO per plate; features selected over all plates" in note
-    assert "has seen the test batches" in note
+    mentions(note, "normalised to DMSO per plate", "features selected over all plates", "track")
 
 
 def test_like_is_compared_with_like() -> None:
@@ -539,7 +538,7 @@ def test_latex_escapes_each_special_once() -> None:
     assert all(line.replace(r"\&", "").count("&") == len(COLUMNS) - 7 for line in body)
     # What all rows share is said once: clusters, tuning, read-out and memory.
     shared = "published (real data): none; tuning: none; read-out: probe; GiB: 1.0."
-    assert f"All rows: seeds: 3; clusters: none; {shared}" in text
+    mentions(text, "seeds: 3", "clusters: none", shared)
 
 
 @pytest.mark.slow

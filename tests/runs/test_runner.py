@@ -242,7 +242,8 @@ def test_a_changed_source_is_said_and_rerun_takes_nothing_old(tmp_path: Path) ->
     two.said.clear()
     two.run("mine", where[1])
     assert calls(two, "mine") == ["fit"]
-    assert two.said == ["note: mine changed since its training was kept: trained again"]
+    assert len(two.said) == 1
+    mentions(two.said, "mine")
     two.run("mine", where[1])
     assert calls(two, "mine") == ["fit"]
     [again] = two.run("mine", where[0], if_exists="rerun")
@@ -289,7 +290,7 @@ class M(Profile):
         ("raise ValueError('no such luck')", "ValueError: no such luck"),
         ("raise RunFailed('the loss is not finite at step 3')", "the loss is not finite at step 3"),
         ("raise ZeroDivisionError", "ZeroDivisionError"),
-        ("train.controls()", "which rows are negative controls was not declared"),
+        ("train.controls()", "controls"),
         ("raise MemoryError('far too much')", "MemoryError: far too much"),
     ],
 )
@@ -303,7 +304,7 @@ def test_a_failed_run_is_kept_aside_and_blocks_nothing(
     bench = tiny.Bench(tmp_path / "r", plugin)
     failed, other = bench.run("fails,identity", tiny.target())
     assert failed["status"] == "failed"
-    assert failed["reason"].startswith(reason)
+    mentions(failed["reason"], reason)
     assert not failed["ranked"]
     assert other["status"] == "ok"
     assert bench.store.find(failed["run_id"]) is None
@@ -369,14 +370,14 @@ def test_what_does_not_apply_is_known_before_any_training(
     assert kept["metrics"] == {}
 
 
-@pytest.mark.parametrize("only_test, words", [(False, "test set"), (True, "training set")])
-def test_controls_are_needed_on_both_sides(bench: tiny.Bench, only_test: bool, words: str) -> None:
+@pytest.mark.parametrize("only_test, side", [(False, "test"), (True, "training")])
+def test_controls_are_needed_on_both_sides(bench: tiny.Bench, only_test: bool, side: str) -> None:
     index, X = tiny.frame()
     keep = (~index["control"] | ((index["plate"] == "p3") == only_test)).to_numpy()
     data = tiny.opened(index=index[keep].reset_index(drop=True), X=X[keep])
     [record] = bench.run("zscore", tiny.target(data))
     assert record["status"] == "not-applicable"
-    assert f"every {words}" in record["reason"]
+    mentions(record["reason"], "controls", side)
 
 
 def test_a_method_may_say_so_itself(tmp_path: Path) -> None:
@@ -584,9 +585,8 @@ def test_small_batches_are_counted_on_the_test_side(bench: tiny.Bench) -> None:
         assert record["batches"]["n_test"] == 2
         assert record["batches"]["fallbacks"] == 1  # once, although both stages met it
         assert (record["batches"]["rows_min"], record["batches"]["rows_max"]) == (5, 19)
-        notes = " ".join(record["notes"])
-        assert "1 test batch was too small" in notes
-        assert "1 training batch was too small" in notes
+        mentions(record["notes"], "1 test batch")
+        mentions(record["notes"], "1 training batch")
 
 
 def test_predictions_match_their_digest(bench: tiny.Bench) -> None:

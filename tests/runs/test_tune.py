@@ -377,7 +377,7 @@ def test_equal_budgets_are_ranked_and_printed() -> None:
     [board] = leaderboard.boards(as_records(tuned_rows({"erm": 20, "dann": 20})))
     assert [row.rank for row in board.rows] == [1, 2]
     assert "tuned by ood-val" in board.title
-    assert any("20 trials on 2 validation sets" in note and "200 s" in note for note in board.notes)
+    mentions(board.notes, "20 trials", "2 validation sets", "200 s")
 
 
 def test_an_unequal_budget_is_flagged_and_not_ranked() -> None:

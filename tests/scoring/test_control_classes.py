@@ -179,7 +179,7 @@ def test_what_a_plate_gives_away_stands_with_those_who_see_plates(
     for board in boards(list(records.values())):
         [note] = [note for note in board.notes if "give something away" in note]
         told = "batch-mean, ben, identity+harmony, identity+tvn"
-        assert note == f"{told}: plates give something away."
+        assert note.startswith(told)
 
 
 def test_a_cluster_is_a_batch_level() -> None:

@@ -632,10 +632,8 @@ def test_weights_that_cannot_be_fetched_state_source_and_hash(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
-    with pytest.raises(BenchError) as caught:
+    with raises(BenchError, "https://", "resnet18-f37072fd.pth", "weights=none", "checkpoints"):
         fit(ERM, images(), {"network": "resnet18", "weights": "imagenet"})
-    for part in ("https://", "resnet18-f37072fd.pth", "f37072fd", "weights=none", "checkpoints"):
-        assert part in str(caught.value)
 
 
 # ------------------------------------------------------------------- recipes
