@@ -49,7 +49,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_of_the_user(
+def _isolated(
     tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # pycytominer, which some tests compare with, turns this on for the whole process.

@@ -33,7 +33,7 @@ def test_accuracy_and_balanced_accuracy_equal_scikit_learn(rng):
     assert value.value == pytest.approx(reference.accuracy_score(y, guess), abs=1e-12)
     assert value.n == 400
     # Class 3 is predicted but never occurs: scikit-learn warns, and counts recall alone too.
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="y_pred"):
         expected = reference.balanced_accuracy_score(y, guess)
     found = metrics.compute("balanced_accuracy", y_true=y, y_pred=guess)
     assert found.value == pytest.approx(expected, abs=1e-12)
