@@ -31,7 +31,7 @@ class Rows:
 def profiles(
     n: int = 160, d: int = 6, seed: int = 0, batches: int = 4, first: int = 0, shift: float = 1.0
 ) -> Samples:
-    """Return three classes; batches ``p<first>`` ... shift all features; one row in six is a control.
+    """Return three classes; batches ``p<first>`` ... shift all features; 1 in 6 is a control.
 
     What a batch does depends on its name alone, so views with other rows share batches.
     """
