@@ -259,5 +259,5 @@ def test_list_claims_prints_name_paper_value_and_status(tmp_path: Path) -> None:
     assert (headline["paper"], headline["status"]) == (0.402, "not run")
     table = CliRunner().invoke(command, ["claims", "--results", str(tmp_path)])
     assert "0.402" in table.output
-    with raises(BenchError):
+    with raises(BenchError, "--reference"):
         CliRunner().invoke(command, ["splits", "--reference"], catch_exceptions=False)

@@ -569,7 +569,7 @@ def test_the_table_fits_the_terminal(width: int) -> None:
 
 
 def test_an_unknown_format_suggests() -> None:
-    with raises(BenchError):
+    with raises(BenchError, "htlm", "html"):
         render([], "htlm")
 
 

@@ -49,7 +49,7 @@ def test_above_the_limit_an_array_is_in_a_file_without_a_name(small: Path) -> No
 
 def test_the_limit_must_be_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(bigarrays.VARIABLE, "1 GB")
-    with raises(BenchError):
+    with raises(BenchError, "$BENCH_ARRAY_BYTES", "1"):
         bigarrays.empty((3,))
     monkeypatch.setenv(bigarrays.VARIABLE, "")
     assert bigarrays.limit() == bigarrays.LIMIT

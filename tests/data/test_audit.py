@@ -138,7 +138,7 @@ def test_a_data_set_that_keeps_its_content_is_audited_before_each_run() -> None:
     opened = pictures({0: 50})
     digests = row_digests(opened)
     known = dataclasses.replace(opened, content=lambda: digests)
-    with raises(BenchError):
+    with raises(BenchError, "tiny/plate", "p0-w00", "p2-w12"):
         open_target("tiny/plate", by_plate(), known)
     published = open_target("tiny/plate", by_plate(), known, published=True)
     assert "value by value" in published.warnings[0]

@@ -94,7 +94,7 @@ def test_an_archive_is_unpacked(make: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../out.txt", "in/../../out.txt", "/abs.txt", "c:\\out.txt"])
 def test_a_zip_that_climbs_out_is_refused_whole(name: str, tmp_path: Path) -> None:
     archive = a_zip(tmp_path / "a.zip", {"good.txt": b"1", name: b"2"})
-    with raises(BenchError):
+    with raises(BenchError, "a.zip"):
         unpack(archive, tmp_path / "sub" / "out")
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["a.zip"]
 
@@ -120,7 +120,7 @@ def test_a_tar_that_climbs_out_is_refused_whole(
     members: dict[str, bytes], special: dict[str, Any], tmp_path: Path
 ) -> None:
     archive = a_tar(tmp_path / "a.tar.gz", members, **special)
-    with raises(BenchError):
+    with raises(BenchError, "a.tar.gz"):
         unpack(archive, tmp_path / "sub" / "out")
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["a.tar.gz"]
 
@@ -129,7 +129,7 @@ def test_a_tar_that_climbs_out_is_refused_whole(
 def test_a_truncated_archive_leaves_nothing(make: Any, tmp_path: Path) -> None:
     archive = make(tmp_path / "a.bin", {f"{i}.bin": os.urandom(5000) for i in range(20)})
     archive.write_bytes(archive.read_bytes()[:40_000])
-    with raises(BenchError):
+    with raises(BenchError, "a.bin"):
         unpack(archive, tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
 
@@ -313,7 +313,7 @@ def test_an_archive_here_that_is_not_the_published_one_is_refused(
     what = a_set(server, tmp_path)
     (data / "a-set").mkdir(parents=True)
     (data / "a-set" / "set.tar.gz").write_bytes(server.files["/blob/"][:-10])
-    with raises(BenchError):
+    with raises(BenchError, "set.tar.gz", "3,652", "3,662"):
         Fetcher(what, options=FAST).run()
     assert not (data / "a-set" / "set").exists()
 
@@ -358,7 +358,7 @@ def test_an_archive_of_the_user_is_unpacked_from_where_it_is(
     archive.write_bytes(archive.read_bytes()[:-10])
     (data / "a-set/source.json").unlink()
     (data / "a-set/set").rename(data / "gone")
-    with raises(BenchError):
+    with raises(BenchError, "whole.tar.gz", "3,652", "3,662"):
         Fetcher(what, str(archive)).run()
 
 
@@ -389,7 +389,7 @@ def test_what_is_given_must_be_there_and_right(server: Server, tmp_path: Path, d
         with raises(BenchError, said):
             Fetcher(what, given, options=FAST).run()
     (tmp_path / "table.csv").write_bytes(b"x")
-    with raises(BenchError):
+    with raises(BenchError, "table.csv"):
         Fetcher(what, str(tmp_path)).run()
     assert not (data / "c-set/table.csv").exists()
     (tmp_path / "table.csv").write_bytes(b"a,b\n1,2\n")
@@ -397,7 +397,7 @@ def test_what_is_given_must_be_there_and_right(server: Server, tmp_path: Path, d
     assert verify(what, Desk()).problems == []
     (data / "c-set/table.csv").write_bytes(b"a,b\n1,3\n")
     assert "its checksum differs" in verify(what, Desk()).problems[0]
-    with raises(BenchError):
+    with raises(BenchError, "table.csv"):
         Fetcher(what).run()
 
 
@@ -427,7 +427,7 @@ def test_a_table_names_further_files(server: Server, data: Path) -> None:
     assert (data / "d-set/s 1/P/1.bin").read_bytes() == b"one"
     server.files["/plate.csv"] = b"source,plate,kind\n..,P1,T\n"
     (data / "d-set/plate.csv").unlink()
-    with raises(BenchError):
+    with raises(BenchError, "plate.csv"):
         Fetcher(what, options=FAST).run()
 
 
@@ -484,7 +484,7 @@ def test_a_record_is_chosen_by_title_and_files() -> None:
     assert found.files[0].md5 == hashlib.md5(b"a.hdf5", usedforsecurity=False).hexdigest()
     with raises(BenchError, "CELLS-7", "a.hdf5"):
         choose(hits[2:], WANTED)
-    with raises(BenchError):
+    with raises(BenchError, "--from"):
         choose([*hits, a_hit(5, "Cells-7 copied", both, "6", None)], WANTED)
 
 
@@ -513,7 +513,7 @@ def test_files_of_a_record_are_fetched_and_the_doi_stands_beside_them(
     (data / "e-set/b.hdf5").write_bytes(b"other!")
     assert "not the file that was received" in verify(what, Desk()).problems[0]
     server.files["/api/records"] = b"<html>"
-    with raises(BenchError):
+    with raises(BenchError, "--from"):
         find_record(WANTED, host)
 
 

@@ -191,7 +191,7 @@ def test_a_redirect_to_http_is_refused(server: Server, tmp_path: Path) -> None:
 
 
 def test_plain_http_is_refused_without_a_connection(tmp_path: Path) -> None:
-    with raises(BenchError):
+    with raises(BenchError, "--from"):
         download(["http://localhost:9/a.bin"], tmp_path / "a.bin")
 
 
@@ -199,12 +199,12 @@ def test_an_unknown_certificate_is_refused(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    with raises(BenchError):
+    with raises(BenchError, "--from"):
         get(server, tmp_path / "a.bin", tries=1)
 
 
 def test_no_connection_is_one_line(tmp_path: Path) -> None:
-    with raises(BenchError):
+    with raises(BenchError, "--from"):
         download(["https://localhost:9/a.bin"], tmp_path / "a.bin", tries=1)
 
 

@@ -128,7 +128,7 @@ def test_other_pixels_are_refused_and_never_cast(tmp_path: Path) -> None:
     with raises(BenchError, "float64", "uint8", "uint16", "float32"):
         read_image(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 3, 4, 4), np.uint8), photometric="minisblack")
-    with raises(BenchError):
+    with raises(BenchError, "b.tif"):
         read_image(tmp_path / "b.tif")
 
 
@@ -218,7 +218,7 @@ def test_a_float_that_is_no_number_is_refused(tmp_path: Path, cache: Path) -> No
     assert decoded([Picture((tmp_path / "a.tif",))]).dtype == np.float32
     image[2, 2] = np.nan
     tifffile.imwrite(tmp_path / "b.tif", image)
-    with raises(BenchError):
+    with raises(BenchError, "b.tif"):
         decoded([Picture((tmp_path / "b.tif",))])
 
 

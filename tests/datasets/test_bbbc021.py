@@ -93,7 +93,7 @@ def test_some_plates_will_do(real: Path) -> None:
     mentions(opened.notes[0], "BBBC021_v1_image.csv")
     for folder in real.glob("Week*"):
         shutil.rmtree(folder)
-    with raises(BenchError):
+    with raises(BenchError, "BBBC021_v1_image.csv"):
         BBBC021().open("real")
 
 

@@ -253,7 +253,7 @@ def test_a_damaged_chunk_is_found_when_read(root: Path) -> None:
         raw.write(b"\xff" * chunk.size)
     source = COOS7().open("real").source
     source.read(np.array([0]))
-    with raises(BenchError) as caught:
+    with raises(BenchError, "COOS7_v1.1_training.hdf5") as caught:
         source.read(np.array([7]))
     message(caught.value)
 
@@ -261,7 +261,7 @@ def test_a_damaged_chunk_is_found_when_read(root: Path) -> None:
 def test_other_files_and_folders(root: Path) -> None:
     path = root / coos7.file_name("test1")
     path.write_text("<html>404</html>" * 100)
-    with raises(BenchError):
+    with raises(BenchError, "COOS7_v1.1_test1.hdf5"):
         COOS7().open("real")
     path.unlink()
     path.mkdir()

@@ -155,7 +155,7 @@ def test_what_is_wrong_is_one_line(real: Path, tmp_path: Path) -> None:
     path, meta = a_plate(real), real / "metadata"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with raises(BenchError):
+    with raises(BenchError, "10B1P1.parquet"):
         made().open("real")
     pd.read_parquet(a_plate(real, 1)).drop(columns="Metadata_Well").to_parquet(path)
     with raises(BenchError, "Metadata_Well"):
@@ -182,7 +182,7 @@ def test_what_is_wrong_is_one_line(real: Path, tmp_path: Path) -> None:
     pd.concat([pd.read_csv(meta / "well.csv.gz", dtype=str)] * 2).to_csv(
         meta / "well.csv.gz", index=False
     )
-    with raises(BenchError):
+    with raises(BenchError, "well.csv.gz"):
         made().open("real")
     (meta / "well.csv.gz").unlink()
     assert made().editions() == ["fixture"]

@@ -58,7 +58,7 @@ def test_without_files_one_line_says_what_to_do(name: str, tmp_path: Path) -> No
     with raises(BenchError, "bench data fetch", name) as caught:
         dataset.open("real")
     assert str(tmp_path / "data" / name) in str(caught.value)
-    with raises(BenchError):
+    with raises(BenchError, "fixture"):
         dataset.open("fixture")
 
 
@@ -232,7 +232,7 @@ def test_another_table_of_the_same_name_is_refused(tmp_path: Path) -> None:
     with raises(BenchError, "jump-source3"):
         made("jump-source3").open("real")
     (folder / made("jump-source3").table).write_bytes(b"PAR1 no")
-    with raises(BenchError):
+    with raises(BenchError, "jump_source3_image_stats.parquet"):
         made("jump-source3").open("real")
 
 
@@ -240,6 +240,6 @@ def test_another_source_file_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "jump-stains"
     folder.mkdir(parents=True)
     written("jump-stains", folder)
-    with raises(BenchError):
+    with raises(BenchError, "2023_05_15_Batch1_normalized_feature_select_negcon_batch.csv.gz"):
         made("jump-stains").open("real")
     assert not (tmp_path / "cache" / "tables").exists()

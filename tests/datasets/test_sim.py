@@ -331,13 +331,13 @@ def test_the_same_settings_give_the_same_files_and_another_draw_others() -> None
 
 
 def test_what_it_cannot_do_is_said() -> None:
-    with raises(BenchError):
+    with raises(BenchError, "lampe", "lamp"):
         Simulated(Settings(off="lampe"))
     with raises(BenchError, "real"):
         Simulated().open("real")
     one = dataclasses.replace(layout.coos7()[0], order="spiral")
     wells = layout.well_map(one, Conditions(0))
-    with raises(ValueError):
+    with raises(ValueError, "spiral"):
         layout.minutes_of(one, wells, Conditions(0))
 
 

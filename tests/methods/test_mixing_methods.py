@@ -239,10 +239,10 @@ def test_lisa_counts_the_rows_without_a_partner():
 
 def test_lisa_names_what_is_missing():
     samples = profiles()
-    with raises(NotApplicable):
+    with raises(NotApplicable, "p_sel", "0"):
         fitted(LISA, dataclasses.replace(samples, batch=np.full(120, "p0")))
     one = dataclasses.replace(samples, y=np.where(samples.y > 0, 0, samples.y))
-    with raises(NotApplicable):
+    with raises(NotApplicable, "p_sel", "1"):
         fitted(LISA, one, p_sel=0.5)
     with raises(BenchError, "lisa.p_sel", "0.0", "1.0"):
         make_params("lisa", LISA.Params, {"p_sel": 1.5})

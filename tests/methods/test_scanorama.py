@@ -101,5 +101,5 @@ def test_it_must_have_seen_a_row():
     method = fitted("scanorama", train, test)
     assert applied(method, test).X.shape == (len(test), 30)
     assert method_class("scanorama").name == "scanorama"
-    with raises(Exception):
+    with raises(Exception, "harmony-map", "208"):
         method.apply(view(test.X, prefix="new"))

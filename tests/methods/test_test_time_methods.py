@@ -215,7 +215,7 @@ def test_cs_arm_bn_without_controls_takes_the_running_averages():
     np.testing.assert_allclose(method.apply(alone).X, X, **CLOSE)
     assert method.apply(alone).fallbacks == 0
     hidden = dataclasses.replace(samples, _controls=np.zeros(200, bool))
-    with raises(NotApplicable):
+    with raises(NotApplicable, "1", "2", "0"):
         fitted(CSARMBN, hidden)
 
 

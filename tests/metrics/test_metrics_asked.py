@@ -68,7 +68,7 @@ def test_folds_are_models_of_their_own_and_are_averaged(tmp_path: Path) -> None:
 
 
 def test_an_unknown_metric_is_answered_before_anything_is_trained() -> None:
-    with raises(BenchError):
+    with raises(BenchError, "ilisii", "ilisi"):
         with_metrics(tiny.target(), ("ilisii",), Registry())
 
 

@@ -294,7 +294,7 @@ def test_query_clusters_average_to_the_metric_with_the_gallery_fixed():
         )
     assert clusters.names == sorted({str(k) for k in data["label"]})
     assert _retrieval_clusters.query_clusters("nsc", **data).names == sorted(set(data["compound"]))
-    with raises(BenchError):
+    with raises(BenchError, "pcr"):
         _retrieval_clusters.query_clusters("pcr", **data)
 
 
@@ -502,11 +502,11 @@ def test_bad_embeddings_are_explained(name):
     data = table(n=40)
     bad = data["X"].copy()
     bad[3, 2] = np.nan
-    with raises(BenchError, "NaN", "1", "40"):
+    with raises(BenchError, "NaN", "1", "40", fix=False):
         metrics.compute(name, **{**data, "X": bad})
-    with raises(BenchError):
+    with raises(BenchError, "40"):
         metrics.compute(name, **{**data, "X": data["X"][:, 0]})
-    with raises(BenchError, "39"):
+    with raises(BenchError, "39", fix=False):
         metrics.compute(name, **{**data, "X": data["X"][1:]})
 
 

@@ -123,13 +123,13 @@ def test_another_method_moves_no_number(tmp_path: Path, name: str) -> None:
 
 
 def test_an_unknown_figure_suggests(tmp_path: Path) -> None:
-    with raises(BenchError):
+    with raises(BenchError, "degredation", "degradation"):
         draw([], ["degredation"], tmp_path)
 
 
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with raises(BenchError):
+    with raises(BenchError, "--results"):
         draw([], ["cost"], tmp_path / "out")
 
 

@@ -275,7 +275,7 @@ def test_a_study_is_shown_as_it_was_drawn(tmp_path: Path) -> None:
     ]
     assert files[1].read_bytes() == b"ottawa png"
     (results / "studies" / "batch-size" / "ottawa" / "batch-size.png").unlink()
-    with raises(BenchError):
+    with raises(BenchError, str(folder)):
         draw([], ["batch-size"], tmp_path / "out", results=results)
 
 
@@ -302,7 +302,7 @@ def test_example_images_are_kept_and_drawn_without_the_data(tmp_path: Path) -> N
     draw([], ["examples"], tmp_path / "none", results=tmp_path / "fixture")
     assert "note" in rows(tmp_path / "none" / "examples.csv")[0]
     (tmp_path / "examples" / "broken.npz").write_bytes(b"no")
-    with raises(BenchError):
+    with raises(BenchError, "broken.npz"):
         load_sheets(tmp_path / "examples")
 
 

@@ -132,7 +132,7 @@ def test_what_is_not_kept_says_how_to_make_it_again(made, tmp_path: Path) -> Non
     with raises(BenchError, "bench run"):
         table(Store(tmp_path), records["zscore/plates"], ("test",))
     store, _, _ = made
-    with raises(BenchError):
+    with raises(BenchError, "--side"):
         table(store, records["identity/plates"], ("train",))
 
 

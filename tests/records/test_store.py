@@ -77,9 +77,9 @@ def test_canonical_json_refuses_what_is_not_finite(value: float) -> None:
 
 
 def test_canonical_json_refuses_other_types() -> None:
-    with raises(BenchError):
+    with raises(BenchError, "record", "1"):
         canonical_json({1: 2})
-    with raises(BenchError, "record.a"):
+    with raises(BenchError, "record.a", fix=False):
         canonical_json({"a": {1}})
 
 
@@ -171,7 +171,7 @@ def test_a_folder_without_run_json_does_not_block(tmp_path: Path) -> None:
 
 
 def test_an_id_is_no_path(tmp_path: Path) -> None:
-    with raises(BenchError):
+    with raises(BenchError, "8", "64", "9"):
         Store(tmp_path).find("../../etc/passwd")
 
 
@@ -321,10 +321,10 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path, place: str) -> None:
     file.parent.mkdir(exist_ok=True)
     file.write_text("not a folder")
     where = Store(tmp_path / "results")
-    with raises(BenchError):
+    with raises(BenchError, "--results"):
         commit(where)
     if place != "results/runs":
-        with raises(BenchError):
+        with raises(BenchError, "--results"):
             where.prepare()
     assert file.read_text() == "not a folder"
 
@@ -352,7 +352,7 @@ def test_a_damaged_record_names_its_folder(tmp_path: Path, text: str) -> None:
 def test_a_record_of_a_later_schema_is_not_misread(tmp_path: Path) -> None:
     where = Store(tmp_path)
     run = commit(where, schema=99)
-    with raises(BenchError):
+    with raises(BenchError, "99", "1"):
         where.find(run)
 
 
@@ -370,7 +370,7 @@ def test_a_damaged_table_names_its_folder(tmp_path: Path) -> None:
     where = Store(tmp_path)
     run = commit(where)
     (where.path_of(run) / "predictions.parquet").write_bytes(b"PAR1 no more")
-    with raises(BenchError):
+    with raises(BenchError, "predictions.parquet"):
         where.find(run).predictions()
 
 
@@ -508,7 +508,7 @@ def test_artifacts_round_trip(tmp_path: Path) -> None:
 def test_objects_are_never_stored_or_read(tmp_path: Path) -> None:
     where = Store(tmp_path)
     bad = {"embeddings": np.array([{}], dtype=object)}
-    with raises(BenchError):
+    with raises(BenchError, "embeddings"):
         where.write_artifact("apply", "ab" * 8, bad)
     path = where.write_artifact("apply", "ab" * 8, {"embeddings": np.zeros((1, 1))})
     np.save(path / "embeddings.npy", bad["embeddings"], allow_pickle=True)

@@ -324,7 +324,7 @@ def test_bad_input_stops_everything(tmp_path: Path) -> None:
     bench = tiny.Bench(tmp_path / "r", plugin)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINY_FLAG", str(tmp_path / "none"))
-        with raises(BenchError, "look"):
+        with raises(BenchError, "look", fix=False):
             bench.run("stops", tiny.target())
     assert bench.store.load_all() == []
     assert bench.store.failures() == []

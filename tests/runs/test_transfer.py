@@ -149,7 +149,7 @@ def test_unequal_channels_are_refused_without_a_whole_map(channels: Any, says: s
 
 def test_what_is_not_known_or_too_small_is_refused() -> None:
     target = opened(fields(), ("DNA", "tubulin", "actin"), 1.0)
-    with raises(BenchError):
+    with raises(BenchError, "--set"):
         fitted_to(target, learnt(64), MAP, "s")
     with raises(BenchError, "pixel"):
         fitted_to(dataclasses.replace(target, pixel=0.0), learnt(), MAP, "s")
@@ -274,7 +274,7 @@ def test_a_source_has_settings_of_its_own(registry: Registry) -> None:
     target = target_of(registry, **{"source.pixel": 0.5})
     assert target.origin.opened.pixel == 0.5
     mentions(target.opened.upstream, "0.5")
-    with raises(BenchError):
+    with raises(BenchError, "piksel", "pixel"):
         target_of(registry, **{"source.piksel": 0.5})
 
 
@@ -290,7 +290,7 @@ def test_what_cannot_be_taken_along_is_said_before_anything_runs(registry: Regis
     weeks = Options("smoke", values={"ben": {"level": "week"}})
     with raises(BenchError, "rxrx1"):
         plan(["ben"], [target], [0], weeks, registry)
-    with raises(BenchError):
+    with raises(BenchError, "transfer/rxrx1-bbbc021", "--standardise"):
         plan(["erm"], [target], [0], Options("smoke", {"standardise": "none"}), registry)
 
 
@@ -382,7 +382,7 @@ def test_a_table_of_ones_own_is_no_target(tmp_path: Path) -> None:
     from tests.data.test_tables import TOML, write
 
     path = write(tmp_path, toml=TOML.replace('protocol = "unsupervised"', 'protocol = "transfer"'))
-    with raises(BenchError):
+    with raises(BenchError, "profile", "mine.toml"):
         load(path)
 
 

@@ -209,7 +209,7 @@ def test_a_validation_set_that_holds_test_rows_is_refused(
         return [dataclasses.replace(target, folds=[fold])]
 
     monkeypatch.setattr("bench.runs.tuning.tune.validation", cheat)
-    with raises(BenchError):
+    with raises(BenchError, "p0-w00", "38"):
         done(tuning(tmp_path / "r", target, registry))
     assert Store(tmp_path / "r").load_all() == []
 
@@ -285,7 +285,7 @@ def test_classes_of_one_batch_alone_cannot_be_validated() -> None:
     index.loc[index["plate"] == "p3", "label"] = "p0-actin"
     nested = tiny.opened(index=index, X=data.source.read(np.arange(len(index))))
     target = tiny.target(nested, test={"plate": ("p3",)})
-    with raises(BenchError):
+    with raises(BenchError, "--rule"):
         carve.validation(target, target.folds[0], "leave-one-batch-out")
 
 
@@ -335,7 +335,7 @@ def test_a_method_without_a_space_is_said_so(tmp_path: Path, registry: Registry)
     plan = tuning(tmp_path / "r", by_weeks(), registry, method="erm")
     with raises(BenchError, "erm"):
         done(plan)
-    with raises(BenchError):
+    with raises(BenchError, "lrr", "lr"):
         done(tuning(tmp_path / "r", by_weeks(), registry, method="erm", recipe_keys=("lrr",)))
 
 

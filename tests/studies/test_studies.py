@@ -323,5 +323,5 @@ def test_no_figure_is_made_of_a_fixture() -> None:
     lab = SimpleNamespace(
         target=tiny.target(), options=Options(), seeds=[0], metric_words="accuracy", readout="head"
     )
-    with raises(BenchError):
+    with raises(BenchError, "--edition"):
         subtitle(lab)

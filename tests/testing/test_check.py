@@ -361,7 +361,7 @@ def test_each_break_fails_the_check_of_its_name(cls: Any, name: str, says: str) 
     found = failures(cls)
     assert name in found, found
     assert re.search(says, found[name])
-    with raises(AssertionError, *name):
+    with raises(AssertionError, name):
         check_method(cls)
 
 

@@ -268,7 +268,7 @@ def test_a_network_without_batch_norm_is_refused_by_the_names_of_its_layers():
     assert normalisation_layers(network) == {"stem.1": "LayerNorm", "tail": "GroupNorm"}
     with raises(BenchError, "stem.1", "LayerNorm", "tail", "GroupNorm"):
         refuse_without_batch_norm(network, "mine:net", "ben")
-    with raises(BenchError):
+    with raises(BenchError, "mine:net"):
         refuse_without_batch_norm(nn.Linear(2, 2), "mine:net", "ben")
     refuse_without_batch_norm(tiny(), "mine:net", "ben")
 

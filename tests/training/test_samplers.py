@@ -209,7 +209,7 @@ def test_too_few_usable_batches_are_named():
         batchwise(GROUP, 4, 0, rows="controls", controls=np.zeros(98, bool))
     with raises(NotApplicable):
         mixed(GROUP[:0], 4, 0)
-    with raises(BenchError, "controls"):
+    with raises(BenchError, "controls", fix=False):
         batchwise(GROUP, 4, 0, rows="treated")
-    with raises(BenchError):
+    with raises(BenchError, "3", "2", fix=False):
         batchwise(GROUP, 3, 0, per_batch=2, rows="controls", controls=CONTROLS)
