@@ -18,9 +18,10 @@ from bench.api import Opened, Split
 from bench.core.errors import BenchError
 from bench.data.audit import audit, split_digest
 from bench.data.catalog import find_split, packaged_splits
-from bench.data.folds import encode, folds
+from bench.data.folds import folds
 from bench.data.own.table import ArraySource
 from bench.data.rules import check_split
+from bench.data.views import encode
 from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
@@ -419,7 +420,7 @@ def test_the_splits_that_come_along_are_valid() -> None:
 
 def test_reading_packaged_splits_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from bench.data.folds import packaged_splits; packaged_splits(); "
+        "import sys; from bench.data.catalog import packaged_splits; packaged_splits(); "
         "heavy = {'pandas', 'torch', 'sklearn', 'pydantic', 'scipy'} & set(sys.modules); "
         "sys.exit(', '.join(heavy) or 0)"
     )
