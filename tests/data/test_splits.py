@@ -186,7 +186,7 @@ CASES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"hold_out": "plat"}, ("plat", "plate")),
     ({"hold_out": "lab"}, ("'here'",)),
     ({"hold_out": "holes"}, ("2", "holes")),
-    ({"hold_out": "own"}, ("hold_out",)),
+    ({"hold_out": "own"}, ("own",)),
     ({"hold_out": "plate", "test": {"plate": ("P1",)}}, ("hold_out", "test")),
     ({"test": {"plat": ("P1",)}}, ("test", "plat", "plate")),
     ({"test": {"plate": ("p1",)}}, ("plate", "p1", "P1")),

@@ -460,7 +460,7 @@ def finished(folder: Path) -> int:
 @pytest.mark.slow
 def test_a_killed_study_goes_on_and_equals_one_that_never_was(tmp_path: Path) -> None:
     file = plugin(tmp_path / "plugins")
-    table = tiny.write_table(tmp_path / "table", batches=6)
+    table = tiny.write_table(tmp_path / "table", batches=4)
     whole = subprocess.run(
         command(tmp_path / "whole", file, table, 12), capture_output=True, text=True, check=True
     )
