@@ -182,7 +182,9 @@ def moments(
     if mask is not None:
         member = member * mask.to(flat.dtype)[:, None]
     rows = member.sum(0)
-    if bool((rows == 0).any()):
+    # On an accelerator the check would wait for the device in every layer; without rows the loss is
+    # not finite, which the training loop reports.
+    if not x.is_cuda and bool((rows == 0).any()):
         raise RunFailed("a batch has no rows that give normalisation statistics, such as controls")
     weight = (member / rows).T
     mean = weight @ row_mean
