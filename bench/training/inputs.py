@@ -128,6 +128,9 @@ class RowReader:
         self._samples = samples
         self._kept: NDArray[Any] | None = samples.X
         self._pinned = device != "cpu"
+        self._device = device
+        self._copies: Any = torch.cuda.Stream(device) if self._pinned else None  # type: ignore[no-untyped-call]
+        self._copied: dict[int, torch.cuda.Event] = {}
         self._ahead: dict[int, Future[NDArray[Any] | Tensor]] = {}
         self._pool: ThreadPoolExecutor | None = None
         n = len(samples)
@@ -150,7 +153,11 @@ class RowReader:
         if not self._pinned:
             return rows
         bits = rows.view(np.int16) if rows.dtype == np.uint16 else rows
-        return torch.from_numpy(np.ascontiguousarray(bits)).pin_memory()
+        pinned = torch.from_numpy(np.ascontiguousarray(bits)).pin_memory()
+        with torch.cuda.stream(self._copies):
+            rows_there = pinned.to(self._device, non_blocking=True)
+            self._copied[id(rows_there)] = self._copies.record_event()
+        return rows_there
 
     def step(
         self, step: int, sampler: Sampler, total: int
@@ -166,6 +173,10 @@ class RowReader:
         for later in range(step + 1, min(step + 1 + (STEPS_AHEAD if self._pinned else 1), total)):
             if later not in self._ahead:
                 self._ahead[later] = self._pool.submit(self._gathered, sampler(later)[0])
+        if isinstance(rows, Tensor):
+            computing = torch.cuda.current_stream(rows.device)
+            computing.wait_event(self._copied.pop(id(rows)))
+            rows.record_stream(computing)
         return idx, group, rows
 
     def close(self) -> None:
