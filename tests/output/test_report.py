@@ -385,7 +385,7 @@ def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    import bench.figures
+    import bench.output.figures
 
     (missing,) = pictures(as_records(plausible(("own/a",))), names=["degradation"])
     assert missing.png == ""
@@ -394,7 +394,7 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch: pytest.MonkeyP
     def broken(*_: Any, **__: Any) -> list[Path]:
         raise BenchError("the disk is full")
 
-    monkeypatch.setattr(bench.figures, "draw", broken)
+    monkeypatch.setattr(bench.output.figures, "draw", broken)
     assert pictures([], names=["cost"])[0].note == "Not drawn: the disk is full."
 
 
@@ -460,7 +460,7 @@ def test_another_day_place_and_hash_give_the_same_bytes(tmp_path: Path) -> None:
 def test_neither_torch_nor_a_method_is_imported() -> None:
     code = (
         "import sys\n"
-        "from bench.core.meta import Registry\nfrom bench.output.report import build\n"
+        "from bench.core.registry import Registry\nfrom bench.output.report import build\n"
         "from tests.helpers.factories import as_records, plausible\n"
         "build(as_records(plausible(('coos7/test4',), seeds=3)), Registry())\n"
         "bad = [m for m in sys.modules if m.split('.')[0] in "
@@ -559,6 +559,6 @@ def test_labels_break_at_brackets_commas_and_plus() -> None:
 
 
 def test_the_templates_hold_no_inline_handler_and_no_address() -> None:
-    for file in (ROOT / "bench" / "report" / "templates").iterdir():
+    for file in (ROOT / "bench" / "output" / "report" / "templates").iterdir():
         text = file.read_text(encoding="utf-8")
         assert not re.search(r"https?://|\bon[a-z]+=\"|innerHTML|\beval\(", text), file
