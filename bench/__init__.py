@@ -7,22 +7,28 @@ the top-level folders ``methods/`` and ``datasets/``.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core import checkout
 from bench.core.version import __version__
 
 if TYPE_CHECKING:
+    from bench.records.results import load_records
     from bench.runs.corrector import Corrector
+    from bench.runs.experiment import run
 
-__all__ = ["Corrector", "__version__"]
+__all__ = ["Corrector", "__version__", "load_records", "run"]
 
-_LAZY = {"Corrector": "bench.runs.corrector"}
+_LAZY = {
+    "Corrector": "bench.runs.corrector",
+    "load_records": "bench.records.results",
+    "run": "bench.runs.experiment",
+}
 
 checkout.install()
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name on first use, so that ``import bench`` stays light."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)

@@ -15,12 +15,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.cli.main.main import COMMANDS  # noqa: E402
-from bench.data.views.catalog import known_splits  # noqa: E402
-
 from bench.api import Access, track_of  # noqa: E402
 from bench.boards.render.claims import claims_markdown  # noqa: E402
+from bench.cli.main import COMMANDS  # noqa: E402
 from bench.core.registry import Registry  # noqa: E402
+from bench.data.catalog import known_splits  # noqa: E402
 from bench.records.store import Store  # noqa: E402
 
 if TYPE_CHECKING:

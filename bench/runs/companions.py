@@ -1,55 +1,66 @@
-"""The in-distribution split that accompanies a run."""
+"""In-distribution companions of runs."""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.core.registry import Registry
+    from bench.data.target import Target
+    from bench.runs.job import Job, Options
+    from bench.runs.runner import Runner
+
+Companions = dict[tuple[str, str, int], dict[str, Any]]
+"""``(method, split, seed)`` -> record of the companion, with the key ``new_batches``."""
 
 
 def companions_of(
-    jobs: list[Any],
-    records: list[dict[str, Any]],
-    runner: Any,
-    registry: Any,
+    jobs: Sequence[Job],
+    records: Sequence[Mapping[str, Any]],
+    runner: Runner,
+    registry: Registry,
     edition: str,
-    data: dict[str, Any],
-) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """Score the companion of each split, which shares the training.
+    data: Mapping[str, object],
+) -> Companions:
+    """Run the companion of each split, which shares its trainings.
 
-    A record gets the key ``new_batches``: whether its rows lie outside the batches of training.
+    Each record gets the key ``new_batches``: whether the rows of the split come from batches that
+    are not in its training set.
     """
     from bench.data.catalog import find_split, known_splits
     from bench.data.opening import open_splits
     from bench.runs.plan import plan
 
-    made = {
+    finished: dict[tuple[str, str, int], Mapping[str, Any]] = {
         (job.chain.typed, job.target.split.name, job.seed): record
         for job, record in zip(jobs, records, strict=True)
     }
-    targets: dict[str, Any] = {}
-    found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    targets: dict[str, Target] = {}
+    companions: Companions = {}
     for job in jobs:
         name = job.target.split.companion
         if not name or job.not_applicable:
             continue
         key = (job.chain.typed, name, job.seed)
-        if key not in made:
+        if key not in finished:
             if name not in targets:
                 [targets[name]] = open_splits([name], registry, edition, data, lambda line: None)
             options = _only(runner.options, job)
             [twin] = plan([job.chain.typed], [targets[name]], [job.seed], options, registry)
-            made[key] = runner.run(twin)
+            finished[key] = runner.run(twin)
         shares = find_split(name, known_splits(registry)).shares
-        found[job.chain.typed, job.target.typed, job.seed] = {
-            **made[key],
+        companions[job.chain.typed, job.target.typed, job.seed] = {
+            **finished[key],
             "new_batches": job.target.opened.level not in shares,
         }
-    return found
+    return companions
 
 
-def _only(options: Any, job: Any) -> Any:
-    """Keep the parameters of one chain, since the others would be called unused."""
-    import dataclasses
-
+def _only(options: Options, job: Job) -> Options:
+    """Keep the parameters of one chain; others would be refused as unused."""
     names = {stage.name for stage in job.chain.stages}
-    values = {name: given for name, given in options.values.items() if name in names}
+    values = {name: value for name, value in options.values.items() if name in names}
     return dataclasses.replace(options, values=values)

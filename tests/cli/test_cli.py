@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 from bench.cli.main import COMMANDS, main
-from bench.core import disk as store
+from bench.records import store
 
 ROOT = Path(__file__).resolve().parents[2]
 TOML = """

@@ -1,0 +1,441 @@
+"""Methods on splits, from names to records: what ``bench.run`` and the commands that train call."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bench.core.errors import BenchError, did_you_mean
+from bench.core.meta import PLUGINS
+from bench.core.params import make_params
+from bench.core.registry import Registry
+from bench.records.record import Record
+from bench.records.results import results_store
+from bench.runs.job import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from bench.data.target import Target
+    from bench.records.store import Store
+    from bench.runs.companions import Companions
+    from bench.runs.job import Job
+    from bench.runs.runner import Runner
+
+__all__ = ["Experiment", "Progress", "Settings", "open_registry", "prepare", "run"]
+
+RECIPES = ("smoke", "default", "paper")
+EDITIONS = ("auto", "real", "simulated", "fixture")
+DEVICES = ("auto", "cpu", "cuda")
+IF_EXISTS = ("skip", "refresh", "rerun", "verify")
+MAX_SEEDS = 1000
+
+
+class Progress(Protocol):
+    """Receives messages and progress while an experiment runs."""
+
+    def say(self, line: str) -> None:
+        """Show one line of text, such as a note about a record."""
+
+    def update(self, label: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps of a training are finished."""
+
+    def done(self, record: Record) -> None:
+        """Take a finished run."""
+
+
+class _Stderr:
+    """Prints notes on stderr and shows nothing else."""
+
+    def say(self, line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    def update(self, label: str, done: int, total: int) -> None:
+        pass
+
+    def done(self, record: Record) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings by what they apply to.
+
+    Attributes
+    ----------
+    methods
+        Method parameters by method name.
+    recipe
+        Changes of the recipe.
+    data
+        Settings of the data set; those of a source data set begin with ``source.``.
+    """
+
+    methods: dict[str, dict[str, object]] = field(default_factory=dict)
+    recipe: dict[str, object] = field(default_factory=dict)
+    data: dict[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls, settings: Mapping[str, object] | Iterable[str], methods: Sequence[str], names: Registry
+    ) -> Settings:
+        """Sort settings by their prefix and check those of methods.
+
+        Parameters
+        ----------
+        settings
+            Keys ``METHOD.PARAMETER``, ``recipe.KEY``, ``data.KEY`` or ``data.source.KEY`` with
+            their values, or texts ``KEY=VALUE``. A bare ``PARAMETER`` applies to all methods.
+        methods
+            Methods or chains.
+        names
+            The registry in which methods are looked up.
+
+        Raises
+        ------
+        BenchError
+            For a text without ``=``, an unknown parameter or a wrong value.
+        """
+        result = cls()
+        for key, value in _pairs(settings):
+            owner, _, name = key.rpartition(".")
+            if owner == "recipe":
+                result.recipe[name] = value
+            elif owner in ("data", "data.source"):
+                result.data[key.removeprefix("data.")] = value
+            elif owner:
+                result.methods.setdefault(owner, {})[name] = value
+            else:
+                result._spread(name, value, methods, names)
+        for name, values in result.methods.items():
+            entry = names.entry("method", name)
+            if entry.meta["level"] != "reference":
+                make_params(name, entry.load().Params, values)
+        return result
+
+    def _spread(self, key: str, value: object, methods: Sequence[str], registry: Registry) -> None:
+        """Set a parameter of all methods; each must have it."""
+        for method in methods:
+            name = method.split("+")[-1].strip()
+            entry = registry.entry("method", name)
+            fields: list[str] = []
+            if entry.meta["level"] != "reference":
+                fields = [f.name for f in dataclasses.fields(entry.load().Params)]
+            if key not in fields:
+                known = f"; its parameters are {', '.join(fields)}" if fields else ""
+                raise BenchError(
+                    f"--set {key}: {name} has no parameter of that name{known}; "
+                    f"write METHOD.{key}=VALUE for one method alone"
+                )
+            self.methods.setdefault(name, {}).setdefault(key, value)
+
+
+@dataclass
+class Experiment:
+    """Methods, opened splits and seeds, checked and ready to run.
+
+    Attributes
+    ----------
+    methods
+        Methods or chains, as named by the user.
+    targets
+        The opened splits.
+    seeds
+        Seeds of each pair of method and split.
+    options
+        Options common to all runs.
+    registry, store
+        Where names are looked up, and where records are written.
+    edition, data
+        Requested edition and settings of the data sets.
+    """
+
+    methods: list[str]
+    targets: list[Target]
+    seeds: list[int]
+    options: Options
+    registry: Registry
+    store: Store
+    edition: str = "auto"
+    data: Mapping[str, object] = field(default_factory=dict)
+
+    def jobs(self) -> list[Job]:
+        """Return one job per split, method and seed.
+
+        Raises
+        ------
+        BenchError
+            For a method or metric that does not suit a split, or a setting of a method that is not
+            in the experiment.
+        """
+        from bench.runs.plan import plan
+
+        return plan(self.methods, self.targets, self.seeds, self.options, self.registry)
+
+    def runner(self, progress: Progress | None = None) -> Runner:
+        """Return a runner that writes to the store."""
+        from bench.runs.runner import Runner
+
+        shown = progress or _Stderr()
+        return Runner(self.store, self.options, shown.say, shown.update)
+
+    def run(
+        self, jobs: Sequence[Job] | None = None, progress: Progress | None = None
+    ) -> list[Record]:
+        """Execute jobs, or read their records from disk.
+
+        Parameters
+        ----------
+        jobs
+            Default: all jobs of the experiment.
+        progress
+            Default: notes are printed on stderr.
+
+        Returns
+        -------
+        list of Record
+            In the order of the jobs. Their ``status`` is ``ok``, ``not-applicable`` or ``failed``.
+        """
+        shown = progress or _Stderr()
+        runner = self.runner(shown)
+        records = []
+        for job in self.jobs() if jobs is None else jobs:
+            data = runner.run(job)
+            records.append(Record(data, data["path"]))
+            shown.done(records[-1])
+        return records
+
+    def companions(
+        self, jobs: Sequence[Job], records: Sequence[Record], progress: Progress | None = None
+    ) -> Companions:
+        """Run the in-distribution companions of jobs, which share their trainings.
+
+        Returns
+        -------
+        dict
+            ``(method, split, seed)`` -> record of the companion. Its key ``new_batches`` states
+            whether the rows of the split come from batches that are not in its training set.
+        """
+        from bench.runs.companions import companions_of
+
+        runner = self.runner(progress)
+        return companions_of(jobs, records, runner, self.registry, self.edition, self.data)
+
+    def reopen(
+        self, split: str, data: Mapping[str, object], say: Callable[[str], None] | None = None
+    ) -> Target:
+        """Open a split with changed settings of its data set."""
+        from bench.data.opening import open_splits
+
+        told = say or _Stderr().say
+        [target] = open_splits([split], self.registry, self.edition, {**self.data, **data}, told)
+        return target
+
+
+def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
+    """Return all names, including those in plugin files; worker processes inherit the files.
+
+    Raises
+    ------
+    BenchError
+        If a file is unusable or its name is taken.
+    """
+    paths = tuple(Path(plugin).resolve() for plugin in plugins)
+    registry = Registry(paths)
+    if paths:
+        inherited = [text for text in os.environ.get(PLUGINS, "").split(os.pathsep) if text]
+        merged = dict.fromkeys([*inherited, *map(str, paths)])
+        os.environ[PLUGINS] = os.pathsep.join(merged)
+    return registry
+
+
+def prepare(
+    methods: str | Iterable[str],
+    splits: str | Iterable[str],
+    *,
+    seeds: int | Iterable[int] = 1,
+    recipe: str = "default",
+    edition: str = "auto",
+    settings: Mapping[str, object] | Iterable[str] = (),
+    metrics: str | Iterable[str] = (),
+    network: str | None = None,
+    standardise: str | None = None,
+    device: str = "auto",
+    if_exists: str = "skip",
+    results: Path | str | None = None,
+    plugins: Iterable[Path | str] = (),
+    registry: Registry | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Experiment:
+    """Check names and settings, and open the data; nothing is trained.
+
+    Parameters are those of :func:`run`, and:
+
+    Parameters
+    ----------
+    registry
+        Where names are looked up; default: :func:`open_registry` of ``plugins``.
+    say
+        Receives one line per data set, naming its edition; default: printed on stderr.
+
+    Raises
+    ------
+    BenchError
+        For an unknown name, a wrong value, an edition that is not available, or bad data.
+    """
+    chosen, named = _names(methods, "method"), _names(splits, "split")
+    for option, value, allowed in (
+        ("recipe", recipe, RECIPES),
+        ("edition", edition, EDITIONS),
+        ("device", device, DEVICES),
+        ("if-exists", if_exists, IF_EXISTS),
+    ):
+        if value not in allowed:
+            raise BenchError(f"--{option}: {did_you_mean(value, list(allowed), option)}")
+    if registry is None:
+        registry = open_registry(plugins)
+    for method in chosen:
+        for name in method.split("+"):
+            registry.entry("method", name.strip())
+    read = Settings.read(settings, chosen, registry)
+    if network:
+        read.recipe["network"] = network
+    if standardise:
+        read.recipe["standardise"] = standardise
+    numbers = _seeds(seeds)
+    options = Options(recipe, read.recipe, read.methods, device, if_exists)
+    store = results_store(results)
+
+    from bench.data.opening import open_splits
+    from bench.data.target import with_metrics
+
+    targets = open_splits(named, registry, edition, read.data, say or _Stderr().say)
+    if metrics:
+        further = _names(metrics, "metrics")
+        targets = [with_metrics(target, further, registry) for target in targets]
+    return Experiment(chosen, targets, numbers, options, registry, store, edition, read.data)
+
+
+def run(
+    methods: str | Iterable[str],
+    splits: str | Iterable[str],
+    *,
+    seeds: int | Iterable[int] = 1,
+    recipe: str = "default",
+    edition: str = "auto",
+    settings: Mapping[str, object] | Iterable[str] = (),
+    metrics: str | Iterable[str] = (),
+    network: str | None = None,
+    standardise: str | None = None,
+    device: str = "auto",
+    if_exists: str = "skip",
+    results: Path | str | None = None,
+    plugins: Iterable[Path | str] = (),
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Run methods on splits and write records; runs on disk are not repeated.
+
+    Parameters
+    ----------
+    methods
+        Names or chains, such as ``["erm", "ben+tvn"]``; one text may list several with commas.
+    splits
+        Names, aliases, or ``FILE.toml[:NAME]`` for your own data.
+    seeds
+        Number of seeds, counted from 0, or the seeds themselves.
+    recipe
+        ``smoke``, ``default`` or ``paper``.
+    edition
+        ``auto``, ``real``, ``simulated`` or ``fixture``.
+    settings
+        ``{"ben.rows": "controls", "recipe.steps": 800, "data.strength": 2}``, or texts
+        ``KEY=VALUE``. A key without a prefix is a parameter of all methods.
+    metrics
+        Additional metrics.
+    network, standardise
+        Short for the settings ``recipe.network`` and ``recipe.standardise``.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    if_exists
+        What to do if a run is on disk: ``skip`` returns it; ``refresh`` repeats it if
+        it was made by other code; ``rerun`` repeats it and its trainings; ``verify`` repeats it and
+        compares
+        the predictions.
+    results
+        Results folder; default ``$BENCH_RESULTS``, else ``results``.
+    plugins
+        Python files with further methods, data sets or metrics.
+    progress
+        Receives messages and progress; by default notes are printed on stderr.
+
+    Returns
+    -------
+    list of Record
+        One per split, method and seed. ``record["status"]`` is ``ok``, ``not-applicable`` or
+        ``failed``, the latter two with a ``reason``.
+
+    Raises
+    ------
+    BenchError
+        For an unknown name, a wrong value, an edition that is not available, or bad data.
+
+    Examples
+    --------
+    >>> import bench
+    >>> records = bench.run("identity,zscore", "ottawa", recipe="smoke")  # doctest: +SKIP
+    >>> records[0]["metrics"]["balanced_accuracy"]["all"]  # doctest: +SKIP
+    """
+    experiment = prepare(
+        methods,
+        splits,
+        seeds=seeds,
+        recipe=recipe,
+        edition=edition,
+        settings=settings,
+        metrics=metrics,
+        network=network,
+        standardise=standardise,
+        device=device,
+        if_exists=if_exists,
+        results=results,
+        plugins=plugins,
+        say=None if progress is None else progress.say,
+    )
+    jobs = experiment.jobs()
+    records = experiment.run(jobs, progress)
+    experiment.companions(jobs, records, progress)
+    return records
+
+
+def _names(names: str | Iterable[str], option: str) -> list[str]:
+    """Return names without repetition; refuse an empty list."""
+    texts = [names] if isinstance(names, str) else list(names)
+    result = [name.strip() for text in texts for name in text.split(",") if name.strip()]
+    if not result:
+        raise BenchError(f"--{option} is empty: give one name, or several separated by commas")
+    return list(dict.fromkeys(result))
+
+
+def _seeds(seeds: int | Iterable[int]) -> list[int]:
+    if not isinstance(seeds, int):
+        return list(dict.fromkeys(seeds))
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise BenchError(f"--seeds takes a whole number from 1 to {MAX_SEEDS}, not {seeds}")
+    return list(range(seeds))
+
+
+def _pairs(settings: Mapping[str, object] | Iterable[str]) -> list[tuple[str, object]]:
+    if isinstance(settings, Mapping):
+        return list(settings.items())
+    pairs: list[tuple[str, object]] = []
+    for text in [settings] if isinstance(settings, str) else settings:
+        key, sign, value = str(text).partition("=")
+        if not sign or not key:
+            raise BenchError(f"--set takes [NAME.]KEY=VALUE, not '{text}'")
+        pairs.append((key, value))
+    return pairs

@@ -1,0 +1,106 @@
+"""``bench.run`` and ``bench.load_records``: from names to records in one call."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import bench
+from bench.api import BenchError
+from bench.core.canonical import digest
+from bench.runs.experiment import prepare
+from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.records.record import Record
+
+
+class Shown:
+    """Counts what a run reports."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.finished: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def update(self, label: str, done: int, total: int) -> None:
+        pass
+
+    def done(self, record: Record) -> None:
+        self.finished.append(record["run_id"])
+
+
+def test_one_call_makes_records_that_are_found_again(tmp_path: Path) -> None:
+    split = f"{tiny.write_table(tmp_path / 'data')}:plates"
+    results = tmp_path / "results"
+    shown = Shown()
+    records = bench.run(
+        ["identity", "zscore"], split, seeds=2, recipe="smoke", results=results, progress=shown
+    )
+    assert [(r["method"], r["spec"]["seed"]) for r in records] == [
+        ("identity", 0),
+        ("identity", 1),
+        ("zscore", 0),
+        ("zscore", 1),
+    ]
+    assert {r["status"] for r in records} == {"ok"}
+    assert shown.finished == [r.run_id for r in records]
+    loaded = bench.load_records(results)
+    assert {r.run_id for r in loaded} == {r.run_id for r in records}
+    times = {r.run_id: r.path.stat().st_mtime_ns for r in records if r.path}
+    again = bench.run("identity, zscore", split, seeds=2, recipe="smoke", results=results)
+    assert [r.run_id for r in again] == [r.run_id for r in records]
+    assert {r.run_id: r.path.stat().st_mtime_ns for r in again if r.path} == times
+
+
+def test_settings_are_a_mapping_or_texts(tmp_path: Path) -> None:
+    split = f"{tiny.write_table(tmp_path / 'data')}:plates"
+    given = {"zscore.rows": "all", "recipe.steps": 6}
+    first = prepare("zscore,erm", split, settings=given, results=tmp_path)
+    texts = [f"{key}={value}" for key, value in given.items()]
+    second = prepare("zscore,erm", split, settings=texts, results=tmp_path)
+    ids = [[digest(job.spec()) for job in one.jobs()] for one in (first, second)]
+    assert ids[0] == ids[1]
+    spread = prepare("zscore", split, settings={"rows": "all", "recipe.steps": 6}, results=tmp_path)
+    assert [digest(job.spec()) for job in spread.jobs()] == ids[0][:1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"methods": "nosuch"},
+        {"methods": ""},
+        {"seeds": 0},
+        {"recipe": "nosuch"},
+        {"edition": "nosuch"},
+        {"device": "nosuch"},
+        {"if_exists": "nosuch"},
+        {"metrics": "nosuch"},
+        {"settings": {"zscore.nosuch": 1}},
+        {"settings": {"nosuch": 1}},
+        {"settings": "rows"},
+        {"settings": {"erm.head": 1}},
+    ],
+)
+def test_wrong_input_is_an_exception(tmp_path: Path, wrong: dict[str, object]) -> None:
+    split = f"{tiny.write_table(tmp_path / 'data')}:plates"
+    call: dict[str, object] = {"methods": "zscore", "splits": split, "results": tmp_path / "r"}
+    with pytest.raises(BenchError):
+        bench.run(**{**call, **wrong})  # type: ignore[arg-type]
+    assert not (tmp_path / "r").exists()
+
+
+def test_importing_the_package_stays_light() -> None:
+    code = (
+        "import sys, bench, bench.runs.experiment as e; bench.load_records; "
+        "print([m for m in ('torch', 'pandas', 'sklearn', 'scanpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
