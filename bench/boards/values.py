@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from typing import TYPE_CHECKING, Any
 
 from bench.boards.board import (
@@ -74,7 +73,7 @@ def score_table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str
                 column = columns.get(f"{readout}.{metric}")
             if column is None and readout in ("embedding", run.get("readout")):
                 column = columns.get(metric)
-            pairs = zip(names, json.loads(column) if column else (), strict=False)
+            pairs = zip(names, column or (), strict=False)
             found[seed] = {name: float(value) for name, value in pairs if value is not None}
     values, parts = made["values"], made["parts"]
     shared = set.intersection(*map(set, values.values())) if values else set()

@@ -184,7 +184,7 @@ def test_editions_and_recipes_never_share_a_figure(tmp_path: Path) -> None:
 
 def test_odd_names_and_lone_values_are_drawn(tmp_path: Path) -> None:
     entries = [make_record(r"<script>$x_1$\n", 0, 0.5, split="own/$plate$")]
-    entries += [make_record("erm", 0, 0.5, split="own/$plate$", cost={})]
+    entries += [make_record("erm", 0, 0.5, split="own/$plate$")]
     entries += [make_record("tvn", status="not-applicable", reason="x", split="other/one")]
     assert draw(as_records(entries), list(FROM_RECORDS), tmp_path)
 

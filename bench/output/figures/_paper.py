@@ -349,5 +349,5 @@ def _treatments(
     for treatment, rows in table.groupby("treatment", sort=True):
         X.append(np.stack(rows["profile"].to_list()).mean(axis=0))
         ids.append(str(treatment))
-        names.append(str(record["classes"][int(rows["y_true"].iloc[0])]))
+        names.append(str(record.classes[int(rows["y_true"].iloc[0])]))
     return np.asarray(X, dtype=np.float32), np.array(ids), np.array(names)
