@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from bench.core.canonical import canonical_json, no_constant
+from bench.core.code_digest import by_folder
 from bench.core.disk import disk_errors
 from bench.core.errors import BenchError
 from bench.records.schema import (
@@ -39,6 +40,7 @@ from bench.records.schema import (
     READOUTS,
     SCHEMA,
     Clusters,
+    CodeSummary,
     Cost,
     Json,
     Machine,
@@ -107,7 +109,7 @@ def summarise(record: RunRecord) -> Summary:
     ``metrics`` contains values over all scored units. A value that the record has both as ``NAME``
     and as ``READOUT.NAME`` is kept under the second name.
     """
-    spec, provenance = record["spec"], record["provenance"]
+    spec, provenance, code = record["spec"], record["provenance"], record.get("code")
     overall = {name: values["all"] for name, values in record["metrics"].items() if "all" in values}
     return {
         "run_id": record["run_id"],
@@ -162,6 +164,10 @@ def summarise(record: RunRecord) -> Summary:
             "threads": provenance.get("threads"),
             "platform": provenance.get("platform"),
             "torch": provenance.get("packages", {}).get("torch"),
+        },
+        "code": {
+            "digest": code["digest"] if code else "",
+            "folders": by_folder(code["files"] if code else {}),
         },
         "created": provenance.get("created", ""),
         "command": provenance.get("command", ""),
@@ -290,6 +296,7 @@ class Record(Mapping[str, object]):
     metrics = _Field[dict[str, float]]("Metric name with its readout prefix -> overall value.")
     versions = _Field[dict[str, int]]("Version of each stage's method.")
     machine = _Field[Machine]("Parts of the provenance that boards compare.")
+    code = _Field[CodeSummary]("Digests of the code that made the run.")
     created = _Field[str]("Time of the run (UTC, ISO 8601).")
     command = _Field[str]("Command line of the run.")
 

@@ -38,6 +38,8 @@ __all__ = [
     "SCHEMA",
     "Batches",
     "Clusters",
+    "Code",
+    "CodeSummary",
     "Cost",
     "Fold",
     "FoldTuning",
@@ -192,6 +194,13 @@ class Provenance(TypedDict, total=False):
     recipe: Annotated[dict[str, Json], "Resolved training recipe"]
 
 
+class Code(TypedDict):
+    """Digest of the code whose changes can change a number."""
+
+    digest: Annotated[str, "Digest over all files"]
+    files: Annotated[dict[str, str], "Digest per file"]
+
+
 class FoldTuning(TypedDict):
     """Result of the parameter search on one fold."""
 
@@ -256,6 +265,7 @@ class RunRecord(TypedDict):
     cost: Annotated[Cost, "Cost of the run"]
     predictions_sha256: Annotated[str, "Digest of the predictions; empty without any"]
     sources: Annotated[dict[str, str], "SHA-256 of the method's source files"]
+    code: NotRequired[Annotated[Code, "Code that made the run; absent in older records"]]
     tuning: NotRequired[Annotated[Tuning, "Parameter search of a tuned run"]]
     provenance: Annotated[Provenance, "Machine, versions and command"]
     verified: NotRequired[Annotated[bool, "Result of --if-exists verify; not stored"]]
@@ -272,6 +282,13 @@ class Machine(TypedDict):
     threads: Annotated[int | None, "Threads of torch"]
     platform: Annotated[str | None, "Operating system and architecture"]
     torch: Annotated[str | None, "Version of torch"]
+
+
+class CodeSummary(TypedDict):
+    """The code of a run, for comparing runs; empty where it is not recorded."""
+
+    digest: Annotated[str, "Digest over all files"]
+    folders: Annotated[dict[str, str], "Digest per folder"]
 
 
 class Summary(TypedDict):
@@ -322,6 +339,7 @@ class Summary(TypedDict):
     metrics: dict[str, float]
     versions: dict[str, int]
     machine: Machine
+    code: CodeSummary
     created: str
     command: str
 

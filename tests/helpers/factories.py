@@ -137,6 +137,7 @@ def make_record(
         "cost": {"fit_s": 20.0 + seed, "apply_s": 1.5, "peak_bytes": 2**30, **STEPS},
         "predictions_sha256": f"{seed:064x}",
         "sources": {},
+        "code": {"digest": "c" * 24, "files": {}},
         "provenance": {
             "python": "3.11.7",
             "platform": "Linux",
