@@ -321,10 +321,10 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path, place: str) -> None:
     file.parent.mkdir(exist_ok=True)
     file.write_text("not a folder")
     where = Store(tmp_path / "results")
-    with pytest.raises(BenchError, match="a file stands where a folder is needed"):
+    with pytest.raises(BenchError, match="a file is in the place of a folder"):
         commit(where)
     if place != "results/runs":
-        with pytest.raises(BenchError, match="a file stands where a folder is needed"):
+        with pytest.raises(BenchError, match="a file is in the place of a folder"):
             where.prepare()
     assert file.read_text() == "not a folder"
 
