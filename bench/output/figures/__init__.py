@@ -41,22 +41,33 @@ FIGURES: Mapping[str, NamedFigure]
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a figure is drawn from, and where it goes.
+class FigureInput:
+    """Input of a figure.
 
     Attributes
     ----------
+    meta
+        Its literal.
     records
-        Committed runs, or mappings of the same form.
+        Runs, or mappings of the same form.
     out
-        Folder for the files.
+        Output folder.
     results
-        The results folder, for what lies beside the runs; None for records that are on no disk.
+        Results folder, for files next to the runs; None for records that are not on disk.
+    get_boards
+        Returns :attr:`boards`; called when a figure needs them.
     """
 
+    meta: Mapping[str, Any]
     records: Sequence[Mapping[str, Any]]
     out: Path
-    results: Path | None = None
+    results: Path | None
+    get_boards: Callable[[], Sequence[Board]]
+
+    @property
+    def boards(self) -> Sequence[Board]:
+        """Leaderboards of the records, computed once for all figures."""
+        return self.get_boards()
 
 
 @dataclass(frozen=True)
@@ -86,9 +97,9 @@ class NamedFigure:
     paper: str
     module: str
 
-    def draw(self, given: Given) -> list[Path]:
-        """Draw it and return the files; its module is imported now."""
-        files: list[Path] = importlib.import_module(self.module).draw(given)
+    def draw(self, inputs: FigureInput) -> list[Path]:
+        """Draw the figure and return its files; imports its module."""
+        files: list[Path] = importlib.import_module(self.module).draw(inputs)
         return files
 
 
