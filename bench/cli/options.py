@@ -9,7 +9,7 @@ from bench.core.errors import BenchError, did_you_mean
 RECIPES = ("smoke", "default", "paper")
 EDITIONS = ("auto", "real", "simulated", "fixture")
 DEVICES = ("auto", "cpu", "cuda")
-IF_EXISTS = ("skip", "rerun", "verify")
+IF_EXISTS = ("skip", "refresh", "rerun", "verify")
 
 
 def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:

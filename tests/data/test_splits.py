@@ -418,7 +418,7 @@ def test_the_splits_that_come_along_are_valid() -> None:
 
 def test_reading_packaged_splits_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from bench.data.folds import packaged_splits; packaged_splits(); "
+        "import sys; from bench.data.catalog import packaged_splits; packaged_splits(); "
         "heavy = {'pandas', 'torch', 'sklearn', 'pydantic', 'scipy'} & set(sys.modules); "
         "sys.exit(', '.join(heavy) or 0)"
     )

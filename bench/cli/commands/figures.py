@@ -52,7 +52,9 @@ def command(
     if split:
         _keep_examples(names, split, edition, registry, store)
     out = Path(output) if output else store.root / "figures"
-    files = draw(store.load_all(reference=reference), names, out, results=store.root)
+    files = draw(
+        store.load_all(reference=reference), names, out, results=store.root, registry=registry
+    )
     if as_json:
         click.echo(json.dumps({"files": [str(file) for file in files]}, indent=1))
         return

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli import completion
 from bench.cli.main import common, registry_for, store_for
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.meta import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 WHAT = ("methods", "splits", "datasets", "metrics", "studies", "figures", "claims", "plugins")
 
@@ -123,17 +127,11 @@ def _metrics(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _figures(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    from bench.output.figures import FIGURES
+    from bench.output.figures import all_figures
 
+    keys = ("name", "title", "needs", "paper", "summary")
     rows = [
-        {
-            "name": name,
-            "title": figure.title,
-            "needs": list(figure.needs),
-            "paper": figure.paper,
-            "summary": figure.summary,
-        }
-        for name, figure in FIGURES.items()
+        {key: figure.meta.get(key, "") for key in keys} for figure in all_figures(registry).values()
     ]
     return rows, ["name", "needs", "summary"]
 
@@ -166,18 +164,19 @@ def _studies(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     from bench.studies import known
 
     keys = ("name", "question", "methods", "point", "points", "version")
-    rows = [{key: meta[key] for key in keys} for meta in known().values()]
+    metas: Iterable[Mapping[str, object]] = known(registry).values()
+    rows = [{key: meta[key] for key in keys} for meta in metas]
     return rows, ["name", "question", "methods"]
 
 
 def _plugins(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """Import every plugin, to say which of them work."""
     rows = []
-    entries = [e for kind in ("method", "dataset", "metric") for e in registry.entries(kind)]
+    entries = [e for kind in KINDS for e in registry.entries(kind)]
     for entry in [*[e for e in entries if e.provider != "labshift"], *registry.broken]:
         state = "works"
         try:
-            if entry.kind in ("method", "dataset", "metric"):
+            if entry.kind in KINDS:
                 registry.entry(entry.kind, entry.name).load()
             else:
                 state = entry.problem

@@ -76,7 +76,9 @@ from bench.runs.companions import companions_of
 @click.option("--metrics", metavar="NAME[,NAME]", help="Score by these too; see list metrics.")
 @click.option("--network", help="small-resnet, a torchvision name, or module:factory.")
 @click.option("--standardise", help="none, image or plate.")
-@click.option("--if-exists", default="skip", show_default=True, help="skip, rerun or verify.")
+@click.option(
+    "--if-exists", default="skip", show_default=True, help="skip, refresh, rerun or verify."
+)
 @click.option(
     "--track",
     metavar="TRACKER[,...]",

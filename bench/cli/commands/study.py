@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,9 @@ from bench.cli.options import (
 )
 from bench.cli.progress import Bar, waiting
 from bench.core.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from bench.core.meta import Meta
 
 
 @click.command()
@@ -84,9 +87,11 @@ def command(
     from bench.runs.runner import Runner
     from bench.studies import known, load
 
-    if name not in known():
-        raise BenchError(did_you_mean(name, list(known()), "study"))
-    meta = known()[name]
+    registry = registry_for(plugin)
+    studies = known(registry)
+    if name not in studies:
+        raise BenchError(did_you_mean(name, list(studies), "study"))
+    meta = studies[name]
     one_of("recipe", recipe, RECIPES)
     one_of("edition", edition, EDITIONS)
     one_of("device", device, DEVICES)
@@ -96,7 +101,6 @@ def command(
         raise BenchError("--split: a study is of one split; call it once for each")
     at = _points(meta, points)
     values, overrides, data = sorted_settings(settings, methods)
-    registry = registry_for(plugin)
     check_names(methods, registry)
     store = store_for(results)
     spread(values, methods, registry)
@@ -119,7 +123,7 @@ def command(
         runner = Runner(store, options, bar.say, bar.update)
         lab = Lab(target, methods, numbers, at, registry, runner, options, reopen, done=bar.done)
         below = subtitle(lab)
-        finding = load(name)(lab)
+        finding = load(name, registry)(lab)
     files = write(folder_of(store.root, name, lab), meta, lab, finding)
     if as_json:
         click.echo(
@@ -146,7 +150,7 @@ def command(
     return 1 if lab.failed else 0
 
 
-def _points(meta: dict[str, Any], text: str | None) -> list[float]:
+def _points(meta: Meta, text: str | None) -> list[float]:
     if text is None:
         return [float(value) for value in meta["points"]]
     if not meta["point"]:
@@ -160,7 +164,7 @@ def _points(meta: dict[str, Any], text: str | None) -> list[float]:
     return values
 
 
-def _print(meta: dict[str, Any], lab: Any, finding: Any, below: str) -> None:
+def _print(meta: Meta, lab: Any, finding: Any, below: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

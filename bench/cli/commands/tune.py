@@ -47,7 +47,9 @@ from bench.core.errors import BenchError
     metavar="[NAME.]KEY=VALUE",
     help="A parameter that is not to be tuned, recipe.KEY, or data.KEY.",
 )
-@click.option("--if-exists", default="skip", show_default=True, help="skip, rerun or verify.")
+@click.option(
+    "--if-exists", default="skip", show_default=True, help="skip, refresh, rerun or verify."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be tuned, and stop.")
 @common
 def command(

@@ -1,43 +1,40 @@
-"""Named figures: one file each, records -> PDF, PNG and the CSV behind them.
+"""Named figures: records -> PDF, PNG and the CSV with the numbers of each.
 
-A file of this package whose name begins with a letter is a figure. At its top stands a literal,
-read without importing the file::
+A file of this package whose name begins with a letter is a figure, or a table of figures that are
+drawn alike. At its top is a literal, read without importing the file::
 
     META: dict[str, Any] = {
         "kind": "figure",
         "name": "degradation",      # as typed; "paper/table-1" is written into the folder paper/
-        "title": "…",               # over the figure
+        "title": "…",               # title of the figure
         "summary": "…",             # one sentence, for `list figures`
         "needs": ["records"],       # of: records, predictions, embeddings, studies, examples
         "paper": "",                # its place in the seed paper, such as "Table 1"
     }
 
-and the file has one function ``draw(given: Given) -> list[Path]``. What a figure lacks is said in a
-sentence in its place (:func:`bench.output.figures._shared.nothing`); it never fails for want of
-records.
+A table of figures has a list of such dicts. The file has one function,
+``draw(inputs: FigureInput) -> list[Path]``. A figure without data says in one sentence what is
+missing (:func:`bench.output.figures._shared.nothing`); missing records never raise.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.entry import Entry
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.meta import Meta, read_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["FIGURES", "NEEDS", "Given", "NamedFigure", "draw"]
+    from bench.boards.board import Board
+    from bench.core.registry import Registry
 
-NEEDS = ("records", "predictions", "embeddings", "studies", "examples")
-"""What a figure may be made of: ``run.json``, the predictions beside it, ``artifacts/``,
-``studies/`` and ``examples/`` of the results folder."""
-
-FIGURES: Mapping[str, NamedFigure]
-"""Figures by name, those of the seed paper last."""
+__all__ = ["FigureInput", "all_figures", "draw"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class FigureInput:
         Returns :attr:`boards`; called when a figure needs them.
     """
 
-    meta: Mapping[str, Any]
+    meta: Meta
     records: Sequence[Mapping[str, Any]]
     out: Path
     results: Path | None
@@ -70,63 +67,36 @@ class FigureInput:
         return self.get_boards()
 
 
-@dataclass(frozen=True)
-class NamedFigure:
-    """A figure that can be asked for by name.
-
-    Attributes
-    ----------
-    name
-        As typed.
-    title
-        Over the figure.
-    summary
-        One sentence.
-    needs
-        Of :data:`NEEDS`.
-    paper
-        Its place in the seed paper, or empty.
-    module
-        Where its ``draw`` is.
-    """
-
-    name: str
-    title: str
-    summary: str
-    needs: tuple[str, ...]
-    paper: str
-    module: str
-
-    def draw(self, inputs: FigureInput) -> list[Path]:
-        """Draw the figure and return its files; imports its module."""
-        files: list[Path] = importlib.import_module(self.module).draw(inputs)
-        return files
-
-
-def __getattr__(name: str) -> Any:
-    if name == "FIGURES":
-        return _figures()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 @functools.cache
-def _figures() -> dict[str, NamedFigure]:
-    from bench.core.meta import read_literal
+def _packaged() -> dict[str, Entry]:
+    entries = [
+        Entry("figure", meta["name"], "labshift", meta, f"{__name__}.{path.stem}", path)
+        for path, meta in read_folder(Path(__file__).parent, "figure")
+    ]
+    return {entry.name: entry for entry in sorted(entries, key=lambda e: ("/" in e.name, e.name))}
 
-    found: dict[str, NamedFigure] = {}
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        meta = read_literal(path)
-        if meta is None or meta.get("kind") != "figure" or not meta.get("name"):
-            raise BenchError(f"{path} needs a META = {{...}} of kind figure with a name at its top")
-        name, needs = meta["name"], tuple(meta.get("needs", ()))
-        if name in found:
-            raise BenchError(f"two figures are named '{name}': rename the one in {path}")
-        if unknown := sorted(set(needs) - set(NEEDS)):
-            raise BenchError(f"META of {path} needs {unknown[0]}, which is none of {NEEDS}")
-        module = f"{__name__}.{path.stem}"
-        title, summary, paper = (str(meta.get(key, "")) for key in ("title", "summary", "paper"))
-        found[name] = NamedFigure(name, title, summary, needs, paper, module)
-    return dict(sorted(found.items(), key=lambda item: ("/" in item[0], item[0])))
+
+def all_figures(registry: Registry | None = None) -> dict[str, Entry]:
+    """Return all figures by name, those of the seed paper last.
+
+    Parameters
+    ----------
+    registry
+        Adds the figures of its plugin files.
+
+    Raises
+    ------
+    BenchError
+        If a plugin's figure has the name of a packaged one.
+    """
+    figures = dict(_packaged())
+    for entry in registry.entries("figure") if registry else ():
+        if entry.name in figures:
+            raise BenchError(
+                f"two figures are named '{entry.name}': rename the one in {entry.path}"
+            )
+        figures[entry.name] = entry
+    return figures
 
 
 def draw(
@@ -135,34 +105,49 @@ def draw(
     out: Path,
     *,
     results: Path | None = None,
+    registry: Registry | None = None,
+    boards: Sequence[Board] | None = None,
 ) -> list[Path]:
-    """Draw named figures, all if none is named, and return the files.
+    """Draw named figures and return the files.
 
     Parameters
     ----------
     records
         Committed runs, or mappings of the same form.
     names
-        Keys of :data:`FIGURES`; one that ends in ``/`` names all that begin so.
+        Keys of :func:`all_figures`; a name that ends in ``/`` stands for all that begin with it.
+        All figures if empty.
     out
-        Folder, made if need be.
+        Output folder, created if missing.
     results
-        The results folder, for figures of what lies beside the runs.
+        Results folder, for figures that need files next to the runs.
+    registry
+        Adds the figures of its plugin files.
+    boards
+        Leaderboards of the records; computed if a figure needs them.
 
     Raises
     ------
     BenchError
         For an unknown name, or if the files cannot be written.
     """
-    known = _figures()
+    figures = all_figures(registry)
     wanted: list[str] = []
     for name in names:
-        group = [other for other in known if name.endswith("/") and other.startswith(name)]
-        if name not in known and not group:
-            raise BenchError(did_you_mean(name, list(known), "figure"))
+        group = [other for other in figures if name.endswith("/") and other.startswith(name)]
+        if name not in figures and not group:
+            raise BenchError(did_you_mean(name, list(figures), "figure"))
         wanted += group or [name]
-    given = Given(list(records), out, results)
+    records = list(records)
+
+    @functools.cache
+    def get_boards() -> Sequence[Board]:
+        from bench.boards.select import boards as compute
+
+        return compute(records) if boards is None else boards
+
     files: list[Path] = []
-    for name in dict.fromkeys(wanted or known):
-        files += known[name].draw(given)
+    for name in dict.fromkeys(wanted or figures):
+        figure = figures[name]
+        files += figure.load()(FigureInput(figure.meta, records, out, results, get_boards))
     return files

@@ -35,9 +35,7 @@ META: dict[str, Any] = {
 
 def draw(inputs: FigureInput) -> list[Path]:
     """Draw a point for each held-out batch and method, lines between the methods."""
-    found = [
-        board for board in inputs.boards if any(len(row.points) > 1 for row in board.rows)
-    ]
+    found = [board for board in inputs.boards if any(len(row.points) > 1 for row in board.rows)]
     if not found:
         text = "No record has a score for more than one held-out batch."
         return nothing(inputs, text)
