@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -65,28 +66,21 @@ def open_all(file: str, registry: Any, edition: str) -> tuple[Any, list[Any], li
     BenchError
         If the data cannot be opened.
     """
-    from bench.data.catalog import parse_split_argument
+    from bench.data.catalog import resolve_all
     from bench.data.opening import open_splits
-    from bench.data.own.table import load
     from bench.data.target import open_target
 
-    own = parse_split_argument(file)
+    named = resolve_all(file, registry)
+    own = named[0].own
     if own is None:
         [target] = open_splits([file], registry, edition, {}, lambda line: None)
         return target.opened, [target.split], [target]
-    data = load(own[0])
-    every = [full.partition("/")[2] for full in data.splits]
-    names = every if own[1] is None else [own[1]]
-    splits = {name: data.split(name) for name in names}
-    opened = data.open()
+    opened = own.open()
     targets = []
-    for name, split in splits.items():
-        try:
-            # As it is typed after --split, so that a record's command and its data are found again.
-            targets.append(open_target(f"{own[0]}:{name}", split, opened))
-        except BenchError:
-            continue  # what is wrong with it is among the findings
-    return opened, list(splits.values()), targets
+    for one in named:
+        with contextlib.suppress(BenchError):  # reported among the findings
+            targets.append(open_target(one.typed, one.split, opened))
+    return opened, [one.split for one in named], targets
 
 
 def _print(opened: Any, lines: list[Any], methods: list[Any]) -> None:

@@ -39,16 +39,17 @@ def command(
     from bench.boards.pairs import compare
     from bench.boards.render.pairs import FORMATS, render
     from bench.boards.select import boards
-    from bench.cli.commands.leaderboard import _width, canonical
+    from bench.cli.commands.leaderboard import _width
     from bench.cli.options import names
     from bench.core.errors import BenchError, did_you_mean
+    from bench.data.catalog import canonical_name
 
     if form not in FORMATS:
         raise BenchError(did_you_mean(form, list(FORMATS), "format"))
-    registry_for(plugin)
+    registry = registry_for(plugin)
     made = boards(
         store_for(results).load_all(reference=reference),
-        split=canonical(split),
+        split=canonical_name(split, registry),
         metric=metric,
         readout=readout,
         edition=edition,

@@ -44,16 +44,17 @@ def command(
     """Rank what was run: means over seeds, intervals, paired differences to ERM."""
     from bench.boards.render.dispatch import FORMATS, render
     from bench.boards.select import boards
+    from bench.data.catalog import canonical_name
 
     if form not in FORMATS:
         from bench.core.errors import BenchError, did_you_mean
 
         raise BenchError(did_you_mean(form, list(FORMATS), "format"))
-    registry_for(plugin)
+    registry = registry_for(plugin)
     store = store_for(results)
     made = boards(
         store.load_all(reference=reference),
-        split=canonical(split),
+        split=canonical_name(split, registry),
         metric=metric,
         readout=readout,
         edition=edition,
@@ -67,23 +68,6 @@ def command(
         click.echo(text.rstrip("\n"))
     else:
         write_text(output, text)
-
-
-def canonical(split: str | None) -> str | None:
-    """Return the canonical name of an alias or of a split in a file."""
-    if split is None:
-        return None
-    from bench.core.errors import BenchError
-    from bench.data.catalog import find_split, parse_split_argument
-    from bench.data.own.table import load
-
-    own = parse_split_argument(split)
-    if own is not None:
-        return load(own[0]).split(own[1]).name
-    try:
-        return find_split(split).name
-    except BenchError:
-        return split
 
 
 def _width(terminal: bool) -> int:

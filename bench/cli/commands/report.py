@@ -35,7 +35,7 @@ def command(
     """Write one offline page: a summary in words, boards, figures, a page for each method."""
     from pathlib import Path
 
-    from bench.cli.commands.leaderboard import canonical
+    from bench.data.catalog import canonical_name
     from bench.output.report import build
 
     registry = registry_for(plugin)
@@ -49,7 +49,7 @@ def command(
     made = build(
         store.load_all(reference=reference),
         registry,
-        split=canonical(split),
+        split=canonical_name(split, registry),
         failures=store.failures(),
         figures=figures,
         results=store.root,

@@ -136,13 +136,9 @@ def _parameter(field: Any, cls: Any) -> dict[str, Any]:
 
 
 def _split(name: str, registry: Any) -> dict[str, Any]:
-    from bench.data.catalog import find_split, known_splits, parse_split_argument
-    from bench.data.own.table import load
+    from bench.data.catalog import resolve
 
-    own = parse_split_argument(name)
-    split = (
-        load(own[0]).split(own[1]) if own is not None else find_split(name, known_splits(registry))
-    )
+    split = resolve(name, registry).split
     return {k: v for k, v in dataclasses.asdict(split).items() if v not in (None, "", (), {})}
 
 
