@@ -167,7 +167,7 @@ class Fetcher:
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise BenchError(
-                f"{self.folder} has {file_size(free)} free and about {file_size(needed)} are needed: "
+                f"{self.folder} has {file_size(free)} free and needs about {file_size(needed)}: "
                 "free space, or point $BENCH_DATA elsewhere"
             )
 
