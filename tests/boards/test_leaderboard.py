@@ -76,6 +76,7 @@ def test_mean_sd_and_difference_by_hand() -> None:
         "apply_s": 1.5,
         "peak_bytes": 2**30,
         "steps": 300,
+        "images_seen": 19200,
     }
 
 
@@ -662,7 +663,6 @@ def test_published_numbers_stand_beside_ours_with_their_status(edition: str, sta
         readout="head",
         edition=edition,
         recipe="paper",
-        n_eval=None,
     )
     (claim,) = [c for c in claims_of("rxrx1/val") if c.method_id == "erm"]
     for entry in entries:

@@ -22,10 +22,12 @@ from PIL import Image
 
 from bench.core.errors import BenchError
 from bench.core.registry import Registry
+from bench.core.words import file_size
 from bench.data.fetch.archive import unpack
 from bench.data.fetch.check import check_tree
-from bench.data.fetch.fetcher import Desk, Fetcher, folder_of, human, verify
+from bench.data.fetch.fetcher import Fetcher
 from bench.data.fetch.listing import Fetchable, fetchable, fetchable_names, read_fetchable
+from bench.data.fetch.tree import Desk, folder_of, verify
 from bench.data.fetch.zenodo import choose, find_record
 from tests.helpers.errors import mentions, raises
 from tests.helpers.https_server import Server, serving, truncated
@@ -262,7 +264,7 @@ def test_an_archive_is_fetched_unpacked_checked_and_cleared_away(
     folder = data / "a-set"
     assert sorted(p.name for p in folder.iterdir()) == ["set", "source.json"]
     assert len(asked) == 1
-    assert human(what.bytes) in asked[0]
+    assert file_size(what.bytes) in asked[0]
     mentions(said, "CC0")
     noted = json.loads((folder / "source.json").read_text())["files"]["set.tar.gz"]
     assert noted["url"] == server.url("/blob/")

@@ -12,7 +12,8 @@ from bench.datasets._crop_files import CLASSES
 from bench.datasets._sim_experiments import EXPERIMENTS, LAMP
 from bench.datasets.sim import Settings, Simulated
 from bench.datasets.simulator import layout, plate, write
-from bench.datasets.simulator.conditions import NAMES, Conditions
+from bench.datasets.simulator.conditions import Conditions
+from bench.datasets.simulator.knobs import NAMES
 from click.testing import CliRunner
 
 from bench.api import BenchError, make_params

@@ -10,8 +10,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from bench.datasets.simulator import camera, cells, layout, optics, plate, write
-from bench.datasets.simulator.conditions import GROUPS, KNOBS, NAMES, Conditions, Units, expand
+from bench.datasets.simulator import camera, cells, layout, optics, plate, textures, write
+from bench.datasets.simulator.conditions import Conditions, Units
+from bench.datasets.simulator.knobs import GROUPS, KNOBS, NAMES, expand
 from scipy import stats
 
 from bench.core.errors import BenchError
@@ -231,7 +232,7 @@ def test_illumination_at_the_middle_and_the_corner() -> None:
 
 def test_random_fields_have_unit_variance_and_the_stated_length() -> None:
     length = np.full(300, 3.0)
-    field = cells._noise(np.random.default_rng(1), 300, 48, length)
+    field = textures.noise(np.random.default_rng(1), 300, 48, length)
     assert field.var() == pytest.approx(1, rel=0.05)
     for lag in (2, 4, 6):
         correlation = (field[:, :, :-lag] * field[:, :, lag:]).mean()
