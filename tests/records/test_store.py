@@ -170,7 +170,7 @@ def test_a_folder_without_run_json_does_not_block(tmp_path: Path) -> None:
 
 
 def test_an_id_is_no_path(tmp_path: Path) -> None:
-    with raises(BenchError):
+    with raises(BenchError, "../../etc/passwd"):
         Store(tmp_path).find("../../etc/passwd")
 
 
@@ -279,7 +279,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         for folder in (root, root / "tmp"):
             folder.chmod(0o555)
-        with raises(BenchError):
+        with raises(BenchError, root):
             Store(root).prepare()
         for folder in (root, root / "tmp"):
             folder.chmod(0o755)
@@ -367,7 +367,7 @@ def test_a_damaged_record_is_skipped_with_a_warning(
 def test_a_record_of_a_later_schema_is_not_misread(tmp_path: Path) -> None:
     where = Store(tmp_path)
     run = commit(where, schema=99)
-    with raises(BenchError):
+    with raises(BenchError, "99"):
         where.find(run)
 
 
