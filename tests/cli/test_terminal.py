@@ -25,7 +25,7 @@ from bench.runs.job import Options
 from bench.runs.plan import plan
 from bench.runs.runner import Runner
 from tests.helpers import tiny
-from tests.helpers.errors import raises
+from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
     from collections.abc import Callable
