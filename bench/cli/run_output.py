@@ -1,19 +1,27 @@
-"""What the command ``run`` prints."""
+"""What the commands ``run`` and ``tune`` print of records."""
 
 from __future__ import annotations
 
 import shlex
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-WIDTH = 160
-"""Columns where the output is no terminal."""
+from bench.cli.output import Column, print_line, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bench.cli.options import Common
+    from bench.records.record import Record
+    from bench.runs.companions import Companions
+    from bench.runs.experiment import Experiment
+
+__all__ = ["print_summary", "repeat_options", "short_split", "summary"]
+
+_KEYS = ("status", "reason", "metrics", "n_eval", "n_excluded")
 
 
-# --------------------------------------------------------------------------- printing
-
-
-def summary(record: dict[str, Any]) -> dict[str, Any]:
+def summary(record: Record) -> dict[str, object]:
     """Return what ``run --json`` prints of a record."""
     spec = record["spec"]
     return {
@@ -21,91 +29,105 @@ def summary(record: dict[str, Any]) -> dict[str, Any]:
         "method": record["method"],
         "method_id": record["method_id"],
         "split": record["split"],
-        "split_id": spec["split_id"],
-        "dataset": spec["dataset"],
-        "edition": spec["edition"],
-        "recipe": spec["recipe"],
-        "seed": spec["seed"],
+        **{key: spec[key] for key in ("split_id", "dataset", "edition", "recipe", "seed")},
         "track": record["track"],
         "readout": record["readout"],
-        "status": record["status"],
-        "reason": record["reason"],
-        "metrics": record["metrics"],
-        "n_eval": record["n_eval"],
-        "n_excluded": record["n_excluded"],
+        **{key: record[key] for key in _KEYS},
         "cost": {key: record["cost"][key] for key in ("fit_s", "apply_s", "peak_bytes")},
         "path": record.get("path", ""),
     }
 
 
-def print_summary(
-    records: list[dict[str, Any]],
-    companions: dict[tuple[str, str, int], dict[str, Any]],
-    root: Any,
-    again: dict[str, list[str]],
-) -> None:
-    """Print a table of records, and what to do next."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def short_split(record: Mapping[str, Any]) -> str:
+    """Return the split as typed, or its name if that was a path."""
+    typed, name = str(record["split"]), str(record["spec"]["split_id"])
+    return name if ".toml" in typed else typed
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("method", "split", "data", "seed", "track"):
-        table.add_column(name, justify="left", overflow="fold")
+
+def print_summary(
+    records: Sequence[Record],
+    companions: Companions,
+    root: Path,
+    again: Mapping[str, Sequence[str]],
+) -> None:
+    """Print a table of records, notes, and a command to run next.
+
+    Parameters
+    ----------
+    records
+        Records of the command.
+    companions
+        Their in-distribution companions.
+    root
+        The results folder.
+    again
+        As from :func:`repeat_options`.
+    """
     primaries = {record["primary"] for record in records}
     heading = next(iter(primaries)).replace("_", " ") if len(primaries) == 1 else "score"
-    outside = any(twin["new_batches"] for twin in companions.values())
-    beside = "companion" if outside else "same plates"
-    names = (heading, "chance", beside) if companions else (heading, "chance")
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+    columns: list[str | Column] = ["method", "split", "data", "seed", "track"]
+    columns += [Column(heading, right=True, wrap=False), Column("chance", right=True, wrap=False)]
+    if companions:
+        new_batches = any(record["new_batches"] for record in companions.values())
+        name = "companion" if new_batches else "same plates"
+        columns.append(Column(name, right=True, wrap=False))
+    rows = []
     for record in records:
-        key = (record["method"], record["split"], record["spec"]["seed"])
-        twin = companions.get(key)
-        same = ""
-        if twin is not None and twin["status"] == "ok":
-            same = f"{twin['metrics'][twin['primary']]['all']:.3f}"
-        if record["status"] == "ok":
-            score = f"{record['metrics'][record['primary']]['all']:.3f}"
-        else:
-            score = record["status"]
-        if len(primaries) > 1 and record["status"] == "ok":
-            score = f"{record['primary']} {score}"
-        known = record["primary"] in ("accuracy", "balanced_accuracy")
-        chance = f"{record['chance']:.3f}" if known else ""
-        edition = record["spec"]["edition"]
-        texts = [record["method"], _short(record), edition, str(key[2]), record["track"]]
-        texts += [score, chance]
-        table.add_row(*map(Text, [*texts, same] if companions else texts))
-    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
-    console.print(table)
-    for line in dict.fromkeys([*_drops(records, companions), *_lines(records)]):
-        console.print(Text(line))
-    console.print(Text(f"records in {root / 'runs'}"))
-    console.print(Text(f"next: {_next(records, again)}"))
+        row = [record["method"], short_split(record), record["spec"]["edition"]]
+        row += [str(record["spec"]["seed"]), record["track"]]
+        row += [_score(record, named=len(primaries) > 1), _chance(record)]
+        if companions:
+            companion = companions.get(_key(record))
+            ok = companion is not None and companion["status"] == "ok"
+            row.append(f"{_primary(companion):.3f}" if companion is not None and ok else "")
+        rows.append(row)
+    print_table(columns, rows)
+    for line in dict.fromkeys([*_drops(records, companions), *_notes(records)]):
+        print_line(line)
+    print_line(f"records in {root / 'runs'}")
+    print_line(f"next: {_next(records, again)}")
 
 
-def _drops(
-    records: list[dict[str, Any]], companions: dict[tuple[str, str, int], dict[str, Any]]
-) -> list[str]:
-    """Say what is lost against companions whose rows are not of the training batches.
+def _key(record: Mapping[str, Any]) -> tuple[str, str, int]:
+    return record["method"], record["split"], record["spec"]["seed"]
 
-    Both have one training, and they differ by the shift alone: the drop is the result.
+
+def _primary(record: Mapping[str, Any]) -> float:
+    value: float = record["metrics"][record["primary"]]["all"]
+    return value
+
+
+def _score(record: Mapping[str, Any], *, named: bool) -> str:
+    if record["status"] != "ok":
+        return str(record["status"])
+    return f"{record['primary']} {_primary(record):.3f}" if named else f"{_primary(record):.3f}"
+
+
+def _chance(record: Mapping[str, Any]) -> str:
+    if record["primary"] not in ("accuracy", "balanced_accuracy"):
+        return ""
+    return f"{record['chance']:.3f}"
+
+
+def _drops(records: Sequence[Record], companions: Companions) -> list[str]:
+    """Return the drop from companions whose test rows are from batches not in the training set.
+
+    Both share a training and differ by the shift alone.
     """
     pairs: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for record in records:
-        twin = companions.get((record["method"], record["split"], record["spec"]["seed"]))
-        if twin is None or not twin["new_batches"]:
+        companion = companions.get(_key(record))
+        if companion is None or not companion["new_batches"]:
             continue
-        if record["status"] != "ok" or twin["status"] != "ok":
+        if record["status"] != "ok" or companion["status"] != "ok":
             continue
-        scores = [one["metrics"][record["primary"]]["all"] for one in (twin, record)]
-        of = (record["method"], _short(record), str(twin["spec"]["split_id"]))
-        pairs.setdefault(of, []).append((scores[0], scores[1]))
+        names = (record["method"], short_split(record), str(companion["spec"]["split_id"]))
+        scores = tuple(r["metrics"][record["primary"]]["all"] for r in (companion, record))
+        pairs.setdefault(names, []).append((scores[0], scores[1]))
     lines = []
-    for (method, split, other), found in pairs.items():
-        before, after = (sum(column) / len(found) for column in zip(*found, strict=True))
-        seeds = f", mean of {len(found)} seeds" if len(found) > 1 else ""
+    for (method, split, other), scores_of in pairs.items():
+        before, after = (sum(column) / len(scores_of) for column in zip(*scores_of, strict=True))
+        seeds = f", mean of {len(scores_of)} seeds" if len(scores_of) > 1 else ""
         change = "a drop" if before >= after else "a gain"
         lines.append(
             f"{method}: {before:.3f} on {other}, {after:.3f} on {split}: {change} of "
@@ -114,81 +136,71 @@ def _drops(
     return lines
 
 
-def _lines(records: list[dict[str, Any]]) -> list[str]:
+def _notes(records: Sequence[Record]) -> list[str]:
     lines = []
     for record in records:
-        split = _short(record)
+        split = short_split(record)
+        run = f"{record['method']} on {split}"
         if record["status"] != "ok":
-            lines.append(f"{record['method']} on {split}: {record['reason']}")
+            lines.append(f"{run}: {record['reason']}")
             continue
         lines.append(f"{split}: {record['shift']}")
-        lines += [f"{record['method']} on {split}: {note}" for note in record["notes"]]
+        lines += [f"{run}: {note}" for note in record["notes"]]
         if record["undeclared_adaptation"]:
             lines.append(f"{record['method']}: {record['undeclared_adaptation']}; not ranked")
         if record["exposed"]:
-            lines.append(f"{split} exposes {', '.join(record['exposed'])} to methods")
+            lines.append(f"{split}: methods see the columns {', '.join(record['exposed'])}")
         if record.get("preprocess"):
-            lines.append(f"{split}: every method is preceded by {record['preprocess']}")
+            lines.append(f"{split}: preprocessing before every method: {record['preprocess']}")
         if record["upstream"]:
-            lines.append(f"{split}: the data had been {'; '.join(record['upstream'])}")
+            lines.append(f"{split}: upstream preprocessing: {'; '.join(record['upstream'])}")
         if record.get("verified"):
-            lines.append(f"{record['method']} on {split}: verified, the same predictions")
+            lines.append(f"{run}: verified, predictions are identical")
     return lines
 
 
-def _short(record: dict[str, Any]) -> str:
-    """Return the split's name: what was typed may be a long path."""
-    typed, name = str(record["split"]), str(record["spec"]["split_id"])
-    return name if ".toml" in typed else typed
+def repeat_options(experiment: Experiment, common: Common) -> dict[str, list[str]]:
+    """Return the options that a further command needs to do the same.
 
-
-def again_command(
-    values: dict[str, dict[str, Any]],
-    overrides: dict[str, Any],
-    data: dict[str, Any],
-    recipe: str,
-    edition: str,
-    plugin: tuple[str, ...],
-    results: str | None,
-) -> dict[str, list[str]]:
-    """Return the options that the next command needs to mean the same, by the method they are of.
-
-    Under ``""`` stand those of all methods, under ``results`` where the records are. After the
-    smoke recipe comes the default one.
+    Returns
+    -------
+    dict
+        Options by the method they belong to; those of all methods under ``""``, the results folder
+        under ``results``. After the smoke recipe the next command uses the default one.
     """
 
-    def sets(owner: str, given: dict[str, Any]) -> list[str]:
+    def sets(owner: str, settings: Mapping[str, object]) -> list[str]:
         return [
-            word for key, value in given.items() for word in ("--set", f"{owner}.{key}={value}")
+            text for key, value in settings.items() for text in ("--set", f"{owner}.{key}={value}")
         ]
 
-    made = {name: sets(name, given) for name, given in values.items()}
-    made["results"] = ["--results", results] if results else []
-    made[""] = [*sets("recipe", overrides), *sets("data", data)]
-    if recipe == "paper":
-        made[""] += ["--recipe", recipe]
-    if edition != "auto":
-        made[""] += ["--edition", edition]
-    made[""] += [word for file in plugin for word in ("--plugin", file)]
-    return made
+    options = experiment.options
+    result = {name: sets(name, values) for name, values in options.values.items()}
+    result["results"] = ["--results", common.results] if common.results else []
+    shared = [*sets("recipe", options.overrides), *sets("data", experiment.data)]
+    if options.recipe == "paper":
+        shared += ["--recipe", options.recipe]
+    if experiment.edition != "auto":
+        shared += ["--edition", experiment.edition]
+    result[""] = shared + [text for file in common.plugins for text in ("--plugin", file)]
+    return result
 
 
-def _next(records: list[dict[str, Any]], again: dict[str, list[str]]) -> str:
-    """Return the command most worth typing now."""
+def _next(records: Sequence[Record], again: Mapping[str, Sequence[str]]) -> str:
+    """Return a command to run next."""
     from bench.runs.job import RETRIEVAL
 
-    typed = {record["method"] for record in records}
+    methods = {record["method"] for record in records}
     seeds = {record["spec"]["seed"] for record in records}
     unsupervised = records[0]["primary"] in RETRIEVAL
-    if unsupervised or (len(seeds) >= 3 and "erm" in typed):
+    command = ["python", "-m", "bench"]
+    if unsupervised or (len(seeds) >= 3 and "erm" in methods):
         split = records[0]["spec"]["split_id"]
-        return shlex.join(
-            ["python", "-m", "bench", "leaderboard", "--split", split, *again["results"]]
-        )
-    methods = [r["method"] for r in records if r["status"] != "not-applicable"]
-    methods = list(dict.fromkeys(["erm", *methods, "adabn"]))
-    stages = {name.strip() for method in methods for name in method.split("+")}
-    words = ["python", "-m", "bench", "run", "--method", ",".join(methods)]
-    words += ["--split", records[0]["split"], "--seeds", "3", *again[""]]
-    words += [w for name in again if name in stages for w in again[name]]
-    return shlex.join([*words, *again["results"]])
+        return shlex.join([*command, "leaderboard", "--split", split, *again["results"]])
+    applicable = [r["method"] for r in records if r["status"] != "not-applicable"]
+    names = list(dict.fromkeys(["erm", *applicable, "adabn"]))
+    stages = {stage.strip() for name in names for stage in name.split("+")}
+    command += ["run", "--method", ",".join(names), "--split", records[0]["split"], "--seeds", "3"]
+    command += again[""]
+    command += [text for name in again if name in stages for text in again[name]]
+    return shlex.join([*command, *again["results"]])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.studies._cells import Finding
     from bench.studies._lab import Lab
 
-__all__ = ["folder_of", "markdown", "subtitle", "write"]
+__all__ = ["cell_text", "folder_of", "markdown", "subtitle", "write"]
 
 
 def folder_of(root: Path, name: str, lab: Lab) -> Path:
@@ -99,10 +99,10 @@ def markdown(facts: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> li
     """Return the lines of reading.md: title, three sentences, table, what was left out."""
     lines = [f"# {facts['split']}: {facts['question']}", "", f"{facts['title']}", ""]
     lines += [" ".join(facts["reading"]), ""]
-    shown = {k: v for k, v in facts["shown"].items() if any(_cell(row.get(k)) for row in table)}
+    shown = {k: v for k, v in facts["shown"].items() if any(cell_text(row.get(k)) for row in table)}
     if table:
         lines += ["| " + " | ".join(shown.values()) + " |", "|" + "---|" * len(shown)]
-        lines += ["| " + " | ".join(_cell(row.get(k)) for k in shown) + " |" for row in table]
+        lines += ["| " + " | ".join(cell_text(row.get(k)) for k in shown) + " |" for row in table]
         lines.append("")
     lines += [f"- Left out: {what}: {why}." for what, why in facts["left_out"].items()]
     lines += [f"- {note}" for note in facts["notes"]]
@@ -110,7 +110,8 @@ def markdown(facts: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> li
     return lines
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """Return a value of a table as text; empty for None."""
     if value is None or value == "":
         return ""
     if isinstance(value, float):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.cli import completion, doctor
-from bench.cli.main import COMMANDS, group, main
+from bench.cli.group import COMMANDS, group
+from bench.cli.main import main
 from bench.cli.progress import Bar
 from bench.core.errors import BenchError
 from bench.core.registry import Registry
@@ -112,17 +112,18 @@ def test_dry_run_says_what_it_expects(tmp_path: Path, capsys: pytest.CaptureFixt
         assert stop.value.code == 0
         return capsys.readouterr().out
 
-    assert "nothing on record says how long" in say("-m", "erm", "--dry-run")
+    [run] = json.loads(say("-m", "erm", "--dry-run", "--json"))["runs"]
+    assert run["estimate"]["fit_s"] is None
     say("-m", "erm")
-    text = say("-m", "erm,ben", "--seeds", "2", "--dry-run")
-    assert "seed 0 (inductive, 4 fits): on record\n" in text
-    assert "1 record of this method on this split" in text
-    assert re.search(
-        r"3 to run: about \d+ (s|min), shared trainings counted once; .* [MG]B memory", text
-    )
+    lines = say("-m", "erm,ben", "--seeds", "2", "--dry-run").splitlines()
+    assert len(lines) == 5  # a line per run, and the total
     document = json.loads(say("-m", "erm,ben", "--seeds", "2", "--dry-run", "--json"))
     assert document["total"]["n_unknown"] == 0
     assert [("estimate" in run) for run in document["runs"]] == [False, True, True, True]
+    assert [run["fits"] for run in document["runs"]] == [4, 4, 4, 4]
+    assert document["runs"][0]["state"] == "on record"
+    assert all(run["estimate"]["fit_s"] > 0 for run in document["runs"][1:])
+    assert document["total"]["seconds"] > 0
 
 
 # --------------------------------------------------------------------------- doctor

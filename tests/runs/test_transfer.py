@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.api import Opened, Split
-from bench.cli.main import group
+from bench.cli.group import group
 from bench.core.errors import BenchError
 from bench.core.registry import Registry
 from bench.data.catalog import find_split, read_split
