@@ -70,8 +70,8 @@ class Table(ABC):
         BenchError
             If nothing is here, a source file is not the published one, or the table is another.
         """
-        from bench.data.catalog import packaged_splits
         from bench.data.own.table import open_declared
+        from bench.data.packaged import packaged_splits
 
         if edition != "real":
             raise BenchError(f"{self.name} is real data alone, there is no edition '{edition}'")

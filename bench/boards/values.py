@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,11 @@ from bench.boards.board import (
     Values,  # TC
     sorted_json,
 )
-from bench.core.checkout import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    pass
+    from bench.core.meta import Meta
 
 __all__ = ["label_of"]
 
@@ -140,13 +138,11 @@ def word(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-@functools.cache
-def _metric_meta(metric: str) -> dict[str, Any]:
-    """Return the literal of a metric's file, read without importing it; empty if unknown."""
-    from bench.core.meta import read_meta
+def _metric_meta(metric: str) -> Meta:
+    """Return the literal of a packaged metric; empty if unknown."""
+    from bench.metrics import METRICS
 
-    file = ROOT / "bench" / "metrics" / f"{metric}.py"
-    return read_meta(file) if file.is_file() else {}
+    return METRICS.get(metric, {})
 
 
 def metric_higher_is_better(metric: str) -> bool:

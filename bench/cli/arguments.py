@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.store import Store
 
-__all__ = ["find_run", "names", "open_all", "seeds", "split_name"]
+__all__ = ["find_run", "names", "open_all", "seeds"]
 
 MAX_SEEDS = 1000
 
@@ -68,25 +69,6 @@ def _digits(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 9
 
 
-def split_name(text: str | None) -> str | None:
-    """Return the canonical name of a split that was named by alias or file.
-
-    An unknown name is returned as it is: records may have a split that is no longer registered.
-    """
-    if text is None:
-        return None
-    from bench.data.catalog import find_split, parse_split_argument
-    from bench.data.own.table import load
-
-    own = parse_split_argument(text)
-    if own is not None:
-        return load(own[0]).split(own[1]).name
-    try:
-        return find_split(text).name
-    except BenchError:
-        return text
-
-
 def find_run(prefix: str, store: Store) -> Record:
     """Return the record whose run id starts with ``prefix``, published records included.
 
@@ -135,24 +117,18 @@ def open_all(
     BenchError
         If the data cannot be opened.
     """
-    from bench.data.catalog import parse_split_argument
+    from bench.data.catalog import resolve_all
     from bench.data.opening import open_splits
-    from bench.data.own.table import load
     from bench.data.target import open_target
 
-    own = parse_split_argument(file)
+    named = resolve_all(file, registry)
+    own = named[0].own
     if own is None:
         [target] = open_splits([file], registry, edition, {}, lambda line: None)
         return target.opened, [target.split], [target]
-    data = load(own[0])
-    requested = [name.partition("/")[2] for name in data.splits] if own[1] is None else [own[1]]
-    splits = {name: data.split(name) for name in requested}
-    opened = data.open()
+    opened = own.open()
     targets = []
-    for name, split in splits.items():
-        try:
-            # Named as after --split, so that the command in a record finds the data again.
-            targets.append(open_target(f"{own[0]}:{name}", split, opened))
-        except BenchError:
-            continue  # check-data reports what is wrong with it
-    return opened, list(splits.values()), targets
+    for name in named:
+        with contextlib.suppress(BenchError):  # check-data reports the problem
+            targets.append(open_target(name.typed, name.split, opened))
+    return opened, [name.split for name in named], targets

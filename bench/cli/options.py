@@ -170,7 +170,7 @@ IF_EXISTS = click.option(
     show_default=True,
     shell_complete=completion.choices("IF_EXISTS"),
     metavar="WHAT",
-    help="skip, rerun or verify.",
+    help="skip, refresh, rerun or verify.",
 )
 
 
@@ -328,6 +328,7 @@ class BoardOptions:
     def boards(
         self,
         store: Store,
+        registry: Registry,
         *,
         methods: Sequence[str] | None = None,
         failures: bool = False,
@@ -339,6 +340,8 @@ class BoardOptions:
         ----------
         store
             The results folder.
+        registry
+            Where the split is looked up.
         methods
             Methods to include; None for all.
         failures, studies
@@ -350,10 +353,11 @@ class BoardOptions:
             If no record matches.
         """
         from bench.boards.select import boards
+        from bench.data.catalog import canonical_name
 
         return boards(
             store.load_all(reference=self.reference),
-            split=arguments.split_name(self.split),
+            split=canonical_name(self.split, registry),
             metric=self.metric,
             readout=self.readout,
             edition=self.edition,

@@ -1,42 +1,45 @@
-"""The literals of the reference rows and leak baselines, read by ``list`` without any import."""
+"""Literals of the control rows, which ``list`` shows without importing anything."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-_DESIGN = "the row is defined by its construction"
-METAS: list[dict[str, Any]] = [
-    {
+if TYPE_CHECKING:
+    from bench.core.meta import Meta
+
+__all__ = ["CONTROL", "METAS", "NAMES", "is_control_row"]
+
+CONTROL = "reference"
+"""Track, and level of the method, of a control row, as it is in records and in ``list``."""
+_SUMMARIES = {
+    "identity": "No correction: the table itself; on images fixed untrained features.",
+    "shuffle": "The features of another row: what chance looks like on every metric.",
+    "batch-mean": "Each row is replaced by the mean of its batch: only the batch effect is left.",
+    "label-oracle": "The true class, one-hot with a little noise: the ceiling of every metric.",
+    "position-only": "The position on the plate alone: how much the layout gives away.",
+    "batch-only": "The names of the row's batches alone: how much the batch tells of the class.",
+}
+NAMES = tuple(_SUMMARIES)
+
+
+def _meta(name: str, summary: str) -> Meta:
+    return {
         "kind": "method",
-        "name": "identity",
-        "summary": "No correction: the table itself; on images fixed untrained features.",
-    },
-    {
-        "kind": "method",
-        "name": "shuffle",
-        "summary": "The features of another row: what chance looks like on every metric.",
-    },
-    {
-        "kind": "method",
-        "name": "batch-mean",
-        "summary": "Each row is replaced by the mean of its batch: only the batch effect is left.",
-    },
-    {
-        "kind": "method",
-        "name": "label-oracle",
-        "summary": "The true class, one-hot with a little noise: the ceiling of every metric.",
-    },
-    {
-        "kind": "method",
-        "name": "position-only",
-        "summary": "The position on the plate alone: how much the layout gives away.",
-    },
-    {
-        "kind": "method",
-        "name": "batch-only",
-        "summary": "The names of the row's batches alone: how much the batch tells of the class.",
-    },
-]
-for _meta in METAS:
-    _meta.update(level="reference", version=1, access=[], reference=_DESIGN)
-NAMES = tuple(meta["name"] for meta in METAS)
+        "name": name,
+        "summary": summary,
+        "level": CONTROL,
+        "version": 1,
+        "access": [],
+        "reference": "the row is defined by its construction",
+    }
+
+
+METAS = tuple(_meta(name, summary) for name, summary in _SUMMARIES.items())
+
+
+def is_control_row(label: object) -> bool:
+    """Whether the track of a record, or the level of a method, is that of a control row.
+
+    Control rows (``identity``, ``shuffle``, ...) are printed for comparison and have no rank.
+    """
+    return label == CONTROL

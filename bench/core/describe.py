@@ -1,52 +1,81 @@
-"""Descriptions of parameters for ``show``, the report and the documentation."""
+"""Parameters of a method as rows, for ``show``, the report and the documentation."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-__all__ = ["Parameter"]
+__all__ = ["Parameter", "parameters"]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A field of a method's ``Params``.
+    """A field of a method's ``Params``; see :func:`bench.api.param`.
 
     Attributes
     ----------
     name, doc, unit, phase
         As declared.
-    default
-        As it is typed after ``--set``.
-    allowed
-        Choices, range or pattern, in words; empty if anything goes.
+    value
+        The default.
+    choices
+        All values allowed; empty if not restricted.
+    low, high
+        Inclusive range, or None.
+    pattern
+        Regular expression that a string must match, or an empty string.
+    search
+        What ``tune`` explores; empty if the parameter is not tuned.
     """
 
     name: str
-    default: str
+    value: object
     doc: str = ""
     unit: str = ""
     phase: str = "fit"
-    allowed: str = ""
+    choices: tuple[object, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    pattern: str = ""
+    search: tuple[object, ...] = ()
+
+    @property
+    def default(self) -> str:
+        """The default, as typed after ``--set``."""
+        return str(self.value).lower() if isinstance(self.value, bool) else str(self.value)
+
+    @property
+    def allowed(self) -> str:
+        """Choices, range or pattern; empty if not restricted."""
+        if self.choices:
+            return " | ".join(map(str, self.choices))
+        if self.low is not None and self.high is not None:
+            return f"{self.low} to {self.high}"
+        if self.low is not None:
+            return f"at least {self.low}"
+        return f"at most {self.high}" if self.high is not None else self.pattern
 
 
-def value_text(value: Any) -> str:
-    return "" if value is None else str(value)
+def parameters(params_class: type) -> list[Parameter]:
+    """Return the parameters of a method, inherited ones first.
 
-
-def allowed_values(known: Mapping[str, Any]) -> str:
-    choices = known.get("choices")
-    if isinstance(choices, (list, tuple)):
-        return " | ".join(map(str, choices))
-    low, high = known.get("low"), known.get("high")
-    if low is not None and high is not None:
-        return f"{low} to {high}"
-    if low is not None:
-        return f"at least {low}"
-    if high is not None:
-        return f"at most {high}"
-    return value_text(known.get("pattern"))
+    Parameters
+    ----------
+    params_class
+        The method's ``Params``, a dataclass.
+    """
+    return [
+        Parameter(
+            field.name,
+            field.default,
+            doc=field.metadata.get("doc", ""),
+            unit=field.metadata.get("unit", ""),
+            phase=field.metadata.get("phase", "fit"),
+            choices=tuple(field.metadata.get("choices") or ()),
+            low=field.metadata.get("low"),
+            high=field.metadata.get("high"),
+            pattern=field.metadata.get("pattern") or "",
+            search=tuple(field.metadata.get("search") or ()),
+        )
+        for field in dataclasses.fields(params_class)
+    ]

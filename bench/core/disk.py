@@ -1,11 +1,14 @@
-"""Atomic writes, and disk errors as one-line messages."""
+"""Atomic writes of files and folders, and disk errors as one-line messages."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
 import secrets
+import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
@@ -16,20 +19,43 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["write_files"]
+__all__ = [
+    "disk_errors",
+    "new_file",
+    "new_folder",
+    "sync_folder",
+    "write_file",
+    "write_files",
+    "write_synced",
+]
 
-
-# --------------------------------------------------------------------------- disk
+STALE_SECONDS = 24 * 3600
+"""Age at which a temporary folder of an interrupted writer is deleted."""
 
 
 @contextlib.contextmanager
-def disk_errors(doing: str, path: Path) -> Iterator[None]:
-    """Turn what the operating system says into one line with the cure."""
+def disk_errors(doing: str, path: Path, otherwise: str = "--results DIR") -> Iterator[None]:
+    """Turn an ``OSError`` into one line that says what to do.
+
+    Parameters
+    ----------
+    doing
+        The verb after "cannot", such as ``write``.
+    path
+        File or folder concerned.
+    otherwise
+        How another folder is chosen: an option, or an environment variable.
+
+    Raises
+    ------
+    BenchError
+        If the operating system refuses.
+    """
     try:
         yield
     except OSError as exc:
         place = str(exc.filename2 or exc.filename or path)
-        elsewhere = "choose another folder with --results DIR"
+        elsewhere = f"choose another folder with {otherwise}"
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             cure = f"the disk is full; free some space or {elsewhere}"
         elif exc.errno in (errno.EACCES, errno.EPERM):
@@ -37,22 +63,20 @@ def disk_errors(doing: str, path: Path) -> Iterator[None]:
         elif exc.errno == errno.EROFS:
             cure = f"{place} is on a read-only disk; {elsewhere}"
         elif exc.errno in (errno.ENOTDIR, errno.EEXIST):
-            cure = (
-                f"a file stands where a folder is needed ({place}); move it away or choose "
-                "another folder with --results DIR"
-            )
+            cure = f"a file is in the place of a folder ({place}); move it away or {elsewhere}"
         elif exc.errno == errno.ENAMETOOLONG:
-            cure = "the path is too long; choose a shorter folder with --results DIR"
+            cure = f"the path is too long; {elsewhere}"
         else:
-            cure = f"{exc.strerror or exc}; check the disk or choose another folder with --results"
+            cure = f"{exc.strerror or exc}; check the disk or {elsewhere}"
         raise BenchError(f"cannot {doing} {path}: {cure}") from exc
 
 
 def write_synced(path: Path, data: bytes | NDArray[Any]) -> None:
+    """Write a file and flush it to the disk; an array is written as ``.npy``."""
     with path.open("wb") as file:
         if isinstance(data, bytes):
             file.write(data)
-        else:  # straight from memory: a large array is not copied to be written
+        else:  # without a copy in memory
             import numpy as np
 
             np.save(file, data, allow_pickle=False)
@@ -71,23 +95,121 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def _temporary(path: Path, inside: Path | None = None) -> Path:
+    """Return an unused hidden name next to a path, with its suffix."""
+    mark = f"{os.getpid()}-{secrets.token_hex(4)}"
+    return (inside or path.parent) / f".{path.stem}.{mark}{path.suffix}"
+
+
+def _delete_stale(path: Path, inside: Path | None) -> None:
+    """Delete old temporary folders of interrupted writers of a folder."""
+    limit = time.time() - STALE_SECONDS
+    pattern = re.compile(rf"\.{re.escape(path.stem)}\.\d+-[0-9a-f]{{8}}{re.escape(path.suffix)}")
+    with contextlib.suppress(OSError):
+        for entry in (inside or path.parent).iterdir():
+            if pattern.fullmatch(entry.name) and entry.stat().st_mtime < limit:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, parents: bool = True) -> Iterator[Path]:
+    """Write a file in one step.
+
+    Yields a temporary path in the same folder and with the same suffix. On success the file written
+    there replaces ``path``; after an exception it is deleted and ``path`` is unchanged. The content
+    is not flushed to the disk; use :func:`write_synced` inside where a power cut matters.
+
+    Parameters
+    ----------
+    path
+        The file.
+    parents
+        Whether to create its folder.
+
+    Raises
+    ------
+    OSError
+        If the operating system refuses; see :func:`disk_errors`.
+    """
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    part = _temporary(path)
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, *, replace: bool = False, inside: Path | None = None) -> Iterator[Path]:
+    """Write a folder in one step.
+
+    Yields an empty temporary folder. On success it is renamed to ``path``; after an exception it is
+    deleted and ``path`` is unchanged. If another process creates ``path`` meanwhile, that folder is
+    kept and this one is dropped: both are assumed to have the same content.
+
+    Parameters
+    ----------
+    path
+        The folder; its parent is created.
+    replace
+        Whether an existing folder is replaced.
+    inside
+        Where to put the temporary folder, on the same disk; default: next to ``path``.
+
+    Raises
+    ------
+    OSError
+        If the operating system refuses; see :func:`disk_errors`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if inside is not None:
+        inside.mkdir(parents=True, exist_ok=True)
+    _delete_stale(path, inside)
+    part = _temporary(path, inside)
+    part.mkdir()
+    try:
+        yield part
+        sync_folder(part)
+        if replace and path.is_dir():
+            aside = _temporary(path, inside)
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        try:
+            part.rename(path)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not path.is_dir():
+                raise
+        else:
+            sync_folder(path.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write a file in one step, flushed to the disk; text is encoded as UTF-8.
+
+    Raises
+    ------
+    OSError
+        If the operating system refuses; the file is then the old one or absent.
+    """
+    with new_file(path) as part:
+        write_synced(part, data.encode() if isinstance(data, str) else data)
+
+
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Write derived files, each in one step, and return their paths.
 
     Raises
     ------
     BenchError
-        If the disk refuses; a file is then the old one or absent, never half of the new one.
+        If the operating system refuses; a file is then the old one or absent.
     """
-    made = []
+    paths = [folder / name for name in files]
     with disk_errors("write", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            temporary = folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
-            try:
-                write_synced(temporary, data)
-                temporary.replace(folder / name)
-            finally:
-                temporary.unlink(missing_ok=True)
-            made.append(folder / name)
-    return made
+        for path, data in zip(paths, files.values(), strict=True):
+            write_file(path, data)
+    return paths

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
-from bench.core.meta import OBJECT, with_neighbours
+from bench.core.meta import Meta, target_of, with_neighbours
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ class Entry:
     Attributes
     ----------
     kind
-        ``method``, ``dataset`` or ``metric``.
+        ``method``, ``dataset``, ``metric``, ``figure`` or ``study``.
     meta
         The literal of the file; empty for an entry point that was not loaded.
     module
@@ -40,13 +40,13 @@ class Entry:
     problem
         Why it cannot be used, or an empty string.
     resolved
-        Whether the literal was read; not so for an entry point nobody asked for.
+        Whether the literal was read; False for an entry point that was not used yet.
     """
 
     kind: str
     name: str
     provider: str
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: Meta = field(default_factory=Meta)
     module: str | None = None
     path: Path | None = None
     attribute: str = ""
@@ -55,13 +55,13 @@ class Entry:
 
     @property
     def origin(self) -> str:
-        """Who provides it, and where, in words for a message."""
+        """Provider and file, for messages."""
         where = self.path.name if self.path else self.module
         return self.provider if where in (None, self.provider) else f"{self.provider} ({where})"
 
     @property
     def sources(self) -> list[Path]:
-        """The file and the neighbours that it imports relatively: a change there is a change."""
+        """The file and all files that it imports relatively."""
         return [] if self.path is None else with_neighbours(self.path)
 
     def load(self) -> Any:
@@ -83,13 +83,13 @@ class Entry:
                 raise
             raise BenchError(
                 f"{self.kind} '{self.name}' of {self.origin} cannot be imported: "
-                f"{type(error).__name__}: {error}; mend the file or leave the plugin out"
+                f"{type(error).__name__}: {error}; fix the file or remove the plugin"
             ) from error
-        attribute = self.attribute or self.meta.get("class") or self.meta.get("function")
+        attribute = self.attribute or target_of(self.meta, self.kind)
         if not attribute or not hasattr(module, attribute):
+            noun = "class" if self.kind in ("method", "dataset") else "function"
             raise BenchError(
-                f"{self.origin} has no '{attribute}': META of {self.name} must name its "
-                f"{OBJECT.get(self.kind, 'class')}"
+                f"{self.origin} has no '{attribute}', the {noun} of {self.kind} {self.name}"
             )
         return getattr(module, attribute)
 
@@ -105,9 +105,9 @@ def _import_file(path: Path) -> ModuleType:
     folder = hashlib.sha256(str(path.parent).encode()).hexdigest()[:12]
     package = f"bench_plugin_{folder}"
     if package not in sys.modules:
-        made = ModuleType(package)
-        made.__path__ = [str(path.parent)]
-        sys.modules[package] = made
+        parent = ModuleType(package)
+        parent.__path__ = [str(path.parent)]
+        sys.modules[package] = parent
     stem = path.stem
     if not stem.isidentifier():
         stem = "file_" + hashlib.sha256(path.name.encode()).hexdigest()[:12]
@@ -116,7 +116,7 @@ def _import_file(path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise BenchError(f"plugin file {path} is no Python file: its name must end in .py")
+        raise BenchError(f"plugin file {path} is not a Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

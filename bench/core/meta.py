@@ -1,17 +1,7 @@
-"""Names to code, without importing the code until it is needed.
+"""Read and check the ``META`` literal at the top of an extension's file, without importing it.
 
-A method, data set or metric is one file with a literal ``META`` at its top. The literal is read
-with :func:`ast.literal_eval`, so that listing costs no import. Plugins come from ``--plugin FILE``,
-from ``$BENCH_PLUGINS`` (files separated as in ``PATH``) and from entry points of the groups
-``bench.methods``, ``bench.datasets`` and ``bench.metrics``.
-
-What the user names on the command line must work, so a mistake there stops at once. What merely
-lies around (an environment variable, an installed distribution, a half-written file) is kept with
-its reason and stops only those who ask for that name. A name that is taken twice belongs to
-nobody: whoever asks for it is told both owners.
-
-A plugin file may import its neighbours relatively (``from ._helpers import x``): its folder stands
-in for the package. It may not go above that folder.
+Methods, data sets, metrics, figures and studies are files with a literal ``META``. It is read with
+:func:`ast.literal_eval`, so that listing them costs no import.
 """
 
 from __future__ import annotations
@@ -19,25 +9,87 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, TypeGuard
 
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-KINDS = ("method", "dataset", "metric")
+__all__ = [
+    "FIGURE_NEEDS",
+    "KINDS",
+    "KINDS_OF_SHIFT",
+    "LEVELS",
+    "PLUGINS",
+    "Meta",
+    "check_meta",
+    "read_folder",
+    "read_literal",
+    "read_meta",
+    "target_of",
+    "with_neighbours",
+]
+
+KINDS = ("method", "dataset", "metric", "figure", "study")
 LEVELS = ("network", "classifier", "profile")
 KINDS_OF_SHIFT = ("location", "scale", "covariance", "nested", "label-shift")
-"""What a method's ``helps`` and ``hurts`` are declared among: how new batches may differ."""
-OBJECT = {"method": "class", "dataset": "class", "metric": "function"}
+"""Values of a method's ``helps`` and ``hurts``: how new batches may differ."""
+FIGURE_NEEDS = ("records", "predictions", "embeddings", "studies", "examples")
+"""What a figure may read: ``run.json``, the predictions next to it, and the folders ``artifacts/``,
+``studies/`` and ``examples/`` of the results folder."""
 PLUGINS = "BENCH_PLUGINS"
+_TARGET = {"method": "class", "dataset": "class", "metric": "function"}
+_FIXED_TARGET = {"figure": "draw", "study": "run"}
+
+Meta = TypedDict(
+    "Meta",
+    {
+        "kind": str,
+        "name": str,
+        "version": int,
+        "summary": str,
+        "reference": str,
+        "url": str,
+        "class": str,
+        "function": str,
+        # methods
+        "level": str,
+        "access": list[str],
+        "helps": list[str],
+        "hurts": list[str],
+        "against": str,
+        "fit": str,
+        # data sets
+        "licence": str,
+        "size": str,
+        "files": str,
+        "editions": list[str],
+        "levels": list[str],
+        "splits": list[dict[str, object]],
+        "fetch": dict[str, object],
+        # metrics (needs: str) and figures (needs: list)
+        "needs": str | list[str],
+        "range": list[float],
+        "higher_is_better": bool,
+        "title": str,
+        "paper": str,
+        # studies
+        "question": str,
+        "methods": list[str],
+        "point": str,
+        "points": list[float],
+    },
+    total=False,
+)
+"""The literal of an extension; which keys there are depends on its kind."""
 
 
 def _parse(path: Path) -> ast.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about escapes and such: the import will say it
+            warnings.simplefilter("ignore")  # invalid escapes and the like: the import reports them
             return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except OSError as error:
         raise BenchError(
@@ -47,19 +99,19 @@ def _parse(path: Path) -> ast.Module:
         line = getattr(error, "lineno", "?")
         raise BenchError(
             f"{path} is not valid Python (line {line}: {getattr(error, 'msg', error)}): "
-            "mend the file"
+            "fix the file"
         ) from None
 
 
 def with_neighbours(path: Path) -> list[Path]:
-    """Return a file and all files that it imports relatively, directly or not."""
-    found: dict[Path, None] = {}
+    """Return a file and all files that it imports relatively, directly or indirectly, sorted."""
+    files: dict[Path, None] = {}
     waiting = [path]
     while waiting:
         file = waiting.pop()
-        if file in found or not file.is_file():
+        if file in files or not file.is_file():
             continue
-        found[file] = None
+        files[file] = None
         try:
             tree = _parse(file)
         except BenchError:
@@ -74,33 +126,16 @@ def with_neighbours(path: Path) -> list[Path]:
             names = [base] if node.module else []
             names += [base / alias.name for alias in node.names]
             waiting += [name.with_name(name.name + ".py") for name in names]
-    return sorted(found)
+    return sorted(files)
 
 
-def read_meta(path: Path) -> dict[str, Any]:
-    """Return the literal ``META`` of a file without importing it.
-
-    Raises
-    ------
-    BenchError
-        If the file cannot be read or parsed, or its literal is missing or incomplete.
-    """
-    meta = read_literal(path)
-    if meta is None:
-        raise BenchError(
-            f"{path} has no META = {{...}} at its top; `python -m bench new method NAME` writes one"
-        )
-    check_meta(meta, str(path))
-    return meta
-
-
-def read_literal(path: Path) -> dict[str, Any] | None:
-    """Return the literal ``META`` at the top of a file, or None if it has none.
+def read_literal(path: Path) -> Meta | None:
+    """Return the literal ``META`` at the top of a file, unchecked, or None if it has none.
 
     Raises
     ------
     BenchError
-        If the file cannot be read or parsed, or its ``META`` is not a literal.
+        If the file cannot be read or parsed, or its ``META`` is not a literal dict.
     """
     for node in _parse(path).body:
         if isinstance(node, ast.Assign):
@@ -112,75 +147,178 @@ def read_literal(path: Path) -> dict[str, Any] | None:
         if not any(isinstance(t, ast.Name) and t.id == "META" for t in targets):
             continue
         try:
-            meta = ast.literal_eval(value)
+            literal = ast.literal_eval(value)
         except (ValueError, TypeError, RecursionError):
-            meta = None
-        if not isinstance(meta, dict):
+            literal = None
+        if not isinstance(literal, dict):
             raise BenchError(
                 f"META of {path} must be a literal: only strings, numbers, lists and dicts"
             )
+        meta: Meta = literal  # type: ignore[assignment]
         return meta
     return None
 
 
-def check_meta(meta: Any, where: str) -> None:
-    """Raise :class:`BenchError` if a literal lacks what the harness itself reads.
+def read_meta(path: Path) -> Meta:
+    """Return the checked literal ``META`` of a file without importing it.
+
+    Raises
+    ------
+    BenchError
+        If the file cannot be read or parsed, or its literal is missing or incomplete.
+    """
+    meta = read_literal(path)
+    if meta is None:
+        raise BenchError(
+            f"{path} has no META = {{...}} at its top; `python -m bench new method NAME` writes one"
+        )
+    return check_meta(meta, str(path))
+
+
+def read_folder(folder: Path, kind: str) -> dict[Path, Meta]:
+    """Return the literals of all files of a folder whose names do not begin with ``_``.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    kind
+        The kind that each must have.
+
+    Raises
+    ------
+    BenchError
+        If a literal is missing, incomplete or of another kind, or two have the same name.
+    """
+    metas: dict[Path, Meta] = {}
+    owners: dict[str, Path] = {}
+    for path in sorted(folder.glob("[!_]*.py")):
+        meta = read_meta(path)
+        if meta["kind"] != kind:
+            raise BenchError(f"{path} is a {meta['kind']} in the folder of {kind} files: move it")
+        other = owners.setdefault(meta["name"], path)
+        if other != path:
+            raise BenchError(f"{other} and {path} have the same name '{meta['name']}': rename one")
+        metas[path] = meta
+    return metas
+
+
+def target_of(meta: Mapping[str, object] | Meta, kind: str = "") -> str:
+    """Return the name of the class or function that a literal describes; empty if unknown."""
+    kind = kind or str(meta.get("kind", ""))
+    return _FIXED_TARGET.get(kind) or str(meta.get(_TARGET.get(kind, "class")) or "")
+
+
+# --------------------------------------------------------------------------- checks
+
+
+def check_meta(meta: object, where: str) -> Meta:
+    """Return a literal if it has all that the harness reads.
 
     Parameters
     ----------
     meta
         The literal.
     where
-        The file or module, for the message.
+        The file or module, for messages.
+
+    Raises
+    ------
+    BenchError
+        If it is no dict, a key is missing, or a value is of another type or not allowed.
     """
-    hint = "; `python -m bench new method NAME` writes a correct one"
     if not isinstance(meta, dict) or meta.get("kind") not in KINDS or not meta.get("name"):
-        raise BenchError(f"META of {where} needs a kind ({', '.join(KINDS)}) and a name{hint}")
-    kind, name = meta["kind"], meta["name"]
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise BenchError(
-            f"META of {where}: '{name}' is no name: letters, digits, - and _, such as my-method"
+            f"META of {where} needs a kind ({', '.join(KINDS)}) and a name"
+            "; `python -m bench new method NAME` writes a correct one"
         )
-    target = meta.get(OBJECT[kind])
-    if not isinstance(target, str) or not target.isidentifier():
-        raise BenchError(f"META of {where} needs a '{OBJECT[kind]}': its name in the file{hint}")
-    version = meta.get("version", 1 if kind == "metric" else None)
+    kind, name = meta["kind"], meta["name"]
+    hint = f"; `python -m bench new {kind} NAME` writes a correct one"
+    group = "(?:[a-z0-9-]+/)?" if kind == "figure" else ""
+    if not isinstance(name, str) or not re.fullmatch(group + r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise BenchError(
+            f"META of {where}: invalid name '{name}': use letters, digits, - and _, such as "
+            f"my-{kind}"
+        )
+    if kind in _TARGET:
+        target = meta.get(_TARGET[kind])
+        if not isinstance(target, str) or not target.isidentifier():
+            raise BenchError(
+                f"META of {where} needs a '{_TARGET[kind]}': its name in the file{hint}"
+            )
+    version = meta.get("version", None if kind in ("method", "dataset", "study") else 1)
     if not isinstance(version, int) or isinstance(version, bool):
-        raise BenchError(f"META of {where} needs a version: a whole number, at first 1{hint}")
-    if kind != "method":
-        return
+        raise BenchError(f"META of {where} needs a version: an integer, at first 1{hint}")
+    if kind in _CHECKS:
+        _CHECKS[kind](meta, where, hint)
+    checked: Meta = meta  # type: ignore[assignment]
+    return checked
+
+
+def _check_method(meta: Mapping[str, object], where: str, hint: str) -> None:
+    from bench.core.access import Access
+
     if meta.get("level") not in LEVELS:
         raise BenchError(f"META of {where} needs a level: {', '.join(LEVELS)}{hint}")
     access = meta.get("access")
-    if not isinstance(access, list) or not all(isinstance(word, str) for word in access):
-        raise BenchError(f"META of {where} needs an access: a list of words, [] for none{hint}")
-    from bench.core.access import Access
-
+    if not _strings(access):
+        raise BenchError(f"META of {where} needs an access: a list of strings, [] for none{hint}")
     try:
         Access.parse(access)
     except BenchError as error:
         raise BenchError(f"META of {where}: {error}") from None
-    _check_declared(meta, where)
-
-
-def _check_declared(meta: dict[str, Any], where: str) -> None:
-    """Look at what a method says of itself: what it helps, what it hurts, against what."""
-    kinds = ", ".join(KINDS_OF_SHIFT)
+    shifts = {}
     for key in ("helps", "hurts"):
-        words = meta.get(key, [])
-        if not isinstance(words, list) or not all(word in KINDS_OF_SHIFT for word in words):
+        value = meta.get(key, [])
+        if _strings(value) and set(value) <= set(KINDS_OF_SHIFT):
+            shifts[key] = value
+        else:
             raise BenchError(
-                f"META of {where}: {key} must be a list of kinds of shift, out of {kinds}; "
-                "[] if it claims none"
+                f"META of {where}: {key} must be a list of kinds of shift, out of "
+                f"{', '.join(KINDS_OF_SHIFT)}; [] if it claims none"
             )
-    both = [word for word in meta.get("helps", []) if word in meta.get("hurts", [])]
+    both = [shift for shift in shifts["helps"] if shift in shifts["hurts"]]
     if both:
+        raise BenchError(f"META of {where}: {both[0]} is in helps and in hurts: keep one of them")
+    against = meta.get("against")
+    if "against" in meta and (not isinstance(against, str) or against in ("", meta["name"])):
         raise BenchError(
-            f"META of {where}: {both[0]} stands under helps and under hurts: keep one of them"
+            f"META of {where}: against must be the name of the other method that helps and hurts "
+            "are measured against; leave it out for erm (networks) or identity (profiles)"
         )
-    against = meta.get("against", "erm")
-    if not isinstance(against, str) or not against or meta.get("against") == meta["name"]:
+
+
+def _check_figure(meta: Mapping[str, object], where: str, hint: str) -> None:
+    for key in ("title", "summary"):
+        if not isinstance(meta.get(key), str) or not meta[key]:
+            raise BenchError(f"META of {where} needs a {key}: one sentence{hint}")
+    needs = meta.get("needs")
+    if not _strings(needs) or not set(needs) <= set(FIGURE_NEEDS):
         raise BenchError(
-            f"META of {where}: against must name the other method that helps and hurts are "
-            "measured against; leave it out for erm (networks) or identity (profiles)"
+            f"META of {where}: needs must be a list out of {', '.join(FIGURE_NEEDS)}{hint}"
         )
+
+
+def _check_study(meta: Mapping[str, object], where: str, hint: str) -> None:
+    question = meta.get("question")
+    if not isinstance(question, str) or not question.endswith("?"):
+        raise BenchError(f"META of {where} needs a question: one sentence that ends in ?{hint}")
+    if not _strings(meta.get("methods")):
+        raise BenchError(f"META of {where} needs methods: a list of names{hint}")
+    points = meta.get("points")
+    if not isinstance(meta.get("point"), str) or not isinstance(points, list):
+        raise BenchError(
+            f"META of {where} needs point, the name of what is varied, and points, a list of its "
+            f"values; '' and [] if nothing is varied{hint}"
+        )
+
+
+_CHECKS: dict[str, Callable[[Mapping[str, object], str, str], None]] = {
+    "method": _check_method,
+    "figure": _check_figure,
+    "study": _check_study,
+}
+
+
+def _strings(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -1,4 +1,4 @@
-"""Lazy registry of methods, data sets and metrics.
+"""Lazy registry of methods, data sets and metrics, and of figures and studies in plugin files.
 
 Entries come from the packaged folders, from plugin files (``--plugin FILE`` or ``$BENCH_PLUGINS``,
 separated as in ``PATH``) and from entry points of the groups ``bench.methods``, ``bench.datasets``
@@ -17,28 +17,30 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.core.entry import Entry
 from bench.core.errors import BenchError, did_you_mean
-from bench.core.meta import KINDS, PLUGINS, check_meta, read_literal, read_meta
+from bench.core.meta import PLUGINS, check_meta, read_literal, read_meta
 
 _FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "bench.metrics"}
+"""Package of the kinds that the registry itself lists, and name of their entry-point group."""
 _OWN = "labshift"
 
 
 class Registry:
-    """All names that are known: packaged, from plugin files, and from entry points.
+    """All registered names: packaged, from plugin files, and from entry points.
+
+    Packaged figures and studies are listed by their own packages; here are those of plugin files.
 
     Parameters
     ----------
     plugins
-        Files that the user named: each must be readable, and its name free.
+        Files that the user named: each must be usable, and its name unused.
 
     Attributes
     ----------
     broken
-        What was found but cannot be used, with the reason.
+        Entries that cannot be used, with the reason.
 
     Raises
     ------
@@ -49,7 +51,7 @@ class Registry:
     def __init__(self, plugins: tuple[Path, ...] = ()) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
         self.broken: list[Entry] = []
-        for kind in KINDS:
+        for kind in _FOLDERS:
             self._add_folder(kind)
         self._add_references()
         named = {path.resolve() for path in plugins}
@@ -73,7 +75,7 @@ class Registry:
         taken = f"two {entry.kind}s are named '{entry.name}': {owners}; rename one of them"
         if strict:
             raise BenchError(taken)
-        self._entries[key] = replace(other, problem=f"cannot be told apart: {taken}")
+        self._entries[key] = replace(other, problem=f"is ambiguous: {taken}")
         self.broken.append(replace(entry, problem=f"cannot be used: {taken}"))
 
     def _add_broken(self, kind: str, name: str, provider: str, path: Path, reason: str) -> None:
@@ -114,7 +116,7 @@ class Registry:
     def _add_entry_points(self) -> None:
         from importlib.metadata import entry_points
 
-        for kind in KINDS:
+        for kind in _FOLDERS:
             for point in entry_points(group=_FOLDERS[kind]):
                 provider = point.dist.name if point.dist is not None else "unknown distribution"
                 self._add(
@@ -130,7 +132,7 @@ class Registry:
                 )
 
     def names(self, kind: str) -> list[str]:
-        """Return the known names of a kind, sorted."""
+        """Return the names of a kind, sorted."""
         return sorted(name for k, name in self._entries if k == kind)
 
     def entries(self, kind: str) -> list[Entry]:
@@ -138,60 +140,63 @@ class Registry:
         return [self._entries[kind, name] for name in self.names(kind)]
 
     def entry(self, kind: str, name: str) -> Entry:
-        """Return one usable entry, with the literal of an entry point's file read.
+        """Return a usable entry; the literal of an entry point is read now.
 
         Raises
         ------
         BenchError
-            For an unknown name, with the nearest known ones; for a name that is taken twice, with
-            both owners; for a plugin that is broken, with the reason.
+            For an unknown name, with the most similar names; for a name that is used twice, with
+            both providers; for a broken plugin, with the reason.
         """
-        found = self._entries.get((kind, name))
-        if found is None:
+        named = self._entries.get((kind, name))
+        if named is None:
             for entry in self.broken:
                 if entry.name == name and entry.kind in (kind, "plugin"):
                     raise BenchError(f"{kind} '{name}' of {entry.origin} {entry.problem}")
             raise BenchError(did_you_mean(name, self.names(kind), kind))
-        if not found.resolved:
-            found = _resolved(found)
-            self._entries[kind, name] = found
-        if found.problem:
-            raise BenchError(f"{kind} '{name}' of {found.origin} {found.problem}")
-        return found
+        if not named.resolved:
+            named = _resolved(named)
+            self._entries[kind, name] = named
+        if named.problem:
+            raise BenchError(f"{kind} '{name}' of {named.origin} {named.problem}")
+        return named
 
 
 def _resolved(entry: Entry) -> Entry:
     """Return an entry point with the literal of its file.
 
-    The file is looked for without importing it (Python imports the packages above it). Where it
-    cannot be found or read as source, or holds no ``META`` because it only passes on what another
-    module defines, the module is imported and the defining module's ``META`` is taken.
+    The file is located without importing it (Python imports the packages above it). If it is not
+    available as source, or has no ``META`` because it re-exports an object of another module, the
+    module is imported and the ``META`` of the defining module is used.
     """
     try:
-        path, meta = _source_of(entry)
-        check_meta(meta, entry.origin)
+        path, literal = _source_of(entry)
+        meta = check_meta(literal, entry.origin)
         if (meta["kind"], meta["name"]) != (entry.kind, entry.name):
             raise BenchError(
-                f"its META says {meta['kind']} '{meta['name']}', its entry point "
+                f"META is of {meta['kind']} '{meta['name']}', the entry point of "
                 f"{entry.kind} '{entry.name}': they must agree"
             )
     except BenchError as error:
-        problem = f"cannot be used: {error}; tell the authors of {entry.provider}, or uninstall it"
+        problem = (
+            f"cannot be used: {error}; report this to the authors of {entry.provider}, or "
+            "uninstall it"
+        )
         return replace(entry, problem=problem, resolved=True)
     return replace(entry, meta=meta, path=path, resolved=True)
 
 
-def _source_of(entry: Entry) -> tuple[Path | None, Any]:
+def _source_of(entry: Entry) -> tuple[Path | None, object]:
     assert entry.module is not None
     try:
         spec = importlib.util.find_spec(entry.module)
         if spec is None:
-            raise BenchError(f"there is no module {entry.module}")
+            raise BenchError(f"no module named {entry.module}")
         if spec.origin is not None and spec.origin.endswith(".py") and Path(spec.origin).is_file():
             path = Path(spec.origin)
-            meta = read_literal(path)
-            if meta is not None:
-                return path, meta
+            literal = read_literal(path)
+            if literal is not None:
+                return path, literal
         module = importlib.import_module(entry.module)
     except BenchError:
         raise

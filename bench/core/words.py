@@ -1,12 +1,132 @@
-"""Spellings shared by messages, boards and pages."""
+"""Spelling of counts, lists, numbers, intervals, sizes and durations for people.
+
+Every message, board, figure and page uses these functions, so that a value reads the same
+everywhere.
+"""
 
 from __future__ import annotations
 
-__all__ = ["plural"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["DASH", "count", "duration", "file_size", "interval", "listed", "number", "plural"]
+
+DASH = "\N{EN DASH}"
+"""Printed for a missing value."""
 
 
-def plural(level: str) -> str:
-    """Return the plural of a batch level: plates, batches, laboratories."""
-    if level.endswith(("s", "x", "ch")):
-        return f"{level}es"
-    return f"{level[:-1]}ies" if level.endswith("y") else f"{level}s"
+def plural(noun: str) -> str:
+    """Return the plural of a noun.
+
+    Examples
+    --------
+    >>> [plural(noun) for noun in ("plate", "batch", "laboratory", "day")]
+    ['plates', 'batches', 'laboratories', 'days']
+    """
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"
+
+
+def count(n: int, noun: str, many: str | None = None) -> str:
+    """Return a number with its noun.
+
+    Parameters
+    ----------
+    n
+        Number of things.
+    noun
+        Singular.
+    many
+        Plural; default: :func:`plural` of the noun.
+
+    Examples
+    --------
+    >>> count(1, "batch"), count(3, "batch"), count(0, "row")
+    ('1 batch', '3 batches', '0 rows')
+    """
+    return f"{n} {noun if n == 1 else many or plural(noun)}"
+
+
+def listed(
+    items: Iterable[object], most: int | None = None, *, sep: str = ", ", last: str = " and "
+) -> str:
+    """Return an enumeration: ``a, b and c``.
+
+    Parameters
+    ----------
+    items
+        What is enumerated, in order.
+    most
+        Number of items to name; further ones are counted. Default: all.
+    sep, last
+        Separator, and what precedes the last item.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed("abcde", 2), listed(["a"]), listed([])
+    ('a, b and c', 'a, b and 3 more', 'a', '')
+    """
+    names = [str(item) for item in items]
+    if most is not None and len(names) > most:
+        names = [*names[:most], f"{len(names) - most} more"]
+    return last.join(filter(None, (sep.join(names[:-1]), *names[-1:])))
+
+
+def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
+    """Return a number with fixed decimals and a true minus sign; a dash for None.
+
+    Examples
+    --------
+    >>> number(0.12345), number(0.5, 2, sign=True), number(None) == DASH
+    ('0.123', '+0.50', True)
+    """
+    if value is None:
+        return DASH
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def interval(low: float | None, high: float | None, digits: int = 3, *, sign: bool = False) -> str:
+    """Return ``[0.372, 0.951]``; a dash if an end is None."""
+    if low is None or high is None:
+        return DASH
+    return f"[{number(low, digits, sign=sign)}, {number(high, digits, sign=sign)}]"
+
+
+def file_size(n_bytes: float | None) -> str:
+    """Return a size in decimal units; ``unknown size`` for None.
+
+    Examples
+    --------
+    >>> file_size(512), file_size(7.43e9), file_size(207_100_000)
+    ('512 bytes', '7.4 GB', '207 MB')
+    """
+    if n_bytes is None:
+        return "unknown size"
+    if n_bytes < 1000:
+        return f"{n_bytes:.0f} bytes"
+    value, unit = n_bytes / 1000, "kB"
+    for larger in ("MB", "GB"):
+        if value >= 999.5:
+            value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration to two or three digits.
+
+    Examples
+    --------
+    >>> [duration(s) for s in (0.42, 7.25, 42, 720, 9000)]
+    ['0.42 s', '7.2 s', '42 s', '12 min', '2.5 h']
+    """
+    if seconds < 90:
+        return f"{seconds:.{2 if seconds < 1 else 1 if seconds < 10 else 0}f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

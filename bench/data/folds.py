@@ -6,7 +6,7 @@ Importing this module costs no more than NumPy: ``list splits`` reads the packag
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,13 +21,11 @@ from bench.data.sides import Fold, fixed, held_out, row_labels, rows_of, split_c
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from bench.core.dataset import Opened
     from bench.core.split import Split
     from bench.core.types import Bools, Ints
 
-__all__ = ["encode", "folds"]
+__all__ = ["folds"]
 CONTENT = "content"
 """What ``shares`` names where equal rows may lie on both sides."""
 
@@ -52,20 +50,6 @@ class Origin:
     opened: Opened
     train: Ints
     classes: tuple[str, ...]
-
-
-def encode(labels: Sequence[str] | NDArray[Any], classes: Sequence[str]) -> Ints:
-    """Return ``(n,)`` int64 classes of labels; -1 for a label that is not in ``classes``.
-
-    Parameters
-    ----------
-    labels
-        ``(n,)`` text; ``""`` is a row without a class.
-    classes
-        The label map, as in :attr:`Fold.classes`.
-    """
-    code = {name: k for k, name in enumerate(classes)}
-    return np.array([code.get(str(label), -1) for label in labels], dtype=np.int64)
 
 
 def folds(split: Split, opened: Opened) -> list[Fold]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.params import make_params
-from bench.data.catalog import find_split, known_splits
+from bench.data.catalog import NamedSplit, find_split, known_splits, resolve
 from bench.data.folds import Origin, folds
 from bench.data.target import Target, open_target
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.core.dataset import Opened
     from bench.core.registry import Registry
     from bench.core.split import Split
+    from bench.data.own.table import OwnData
 
 EDITIONS = {
     "real": "real data",
@@ -53,18 +54,16 @@ def open_splits(
     BenchError
         For an unknown name, an edition that is not there, or bad data.
     """
-    from bench.data.catalog import parse_split_argument
-
     opened: dict[str, Opened] = {}
     parts: dict[str, Opened] = {}
     said: set[str] = set()
     targets: list[Target] = []
     for typed in names:
-        own = parse_split_argument(typed)
-        if own is not None:
-            targets.append(_own(typed, own, edition, settings, opened))
+        named = resolve(typed, registry)
+        split = named.split
+        if named.own is not None:
+            targets.append(_own(named, named.own, edition, settings, opened))
             continue
-        split = find_split(typed, known_splits(registry))
         if split.protocol == "transfer":
             targets.append(_transfer(typed, split, registry, edition, settings, say, said))
             continue
@@ -85,25 +84,20 @@ def open_splits(
 
 
 def _own(
-    typed: str,
-    argument: Any,
+    named: NamedSplit,
+    own: OwnData,
     edition: str,
     settings: Mapping[str, Any],
     opened: dict[str, Opened],
 ) -> Target:
-    from bench.data.own.table import load
-
     if settings:
         raise BenchError(f"--set data.{next(iter(settings))}: a table of your own has no settings")
     if edition not in ("auto", "real"):
         raise BenchError(f"--edition {edition}: a table of your own is real data; leave it out")
-    path, name = argument
-    data = load(path)
-    split: Split = data.split(name)
-    key = str(path.resolve())
+    key = str(own.path.resolve())
     if key not in opened:
-        opened[key] = data.open()
-    return open_target(typed, split, opened[key])
+        opened[key] = own.open()
+    return open_target(named.typed, named.split, opened[key])
 
 
 def _transfer(

@@ -22,7 +22,7 @@ from bench.core.samples import Samples, new_handle
 from bench.core.seeds import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -147,6 +147,31 @@ def _salted(names: NDArray[Any], salt: str) -> NDArray[np.str_]:
     return np.asarray(opaque, dtype="<U16")[inverse]
 
 
+def encode(labels: Sequence[str] | NDArray[np.str_], classes: Sequence[str]) -> Ints:
+    """Return ``(n,)`` int64 classes of labels; -1 for a label that is not in ``classes``.
+
+    Parameters
+    ----------
+    labels
+        ``(n,)`` text; ``""`` is a row without a class.
+    classes
+        The label map, as in :attr:`bench.data.sides.Fold.classes`.
+    """
+    code = {name: k for k, name in enumerate(classes)}
+    return np.array([code.get(str(label), -1) for label in labels], dtype=np.int64)
+
+
+def class_codes(opened: Opened, rows: Ints, classes: Sequence[str]) -> Ints:
+    """Return ``(n,)`` int64 classes of rows; -1 for another class and for negative controls.
+
+    Controls keep their class if the data set publishes them as classes.
+    """
+    y = encode(column_of(opened, "label")[rows], classes)
+    if not opened.control_classes:
+        y[opened.index["control"].to_numpy(bool)[rows]] = -1
+    return y
+
+
 def make_side(
     opened: Opened,
     rows: Ints,
@@ -183,13 +208,8 @@ def make_side(
     ids = column_of(opened, "id")[rows]
     rows = rows[np.argsort(ids, kind="stable")]
     rows = rows[generator("order", *address).permutation(len(rows))]
-    code = {name: k for k, name in enumerate(classes)}
     control = index["control"].to_numpy(bool)[rows]
-    y = np.full(len(rows), -1, np.int64)
-    if labels:
-        y[:] = [code.get(name, -1) for name in column_of(opened, "label")[rows]]
-        if not opened.control_classes:
-            y[control] = -1
+    y = class_codes(opened, rows, classes) if labels else np.full(len(rows), -1, np.int64)
     return Side(
         opened=opened,
         rows=rows.astype(np.int64),

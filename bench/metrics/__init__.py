@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from bench.core.meta import Meta
     from bench.core.registry import Registry
 
 __all__ = [
@@ -47,7 +48,7 @@ __all__ = [
     "uses_graph",
 ]
 
-METRICS: Mapping[str, Mapping[str, Any]]
+METRICS: Mapping[str, Meta]
 """The packaged metrics: name to the literal of its file, read without importing it."""
 
 
@@ -58,11 +59,10 @@ def __getattr__(name: str) -> Any:
 
 
 @functools.cache
-def _packaged() -> dict[str, dict[str, Any]]:
-    from bench.core.meta import read_meta
+def _packaged() -> dict[str, Meta]:
+    from bench.core.meta import read_folder
 
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    metas = [read_meta(path) for path in files if not path.stem.startswith("_")]
+    metas = read_folder(Path(__file__).parent, "metric").values()
     return {meta["name"]: meta for meta in metas}
 
 

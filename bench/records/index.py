@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     pass
 
-INDEX_VERSION = "6"
+INDEX_VERSION = "7"
 
 
 def run_stamps(runs: Path) -> dict[str, str]:

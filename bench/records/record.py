@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.core.canonical import canonical_json, no_constant
+from bench.core.code_digest import by_folder
 from bench.core.disk import disk_errors
 from bench.core.errors import BenchError
 
@@ -97,7 +98,8 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
     rows, and hold each once: as ``head.NAME`` or ``probe.NAME`` where the record has that too. A
     column of clusters is the JSON of its list, since a board needs one of many.
     ``versions`` is the version of each stage's method, ``machine`` what a board says when it is
-    mixed, ``created`` the time, ``command`` what was typed, ``tuning`` the budget.
+    mixed, ``code`` the digest of the code and of its folders (empty in records that have none),
+    ``created`` the time, ``command`` what was typed, ``tuning`` the budget.
     """
     spec = record["spec"]
     provenance = record.get("provenance") or {}
@@ -129,6 +131,12 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
     made["machine"] = {
         **{key: provenance.get(key) for key in ("device", "precision", "threads", "platform")},
         "torch": (provenance.get("packages") or {}).get("torch"),
+    }
+    # Two runs were made by the same code of the harness if the folders that both name agree.
+    code = record.get("code") or {}
+    made["code"] = {
+        "digest": code.get("digest", ""),
+        "folders": by_folder(code.get("files") or {}),
     }
     made["created"] = provenance.get("created", "")
     made["command"] = provenance.get("command", "")

@@ -32,7 +32,7 @@ __all__ = ["Experiment", "Progress", "Settings", "open_registry", "prepare", "ru
 RECIPES = ("smoke", "default", "paper")
 EDITIONS = ("auto", "real", "simulated", "fixture")
 DEVICES = ("auto", "cpu", "cuda")
-IF_EXISTS = ("skip", "rerun", "verify")
+IF_EXISTS = ("skip", "refresh", "rerun", "verify")
 MAX_SEEDS = 1000
 
 
@@ -362,8 +362,9 @@ def run(
     device
         ``auto``, ``cpu`` or ``cuda``.
     if_exists
-        What to do if a run is on disk: ``skip`` returns it; ``rerun`` repeats it
-        and its trainings; ``verify`` repeats it and compares
+        What to do if a run is on disk: ``skip`` returns it; ``refresh`` repeats it if
+        it was made by other code; ``rerun`` repeats it and its trainings; ``verify`` repeats it and
+        compares
         the predictions.
     results
         Results folder; default ``$BENCH_RESULTS``, else ``results``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,31 +17,33 @@ from bench.runs import identity
 from bench.runs.apply import apply_all, grouping_of, undeclared_adaptation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from bench.core.entry import Entry
     from bench.data.grouping import Grouping
     from bench.data.sides import Fold
-    from bench.records.artifacts import Artifact
-    from bench.records.record import Kind
+    from bench.runs.cache import Cache
     from bench.runs.chain import Stage
+    from bench.runs.code import Codes
     from bench.runs.job import Job
-    from bench.runs.runner import Runner
-
-Artifacts = Literal["keep", "renew", "ignore"]
-"""What a run does with trainings and profiles on disk: takes and adds, makes again, or neither."""
 
 
 class FoldRun:
     """All stages of a chain on one fold."""
 
     def __init__(
-        self, runner: Runner, job: Job, fold: Fold, label: str, artifacts: Artifacts
+        self,
+        job: Job,
+        fold: Fold,
+        cache: Cache,
+        codes: Codes,
+        device: Callable[[], str],
+        progress: Callable[[str, int, int], None] = lambda label, done, total: None,
+        label: str = "",
     ) -> None:
-        self.runner, self.job, self.fold = runner, job, fold
-        self.label, self.artifacts = label, artifacts
+        self.job, self.fold, self.cache, self.codes = job, fold, cache, codes
+        self.device, self.progress, self.label = device, progress, label
         self.fit_s = self.apply_s = 0.0
         self.steps = self.images_seen = 0
         self.fallbacks = {"train": 0, "test": 0}
@@ -74,7 +76,8 @@ class FoldRun:
                 )
                 if stage.name == "identity":  # what every profile correction is compared with
                     facts = {"level": stage.level}
-                    self._write("apply", one.apply_test, _arrays(test, out_test), facts, "")
+                    code = self.codes.of_stage(job, k)
+                    self.cache.write("apply", one.apply_test, _arrays(test, out_test), facts, code)
             else:
                 outputs = self._stage(k, stage, one, train, {"train": train, "test": test})
                 out_train, out_test = outputs["train"], outputs["test"]
@@ -131,8 +134,7 @@ class FoldRun:
         stage = self.job.chain.stages[0]
         train = self._side(self.fold.train, stage.level, "train", labels=self.job.target.supervised)
         test = self._side(self.fold.test, stage.level, "test", labels=False)
-        owner = self.job.registry.entry("method", identity.fit_name(stage, self.job.registry)[0])
-        return self._fitted(stage, self.job.ids(self.fold)[0], train, test, [owner])[0]
+        return self._fitted(0, stage, self.job.ids(self.fold)[0], train, test)[0]
 
     def _side(self, rows: Any, level: str, role: str, *, labels: bool) -> Side:
         target = self.job.target
@@ -165,11 +167,9 @@ class FoldRun:
     ) -> dict[str, Output]:
         """Return the outputs of a stage that is fitted on ``train``, for each of ``sides``."""
         access = stage.access
-        owner = self.job.registry.entry("method", identity.fit_name(stage, self.job.registry)[0])
-        before = [earlier.entry for earlier in self.job.chain.stages[:k]]
-        made_by = self.runner.lineage([*before, owner, stage.entry])
+        code = self.codes.of_stage(self.job, k)
         keys = {"train": ids.apply_train, "test": ids.apply_test}
-        kept = {role: self._read("apply", keys[role], made_by, stage) for role in sides}
+        kept = {role: self.cache.read("apply", keys[role], code, stage.name) for role in sides}
         outputs: dict[str, Output] = {}
         for role, artifact in kept.items():
             if artifact is not None:
@@ -180,7 +180,7 @@ class FoldRun:
             # The chain costs what it would cost alone, and its curves are those of its training.
             self._trained(stage, kept["test"].meta["fit"])
             return outputs
-        method, trained = self._fitted(stage, ids, train, sides["test"], [*before, owner])
+        method, trained = self._fitted(k, stage, ids, train, sides["test"])
         self._trained(stage, trained)
         state = {name: array.copy() for name, array in method.state().items()}
         for role, side in sides.items():
@@ -218,7 +218,7 @@ class FoldRun:
                 "level": stage.level,
                 "train": keys["train"] if role == "test" else None,
             }
-            self._write("apply", keys[role], _arrays(side, output), facts, made_by)
+            self.cache.write("apply", keys[role], _arrays(side, output), facts, code)
             self._count(role, facts)
             outputs[role] = output
         return outputs
@@ -234,67 +234,32 @@ class FoldRun:
         self.notes += facts["notes"]
         self.adaptation = self.adaptation or facts["adaptation"]
 
-    def _read(self, kind: Kind, key: str, made_by: str, stage: Stage) -> Artifact | None:
-        """Return what was kept, unless it is not wanted or another source made it."""
-        runner = self.runner
-        if self.artifacts == "ignore" or (self.artifacts == "renew" and key not in runner.made):
-            return None
-        artifact = runner.store.read_artifact(kind, key)
-        if artifact is None or artifact.meta.get("made_by") == made_by:
-            return artifact
-        runner.outdated.add(key)
-        if kind == "fit":
-            runner.say(f"note: {stage.name} changed since its training was kept: trained again")
-        return None
-
-    def _write(
-        self,
-        kind: Kind,
-        key: str,
-        arrays: Mapping[str, Any],
-        facts: Mapping[str, Any],
-        made_by: str,
-    ) -> None:
-        if self.artifacts == "ignore":
-            return
-        runner = self.runner
-        replace = key in runner.outdated or (self.artifacts == "renew" and key not in runner.made)
-        meta = {**facts, "made_by": made_by}
-        runner.store.write_artifact(kind, key, arrays, meta, replace=replace)
-        runner.made.add(key)
-        runner.outdated.discard(key)
-
     def _fitted(
         self,
+        k: int,
         stage: Stage,
         ids: identity.StageIds,
         train: Side,
         test: Side,
-        entries: Sequence[Entry],
     ) -> tuple[Any, Mapping[str, Any]]:
         """Return the fitted method, and what its training cost and logged."""
-        runner, job, access = self.runner, self.job, stage.access
-        made_by = runner.lineage(entries)
-        kept = self._read("fit", ids.fit, made_by, stage)
-        if stage.kind == "network":
-            runner.device()
+        job, access, network = self.job, stage.access, stage.kind == "network"
+        code = self.codes.of_fit(job, k)
+        kept = self.cache.read("fit", ids.fit, code, stage.name)
+        device = self.device() if network else "cpu"
         if kept is not None:
             return self._rebuilt(stage, kept.arrays), kept.meta
         owner, _ = identity.fit_name(stage, job.registry)
-        scratch = None
-        if stage.kind == "network" and self.artifacts != "ignore":
-            if self.artifacts == "renew":
-                runner.store.drop_scratch(ids.fit)
-            scratch = runner.store.scratch(ids.fit)
+        scratch = self.cache.scratch(ids.fit, code) if network else None
         points: list[tuple[int, str, float]] = []
         seen = {"steps": 0}
         log = _log(points)
-        progress = _progress(seen, runner.progress, self.label)
+        progress = _progress(seen, self.progress, self.label)
         known_as = train.opened.known_as or train.opened.name
         context = Context(
             seed=seed_for("fit", owner, known_as, job.seed),
             recipe=dict(job.recipe),
-            device=runner.device() if stage.kind == "network" else "cpu",
+            device=device,
             scratch=scratch,
             log=log,
             progress=progress,
@@ -319,14 +284,14 @@ class FoldRun:
             "images_seen": spent["images_seen"],
             "curves": points,
         }
-        self._write("fit", ids.fit, method.state(), facts, made_by)
+        self.cache.write("fit", ids.fit, method.state(), facts, code)
         return method, facts
 
     def _rebuilt(self, stage: Stage, state: Mapping[str, Any]) -> Any:
         """Return a fitted method made from its state, on the device in use."""
         method = stage.cls.from_state(stage.params, state)
         if stage.kind == "network" and hasattr(method, "to"):
-            method.to(self.runner.device())
+            method.to(self.device())
         return method
 
     def _trained(self, stage: Stage, facts: Mapping[str, Any]) -> None:

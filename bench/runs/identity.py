@@ -19,6 +19,7 @@ import numpy as np
 
 from bench.core.access import Access
 from bench.core.canonical import digest
+from bench.core.version import NUMERICS
 from bench.data.views import column_of
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ class StageIds:
     fit: str
     apply_train: str
     apply_test: str
+
+
+def numerics() -> dict[str, int]:
+    """Return the version of the harness's numbers, named only where it is not 1."""
+    return {} if NUMERICS == 1 else {"numerics": NUMERICS}
 
 
 def fit_name(stage: Stage, registry: Registry) -> tuple[str, int]:
@@ -130,6 +136,7 @@ def stage_ids(
                 "adapt": test_rows if Access.ADAPT in access else "",
                 "data": data,
                 "parent": [parent_train, parent_test if Access.ADAPT in access else ""],
+                **numerics(),
             }
         )
         how = {

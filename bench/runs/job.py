@@ -44,7 +44,7 @@ class Options:
     device
         ``auto``, ``cpu`` or ``cuda``.
     if_exists
-        ``skip``, ``rerun`` or ``verify``.
+        ``skip``, ``refresh``, ``rerun`` or ``verify``.
     grouping
         For studies: how the rows of each test batch are grouped into inference batches instead of
         whole (see ``bench.data.grouping``); None is whole.
@@ -169,10 +169,25 @@ class Job:
         levels = [stage.level for stage in self.chain.stages if stage.sees_batches]
         return list(dict.fromkeys(cautions[level] for level in levels if level in cautions))
 
-    def spec(self) -> dict[str, Any]:
-        """Return what identifies the run; hashed to its id."""
+    @property
+    def metric_versions(self) -> dict[str, int]:
+        """Metrics that score the run, with their versions."""
         from bench.metrics import scored
 
+        split = self.target.split
+        # Only metrics that score this split: a new metric leaves the ids of other runs unchanged.
+        names = [TREATMENTS]
+        if not self.masked:
+            names = scored(
+                (split.metric, *split.metrics),
+                supervised=self.target.supervised,
+                n_classes=len(self.target.classes),
+            )
+        entries = {name: self.registry.entry("metric", name) for name in sorted(names)}
+        return {name: entry.meta["version"] for name, entry in entries.items()}
+
+    def spec(self) -> dict[str, Any]:
+        """Return what identifies the run; hashed to its id."""
         target, opened = self.target, self.target.opened
         # Values as they are used: "500" typed and 500 given are one run.
         recipe = identity.recipe_identity(self.recipe)
@@ -193,17 +208,6 @@ class Job:
             stages_of.append({"fold": fold.name, "stages": stages})
             if fold.name in self.tuned and self.tuned[fold.name].overrides:
                 stages_of[-1]["recipe"] = dict(self.tuned[fold.name].overrides)
-        # Only those that score this split: a new metric leaves the runs of others where they are.
-        names = scored(
-            (target.split.metric, *target.split.metrics),
-            supervised=target.supervised,
-            n_classes=len(target.classes),
-        )
-        if self.masked:
-            names = [TREATMENTS]
-        versions = {
-            name: self.registry.entry("metric", name).meta["version"] for name in sorted(names)
-        }
         # Only where one is set: runs of whole test batches are what they were.
         study = {} if self.grouping is None else {"grouping": self.grouping.spec}
         # Only where something was chosen: other runs are what they were.
@@ -235,7 +239,8 @@ class Job:
             "selection": self.selection,
             "score_unit": target.split.score_unit,
             "folds": stages_of,
-            "metric_versions": versions,
+            "metric_versions": self.metric_versions,
+            **identity.numerics(),
         }
 
 

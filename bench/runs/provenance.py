@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import os
 import platform
 import shlex
+import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.checkout import ROOT
+from bench.core.code_digest import portable_name
+from bench.core.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,11 +57,14 @@ def environment(device: str, threads: int, precision: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``python``, ``platform``, ``cpu``, ``device``, ``threads``, ``precision``, ``packages``
-        (name to version; those that are not installed are left out), ``command``, ``created``
-        (UTC, ISO 8601, to the second).
+        ``labshift`` (version), ``commit`` (of a git checkout; with ``modified`` if tracked files
+        have changes that are not committed), ``python``, ``platform``, ``cpu``,
+        ``device``, ``threads``, ``precision``, ``packages`` (name to version of those that are
+        installed), ``command``, ``created`` (UTC, ISO 8601, to the second).
     """
     return {
+        "labshift": __version__,
+        **_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
@@ -107,26 +113,33 @@ def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for path in sorted({Path(path).resolve() for path in paths}):
-        name, content = _portable_name(path), hashlib.sha256(path.read_bytes()).hexdigest()
+        name, content = portable_name(path), hashlib.sha256(path.read_bytes()).hexdigest()
         if found.get(name, content) != content:  # two plugins of one name in different folders
             name = f"{name}#{content[:8]}"
         found[name] = content
     return dict(sorted(found.items()))
 
 
-def _portable_name(path: Path) -> str:
-    package = ROOT / "bench"
-    for folder in ("methods", "datasets"):
-        for root in (package / folder, package.parent / folder):
-            if path.is_relative_to(root):
-                return f"{folder}/{path.relative_to(root).as_posix()}"
-    if path.is_relative_to(package):
-        return f"bench/{path.relative_to(package).as_posix()}"
-    for scheme in ("purelib", "platlib"):
-        root = Path(sysconfig.get_path(scheme)).resolve()
-        if path.is_relative_to(root):
-            return path.relative_to(root).as_posix()
-    return f"plugin/{path.name}"
+@functools.cache
+def _commit() -> dict[str, Any]:
+    """Return the git commit of the checkout, if there is one and git is installed."""
+    if not (ROOT / ".git").exists():
+        return {}
+    git = ["git", "-C", str(ROOT)]
+    try:
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        )
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.stdout.strip(), **({"modified": True} if changes.stdout else {})}
 
 
 def _versions() -> dict[str, str]:
@@ -138,8 +151,6 @@ def _versions() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             if name == "labshift":  # a checkout that is not installed
-                from bench.core.version import __version__
-
                 found[name] = __version__
     return found
 

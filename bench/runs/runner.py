@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.core.canonical import digest
+from bench.core.code_digest import differing, shortened
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
 from bench.records.selection import rule
 from bench.records.tables import predictions_digest
 from bench.runs import provenance
+from bench.runs.cache import Cache, Use
+from bench.runs.code import Codes
 from bench.runs.device import (
     Say,  # TC
     threads,
 )
-from bench.runs.fold import Artifacts, FoldRun
+from bench.runs.fold import FoldRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bench.core.entry import Entry
+    from bench.data.sides import Fold
     from bench.records.store import Store
     from bench.runs.chain import Chain
     from bench.runs.job import Job, Options
@@ -56,11 +59,9 @@ class Runner:
         self.progress = progress
         self._probes: dict[str, Probe] = {}
         self._device: str | None = None
-        self._sources: dict[tuple[str, ...], str] = {}
+        self._codes = Codes()
         self.made: set[str] = set()
-        """Ids of the artifacts that this runner wrote; a rerun takes no others."""
-        self.outdated: set[str] = set()
-        """Ids of artifacts on disk that another version of the source made."""
+        """Ids of artifacts that this runner wrote; a rerun uses no others."""
 
     # ------------------------------------------------------------------ one run
 
@@ -69,14 +70,17 @@ class Runner:
         spec = job.spec()
         run_id = digest(spec)
         found = self.store.find(run_id)
-        if found is not None and self.options.if_exists == "skip":
-            self._source_changed(job, found)
-            known = {"method": job.chain.typed, "split": job.target.typed, "path": str(found.path)}
-            return {**found.data, **known}
-        artifacts: Artifacts = "keep"
+        if found is not None and self.options.if_exists in ("skip", "refresh"):
+            files = self._other_code(job, found)
+            if not files or self.options.if_exists == "skip":
+                if files:
+                    self._note_other_code(job, files)
+                typed = {"method": job.chain.typed, "split": job.target.typed}
+                return {**found.data, **typed, "path": str(found.path)}
+        artifacts: Use = "keep"
         if self.options.if_exists == "rerun":
             artifacts = "renew"
-        elif found is not None:
+        elif self.options.if_exists == "verify" and found is not None:
             artifacts = "ignore"
         if artifacts != "ignore":
             self.store.prepare()
@@ -112,7 +116,7 @@ class Runner:
                     + _what_differs(found.data, record)
                 )
             return record
-        return self._commit(record, *tables, replace=artifacts == "renew")
+        return self._commit(record, *tables, replace=artifacts == "renew" or found is not None)
 
     def _commit(self, record: dict[str, Any], *tables: Any, replace: bool) -> dict[str, Any]:
         path = self.store.commit(record, *tables, replace=replace)
@@ -124,7 +128,7 @@ class Runner:
     # ------------------------------------------------------------------ making it
 
     def _make(
-        self, job: Job, spec: Mapping[str, Any], run_id: str, artifacts: Artifacts
+        self, job: Job, spec: Mapping[str, Any], run_id: str, artifacts: Use
     ) -> tuple[dict[str, Any], tuple[Any, ...]]:
         from bench.scoring.scorer import Scores
 
@@ -145,7 +149,7 @@ class Runner:
                 scores.leave_out(fold)
                 notes[f"fold {fold.name} has nothing to score and was not trained"] = None
                 continue
-            made = FoldRun(self, job.of_fold(fold), fold, label, artifacts)
+            made = self.fold_run(job.of_fold(fold), fold, artifacts, label)
             train, out_train, test, out_test = made.outputs()
             cost["fit_s"] += made.fit_s
             cost["apply_s"] += made.apply_s
@@ -271,6 +275,7 @@ class Runner:
             "cost": {"fit_s": 0.0, "apply_s": 0.0, "peak_bytes": 0, "steps": 0, "images_seen": 0},
             "predictions_sha256": "",
             "sources": _sources(chain),
+            "code": self._codes.of_run(job),
             **({"tuning": {**job.tuning, **job.tuning_facts}} if job.tuning else {}),
             "provenance": {**self._environment(job), "recipe": dict(job.recipe)},
         }
@@ -282,22 +287,29 @@ class Runner:
             precision=str(job.recipe.get("precision", "float32")),
         )
 
-    def _source_changed(self, job: Job, found: Any) -> None:
-        then, now = found.get("sources"), _sources(job.chain)
-        for name in sorted({*now, *then}) if then is not None else ():
-            if then.get(name) != now.get(name):
-                self.say(
-                    f"note: {name} changed since this record was made; "
-                    "--if-exists rerun makes it again"
-                )
+    def fold_run(self, job: Job, fold: Fold, artifacts: Use = "keep", label: str = "") -> FoldRun:
+        """Return the stages of a job on one fold, ready to be fitted and applied."""
+        cache = Cache(self.store, artifacts, self.made, self.say)
+        shown = label or job.chain.typed
+        return FoldRun(job, fold, cache, self._codes, self.device, self.progress, shown)
 
-    def lineage(self, entries: Sequence[Entry]) -> str:
-        """Return a digest of the source files that an artifact came about by."""
-        key = tuple(entry.name for entry in entries)
-        if key not in self._sources:
-            paths = [path for entry in entries for path in entry.sources]
-            self._sources[key] = digest(sorted(set(provenance.source_digests(paths).values())))
-        return self._sources[key]
+    def _other_code(self, job: Job, record: Mapping[str, Any]) -> list[str]:
+        """Return the files in which the code of a record differs from the code in use."""
+        if "code" in record:
+            now = self._codes.of_run(job)
+            if record["code"]["digest"] == now["digest"]:
+                return []
+            return differing(record["code"]["files"], now["files"])
+        if self.options.if_exists == "refresh":
+            return ["its code is not recorded"]
+        # Records without a digest of their code state the content of the method's files.
+        return differing(record.get("sources") or {}, _sources(job.chain))
+
+    def _note_other_code(self, job: Job, files: Sequence[str]) -> None:
+        self.say(
+            f"note: the record of {job.chain.typed} on {job.target.typed}, seed {job.seed}, was "
+            f"made by other code ({shortened(files)}); --if-exists refresh repeats it"
+        )
 
     # ------------------------------------------------------------------ torch, when needed
 
@@ -347,7 +359,9 @@ def _what_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     ]
     packages = now.get("packages", {})
     changed += [k for k, v in then.get("packages", {}).items() if packages.get(k) != v]
-    if old.get("sources") != new.get("sources"):
+    if "code" in old:
+        changed += differing(old["code"]["files"], new["code"]["files"])
+    elif old.get("sources") != new.get("sources"):
         changed.append("the method's source")
     return f"changed since: {', '.join(changed)}" if changed else "nothing on record changed"
 

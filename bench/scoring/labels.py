@@ -16,7 +16,7 @@ import numpy as np
 from bench.core.canonical import canonical_json, digest
 from bench.core.seeds import generator
 from bench.data.grouping import pieces
-from bench.data.views import batches_of, column_of
+from bench.data.views import batches_of, class_codes, column_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,12 +35,7 @@ TREATMENTS = "accuracy_treatments"
 
 def truth(side: Side, classes: tuple[str, ...]) -> Ints:
     """Return the true classes of a side in view order, ``(n,)`` int64, -1 without one."""
-    code = {name: k for k, name in enumerate(classes)}
-    labels = column_of(side.opened, "label")[side.rows]
-    y = np.array([code.get(name, -1) for name in labels], dtype=np.int64)
-    if not side.opened.control_classes:
-        y[side.controls] = -1
-    return y
+    return class_codes(side.opened, side.rows, classes)
 
 
 def inference_batches(grouping: Grouping, side: Side, seed: int) -> Side:

@@ -20,57 +20,68 @@ What studies share stands in files whose names begin with an underscore. A new s
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.meta import read_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.core.meta import Meta
+    from bench.core.registry import Registry
     from bench.studies._cells import Finding
     from bench.studies._lab import Lab
 
 __all__ = ["known", "load"]
 
-_NEEDED = ("kind", "name", "version", "question", "methods", "point", "points")
+
+def known(registry: Registry | None = None) -> dict[str, Meta]:
+    """Return the literals of all studies by name, without importing any.
+
+    Parameters
+    ----------
+    registry
+        Adds the studies of its plugin files.
+
+    Raises
+    ------
+    BenchError
+        If a plugin's study has the name of a packaged one.
+    """
+    metas = {meta["name"]: meta for _, meta in _packaged().items()}
+    for entry in registry.entries("study") if registry else ():
+        if entry.name in metas:
+            raise BenchError(
+                f"two studies are named '{entry.name}': rename the one in {entry.path}"
+            )
+        metas[entry.name] = entry.meta
+    return metas
 
 
 @functools.cache
-def known() -> dict[str, dict[str, Any]]:
-    """Return the literals of all studies by name, without importing any."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        meta = _literal(path)
-        missing = [key for key in _NEEDED if key not in meta]
-        if missing or meta["kind"] != "study":
-            raise BenchError(f"{path.name}: META of a study has {', '.join(_NEEDED)}")
-        if meta["name"] != path.stem.replace("_", "-"):
-            raise BenchError(f"{path.name}: the study is called {meta['name']}: rename one")
-        found[meta["name"]] = meta
-    return found
+def _packaged() -> dict[Path, Meta]:
+    return read_folder(Path(__file__).parent, "study")
 
 
-def _literal(path: Path) -> dict[str, Any]:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "META":
-            return dict(ast.literal_eval(node.value))
-    return {}
-
-
-def load(name: str) -> Callable[[Lab], Finding]:
+def load(name: str, registry: Registry | None = None) -> Callable[[Lab], Finding]:
     """Import a study and return its function.
 
     Raises
     ------
     BenchError
-        For an unknown name.
+        For an unknown name, or a plugin file that cannot be imported.
     """
-    if name not in known():
-        raise BenchError(did_you_mean(name, list(known()), "study"))
-    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    function: Callable[[Lab], Finding] = module.run
+    if name not in known(registry):
+        raise BenchError(did_you_mean(name, list(known(registry)), "study"))
+    function: Callable[[Lab], Finding]
+    for path, meta in _packaged().items():
+        if meta["name"] == name:
+            function = importlib.import_module(f"{__name__}.{path.stem}").run
+            return function
+    assert registry is not None
+    function = registry.entry("study", name).load()
     return function

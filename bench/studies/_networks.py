@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from bench.core.errors import RunFailed
 from bench.data.sides import Fold
-from bench.runs.fold import FoldRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +29,7 @@ Ints = NDArray[np.int64]
 
 def fitted_network(lab: Lab, job: Job, fold: Fold) -> NetworkMethod:
     """Return the fitted network of a chain on one fold, from disk or trained again."""
-    found: NetworkMethod = FoldRun(lab.runner, job, fold, job.chain.typed, "keep").network()
+    found: NetworkMethod = lab.runner.fold_run(job, fold).network()
     return found
 
 
@@ -58,7 +57,7 @@ def profiles_of(lab: Lab, job: Job, train: Ints, test: Ints) -> tuple[Side, Outp
         n_excluded=0,
         excluded_classes=(),
     )
-    run = FoldRun(lab.runner, job, fold, job.chain.typed, "keep")
+    run = lab.runner.fold_run(job, fold)
     side, output, _, _ = run.outputs()
     lab.rest_on(job.ids(fold)[-1].apply_train)
     return side, output

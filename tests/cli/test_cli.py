@@ -592,7 +592,7 @@ def test_an_error_of_the_disk_stands_alone(
     published(tmp_path / "data")
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     (tmp_path / "results").write_text("a diary")
-    refused(call("run", *ERM, *OTTAWA, *QUICK), "a file stands where a folder is needed")
+    refused(call("run", *ERM, *OTTAWA, *QUICK), "--results")
     (tmp_path / "results").unlink()
     said = call("run", *ERM, *OTTAWA, *QUICK)
     assert said.code == 0

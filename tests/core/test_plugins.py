@@ -97,14 +97,15 @@ def test_an_author_who_edits_the_file_is_told(table: Path, tmp_path: Path) -> No
     path = new_method(tmp_path)
     arguments = [*run_arguments(table, tmp_path / "r"), "--plugin", path]
     ok(bench(*arguments))
-    assert "changed since" not in ok(bench(*arguments)).stderr
+    assert "my_method.py" not in ok(bench(*arguments)).stderr
     path.write_text(path.read_text() + "\n# a remark\n")
+    assert "my_method.py" not in ok(bench(*arguments)).stderr
+    path.write_text(path.read_text() + "\nADDED = 1\n")
     said = ok(bench(*arguments)).stderr
-    [line] = [line for line in said.splitlines() if "changed since" in line]
-    assert "my_method.py" in line
-    assert "--if-exists rerun" in line
-    ok(bench(*arguments, "--if-exists", "rerun"))
-    assert "changed since" not in ok(bench(*arguments)).stderr
+    [line] = [line for line in said.splitlines() if "my_method.py" in line]
+    assert "--if-exists refresh" in line
+    ok(bench(*arguments, "--if-exists", "refresh"))
+    assert "my_method.py" not in ok(bench(*arguments)).stderr
 
 
 @pytest.mark.slow
@@ -139,7 +140,7 @@ def test_a_plugin_is_known_in_worker_processes(tmp_path: Path) -> None:
         "import multiprocessing, sys\n"
         "from bench.runs.experiment import open_registry\n"
         "def work(name):\n"
-        "    from bench.core.meta import Registry\n"
+        "    from bench.core.registry import Registry\n"
         "    from bench.testing.made_up import check_method\n"
         "    check_method(name)\n"
         "    return Registry().entry('method', name).load().__name__\n"

@@ -116,7 +116,7 @@ def test_a_split_of_a_plugin_is_listed_shown_and_run(
     [
         ('{"name": "my-set/weeks", "shift": "s", "hold": "week"}', "hold_out"),
         ('{"name": "weeks", "shift": "s", "hold_out": "week"}', "my-set/"),
-        (f"{SPLIT}, {SPLIT}", "taken"),
+        (f"{SPLIT}, {SPLIT}", "rename it"),
     ],
 )
 def test_a_wrong_split_of_a_plugin_is_one_line(

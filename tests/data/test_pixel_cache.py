@@ -334,17 +334,18 @@ def test_a_full_disk_is_one_line(
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from bench import pixel_cache
+from bench.data import pixel_cache, pixel_writer
+from bench.data.picture import Picture
 from bench.data.decode import read_image
-pixel_cache.SECONDS = 0.0
+pixel_writer.SECONDS = 0.0
 calls = []
 def slow(path):
     calls.append(path)
     time.sleep(0.002)
     return read_image(path)
-pixel_cache.read_image = slow
+pixel_writer.read_image = slow
 files = sorted(Path(sys.argv[1]).glob("*.png"))
-pixels = pixel_cache.decoded([pixel_cache.Picture((f,)) for f in files], workers=1)
+pixels = pixel_cache.decoded([Picture((f,)) for f in files], workers=1)
 print(len(calls), pixels.digest)
 """
 

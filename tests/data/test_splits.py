@@ -18,9 +18,10 @@ from bench.api import Opened, Split
 from bench.core.errors import BenchError
 from bench.data.audit import audit, split_digest
 from bench.data.catalog import find_split, packaged_splits
-from bench.data.folds import encode, folds
+from bench.data.folds import folds
 from bench.data.own.table import ArraySource
 from bench.data.rules import check_split
+from bench.data.views import encode
 
 if TYPE_CHECKING:
     from bench.data.sides import Fold
@@ -396,7 +397,7 @@ def test_packaged_splits_are_read_from_toml(tmp_path: Path) -> None:
         ("set/two", "set/one", "is taken by set/one in set.toml: rename one"),
         ("set/two", "first", "name must be 'set/…'"),
         ('"first"', '"set/two"', "'set/two' is taken by"),
-        ("[[split]]", "[[splits]]", "may hold [[split]] tables"),
+        ("[[split]]", "[[splits]]", "must contain [[split]] tables"),
         ('hold_out = "day"', "", "add hold_out"),
     ],
 )
@@ -418,7 +419,7 @@ def test_the_splits_that_come_along_are_valid() -> None:
 
 def test_reading_packaged_splits_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from bench.data.folds import packaged_splits; packaged_splits(); "
+        "import sys; from bench.data.catalog import packaged_splits; packaged_splits(); "
         "heavy = {'pandas', 'torch', 'sklearn', 'pydantic', 'scipy'} & set(sys.modules); "
         "sys.exit(', '.join(heavy) or 0)"
     )

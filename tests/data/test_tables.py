@@ -17,8 +17,9 @@ import pytest
 from bench.core.errors import BenchError
 from bench.data.audit import audit
 from bench.data.catalog import parse_split_argument
-from bench.data.folds import encode, folds
+from bench.data.folds import folds
 from bench.data.own.table import load
+from bench.data.views import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bench.core.errors import BenchError
-from bench.output.figures import FIGURES, NEEDS, Given, NamedFigure, draw
+from bench.core.meta import FIGURE_NEEDS
+from bench.output.figures import FIGURES, Given, NamedFigure, draw
 from bench.output.style import (
     APART,
     KNOWN,
@@ -85,7 +86,7 @@ def test_each_file_says_what_it_is() -> None:
     for name, figure in FIGURES.items():
         assert figure.title, name
         assert figure.summary.endswith("."), name
-        assert set(figure.needs) <= set(NEEDS), name
+        assert set(figure.needs) <= set(FIGURE_NEEDS), name
         assert bool(figure.paper) == name.startswith("paper/"), name
     wanted = {f"paper/table-{n}" for n in range(1, 7)} | {f"paper/fig-{n}" for n in range(1, 5)}
     assert wanted <= set(FIGURES)

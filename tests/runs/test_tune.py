@@ -206,7 +206,7 @@ def test_a_validation_set_that_holds_test_rows_is_refused(
     def cheat(target: Target, fold: Any, *args: Any, **kwargs: Any) -> list[Target]:
         return [dataclasses.replace(target, folds=[fold])]
 
-    monkeypatch.setattr("bench.runs.tuning.space.validation", cheat)
+    monkeypatch.setattr("bench.runs.tuning.tune.validation", cheat)
     with pytest.raises(BenchError, match="selection on the test set is refused"):
         done(tuning(tmp_path / "r", target, registry))
     assert Store(tmp_path / "r").load_all() == []

@@ -465,7 +465,7 @@ def test_a_parameter_without_gradient_is_named() -> None:
 
 
 def new_method(folder: Path, name: str = "my-method") -> Path:
-    template = (ROOT / "bench" / "templates" / "method.py.txt").read_text()
+    template = (ROOT / "bench" / "cli" / "templates" / "method.py.txt").read_text()
     path = folder / f"{name.replace('-', '_')}.py"
     path.write_text(template.replace("@NAME@", name).replace("@CLASS@", "Mine"))
     return path
@@ -550,7 +550,7 @@ def test_wrong_usage_is_one_line_and_exits_with_2(arguments: list[str], says: st
 
 def test_the_kit_imports_no_torch_until_a_network_is_checked() -> None:
     script = (
-        "import sys, bench.testing.made_up as t; t.check_method('zscore'); "
+        "import sys, bench.testing as t; t.check_method('zscore'); "
         "assert not {'torch', 'matplotlib', 'scanpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

@@ -18,8 +18,8 @@ from bench.methods.erm_plate import ERMPlate
 from torch import nn
 
 from bench.api import Access, Context, Samples
-from bench.core import params
 from bench.core.errors import BenchError, NotApplicable, RunFailed
+from bench.core.params import make_params, param
 from bench.core.samples import new_handle
 from bench.network import NetworkMethod
 from bench.training import checkpoint, inputs, loop
@@ -104,7 +104,7 @@ def context(kind="profiles", seed=3, scratch=None, **overrides):
 
 
 def fitted(cls, samples, ctx, adapt=None, **params):
-    method = cls(params.make_params(cls.__name__, cls.Params, params))
+    method = cls(make_params(cls.__name__, cls.Params, params))
     method.fit(samples, adapt, ctx)
     return method
 
@@ -652,7 +652,7 @@ def test_additions_do_not_move_the_start_of_the_network():
 
 @dataclass(frozen=True)
 class Strength:
-    weight: float = params.param(0.5, "weight of a term", low=0, high=1)
+    weight: float = param(0.5, "weight of a term", low=0, high=1)
 
 
 class Parameterised(NetworkMethod):

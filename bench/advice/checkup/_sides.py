@@ -11,7 +11,7 @@ from bench.core.errors import BenchError
 from bench.data.audit import audit
 from bench.data.content import row_digests
 from bench.data.folds import folds
-from bench.data.views import column_of
+from bench.data.views import column_of, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,10 +64,9 @@ def _label_shift(opened: Opened, fold: Fold) -> float | None:
     train = train[np.isin(train, fold.classes)]
     if not len(train) or not len(test):
         return None
-    code = {name: k for k, name in enumerate(fold.classes)}
     mixtures = [
-        np.bincount([code[name] for name in side], minlength=len(code)) / len(side)
-        for side in (train.tolist(), test.tolist())
+        np.bincount(encode(side, fold.classes), minlength=len(fold.classes)) / len(side)
+        for side in (train, test)
     ]
     return float(np.abs(mixtures[0] - mixtures[1]).sum() / 2)
 

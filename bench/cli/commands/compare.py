@@ -20,9 +20,9 @@ def command(method: str | None, options: BoardOptions, common: Common) -> None:
     from bench.boards.render.pairs import FORMATS, render
 
     check("format", options.form, FORMATS)
-    common.registry()
     methods = None if method is None else arguments.names(method, "--method")
-    comparisons = [compare(board) for board in options.boards(common.store(), methods=methods)]
+    boards = options.boards(common.store(), common.registry(), methods=methods)
+    comparisons = [compare(board) for board in boards]
     options.print(
         common, lambda form, width, colour: render(comparisons, form, width=width, colour=colour)
     )

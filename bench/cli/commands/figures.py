@@ -56,7 +56,9 @@ def command(
         for line in lines:
             note(line)
     folder = Path(output) if output else store.root / "figures"
-    files = draw(store.load_all(reference=reference), names, folder, results=store.root)
+    files = draw(
+        store.load_all(reference=reference), names, folder, results=store.root, registry=registry
+    )
     if common.as_json:
         print_json({"files": [str(file) for file in files]})
         return

@@ -16,8 +16,7 @@ def command(options: BoardOptions, studies: bool, common: Common) -> None:
     from bench.boards.render.dispatch import FORMATS, render
 
     check("format", options.form, FORMATS)
-    common.registry()
-    boards = options.boards(common.store(), failures=True, studies=studies)
+    boards = options.boards(common.store(), common.registry(), failures=True, studies=studies)
     options.print(
         common, lambda form, width, colour: render(boards, form, width=width, colour=colour)
     )

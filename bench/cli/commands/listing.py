@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +11,7 @@ from bench.cli import completion
 from bench.cli.options import Common, common_options
 from bench.cli.output import Column, note, print_json, print_line, print_table
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.meta import KINDS
 
 if TYPE_CHECKING:
     from bench.core.registry import Registry
@@ -47,7 +48,7 @@ def command(what: str, reference: bool, common: Common) -> None:
 def _methods(registry: Registry) -> tuple[Rows, list[str]]:
     from bench.core.access import Access, track_of
 
-    rows = []
+    rows: list[dict[str, object]] = []
     for entry in registry.entries("method"):
         meta = entry.meta
         access = meta.get("access", [])
@@ -73,7 +74,7 @@ def _splits(registry: Registry) -> tuple[Rows, list[str]]:
     rows: list[dict[str, object]] = []
     for split in known_splits(registry).values():
         meta = registry.entry("dataset", split.dataset).meta
-        row = {
+        row: dict[str, object] = {
             "name": split.name,
             "alias_of": "",
             "dataset": split.dataset,
@@ -122,7 +123,7 @@ def _metrics(registry: Registry) -> tuple[Rows, list[str]]:
 
 
 def _figures(registry: Registry) -> tuple[Rows, list[str]]:
-    from bench.output.figures import FIGURES
+    from bench.output.figures import known
 
     rows = [
         {
@@ -132,7 +133,7 @@ def _figures(registry: Registry) -> tuple[Rows, list[str]]:
             "paper": figure.paper,
             "summary": figure.summary,
         }
-        for name, figure in FIGURES.items()
+        for name, figure in known(registry).items()
     ]
     return rows, ["name", "needs", "summary"]
 
@@ -165,18 +166,19 @@ def _studies(registry: Registry) -> tuple[Rows, list[str]]:
     from bench.studies import known
 
     keys = ("name", "question", "methods", "point", "points", "version")
-    rows = [{key: meta[key] for key in keys} for meta in known().values()]
+    metas: Iterable[Mapping[str, object]] = known(registry).values()
+    rows = [{key: meta[key] for key in keys} for meta in metas]
     return rows, ["name", "question", "methods"]
 
 
 def _plugins(registry: Registry) -> tuple[Rows, list[str]]:
     """Import every plugin and report which of them work."""
     rows = []
-    entries = [e for kind in ("method", "dataset", "metric") for e in registry.entries(kind)]
+    entries = [e for kind in KINDS for e in registry.entries(kind)]
     for entry in [*[e for e in entries if e.provider != "labshift"], *registry.broken]:
         state = "works"
         try:
-            if entry.kind in ("method", "dataset", "metric"):
+            if entry.kind in KINDS:
                 registry.entry(entry.kind, entry.name).load()
             else:
                 state = entry.problem

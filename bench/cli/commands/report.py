@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from bench.cli import arguments
 from bench.cli.options import REFERENCE, SPLIT_FILTER, Common, common_options
 from bench.cli.output import note, print_json, print_line, write_output
 
@@ -22,6 +21,7 @@ def command(
     split: str | None, output: str | None, figures: bool, reference: bool, common: Common
 ) -> None:
     """Write an offline HTML report: summary, boards, figures, one page per method."""
+    from bench.data.catalog import canonical_name
     from bench.output.report import build
 
     registry = common.registry()
@@ -35,7 +35,7 @@ def command(
     report = build(
         store.load_all(reference=reference),
         registry,
-        split=arguments.split_name(split),
+        split=canonical_name(split, registry),
         failures=store.failures(),
         figures=figures,
         results=store.root,

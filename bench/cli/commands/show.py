@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +17,8 @@ from bench.core.errors import BenchError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bench.core.describe import Parameter
+    from bench.core.method import Method
     from bench.core.registry import Registry
     from bench.data.fetch.listing import Fetchable
 
@@ -84,9 +86,10 @@ _LABELS = {
 
 def _method(name: str, registry: Registry) -> dict[str, object]:
     from bench.core.access import Access, track_of
+    from bench.core.describe import parameters
 
     entry = registry.entry("method", name)
-    meta = dict(entry.meta)
+    meta = entry.meta
     access = meta.get("access", [])
     facts: dict[str, object] = {
         "name": name,
@@ -103,8 +106,7 @@ def _method(name: str, registry: Registry) -> dict[str, object]:
         facts["shares the fit of"] = meta["fit"]
     if meta["level"] == "reference":
         return {**facts, "track": "reference"}
-    for key in ("helps", "hurts"):
-        facts[key] = list(meta.get(key, []))
+    facts["helps"], facts["hurts"] = list(meta.get("helps", [])), list(meta.get("hurts", []))
     default = "erm" if meta["level"] == "network" else "identity"
     facts["measured against"] = meta.get("against") or default
     cls = entry.load()
@@ -113,44 +115,39 @@ def _method(name: str, registry: Registry) -> dict[str, object]:
     facts["must be told"] = uses or ["nothing beyond labelled training rows"]
     module = inspect.getmodule(cls)
     facts["what it does"] = inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
-    facts["parameters"] = [_parameter(field, cls) for field in dataclasses.fields(cls.Params)]
+    facts["parameters"] = [_parameter(parameter, cls) for parameter in parameters(cls.Params)]
     return facts
 
 
-def _parameter(field: Any, cls: Any) -> dict[str, object]:
+def _parameter(parameter: Parameter, cls: type[Method]) -> dict[str, object]:
     """Describe a parameter, with the track of each of its choices."""
     from bench.core.access import track_of
 
-    meta = field.metadata
-    facts = {
-        "name": field.name,
-        "default": field.default,
-        "unit": meta.get("unit", ""),
-        "phase": meta.get("phase", "fit"),
-        "doc": meta.get("doc", ""),
+    facts: dict[str, object] = {
+        "name": parameter.name,
+        "default": parameter.value,
+        "unit": parameter.unit,
+        "phase": parameter.phase,
+        "doc": parameter.doc,
     }
-    if meta.get("choices"):
+    if parameter.choices:
         facts["choices"] = {
-            str(choice): track_of(cls.access(cls.Params(**{field.name: choice})))
-            for choice in meta["choices"]
+            str(choice): track_of(cls.access(cls.Params(**{parameter.name: choice})))
+            for choice in parameter.choices
         }
-    elif meta.get("low") is not None or meta.get("high") is not None:
-        facts["range"] = [meta.get("low"), meta.get("high")]
-    elif meta.get("pattern"):
-        facts["pattern"] = meta["pattern"]
-    if meta.get("search"):
-        facts["search"] = list(meta["search"])
+    elif parameter.low is not None or parameter.high is not None:
+        facts["range"] = [parameter.low, parameter.high]
+    elif parameter.pattern:
+        facts["pattern"] = parameter.pattern
+    if parameter.search:
+        facts["search"] = list(parameter.search)
     return facts
 
 
 def _split(name: str, registry: Registry) -> dict[str, object]:
-    from bench.data.catalog import find_split, known_splits, parse_split_argument
-    from bench.data.own.table import load
+    from bench.data.catalog import resolve
 
-    own = parse_split_argument(name)
-    split = (
-        load(own[0]).split(own[1]) if own is not None else find_split(name, known_splits(registry))
-    )
+    split = resolve(name, registry).split
     return {k: v for k, v in dataclasses.asdict(split).items() if v not in (None, "", (), {})}
 
 

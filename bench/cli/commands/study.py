@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +12,7 @@ from bench.cli.output import print_json, print_line, print_table
 from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from bench.core.meta import Meta
     from bench.studies._cells import Finding
     from bench.studies._lab import Lab
 
@@ -61,7 +60,8 @@ def command(
     from bench.studies._lab import Lab
     from bench.studies._write import folder_of, subtitle, write
 
-    studies = known()
+    registry = common.registry()
+    studies = known(registry)
     if name not in studies:
         raise BenchError(did_you_mean(name, list(studies), "study"))
     meta = studies[name]
@@ -85,7 +85,7 @@ def command(
             done=lambda data: bar.done(Record(data)),
         )
         title = subtitle(lab)
-        finding = load(name)(lab)
+        finding = load(name, registry)(lab)
     files = write(folder_of(experiment.store.root, name, lab), meta, lab, finding)
     if common.as_json:
         print_json(
@@ -110,7 +110,7 @@ def command(
     return int(bool(lab.failed))
 
 
-def _points(meta: Mapping[str, Any], text: str | None) -> list[float]:
+def _points(meta: Meta, text: str | None) -> list[float]:
     if text is None:
         return [float(value) for value in meta["points"]]
     if not meta["point"]:

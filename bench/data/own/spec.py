@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.split import Split
-from bench.data.catalog import packaged_splits
+from bench.data.packaged import packaged_splits
 from bench.data.rules import check_split
 
 if TYPE_CHECKING:

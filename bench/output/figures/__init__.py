@@ -26,15 +26,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.meta import read_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FIGURES", "NEEDS", "Given", "NamedFigure", "draw"]
+    from bench.core.entry import Entry
+    from bench.core.meta import Meta
+    from bench.core.registry import Registry
 
-NEEDS = ("records", "predictions", "embeddings", "studies", "examples")
-"""What a figure may be made of: ``run.json``, the predictions beside it, ``artifacts/``,
-``studies/`` and ``examples/`` of the results folder."""
+__all__ = ["FIGURES", "Given", "NamedFigure", "draw"]
 
 FIGURES: Mapping[str, NamedFigure]
 """Figures by name, those of the seed paper last."""
@@ -72,11 +73,13 @@ class NamedFigure:
     summary
         One sentence.
     needs
-        Of :data:`NEEDS`.
+        Of :data:`bench.core.meta.FIGURE_NEEDS`.
     paper
         Its place in the seed paper, or empty.
     module
-        Where its ``draw`` is.
+        Module of its ``draw``.
+    entry
+        Of a plugin file, instead of the module.
     """
 
     name: str
@@ -84,11 +87,13 @@ class NamedFigure:
     summary: str
     needs: tuple[str, ...]
     paper: str
-    module: str
+    module: str = ""
+    entry: Entry | None = None
 
     def draw(self, given: Given) -> list[Path]:
         """Draw it and return the files; its module is imported now."""
-        files: list[Path] = importlib.import_module(self.module).draw(given)
+        function = self.entry.load() if self.entry else importlib.import_module(self.module).draw
+        files: list[Path] = function(given)
         return files
 
 
@@ -100,22 +105,43 @@ def __getattr__(name: str) -> Any:
 
 @functools.cache
 def _figures() -> dict[str, NamedFigure]:
-    from bench.core.meta import read_literal
+    figures = [
+        _named(meta, module=f"{__name__}.{path.stem}")
+        for path, meta in read_folder(Path(__file__).parent, "figure").items()
+    ]
+    return {
+        figure.name: figure for figure in sorted(figures, key=lambda f: ("/" in f.name, f.name))
+    }
 
-    found: dict[str, NamedFigure] = {}
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        meta = read_literal(path)
-        if meta is None or meta.get("kind") != "figure" or not meta.get("name"):
-            raise BenchError(f"{path} needs a META = {{...}} of kind figure with a name at its top")
-        name, needs = meta["name"], tuple(meta.get("needs", ()))
-        if name in found:
-            raise BenchError(f"two figures are named '{name}': rename the one in {path}")
-        if unknown := sorted(set(needs) - set(NEEDS)):
-            raise BenchError(f"META of {path} needs {unknown[0]}, which is none of {NEEDS}")
-        module = f"{__name__}.{path.stem}"
-        title, summary, paper = (str(meta.get(key, "")) for key in ("title", "summary", "paper"))
-        found[name] = NamedFigure(name, title, summary, needs, paper, module)
-    return dict(sorted(found.items(), key=lambda item: ("/" in item[0], item[0])))
+
+def _named(meta: Meta, *, module: str = "", entry: Entry | None = None) -> NamedFigure:
+    return NamedFigure(
+        meta["name"],
+        meta["title"],
+        meta["summary"],
+        tuple(meta["needs"]),
+        meta.get("paper", ""),
+        module,
+        entry,
+    )
+
+
+def known(registry: Registry | None = None) -> dict[str, NamedFigure]:
+    """Return all figures by name, with those of a registry's plugin files.
+
+    Raises
+    ------
+    BenchError
+        If a plugin's figure has the name of a packaged one.
+    """
+    figures = dict(_figures())
+    for entry in registry.entries("figure") if registry else ():
+        if entry.name in figures:
+            raise BenchError(
+                f"two figures are named '{entry.name}': rename the one in {entry.path}"
+            )
+        figures[entry.name] = _named(entry.meta, entry=entry)
+    return figures
 
 
 def draw(
@@ -124,6 +150,7 @@ def draw(
     out: Path,
     *,
     results: Path | None = None,
+    registry: Registry | None = None,
 ) -> list[Path]:
     """Draw named figures, all if none is named, and return the files.
 
@@ -137,21 +164,23 @@ def draw(
         Folder, made if need be.
     results
         The results folder, for figures of what lies beside the runs.
+    registry
+        Adds the figures of its plugin files.
 
     Raises
     ------
     BenchError
         For an unknown name, or if the files cannot be written.
     """
-    known = _figures()
+    figures = known(registry)
     wanted: list[str] = []
     for name in names:
-        group = [other for other in known if name.endswith("/") and other.startswith(name)]
-        if name not in known and not group:
-            raise BenchError(did_you_mean(name, list(known), "figure"))
+        group = [other for other in figures if name.endswith("/") and other.startswith(name)]
+        if name not in figures and not group:
+            raise BenchError(did_you_mean(name, list(figures), "figure"))
         wanted += group or [name]
     given = Given(list(records), out, results)
     files: list[Path] = []
-    for name in dict.fromkeys(wanted or known):
-        files += known[name].draw(given)
+    for name in dict.fromkeys(wanted or figures):
+        files += figures[name].draw(given)
     return files

@@ -1,0 +1,99 @@
+"""Fitted weights and corrected profiles on disk, used only where the same code made them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.core.code_digest import differing, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bench.records.artifacts import Artifact
+    from bench.records.record import Kind
+    from bench.records.store import Store
+    from bench.runs.code import Code
+
+__all__ = ["Cache", "Use"]
+
+Use = Literal["keep", "renew", "ignore"]
+"""Use of artifacts on disk: read and add; replace all but those of this process; neither."""
+
+
+class Cache:
+    """Artifacts of one run.
+
+    Parameters
+    ----------
+    store
+        The results folder.
+    use
+        Whether artifacts are read and written.
+    written
+        Ids of artifacts that this process wrote; new ones are added.
+    say
+        Receives a note for each training that is repeated because the code differs.
+    """
+
+    def __init__(
+        self, store: Store, use: Use, written: set[str], say: Callable[[str], None]
+    ) -> None:
+        self._store, self.use, self._written, self._say = store, use, written, say
+        self._outdated: set[str] = set()
+
+    def read(self, kind: Kind, key: str, code: Code, name: str) -> Artifact | None:
+        """Return an artifact, or None if there is none that may be used.
+
+        Parameters
+        ----------
+        kind, key
+            What is read: ``fit`` or ``apply``, and its id.
+        code
+            The code that would make it now.
+        name
+            The method, for the note.
+        """
+        if self.use == "ignore" or (self.use == "renew" and key not in self._written):
+            return None
+        artifact = self._store.read_artifact(kind, key)
+        if artifact is None:
+            return None
+        made_by = artifact.meta.get("code", {})
+        if made_by.get("digest") == code["digest"]:
+            return artifact
+        self._outdated.add(key)
+        if kind == "fit":
+            files = differing(made_by.get("files", {}), code["files"]) if made_by else []
+            names = f" ({shortened(files)})" if files else ""
+            self._say(f"note: {name} is fitted again: its stored fit was made by other code{names}")
+        return None
+
+    def write(
+        self,
+        kind: Kind,
+        key: str,
+        arrays: Mapping[str, NDArray[Any]],
+        facts: Mapping[str, object],
+        code: Code,
+    ) -> None:
+        """Store an artifact in place of an outdated one."""
+        if self.use == "ignore":
+            return
+        replace = key in self._outdated or (self.use == "renew" and key not in self._written)
+        meta = {**facts, "code": code}
+        self._store.write_artifact(kind, key, arrays, meta, replace=replace)
+        self._written.add(key)
+        self._outdated.discard(key)
+
+    def scratch(self, fit_id: str, code: Code) -> Path | None:
+        """Return the folder of a fit's checkpoints, which only the same code continues from."""
+        if self.use == "ignore":
+            return None
+        if self.use == "renew":
+            self._store.drop_scratch(fit_id)
+        folder = self._store.scratch(fit_id) / code["digest"]
+        folder.mkdir(exist_ok=True)
+        return folder

@@ -1,0 +1,130 @@
+"""Which source files can change the numbers of a run, and their digests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from bench.core.checkout import ROOT
+from bench.core.code_digest import combined, file_digests
+from bench.runs.identity import fit_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from bench.core.dataset import Opened
+    from bench.core.entry import Entry
+    from bench.runs.job import Job
+
+__all__ = ["Code", "Codes"]
+
+STAGES = (
+    "core/access.py",
+    "core/arrays.py",
+    "core/fixed_features.py",
+    "core/params.py",
+    "core/samples.py",
+    "core/seeds.py",
+    "data/content.py",
+    "data/decode.py",
+    "data/folds.py",
+    "data/grouping.py",
+    "data/own/*.py",
+    "data/pixel*.py",
+    "data/sides.py",
+    "data/transfer.py",
+    "data/views.py",
+    "runs/apply.py",
+    "runs/fold.py",
+    "scoring/controls.py",
+    "scoring/labels.py",
+)
+"""Files of ``bench`` that fits and corrected profiles depend on."""
+TRAINING = ("training/*.py",)
+"""Files that networks depend on, too."""
+SCORING = ("metrics/_*.py", "scoring/*.py")
+"""Files that scores depend on, too, beside those of the metrics in use."""
+NO_NUMBERS = ("training/recipes.py",)
+"""Files whose effect is part of a run's identity: the resolved recipe."""
+
+
+class Code(TypedDict):
+    """The code of a run or an artifact, as recorded.
+
+    ``digest`` is one digest of all files; ``files`` maps each file to the digest of its code.
+    """
+
+    digest: str
+    files: dict[str, str]
+
+
+class Codes:
+    """Digests of the code of stages and runs; the files of each are read once."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[tuple[str, str, Path | None], ...], Code] = {}
+
+    def of_fit(self, job: Job, number: int) -> Code:
+        """Return the code that the fit of a stage of a chain depends on.
+
+        Methods that share a fit share its code, whichever of them asks.
+        """
+        origin = job.target.origin
+        # A network that is taken to another data set is the one of a run on its own.
+        data = [job.target.opened] if origin is None or number else [origin.opened]
+        return self._code(job, _entries(job, number)[:-1], data)
+
+    def of_stage(self, job: Job, number: int) -> Code:
+        """Return the code that the profiles of a stage of a chain depend on."""
+        return self._code(job, _entries(job, number), _data(job))
+
+    def of_run(self, job: Job) -> Code:
+        """Return the code that the record of a job depends on."""
+        entries = _entries(job, len(job.chain.stages) - 1)
+        return self._code(job, entries, _data(job), tuple(job.metric_versions))
+
+    def _code(
+        self, job: Job, methods: list[Entry], data: list[Opened], metrics: tuple[str, ...] = ()
+    ) -> Code:
+        registered = job.registry.names("dataset")
+        entries = [job.registry.entry("dataset", d.name) for d in data if d.name in registered]
+        entries += methods
+        entries += [job.registry.entry("metric", name) for name in metrics]
+        key = tuple((entry.kind, entry.name, entry.path) for entry in entries)
+        if key not in self._codes:
+            files = [path for entry in entries for path in entry.sources]
+            files += _package(STAGES)
+            # A plugin of any kind may use the training loop.
+            if any(e.meta["level"] == "network" or e.provider != "labshift" for e in methods):
+                files += _package(TRAINING)
+            if metrics:
+                files += _package(SCORING)
+            digests = file_digests(files)
+            self._codes[key] = {"digest": combined(digests), "files": digests}
+        return self._codes[key]
+
+
+def _entries(job: Job, number: int) -> list[Entry]:
+    """Return who fits and who applies each stage of a chain up to a number, in this order."""
+    entries: list[Entry] = []
+    for stage in job.chain.stages[: number + 1]:
+        entries.append(job.registry.entry("method", fit_name(stage, job.registry)[0]))
+        entries.append(stage.entry)
+    return entries
+
+
+def _data(job: Job) -> list[Opened]:
+    """Return the data sets that a job reads."""
+    origin = job.target.origin
+    return [job.target.opened, *([] if origin is None else [origin.opened])]
+
+
+def _package(patterns: Iterable[str]) -> list[Path]:
+    package = ROOT / "bench"
+    left_out = {package / name for name in NO_NUMBERS}
+    return [
+        path
+        for pattern in patterns
+        for path in sorted(package.glob(pattern))
+        if path not in left_out and path.name != "__init__.py"
+    ]
