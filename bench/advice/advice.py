@@ -9,7 +9,6 @@ from typing import Any
 __all__ = ["Advice", "Compared"]
 
 METRIC = "balanced_accuracy"
-READOUT = f"probe.{METRIC}"
 ALPHA = 0.05
 LOSES = 0.05
 """A class loses if its accuracy falls by more than this."""
@@ -31,9 +30,11 @@ class Compared:
     mean, sd
         Balanced accuracy by the probe over seeds.
     gain, low, high
-        Difference to ``without``, and its interval where there are enough batches.
+        Difference to ``without``, and its interval where there are enough batches
+        (``bench.boards.pairing``).
     p
-        Adjusted for all methods that were tried (Holm), None without an interval.
+        Of that difference, adjusted for all methods that were tried (Holm); None without an
+        interval.
     better_in, n_batches
         Held-out batches in which it scores higher, of how many.
     grade

@@ -12,7 +12,8 @@ would it have gained on that batch?
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,21 +21,18 @@ from bench.advice.advice import (
     ALPHA,
     LOSES,
     METRIC,
-    READOUT,
     UNCORRECTED,
     Advice,
     Compared,
     Records,  # TC
 )
 from bench.advice.words import advice_sections, advice_title
-from bench.boards.stats.scores import Scores
-from bench.boards.stats.tests import (
-    Difference,
-    holm,
-    paired_difference,
-)
+from bench.boards.pairing import Paired, pair
+from bench.boards.stats.tests import holm
+from bench.boards.values import readout_of, scores_of
 from bench.core.access import TRACKS
 from bench.core.errors import BenchError
+from bench.records.record import Record, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
 
     from bench.advice.checkup import Line
     from bench.advice.support import Support
+    from bench.boards.stats.scores import Scores
 
 __all__ = ["advise"]
 
@@ -67,34 +66,37 @@ def advise(records: Records, lines: Sequence[Line], supports: Sequence[Support])
     splits = {r["spec"]["split_id"] for r in done}
     if len(splits) != 1:
         raise BenchError("advice is about one split at a time: run the methods on one")
-    by_method: dict[str, list[Mapping[str, Any]]] = {}
+    by_method: dict[str, list[Mapping[str, object]]] = {}
     for record in done:
         # On a table a correction alone stands for the same on uncorrected profiles.
         name = record["method_id"].removeprefix("identity+")
         by_method.setdefault(name, []).append(record)
-    plain: dict[str, Scores] = {
-        name: _scores(by_method[name]) for name in UNCORRECTED if name in by_method
-    }
+    rated = {name: _Rated.of(runs) for name, runs in by_method.items()}
+    plain = [name for name in UNCORRECTED if name in rated]
     if not plain:
         raise BenchError("nothing to compare with: run erm too, and identity on a table")
-    found: list[tuple[str, str, Difference]] = []
+    gaps: dict[str, tuple[str, Paired]] = {}
     for name, runs in by_method.items():
         if name in plain or runs[0]["track"] == "reference":
             continue
-        without = _without(runs[0]["method_id"], plain)
-        found.append((name, without, paired_difference(_scores(runs), plain[without])))
-    adjusted = holm([d.interval.p for _, _, d in found])
+        without = _without(str(runs[0]["method_id"]), plain)
+        gap = pair(rated[name].scores, rated[without].scores)
+        if gap is None:
+            raise BenchError(f"{name} and {without} have no seed in common: run both with the same")
+        gaps[name] = without, gap
+    adjusted = holm([gap.p for _, gap in gaps.values()])
     rows = [
-        _compared(name, without, d, p, by_method)
-        for (name, without, d), p in zip(found, adjusted, strict=True)
+        _compared(name, without, gap, p, rated)
+        for (name, (without, gap)), p in zip(gaps.items(), adjusted, strict=True)
     ]
     rows.sort(key=lambda row: (-row.mean, row.method))
-    baselines = {name: _mean(by_method[name]) for name in plain}
+    baselines = {name: rated[name].mean for name in plain}
     best = _best(rows, max(baselines.values()))
     gain = _chosen_gain(
-        {row.method: by_method[row.method] for row in rows},
-        by_method[max(baselines, key=lambda name: baselines[name])],
+        [rated[row.method].points for row in rows],
+        rated[max(baselines, key=lambda name: baselines[name])].points,
     )
+    spreads = [gap for _, gap in gaps.values()]
     return Advice(
         split=next(iter(splits)),
         title=advice_title(done),
@@ -102,36 +104,38 @@ def advise(records: Records, lines: Sequence[Line], supports: Sequence[Support])
         rows=tuple(rows),
         baselines=baselines,
         chosen_gain=gain,
-        sections=advice_sections(done, rows, best, baselines, gain, lines, supports, found),
+        sections=advice_sections(done, rows, best, baselines, gain, lines, supports, spreads),
     )
 
 
 # --------------------------------------------------------------------------- numbers
 
 
-def _value(record: Mapping[str, Any]) -> float:
-    metrics = record["metrics"]
-    return float(metrics[READOUT if READOUT in metrics else METRIC]["all"])
+@dataclass(frozen=True)
+class _Rated:
+    """Records of one method, with their scores and the mean over seeds of each held-out batch."""
+
+    records: Records
+    scores: Scores
+    points: Mapping[str, float]
+
+    @classmethod
+    def of(cls, records: Records) -> _Rated:
+        runs = {
+            int(record["spec"]["seed"]): record.summary
+            if isinstance(record, Record)
+            else summarise(record)
+            for record in records
+        }
+        readout = readout_of(list(runs.values()), METRIC, "probe")
+        return cls(records, *scores_of(runs, METRIC, readout))
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.scores.pooled))
 
 
-def _mean(runs: Records) -> float:
-    return float(np.mean([_value(r) for r in runs]))
-
-
-def _scores(runs: Records) -> Scores:
-    """Return the parts of the pooled score by seed and batch (their weighted mean is the score)."""
-    clusters = [r["clusters"] for r in runs]
-    key = READOUT if READOUT in clusters[0]["values"] else METRIC
-    parts, weights = clusters[0].get("parts") or {}, clusters[0].get("weights") or {}
-    kind, sizes = "values", clusters[0]["n"]
-    if key in parts and key in weights:
-        kind, sizes = "parts", weights[key]
-    values = [[np.nan if v is None else v for v in c[kind][key]] for c in clusters]
-    seeds = tuple(r["spec"]["seed"] for r in runs)
-    return Scores(np.array(values), seeds, tuple(clusters[0]["names"]), np.array(sizes, float))
-
-
-def _without(method: str, plain: Mapping[str, Any]) -> str:
+def _without(method: str, plain: Sequence[str]) -> str:
     """Return the chain to compare with: a correction's own first stage, else plain training."""
     first = method.split("+")[0]
     if first in plain:
@@ -140,58 +144,41 @@ def _without(method: str, plain: Mapping[str, Any]) -> str:
 
 
 def _compared(
-    name: str,
-    without: str,
-    difference: Difference,
-    p: float | None,
-    by_method: Mapping[str, Records],
+    name: str, without: str, gap: Paired, p: float | None, rated: Mapping[str, _Rated]
 ) -> Compared:
-    runs, base = by_method[name], by_method[without]
-    values = [_value(r) for r in runs]
-    theirs = {r["spec"]["seed"]: _value(r) for r in base}
-    gaps = [v - theirs[r["spec"]["seed"]] for v, r in zip(values, runs, strict=True)]
-    mine, other = _points(runs), _points(base)
-    better = sum(mine[b] > other[b] for b in mine)
-    worse = sum(mine[b] < other[b] for b in mine)
-    gain, low, high = float(np.mean(gaps)), difference.interval.low, difference.interval.high
-    noise = float(np.std(gaps, ddof=1)) if len(gaps) > 1 else np.inf
+    mine, other = rated[name], rated[without]
+    batches = [batch for batch in mine.points if batch in other.points]
+    better = sum(mine.points[batch] > other.points[batch] for batch in batches)
+    worse = sum(mine.points[batch] < other.points[batch] for batch in batches)
+    gain, low, high = gap.difference, gap.low, gap.high
+    noise = np.inf if gap.sd is None else gap.sd
     if low is not None and high is not None:
         grade = "clear" if low > 0 and p is not None and p < ALPHA else "none"
         grade = "harm" if high < 0 else grade
     else:
-        grade = "harm" if worse == len(mine) and -gain > noise else "none"
-    if grade == "none" and gain > noise and better >= 0.75 * len(mine):
+        grade = "harm" if worse == len(batches) and -gain > noise else "none"
+    if grade == "none" and gain > noise and better >= 0.75 * len(batches):
         grade = "likely"
-    classes, others = _by_class(runs), _by_class(base)
+    classes, others = _by_class(mine.records), _by_class(other.records)
     lost = {c: others[c] - classes[c] for c in classes if c in others}
     losers = sorted(((c, d) for c, d in lost.items() if d > LOSES), key=lambda cd: -cd[1])
+    values = mine.scores.pooled
     return Compared(
         method=name,
-        track=str(runs[0]["track"]),
+        track=str(mine.records[0]["track"]),
         without=without,
-        mean=float(np.mean(values)),
+        mean=mine.mean,
         sd=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         gain=gain,
         low=low,
         high=high,
         p=p,
         better_in=better,
-        n_batches=len(mine),
+        n_batches=len(batches),
         grade=grade,
         losers=tuple(losers),
         n_classes=len(classes),
     )
-
-
-def _points(runs: Records) -> dict[str, float]:
-    """Return the mean over seeds of the score within each held-out batch."""
-    key = READOUT if READOUT in runs[0]["clusters"]["values"] else METRIC
-    names = runs[0]["clusters"]["names"]
-    columns = np.array(
-        [[np.nan if v is None else v for v in r["clusters"]["values"][key]] for r in runs]
-    )
-    means = columns.mean(axis=0)
-    return {n: float(v) for n, v in zip(names, means.tolist(), strict=True) if np.isfinite(v)}
 
 
 def _by_class(runs: Records) -> dict[str, float]:
@@ -219,19 +206,23 @@ def _best(rows: Sequence[Compared], uncorrected: float) -> Compared | None:
     return None
 
 
-def _chosen_gain(by_method: Mapping[str, Records], base: Records) -> float | None:
+def _chosen_gain(
+    methods: Sequence[Mapping[str, float]], without: Mapping[str, float]
+) -> float | None:
     """Return the mean gain on a batch of the method that the other batches would have chosen.
 
     The uncorrected row is among the choices, so choosing nothing gains 0.
+
+    Parameters
+    ----------
+    methods, without
+        Score by batch of each method, and of the uncorrected row.
     """
-    points = {name: _points(runs) for name, runs in by_method.items()}
-    without = _points(base)
-    names = sorted(set.intersection(set(without), *map(set, points.values()))) if points else []
+    names = sorted(set(without).intersection(*methods)) if methods else []
     if len(names) < 3:
         return None
     table: NDArray[np.float64] = np.array(
-        [[0.0 for _ in names]]
-        + [[found[n] - without[n] for n in names] for found in points.values()]
+        [[0.0] * len(names)] + [[points[n] - without[n] for n in names] for points in methods]
     )
     gains = []
     for k in range(len(names)):

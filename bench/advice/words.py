@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.boards.pairing import TEST
 from bench.boards.stats.scores import MIN_CLUSTERS
-from bench.boards.stats.tests import (
-    Difference,
-    minimum_detectable_difference,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +15,7 @@ if TYPE_CHECKING:
     from bench.advice.advice import Compared, Records
     from bench.advice.checkup import Line
     from bench.advice.support import Support
+    from bench.boards.pairing import Paired
 
 
 # --------------------------------------------------------------------------- words
@@ -42,7 +40,7 @@ def advice_sections(
     gain: float | None,
     lines: Sequence[Line],
     supports: Sequence[Support],
-    found: Sequence[tuple[str, str, Difference]],
+    gaps: Sequence[Paired],
 ) -> dict[str, tuple[str, ...]]:
     """Return the sections of a recommendation, as heading and sentences."""
     use, sure = _use(rows, best, baselines), _sure(rows, best, gain)
@@ -51,7 +49,7 @@ def advice_sections(
         "How sure that is": tuple(sure),
         "What it costs in biology": tuple(_cost(rows, best)),
         "When not to correct": tuple(_warnings(rows, lines)),
-        "What the data cannot tell": tuple(_limits(done, rows, lines, supports, found)),
+        "What the data cannot tell": tuple(_limits(done, rows, lines, supports, gaps)),
     }
 
 
@@ -93,7 +91,8 @@ def _sure(rows: Sequence[Compared], best: Compared | None, gain: float | None) -
     if best is not None and best.grade == "clear":
         made.append(
             f"Clear: the interval over seeds and {best.n_batches} held-out batches lies above 0, "
-            f"and p = {best.p:.2g} after adjusting for the {len(rows)} methods that were tried."
+            f"and p = {best.p:.2g} after adjusting for the {len(rows)} methods that were "
+            f"tried ({TEST}, Holm)."
         )
     elif best is not None:
         why = (
@@ -165,7 +164,7 @@ def _limits(
     rows: Sequence[Compared],
     lines: Sequence[Line],
     supports: Sequence[Support],
-    found: Sequence[tuple[str, str, Difference]],
+    gaps: Sequence[Paired],
 ) -> list[str]:
     made = []
     seeds = {r["spec"]["seed"] for r in done}
@@ -181,9 +180,9 @@ def _limits(
             f"{n} held-out values of {level} are too few for an interval (at least "
             f"{MIN_CLUSTERS}): nothing here can be proven, only pointed at."
         )
-    spreads = [d.sd_clusters for _, _, d in found if d.sd_clusters is not None]
-    if spreads and n >= 2:
-        least = minimum_detectable_difference(float(np.median(spreads)), n)
+    detectable = [gap.detectable for gap in gaps if gap.detectable is not None]
+    if detectable:
+        least = float(np.median(detectable))
         made.append(
             f"With {n} batches that differ as these do, a gain below {least:.3f} is missed more "
             "often than one time in five."

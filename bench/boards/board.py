@@ -8,22 +8,20 @@ over the methods present, so that adding one never moves another's numbers.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bench.boards.stats.scores import MIN_CLUSTERS, Scores
+from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.core.words import plural
 from bench.records.selection import RULES
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from bench.boards.claims import Judged
+    from bench.boards.pairing import Paired
+    from bench.boards.stats.scores import Scores
 
-__all__ = ["MIN_CLUSTERS", "MIN_SEEDS", "Board", "Row", "Table"]
+__all__ = ["MIN_CLUSTERS", "MIN_SEEDS", "Board", "Row"]
 
 MIN_SEEDS = 3
 """With fewer seeds a row is marked and not ranked."""
@@ -35,50 +33,6 @@ EDITIONS = {"real": "real data", "simulated": "simulated data", "fixture": "fixt
 SELECTIONS = {one.name: one.words for one in RULES.values()}
 
 Values = Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Values of a row by seed and by cluster, for intervals and for points.
-
-    Attributes
-    ----------
-    names
-        The clusters for which every seed has a value.
-    values
-        ``seed -> cluster -> value`` of the metric within the cluster.
-    parts
-        The same of what the pooled metric is the weighted mean of, where the record has it: a
-        balanced accuracy is not the mean of the balanced accuracies of plates.
-    sizes
-        Weight of each cluster in that mean; the number of scored units where there are no parts.
-    """
-
-    seeds: tuple[int, ...]
-    names: tuple[str, ...]
-    values: Mapping[int, Mapping[str, float]]
-    parts: Mapping[int, Mapping[str, float]] | None
-    sizes: Mapping[str, float]
-
-    def array(self, seeds: Sequence[int], names: Sequence[str]) -> NDArray[np.float64]:
-        """Return ``(seeds, clusters)`` of what intervals are made of."""
-        table = self.values if self.parts is None else self.parts
-        return np.array([[table[seed][name] for name in names] for seed in seeds])
-
-    def scores(self) -> Scores:
-        """Return the table with its names, for paired comparisons."""
-        return Scores(
-            self.array(self.seeds, self.names), self.seeds, self.names, self.weights(self.names)
-        )
-
-    def weights(self, names: Sequence[str]) -> NDArray[np.float64] | None:
-        """Return the clusters' weights, or None if one is not known."""
-        if not all(self.sizes.get(name, 0) > 0 for name in names):
-            return None
-        return np.array([self.sizes[name] for name in names], dtype=np.float64)
-
-
-_NO_TABLE = Table((), (), {}, None, {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +63,8 @@ class Row:
         Interval of 95 % over seeds crossed with clusters, centred on ``mean``; None with one
         seed or fewer than :data:`MIN_CLUSTERS` clusters.
     diff_to_erm, diff_low, diff_high, diff_p, diff_seeds
-        Mean difference to ERM over the seeds that both have, its interval and p value.
+        Mean difference to ERM over the seeds that both have, its interval and p value
+        (``bench.boards.pairing``).
     verdict
         ``helps``, ``hurts``, ``cannot be told apart from ERM``; empty without an interval or with
         fewer than :data:`MIN_SEEDS` seeds in common.
@@ -126,8 +81,11 @@ class Row:
     published
         What papers reported of this method on this split, each with its status by this row's runs
         (``bench.boards.claims``).
-    table
-        The values by seed and cluster that intervals and paired differences are made of.
+    scores
+        The values by seed and cluster that intervals and paired differences are computed from;
+        None without a value.
+    versus_erm
+        The paired difference to ERM that the ``diff_`` values are read from.
     """
 
     method: str
@@ -150,23 +108,44 @@ class Row:
     points: Mapping[str, float]
     ci_low: float | None = None
     ci_high: float | None = None
-    diff_to_erm: float | None = None
-    diff_low: float | None = None
-    diff_high: float | None = None
-    diff_p: float | None = None
-    diff_seeds: int = 0
     verdict: str = ""
     rank: int | None = None
     cost: Mapping[str, float]
     command: str = ""
     typed: tuple[str, ...] = ()
     published: tuple[Judged, ...] = ()
-    table: Table = field(default=_NO_TABLE, repr=False, compare=False)
+    scores: Scores | None = field(default=None, repr=False, compare=False)
+    versus_erm: Paired | None = field(default=None, repr=False, compare=False)
 
     @property
     def n_seeds(self) -> int:
         """Number of seeds."""
         return len(self.seeds)
+
+    @property
+    def diff_to_erm(self) -> float | None:
+        """Mean difference to ERM."""
+        return None if self.versus_erm is None else self.versus_erm.difference
+
+    @property
+    def diff_low(self) -> float | None:
+        """Lower 95 % limit of the difference to ERM."""
+        return None if self.versus_erm is None else self.versus_erm.low
+
+    @property
+    def diff_high(self) -> float | None:
+        """Upper 95 % limit of the difference to ERM."""
+        return None if self.versus_erm is None else self.versus_erm.high
+
+    @property
+    def diff_p(self) -> float | None:
+        """P value of the difference to ERM."""
+        return None if self.versus_erm is None else self.versus_erm.p
+
+    @property
+    def diff_seeds(self) -> int:
+        """Number of seeds that the row and ERM have in common."""
+        return 0 if self.versus_erm is None else self.versus_erm.n_seeds
 
     @property
     def clusters_in_words(self) -> str:

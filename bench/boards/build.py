@@ -18,8 +18,8 @@ from bench.boards.notes import (
     mixture,
     upstream,
 )
-from bench.boards.pairing import baseline, compared, row_span
-from bench.boards.ranking import equal_budgets, ranked, sorted_rows
+from bench.boards.pairing import span_of_mean
+from bench.boards.ranking import baseline, compared, equal_budgets, ranked, sorted_rows
 from bench.boards.values import (
     budget_of,
     changed_params,
@@ -29,7 +29,7 @@ from bench.boards.values import (
     readout_of,
     record_value,
     row_key,
-    score_table,
+    scores_of,
 )
 from bench.core.canonical import digest
 from bench.records.record import Record
@@ -37,8 +37,6 @@ from bench.records.reproduce import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    pass
 
 
 # --------------------------------------------------------------------------- one board
@@ -70,14 +68,13 @@ def build_board(
     ]
     base = baseline(rows)
     if base is not None:
-        rows = [compared(row, rows[base], higher=higher) for row in rows]
+        rows = [compared(row, base, higher=higher) for row in rows]
     rows = equal_budgets(rows, notes)
     first = runs[0]
     notes += upstream(runs)
     notes += cautions(scored)
     notes += coverage(rows)
-    if base is not None:
-        notes += detectable(rows, rows[base])
+    notes += detectable(rows)
     notes += mixture(scored)
     notes += failed_notes(runs, failures)
     settings = dict(first.get("dataset_settings") or {})
@@ -149,14 +146,9 @@ def _row(
             command=command_of(runs),
         )
     by_seed = dict(sorted(by_seed.items()))
-    values = [float(record_value(run, metric, readout) or 0.0) for run in by_seed.values()]
-    mean, sd = _mean_sd(values)
-    table = score_table(by_seed, metric, readout)
-    span = row_span(table.array(table.seeds, table.names), table.weights(table.names), mean)
-    points = {
-        name: math.fsum(table.values[seed][name] for seed in table.seeds) / len(table.seeds)
-        for name in table.names
-    }
+    scores, points = scores_of(by_seed, metric, readout)
+    mean, sd = _mean_sd(scores.pooled)
+    span = span_of_mean(scores)
     return Row(
         **common,  # type: ignore[arg-type]
         published=_reported(list(by_seed.values()), metric, readout),
@@ -164,15 +156,15 @@ def _row(
         mean=mean,
         sd=sd,
         seeds=tuple(by_seed),
-        values=tuple(values),
-        n_clusters=len(table.names),
+        values=scores.pooled,
+        n_clusters=len(points),
         cluster_level=str((first.get("clusters") or {}).get("level", "")),
         points=points,
         ci_low=span.low,
         ci_high=span.high,
         cost=_cost(list(by_seed.values())),
         command=command_of(list(by_seed.values())),
-        table=table,
+        scores=scores,
     )
 
 

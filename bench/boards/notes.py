@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.boards.board import EDITIONS, SELECTIONS, Row, Values  # TC
 from bench.boards.stats.coverage import printed_coverage
-from bench.boards.stats.tests import minimum_detectable_difference, paired_spread, smallest_p
+from bench.boards.stats.tests import smallest_p
 from bench.boards.values import changed_params, label_of, word
-from bench.core.errors import BenchError
 from bench.records.record import saw_test_batches
 
 if TYPE_CHECKING:
@@ -59,28 +58,21 @@ def coverage(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(printed_coverage(*size).sentence for size in sizes))
 
 
-def detectable(rows: Sequence[Row], base: Row) -> list[str]:
-    """Say which difference to ERM the board could have found, from the spread of those it has."""
-    found: list[float] = []
-    n = 0
+def detectable(rows: Sequence[Row]) -> list[str]:
+    """Say which difference to ERM the board can detect, from the spread of those it has."""
+    found: list[tuple[float, int]] = []
     for row in rows:
-        if row is base or row.track == "reference" or not (row.table.names and base.table.names):
-            continue
-        try:
-            sd, shared = paired_spread(row.table.scores(), base.table.scores())
-        except BenchError:  # no seed or cluster in common
-            continue
-        if sd is not None and sd > 0:
-            n = shared
-            found.append(minimum_detectable_difference(sd, n))
+        gap = row.versus_erm
+        if gap is not None and row.track != "reference" and gap.detectable:
+            found.append((gap.detectable, gap.n_clusters))
     if not found:
         return []
-    found.sort()
-    middle = found[len(found) // 2]
-    span = f" ({found[0]:.3f} to {found[-1]:.3f} by method)" if len(found) > 1 else ""
+    n = found[-1][1]
+    least = sorted(value for value, _ in found)
+    span = f" ({least[0]:.3f} to {least[-1]:.3f} by method)" if len(least) > 1 else ""
     return [
         f"Smallest difference to ERM that {n} clusters find in 4 of 5 experiments (paired t test, "
-        f"5 %): {middle:.3f}{span}. Smallest p that flips of {n} signs can give: "
+        f"5 %): {least[len(least) // 2]:.3f}{span}. Smallest p that flips of {n} signs can give: "
         f"{smallest_p(n):.2g}."
     ]
 

@@ -1,135 +1,188 @@
-"""Paired comparison of two methods."""
+"""The paired difference of two methods, its interval and its p value.
+
+Every comparison of labshift is made here: leaderboards, ``compare``, studies and ``recommend``
+print the same difference, interval and p value for the same two methods.
+
+The test is a paired t test over seeds crossed with clusters. The differences ``a - b`` by seed and
+cluster follow ``mean + seed + cluster + residual``; the standard error of their mean counts seeds
+and clusters as samples, with Satterthwaite's degrees of freedom (``stats.intervals.interval``). So
+the p value answers the question of the interval beside it: it is below 0.05 exactly where the 95 %
+interval excludes 0. A sign-flip test over clusters averages seeds first, which answers for the
+trainings at hand alone; it is kept as a check that needs no normal distribution.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.boards.board import (
-    BASELINE,
-    MIN_SEEDS,
-    Row,  # TC
-)
+import numpy as np
+
 from bench.boards.stats.intervals import interval
-from bench.boards.stats.scores import MIN_CLUSTERS
+from bench.boards.stats.scores import MIN_CLUSTERS, Doubles, Scores, as_scores  # TC
+from bench.boards.stats.tests import minimum_detectable_difference, sign_flip_p, smallest_p
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from numpy.typing import ArrayLike
 
-    import numpy as np
-    from numpy.typing import NDArray
+__all__ = ["TEST", "Paired", "Span", "pair", "span_of_mean"]
 
-__all__ = ["Comparison", "compare"]
-
-
-# --------------------------------------------------------------------------- comparing rows
-
-
-def baseline(rows: Sequence[Row]) -> int | None:
-    """Return the position of ERM at its defaults; of several versions the last."""
-    found = [
-        i
-        for i, row in enumerate(rows)
-        if row.method_id == BASELINE and not row.params and row.seeds
-    ]
-    return found[-1] if found else None
+TEST = "paired t test, seeds crossed with clusters (Satterthwaite)"
+"""Name of the test that gives every printed p value of a difference."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A paired difference between two rows of a board, over the seeds and clusters of both.
+class Span:
+    """Limits of a 95 % interval and the p value of a mean of 0; None where there is no interval."""
 
-    Attributes
-    ----------
-    difference
-        Mean over the common seeds of the first minus the second.
-    low, high, p
-        Interval of 95 % over seeds crossed with clusters, and its p; None with one common seed or
-        fewer than :data:`MIN_CLUSTERS` common clusters.
-    n_seeds
-        Number of common seeds.
-    """
-
-    difference: float
-    low: float | None
-    high: float | None
-    p: float | None
-    n_seeds: int
-
-
-def compare(row: Row, other: Row) -> Comparison | None:
-    """Return the paired difference between two rows of one board, or None without a common seed.
-
-    Parameters
-    ----------
-    row, other
-        From the same board: rows of different boards have nothing in common to pair.
-    """
-    mine = dict(zip(row.seeds, row.values, strict=True))
-    theirs = dict(zip(other.seeds, other.values, strict=True))
-    seeds = [seed for seed in row.seeds if seed in theirs]
-    if not seeds:
-        return None
-    difference = math.fsum(mine[seed] - theirs[seed] for seed in seeds) / len(seeds)
-    table, base = row.table, other.table
-    theirs_too = set(base.names)
-    names = [name for name in table.names if name in theirs_too]
-    if (table.parts is None) != (base.parts is None):
-        names = []  # a part of a pooled metric and a value cannot be subtracted
-    gaps = table.array(seeds, names) - base.array(seeds, names)
-    span = row_span(gaps, table.weights(names), difference)
-    return Comparison(difference, span.low, span.high, span.p, len(seeds))
-
-
-def compared(row: Row, base: Row, *, higher: bool) -> Row:
-    """Add the paired difference to ERM over the seeds and clusters that both have."""
-    if row is base or row.mean is None:
-        return row
-    found = compare(row, base)
-    if found is None:
-        return row
-    verdict = ""
-    if found.low is not None and found.high is not None and found.n_seeds >= MIN_SEEDS:
-        if found.low <= 0 <= found.high:
-            verdict = "cannot be told apart from ERM"
-        else:
-            verdict = "helps" if (found.low > 0) == higher else "hurts"
-    return dataclasses.replace(
-        row,
-        diff_to_erm=found.difference,
-        diff_low=found.low,
-        diff_high=found.high,
-        diff_p=found.p,
-        diff_seeds=found.n_seeds,
-        verdict=verdict,
-    )
-
-
-@dataclass(frozen=True)
-class _Span:
     low: float | None = None
     high: float | None = None
     p: float | None = None
 
 
-def row_span(
-    values: NDArray[np.float64], weights: NDArray[np.float64] | None, centre: float
-) -> _Span:
-    """Return the interval over seeds crossed with clusters, moved to ``centre``, and its p.
+def span_of_mean(scores: Scores) -> Span:
+    """Return the interval of the pooled metric over seeds crossed with clusters.
 
-    Without parts that add up to it, the clusters' mean is close to the pooled metric, but not it:
-    the width comes from the clusters, the centre is the number that the board shows. With one
-    seed there is no interval, since how much another training would differ is not known.
+    The width comes from the clusters, the centre is the mean over seeds of the pooled metric: where
+    ``scores.additive`` is false the weighted mean of the clusters is close to it, but not equal.
+
+    Parameters
+    ----------
+    scores
+        Of one method, or differences of two. With one seed there is no interval, since how much
+        another training would differ is not known, and with fewer than 8 clusters neither.
     """
-    if values.size == 0 or values.shape[0] < 2 or values.shape[1] < MIN_CLUSTERS:
-        return _Span()
-    found = interval(values, weights)
+    if len(scores.seeds) < 2 or len(scores.clusters) < MIN_CLUSTERS:
+        return Span()
+    found = interval(scores)
     if found.low is None or found.high is None or found.se is None or found.df is None:
-        return _Span()
+        return Span()
     from scipy.special import stdtr
 
+    centre = _mean(scores.pooled)
     half = (found.high - found.low) / 2
     p = 2 * float(stdtr(found.df, -abs(centre) / found.se))
-    return _Span(centre - half, centre + half, p)
+    return Span(centre - half, centre + half, p)
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """A paired difference between two methods, over the seeds and clusters that both have.
+
+    Attributes
+    ----------
+    difference, sd
+        Mean over the common seeds of the pooled metric of the first minus that of the second, and
+        its standard deviation (n - 1) over seeds; ``sd`` is None with one common seed.
+    low, high, p
+        95 % limits over seeds crossed with clusters, and the p value of :data:`TEST`; None with one
+        common seed or fewer than 8 common clusters.
+    n_seeds
+        Number of common seeds.
+    by_cluster
+        ``(n_clusters,)`` difference within each common cluster, seeds averaged. Empty if the two
+        cannot be compared by cluster: other rows were scored in one of them, or only one has the
+        terms of which its pooled metric is the mean.
+    """
+
+    difference: float
+    sd: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n_seeds: int
+    by_cluster: Doubles
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of common clusters."""
+        return len(self.by_cluster)
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval and 0 is outside."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+    @property
+    def p_sign_flip(self) -> float | None:
+        """P value of sign flips over clusters; None with one cluster or without a difference."""
+        return sign_flip_p(self.by_cluster)
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest ``p_sign_flip`` that so many clusters can give."""
+        return smallest_p(self.n_clusters)
+
+    @property
+    def detectable(self) -> float | None:
+        """Difference that a paired t test over clusters detects with power 0.8 at 5 %.
+
+        None with one cluster; 0 if the clusters do not differ.
+        """
+        if self.n_clusters < 2:
+            return None
+        sd = float(self.by_cluster.std(ddof=1))
+        return minimum_detectable_difference(sd, self.n_clusters) if sd else 0.0
+
+
+def pair(first: Scores | ArrayLike, second: Scores | ArrayLike) -> Paired | None:
+    """Return the paired difference ``first - second``, or None without a common seed.
+
+    Parameters
+    ----------
+    first, second
+        Scores of two methods on the same split, matched by the names of seeds and clusters, or
+        arrays ``(n_seeds, n_clusters)``, matched by position. Clusters are weighted by the sizes of
+        ``first`` if both have sizes. Scores of different splits have nothing in common to pair.
+    """
+    a, b = as_scores(first), as_scores(second)
+    mine = dict(zip(a.seeds, a.pooled, strict=True))
+    theirs = dict(zip(b.seeds, b.pooled, strict=True))
+    seeds = [seed for seed in a.seeds if seed in theirs]
+    if not seeds:
+        return None
+    gaps = _gaps(a, b, seeds, tuple(mine[seed] - theirs[seed] for seed in seeds))
+    span = span_of_mean(gaps)
+    table, _ = gaps.defined()
+    return Paired(
+        difference=_mean(gaps.pooled),
+        sd=float(np.std(gaps.pooled, ddof=1)) if len(seeds) > 1 else None,
+        low=span.low,
+        high=span.high,
+        p=span.p,
+        n_seeds=len(seeds),
+        by_cluster=table.mean(axis=0),
+    )
+
+
+def _gaps(a: Scores, b: Scores, seeds: list[int], pooled: tuple[float, ...]) -> Scores:
+    """Return the differences by seed and cluster; without clusters where these do not compare."""
+    none = Scores(np.empty((len(seeds), 0)), tuple(seeds), pooled=pooled)
+    if a.additive != b.additive:  # a term of a pooled metric and a metric cannot be subtracted
+        return none
+    if a.seeds == b.seeds and a.clusters == b.clusters:  # most pairs of a board
+        left, right, sizes, other = a.values, b.values, a.sizes, b.sizes
+        clusters = a.clusters
+    else:
+        known = set(b.clusters)
+        clusters = tuple(name for name in a.clusters if name in known)
+        (left, sizes), (right, other) = _pick(a, seeds, clusters), _pick(b, seeds, clusters)
+    if sizes is None or other is None:
+        sizes = None
+    elif not np.allclose(sizes, other, rtol=1e-9, atol=0):  # other rows were scored
+        return none
+    return Scores(left - right, tuple(seeds), clusters, sizes, pooled, a.additive)
+
+
+def _pick(
+    scores: Scores, seeds: list[int], clusters: tuple[str, ...]
+) -> tuple[Doubles, Doubles | None]:
+    rows = [scores.seeds.index(seed) for seed in seeds]
+    columns = [scores.clusters.index(name) for name in clusters]
+    sizes = None if scores.sizes is None else scores.sizes[columns]
+    return scores.values[np.ix_(rows, columns)], sizes
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,29 +1,25 @@
-"""Methods against each other on the same clusters: paired tests with Holm's correction, and ranks.
+"""Every pair of methods of a board, with Holm's correction, and average ranks.
 
-A board compares each row with ERM. Here every pair of its rows is compared: the difference over the
-seeds and clusters that both have, its interval, and a p-value of sign flips over clusters, adjusted
-for the number of pairs (Holm 1979). With few clusters no p-value can be small, however large the
-difference: the smallest that can come out is always said. Ranks are averaged over clusters, with
-Friedman's test and Nemenyi's critical difference (Demsar 2006, JMLR 7:1-30).
+A board compares each row with ERM. Here all rows are compared with each other by the same test
+(``bench.boards.pairing``), and its p values are adjusted for the number of pairs (Holm 1979). Ranks
+are averaged over clusters, with Friedman's test and Nemenyi's critical difference (Demsar 2006,
+JMLR 7:1-30).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.boards.board import MIN_SEEDS
+from bench.boards.pairing import TEST, pair
 from bench.boards.stats.ranks import average_ranks
-from bench.boards.stats.tests import (
-    holm,
-    minimum_detectable_difference,
-    paired_difference,
-    smallest_p,
-)
-from bench.core.errors import BenchError
+from bench.boards.stats.scores import MIN_CLUSTERS
+from bench.boards.stats.tests import holm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +28,6 @@ if TYPE_CHECKING:
     from bench.boards.stats.ranks import Ranks
 
 __all__ = ["Comparison", "Pair", "compare"]
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +38,19 @@ class Pair:
     ----------
     first, second
         Labels; ``difference`` is the first minus the second.
-    difference, low, high
-        Mean over seeds and clusters and its 95 % limits; None with fewer than 8 clusters or one
-        seed.
-    p, p_holm
-        Sign flips over clusters, seeds averaged first; adjusted for all pairs of the comparison.
-        None where all differences are 0 or there is one cluster.
-    smallest_p
-        The smallest ``p`` that so many clusters can give.
+    difference, low, high, p
+        As on a board: mean over seeds of the pooled metric's difference, its 95 % limits and p;
+        limits and p are None with fewer than 8 clusters or one seed.
+    p_holm
+        ``p`` adjusted for all pairs of the comparison.
+    p_sign_flip, smallest_p
+        p of sign flips over clusters, seeds averaged first, as a check without a normal
+        distribution, and the smallest that so many clusters can give.
     detectable
-        The difference that a paired t test finds with power 0.8 at 5 %; None with one cluster.
+        The difference that a paired t test over clusters detects with power 0.8 at 5 %; None with
+        one cluster.
     n_seeds, n_clusters
-        What it rests on.
+        Numbers of common seeds and clusters.
     """
 
     first: str
@@ -69,6 +64,7 @@ class Pair:
     detectable: float | None
     n_seeds: int
     n_clusters: int
+    p_sign_flip: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +97,14 @@ class Comparison:
 
 def compare(board: Board) -> Comparison:
     """Compare the rows of a board with each other; reference lines are left out."""
-    rows = [row for row in board.rows if row.track != "reference" and row.table.names]
-    found = [_pair(one, other) for one, other in itertools.combinations(rows, 2)]
-    pairs = [pair for pair in found if pair is not None]
-    adjusted = holm([pair.p for pair in pairs])
-    pairs = [Pair(**{**vars(pair), "p_holm": p}) for pair, p in zip(pairs, adjusted, strict=True)]
+    rows = [row for row in board.rows if row.track != "reference" and row.points]
+    pairs = [
+        made
+        for first, second in itertools.combinations(rows, 2)
+        if (made := _pair(first, second)) is not None
+    ]
+    adjusted = holm([made.p for made in pairs])
+    pairs = [replace(made, p_holm=p) for made, p in zip(pairs, adjusted, strict=True)]
     pairs.sort(
         key=lambda pair: (
             math.inf if pair.p_holm is None else pair.p_holm,
@@ -128,29 +127,24 @@ def compare(board: Board) -> Comparison:
 
 def _pair(first: Row, second: Row) -> Pair | None:
     """Return the paired difference, or None if the two have no seed or cluster in common."""
-    a, b = first.table.scores(), second.table.scores()
-    seeds = len(set(a.seeds) & set(b.seeds))
-    try:
-        made = paired_difference(a, b)
-    except BenchError:
+    if first.scores is None or second.scores is None:
         return None
-    n = made.interval.n_clusters
-    if n == 0:
+    gap = pair(first.scores, second.scores)
+    if gap is None or not gap.n_clusters:
         return None
-    known = seeds > 1  # one seed says nothing of another training
-    sd = made.sd_clusters
     return Pair(
         first=first.method,
         second=second.method,
-        difference=made.interval.mean,
-        low=made.interval.low if known else None,
-        high=made.interval.high if known else None,
-        p=made.p_permutation,
+        difference=gap.difference,
+        low=gap.low,
+        high=gap.high,
+        p=gap.p,
         p_holm=None,
-        smallest_p=made.smallest_p,
-        detectable=None if sd is None else minimum_detectable_difference(sd, n) if sd else 0.0,
-        n_seeds=seeds,
-        n_clusters=n,
+        smallest_p=gap.smallest_p,
+        detectable=gap.detectable,
+        n_seeds=gap.n_seeds,
+        n_clusters=gap.n_clusters,
+        p_sign_flip=gap.p_sign_flip,
     )
 
 
@@ -164,8 +158,6 @@ def _ranks(rows: Sequence[Row], *, higher: bool) -> tuple[tuple[str, ...], Ranks
     table = np.array([[row.points[name] for name in names] for row in rows])
     made = average_ranks(table, higher_is_better=higher)
     order = sorted(range(len(rows)), key=lambda i: (made.ranks[i], labels[i]))
-    from dataclasses import replace
-
     return tuple(labels[i] for i in order), replace(
         made, ranks=made.ranks[order], low=made.low[order], high=made.high[order]
     )
@@ -192,20 +184,18 @@ def _notes(
     if len(rows) < 2:
         return ["There are fewer than two methods with scores by cluster: nothing to compare."]
     notes = []
-    sizes = sorted({pair.n_clusters for pair in pairs})
     level = next((row.cluster_level for row in rows if row.cluster_level), "cluster")
-    if sizes:
-        n, m = sizes[0], len(pairs)
-        least = smallest_p(n)
+    tested = sum(pair.p is not None for pair in pairs)
+    if tested:
+        notes.append(f"p: {TEST}, by {level}; Holm: adjusted for {tested} pairs.")
+    if tested < len(pairs):
         notes.append(
-            f"p: flips of the signs of {_span(sizes)} differences by {level}, two-sided; Holm: "
-            f"adjusted for {m} pairs. The smallest p that can come out is {least:.2g}, adjusted "
-            f"{min(1.0, least * m):.2g}"
-            + (": no pair can be told apart at 5 %." if least * m > ALPHA else ".")
+            f"{len(pairs) - tested} of {len(pairs)} pairs have no p: an interval needs 2 seeds and "
+            f"{MIN_CLUSTERS} values of {level}, and scores that differ."
         )
-    few = sum(row.n_seeds < 3 for row in rows)
+    few = sum(row.n_seeds < MIN_SEEDS for row in rows)
     if few:
-        notes.append(f"{few} of {len(rows)} methods have fewer than 3 seeds.")
+        notes.append(f"{few} of {len(rows)} methods have fewer than {MIN_SEEDS} seeds.")
     if ranks is not None:
         notes.append(
             f"Ranks are averages over {ranks.n_blocks} values of {level}, seeds averaged first, "
@@ -216,7 +206,3 @@ def _notes(
     else:
         notes.append("Ranks need two methods with scores in the same two clusters or more.")
     return notes
-
-
-def _span(sizes: Sequence[int]) -> str:
-    return str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"

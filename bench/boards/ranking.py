@@ -1,4 +1,4 @@
-"""Ranks of the rows of a board."""
+"""Differences to ERM, verdicts and ranks of the rows of a board."""
 
 from __future__ import annotations
 
@@ -7,15 +7,37 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from bench.boards.board import (
+    BASELINE,
+    MIN_SEEDS,
     TRACKS,
     Row,  # TC
 )
+from bench.boards.pairing import pair
 from bench.boards.values import budget_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    pass
+
+def baseline(rows: Sequence[Row]) -> Row | None:
+    """Return the row of ERM at its defaults; of several versions the last."""
+    found = [row for row in rows if row.method_id == BASELINE and not row.params and row.seeds]
+    return found[-1] if found else None
+
+
+def compared(row: Row, base: Row, *, higher: bool) -> Row:
+    """Add the paired difference to ERM, and what it says."""
+    if row is base or row.scores is None or base.scores is None:
+        return row
+    gap = pair(row.scores, base.scores)
+    if gap is None:
+        return row
+    verdict = ""
+    if gap.low is not None and gap.n_seeds >= MIN_SEEDS:
+        verdict = "cannot be told apart from ERM"
+        if gap.excludes_zero:
+            verdict = "helps" if (gap.low > 0) == higher else "hurts"
+    return dataclasses.replace(row, versus_erm=gap, verdict=verdict)
 
 
 def equal_budgets(rows: Sequence[Row], notes: list[str]) -> list[Row]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bench.boards.board import (
     PREFIXES,
-    Table,
     Values,  # TC
     sorted_json,
 )
+from bench.boards.stats.scores import Scores
+from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,33 +61,75 @@ def record_value(run: Mapping[str, Any], metric: str, readout: str) -> float | N
     return value  # type: ignore[no-any-return]
 
 
-def score_table(runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str) -> Table:
-    """Collect the clusters that every seed has a value for."""
-    made: dict[str, dict[int, dict[str, float]]] = {"values": {}, "parts": {}, "weights": {}}
-    sizes: dict[str, float] = {}
-    for seed, run in runs.items():
-        clusters = run.get("clusters") or {}
-        names = [str(name) for name in clusters.get("names", ())]
-        sizes.update(zip(names, clusters.get("n", ()), strict=False))
-        for kind, found in made.items():
-            columns = clusters.get(kind) or {}
-            column = None
-            if readout != "embedding":
-                column = columns.get(f"{readout}.{metric}")
-            if column is None and readout in ("embedding", run.get("readout")):
-                column = columns.get(metric)
-            pairs = zip(names, json.loads(column) if column else (), strict=False)
-            found[seed] = {name: float(value) for name, value in pairs if value is not None}
-    values, parts = made["values"], made["parts"]
-    shared = set.intersection(*map(set, values.values())) if values else set()
-    whole = bool(shared) and all(
-        shared <= set(made[kind][seed]) for kind in ("parts", "weights") for seed in values
+def scores_of(
+    runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str
+) -> tuple[Scores, dict[str, float]]:
+    """Return the scores of a method by seed and cluster, and the mean over seeds of each cluster.
+
+    Clusters that have no value for one of the seeds are left out.
+
+    Parameters
+    ----------
+    runs
+        Seed -> summary of a run that has a value (:func:`record_value`).
+    metric
+        Name without a read-out.
+    readout
+        As from :func:`readout_of`.
+
+    Raises
+    ------
+    BenchError
+        If a run has no value.
+    """
+    tables = {seed: _columns(run, metric, readout) for seed, run in sorted(runs.items())}
+    shared = set.intersection(*(set(table["values"]) for table in tables.values()))
+    names = sorted(shared)
+    additive = bool(names) and all(
+        shared <= set(table["parts"]) and shared <= set(table["weights"])
+        for table in tables.values()
     )
-    if whole:  # the weights come from the true classes of the rows: the same for every seed
-        sizes = dict(next(iter(made["weights"].values())))
-    return Table(
-        tuple(sorted(values)), tuple(sorted(shared)), values, parts if whole else None, sizes
+    first = tables[min(tables)]
+    # Weights come from the true classes of the rows: they are the same for every seed.
+    sizes = [first["weights" if additive else "n"].get(name, 0.0) for name in names]
+    kind = "parts" if additive else "values"
+    scores = Scores(
+        np.array([[table[kind][name] for name in names] for table in tables.values()]),
+        tuple(tables),
+        tuple(names),
+        np.array(sizes) if all(size > 0 for size in sizes) else None,
+        tuple(_value(runs[seed], metric, readout) for seed in tables),
+        additive,
     )
+    points = {
+        name: math.fsum(table["values"][name] for table in tables.values()) / len(tables)
+        for name in names
+    }
+    return scores, points
+
+
+def _value(run: Mapping[str, Any], metric: str, readout: str) -> float:
+    value = record_value(run, metric, readout)
+    if value is None:
+        raise BenchError(f"run {run['run_id']} has no {metric} by {readout}")
+    return float(value)
+
+
+def _columns(run: Mapping[str, Any], metric: str, readout: str) -> dict[str, dict[str, float]]:
+    """Return values, parts, weights and sizes of a run by cluster; a cluster may lack each."""
+    clusters = run.get("clusters") or {}
+    names = [str(name) for name in clusters.get("names", ())]
+    found = {"n": dict(zip(names, map(float, clusters.get("n", ())), strict=False))}
+    for kind in ("values", "parts", "weights"):
+        columns = clusters.get(kind) or {}
+        column = None
+        if readout != "embedding":
+            column = columns.get(f"{readout}.{metric}")
+        if column is None and readout in ("embedding", run.get("readout")):
+            column = columns.get(metric)
+        cells = zip(names, json.loads(column) if column else (), strict=False)
+        found[kind] = {name: float(value) for name, value in cells if value is not None}
+    return found
 
 
 def row_key(run: Mapping[str, Any]) -> str:

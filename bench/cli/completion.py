@@ -89,9 +89,9 @@ def studies(context: click.Context, parameter: click.Parameter, typed: str) -> l
 
 def figures(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """Complete the name of a figure."""
-    from bench.output.figures import known
+    from bench.output.figures import all_figures
 
-    return _safe(lambda: _starting(known(_registry()), typed))
+    return _safe(lambda: _starting(all_figures(_registry()), typed))
 
 
 def names(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.data.target import Target
     from bench.output.canvas import Canvas
 
-__all__ = ["Arm", "Cell", "Finding", "Gap"]
+__all__ = ["Arm", "Cell", "Finding", "Gap", "gap_columns"]
 
 Values = dict[str, dict[str, Any]]
 
@@ -57,7 +57,7 @@ class Cell:
     mean, sd
         Of ``values``; ``sd`` has n - 1 in its denominator and is None with one seed.
     scores
-        ``(seeds, clusters)`` of what the metric is the weighted mean of, or None.
+        The values by seed and cluster that differences are computed from, or None.
     level
         What a cluster is, such as ``plate``.
     low, high
@@ -131,10 +131,11 @@ class Gap:
     ----------
     mean, sd
         Over seeds; ``sd`` is None with one.
-    low, high
-        95 % limits over seeds crossed with clusters, or None.
+    low, high, p
+        95 % limits over seeds crossed with clusters and the p value of a difference of 0
+        (``bench.boards.pairing``), or None.
     n_clusters, level
-        What the interval rests on.
+        Number of common clusters, and what a cluster is.
     """
 
     mean: float
@@ -143,6 +144,7 @@ class Gap:
     high: float | None
     n_clusters: int
     level: str
+    p: float | None = None
 
     @property
     def known(self) -> bool:
@@ -158,10 +160,14 @@ class Gap:
         return text + (f" ± {self.sd:.3f}" if self.sd is not None else "")
 
     def facts(self, prefix: str) -> dict[str, Any]:
-        """Return columns ``<prefix>``, ``<prefix>_sd``, ``<prefix>_low``, ``<prefix>_high``."""
-        values = (self.mean, self.sd, self.low, self.high)
-        names = (prefix, f"{prefix}_sd", f"{prefix}_low", f"{prefix}_high")
-        return dict(zip(names, values, strict=True))
+        """Return columns ``<prefix>``, ``<prefix>_sd``, ``_low``, ``_high`` and ``_p``."""
+        values = (self.mean, self.sd, self.low, self.high, self.p)
+        return dict(zip(gap_columns(prefix), values, strict=True))
+
+
+def gap_columns(prefix: str) -> list[str]:
+    """Return the columns of a paired difference, in the order of a table."""
+    return [prefix, *(f"{prefix}_{name}" for name in ("sd", "low", "high", "p"))]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.grouping import Grouping
 from bench.output.style import colour_of, label_ends, marker_of
-from bench.studies._cells import Arm
+from bench.studies._cells import Arm, gap_columns
 from bench.studies._words import listed
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def curve_table(
             row["rows_median"], row["batches"] = cell.rows, cell.batches
             row["fallbacks"] = cell.fallbacks
             gap = by_name.get(name)
-            empty = dict.fromkeys(("diff", "diff_sd", "diff_low", "diff_high"))
+            empty = dict.fromkeys(gap_columns("diff"))
             rows.append({**row, **(empty if gap is None else gap.facts("diff"))})
     return rows
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.boards.stats.intervals import interval
-from bench.boards.stats.scores import Scores
-from bench.boards.stats.tests import paired_difference
-from bench.boards.values import label_of
+from bench.boards.pairing import pair, span_of_mean
+from bench.boards.values import changed_params, label_of, readout_of, record_value, scores_of
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.data.grouping import Grouping
+from bench.records.record import summarise
 from bench.runs.plan import plan
 from bench.studies._cells import (
     Arm,
@@ -26,7 +25,7 @@ from bench.studies._cells import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bench.boards.stats.intervals import Interval
+    from bench.boards.stats.scores import Scores
     from bench.core.registry import Registry
     from bench.data.target import Target
     from bench.runs.job import Job, Options
@@ -161,36 +160,30 @@ class Lab:
                 self._records[record["run_id"]] = record
             records.append(record)
         good = [record for record in records if record["status"] == "ok"]
-        unscored = [record for record in good if self.metric not in record["metrics"]]
-        first = records[0]
-        label = label_of(first["method_id"], {k: v for k, v in first["params"].items() if v})
+        first = summarise(records[0])
+        label = label_of(str(first["method_id"]), changed_params(first))
         label = label.removeprefix("identity+")
         if not good:
             return Cell(arm, label, reason=str(first["reason"]))
-        if unscored:  # where controls are classes, a method that is told them has another metric
+        runs = {int(record["spec"]["seed"]): summarise(record) for record in good}
+        readout = readout_of(list(runs.values()), self.metric, self.readout)
+        if any(record_value(run, self.metric, readout) is None for run in runs.values()):
+            # where controls are classes, a method that is told them has another metric
             return Cell(arm, label, reason=f"it is not scored by {self.metric_words} here")
-        return self._scored(arm, label, good)
+        return self._scored(arm, label, good, scores_of(runs, self.metric, readout)[0])
 
-    def _scored(self, arm: Arm, label: str, good: list[dict[str, Any]]) -> Cell:
-        values = [self._value(record) for record in good]
-        scores = self._clusters(good)
-        found: Interval | None = None if scores is None else interval(scores)
-        low = high = None
-        if found is not None and len(good) > 1 and found.low is not None:
-            assert found.high is not None
-            # Moved to the pooled metric, as boards do.
-            shift = float(np.mean(values)) - found.mean
-            low, high = found.low + shift, found.high + shift
+    def _scored(self, arm: Arm, label: str, good: list[dict[str, Any]], scores: Scores) -> Cell:
+        span = span_of_mean(scores)
         batches = [record["batches"] for record in good]
         return Cell(
             arm,
             label,
-            seeds=tuple(int(record["spec"]["seed"]) for record in good),
-            values=tuple(values),
+            seeds=scores.seeds,
+            values=scores.pooled,
             scores=scores,
             level=str(good[0]["clusters"]["level"]),
-            low=low,
-            high=high,
+            low=span.low,
+            high=span.high,
             rows=float(np.median([b["rows_median"] for b in batches])),
             batches=float(np.mean([b["n_test"] for b in batches])),
             fallbacks=float(np.mean([b["fallbacks"] for b in batches])),
@@ -206,35 +199,6 @@ class Lab:
         ]
         return "head" if all(headed) else "probe"
 
-    def _value(self, record: Mapping[str, Any]) -> float:
-        metrics = record["metrics"]
-        found = metrics.get(f"{self.readout}.{self.metric}") or metrics[self.metric]
-        return float(found["all"])
-
-    def _clusters(self, records: Sequence[Mapping[str, Any]]) -> Scores | None:
-        name = f"{self.readout}.{self.metric}"
-        tables = []
-        for record in records:
-            clusters = record["clusters"]
-            parts = clusters.get("parts") or clusters["values"]
-            column = parts.get(name) or parts.get(self.metric)
-            if column is None:
-                return None
-            tables.append(dict(zip(clusters["names"], column, strict=True)))
-        first = records[0]["clusters"]
-        weights = first.get("weights", {})
-        weights = weights.get(name) or weights.get(self.metric) or first["n"]
-        shared = [n for n in first["names"] if all(t.get(n) is not None for t in tables)]
-        if not shared:
-            return None
-        size = dict(zip(first["names"], weights, strict=True))
-        return Scores(
-            np.array([[t[n] for n in shared] for t in tables], dtype=np.float64),
-            tuple(int(record["spec"]["seed"]) for record in records),
-            tuple(shared),
-            np.array([size[n] for n in shared], dtype=np.float64),
-        )
-
     def gap(self, a: Cell, b: Cell) -> Gap:
         """Return the paired difference ``a - b``.
 
@@ -243,22 +207,11 @@ class Lab:
         BenchError
             If the two have no seed in common.
         """
-        mine = dict(zip(a.seeds, a.values, strict=True))
-        theirs = dict(zip(b.seeds, b.values, strict=True))
-        shared = [seed for seed in mine if seed in theirs]
-        if not shared:
+        found = None
+        if a.scores is not None and b.scores is not None:
+            found = pair(a.scores, b.scores)
+        if found is None:
             raise BenchError(f"{a.label} and {b.label} have no seed in common: run both with one")
-        differences = [mine[seed] - theirs[seed] for seed in shared]
-        mean = float(np.mean(differences))
-        sd = float(np.std(differences, ddof=1)) if len(shared) > 1 else None
-        if a.scores is None or b.scores is None:
-            return Gap(mean, sd, None, None, 0, a.level)
-        try:
-            found = paired_difference(a.scores, b.scores).interval
-        except BenchError:  # other clusters, or of other sizes: the seeds are all there is
-            return Gap(mean, sd, None, None, 0, a.level)
-        low = high = None
-        if len(shared) > 1 and found.low is not None and found.high is not None:
-            shift = mean - found.mean
-            low, high = found.low + shift, found.high + shift
-        return Gap(mean, sd, low, high, found.n_clusters, a.level)
+        return Gap(
+            found.difference, found.sd, found.low, found.high, found.n_clusters, a.level, found.p
+        )

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bench.boards.board import EDITIONS
+from bench.boards.pairing import TEST
 from bench.core.disk import write_files
 from bench.core.errors import BenchError
 from bench.output.canvas import canvas
@@ -85,6 +86,7 @@ def write(folder: Path, meta: Mapping[str, Any], lab: Lab, finding: Finding) -> 
         "left_out": lab.left_out,
         "notes": list(finding.notes),
         "shown": dict(finding.shown),
+        "test": TEST,
     }
     text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     derived = {
@@ -106,6 +108,8 @@ def markdown(facts: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> li
         lines.append("")
     lines += [f"- Left out: {what}: {why}." for what, why in facts["left_out"].items()]
     lines += [f"- {note}" for note in facts["notes"]]
+    if "p" in shown.values():
+        lines.append(f"- p: {facts['test']}, not adjusted for the number of rows.")
     lines += [f"- {facts['metric']} by {facts['readout']}; runs {facts['runs_digest']}.", ""]
     return lines
 

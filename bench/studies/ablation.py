@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.output.style import colour_of
-from bench.studies._cells import Arm, Finding
+from bench.studies._cells import Arm, Finding, gap_columns
 from bench.studies._words import cannot_tell, listed, nothing, spread
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def run(lab: Lab) -> Finding:
             cell = cells[place.words]
             where = {"training": place.sampler, "statistics": place.statistics}
             gap = None if base is None or cell is base else lab.gap(cell, base)
-            empty = dict.fromkeys(("diff", "diff_sd", "diff_low", "diff_high"))
+            empty = dict.fromkeys(gap_columns("diff"))
             table.append({**where, **cell.facts(), **(gap.facts("diff") if gap else empty)})
 
     def draw(made: Canvas) -> None:
@@ -129,6 +129,7 @@ _SHOWN = {
     "diff": "to erm",
     "diff_low": "low",
     "diff_high": "high",
+    "diff_p": "p",
 }
 _NOTES = (
     "Plate: a batch of the level that the data set acts on, drawn with replacement; covering: "

@@ -87,6 +87,7 @@ _SHOWN = {
     "diff": "to whole",
     "diff_low": "low",
     "diff_high": "high",
+    "diff_p": "p",
     "fallbacks": "fallbacks",
     "batches": "batches",
 }

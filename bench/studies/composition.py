@@ -77,6 +77,7 @@ _SHOWN = {
     "diff": "to whole",
     "diff_low": "low",
     "diff_high": "high",
+    "diff_p": "p",
     "rows_median": "rows",
     "fallbacks": "fallbacks",
     "batches": "batches",

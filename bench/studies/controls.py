@@ -97,6 +97,7 @@ _SHOWN = {
     "diff": "to all",
     "diff_low": "low",
     "diff_high": "high",
+    "diff_p": "p",
     "fallbacks": "fallbacks",
     "batches": "batches",
 }

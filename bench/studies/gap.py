@@ -14,6 +14,7 @@ quarter of the training rows, drawn once for all methods and seeds.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,7 @@ _SHOWN = {
     "over_sd": "its SD",
     "over_low": "low",
     "over_high": "high",
+    "over_p": "p",
 }
 _NOTES = (
     "Mixed-to-test scores the very rows of the test, so its difference is the shift's, and is "
@@ -147,7 +149,7 @@ def _over(lab: Lab, found: dict[str, Cell], name: str) -> Gap:
     gap = lab.gap(found[name], found[TEST])
     if name == MIXED:
         return gap
-    return Gap(gap.mean, gap.sd, None, None, 0, gap.level)
+    return dataclasses.replace(gap, low=None, high=None, p=None, n_clusters=0)
 
 
 def _table(

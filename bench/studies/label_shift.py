@@ -84,6 +84,7 @@ _SHOWN = {
     "diff": "to largest alpha",
     "diff_low": "low",
     "diff_high": "high",
+    "diff_p": "p",
     "rows_median": "rows",
     "fallbacks": "fallbacks",
 }

@@ -77,6 +77,7 @@ _SHOWN = {
     "diff": "to fewest",
     "diff_low": "low",
     "diff_high": "high",
+    "diff_p": "p",
 }
 _NOTES = (
     "A plate is a batch of the level that the data set acts on. All trainings have the same steps "

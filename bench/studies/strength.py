@@ -72,6 +72,7 @@ _SHOWN = {
     "diff": "to weakest",
     "diff_low": "low",
     "diff_high": "high",
+    "diff_p": "p",
 }
 _NOTES = (
     "Each strength is another simulated data set of the same draw: trained and tested anew. A "

@@ -14,7 +14,8 @@ from bench.advice import advice, checkup, recommend
 from bench.advice.checkup import Line
 from bench.advice.page import page
 from bench.advice.support import Support
-from bench.boards.stats.tests import holm, paired_difference
+from bench.boards.stats.intervals import interval
+from bench.boards.stats.tests import holm
 from bench.cli.main import main
 from bench.core.errors import BenchError
 from bench.data.target import open_target
@@ -70,10 +71,10 @@ def test_gain_interval_and_adjusted_p_are_those_of_the_statistics() -> None:
         return np.array([r["clusters"]["values"]["probe.balanced_accuracy"] for r in records])
 
     for name, records in (("ben", ben), ("zscore", zscore)):
-        expected = paired_difference(table(records), table(erm)).interval
+        expected = interval(table(records) - table(erm))
         assert rows[name].gain == pytest.approx(expected.mean)
         assert (rows[name].low, rows[name].high) == pytest.approx((expected.low, expected.high))
-    ps = [paired_difference(table(r), table(erm)).interval.p for r in (ben, zscore)]
+    ps = [interval(table(r) - table(erm)).p for r in (ben, zscore)]
     assert [rows["ben"].p, rows["zscore"].p] == pytest.approx(holm(ps))
     assert rows["ben"].better_in == 10
     assert rows["ben"].grade == "clear"

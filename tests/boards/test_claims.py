@@ -262,5 +262,5 @@ def test_list_claims_prints_name_paper_value_and_status(tmp_path: Path) -> None:
     table = CliRunner().invoke(command, ["claims", "--results", str(tmp_path)])
     assert "0.402" in table.output
     assert "not run" in table.output
-    with pytest.raises(BenchError, match="leave it out"):
+    with pytest.raises(BenchError):
         CliRunner().invoke(command, ["splits", "--reference"], catch_exceptions=False)

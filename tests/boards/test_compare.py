@@ -12,9 +12,14 @@ from click.testing import CliRunner
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from bench.advice.recommend import advise
+from bench.boards.pairing import TEST
 from bench.boards.pairs import Comparison, compare
+from bench.boards.render.dispatch import render as render_boards
 from bench.boards.render.pairs import FORMATS, render
 from bench.boards.select import boards
+from bench.boards.stats.intervals import interval
+from bench.boards.stats.tests import holm
 from tests.helpers.factories import as_records, make_record
 
 METHODS = ("erm", "ben", "adabn", "dann")
@@ -51,23 +56,56 @@ def by_cluster(made: list[dict[str, Any]], method: str) -> np.ndarray:
     return np.mean(rows, axis=0)
 
 
-def test_pairs_equal_scipy_and_statsmodels() -> None:
+def table(made: list[dict[str, Any]], method: str) -> np.ndarray:
+    return np.array(
+        [r["clusters"]["values"]["balanced_accuracy"] for r in made if r["method"] == method]
+    )
+
+
+def test_pairs_equal_the_interval_of_differences_scipy_and_statsmodels() -> None:
     made = records()
     found = one()
     assert len(found.pairs) == 6
     for pair in found.pairs:
-        gaps = by_cluster(made, pair.first) - by_cluster(made, pair.second)
-        assert pair.difference == pytest.approx(gaps.mean())
+        gaps = table(made, pair.first) - table(made, pair.second)
+        expected = interval(gaps)
+        assert pair.difference == pytest.approx(expected.mean)
+        assert (pair.low, pair.high) == pytest.approx((expected.low, expected.high))
+        assert pair.p == pytest.approx(expected.p)
         exact = stats.permutation_test(
-            (gaps,), np.mean, permutation_type="samples", n_resamples=np.inf
+            (gaps.mean(axis=0),), np.mean, permutation_type="samples", n_resamples=np.inf
         ).pvalue
-        assert pair.p == pytest.approx(exact)
+        assert pair.p_sign_flip == pytest.approx(exact)
         assert pair.smallest_p == 2.0**-13
         assert (pair.n_seeds, pair.n_clusters) == (3, 14)
     ps = [pair.p for pair in found.pairs]
     adjusted = multipletests(ps, method="holm")[1]
     assert [pair.p_holm for pair in found.pairs] == pytest.approx(adjusted)
     assert list(adjusted) == sorted(adjusted)
+
+
+def test_a_pair_has_one_p_value_everywhere() -> None:
+    """The board, ``compare`` and ``recommend`` say the same of the same two methods."""
+    made = records(gaps=(0.0, 0.03, 0.01, -0.02))
+    [board] = boards(as_records(made))
+    rows = {row.method: row for row in board.rows}
+    named = [{**record, "method_id": record["method"]} for record in made]
+    advised = {row.method: row for row in advise(named, [], []).rows}
+    holm_of = dict(zip(advised, holm([rows[name].diff_p for name in advised]), strict=True))
+    for pair in compare(board).pairs:
+        if "erm" not in (pair.first, pair.second):
+            continue
+        sign = 1 if pair.second == "erm" else -1
+        row = rows[pair.first if sign == 1 else pair.second]
+        assert pair.p == row.diff_p
+        assert sign * pair.difference == pytest.approx(row.diff_to_erm, abs=1e-15)
+        assert advised[row.method].gain == row.diff_to_erm
+        assert advised[row.method].p == holm_of[row.method]
+    for text in (render([compare(board)], "md"), render_boards([board], "md")):
+        assert TEST in text.replace("\\", "")
+    for text in (render([compare(board)], "json"), render_boards([board], "json")):
+        [entry] = next(iter(json.loads(text).values()))
+        assert entry["test"] == TEST
 
 
 def test_ranks_equal_a_loop_and_scipy() -> None:
@@ -95,12 +133,11 @@ def test_groups_are_what_the_critical_difference_cannot_part() -> None:
     assert together != {(i, j) for i in range(4) for j in range(i + 1, 4)}
 
 
-def test_with_four_clusters_no_p_can_be_small_and_it_says_so() -> None:
+def test_with_four_clusters_there_is_no_p_and_a_note() -> None:
     found = one(n_clusters=4, gaps=(0.0, 0.3, 0.2, -0.3))
-    assert min(pair.p for pair in found.pairs if pair.p is not None) == pytest.approx(0.125)
-    assert all(pair.low is None for pair in found.pairs)
-    assert any("no pair can be told apart at 5 %" in note for note in found.notes)
-    assert any("smallest p that can come out is 0.12, adjusted 0.75" in n for n in found.notes)
+    assert {(pair.low, pair.p, pair.p_holm) for pair in found.pairs} == {(None, None, None)}
+    assert min(pair.p_sign_flip or 1 for pair in found.pairs) == pytest.approx(0.125)
+    assert any("6 of 6 pairs have no p" in note for note in found.notes)
 
 
 def test_one_seed_has_no_interval() -> None:

@@ -17,14 +17,13 @@ import pytest
 from scipy import stats
 
 from bench.boards.claims import claims_of
-from bench.boards.pairing import compare
+from bench.boards.pairing import pair
 from bench.boards.render.cells import COLUMNS, budget_in_words
 from bench.boards.render.dispatch import FORMATS, render
 from bench.boards.render.to_json import to_json
 from bench.boards.select import boards
 from bench.boards.stats.coverage import printed_coverage
 from bench.boards.stats.intervals import interval
-from bench.boards.stats.tests import paired_difference
 from bench.boards.values import label_of
 from bench.core.errors import BenchError
 from tests.helpers.factories import as_records, make_record, plausible
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.boards.board import Board, Row
+    from bench.boards.stats.scores import Scores
 
 Entries = Sequence[Mapping[str, Any]]
 
@@ -44,6 +44,12 @@ def one_board(entries: Entries, **choice: Any) -> Board:
 
 def row(board: Board, method: str) -> Row:
     (found,) = [row for row in board.rows if row.method == method]
+    return found
+
+
+def scores(board: Board, method: str) -> Scores:
+    found = row(board, method).scores
+    assert found is not None
     return found
 
 
@@ -96,7 +102,7 @@ def test_intervals_are_those_of_the_statistics_module() -> None:
     wanted = interval(ben)
     assert (made.ci_low, made.ci_high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
     assert made.n_clusters == 10
-    gap = paired_difference(ben, erm).interval
+    gap = interval(ben - erm)
     assert (made.diff_low, made.diff_high) == pytest.approx((gap.low, gap.high), abs=1e-12)
     assert made.diff_p == pytest.approx(gap.p, abs=1e-12)
     assert made.verdict == "helps"
@@ -142,7 +148,7 @@ def test_the_difference_is_over_matched_seeds_and_clusters() -> None:
     made = row(one_board(entries), "ben")
     assert made.diff_seeds == 2
     assert made.diff_to_erm == pytest.approx((ben[1:] - erm[1:3]).mean(), abs=1e-12)
-    gap = paired_difference(ben[1:], erm[1:3]).interval
+    gap = interval(ben[1:] - erm[1:3])
     assert (made.diff_low, made.diff_high) == pytest.approx((gap.low, gap.high), abs=1e-12)
     assert made.verdict == "", "two seeds in common allow no verdict"
 
@@ -636,12 +642,12 @@ def test_any_two_rows_can_be_compared() -> None:
     rng = np.random.default_rng(8)
     first, second = rng.random((3, 9)), rng.random((3, 9))
     board = one_board([*matrix("ben", first), *matrix("adabn", second)])
-    found = compare(row(board, "ben"), row(board, "adabn"))
-    gap = paired_difference(first, second).interval
+    found = pair(scores(board, "ben"), scores(board, "adabn"))
+    gap = interval(first - second)
     assert found is not None
     assert (found.low, found.high, found.p) == pytest.approx((gap.low, gap.high, gap.p), abs=1e-12)
     apart = one_board([make_record("ben", 0, 0.5), make_record("adabn", 1, 0.5)])
-    assert compare(row(apart, "ben"), row(apart, "adabn")) is None
+    assert pair(scores(apart, "ben"), scores(apart, "adabn")) is None
 
 
 @pytest.mark.parametrize(

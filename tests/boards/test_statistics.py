@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from bench.boards import pairing
 from bench.boards.stats import coverage, intervals, ranks, tests
 from bench.boards.stats import scores as scores_module
 from bench.core.errors import BenchError
@@ -192,9 +193,9 @@ def committed():
 
 def test_the_committed_table_is_the_whole_grid():
     cells = {(r["n_clusters"], r["n_seeds"]) for r in committed()}
-    assert cells == set(itertools.product(scores_module.GRID_CLUSTERS, scores_module.GRID_SEEDS))
-    assert len(committed()) == len(cells) * len(scores_module.SHARES)
-    assert {r["n_sim"] for r in committed()} == {scores_module.TABLE_DRAWS}
+    assert cells == set(itertools.product(coverage.GRID_CLUSTERS, coverage.GRID_SEEDS))
+    assert len(committed()) == len(cells) * len(coverage.SHARES)
+    assert {r["n_sim"] for r in committed()} == {coverage.TABLE_DRAWS}
 
 
 def test_coverage_is_92_to_98_percent_from_14_clusters_and_5_seeds_on():
@@ -220,7 +221,7 @@ def test_a_cell_of_the_table_can_be_repeated_alone():
     row = next(r for r in committed() if (r["n_clusters"], r["n_seeds"]) == (8, 3))
     shares = (row["seed_share"], row["cluster_share"], row["residual_share"])
     rng = generator("coverage", 8, 3, *map(str, shares))
-    again = coverage.simulate_coverage(8, 3, scores_module.TABLE_DRAWS, rng, shares=shares)
+    again = coverage.simulate_coverage(8, 3, coverage.TABLE_DRAWS, rng, shares=shares)
     # The same draws; another library of linear algebra may round one of them across the limit.
     assert again == pytest.approx(row["coverage"], abs=2e-4)
 
@@ -265,20 +266,33 @@ def test_printed_coverage_looks_up_the_next_smaller_cell():
 # --------------------------------------------------------------------------- paired differences
 
 
-def test_paired_tests_equal_scipy():
+def test_the_paired_difference_is_the_interval_of_the_differences():
     a, b = scores(1), scores(2) - 0.05
-    found = tests.paired_difference(a, b)
+    found, expected = pairing.pair(a, b), intervals.interval(a - b)
     d = (a - b).mean(axis=0)
-    assert found.p_t == pytest.approx(stats.ttest_rel(a.mean(axis=0), b.mean(axis=0)).pvalue)
-    assert found.p_wilcoxon == pytest.approx(stats.wilcoxon(d).pvalue)
+    assert found.difference == pytest.approx(expected.mean)
+    assert found.sd == pytest.approx((a - b).mean(axis=1).std(ddof=1))
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.p == pytest.approx(expected.p)
+    assert (found.p < 0.05) == found.excludes_zero
+    np.testing.assert_allclose(found.by_cluster, d)
     exact = stats.permutation_test(
         (d,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=False
     )
-    assert found.p_permutation == pytest.approx(exact.pvalue)
-    assert found.interval == intervals.interval(a - b)
-    assert found.sd_clusters == pytest.approx(d.std(ddof=1))
-    assert tests.paired_spread(a, b) == (found.sd_clusters, len(d))
+    assert found.p_sign_flip == pytest.approx(exact.pvalue)
+    assert found.detectable == tests.minimum_detectable_difference(d.std(ddof=1), len(d))
     assert found.smallest_p == 2 / 2**12
+
+
+def test_the_difference_is_that_of_the_pooled_metric_and_the_width_that_of_the_clusters():
+    a, b = scores(1), scores(2)
+    pooled = a.mean(axis=1) + 0.02
+    found = pairing.pair(scores_module.Scores(a, pooled=tuple(pooled)), b)
+    expected = intervals.interval(a - b)
+    assert found.difference == pytest.approx(expected.mean + 0.02)
+    assert found.high - found.low == pytest.approx(expected.high - expected.low)
+    p = 2 * stats.t.sf(abs(found.difference) / expected.se, expected.df)
+    assert found.p == pytest.approx(p)
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 10])
@@ -295,37 +309,31 @@ def test_meeting_in_the_middle_and_random_flips_agree_with_t():
     sampled, exact = tests.sign_flip_p(d), tests.sign_flip_p(d[:32])
     assert sampled == tests.sign_flip_p(d)  # a fixed seed
     # For normal data the sign-flip test and the t test nearly agree.
-    assert sampled == pytest.approx(tests.t_p(d), rel=0.1)
-    assert exact == pytest.approx(tests.t_p(d[:32]), rel=0.1)
+    assert sampled == pytest.approx(stats.ttest_1samp(d, 0).pvalue, rel=0.1)
+    assert exact == pytest.approx(stats.ttest_1samp(d[:32], 0).pvalue, rel=0.1)
     assert tests.smallest_p(33) == 1 / 100_000
     assert tests.smallest_p(32) == 2.0**-31
     assert tests.smallest_p(4) == 0.125
 
 
 def test_no_difference_has_no_p_value_and_a_balanced_one_has_one():
-    same = tests.paired_difference(scores(), scores())
-    assert (same.p_t, same.p_wilcoxon, same.p_permutation) == (None, None, None)
-    assert (same.interval.kind, same.interval.mean) == ("constant", 0)
+    same = pairing.pair(scores(), scores())
+    assert (same.difference, same.low, same.p, same.p_sign_flip) == (0, None, None, None)
+    assert same.detectable == 0
     assert tests.sign_flip_p([1, -1, 2, -2]) == 1
-    assert tests.wilcoxon_p([1, -1, 2, -2]) == pytest.approx(1)
-    assert tests.t_p([0.3]) is None
-    assert tests.t_p([0.1, 0.1, 0.1]) is None
-    # Rounding noise must not break ties: 0.1 + 0.2 is not 0.3 in binary.
-    noisy = [0.1 + 0.2, 0.3, 0.3, -0.1, 0.2, 0.5]
-    assert tests.wilcoxon_p(noisy) == tests.wilcoxon_p([0.3, 0.3, 0.3, -0.1, 0.2, 0.5])
+    assert tests.sign_flip_p([0.3]) is None
 
 
 def test_p_values_are_uniform_without_a_difference():
     rng = np.random.default_rng(0)
-    t, flips, crossed = [], [], []
+    flips, crossed = [], []
     for _ in range(800):
         values = 0.5 * rng.normal(size=(5, 1)) + rng.normal(size=14) + rng.normal(size=(5, 14))
         d = values.mean(axis=0) - values.mean() + rng.normal(0, 0.5)
         crossed.append(intervals.interval(values).p)
         d = rng.normal(size=12)
-        t.append(tests.t_p(d))
         flips.append(tests.sign_flip_p(d))
-    for p in (t, flips, crossed):
+    for p in (flips, crossed):
         assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.025)
 
 
@@ -340,28 +348,30 @@ def test_methods_are_matched_by_name():
         tuple(names[i] for i in order),
         np.arange(1, 11)[order],
     )
-    found = tests.paired_difference(a, b)
-    assert found.interval.mean == pytest.approx(0.1)
-    assert (found.interval.n_seeds, found.interval.n_clusters) == (2, 8)
-    assert found.unmatched == (
-        "1 seed of only one method left out; 2 clusters of only one method left out"
-    )
-    assert tests.paired_difference(b, a).interval.mean == pytest.approx(-0.1)
+    found = pairing.pair(a, b)
+    assert (found.n_seeds, found.n_clusters) == (2, 8)
+    np.testing.assert_allclose(found.by_cluster, 0.1)
+    np.testing.assert_allclose(pairing.pair(b, a).by_cluster, -0.1)
+    with pytest.raises(BenchError):
+        scores_module.Scores(values, pooled=(0.5,))
 
 
-def test_methods_that_cannot_be_paired_are_explained():
+def test_methods_that_do_not_compare_by_cluster_have_a_difference_alone():
+    values = np.zeros((2, 9))
+    names = tuple("abcdefghi")
+    a = scores_module.Scores(values, (0, 1), names, np.ones(9), (0.5, 0.6))
+    assert pairing.pair(a, scores_module.Scores(values, (7, 8), names)) is None
+    changed = np.ones(9)
+    changed[3] = 2
+    for other in (
+        scores_module.Scores(values + 0.1, (0, 1), tuple("pqrstuvwx")),
+        scores_module.Scores(values + 0.1, (0, 1), names, changed),
+        scores_module.Scores(values + 0.1, (0, 1), names, np.ones(9), additive=True),
+    ):
+        found = pairing.pair(a, other)
+        assert found.difference == pytest.approx(0.45)
+        assert (found.n_clusters, found.low, found.p) == (0, None, None)
     values = np.zeros((2, 3))
-    a = scores_module.Scores(values, (0, 1), ("x", "y", "z"), np.ones(3))
-    with pytest.raises(BenchError, match="no cluster is common"):
-        tests.paired_difference(a, scores_module.Scores(values, (0, 1), ("p", "q", "r")))
-    with pytest.raises(BenchError, match="no seed is common"):
-        tests.paired_difference(a, scores_module.Scores(values, (7, 8), ("x", "y", "z")))
-    with pytest.raises(BenchError, match="cluster 'y' has other rows"):
-        tests.paired_difference(
-            a, scores_module.Scores(values, (0, 1), ("x", "y", "z"), np.array([1, 2, 1]))
-        )
-    with pytest.raises(BenchError, match="cannot be paired by position"):
-        tests.paired_difference(values, values[:, :2])
     with pytest.raises(BenchError, match="a cluster occurs twice"):
         scores_module.Scores(values, (0, 1), ("x", "x", "z"))
     with pytest.raises(BenchError, match="do not fit 1 seeds and 3 clusters"):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.boards.pairing import TEST
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.records.selection import RULES
 
@@ -42,7 +43,7 @@ TRACK_WORDS = {
 LEGEND = (
     "Mean and SD (n - 1) over seeds. Intervals of 95 % over seeds crossed with clusters; with "
     f"fewer than {MIN_CLUSTERS} clusters the lowest and highest of them, and no interval. The "
-    "difference to ERM is paired by seed and cluster; its p is not adjusted for the number of "
+    f"difference to ERM is paired by seed and cluster; p: {TEST}, not adjusted for the number of "
     "rows. Ranks are within a track."
 )
 EMPTY = "No boards: there are no records. Make some with `python -m bench run`.\n"

@@ -7,6 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from bench.boards.pairing import TEST
 from bench.boards.pairs import (
     Comparison,  # TC
     Pair,
@@ -200,6 +201,7 @@ def to_json(made: Iterable[Comparison]) -> dict[str, Any]:
                 "selection": board.selection,
                 "runs_digest": board.runs_digest,
                 "title": board.title,
+                "test": TEST,
                 "pairs": [vars(pair) for pair in one.pairs],
                 "ranks": ranks,
                 "notes": list(one.notes),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bench.boards.pairing import TEST
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bench.boards.board import Board, Row
-
-    pass
 
 __all__ = ["to_json"]
 
@@ -39,6 +39,7 @@ def _board_json(board: Board) -> dict[str, Any]:
         "chance": board.chance,
         "shift": board.shift,
         "notes": list(board.notes),
+        "test": TEST,
     }
 
 

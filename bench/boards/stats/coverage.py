@@ -9,15 +9,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.boards.stats.intervals import mean_variance
-from bench.boards.stats.scores import GRID_CLUSTERS, GRID_SEEDS, SHARES, TABLE_DRAWS
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    pass
-
 __all__ = ["Coverage", "printed_coverage", "simulate_coverage"]
+
+SHARES: tuple[tuple[float, float, float], ...] = (
+    (0.0, 1.0, 0.0),
+    (0.0, 0.8, 0.2),
+    (0.02, 0.75, 0.23),
+    (0.05, 0.5, 0.45),
+    (0.1, 0.8, 0.1),
+    (0.1, 0.1, 0.8),
+    (0.33, 0.34, 0.33),
+    (0.45, 0.45, 0.1),
+    (0.8, 0.1, 0.1),
+    (0.0, 0.0, 1.0),
+)
+"""Shares of the variance of one value that seeds, clusters and the residual have."""
+GRID_CLUSTERS = (4, 8, 14, 55)
+GRID_SEEDS = (1, 3, 5)
+TABLE_DRAWS = 40_000
 
 
 def simulate_coverage(
@@ -152,7 +166,7 @@ def printed_coverage(n_clusters: int, n_seeds: int) -> Coverage:
     """Return the simulated coverage of the nearest cell that is not larger.
 
     The table ``coverage.csv`` beside this file is written by ``python -m
-    bench.boards.stats.scores``.
+    bench.boards.stats.coverage``.
 
     Parameters
     ----------

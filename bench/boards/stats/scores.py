@@ -1,7 +1,7 @@
-"""Intervals, paired tests, multiplicity and detectable differences: pure functions of arrays.
+"""Scores of one method by training seed and cluster of the test set.
 
 A score is a matrix ``(seeds, clusters)``: the metric of each training seed in each cluster (plate,
-week, laboratory) of the test set. Seeds and clusters are *crossed*: every seed was scored on the
+week, laboratory) of the test set. Seeds and clusters are *crossed*: every seed is scored on the
 same clusters, and neither is nested in the other. Resampling one within the other, or rows within
 both, gives intervals that are far too narrow.
 
@@ -12,7 +12,6 @@ seeds and clusters are samples: the interval is for a new seed on new clusters.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,9 +24,6 @@ Doubles = NDArray[np.float64]
 
 MIN_CLUSTERS = 8
 """With fewer clusters there is no interval: the points are shown."""
-EXACT_FLIPS = 32
-"""Up to so many clusters all sign flips are counted; beyond, a fixed random sample of them."""
-SAMPLED_FLIPS = 99_999
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,21 +33,36 @@ class Scores:
     Attributes
     ----------
     values
-        ``(n_seeds, n_clusters)``; NaN where the metric is undefined.
+        ``(n_seeds, n_clusters)``; NaN where the metric is undefined. Their weighted mean over
+        clusters is the pooled metric if ``additive``, and close to it otherwise.
     seeds, clusters
-        Their names, for matching two methods; by default the positions.
+        Numbers of the seeds and names of the clusters, for matching two methods; by default the
+        positions.
     sizes
         ``(n_clusters,)`` weight of each cluster, such as its scored rows; None weights equally.
+    pooled
+        ``(n_seeds,)`` the metric over all scored rows; by default the weighted mean of ``values``.
+    additive
+        Whether ``values`` are the terms of which the pooled metric is the weighted mean, instead
+        of the metric within each cluster: a balanced accuracy is not the mean of the balanced
+        accuracies of plates.
+
+    Raises
+    ------
+    BenchError
+        If shapes do not fit, a name occurs twice, or a size is negative or NaN.
     """
 
     values: Doubles
-    seeds: tuple[Any, ...] = ()
+    seeds: tuple[int, ...] = ()
     clusters: tuple[str, ...] = ()
     sizes: Doubles | None = None
+    pooled: tuple[float, ...] = ()
+    additive: bool = False
 
     def __post_init__(self) -> None:
         values = np.atleast_2d(np.asarray(self.values, dtype=np.float64))
-        if values.ndim != 2 or not values.size:
+        if values.ndim != 2 or not (values.size or self.pooled):
             raise BenchError(f"scores are seeds x clusters, not an array of {values.shape}")
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "seeds", tuple(self.seeds) or tuple(range(values.shape[0])))
@@ -72,6 +83,12 @@ class Scores:
             if sizes.shape != (values.shape[1],) or not (sizes >= 0).all():
                 raise BenchError("sizes are one number >= 0 for each cluster")
             object.__setattr__(self, "sizes", sizes)
+        if not self.pooled:
+            table, share = self.defined()
+            means = table @ share if len(share) else np.full(len(table), np.nan)
+            object.__setattr__(self, "pooled", tuple(map(float, means)))
+        elif len(self.pooled) != len(self.seeds):
+            raise BenchError("pooled scores are one number for each seed")
 
     def defined(self) -> tuple[Doubles, Doubles]:
         """Return values and weights, adding up to 1, of the clusters that can be used.
@@ -85,30 +102,17 @@ class Scores:
         return self.values[:, usable], weights / max(weights.sum(), 1e-300)
 
 
-def as_scores(values: Scores | ArrayLike, weights: ArrayLike | None) -> Scores:
+def as_scores(values: Scores | ArrayLike, weights: ArrayLike | None = None) -> Scores:
+    """Return scores of an array ``(n_seeds, n_clusters)``; those that are scores stay as they are.
+
+    Raises
+    ------
+    BenchError
+        If weights are given for scores, which have their own.
+    """
     if isinstance(values, Scores):
         if weights is not None:
             raise BenchError("weights are given by the sizes of the scores")
         return values
     sizes = None if weights is None else np.asarray(weights, dtype=np.float64)
     return Scores(np.asarray(values, dtype=np.float64), sizes=sizes)
-
-
-# --------------------------------------------------------------------------- coverage
-
-SHARES: tuple[tuple[float, float, float], ...] = (
-    (0.0, 1.0, 0.0),
-    (0.0, 0.8, 0.2),
-    (0.02, 0.75, 0.23),
-    (0.05, 0.5, 0.45),
-    (0.1, 0.8, 0.1),
-    (0.1, 0.1, 0.8),
-    (0.33, 0.34, 0.33),
-    (0.45, 0.45, 0.1),
-    (0.8, 0.1, 0.1),
-    (0.0, 0.0, 1.0),
-)
-"""Shares of the variance of one value that seeds, clusters and the residual have."""
-GRID_CLUSTERS = (4, 8, 14, 55)
-GRID_SEEDS = (1, 3, 5)
-TABLE_DRAWS = 40_000

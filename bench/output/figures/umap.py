@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -52,11 +52,11 @@ class _View:
     fold: str
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw a figure a method, with the lowest seed whose embeddings are kept."""
-    store = Store(given.results) if given.results is not None else None
+    store = Store(inputs.results) if inputs.results is not None else None
     work = []
-    for group in grouped(given.records):
+    for group in grouped(inputs.records):
         found = {} if store is None else _kept(store, group)
         work += [(group, name, found) for name in in_order(found, group.summaries)]
     work = [(group, name, found) for group, name, found in work if _worth(name, found)]
@@ -66,7 +66,7 @@ def draw(given: Given) -> list[Path]:
             "of an earlier version). Make some with: "
             "python -m bench run --method erm,ben --split ottawa --if-exists rerun"
         )
-        return nothing(given, META, text)
+        return nothing(inputs, text)
     from bench.output.layouts import MOST, RULE, layout
 
     places: dict[str, NDArray[np.float64]] = {}
@@ -90,7 +90,7 @@ def draw(given: Given) -> list[Path]:
             continue
         stem = f"{stems[id(group)]}_{slug(name)}"
         mine = digest([record["run_id"], record.get("predictions_sha256", "")])
-        with canvas(given.out, stem, mine, PAGE, 1.0 + 2.45 * len(shown)) as made:
+        with canvas(inputs.out, stem, mine, PAGE, 1.0 + 2.45 * len(shown)) as made:
             _page(made, shown, [placed(view) for view in shown], before is None)
             made.title(f"{META['title']}: {name} on {group.split}", group.subtitle)
             made.notes([_note(record, shown[-1], RULE)], 130)

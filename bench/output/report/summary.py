@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.boards.board import MIN_SEEDS, Board, Row
-from bench.boards.pairing import compare
+from bench.boards.pairing import pair
 from bench.boards.render.cells import number
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.boards.stats.tests import holm
@@ -129,7 +129,12 @@ def _untold(ranked: Sequence[Row], best: Row) -> list[Sentence]:
     others = [row for row in ranked if row is not best]
     if not others:
         return []
-    found = [compare(best, row) for row in others]
+    found = [
+        pair(best.scores, row.scores)
+        if best.scores is not None and row.scores is not None
+        else None
+        for row in others
+    ]
     known = [gap is not None and gap.p is not None and gap.n_seeds >= MIN_SEEDS for gap in found]
     if not any(known):
         return [Sentence("untold", (_too_few(best),))]
