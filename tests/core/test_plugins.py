@@ -141,7 +141,7 @@ def test_a_plugin_is_known_in_worker_processes(tmp_path: Path) -> None:
         "from bench.runs.experiment import open_registry\n"
         "def work(name):\n"
         "    from bench.core.registry import Registry\n"
-        "    from bench.testing.made_up import check_method\n"
+        "    from bench.testing.method import check_method\n"
         "    check_method(name)\n"
         "    return Registry().entry('method', name).load().__name__\n"
         "if __name__ == '__main__':\n"
