@@ -13,7 +13,7 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
-    from bench.data.fetch.fetcher import Desk
+    from bench.data.fetch.tree import Desk
 
 __all__ = ["Downloads"]
 
@@ -44,7 +44,7 @@ class Downloads:
         self._label = ""
 
     def __enter__(self) -> Desk:
-        from bench.data.fetch.fetcher import Desk
+        from bench.data.fetch.tree import Desk
 
         return Desk(say=self._say, confirm=self._confirm, show=self._show)
 

@@ -121,13 +121,13 @@ class Bar:
 
 def _line(record: Record) -> str:
     """Return method, split, seed and score of a run."""
-    run = f"{record['method']} on {record['split']}, seed {record['spec']['seed']}"
+    run = f"{record.method} on {record.split}, seed {record.seed}"
     run += "".join(
         f" ({reason.removeprefix('study: ')})"
-        for reason in record["unranked_because"]
+        for reason in record.unranked_because
         if reason.startswith("study: ")
     )
-    if record["status"] != "ok":
-        return f"{run}: {record['status']}: {record['reason']}"
-    value = record["metrics"].get(record["primary"], {}).get("all")
-    return run if value is None else f"{run}: {record['primary']} {value:.3f}"
+    if not record.ok:
+        return f"{run}: {record.status}: {record.reason}"
+    value = record.value()
+    return run if value is None else f"{run}: {record.primary} {value:.3f}"

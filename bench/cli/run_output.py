@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.cli.output import Column, print_line, print_table
 
@@ -18,30 +18,39 @@ if TYPE_CHECKING:
 
 __all__ = ["print_summary", "repeat_options", "short_split", "summary"]
 
-_KEYS = ("status", "reason", "metrics", "n_eval", "n_excluded")
-
 
 def summary(record: Record) -> dict[str, object]:
     """Return what ``run --json`` prints of a record."""
-    spec = record["spec"]
+    data = record.data
     return {
-        "run_id": record["run_id"],
-        "method": record["method"],
-        "method_id": record["method_id"],
-        "split": record["split"],
-        **{key: spec[key] for key in ("split_id", "dataset", "edition", "recipe", "seed")},
-        "track": record["track"],
-        "readout": record["readout"],
-        **{key: record[key] for key in _KEYS},
-        "cost": {key: record["cost"][key] for key in ("fit_s", "apply_s", "peak_bytes")},
-        "path": record.get("path", ""),
+        "run_id": data["run_id"],
+        "method": data["method"],
+        "method_id": data["method_id"],
+        "split": data["split"],
+        "split_id": record.split_id,
+        "dataset": record.dataset,
+        "edition": record.edition,
+        "recipe": record.recipe,
+        "seed": record.seed,
+        "track": data["track"],
+        "readout": data["readout"],
+        "status": data["status"],
+        "reason": data["reason"],
+        "metrics": data["metrics"],
+        "n_eval": data["n_eval"],
+        "n_excluded": data["n_excluded"],
+        "cost": {
+            "fit_s": record.cost["fit_s"],
+            "apply_s": record.cost["apply_s"],
+            "peak_bytes": record.cost["peak_bytes"],
+        },
+        "path": str(record.path or ""),
     }
 
 
-def short_split(record: Mapping[str, Any]) -> str:
+def short_split(record: Record) -> str:
     """Return the split as typed, or its name if that was a path."""
-    typed, name = str(record["split"]), str(record["spec"]["split_id"])
-    return name if ".toml" in typed else typed
+    return record.split_id if ".toml" in record.split else record.split
 
 
 def print_summary(
@@ -63,23 +72,21 @@ def print_summary(
     again
         As from :func:`repeat_options`.
     """
-    primaries = {record["primary"] for record in records}
+    primaries = {record.primary for record in records}
     heading = next(iter(primaries)).replace("_", " ") if len(primaries) == 1 else "score"
     columns: list[str | Column] = ["method", "split", "data", "seed", "track"]
     columns += [Column(heading, right=True, wrap=False), Column("chance", right=True, wrap=False)]
     if companions:
-        new_batches = any(record["new_batches"] for record in companions.values())
+        new_batches = any(companion.new_batches for companion in companions.values())
         name = "companion" if new_batches else "same plates"
         columns.append(Column(name, right=True, wrap=False))
     rows = []
     for record in records:
-        row = [record["method"], short_split(record), record["spec"]["edition"]]
-        row += [str(record["spec"]["seed"]), record["track"]]
+        row = [record.method, short_split(record), record.edition, str(record.seed), record.track]
         row += [_score(record, named=len(primaries) > 1), _chance(record)]
         if companions:
             companion = companions.get(_key(record))
-            ok = companion is not None and companion["status"] == "ok"
-            row.append(f"{_primary(companion):.3f}" if companion is not None and ok else "")
+            row.append(_number(None if companion is None else companion.record))
         rows.append(row)
     print_table(columns, rows)
     for line in dict.fromkeys([*_drops(records, companions), *_notes(records)]):
@@ -88,25 +95,24 @@ def print_summary(
     print_line(f"next: {_next(records, again)}")
 
 
-def _key(record: Mapping[str, Any]) -> tuple[str, str, int]:
-    return record["method"], record["split"], record["spec"]["seed"]
+def _key(record: Record) -> tuple[str, str, int]:
+    return record.method, record.split, record.seed
 
 
-def _primary(record: Mapping[str, Any]) -> float:
-    value: float = record["metrics"][record["primary"]]["all"]
-    return value
+def _number(record: Record | None) -> str:
+    """Return the primary metric; empty without one."""
+    value = None if record is None or not record.ok else record.value()
+    return "" if value is None else f"{value:.3f}"
 
 
-def _score(record: Mapping[str, Any], *, named: bool) -> str:
-    if record["status"] != "ok":
-        return str(record["status"])
-    return f"{record['primary']} {_primary(record):.3f}" if named else f"{_primary(record):.3f}"
+def _score(record: Record, *, named: bool) -> str:
+    if not record.ok:
+        return record.status
+    return f"{record.primary} {_number(record)}" if named else _number(record)
 
 
-def _chance(record: Mapping[str, Any]) -> str:
-    if record["primary"] not in ("accuracy", "balanced_accuracy"):
-        return ""
-    return f"{record['chance']:.3f}"
+def _chance(record: Record) -> str:
+    return f"{record.chance:.3f}" if record.primary in ("accuracy", "balanced_accuracy") else ""
 
 
 def _drops(records: Sequence[Record], companions: Companions) -> list[str]:
@@ -117,17 +123,16 @@ def _drops(records: Sequence[Record], companions: Companions) -> list[str]:
     pairs: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for record in records:
         companion = companions.get(_key(record))
-        if companion is None or not companion["new_batches"]:
+        if companion is None or not companion.new_batches:
             continue
-        if record["status"] != "ok" or companion["status"] != "ok":
-            continue
-        names = (record["method"], short_split(record), str(companion["spec"]["split_id"]))
-        scores = tuple(r["metrics"][record["primary"]]["all"] for r in (companion, record))
-        pairs.setdefault(names, []).append((scores[0], scores[1]))
+        before, after = companion.record.value(record.primary), record.value()
+        if before is not None and after is not None:
+            names = (record.method, short_split(record), companion.record.split_id)
+            pairs.setdefault(names, []).append((before, after))
     lines = []
-    for (method, split, other), scores_of in pairs.items():
-        before, after = (sum(column) / len(scores_of) for column in zip(*scores_of, strict=True))
-        seeds = f", mean of {len(scores_of)} seeds" if len(scores_of) > 1 else ""
+    for (method, split, other), scores in pairs.items():
+        before, after = (sum(column) / len(scores) for column in zip(*scores, strict=True))
+        seeds = f", mean of {len(scores)} seeds" if len(scores) > 1 else ""
         change = "a drop" if before >= after else "a gain"
         lines.append(
             f"{method}: {before:.3f} on {other}, {after:.3f} on {split}: {change} of "
@@ -139,22 +144,22 @@ def _drops(records: Sequence[Record], companions: Companions) -> list[str]:
 def _notes(records: Sequence[Record]) -> list[str]:
     lines = []
     for record in records:
-        split = short_split(record)
-        run = f"{record['method']} on {split}"
-        if record["status"] != "ok":
-            lines.append(f"{run}: {record['reason']}")
+        split, data = short_split(record), record.data
+        run = f"{record.method} on {split}"
+        if not record.ok:
+            lines.append(f"{run}: {record.reason}")
             continue
-        lines.append(f"{split}: {record['shift']}")
-        lines += [f"{run}: {note}" for note in record["notes"]]
-        if record["undeclared_adaptation"]:
-            lines.append(f"{record['method']}: {record['undeclared_adaptation']}; not ranked")
-        if record["exposed"]:
-            lines.append(f"{split}: methods see the columns {', '.join(record['exposed'])}")
-        if record.get("preprocess"):
-            lines.append(f"{split}: preprocessing before every method: {record['preprocess']}")
-        if record["upstream"]:
-            lines.append(f"{split}: upstream preprocessing: {'; '.join(record['upstream'])}")
-        if record.get("verified"):
+        lines.append(f"{split}: {record.shift}")
+        lines += [f"{run}: {note}" for note in record.notes]
+        if record.undeclared_adaptation:
+            lines.append(f"{record.method}: {record.undeclared_adaptation}; not ranked")
+        if data["exposed"]:
+            lines.append(f"{split}: methods see the columns {', '.join(data['exposed'])}")
+        if data.get("preprocess"):
+            lines.append(f"{split}: preprocessing before every method: {data['preprocess']}")
+        if record.upstream:
+            lines.append(f"{split}: upstream preprocessing: {'; '.join(record.upstream)}")
+        if data.get("verified"):
             lines.append(f"{run}: verified, predictions are identical")
     return lines
 
@@ -190,17 +195,17 @@ def _next(records: Sequence[Record], again: Mapping[str, Sequence[str]]) -> str:
     """Return a command to run next."""
     from bench.runs.job import RETRIEVAL
 
-    methods = {record["method"] for record in records}
-    seeds = {record["spec"]["seed"] for record in records}
-    unsupervised = records[0]["primary"] in RETRIEVAL
+    methods = {record.method for record in records}
+    seeds = {record.seed for record in records}
+    unsupervised = records[0].primary in RETRIEVAL
     command = ["python", "-m", "bench"]
     if unsupervised or (len(seeds) >= 3 and "erm" in methods):
-        split = records[0]["spec"]["split_id"]
+        split = records[0].split_id
         return shlex.join([*command, "leaderboard", "--split", split, *again["results"]])
-    applicable = [r["method"] for r in records if r["status"] != "not-applicable"]
+    applicable = [record.method for record in records if record.status != "not-applicable"]
     names = list(dict.fromkeys(["erm", *applicable, "adabn"]))
     stages = {stage.strip() for name in names for stage in name.split("+")}
-    command += ["run", "--method", ",".join(names), "--split", records[0]["split"], "--seeds", "3"]
+    command += ["run", "--method", ",".join(names), "--split", records[0].split, "--seeds", "3"]
     command += again[""]
     command += [text for name in again if name in stages for text in again[name]]
     return shlex.join([*command, *again["results"]])

@@ -80,7 +80,7 @@ def command(what: str, name: str | None, source: str, yes: bool, common: Common)
 
 
 def _facts(files: Fetchable) -> _Facts:
-    from bench.data.fetch.fetcher import SOURCE, folder_of
+    from bench.data.fetch.tree import SOURCE, folder_of
 
     folder = folder_of(files)
     return {
@@ -104,12 +104,12 @@ def _print_where(facts: Sequence[_Facts]) -> None:
 
 
 def _print_list(facts: Sequence[_Facts]) -> None:
-    from bench.data.fetch.fetcher import human
+    from bench.core.words import file_size
 
     rows = [
         [
             data["name"],
-            human(data["bytes"]),
+            file_size(data["bytes"]),
             "yes" if data["there"] else "no",
             data["licence"],
             data["title"],
@@ -134,7 +134,7 @@ def _fetch(
         report = fetcher.run()
     prepared = "" if report.problems else _prepare(files, registry)
     if as_json:
-        facts = {**_facts(files), **_findings(report), "source": fetcher.source}
+        facts = {**_facts(files), **_findings(report), "source": fetcher.tree.source}
         print_json({"data": [facts]})
     else:
         _print_report(files, report)
@@ -165,7 +165,7 @@ def _prepare(files: Fetchable, registry: Registry) -> str:
 def _verify(
     chosen: Sequence[Fetchable], downloads: Downloads, as_json: bool, *, named: bool
 ) -> int:
-    from bench.data.fetch.fetcher import folder_of, verify
+    from bench.data.fetch.tree import folder_of, verify
 
     if not named:
         # Optional files in the folder of another data set are verified only when named.

@@ -62,8 +62,8 @@ def command(
     registry = common.registry()
     store = common.store()
     record = arguments.find_run(run, store)
-    if record["status"] != "ok":
-        raise BenchError(f"run {record.run_id} is {record['status']}: {record['reason']}")
+    if not record.ok:
+        raise BenchError(f"run {record.run_id} is {record.status}: {record.reason}")
     sides = export.chosen_sides(store, record, side)
     # Missing artifacts are reported before any data are opened.
     X, obs = export.table(store, record, sides)
@@ -72,7 +72,7 @@ def command(
         X, obs = export.table(store, record, sides, index)
     else:
         note(f"note: rows that were not scored have no labels: {problem}")
-    name = f"{record['spec']['method_id']}_{record['spec']['split_id'].replace('/', '-')}"
+    name = f"{record.method_id}_{record.split_id.replace('/', '-')}"
     file = f"{name}_{record.run_id[:8]}.{form}"
     path = Path(output) if output else store.root / "exports" / file
     files = export.write(X, obs, export.provenance(record), form, path)
@@ -90,11 +90,10 @@ def _index(
     """Return the index of the data of a run; or None, and the reason."""
     from bench.data.opening import open_splits
 
-    spec = record["spec"]
-    own = ".toml" in (split or str(record["split"]))
-    edition = "auto" if own else str(spec["edition"])
-    settings = {} if own else dict(spec.get("dataset_settings") or {})
-    name = split or str(record["split"])
+    own = ".toml" in (split or record.split)
+    edition = "auto" if own else record.edition
+    settings = {} if own else record.dataset_settings
+    name = split or record.split
     try:
         [target] = open_splits([name], registry, edition, settings, lambda line: None)
     except BenchError as error:
@@ -102,7 +101,7 @@ def _index(
             raise
         return None, str(error)
     opened = target.opened
-    if opened.digest != spec["data_digest"]:
+    if opened.digest != record.data_digest:
         problem = f"the data of {name} differ from those of run {record.run_id}"
         if split:
             raise BenchError(problem)

@@ -134,7 +134,7 @@ def command(
             _print(split)
         if output is not None:
             print_line(f"page: {output}")
-    return int(any(record["status"] == "failed" for record in records))
+    return int(any(record.status == "failed" for record in records))
 
 
 def _applicable(experiment: Experiment, *, strict: bool) -> list[Job]:

@@ -86,7 +86,7 @@ def command(
         return 0
 
     def also(record: Record) -> None:
-        if record["status"] == "ok":
+        if record.ok:
             for tracker in trackers:
                 tracker.add(record)
 
@@ -101,7 +101,7 @@ def command(
         print_summary(records, companions, experiment.store.root, again)
         for tracker in trackers:
             print_line(f"tracked: {tracker.where}")
-    return int(any(record["status"] == "failed" for record in records))
+    return int(any(record.status == "failed" for record in records))
 
 
 def _trackers(track: str | None, store: Store) -> list[Tracker]:

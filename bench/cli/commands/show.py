@@ -183,10 +183,10 @@ def _dataset(name: str, registry: Registry) -> dict[str, object]:
 
 def _download(files: Fetchable) -> str:
     """Return the size of the download, or why it is not known beforehand."""
-    from bench.data.fetch.fetcher import human
+    from bench.core.words import file_size
 
     if files.bytes is not None:
-        return f"{human(files.bytes)} to download"
+        return f"{file_size(files.bytes)} to download"
     if files.zenodo:
         return "given by the record on Zenodo, shown before the download"
     if files.rows:

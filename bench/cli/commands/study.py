@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -13,6 +13,7 @@ from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from bench.core.meta import Meta
+    from bench.records.schema import RunRecord
     from bench.studies._cells import Finding
     from bench.studies._lab import Lab
 
@@ -82,7 +83,7 @@ def command(
             experiment.runner(bar),
             experiment.options,
             lambda changed, data: experiment.reopen(changed, data, held.append),
-            done=lambda data: bar.done(Record(data)),
+            done=lambda data: bar.done(Record(cast("RunRecord", data))),
         )
         title = subtitle(lab)
         finding = load(name, registry)(lab)

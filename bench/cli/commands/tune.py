@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.records.record import Record
+    from bench.records.schema import RunRecord
     from bench.runs.tuning.space import Tuning
 
 RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
@@ -120,21 +121,21 @@ def command(
             return 0
         for tuning in tunings:
             for data in tune(tuning, runner, experiment.seeds):
-                records.append(Record(data, data["path"]))
+                records.append(Record(cast("RunRecord", data), data["path"]))
                 bar.done(records[-1])
     if common.as_json:
         rows = [
             {
                 **summary(record),
-                "selection": record["spec"]["selection"],
-                "tuning": record.get("tuning", {}),
+                "selection": record.selection,
+                "tuning": record.data.get("tuning", {}),
             }
             for record in records
         ]
         print_json({"runs": rows})
     else:
         _print(records, experiment.store.root)
-    return int(any(record["status"] == "failed" for record in records))
+    return int(any(record.status == "failed" for record in records))
 
 
 def _integer(option: str, text: str) -> int:
@@ -194,20 +195,19 @@ def _print(records: Sequence[Record], root: Path) -> None:
     from bench.runs.tuning.space import short
 
     for record in records:
-        run = f"{record['method']} on {short_split(record)}, seed {record['spec']['seed']}"
-        if record["status"] != "ok":
-            print_line(f"{run}: {record['status']}: {record['reason']}")
+        run = f"{record.method} on {short_split(record)}, seed {record.seed}"
+        tuning = record.tuning
+        if not record.ok or tuning is None:
+            print_line(f"{run}: {record.status}: {record.reason}")
             continue
-        tuning = record["tuning"]
-        value = record["metrics"][record["primary"]]["all"]
         print_line(
-            f"{run}: {record['primary']} {value:.3f} by {tuning['rule']}; {tuning['trials']} "
-            f"trials in each of {len(tuning['folds'])} folds, {tuning['seconds']:.1f} s of "
-            "training and scoring"
+            f"{run}: {record.primary} {record.value():.3f} by {tuning['rule']}; "
+            f"{tuning['trials']} trials in each of {len(tuning['folds'])} folds, "
+            f"{tuning['seconds']:.1f} s of training and scoring"
         )
-    tuned = {(r["method"], r["split"]): r for r in records if r["status"] == "ok"}
-    for record in tuned.values():
-        for fold in record["tuning"]["folds"]:
+    tuned = {(record.method, record.split): record.tuning for record in records if record.ok}
+    for (method, _), tuning in tuned.items():
+        for fold in [] if tuning is None else tuning["folds"]:
             chosen = [
                 f"{stage}.{key}={short(value)}"
                 for stage, values in fold["params"].items()
@@ -215,7 +215,7 @@ def _print(records: Sequence[Record], root: Path) -> None:
             ]
             chosen += [f"recipe.{key}={short(value)}" for key, value in fold["recipe"].items()]
             print_line(
-                f"  {record['method']} fold {fold['fold']}: {', '.join(chosen) or 'the defaults'} "
+                f"  {method} fold {fold['fold']}: {', '.join(chosen) or 'the defaults'} "
                 f"(validation {fold['score']:.3f}; {fold['pruned']} of {fold['trials']} trials "
                 "pruned)"
             )
