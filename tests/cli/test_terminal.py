@@ -153,6 +153,8 @@ def test_doctor_tells_what_is_missing_or_clashes(monkeypatch: pytest.MonkeyPatch
 def test_doctor_tells_of_threads_that_fight(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_usable", lambda machine: 2)
     monkeypatch.setenv("BENCH_THREADS", "9")
+    for name in doctor.THREADS:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     by_name = {one.name: one for one in doctor._cores(Registry(), Path())}
     assert by_name["threads"].state == "warn"
