@@ -10,18 +10,21 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.api import BenchError
+from bench.core.disk import new_file
 from bench.core.folders import cache_folder
+from bench.data.hdf5 import own_dataset
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 CLASSES = (
@@ -129,7 +132,7 @@ class Rows:
         if number not in self._open:
             import h5py
 
-            self._open[number] = h5py.File(file.path, "r")["data"]
+            self._open[number] = own_dataset(h5py.File(file.path, "r"), "data", file.path)
         data = self._open[number]
         found = np.empty((len(wanted), *file.shape), self.dtype)
         block = wanted // file.chunk
@@ -169,7 +172,9 @@ class CropFile:
                         f"{path} has no {', '.join(missing)}: it is not a file of COOS-7; get it "
                         "again"
                     )
-                data = handle["data"]
+                for key in ("labels", *IDS.values()):
+                    own_dataset(handle, key, path)
+                data = own_dataset(handle, "data", path)
                 if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "uif":
                     raise BenchError(f"'data' in {path} is not an array of numbers: get it again")
                 if data.ndim != 4 or data.shape[1] != 2 or 0 in data.shape:
@@ -321,13 +326,6 @@ def _remembered_sums(paths: list[Path]) -> dict[str, str]:
 
     with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
         sums = dict(zip(marks, pool.map(sha256, paths), strict=True))
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=memory.parent, delete=False, encoding="utf-8"
-        ) as handle:
-            json.dump({"marks": marks, "sha256": sums}, handle)
-        Path(handle.name).replace(memory)
-    except OSError:
-        pass  # a cache that cannot be written costs time, not correctness
+    with suppress(OSError), new_file(memory) as part:  # without a cache it is only slower
+        part.write_text(json.dumps({"marks": marks, "sha256": sums}), encoding="utf-8")
     return sums

@@ -9,19 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.disk import new_file
 from bench.core.errors import BenchError
 from bench.core.folders import cache_folder
 from bench.data.decode import DTYPES
+from bench.data.hdf5 import own_dataset
+from bench.data.zarr_codecs import check_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -227,6 +230,7 @@ def _open(path: Path, key: str) -> Any:
         if kind == ".zarr":
             import zarr
 
+            check_zarr(path)
             return _member(zarr.open(str(path), mode="r"), key, path)
     except BenchError:
         raise
@@ -251,7 +255,7 @@ def _member(opened: Any, key: str, path: Path) -> Any:
         key = names[0]
     if key not in opened:
         raise BenchError(f"{path} has no '{key}'; it holds {', '.join(names)}")
-    return opened[key]
+    return own_dataset(opened, key, path) if path.suffix.lower() != ".zarr" else opened[key]
 
 
 def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | None, n: int) -> Found:
@@ -306,11 +310,6 @@ def _remembered_digest(rows: ArrayRows) -> str:
         found.update(rows.read(np.arange(start, min(start + CHUNK, rows.count))).tobytes())
         report(f"reading {rows.path.name}", min(start + CHUNK, rows.count), rows.count)
     digest = found.hexdigest()
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=memory.parent, delete=False) as handle:
-            handle.write(digest)
-        Path(handle.name).replace(memory)
-    except OSError:
-        pass  # a cache that cannot be written costs time, not correctness
+    with suppress(OSError), new_file(memory) as part:  # without a cache it is only slower
+        part.write_text(digest, encoding="ascii")
     return digest
