@@ -68,9 +68,9 @@ def kinds(kind: str) -> Completer:
 
 def figures(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """Complete the name of a figure."""
-    from bench.output.figures import FIGURES
+    from bench.output.figures import all_figures
 
-    return _safe(lambda: _starting(list(FIGURES), typed))
+    return _safe(lambda: _starting(list(all_figures()), typed))
 
 
 def names(context: click.Context, parameter: click.Parameter, typed: str) -> list[Any]:

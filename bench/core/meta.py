@@ -27,6 +27,7 @@ __all__ = [
     "check_meta",
     "read_folder",
     "read_literal",
+    "read_literals",
     "read_meta",
     "target_of",
     "with_neighbours",
@@ -129,13 +130,13 @@ def with_neighbours(path: Path) -> list[Path]:
     return sorted(files)
 
 
-def read_literal(path: Path) -> Meta | None:
-    """Return the literal ``META`` at the top of a file, unchecked, or None if it has none.
+def read_literals(path: Path) -> list[Meta]:
+    """Return the literals of a file, unchecked: ``META`` is a dict, or a list of dicts.
 
     Raises
     ------
     BenchError
-        If the file cannot be read or parsed, or its ``META`` is not a literal dict.
+        If the file cannot be read or parsed, or its ``META`` is no such literal.
     """
     for node in _parse(path).body:
         if isinstance(node, ast.Assign):
@@ -150,13 +151,27 @@ def read_literal(path: Path) -> Meta | None:
             literal = ast.literal_eval(value)
         except (ValueError, TypeError, RecursionError):
             literal = None
-        if not isinstance(literal, dict):
+        metas: list[Meta] = literal if isinstance(literal, list) else [literal]
+        if not metas or not all(isinstance(meta, dict) for meta in metas):
             raise BenchError(
                 f"META of {path} must be a literal: only strings, numbers, lists and dicts"
             )
-        meta: Meta = literal  # type: ignore[assignment]
-        return meta
-    return None
+        return metas
+    return []
+
+
+def read_literal(path: Path) -> Meta | None:
+    """Return the only literal of a file, unchecked, or None if it has none.
+
+    Raises
+    ------
+    BenchError
+        If the file cannot be read or parsed, or its ``META`` is not a literal dict.
+    """
+    metas = read_literals(path)
+    if len(metas) > 1:
+        raise BenchError(f"META of {path} is a list: only packaged files may have several")
+    return metas[0] if metas else None
 
 
 def read_meta(path: Path) -> Meta:
@@ -175,8 +190,8 @@ def read_meta(path: Path) -> Meta:
     return check_meta(meta, str(path))
 
 
-def read_folder(folder: Path, kind: str) -> dict[Path, Meta]:
-    """Return the literals of all files of a folder whose names do not begin with ``_``.
+def read_folder(folder: Path, kind: str) -> list[tuple[Path, Meta]]:
+    """Return the checked literals of all files of a folder whose names do not begin with ``_``.
 
     Parameters
     ----------
@@ -190,17 +205,24 @@ def read_folder(folder: Path, kind: str) -> dict[Path, Meta]:
     BenchError
         If a literal is missing, incomplete or of another kind, or two have the same name.
     """
-    metas: dict[Path, Meta] = {}
+    entries: list[tuple[Path, Meta]] = []
     owners: dict[str, Path] = {}
     for path in sorted(folder.glob("[!_]*.py")):
-        meta = read_meta(path)
-        if meta["kind"] != kind:
-            raise BenchError(f"{path} is a {meta['kind']} in the folder of {kind} files: move it")
-        other = owners.setdefault(meta["name"], path)
-        if other != path:
-            raise BenchError(f"{other} and {path} have the same name '{meta['name']}': rename one")
-        metas[path] = meta
-    return metas
+        metas = read_literals(path)
+        for meta in metas or [read_meta(path)]:
+            check_meta(meta, str(path))
+            if meta["kind"] != kind:
+                raise BenchError(
+                    f"{path} is a {meta['kind']} in the folder of {kind} files: move it"
+                )
+            if meta["name"] in owners:
+                raise BenchError(
+                    f"{owners[meta['name']]} and {path} have the same name '{meta['name']}': "
+                    "rename one"
+                )
+            owners[meta["name"]] = path
+            entries.append((path, meta))
+    return entries
 
 
 def target_of(meta: Mapping[str, object] | Meta, kind: str = "") -> str:

@@ -62,8 +62,7 @@ def __getattr__(name: str) -> Any:
 def _packaged() -> dict[str, Meta]:
     from bench.core.meta import read_folder
 
-    metas = read_folder(Path(__file__).parent, "metric").values()
-    return {meta["name"]: meta for meta in metas}
+    return {meta["name"]: meta for _, meta in read_folder(Path(__file__).parent, "metric")}
 
 
 def list_metrics(registry: Registry | None = None) -> dict[str, dict[str, Any]]:

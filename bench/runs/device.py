@@ -1,21 +1,33 @@
-"""Runs: a job becomes a record, found on disk or made and committed."""
+"""Number of CPU threads of a fit."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
 from bench.core.errors import BenchError
 
 Say = Callable[[str], None]
 THREADS = "BENCH_THREADS"
+DEFAULT_THREADS = 1
 
 
 def threads() -> int:
-    """Return the number of threads of a fit: ``$BENCH_THREADS``, else all cores up to 8."""
+    """Return the number of threads of a fit: ``$BENCH_THREADS``, else one.
+
+    One thread gives the same bits on machines with other numbers of cores, and cannot collapse
+    where other processes use the cores: two threads that wait for each other on a busy machine
+    are slower than one.
+
+    Raises
+    ------
+    BenchError
+        If the variable is not a whole number of at least 1.
+    """
     text = os.environ.get(THREADS, "")
     if not text:
-        return min(os.cpu_count() or 1, 8)
-    if not text.isdigit() or int(text) < 1:
+        return DEFAULT_THREADS
+    if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) < 1:
         raise BenchError(f"${THREADS} is '{text}': set it to a whole number of at least 1")
     return int(text)

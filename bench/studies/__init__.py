@@ -86,7 +86,7 @@ def known(registry: Registry | None = None) -> dict[str, Meta]:
     BenchError
         If a plugin's study has the name of a packaged one.
     """
-    metas = {meta["name"]: meta for _, meta in _packaged().items()}
+    metas = {meta["name"]: meta for _, meta in _packaged()}
     for entry in registry.entries("study") if registry else ():
         if entry.name in metas:
             raise BenchError(
@@ -97,7 +97,7 @@ def known(registry: Registry | None = None) -> dict[str, Meta]:
 
 
 @functools.cache
-def _packaged() -> dict[Path, Meta]:
+def _packaged() -> list[tuple[Path, Meta]]:
     return read_folder(Path(__file__).parent, "study")
 
 
@@ -112,7 +112,7 @@ def load(name: str, registry: Registry | None = None) -> Callable[[StudyContext]
     if name not in known(registry):
         raise BenchError(did_you_mean(name, list(known(registry)), "study"))
     function: Callable[[StudyContext], Finding]
-    for path, meta in _packaged().items():
+    for path, meta in _packaged():
         if meta["name"] == name:
             function = importlib.import_module(f"{__name__}.{path.stem}").run
             return function

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from bench.boards.values import changed_params, label_of, readout_of, record_val
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.data.grouping import Grouping
-from bench.records.record import Record
+from bench.records.record import Record, flat
 from bench.runs.plan import plan
 from bench.studies._results import Condition, ConditionResult, Difference
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
     from bench.data.target import Target
+    from bench.records.schema import RunRecord
     from bench.runs.job import Job, Options
     from bench.runs.runner import Runner
 
@@ -90,7 +91,7 @@ class StudyContext:
     def runs_digest(self) -> str:
         """Identity of all runs and predictions that were used."""
         runs = sorted(
-            [run_id, str(record["predictions_sha256"]), str(record["status"])]
+            [run_id, record.predictions_sha256, record.status]
             for run_id, record in self._records.items()
         )
         return digest([*runs, *sorted(self._others)])
@@ -156,33 +157,32 @@ class StudyContext:
         """Return the scores of a condition; runs that are on record are not repeated."""
         records = []
         for seed in self.seeds:
-            data = self.runner.run(self.job(condition, seed))
-            record = Record(data)
+            record = Record(cast("RunRecord", self.runner.run(self.job(condition, seed))))
             self._done(record)
-            if record["status"] == "failed":
+            if record.status == "failed":
                 self.failed.append(record)
             else:
                 self._records[record.run_id] = record
             records.append(record)
-        first = records[0].summary
-        label = label_of(str(first["method_id"]), changed_params(first))
+        first = records[0]
+        label = label_of(first.method_id, changed_params(first.summary))
         label = label.removeprefix("identity+")
-        scored = [record for record in records if record["status"] == "ok"]
+        scored = [record for record in records if record.ok]
         if not scored:
-            return ConditionResult(condition, label, reason=str(first["reason"]))
-        runs = {int(record["spec"]["seed"]): record.summary for record in scored}
+            return ConditionResult(condition, label, reason=first.reason)
+        runs = {record.seed: flat(record) for record in scored}
         readout = readout_of(list(runs.values()), self.metric, self.readout)
         if any(record_value(run, self.metric, readout) is None for run in runs.values()):
             # Where controls are classes, a method that uses them is scored by another metric.
             return ConditionResult(condition, label, reason=f"it has no {self.metric_text} here")
         scores, _ = scores_of(runs, self.metric, readout)
         span = span_of_mean(scores)
-        batches = [record["batches"] for record in scored]
+        batches = [record.data["batches"] for record in scored]
         return ConditionResult(
             condition,
             label,
             scores=scores,
-            level=str(scored[0]["clusters"]["level"]),
+            level=scored[0].clusters["level"],
             low=span.low,
             high=span.high,
             rows=float(np.median([b["rows_median"] for b in batches])),

@@ -224,7 +224,7 @@ def _draw(canvas: Canvas, context: StudyContext, curves: Sequence[Curve], axis: 
     if axis.joined:
         label_ends(ax, ends, {curve.label: colour_of(curve.label) for curve in drawn})
     else:
-        tracks = {c.label: str(c.reference.records[0]["track"]) for c in drawn}
+        tracks = {c.label: c.reference.records[0].track for c in drawn}
         canvas.legend([curve.label for curve in drawn], tracks)
 
 

@@ -8,7 +8,7 @@ scope at rest a layer does what PyTorch's own does.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from bench.core.errors import BenchError, RunFailed
 from bench.training.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
 __all__ = [
     "BatchStatistics",
@@ -27,8 +27,13 @@ __all__ = [
     "convert",
     "normalisation_layers",
     "refuse_without_batch_norm",
-    "streamed",
 ]
+
+
+class LayerVisitor(Protocol):
+    """Takes the place of the layers while statistics of a large batch are collected."""
+
+    def visit(self, layer: BatchStatistics, x: Tensor) -> Tensor: ...
 
 
 class Scope:
@@ -36,7 +41,7 @@ class Scope:
 
     def __init__(self) -> None:
         self.statistics = Statistics()
-        self.stream: _Stream | None = None
+        self.stream: LayerVisitor | None = None
 
     @contextmanager
     def using(self, statistics: Statistics) -> Iterator[None]:
@@ -182,7 +187,9 @@ def moments(
     if mask is not None:
         member = member * mask.to(flat.dtype)[:, None]
     rows = member.sum(0)
-    if bool((rows == 0).any()):
+    # On an accelerator the check would wait for the device in every layer; without rows the loss is
+    # not finite, which the training loop reports.
+    if not x.is_cuda and bool((rows == 0).any()):
         raise RunFailed("a batch has no rows that give normalisation statistics, such as controls")
     weight = (member / rows).T
     mean = weight @ row_mean
@@ -234,98 +241,3 @@ def refuse_without_batch_norm(network: nn.Module, described: str, method: str) -
         f"{method} works through BatchNorm layers and network '{described}' has none: {has}; "
         "take a network with BatchNorm such as small-resnet, resnet50 or mlp"
     )
-
-
-# --------------------------------------------------------------------------- large test batches
-
-
-class _Enough(Exception):
-    """The layer whose statistics are being collected has been reached."""
-
-
-class _Stream:
-    """Statistics of a batch too large for one forward pass, found layer by layer."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[Tensor, Tensor]] = []
-        self.reached = 0
-        self.mask: Tensor | None = None
-        self._count = 0.0
-        self._mean: Tensor | None = None
-        self._m2: Tensor | None = None
-
-    def visit(self, layer: BatchStatistics, x: Tensor) -> Tensor:
-        place = self.reached
-        self.reached += 1
-        if place < len(self.found):
-            mean, var = self.found[place]
-            return layer.normalise(x, mean, var)
-        if self.mask is not None and self.mask.shape[0] != x.shape[0]:
-            raise RunFailed("the network changes the number of rows, so rows cannot be told apart")
-        kept = x if self.mask is None else x[self.mask]
-        if kept.shape[0]:
-            flat = kept.double().transpose(0, 1).reshape(x.shape[1], -1)
-            count, mean = flat.shape[1], flat.mean(1)
-            m2 = (flat - mean[:, None]).square().sum(1)
-            if self._mean is None or self._m2 is None:
-                self._count, self._mean, self._m2 = float(count), mean, m2
-            else:  # Chan, Golub and LeVeque 1979
-                both = self._count + count
-                gap = mean - self._mean
-                self._m2 = self._m2 + m2 + gap.square() * (self._count * count / both)
-                self._mean = self._mean + gap * (count / both)
-                self._count = both
-        raise _Enough
-
-    def close(self) -> None:
-        """Turn what was collected into the statistics of the next layer."""
-        if self._mean is None or self._m2 is None:
-            raise RunFailed("a test batch has no rows that give normalisation statistics")
-        self.found.append(
-            (self._mean.float()[None], (self._m2 / self._count).clamp(min=0).float()[None])
-        )
-        self._count, self._mean, self._m2 = 0.0, None, None
-
-
-def streamed(
-    scope: Scope,
-    call: Callable[[Tensor], Any],
-    pieces: Callable[[], Iterable[tuple[Tensor, Tensor | None]]],
-) -> list[Any]:
-    """Apply a network with the statistics of all rows of all pieces, at the memory of one piece.
-
-    The statistics of a layer depend on those of the layers before it, so they are collected in
-    one pass over the pieces for each layer; a pass stops at the layer that it collects. The result
-    is that of one forward pass over all rows, up to rounding.
-
-    Parameters
-    ----------
-    scope
-        The scope of the network.
-    call
-        Applies the network to ``x``.
-    pieces
-        Returns an iterator over ``(x, mask)``, the same each time; rows of the mask give the
-        statistics, None is all rows.
-
-    Returns
-    -------
-    list
-        What ``call`` returned for each piece.
-    """
-    stream = _Stream()
-    scope.stream = stream
-    try:
-        while True:
-            results, complete = [], True
-            for x, mask in pieces():
-                stream.reached, stream.mask = 0, mask
-                try:
-                    results.append(call(x))
-                except _Enough:
-                    complete = False
-            if complete:
-                return results
-            stream.close()
-    finally:
-        scope.stream = None

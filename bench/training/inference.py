@@ -12,14 +12,12 @@ from torch import Tensor
 
 from bench.core.errors import BenchError
 from bench.core.samples import Output, Samples
-from bench.training.batchnorm import streamed
 from bench.training.determinism import reproducible
 from bench.training.inputs import as_float, channel_moments, laid_out
 from bench.training.statistics import ApplyStatistics, Statistics
+from bench.training.streaming import streamed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from bench.training.model import Fitted, Model
@@ -32,6 +30,11 @@ APPLY_ROWS = 256
 
 WHOLE_VALUES = 1 << 24
 """A test batch with more input values than this is normalised layer by layer, in pieces."""
+
+PIECE_VALUES = 1 << 22
+"""Input values in a piece on the CPU."""
+DEVICE_PIECE_VALUES = 1 << 25
+"""Input values in a piece on an accelerator, which small pieces would leave idle."""
 
 
 class TestBatch:
@@ -194,12 +197,11 @@ def _by_rows(
         with model.using(Statistics("rows", mask=mask)):
             features, logits = model(rows.x(idx))
         return features, logits
-    size = max(WHOLE_VALUES // (4 * values), 1)
+    size = max((PIECE_VALUES if device.type == "cpu" else DEVICE_PIECE_VALUES) // values, 1)
 
-    def pieces() -> Iterator[tuple[Tensor, Tensor | None]]:
-        for start in range(0, len(idx), size):
-            part = slice(start, start + size)
-            yield rows.x(idx[part]), None if mask is None else mask[part]
+    def read(k: int) -> tuple[Tensor, Tensor | None]:
+        part = slice(k * size, (k + 1) * size)
+        return rows.x(idx[part]), None if mask is None else mask[part]
 
-    parts = streamed(model.scope, model, pieces)
+    parts = streamed(model.scope, model, read, math.ceil(len(idx) / size))
     return torch.cat([f for f, _ in parts]), torch.cat([g for _, g in parts])

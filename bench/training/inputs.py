@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from bench.core.samples import Samples
     from bench.training.samplers import Ints, Sampler
 
-__all__ = ["RowReader", "Scaling", "as_float", "augmented", "channel_moments", "laid_out"]
+__all__ = ["RowReader", "Scaling", "as_float", "augmented", "channel_moments", "laid_out", "moved"]
 
 PRELOAD_BYTES = 1 << 30
 """Training images up to this size are read once and kept."""
+STEPS_AHEAD = 3
+"""Training batches that are gathered ahead of need for an accelerator."""
 
 
 @dataclass
@@ -61,11 +63,29 @@ class Scaling:
         return (x - mean.view(*mean.shape, *tail)) / sd.view(*sd.shape, *tail)
 
 
-def as_float(rows: NDArray[Any], device: str) -> Tensor:
-    """Move native rows to the device and make them float32 there."""
-    if rows.dtype == np.uint16:  # not every build of torch converts it
-        rows = rows.astype(np.int32)
-    return torch.from_numpy(np.ascontiguousarray(rows)).to(device).float()
+def as_float(rows: NDArray[Any] | Tensor, device: str) -> Tensor:
+    """Move native rows to the device and convert them to float32 there.
+
+    Parameters
+    ----------
+    rows
+        ``(k, ...)`` uint8, uint16, float32 or int16; int16 are the bits of uint16 values.
+    device
+        ``cpu`` or ``cuda``.
+    """
+    if not isinstance(rows, Tensor):
+        rows = np.ascontiguousarray(rows)
+        rows = torch.from_numpy(rows.view(np.int16) if rows.dtype == np.uint16 else rows)
+    rows = rows.to(device, non_blocking=True)
+    if rows.dtype == torch.int16:  # not every build of torch converts uint16
+        return rows.int().bitwise_and_(0xFFFF).float()
+    return rows.float()
+
+
+def moved(values: NDArray[Any], device: str) -> Tensor:
+    """Return a small array on the device, without waiting for work queued there."""
+    tensor = torch.from_numpy(values)
+    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def channel_moments(
@@ -89,12 +109,29 @@ def channel_moments(
 
 
 class RowReader:
-    """Reads rows of a view: from memory if they fit, else ahead of need in one thread."""
+    """Reads rows of a view: from memory if they fit, else ahead of need in a thread.
 
-    def __init__(self, samples: Samples, expected: int) -> None:
+    On an accelerator rows are always gathered ahead of need, in page-locked memory, so that they
+    are copied while the device computes.
+
+    Parameters
+    ----------
+    samples
+        The view.
+    expected
+        Number of rows that training will ask for.
+    device
+        ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, samples: Samples, expected: int, device: str = "cpu") -> None:
         self._samples = samples
         self._kept: NDArray[Any] | None = samples.X
-        self._ahead: dict[int, Future[NDArray[Any]]] = {}
+        self._pinned = device != "cpu"
+        self._device = device
+        self._copies: Any = torch.cuda.Stream(device) if self._pinned else None  # type: ignore[no-untyped-call]
+        self._copied: dict[int, torch.cuda.Event] = {}
+        self._ahead: dict[int, Future[NDArray[Any] | Tensor]] = {}
         self._pool: ThreadPoolExecutor | None = None
         n = len(samples)
         if samples.X is None and n and n <= 2 * expected:
@@ -111,21 +148,39 @@ class RowReader:
             return self._kept[idx]
         return self._samples.images(idx)
 
-    def step(self, step: int, sampler: Sampler, total: int) -> tuple[Ints, Ints, NDArray[Any]]:
-        """Return positions, codes and rows of a step, and begin to read the next."""
+    def _gathered(self, idx: Ints) -> NDArray[Any] | Tensor:
+        rows = self.read(idx)
+        if not self._pinned:
+            return rows
+        bits = rows.view(np.int16) if rows.dtype == np.uint16 else rows
+        pinned = torch.from_numpy(np.ascontiguousarray(bits)).pin_memory()
+        with torch.cuda.stream(self._copies):
+            rows_there = pinned.to(self._device, non_blocking=True)
+            self._copied[id(rows_there)] = self._copies.record_event()
+        return rows_there
+
+    def step(
+        self, step: int, sampler: Sampler, total: int
+    ) -> tuple[Ints, Ints, NDArray[Any] | Tensor]:
+        """Return positions, codes and rows of a step, and start to read the next steps."""
         idx, group = sampler(step)
-        if self._kept is not None:
+        if self._kept is not None and not self._pinned:
             return idx, group, self._kept[idx]
         waiting = self._ahead.pop(step, None)
-        rows = self._samples.images(idx) if waiting is None else waiting.result()
-        if step + 1 < total:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(1, "rows")
-            self._ahead[step + 1] = self._pool.submit(self._samples.images, sampler(step + 1)[0])
+        rows = self._gathered(idx) if waiting is None else waiting.result()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(STEPS_AHEAD if self._pinned else 1, "rows")
+        for later in range(step + 1, min(step + 1 + (STEPS_AHEAD if self._pinned else 1), total)):
+            if later not in self._ahead:
+                self._ahead[later] = self._pool.submit(self._gathered, sampler(later)[0])
+        if isinstance(rows, Tensor):
+            computing = torch.cuda.current_stream(rows.device)
+            computing.wait_event(self._copied.pop(id(rows)))
+            rows.record_stream(computing)
         return idx, group, rows
 
     def close(self) -> None:
-        """End the reading thread."""
+        """End the reading threads."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
@@ -136,7 +191,10 @@ def augmented(x: Tensor, rng: torch.Generator) -> Tensor:
     Mirrorings of both axes and, where the image is square, transposition, each with probability
     1/2: their products are the flips and right-angle rotations, each once.
     """
-    draws = torch.rand((3, x.shape[0], 1, 1, 1), generator=rng).to(x.device) < 0.5
+    draws = torch.rand((3, x.shape[0], 1, 1, 1), generator=rng)
+    if x.device.type != "cpu":
+        draws = draws.pin_memory().to(x.device, non_blocking=True)
+    draws = draws < 0.5
     x = torch.where(draws[0], x.flip(3), x)
     x = torch.where(draws[1], x.flip(2), x)
     if x.shape[2] == x.shape[3]:

@@ -17,11 +17,20 @@ import torch
 from torch import Tensor
 
 from bench.core.access import Access
-from bench.core.errors import BenchError, NotApplicable, RunFailed
+from bench.core.errors import BenchError, NotApplicable
 from bench.core.seeds import seed_for
 from bench.training.checkpoint import Checkpoint
 from bench.training.determinism import reproducible, seed_torch
-from bench.training.inputs import RowReader, Scaling, as_float, augmented, channel_moments, laid_out
+from bench.training.finite import FiniteCheck
+from bench.training.inputs import (
+    RowReader,
+    Scaling,
+    as_float,
+    augmented,
+    channel_moments,
+    laid_out,
+    moved,
+)
 from bench.training.model import BuildHooks, Fitted, Model, method_name, untrained_model
 from bench.training.samplers import codes
 from bench.training.schedule import learning_rate, total_steps
@@ -135,14 +144,14 @@ class _Loop:
     ) -> _Stream:
         hook = self.method.adapt_sampler if first_code else self.method.sampler
         seed = seed_for("adapt" if first_code else "train", self.ctx.seed)
-        rows = RowReader(samples, expected)
+        rows = RowReader(samples, expected, self.device)
         controls = samples.controls() if Access.CONTROLS in access else None
         stream = _Stream(
             samples,
             rows,
             hook(samples, group, self.recipe, seed),
-            torch.from_numpy(samples.y.astype(np.int64)),
-            None if controls is None else torch.from_numpy(controls.astype(bool)),
+            torch.from_numpy(samples.y.astype(np.int64)).to(self.device),
+            None if controls is None else torch.from_numpy(controls.astype(bool)).to(self.device),
             first_code,
         )
         if self.recipe["standardise"] == "plate":
@@ -151,8 +160,8 @@ class _Loop:
                 for g in range(int(group.max(initial=-1)) + 1)
             ]
             stream.plates = (
-                torch.from_numpy(np.stack([mean for mean, _ in parts])),
-                torch.from_numpy(np.stack([sd for _, sd in parts])),
+                torch.from_numpy(np.stack([mean for mean, _ in parts])).to(self.device),
+                torch.from_numpy(np.stack([sd for _, sd in parts])).to(self.device),
             )
         return stream
 
@@ -167,21 +176,21 @@ class _Loop:
         idx, group, native = stream.rows.step(step, stream.sampler, self.total)
         kind = "adapt" if stream.first_code else "train"
         rng = torch.Generator().manual_seed(seed_for("augment", kind, self.ctx.seed, step))
+        code = moved(group, self.device)
         given = None
         if stream.plates is not None:
-            code = torch.from_numpy(group)
             mean, sd = stream.plates
-            given = (mean[code].to(self.device), sd[code].to(self.device))
+            given = (mean[code], sd[code])
         x = self.scaling(as_float(native, self.device), given)
         if self.recipe["augment"] == "flips-rotations" and x.dim() == 4:
             x = augmented(x, rng)
         stream.seen += len(idx)
-        where = torch.from_numpy(idx)
+        where = moved(idx, self.device)
         return Batch(
             x=laid_out(x, self.recipe["channels_last"]),
-            y=stream.y[where].to(self.device),
-            group=(torch.from_numpy(group) + stream.first_code).to(self.device),
-            controls=None if stream.controls is None else stream.controls[where].to(self.device),
+            y=stream.y[where],
+            group=code + stream.first_code,
+            controls=None if stream.controls is None else stream.controls[where],
             idx=idx,
             step=step,
             total=self.total,
@@ -204,22 +213,8 @@ class _Loop:
 def _optimiser(model: Model, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     kind = torch.optim.AdamW if recipe["optimiser"] == "adamw" else torch.optim.Adam
-    return kind(trained, lr=recipe["lr"], weight_decay=recipe["weight_decay"])
-
-
-def _checked(terms: dict[str, Tensor], batch: Batch, method: str, lr: float) -> Tensor:
-    """Return the sum of the terms, or stop with the step and what to do."""
-    loss = torch.stack([term.reshape(()) for term in terms.values()]).sum()
-    if not bool(torch.isfinite(loss)):
-        values = ", ".join(f"{name} = {float(term.detach()):g}" for name, term in terms.items())
-        cure = f"lower lr (now {lr:g}), lengthen warmup, or take precision=float32"
-        if not bool(torch.isfinite(batch.x).all()):
-            cure = "the rows themselves hold values that are not finite: look at the data"
-        raise RunFailed(
-            f"{method}: the loss is not finite at step {batch.step} of {batch.total} ({values}); "
-            f"{cure}"
-        )
-    return loss
+    fused = all(parameter.is_cuda for parameter in trained)
+    return kind(trained, lr=recipe["lr"], weight_decay=recipe["weight_decay"], fused=fused or None)
 
 
 def fit(method: TrainHooks, train: Samples, adapt: Samples | None, ctx: Context) -> Fitted:
@@ -264,6 +259,7 @@ def _train(loop: _Loop) -> Fitted:
             stream.seen = int(seen)
         for step, values in points:
             ctx.log(step, **values)
+    finite = FiniteCheck(method_name(method), ctx.device)
     log_every = max(total // 100, 1)
     model.train()
     for step in range(done, total):
@@ -273,7 +269,7 @@ def _train(loop: _Loop) -> Fitted:
         seed_torch(seed_for("step", ctx.seed, step), ctx.device)
         batch = loop.batch(step)
         terms = loop.terms(model, batch)
-        loss = _checked(terms, batch, method_name(method), lr)
+        loss = finite.loss(terms, batch, lr)
         optimiser.zero_grad(set_to_none=True)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -286,6 +282,7 @@ def _train(loop: _Loop) -> Fitted:
             points.append((step, values))
             ctx.log(step, **values)
         if step + 1 < total and checkpoint.due():
+            finite.check()
             checkpoint.save(
                 {
                     "model": model.state_dict(),
@@ -296,6 +293,7 @@ def _train(loop: _Loop) -> Fitted:
                 }
             )
         ctx.progress(step + 1, total)
+    finite.check()
     model.eval()
     for parameter in model.parameters():
         parameter.grad = None

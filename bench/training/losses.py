@@ -11,8 +11,6 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from bench.training.statistics import Batch
 
-    pass
-
 __all__ = ["classification_loss", "reverse_gradient"]
 
 
@@ -23,6 +21,9 @@ def classification_loss(batch: Batch) -> Tensor:
     """Return the mean cross-entropy over the rows with a class; 0 if there are none."""
     assert batch.logits is not None
     labelled = batch.y >= 0
+    if batch.y.is_cuda:  # selecting rows would wait for the device in each step
+        total = F.cross_entropy(batch.logits, batch.y, ignore_index=-1, reduction="sum")
+        return total / labelled.sum().clamp(min=1)
     if not bool(labelled.any()):
         return batch.logits.sum() * 0.0
     return F.cross_entropy(batch.logits[labelled], batch.y[labelled])

@@ -133,7 +133,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.measure:
         found = go_through(Path(given.measure[0]), given.measure[1])
-        print(json.dumps(found))  # noqa: T201
+        print(json.dumps(found))
         return
     rows = 800_000 if given.full else 100_000
     missed = False
@@ -154,7 +154,7 @@ def main() -> None:
             bound = FIXED + SHARE * found["table"]
             bad = found["own"] > bound
             missed = missed or bad
-            print(  # noqa: T201
+            print(
                 f"{method}: {rows:,} x {FEATURES}, table {found['table'] / 1e9:.2f} GB; own memory "
                 f"at the peak {found['own'] / 1e9:.2f} GB (at most {bound / 1e9:.2f}), "
                 f"{found['own'] / found['table']:.2f} of the table; all that was resident "

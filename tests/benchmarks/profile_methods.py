@@ -47,7 +47,7 @@ def paired(call, base, repeats=5):
 def tell(what, value, bound=None, *, least=False):
     good = bound is None or (value >= bound if least else value <= bound)
     word = "" if bound is None else f"   ({'at least' if least else 'at most'} {bound})"
-    print(f"{what:<66}{value:8.2f}{word}{'' if good else '   MISSED'}", flush=True)  # noqa: T201
+    print(f"{what:<66}{value:8.2f}{word}{'' if good else '   MISSED'}", flush=True)
     if not good:
         MISSED.append(what)
 
@@ -143,7 +143,7 @@ def peak(name, variant):
     tracemalloc.start()
     applied(fitted(name, samples, **({"variant": variant} if variant else {})), samples)
     # NumPy reports its arrays to tracemalloc; the input was made before and is counted as 1.
-    print(1 + tracemalloc.get_traced_memory()[1] / samples.X.nbytes)  # noqa: T201
+    print(1 + tracemalloc.get_traced_memory()[1] / samples.X.nbytes)
 
 
 def memory():

@@ -32,7 +32,7 @@ BATCH = 75
 
 def say(text: str) -> None:
     """Print a line at once."""
-    print(text, flush=True)  # noqa: T201
+    print(text, flush=True)
 
 
 def seconds(work: Callable[[], Any]) -> float:

@@ -44,7 +44,7 @@ def main() -> None:
         written = time.perf_counter() - start
         images = sum(len(columns["labels"]) for columns in arrays.values())
         size = sum(path.stat().st_size for path in folder.glob("*.hdf5"))
-    print(  # noqa: T201
+    print(
         f"{images} images, {size / 1e6:.0f} MB: simulated in {simulated:.1f} s, the same bytes "
         f"written in {written:.2f} s: ratio {simulated / written:.0f}, "
         f"{1e3 * simulated / images:.2f} ms an image"

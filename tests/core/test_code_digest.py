@@ -92,14 +92,15 @@ def test_empty_fields_of_newer_versions_change_nothing(monkeypatch: pytest.Monke
         """Parse, and add the fields that some versions have and others have not."""
         tree = parse(source)
         for node in ast.walk(tree):
-            node._fields = (*(f for f in node._fields if f != "type_params"), "type_params", "new")
-            node.type_params = []  # type: ignore[attr-defined]
-            node.new = None  # type: ignore[attr-defined]
+            fields = [f for f in node._fields if f != "type_params"]
+            setattr(node, "_fields", (*fields, "type_params", "new"))  # noqa: B010
+            setattr(node, "type_params", [])  # noqa: B010
+            setattr(node, "new", None)  # noqa: B010
             if isinstance(node, ast.Constant):
                 node.kind = "u"
         return tree
 
-    monkeypatch.setattr(code_digest.ast, "parse", newer)
+    monkeypatch.setattr("bench.core.code_digest.ast.parse", newer)
     assert source_digest(SOURCE) == expected
 
 

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.core import disk as store
 from bench.core.canonical import canonical_json, digest
 from bench.core.errors import BenchError
+from bench.records import store
 from bench.records.record import summarise
 from bench.records.store import Store
 from bench.records.tables import predictions_digest
@@ -198,17 +198,17 @@ def test_two_processes_commit_the_same_run(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
-from bench import store
+from bench.records import store
 from tests.helpers.factories import make_record
 from tests.records.test_store import METRICS, predictions
-real, left = store._write, [{after}]
+real, left = store.write_synced, [{after}]
 def write(path, data):
     if not left[0]:
         path.write_bytes(data[: len(data) // 2])
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
     real(path, data)
-store._write = write
+store.write_synced = write
 store.Store({where!r}).commit(make_record(), METRICS, predictions())
 """
 
@@ -321,10 +321,10 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path, place: str) -> None:
     file.parent.mkdir(exist_ok=True)
     file.write_text("not a folder")
     where = Store(tmp_path / "results")
-    with pytest.raises(BenchError, match="a file stands where a folder is needed"):
+    with pytest.raises(BenchError, match="a file is in the place of a folder"):
         commit(where)
     if place != "results/runs":
-        with pytest.raises(BenchError, match="a file stands where a folder is needed"):
+        with pytest.raises(BenchError, match="a file is in the place of a folder"):
             where.prepare()
     assert file.read_text() == "not a folder"
 
@@ -343,10 +343,34 @@ def test_a_damaged_record_names_its_folder(tmp_path: Path, text: str) -> None:
     where = Store(tmp_path)
     run = commit(where)
     (where.path_of(run) / "run.json").write_text(text, encoding="latin-1")
-    for read in (lambda: where.find(run), where.load_all):
-        with pytest.raises(BenchError, match="delete that folder and run again") as caught:
-            read()
-        assert str(where.path_of(run)) in str(caught.value)
+    with pytest.raises(BenchError) as caught:
+        where.find(run)
+    assert str(where.path_of(run)) in str(caught.value)
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_a_damaged_record_is_skipped_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reference: bool
+) -> None:
+    where = Store(tmp_path)
+    runs = [commit(where, seed=seed) for seed in range(3)]
+    if reference:
+        where.publish(runs)
+        load, folder = where.load_reference, tmp_path / "reference"
+    else:
+        load, folder = where.load_all, tmp_path / "runs"
+    damaged = [folder / run[:2] / run / "run.json" for run in runs[:2]]
+    damaged[0].write_text("{", encoding="utf-8")
+    data = json.loads(damaged[1].read_text(encoding="utf-8"))
+    damaged[1].write_text(json.dumps({**data, "primary": 5}), encoding="utf-8")
+    assert [record.run_id for record in load()] == [runs[2]]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for file in damaged:
+        assert sum(str(file.parent) in line for line in lines) == 1
+    assert any("'primary'" in line for line in lines), "the key that does not fit is named"
+    assert [record.run_id for record in load()] == [runs[2]]
+    assert capsys.readouterr().err == "", "a record is reported once"
 
 
 def test_a_record_of_a_later_schema_is_not_misread(tmp_path: Path) -> None:
@@ -362,7 +386,7 @@ def test_a_moved_record_is_noticed(tmp_path: Path) -> None:
     other = "ab" * 12
     where.path_of(other).parent.mkdir(parents=True)
     where.path_of(run).rename(where.path_of(other))
-    with pytest.raises(BenchError, match=f"holds the record of {run}"):
+    with pytest.raises(BenchError, match=run):
         where.find(other)
 
 
@@ -540,7 +564,7 @@ def test_scratch(tmp_path: Path) -> None:
 def test_a_hit_imports_nothing_heavy(tmp_path: Path) -> None:
     run = commit(Store(tmp_path))
     code = (
-        "import sys; from bench.records.record import Store; from pathlib import Path\n"
+        "import sys; from bench.records.store import Store; from pathlib import Path\n"
         f"assert Store(Path({str(tmp_path)!r})).find({run!r})['run_id']\n"
         "heavy = {'numpy', 'pandas', 'pyarrow', 'torch', 'matplotlib', 'safetensors'}\n"
         "print(sorted(heavy & set(sys.modules)))"
@@ -576,12 +600,12 @@ def test_source_digests_have_portable_names(tmp_path: Path) -> None:
     for file, text in ((one, "1"), (two, "2")):
         file.parent.mkdir()
         file.write_text(text)
-    found = provenance.source_digests([ROOT / "bench" / "store.py", one, two])
+    found = provenance.source_digests([ROOT / "bench" / "records" / "record.py", one, two])
     assert "bench/records/record.py" in found
     assert len(found) == 3
     assert all(not Path(name).is_absolute() for name in found)
     assert sum(name.startswith("plugin/mine.py") for name in found) == 2
-    again = provenance.source_digests([two, one, ROOT / "bench" / "store.py"])
+    again = provenance.source_digests([two, one, ROOT / "bench" / "records" / "record.py"])
     assert again == found
 
 

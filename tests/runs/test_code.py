@@ -19,7 +19,6 @@ from bench.runs.code import NO_NUMBERS, Codes
 from tests.helpers import tiny
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from bench.runs.job import Job
@@ -28,8 +27,8 @@ LOOP = ROOT / "bench" / "training" / "loop.py"
 
 
 @pytest.fixture
-def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Yield a copy of the training loop that the harness takes for its own."""
+def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the training loop that the harness takes for its own."""
     copy = tmp_path / "bench" / "training" / "loop.py"
     copy.parent.mkdir(parents=True)
     copy.write_text(LOOP.read_text())

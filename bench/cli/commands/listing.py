@@ -127,17 +127,11 @@ def _metrics(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _figures(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    from bench.output.figures import known
+    from bench.output.figures import all_figures
 
+    keys = ("name", "title", "needs", "paper", "summary")
     rows = [
-        {
-            "name": name,
-            "title": figure.title,
-            "needs": list(figure.needs),
-            "paper": figure.paper,
-            "summary": figure.summary,
-        }
-        for name, figure in known(registry).items()
+        {key: figure.meta.get(key, "") for key in keys} for figure in all_figures(registry).values()
     ]
     return rows, ["name", "needs", "summary"]
 

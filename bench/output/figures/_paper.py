@@ -1,65 +1,48 @@
-"""The tables and figures of the seed paper (Lin & Lu 2022), beside what was measured here.
-
-A number of ours stands beside one of theirs only if it was made of the real data on the same rows
-(``bench.boards.claims``); where it does not, the reason stands in its place.
-"""
+"""Tables of the seed paper (Lin & Lu 2022): published numbers and ours."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from bench.boards.claims import judge, published
 from bench.core.canonical import digest
 from bench.output.canvas import canvas
-from bench.output.figures._scatter import chosen, key, scatter
-from bench.output.figures._shared import nothing
-from bench.output.style import PAGE, colour_of, marker_of, sentence
-from bench.records.embeddings import embedding
-from bench.records.record import Record
-from bench.records.store import Store
+from bench.output.style import PAGE, colour_of, marker_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
     from bench.boards.claims import Judged
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
-__all__ = ["PAPER", "Side", "judged_table", "pair", "table"]
+__all__ = ["PAPER", "THEIRS", "judged_table", "table"]
 
 PAPER = "Lin & Lu 2022, PMLR 200"
 THEIRS = "#666666"
 
 
-# --------------------------------------------------------------------------- tables
-
-
-def judged_table(given: Given, prefix: str) -> list[Judged]:
+def judged_table(inputs: FigureInput, prefix: str) -> list[Judged]:
     """Return the claims whose names begin so, each with its status by our records."""
-    return judge([one for one in published() if one.name.startswith(prefix)], given.records)
+    return judge([one for one in published() if one.name.startswith(prefix)], inputs.records)
 
 
-def table(given: Given, meta: Mapping[str, Any], prefix: str) -> list[Path]:
-    """Draw a table of the paper: a row a method, a panel a metric, our numbers beside theirs.
+def table(inputs: FigureInput, prefix: str) -> list[Path]:
+    """Draw a table of the paper: one row per method, one panel per metric, with our numbers.
 
     Parameters
     ----------
-    given
-        What to draw from.
-    meta
-        The literal of the figure.
+    inputs
+        Input of the figure.
     prefix
-        How the names of its claims begin.
+        Prefix of the names of its claims.
     """
-    found = judged_table(given, prefix)
+    meta = inputs.meta
+    found = judged_table(inputs, prefix)
     metrics = list(dict.fromkeys(one.claim.reported_metric for one in found))
     methods = list(dict.fromkeys(one.claim.reported_method for one in found))
     place = {name: k for k, name in enumerate(methods)}
@@ -69,7 +52,7 @@ def table(given: Given, meta: Mapping[str, Any], prefix: str) -> list[Path]:
     rows = sum(1 + label.count("\n") for label in labels)
     each = 0.2 if all(one.mean is None for one in found) else 0.31
     height = 1.25 + each * max(rows, 3) + 0.11 * lines
-    with canvas(given.out, meta["name"], _digest(found), PAGE, height) as made:
+    with canvas(inputs.out, meta["name"], _digest(found), PAGE, height) as made:
         axes = made.figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
         for ax, metric in zip(axes, metrics, strict=True):
             ax.set_title(metric, fontsize=8, pad=3)
@@ -194,160 +177,3 @@ def _facts(one: Judged) -> dict[str, Any]:
 
 def _digest(found: Sequence[Judged]) -> str:
     return digest([[one.claim.name, one.mean, list(one.run_ids)] for one in found])
-
-
-# --------------------------------------------------------------------------- layouts
-
-
-@dataclass(frozen=True)
-class Side:
-    """One half of a figure of two layouts.
-
-    Attributes
-    ----------
-    title
-        Over it.
-    method_id
-        Whose run.
-    split
-        On which split, real edition alone.
-    batches
-        How the names of the batches to show begin; all if empty.
-    colour
-        ``batch``, or ``class``.
-    """
-
-    title: str
-    method_id: str
-    split: str
-    batches: tuple[str, ...] = ()
-    colour: str = "batch"
-
-
-def pair(
-    given: Given, meta: Mapping[str, Any], sides: Sequence[Side], shows: str, why: str = ""
-) -> list[Path]:
-    """Draw t-SNE layouts as in the paper of our own runs, or say what is missing.
-
-    Parameters
-    ----------
-    given, meta
-        What to draw from, and the literal of the figure.
-    sides
-        One or several halves.
-    shows
-        What the paper shows there, a sentence.
-    why
-        Why there can be none of ours; empty if there can.
-    """
-    if why:
-        return nothing(given, meta, f"{shows} Not drawn here: {why}")
-    found = [_points(given, side) for side in sides]
-    if all(one is None for one in found):
-        first = sides[0]
-        methods = ",".join(dict.fromkeys(side.method_id for side in sides))
-        text = (
-            f"{shows} No run of the real {first.split} with {methods} keeps its embeddings here; "
-            f"they are made by: python -m bench run --method {methods} --split {first.split} "
-            "--edition real --recipe paper"
-        )
-        return nothing(given, meta, text)
-    from bench.output.layouts import RULE, layout
-
-    runs = [None if one is None else one[0].run_id for one in found]
-    with canvas(given.out, meta["name"], digest(runs), PAGE, 3.9) as made:
-        axes = made.figure.subplots(
-            1, 2 * len(sides), squeeze=False, width_ratios=[3, 1.3] * len(sides)
-        )[0]
-        for k, (side, one) in enumerate(zip(sides, found, strict=True)):
-            ax, beside = axes[2 * k], axes[2 * k + 1]
-            ax.set_title(side.title, fontsize=8, parse_math=False)
-            if one is None:
-                sentence(ax, "No such run of the real data keeps its embeddings here.", 34)
-                beside.set_axis_off()
-                made.table.append({"panel": side.title, "note": "no such run"})
-                continue
-            record, X, ids, names = one
-            if len(X) < 4:
-                sentence(ax, "Fewer than four such rows are in this run.", 34)
-                beside.set_axis_off()
-                continue
-            xy = layout(X, "tsne")
-            scatter(ax, xy, names)
-            key(beside, names.tolist(), side.colour)
-            for row, name, point in zip(ids.tolist(), names.tolist(), xy.tolist(), strict=True):
-                made.table.append(
-                    {
-                        "panel": side.title,
-                        "run_id": record.run_id,
-                        "id": row,
-                        side.colour: name,
-                        "x": round(point[0], 5),
-                        "y": round(point[1], 5),
-                    }
-                )
-        where = str(meta["paper"])
-        below = "our runs on the real data; the paper's own points are not published"
-        made.title(f"{where} of {PAPER}: {meta['title']}", below)
-        made.notes([f"{shows} Here: t-SNE, {RULE}."], 130)
-    return made.files
-
-
-def _points(
-    given: Given, side: Side
-) -> tuple[Record, NDArray[np.float32], NDArray[np.str_], NDArray[np.str_]] | None:
-    """Return a run's rows, their ids and what they are coloured by; None if there is none."""
-    for record in given.records:
-        if not isinstance(record, Record):
-            continue
-        one = record.summary
-        known = (one["method_id"], one["split_id"], one["edition"], one.get("status"))
-        if known != (side.method_id, side.split, "real", "ok") or one["recipe"] == "smoke":
-            continue
-        if side.colour == "class":
-            made = _treatments(record)
-        else:
-            made = _rows(given, record, side)
-        if made is not None:
-            return record, *made
-    return None
-
-
-def _rows(
-    given: Given, record: Record, side: Side
-) -> tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.str_]] | None:
-    from bench.output.layouts import MOST
-
-    kept = None if given.results is None else embedding(Store(given.results), record, 0)
-    if kept is None:
-        return None
-    names = np.array([_group(name, side.batches) for name in kept.batch.tolist()], dtype=str)
-    shown = np.flatnonzero(names != "")
-    picked = shown[chosen(kept.ids[shown], MOST)]
-    return kept.X[picked], kept.ids[picked], names[picked]
-
-
-def _group(batch: str, wanted: Sequence[str]) -> str:
-    """Return which of the wanted experiments a batch belongs to: ``HUVEC-20`` of its plates."""
-    if not wanted:
-        return batch
-    return next((name for name in wanted if batch == name or _begins(batch, name)), "")
-
-
-def _begins(batch: str, name: str) -> bool:
-    return batch.startswith(name) and not batch[len(name)].isalnum()
-
-
-def _treatments(
-    record: Record,
-) -> tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.str_]] | None:
-    """Return the mean profile of each treatment and its class, from a retrieval run."""
-    table = record.predictions()
-    if table is None or not {"profile", "treatment"} <= set(table):
-        return None
-    X, ids, names = [], [], []
-    for treatment, rows in table.groupby("treatment", sort=True):
-        X.append(np.stack(rows["profile"].to_list()).mean(axis=0))
-        ids.append(str(treatment))
-        names.append(str(record["classes"][int(rows["y_true"].iloc[0])]))
-    return np.asarray(X, dtype=np.float32), np.array(ids), np.array(names)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.boards.board import Board, Row
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 Records = Sequence[Mapping[str, Any]]
 LONGEST = 46
@@ -94,11 +94,11 @@ def runs_digest(found: Sequence[Board]) -> str:
     return digest([board.runs_digest for board in found])
 
 
-def nothing(given: Given, meta: Mapping[str, Any], text: str) -> list[Path]:
-    """Write a figure that says in a sentence why there is none."""
-    with canvas(given.out, meta["name"], digest([]), PAGE, 1.4) as made:
+def nothing(inputs: FigureInput, text: str) -> list[Path]:
+    """Write a figure that only says why it cannot be drawn."""
+    with canvas(inputs.out, inputs.meta["name"], digest([]), PAGE, 1.4) as made:
         ax = made.figure.subplots()
-        ax.set_title(meta["title"])
+        ax.set_title(inputs.meta["title"])
         sentence(ax, text)
         made.table.append({"note": text})
     return made.files

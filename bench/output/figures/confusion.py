@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -37,25 +37,25 @@ WIDEST = 16
 """Characters of a class's name."""
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw a matrix a method, rows of all seeds pooled."""
-    found = with_predictions(grouped(given.records))
+    found = with_predictions(grouped(inputs.records))
     if not found:
         text = (
             "No record here keeps its predictions (published ones do not). "
             "A run of your own does: python -m bench run --method erm,ben --split ottawa"
         )
-        return nothing(given, META, text)
+        return nothing(inputs, text)
     files: list[Path] = []
     for stem, (group, tables) in zip(
         group_stems(META["name"], [group for group, _ in found]), found, strict=True
     ):
-        classes = [str(name) for name in group.records[0]["classes"]]
+        classes = group.records[0].classes
         labels = in_order(tables, group.summaries)
         lines, _, side = shape(len(labels))
         named = len(classes) <= NAMED
         height = lines * (side + 0.1) + 0.9
-        with canvas(given.out, stem, group.runs_digest, PAGE, height) as made:
+        with canvas(inputs.out, stem, group.runs_digest, PAGE, height) as made:
             image: AxesImage | None = None
             for label, ax in panels(made.figure, labels):
                 counts = confusion(tables[label], len(classes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.boards.select import boards
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     mark,
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.boards.board import Board
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -37,15 +36,15 @@ META: dict[str, Any] = {
 }
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw the score over the seconds that fitting took, a panel for each split."""
     found = [
         board
-        for board in boards(given.records)
+        for board in inputs.boards
         if any(row.mean is not None and row.cost.get("fit_s") is not None for row in board.rows)
     ]
     if not found:
-        return nothing(given, META, "No record says how long its fit took.")
+        return nothing(inputs, "No record says how long its fit took.")
     files: list[Path] = []
     groups: dict[tuple[Any, ...], list[Board]] = {}
     for board in found:
@@ -56,7 +55,7 @@ def draw(given: Given) -> list[Path]:
         lines = -(-len(members) // columns)
         labels = methods_of(members)
         height = 2.1 * lines + 0.8 + 0.16 * legend_lines(labels)
-        with canvas(given.out, stems[key], runs_digest(members), PAGE, height) as made:
+        with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as made:
             axes = made.figure.subplots(lines, columns, squeeze=False)
             for ax in axes.flat[len(members) :]:
                 ax.set_axis_off()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.boards.pairs import Comparison, compare
-from bench.boards.select import boards
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     LONGEST,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.boards.board import Board
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -38,13 +37,13 @@ LONGEST_PAGE = 9.0
 """Inches of panels on one page; a board that is longer has a page of its own."""
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw the average ranks of the methods of each split, with the critical difference."""
-    found = [compare(board) for board in boards(given.records)]
+    found = [compare(board) for board in inputs.boards]
     found = [one for one in found if one.ranks is not None]
     if not found:
         why = "Ranks need two methods with scores in the same two clusters or more: run some first."
-        return nothing(given, META, why)
+        return nothing(inputs, why)
     groups: dict[tuple[Any, ...], list[Comparison]] = {}
     for one in found:
         groups.setdefault(setting_of(one.board)[:4], []).append(one)
@@ -56,7 +55,7 @@ def draw(given: Given) -> list[Path]:
             stem = stems[key] if len(pages) == 1 else f"{stems[key]}_page-{number}"
             heights = [_height(one) for one in page]
             shown: list[Board] = [one.board for one in page]
-            with canvas(given.out, stem, runs_digest(shown), PAGE, sum(heights) + 1.05) as made:
+            with canvas(inputs.out, stem, runs_digest(shown), PAGE, sum(heights) + 1.05) as made:
                 axes = made.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
                 for ax, one in zip(axes[:, 0], page, strict=True):
                     _draw_ranks(made, ax, one)

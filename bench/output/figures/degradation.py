@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.boards.select import boards
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     by_setting,
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.boards.board import Board
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -45,22 +44,22 @@ TESTS = {
 """The tests of COOS-7 by how much is new in them."""
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw the score over the four tests of COOS-7, one line a method, a point a seed."""
-    found = [board for board in boards(given.records) if board.split in TESTS]
+    found = [board for board in inputs.boards if board.split in TESTS]
     if not found:
         text = (
             "There are no records of COOS-7. Make some with: "
             "python -m bench run --method erm,ben --split ottawa"
         )
-        return nothing(given, META, text)
+        return nothing(inputs, text)
     files: list[Path] = []
     groups = by_setting(found)
     stems = stems_for(META["name"], groups)
     for key, members in groups.items():
-        members = one_readout(given.records, members)
+        members = one_readout(inputs.records, members)
         height = max(3.5, 1.75 + 0.135 * len(methods_of(members)))  # room for the names at the ends
-        with canvas(given.out, stems[key], runs_digest(members), PAGE, height) as made:
+        with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as made:
             _draw_degradation(made, members)
         files += made.files
     return files

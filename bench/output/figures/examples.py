@@ -14,7 +14,7 @@ from bench.output.style import PAGE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -26,23 +26,23 @@ META: dict[str, Any] = {
 }
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw each sheet of ``examples/`` in the results folder."""
-    sheets = [] if given.results is None else load_sheets(given.results / "examples")
+    sheets = [] if inputs.results is None else load_sheets(inputs.results / "examples")
     sheets = [sheet for sheet in sheets if sheet.edition != "fixture"]
     if not sheets:
         text = (
             "No example images are kept here: they need the data once. Make them with: "
             "python -m bench figures examples --split ottawa"
         )
-        return nothing(given, META, text)
+        return nothing(inputs, text)
     files: list[Path] = []
     for sheet in sheets:
         columns = len(sheet.classes)
         side = (PAGE - 1.35) / max(columns, 1)
         height = (side + 0.04) * len(sheet.places) + 1.15
         stem = f"{META['name']}_{slug(f'{sheet.name}_{sheet.edition}{sheet.settings}')}"
-        with canvas(given.out, stem, digest(sheet.images.tobytes().hex()), PAGE, height) as made:
+        with canvas(inputs.out, stem, digest(sheet.images.tobytes().hex()), PAGE, height) as made:
             fill(made.figure, sheet, font=7)
             data = EDITIONS.get(sheet.edition, sheet.edition)
             made.title(f"{sheet.name}: {META['title'].lower()}", f"{data}{sheet.settings}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.boards.claims import Judged
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -72,10 +72,10 @@ OUR_PAIRS = (
 )
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw the published differences, ours where the same was run, and ours on other data."""
-    judged = {one.claim.name: one for p in (_T1, _T2, _T6) for one in judged_table(given, p)}
-    ours = _ours(given)
+    judged = {one.claim.name: one for p in (_T1, _T2, _T6) for one in judged_table(inputs, p)}
+    ours = _ours(inputs)
     # Real and simulated data never share an axis.
     kinds = [
         (edition, mine)
@@ -89,7 +89,7 @@ def draw(given: Given) -> list[Path]:
     identity = digest(
         [sorted(r for one in used for r in one.run_ids), sorted(g.runs_digest for g in groups)]
     )
-    with canvas(given.out, META["name"], identity, PAGE, 1.95 + 0.24 * lines) as made:
+    with canvas(inputs.out, META["name"], identity, PAGE, 1.95 + 0.24 * lines) as made:
         above, *below = made.figure.subplots(
             1 + len(kinds), 1, height_ratios=[len(THEIR_PAIRS), *rooms], sharex=bool(ours)
         )
@@ -166,10 +166,10 @@ def _style(ax: Axes, labels: list[str]) -> None:
     ax.margins(x=0.15)
 
 
-def _ours(given: Given) -> list[dict[str, Any]]:
+def _ours(inputs: FigureInput) -> list[dict[str, Any]]:
     """Return the paired difference of every pair on every board of our records."""
     rows: list[dict[str, Any]] = []
-    for group in grouped(given.records):
+    for group in grouped(inputs.records):
         for board in boards(group.records):
             by_label = {row.method: row for row in board.rows if row.mean is not None}
             for label, base, kind in OUR_PAIRS:

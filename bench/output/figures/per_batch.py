@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.boards.select import boards
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     chance_line,
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.boards.board import Board, Row
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -34,14 +33,12 @@ META: dict[str, Any] = {
 }
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw a point for each held-out batch and method, lines between the methods."""
-    found = [
-        board for board in boards(given.records) if any(len(row.points) > 1 for row in board.rows)
-    ]
+    found = [board for board in inputs.boards if any(len(row.points) > 1 for row in board.rows)]
     if not found:
         text = "No record has a score for more than one held-out batch."
-        return nothing(given, META, text)
+        return nothing(inputs, text)
     files: list[Path] = []
     stems = {id(board): f"{META['name']}_{slug(board.split)}" for board in found}
     for board in found:
@@ -49,7 +46,7 @@ def draw(given: Given) -> list[Path]:
         if list(stems.values()).count(stem) > 1:
             stem = f"{stem}_{slug(f'{board.edition}_{board.recipe}')}_{board.runs_digest[:8]}"
         rows = [row for row in board.rows if len(row.points) > 1]
-        with canvas(given.out, stem, board.runs_digest, PAGE, 1.35 + 0.27 * len(rows)) as made:
+        with canvas(inputs.out, stem, board.runs_digest, PAGE, 1.35 + 0.27 * len(rows)) as made:
             _draw_per_batch(made, board, rows)
         files += made.files
     return files

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.boards.select import boards
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     chance_line,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.boards.board import Board
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -42,11 +41,11 @@ LONGEST_PAGE = 9.0
 """Inches of panels on one page; a board that is longer has a page of its own."""
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw the methods by their primary metric, a panel for each split, with intervals."""
-    found = boards(given.records)
+    found = inputs.boards
     if not found:
-        return nothing(given, META, "There are no records to rank: run some first.")
+        return nothing(inputs, "There are no records to rank: run some first.")
     files: list[Path] = []
     groups: dict[tuple[Any, ...], list[Board]] = {}
     for board in found:
@@ -57,7 +56,7 @@ def draw(given: Given) -> list[Path]:
         for number, (page, heights) in enumerate(pages, start=1):
             stem = stems[key] if len(pages) == 1 else f"{stems[key]}_page-{number}"
             total = sum(heights) + 0.95
-            with canvas(given.out, stem, runs_digest(page), PAGE, total) as made:
+            with canvas(inputs.out, stem, runs_digest(page), PAGE, total) as made:
                 axes = made.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
                 for ax, board in zip(axes[:, 0], page, strict=True):
                     _draw_ranking(made, ax, board)

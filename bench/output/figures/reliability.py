@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -33,11 +33,11 @@ BINS = 15
 """Bins of equal width, closed on the right, as in the metric ``calibration_error``."""
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw a panel a method: accuracy over confidence, bins as large as their share of rows."""
     found = [
         (group, tables)
-        for group, tables in with_predictions(grouped(given.records))
+        for group, tables in with_predictions(grouped(inputs.records))
         if all("scores" in table for one in tables.values() for table in one)
     ]
     if not found:
@@ -45,7 +45,7 @@ def draw(given: Given) -> list[Path]:
             "No record here keeps its predicted scores (published ones do not). "
             "A run of your own does: python -m bench run --method erm,ben --split ottawa"
         )
-        return nothing(given, META, text)
+        return nothing(inputs, text)
     files: list[Path] = []
     for stem, (group, tables) in zip(
         group_stems(META["name"], [group for group, _ in found]), found, strict=True
@@ -56,7 +56,7 @@ def draw(given: Given) -> list[Path]:
             for name, records in group.by_label().items()
         }
         lines, _, side = shape(len(labels))
-        with canvas(given.out, stem, group.runs_digest, PAGE, lines * (side + 0.2) + 1.05) as made:
+        with canvas(inputs.out, stem, group.runs_digest, PAGE, lines * (side + 0.2) + 1.05) as made:
             for label, ax in panels(made.figure, labels):
                 bins = reliability(tables[label])
                 error = float(np.abs(bins["right"] - bins["confidence"]) @ bins["share"])

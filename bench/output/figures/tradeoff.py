@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.boards.board import Board
-    from bench.output.figures import Given
+    from bench.output.figures import FigureInput
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -39,10 +39,10 @@ MIXING = {
 LOWER = ("batch_1nn",)
 
 
-def draw(given: Given) -> list[Path]:
+def draw(inputs: FigureInput) -> list[Path]:
     """Draw a point a method: mixing to the right, the split's primary metric upwards."""
     found = []
-    for group in grouped(given.records):
+    for group in grouped(inputs.records):
         values = _values(group)
         if values:
             found.append((group, values))
@@ -52,7 +52,7 @@ def draw(given: Given) -> list[Path]:
             "batch_1nn; a split asks for more in its list metrics, such as "
             'metrics = ["ilisi", "silhouette_batch"].'
         )
-        return nothing(given, META, text)
+        return nothing(inputs, text)
     files: list[Path] = []
     stems = group_stems(META["name"], [group for group, _ in found])
     for stem, (group, values) in zip(stems, found, strict=True):
@@ -64,7 +64,7 @@ def draw(given: Given) -> list[Path]:
         columns = min(3, len(values))
         lines = -(-len(values) // columns)
         height = 2.6 * lines + 0.75 + 0.16 * legend_lines(labels)
-        with canvas(given.out, stem, group.runs_digest, PAGE, height) as made:
+        with canvas(inputs.out, stem, group.runs_digest, PAGE, height) as made:
             axes = made.figure.subplots(lines, columns, squeeze=False, sharey=True)
             for ax in axes.flat[len(values) :]:
                 ax.set_axis_off()
@@ -75,7 +75,7 @@ def draw(given: Given) -> list[Path]:
             tracks = {label(one): str(one.get("track", "")) for one in group.summaries}
             made.legend(labels, tracks)
             below = "large: mean over seeds, small: seeds"
-            if len(group.records[0]["spec"].get("folds", ())) > 1:
+            if len(group.records[0].folds) > 1:
                 below += "; mixing: mean over folds"
             made.title(f"{META['title']}: {group.split}", f"{group.subtitle} · {below}")
         files += made.files

@@ -84,25 +84,26 @@ def pictures(
         Further runs, for the figures that have nothing to draw of the first: those of studies,
         which change settings one by one. Of such a figure the first :data:`MOST` pictures are kept.
     names
-        Keys of ``bench.output.figures.FIGURES``.
+        Keys of :func:`bench.output.figures.all_figures`.
     results
         The results folder, for figures of what lies beside the runs. Those of embeddings are not
         drawn: they take minutes, and a sentence says how to have them.
     """
-    from bench.output.figures import FIGURES
+    from bench.output.figures import all_figures
 
     made = []
-    for name in names or FIGURES:
-        figure = FIGURES[name]
+    figures = all_figures()
+    for name in names or figures:
+        meta = figures[name].meta
         place = results
-        if "embeddings" in figure.needs:
+        if "embeddings" in meta["needs"]:
             if _has_artifacts(results):
-                made.append(Picture(name, name, figure.summary, note=SLOW.format(name=name)))
+                made.append(Picture(name, name, meta["summary"], note=SLOW.format(name=name)))
                 continue
             place = None
-        found = _drawn(first, name, figure.summary, place)
+        found = _drawn(first, name, meta["summary"], place)
         if rest and all(picture.note for picture in found):
-            found = _drawn([*first, *rest], name, figure.summary, place)[:MOST]
+            found = _drawn([*first, *rest], name, meta["summary"], place)[:MOST]
         made += found
     return made
 

@@ -1,0 +1,210 @@
+"""Apply a network to a test batch that is too large for one forward pass, with its statistics.
+
+Statistics of a layer depend on those of the layers before it. Where the activations of all rows
+fit into memory, all pieces of the batch pass through the network together, layer by layer
+(:mod:`bench.training.lockstep`): the work of one forward pass. Where they do not, the remaining
+layers are collected one at a time, each in a pass over all pieces that stops at the layer. Both
+give the same bits.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor
+
+from bench.core.errors import RunFailed
+from bench.training.lockstep import NotEnoughMemory, available_bytes, run_in_lockstep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.training.batchnorm import BatchStatistics, Scope
+
+__all__ = ["streamed"]
+
+T = TypeVar("T")
+Piece = tuple[Tensor, Tensor | None]
+
+SPARE = 0.2
+"""Share of the memory that was free at the start that must stay free."""
+
+
+class _Enough(Exception):
+    """The layer whose statistics are being collected has been reached."""
+
+
+class _Moments:
+    """Mean and biased variance per channel over pieces, in float64.
+
+    Pieces are merged as in Chan, Golub and LeVeque 1979 (Stanford STAN-CS-79-773).
+    """
+
+    def __init__(self) -> None:
+        self._count = 0.0
+        self._mean: Tensor | None = None
+        self._m2: Tensor | None = None
+
+    def add(self, x: Tensor, mask: Tensor | None) -> None:
+        """Add the rows of ``(n, C, ...)`` that the mask selects."""
+        if mask is not None and mask.shape[0] != x.shape[0]:
+            raise RunFailed("the network changes the number of rows, so rows cannot be told apart")
+        kept = x if mask is None else x[mask]
+        if not kept.shape[0]:
+            return
+        flat = kept.double().transpose(0, 1).reshape(x.shape[1], -1)
+        count, mean = flat.shape[1], flat.mean(1)
+        m2 = (flat - mean[:, None]).square().sum(1)
+        if self._mean is None or self._m2 is None:
+            self._count, self._mean, self._m2 = float(count), mean, m2
+            return
+        both = self._count + count
+        gap = mean - self._mean
+        self._m2 = self._m2 + m2 + gap.square() * (self._count * count / both)
+        self._mean = self._mean + gap * (count / both)
+        self._count = both
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Return mean and variance, ``(1, C)`` float32."""
+        if self._mean is None or self._m2 is None:
+            raise RunFailed("a test batch has no rows that give normalisation statistics")
+        variance = (self._m2 / self._count).clamp(min=0)
+        return self._mean.float()[None], variance.float()[None]
+
+
+class _OneLayer:
+    """Passes that each collect the statistics of one layer and stop there."""
+
+    def __init__(self, known: list[tuple[Tensor, Tensor]]) -> None:
+        self.known = known
+        self.reached = 0
+        self.mask: Tensor | None = None
+        self._moments = _Moments()
+
+    def visit(self, layer: BatchStatistics, x: Tensor) -> Tensor:
+        place = self.reached
+        self.reached += 1
+        if place < len(self.known):
+            return layer.normalise(x, *self.known[place])
+        self._moments.add(x, self.mask)
+        raise _Enough
+
+    def close(self) -> None:
+        """Turn what was collected into the statistics of the layer."""
+        self.known.append(self._moments.result())
+        self._moments = _Moments()
+
+
+class _AllPieces:
+    """One pass in which all pieces wait for each other at each layer."""
+
+    def __init__(self) -> None:
+        self.known: list[tuple[Tensor, Tensor]] = []
+        self._moments = _Moments()
+        self._here = threading.local()
+        self._free_at_start: int | None = None
+
+    def piece(
+        self, call: Callable[[Tensor], T], read: Callable[[int], Piece], k: int
+    ) -> Callable[[Callable[[], None]], T]:
+        """Return the work of a piece; its rows are read when it starts."""
+
+        def work(pause: Callable[[], None]) -> T:
+            x, mask = read(k)
+            self._here.pause, self._here.mask, self._here.reached = pause, mask, 0
+            return call(x)
+
+        return work
+
+    def visit(self, layer: BatchStatistics, x: Tensor) -> Tensor:
+        self._refuse_if_full(x)
+        self._moments.add(x, self._here.mask)
+        self._here.pause()
+        place = self._here.reached
+        self._here.reached += 1
+        return layer.normalise(x, *self.known[place])
+
+    def _refuse_if_full(self, x: Tensor) -> None:
+        free = available_bytes(x.device)
+        if free is None:
+            return
+        if self._free_at_start is None:
+            self._free_at_start = free
+        # Moments are computed in float64 and once more for the deviations.
+        if free - 5 * x.numel() * 4 < SPARE * self._free_at_start:
+            raise NotEnoughMemory
+
+    def close(self) -> None:
+        """Turn what was collected into the statistics of the layer."""
+        self.known.append(self._moments.result())
+        self._moments = _Moments()
+
+
+def streamed(
+    scope: Scope,
+    call: Callable[[Tensor], T],
+    read: Callable[[int], Piece],
+    n_pieces: int,
+) -> list[T]:
+    """Apply a network with the statistics of all rows of all pieces.
+
+    The result is that of one forward pass over all rows, up to rounding, and does not depend on
+    the memory of the machine.
+
+    Parameters
+    ----------
+    scope
+        The scope of the network.
+    call
+        Applies the network to ``x``.
+    read
+        Returns a piece by its number as ``(x, mask)``; rows of the mask give the statistics, None
+        is all rows.
+    n_pieces
+        Number of pieces.
+
+    Returns
+    -------
+    list
+        What ``call`` returned for each piece.
+    """
+    together = _AllPieces()
+    scope.stream = together
+    try:
+        works = [together.piece(call, read, k) for k in range(n_pieces)]
+        return run_in_lockstep(works, together.close)
+    except (NotEnoughMemory, torch.cuda.OutOfMemoryError):
+        # Outside the handler below, so that no frame keeps the activations alive.
+        pass
+    finally:
+        scope.stream = None
+    return _layer_by_layer(scope, call, read, n_pieces, together.known)
+
+
+def _layer_by_layer(
+    scope: Scope,
+    call: Callable[[Tensor], T],
+    read: Callable[[int], Piece],
+    n_pieces: int,
+    known: list[tuple[Tensor, Tensor]],
+) -> list[T]:
+    """Collect the layers that are not known yet, one pass over all pieces for each."""
+    stream = _OneLayer(known)
+    scope.stream = stream
+    try:
+        while True:
+            results, complete = [], True
+            for k in range(n_pieces):
+                x, mask = read(k)
+                stream.reached, stream.mask = 0, mask
+                try:
+                    results.append(call(x))
+                except _Enough:
+                    complete = False
+            if complete:
+                return results
+            stream.close()
+    finally:
+        scope.stream = None
