@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ Ints = NDArray[np.int64]
 
 def fitted_network(context: StudyContext, job: Job, fold: Fold) -> NetworkMethod:
     """Return the fitted network of a chain on one fold, from disk or trained again."""
-    network: NetworkMethod = context.runner.fold_run(job, fold).network()
-    return network
+    return cast("NetworkMethod", context.runner.fold_run(job, fold).network())
 
 
 def profiles_of(context: StudyContext, job: Job, train: Ints, test: Ints) -> tuple[Side, Output]:
