@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,7 @@ Ints = NDArray[np.int64]
 
 def fitted_network(lab: Lab, job: Job, fold: Fold) -> NetworkMethod:
     """Return the fitted network of a chain on one fold, from disk or trained again."""
-    found: NetworkMethod = lab.runner.fold_run(job, fold).network()
-    return found
+    return cast("NetworkMethod", lab.runner.fold_run(job, fold).network())
 
 
 def profiles_of(lab: Lab, job: Job, train: Ints, test: Ints) -> tuple[Side, Output]:
