@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +13,7 @@ from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from bench.core.meta import Meta
-    from bench.records.schema import RunRecord
-    from bench.studies._cells import Finding
-    from bench.studies._lab import Lab
+    from bench.studies import Finding
 
 
 @click.command()
@@ -56,10 +54,7 @@ def command(
     python -m bench study label-shift -m erm,adabn,ben -s screen.toml:weeks
     """
     from bench.cli.progress import Bar
-    from bench.records.record import Record
-    from bench.studies import known, load
-    from bench.studies._lab import Lab
-    from bench.studies._write import folder_of, subtitle, write
+    from bench.studies import StudyContext, folder_of, known, load, subtitle, write
 
     registry = common.registry()
     studies = known(registry)
@@ -74,7 +69,7 @@ def command(
     experiment = training.experiment(chosen, split, common, held.append, n_seeds=3)
     [target] = experiment.targets
     with Bar(1, held) as bar:
-        lab = Lab(
+        context = StudyContext(
             target,
             experiment.methods,
             experiment.seeds,
@@ -83,11 +78,11 @@ def command(
             experiment.runner(bar),
             experiment.options,
             lambda changed, data: experiment.reopen(changed, data, held.append),
-            done=lambda data: bar.done(Record(cast("RunRecord", data))),
+            done=bar.done,
         )
-        title = subtitle(lab)
-        finding = load(name, registry)(lab)
-    files = write(folder_of(experiment.store.root, name, lab), meta, lab, finding)
+        title = subtitle(context)
+        finding = load(name, registry)(context)
+    files = write(folder_of(experiment.store.root, name, context), meta, context, finding)
     if common.as_json:
         print_json(
             {
@@ -95,20 +90,20 @@ def command(
                 "split_id": target.split.name,
                 "edition": target.opened.edition,
                 "recipe": training.recipe,
-                "runs_digest": lab.runs_digest,
+                "runs_digest": context.runs_digest,
                 "rows": list(finding.table),
                 "reading": list(finding.reading),
-                "left_out": lab.left_out,
+                "left_out": context.left_out,
                 "files": [str(file) for file in files],
             }
         )
     else:
         print_line(f"{target.split.name}: {meta['question']}", wrap=True)
         print_line(title)
-        _print(lab, finding)
+        _print(context, finding)
         for file in files:
             print_line(str(file))
-    return int(bool(lab.failed))
+    return int(bool(context.failed))
 
 
 def _points(meta: Meta, text: str | None) -> list[float]:
@@ -125,8 +120,8 @@ def _points(meta: Meta, text: str | None) -> list[float]:
     return values
 
 
-def _print(lab: Lab, finding: Finding) -> None:
-    from bench.studies._write import cell_text
+def _print(context: Lab, finding: Finding) -> None:
+    from bench.studies import cell_text
 
     keys = [k for k in finding.shown if any(cell_text(row.get(k)) for row in finding.table)]
     if keys:
@@ -134,6 +129,6 @@ def _print(lab: Lab, finding: Finding) -> None:
             [finding.shown[key] for key in keys],
             [[cell_text(row.get(key)) for key in keys] for row in finding.table],
         )
-    for what, reason in lab.left_out.items():
+    for what, reason in context.left_out.items():
         print_line(f"left out: {what}: {reason}", wrap=True)
     print_line(" ".join(finding.reading), wrap=True)
