@@ -120,7 +120,7 @@ def _points(meta: Meta, text: str | None) -> list[float]:
     return values
 
 
-def _print(context: Lab, finding: Finding) -> None:
+def _print(context: StudyContext, finding: Finding) -> None:
     from bench.studies import cell_text
 
     keys = [k for k in finding.shown if any(cell_text(row.get(k)) for row in finding.table)]
