@@ -13,7 +13,7 @@ from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from bench.core.meta import Meta
-    from bench.studies import Finding
+    from bench.studies import Finding, StudyContext
 
 
 @click.command()
