@@ -10,18 +10,20 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.api import BenchError
+from bench.core.disk import new_file
 from bench.core.folders import cache_folder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 CLASSES = (
@@ -321,13 +323,6 @@ def _remembered_sums(paths: list[Path]) -> dict[str, str]:
 
     with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
         sums = dict(zip(marks, pool.map(sha256, paths), strict=True))
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=memory.parent, delete=False, encoding="utf-8"
-        ) as handle:
-            json.dump({"marks": marks, "sha256": sums}, handle)
-        Path(handle.name).replace(memory)
-    except OSError:
-        pass  # a cache that cannot be written costs time, not correctness
+    with suppress(OSError), new_file(memory) as part:  # without a cache it is only slower
+        part.write_text(json.dumps({"marks": marks, "sha256": sums}), encoding="utf-8")
     return sums

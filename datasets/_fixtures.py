@@ -5,18 +5,17 @@ They let loaders and the whole pipeline run on a fresh machine, and show nothing
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.api import BenchError, generator
+from bench.core.disk import new_folder
 from bench.core.folders import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -42,15 +41,8 @@ def ensure(name: str, version: int, write: Callable[[Path], None]) -> Path:
         with filelock.FileLock(root / f".{name}-{version}.lock"):
             if folder.is_dir():
                 return folder
-            for stale in root.glob(f".{name}-{version}-*"):
-                shutil.rmtree(stale, ignore_errors=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{name}-{version}-", dir=root))
-            try:
-                write(temporary)
-                temporary.rename(folder)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
+            with new_folder(folder) as part:
+                write(part)
     except OSError as error:
         raise BenchError(
             f"the fixture could not be written to {root} ({error.strerror or error}): free some "

@@ -8,13 +8,12 @@ constant, one has gaps, six nearly repeat another.
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.api import generator
+from bench.core.disk import new_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,17 +44,8 @@ def ensure(root: Path) -> Path:
     target = root / f"jump-v{VERSION}"
     if target.is_dir():
         return target
-    part = root / f".jump-v{VERSION}.{os.getpid()}"
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    with new_folder(target) as part:
         _write(part)
-        try:
-            part.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return target
 
 

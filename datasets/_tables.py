@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bench.api import BenchError, Opened
+from bench.core.disk import new_file
 from bench.core.folders import cache_folder, data_folder, file_sums
 
 if TYPE_CHECKING:
@@ -107,10 +107,8 @@ class Table(ABC):
                 "authors of the harness, with your versions of pandas and NumPy"
             )
         target = cache_folder("tables") / self.table
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        frame.to_parquet(part, index=False)
-        part.replace(target)
+        with new_file(target) as part:
+            frame.to_parquet(part, index=False)
         return target
 
     # ------------------------------------------------------------------ what is here

@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.api import BenchError
+from bench.core.disk import new_file
 from bench.core.folders import cache_folder, data_folder
 from bench.data.pixel_cache import decoded
 from bench.data.pixels import Pixels, kept
@@ -310,10 +311,5 @@ def _remember(
     table = pa.Table.from_pandas(index, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"labshift": told})
     path = _memory(name, folder)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        pq.write_table(table, temporary)
-        temporary.replace(path)
-    except OSError:
-        return
+    with suppress(OSError), new_file(path) as part:  # without a cache it is only slower
+        pq.write_table(table, part)

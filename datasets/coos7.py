@@ -100,7 +100,7 @@ class COOS7:
         given = Settings() if settings is None else settings
         self.off = frozenset(w.strip() for w in given.off.split(",") if w.strip())
         if self.off:
-            from .simulator.conditions import GROUPS, NAMES
+            from .simulator.knobs import GROUPS, NAMES
 
             known = [*GROUPS, *NAMES]
             for name in sorted(self.off - set(known)):
@@ -150,7 +150,8 @@ class COOS7:
                 )
             return folder
         from .simulator import layout, write
-        from .simulator.conditions import Conditions, expand
+        from .simulator.conditions import Conditions
+        from .simulator.knobs import expand
 
         chosen = self.settings
         return write.ensure(

@@ -22,14 +22,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.api import BenchError, Opened
+from bench.core.disk import new_folder
 from bench.core.folders import cache_folder, data_folder
 
 if TYPE_CHECKING:
@@ -158,18 +157,8 @@ class Jump:
         target = cache_folder("jump") / hashlib.sha256(text.encode()).hexdigest()[:24]
         if target.is_dir():
             return target
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        try:
+        with new_folder(target) as part:
             read_plates(folder, paths, part)
-            try:
-                part.rename(target)
-            except OSError:
-                if not target.is_dir():  # another process was first, or it is a real failure
-                    raise
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
         return target
 
 
@@ -181,50 +170,25 @@ def plates_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("source_*/workspace/profiles/*/*/*.parquet"))
 
 
+COLUMNS = (
+    "id", "label", "control", "plate", "batch", "source", "microscope", "plate_type", "well",
+    "position", "treatment", "compound",
+)  # fmt: skip
+"""Columns of the index."""
+
+
 def read_plates(folder: Path, paths: list[Path], target: Path) -> None:
     """Write ``X.npy``, ``index.parquet`` and ``facts.json`` from the plates of a folder.
 
-    Two passes over the plates, one plate in memory at a time: which features all plates have and
-    hold finite, then their values.
+    The plates are read twice, with one plate in memory at a time: first for the features that all
+    plates have with finite values, then for their values.
 
     Raises
     ------
     BenchError
         If a table or a plate is not as published, or no well has a compound.
     """
-    import pandas as pd
-
-    wells = _wells(folder)
-    frames: list[pd.DataFrame] = []
-    sums: list[str] = []
-    features: list[str] | None = None
-    seen: set[str] = set()
-    for path in paths:
-        columns, meta, X, total = _plate(path, None)
-        good = {name for k, name in enumerate(columns) if np.isfinite(X[:, k]).all()}
-        seen |= set(columns)
-        features = [name for name in (features or columns) if name in good]
-        frames.append(meta.assign(file=len(sums), row=np.arange(len(meta))))
-        sums.append(total)
-    if not features:
-        raise BenchError(
-            f"the plates in {folder} share no feature that is finite in all wells: features begin "
-            f"with {', '.join(PARTS)}"
-        )
-    rows = pd.concat(frames, ignore_index=True)
-    twice = rows[rows.duplicated(list(KEYS))]
-    if len(twice):
-        raise BenchError(
-            f"plate {twice['Metadata_Plate'].iloc[0]} of {twice['Metadata_Source'].iloc[0]} is in "
-            f"two files of {folder}: keep one"
-        )
-    index = rows.merge(wells, on=list(KEYS), how="inner")
-    if not index["label"].ne("").any():
-        raise BenchError(
-            f"no well of the plates in {folder} is in metadata/well.csv.gz with a compound: the "
-            "tables and the plates are not of one set"
-        )
-    index = index.sort_values(["file", "row"], kind="stable", ignore_index=True)
+    index, features, sums, n_seen = _survey(folder, paths)
     array = np.lib.format.open_memmap(
         target / "X.npy", "w+", np.float32, (len(index), len(features))
     )
@@ -237,32 +201,67 @@ def read_plates(folder: Path, paths: list[Path], target: Path) -> None:
         start += len(chosen)
     array.flush()
     del array
-    named = index[
-        [
-            "id",
-            "label",
-            "control",
-            "plate",
-            "batch",
-            "source",
-            "microscope",
-            "plate_type",
-            "well",
-            "position",
-            "treatment",
-            "compound",
-        ]
-    ]
-    named.to_parquet(target / "index.parquet", index=False)
-    # of names and bytes alone: no version of a library may change it
-    said = json.dumps([features, sums, *(named[c].astype(str).tolist() for c in named.columns)])
+    index = index[list(COLUMNS)]
+    index.to_parquet(target / "index.parquet", index=False)
+    # of names and bytes alone: the version of a library must not change it
+    content = json.dumps([features, sums, *(index[c].astype(str).tolist() for c in COLUMNS)])
     facts = {
-        "digest": hashlib.sha256(said.encode()).hexdigest(),
+        "digest": hashlib.sha256(content.encode()).hexdigest(),
         "features": features,
-        "dropped": len(seen) - len(features),
+        "dropped": n_seen - len(features),
         "plates": len(paths),
     }
     (target / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _survey(folder: Path, paths: list[Path]) -> tuple[pd.DataFrame, list[str], list[str], int]:
+    """Return the wells of all plates with their file and row, and the features that all share.
+
+    Returns
+    -------
+    index
+        One row per well with a compound, sorted by ``file`` and ``row``.
+    features
+        Names of the features that are finite in all wells of all plates.
+    sums
+        SHA-256 of each plate.
+    n_seen
+        Number of features that any plate has.
+    """
+    import pandas as pd
+
+    wells = _wells(folder)
+    frames: list[pd.DataFrame] = []
+    sums: list[str] = []
+    features: list[str] | None = None
+    seen: set[str] = set()
+    for path in paths:
+        columns, meta, X, total = _plate(path, None)
+        usable = {name for k, name in enumerate(columns) if np.isfinite(X[:, k]).all()}
+        seen |= set(columns)
+        features = [name for name in (features or columns) if name in usable]
+        frames.append(meta.assign(file=len(sums), row=np.arange(len(meta))))
+        sums.append(total)
+    if not features:
+        raise BenchError(
+            f"the plates in {folder} share no feature that is finite in all wells: features begin "
+            f"with {', '.join(PARTS)}"
+        )
+    rows = pd.concat(frames, ignore_index=True)
+    repeated = rows[rows.duplicated(list(KEYS))]
+    if len(repeated):
+        raise BenchError(
+            f"plate {repeated['Metadata_Plate'].iloc[0]} of {repeated['Metadata_Source'].iloc[0]} "
+            f"is in two files of {folder}: keep one"
+        )
+    index = rows.merge(wells, on=list(KEYS), how="inner")
+    if not index["label"].ne("").any():
+        raise BenchError(
+            f"no well of the plates in {folder} is in metadata/well.csv.gz with a compound: the "
+            "tables and the plates are not of one set"
+        )
+    index = index.sort_values(["file", "row"], kind="stable", ignore_index=True)
+    return index, features, sums, len(seen)
 
 
 def _plate(

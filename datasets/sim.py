@@ -97,7 +97,7 @@ class Simulated:
         given = Settings() if settings is None else settings
         self.off = frozenset(w.strip() for w in given.off.split(",") if w.strip())
         if self.off:
-            from .simulator.conditions import GROUPS, NAMES
+            from .simulator.knobs import GROUPS, NAMES
 
             known = [*GROUPS, *NAMES]
             for name in sorted(self.off - set(known)):
@@ -137,7 +137,7 @@ class Simulated:
             raise BenchError(f"sim has the edition simulated, not '{edition}'")
         from ._sim_experiments import EXPERIMENTS
         from .simulator import write
-        from .simulator.conditions import expand
+        from .simulator.knobs import expand
 
         chosen = self.settings
         files: list[CropFile] = []

@@ -1,23 +1,55 @@
-"""What holds for every test: nothing of the user's own data, results or plugins takes part."""
+"""Fixtures and settings of all tests: isolation from the user's files, and parallel runs."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import pandas as pd
-import pytest
+# Test processes run next to each other, so each computes on one thread. This is also set when tests
+# run in one process, so that numbers do not depend on how the tests were started. It must happen
+# before numpy and torch are imported.
+for _name in ("BENCH_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import pandas as pd  # noqa: E402
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+MOST_WORKERS = 8
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the number of workers of ``-n auto``: none where all tests are in one file.
+
+    A worker needs seconds to start, and the fixtures of a module are built again in each worker.
+    """
+    if len({argument.partition("::")[0] for argument in config.args}) == 1:
+        path = Path(config.args[0].partition("::")[0])
+        if path.suffix == ".py":
+            return 0
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return min(cores, MOST_WORKERS) if cores > 1 else 0
 
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a cache folder for the whole session: the simulator writes each draw once."""
-    return tmp_path_factory.mktemp("cache")
+    """Return a cache folder for all workers: the simulator writes each draw once.
+
+    Writers of the cache lock what they write, so workers need no lock of their own.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = base / "shared-cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(autouse=True)
-def _nothing_of_the_user(
+def _isolated(
     tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # pycytominer, which some tests compare with, turns this on for the whole process.

@@ -32,7 +32,7 @@ from bench.boards.stats.tests import holm
 from bench.boards.values import readout_of, scores_of
 from bench.core.access import TRACKS
 from bench.core.errors import BenchError
-from bench.records.record import Record, summarise
+from bench.records.record import flat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,12 +121,7 @@ class _Rated:
 
     @classmethod
     def of(cls, records: Records) -> _Rated:
-        runs = {
-            int(record["spec"]["seed"]): record.summary
-            if isinstance(record, Record)
-            else summarise(record)
-            for record in records
-        }
+        runs = {int(record["spec"]["seed"]): flat(record) for record in records}
         readout = readout_of(list(runs.values()), METRIC, "probe")
         return cls(records, *scores_of(runs, METRIC, readout))
 

@@ -186,7 +186,12 @@ def _reported(runs: Sequence[Mapping[str, Any]], metric: str, readout: str) -> t
     ]
     if not found:
         return ()
-    return tuple(judge(found, [Record(None, None, json.dumps(run)) for run in runs]))
+    return tuple(
+        judge(
+            found,
+            [Record(None, None, (json.dumps(run), json.dumps(run["clusters"]))) for run in runs],
+        )
+    )
 
 
 def _mean_sd(values: Sequence[float]) -> tuple[float, float | None]:

@@ -30,7 +30,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.records.record import Record, summarise
+from bench.records.record import flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -214,9 +214,7 @@ def judge(claims: Iterable[Claim], records: Iterable[Mapping[str, Any]]) -> list
         Committed runs (``Store.load_all``) or mappings of the same form. Runs that do not match
         any claim are of no consequence.
     """
-    runs = [
-        record.summary if isinstance(record, Record) else summarise(record) for record in records
-    ]
+    runs = [flat(record) for record in records]
     runs = [run for run in runs if _may_count(run)]
     by_split: dict[str, list[dict[str, Any]]] = {}
     for run in runs:

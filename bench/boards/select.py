@@ -14,7 +14,7 @@ from bench.boards.board import (
 from bench.boards.build import build_board
 from bench.boards.values import bare_metric
 from bench.core.errors import BenchError, did_you_mean
-from bench.records.record import Record, is_derived, summarise
+from bench.records.record import flat, is_derived
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -75,9 +75,7 @@ def boards(
         prefix, _, bare = metric.partition(".")
         if f"{prefix}." in PREFIXES and bare:
             metric, chosen = bare, prefix
-    runs = [
-        record.summary if isinstance(record, Record) else summarise(record) for record in records
-    ]
+    runs = [flat(record) for record in records]
     runs = [run for run in runs if run.get("edition") != "fixture"]
     if not studies:
         runs = [run for run in runs if not run.get("grouping")]

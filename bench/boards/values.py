@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +126,7 @@ def _columns(run: Mapping[str, Any], metric: str, readout: str) -> dict[str, dic
             column = columns.get(f"{readout}.{metric}")
         if column is None and readout in ("embedding", run.get("readout")):
             column = columns.get(metric)
-        cells = zip(names, json.loads(column) if column else (), strict=False)
+        cells = zip(names, column or (), strict=False)
         found[kind] = {name: float(value) for name, value in cells if value is not None}
     return found
 

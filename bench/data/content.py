@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.disk import new_file
 from bench.core.folders import cache_folder
 from bench.core.progress import report
 
@@ -44,11 +45,6 @@ def row_digests(opened: Opened) -> NDArray[np.str_]:
             made.append(hashlib.blake2b(row.data, digest_size=_SIZE).hexdigest())
         report(f"reading {opened.name}", len(made), n)
     digests = np.array(made, dtype=f"<U{2 * _SIZE}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-        np.save(temporary, digests)
-        temporary.replace(path)
-    except OSError:
-        pass  # a cache that cannot be written costs time, not correctness
+    with suppress(OSError), new_file(path) as part:  # without a cache it is only slower
+        np.save(part, digests)
     return digests

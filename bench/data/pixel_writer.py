@@ -12,15 +12,15 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.canonical import canonical_json
+from bench.core.disk import new_file, write_file
 from bench.core.errors import BenchError
 from bench.core.progress import report
 from bench.data.decode import read_image
@@ -28,6 +28,7 @@ from bench.data.pixels import DIGEST_BYTES, VERSION, Pixels, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -221,9 +222,8 @@ class Work:
         """Note the finished blocks, after their pixels are on disk."""
         if isinstance(pixels, np.memmap):
             pixels.flush()
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".npz", delete=False) as handle:
-            np.savez(handle, done=done, rows=digests)
-        Path(handle.name).replace(self.folder / "done.npz")
+        with new_file(self.folder / "done.npz") as part:
+            np.savez(part, done=done, rows=digests)
 
     def _named(self, digests: NDArray[np.uint8]) -> Pixels:
         """Move the finished array to the place that its content gives it."""
@@ -239,14 +239,13 @@ class Work:
         found = whole(folder)
         if found is None:
             np.save(self.folder / "rows.npy", digests)
-            _write_json(self.folder / "facts.json", {**facts, "digest": digest})
+            write_file(self.folder / "facts.json", canonical_json({**facts, "digest": digest}))
             for path in self.folder.iterdir():
                 if path.name not in ("pixels.bin", "rows.npy", "facts.json"):
                     path.unlink()
             found = _moved(self.folder, folder)
         shutil.rmtree(self.folder, ignore_errors=True)
-        (self.root / "jobs").mkdir(exist_ok=True)
-        _write_json(self.root / "jobs" / f"{self.job}.json", {"digest": digest})
+        write_file(self.root / "jobs" / f"{self.job}.json", canonical_json({"digest": digest}))
         return found
 
 
@@ -262,13 +261,3 @@ def _moved(work: Path, folder: Path) -> Pixels:
             raise
         return found
     return Pixels(folder)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    # Not a file of tempfile's: those are for their owner alone, and a cache may be shared.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as handle:
-        json.dump(value, handle, sort_keys=True)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)

@@ -35,7 +35,7 @@ def chosen_sides(store: Store, record: Record, asked: str) -> tuple[str, ...]:
     """
     if asked != "auto":
         return ("train", "test") if asked == "both" else (asked,)
-    one = len(record["spec"]["folds"]) == 1
+    one = len(record.folds) == 1
     return ("train", "test") if one and embedding(store, record, 0, side="train") else ("test",)
 
 
@@ -74,7 +74,7 @@ def table(
     widths = sorted({part.X.shape[1] for part in parts})
     if len(widths) > 1:
         raise BenchError(
-            f"the folds of run {record['run_id']} have embeddings of {widths[0]} to {widths[-1]} "
+            f"the folds of run {record.run_id} have embeddings of {widths[0]} to {widths[-1]} "
             "columns, which make no table"
         )
     predictions = record.predictions()
@@ -95,13 +95,13 @@ def _rows(
     obs = pd.DataFrame({"id": ids, "fold": part.fold, "split": part.side})
     if part.level:
         obs[part.level] = part.batch.astype(object)
-    unit = str(record["spec"].get("score_unit", "row"))
+    unit = record.score_unit
     key = obs["id"]
     if index is not None:
         known = index.set_index("id").reindex(obs["id"])
         if known.isna().all(axis=1).any():
             raise BenchError(
-                f"the data do not hold all rows of run {record['run_id']}: name those that it was "
+                f"the data do not contain all rows of run {record.run_id}: name those that it was "
                 "made of with --split"
             )
         for name in index.columns:
@@ -112,7 +112,7 @@ def _rows(
             key = pd.Series(known[unit].to_numpy(str))
     if predictions is None or "y_pred" not in predictions:
         return obs
-    classes = np.array([*record["classes"], ""], dtype=object)
+    classes = np.array([*record.classes, ""], dtype=object)
     mine = predictions[predictions["fold"] == part.fold].drop_duplicates("id").set_index("id")
     if part.side == "train":
         mine = mine.iloc[:0]
@@ -125,22 +125,20 @@ def _rows(
 
 def provenance(record: Record) -> dict[str, str]:
     """Return where the embeddings come from, as text."""
-    spec = record["spec"]
-    facts = {
-        "run_id": record["run_id"],
-        "method": spec["method_id"],
-        "params": json.dumps(record.get("params") or {}, sort_keys=True),
-        "track": record["track"],
-        "split": spec["split_id"],
-        "shift": record.get("shift", ""),
-        "edition": spec["edition"],
-        "dataset_settings": json.dumps(spec.get("dataset_settings") or {}, sort_keys=True),
-        "data_digest": spec["data_digest"],
-        "recipe": spec["recipe"],
-        "seed": spec["seed"],
-        "labshift": record["provenance"].get("packages", {}).get("labshift", ""),
+    return {
+        "run_id": record.run_id,
+        "method": record.method_id,
+        "params": json.dumps(record.params, sort_keys=True),
+        "track": record.track,
+        "split": record.split_id,
+        "shift": record.shift,
+        "edition": record.edition,
+        "dataset_settings": json.dumps(record.dataset_settings, sort_keys=True),
+        "data_digest": record.data_digest,
+        "recipe": record.recipe,
+        "seed": str(record.seed),
+        "labshift": record.provenance.get("packages", {}).get("labshift", ""),
     }
-    return {name: str(value) for name, value in facts.items()}
 
 
 def write(

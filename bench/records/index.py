@@ -1,28 +1,35 @@
-"""Index of the records in a results folder."""
+"""Index of the records in a results folder: a parquet file derived from the ``run.json`` files.
+
+Per run it stores the summary and the clusters, so that boards of thousands of runs read one file.
+A row is valid while the stamp of its ``run.json`` is unchanged; deleting the index loses nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from typing import TYPE_CHECKING
 
-from bench.records.record import RUN_ID
+from bench.records.record import RUN_ID, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    pass
+__all__ = ["index_bytes", "read_index", "run_stamps"]
 
-INDEX_VERSION = "7"
+INDEX_VERSION = "8"
+_FACTS = ("method_id", "split_id", "edition", "recipe", "seed", "status", "primary")
 
 
 def run_stamps(runs: Path) -> dict[str, str]:
-    """Return a stamp of each complete run: it changes when the folder's record is replaced."""
-    found: dict[str, str] = {}
+    """Return run id -> stamp of its ``run.json``, which changes when the file is replaced."""
+    stamps: dict[str, str] = {}
     try:
         prefixes = [entry.path for entry in os.scandir(runs) if entry.is_dir()]
     except FileNotFoundError:
-        return found
+        return stamps
     for prefix in prefixes:
         with contextlib.suppress(FileNotFoundError), os.scandir(prefix) as entries:
             for entry in entries:
@@ -30,5 +37,62 @@ def run_stamps(runs: Path) -> dict[str, str]:
                     continue
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     stat = os.stat(f"{entry.path}/run.json")  # noqa: PTH116 - ten thousand of them
-                    found[entry.name] = f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}"
-    return found
+                    stamps[entry.name] = f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}"
+    return stamps
+
+
+def read_index(index: Path) -> dict[str, tuple[str, tuple[str, str]]]:
+    """Return run id -> stamp and JSON of summary and clusters; empty if the file is unusable."""
+    if not index.is_file():
+        return {}
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # Not pq.read_table: it imports all that partitioned data sets need.
+        names = ["run_id", "stamp", "summary", "clusters"]
+        with pq.ParquetFile(index) as file:
+            metadata = file.schema_arrow.metadata or {}
+            if metadata.get(b"labshift_index") != INDEX_VERSION.encode():
+                return {}
+            table = file.read(columns=names)
+        columns = [table.column(name).to_pylist() for name in names]
+    except (OSError, KeyError, pa.ArrowException):
+        return {}
+    return {
+        run_id: (stamp, (summary, clusters))
+        for run_id, stamp, summary, clusters in zip(*columns, strict=True)
+    }
+
+
+def index_bytes(records: Mapping[str, Record], stamps: Mapping[str, str]) -> bytes:
+    """Return the contents of the index for records and stamps by run id."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = []
+    for run_id in sorted(records):
+        record = records[run_id]
+        summary, clusters = record.brief
+        rows.append(
+            {
+                "run_id": run_id,
+                **{name: getattr(record, name) for name in _FACTS},
+                "value": record.value(),
+                "stamp": stamps[run_id],
+                "summary": summary,
+                "clusters": clusters,
+            }
+        )
+    text = ("run_id", "method_id", "split_id", "edition", "recipe", "status", "primary", "stamp")
+    schema = pa.schema(
+        [
+            *((name, pa.string()) for name in (*text, "summary", "clusters")),
+            ("seed", pa.int64()),
+            ("value", pa.float64()),
+        ],
+        metadata={"labshift_index": INDEX_VERSION},
+    )
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema), sink, compression="zstd")
+    return sink.getvalue()

@@ -1,217 +1,475 @@
-"""Records on disk: identity, atomic commit, loading. A run's folder exists if it is complete.
+"""A committed run: typed access to ``run.json`` and its tables.
 
-::
+:class:`Record` is the only class that knows how ``run.json`` is laid out. Use its attributes
+instead of keys:
 
-    results/runs/ab/ab12…/      run.json, metrics.parquet, predictions.parquet, curves.parquet
-    results/artifacts/<id>/     weights.safetensors of a fit, *.npy of an apply; re-creatable
-    results/scratch/<fit>/      checkpoints, gone when the record is committed
-    results/failed/<run>/       traceback and environment; never a result, never blocks a retry
-    results/index.parquet       derived from the runs, rebuilt whenever it is stale
-    results/reference/          committed records, read only when they are asked for
-    results/tmp/                what a writer has not finished; swept after a day
+========================================== =========================================================
+``record.method``, ``.split_id``, ``.seed`` any key of :class:`bench.records.schema.Summary`; served
+                                           from the index, without reading ``run.json``
+``record.spec``, ``.folds``, ``.notes``,   other keys of :class:`bench.records.schema.RunRecord`;
+``.provenance``, ...                       ``run.json`` is read on first use
+``record.value(metric, readout)``          value of a metric over all scored units, or None
+``record.scores(metric, readout)``         values of a metric per cluster, with their weights
+``record.subsets(metric, readout)``        values per subset (``fold=...``, ``batch=...``, ...)
+``record.has(metric, readout)``            whether there is such a value
+``record.metric_names``                    names of the metrics, without prefixes
+``record.predictions()``, ``.curves()``    tables of the run as data frames
+``record["key"]``, ``dict(record)``        ``run.json`` as a mapping, for JSON output
+========================================== =========================================================
 
-Nothing is ever read from a pickle. What a hit needs (``find``) imports neither NumPy, pandas nor
-pyarrow.
+A *readout* is ``head``, ``probe``, ``knn1``, ``embedding`` for a metric of the profiles themselves,
+or None for the record's own. :func:`as_record` returns a record of a plain mapping, checked against
+the schema.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from bench.core.canonical import canonical_json, no_constant
 from bench.core.code_digest import by_folder
 from bench.core.disk import disk_errors
 from bench.core.errors import BenchError
+from bench.records.schema import (
+    PREFIXES,
+    READOUTS,
+    SCHEMA,
+    Clusters,
+    CodeSummary,
+    Cost,
+    Json,
+    Machine,
+    Params,
+    RunRecord,
+    Status,
+    Summary,
+    Tuning,
+    check,
+    migrated,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DERIVED", "SCHEMA", "Record", "is_derived", "summarise"]
+    from bench.records.schema import Batches, Fold, Provenance, Spec
 
-SCHEMA = 1
-"""Version of ``run.json``; a record of a later version is refused, not misread."""
+__all__ = [
+    "DERIVED",
+    "PREFIXES",
+    "READOUTS",
+    "SCHEMA",
+    "ClusterScores",
+    "Record",
+    "as_record",
+    "is_derived",
+    "parse_metric",
+    "summarise",
+]
 
 DERIVED = "~"
-"""Stands in the names of splits that were made of another split's rows, and in no other name."""
+"""Separator in the names of splits that were derived from another split's rows."""
 RUN_ID = re.compile(r"[0-9a-f]{8,64}")
 
 Kind = Literal["fit", "apply"]
+T = TypeVar("T")
 
 
-# --------------------------------------------------------------------------- records
-
-
-_SUMMARY_SPEC = (
-    "method_id",
-    "split_id",
-    "split_digest",
-    "dataset",
-    "dataset_settings",
-    "edition",
-    "data_digest",
-    "recipe",
-    "recipe_overrides",
-    "recipe_digest",
-    "standardise",
-    "seed",
-    "selection",
-    "score_unit",
-    "metric_versions",
-    "grouping",
-)
-_SUMMARY = (
-    "method",
-    "split",
-    "shift",
-    "params",
-    "track",
-    "access",
-    "level",
-    "badges",
-    "readout",
-    "status",
-    "reason",
-    "ranked",
-    "unranked_because",
-    "primary",
-    "lower_is_better",
-    "n_eval",
-    "n_excluded",
-    "n_classes",
-    "chance",
-    "undeclared_adaptation",
-    "cautions",
-    "upstream",
-    "cost",
-    "predictions_sha256",
-)
-
-
-def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what boards need of a record, flat and small; the index keeps exactly this.
-
-    Fields of ``spec`` stand beside the others. ``metrics`` and ``clusters`` hold values over all
-    rows, and hold each once: as ``head.NAME`` or ``probe.NAME`` where the record has that too. A
-    column of clusters is the JSON of its list, since a board needs one of many.
-    ``versions`` is the version of each stage's method, ``machine`` what a board says when it is
-    mixed, ``code`` the digest of the code and of its folders (empty in records that have none),
-    ``created`` the time, ``command`` what was typed, ``tuning`` the budget.
-    """
-    spec = record["spec"]
-    provenance = record.get("provenance") or {}
-    made: dict[str, Any] = {"run_id": record["run_id"]}
-    made.update((key, spec[key]) for key in _SUMMARY_SPEC if key in spec)
-    made.update((key, record[key]) for key in _SUMMARY if key in record)
-    # What the record's own read-out says under both its names is kept once.
-    own = f"{record.get('readout')}."
-    values = record.get("metrics", {})
-    made["metrics"] = {
-        name: entry["all"]
-        for name, entry in values.items()
-        if "all" in entry and own + name not in values
-    }
-    clusters = dict(record.get("clusters") or {})
-    for kind in ("values", "parts", "weights"):
-        columns = clusters.get(kind) or {}
-        clusters[kind] = {
-            name: canonical_json(column)
-            for name, column in columns.items()
-            if own + name not in columns
-        }
-    made["clusters"] = clusters
-    versions: dict[str, Any] = {}
-    for fold in spec.get("folds", ()):
-        for stage in fold.get("stages", ()):
-            versions[stage["method"]] = stage.get("version")
-    made["versions"] = versions
-    made["machine"] = {
-        **{key: provenance.get(key) for key in ("device", "precision", "threads", "platform")},
-        "torch": (provenance.get("packages") or {}).get("torch"),
-    }
-    # Two runs were made by the same code of the harness if the folders that both name agree.
-    code = record.get("code") or {}
-    made["code"] = {
-        "digest": code.get("digest", ""),
-        "folders": by_folder(code.get("files") or {}),
-    }
-    made["created"] = provenance.get("created", "")
-    made["command"] = provenance.get("command", "")
-    made["tuning"] = record.get("tuning")
-    return made
+def parse_metric(name: str) -> tuple[str, str]:
+    """Return the readout head and the metric of ``head.NAME``; the head is empty without one."""
+    prefix, _, metric = name.partition(".")
+    return (prefix, metric) if metric and prefix in READOUTS else ("", name)
 
 
 def is_derived(split_id: str) -> bool:
-    """Whether a split was made of another's rows, for validation or a study: on no board."""
+    """Return whether a split was derived from another split for validation or a study."""
     return DERIVED in split_id
 
 
 def saw_test_batches(upstream: Iterable[str]) -> bool:
-    """Whether a declared step of processing was fitted over all batches, those of the test too."""
+    """Return whether a published preprocessing step was fitted on the test batches too."""
     return any("all plates" in step or "all batches" in step for step in upstream)
 
 
-class Record(Mapping[str, Any]):
-    """A committed run: a read-only mapping over ``run.json``, and its tables on demand.
+# --------------------------------------------------------------------------- summary
+
+
+def _without_duplicates(columns: Mapping[str, T], readout: str) -> dict[str, T]:
+    """Drop the names without a prefix that repeat a value of the record's own readout."""
+    return {name: v for name, v in columns.items() if f"{readout}.{name}" not in columns}
+
+
+def summarise(record: RunRecord) -> Summary:
+    """Return the part of a record that boards use.
+
+    ``metrics`` contains values over all scored units. A value that the record has both as ``NAME``
+    and as ``READOUT.NAME`` is kept under the second name.
+    """
+    spec, provenance, code = record["spec"], record["provenance"], record.get("code")
+    overall = {name: values["all"] for name, values in record["metrics"].items() if "all" in values}
+    return {
+        "run_id": record["run_id"],
+        "method": record["method"],
+        "method_id": spec["method_id"],
+        "split": record["split"],
+        "split_id": spec["split_id"],
+        "split_digest": spec["split_digest"],
+        "dataset": spec["dataset"],
+        "dataset_settings": spec["dataset_settings"],
+        "edition": spec["edition"],
+        "data_digest": spec["data_digest"],
+        "recipe": spec["recipe"],
+        "recipe_overrides": spec["recipe_overrides"],
+        "recipe_digest": spec["recipe_digest"],
+        "standardise": spec["standardise"],
+        "seed": spec["seed"],
+        "selection": spec["selection"],
+        "score_unit": spec["score_unit"],
+        "metric_versions": spec["metric_versions"],
+        "grouping": spec.get("grouping"),
+        "shift": record["shift"],
+        "params": record["params"],
+        "track": record["track"],
+        "access": record["access"],
+        "level": record["level"],
+        "badges": record["badges"],
+        "readout": record["readout"],
+        "status": record["status"],
+        "reason": record["reason"],
+        "ranked": record["ranked"],
+        "unranked_because": record["unranked_because"],
+        "primary": record["primary"],
+        "lower_is_better": record["lower_is_better"],
+        "n_eval": record["n_eval"],
+        "n_excluded": record["n_excluded"],
+        "n_classes": record["n_classes"],
+        "chance": record["chance"],
+        "undeclared_adaptation": record["undeclared_adaptation"],
+        "cautions": record["cautions"],
+        "upstream": record["upstream"],
+        "cost": record["cost"],
+        "predictions_sha256": record["predictions_sha256"],
+        "tuning": record.get("tuning"),
+        "metrics": _without_duplicates(overall, record["readout"]),
+        "versions": {
+            stage["method"]: stage["version"] for fold in spec["folds"] for stage in fold["stages"]
+        },
+        "machine": {
+            "device": provenance.get("device"),
+            "precision": provenance.get("precision"),
+            "threads": provenance.get("threads"),
+            "platform": provenance.get("platform"),
+            "torch": provenance.get("packages", {}).get("torch"),
+        },
+        "code": {
+            "digest": code["digest"] if code else "",
+            "folders": by_folder(code["files"] if code else {}),
+        },
+        "created": provenance.get("created", ""),
+        "command": provenance.get("command", ""),
+    }
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ClusterScores:
+    """A metric of one run within each cluster of the test rows.
+
+    Attributes
+    ----------
+    level
+        Level of the clusters, such as ``plate``.
+    names
+        Names of all clusters, also of those without a value.
+    sizes
+        Cluster -> number of scored units.
+    values
+        Cluster -> the metric within the cluster, where it is defined.
+    parts, weights
+        Cluster -> contribution to the pooled metric, and its weight. The pooled metric is the
+        weighted mean of the parts. Empty where the record has no such decomposition.
+    """
+
+    level: str
+    names: tuple[str, ...]
+    sizes: Mapping[str, int]
+    values: Mapping[str, float]
+    parts: Mapping[str, float]
+    weights: Mapping[str, float]
+
+
+# --------------------------------------------------------------------------- record
+
+
+class _Field(Generic[T]):
+    """An attribute of a record that is a key of its summary."""
+
+    def __init__(self, doc: str) -> None:
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, record: None, owner: type) -> _Field[T]: ...
+    @overload
+    def __get__(self, record: Record, owner: type) -> T: ...
+    def __get__(self, record: Record | None, owner: type) -> T | _Field[T]:
+        if record is None:
+            return self
+        return cast("T", record.summary[self._name])  # type: ignore[literal-required]
+
+
+class Record(Mapping[str, object]):
+    """A committed run: a read-only mapping over ``run.json`` with typed attributes.
 
     Parameters
     ----------
     data
-        What ``run.json`` holds, or None to read it when it is first needed.
+        The contents of ``run.json``, or None to read the file on first use.
     path
-        The run's folder; None for a record made by hand.
-    summary
-        JSON of :func:`summarise`, where the index has it.
+        Folder of the run; None for a record that is not on disk.
+    brief
+        JSON of the summary and of the clusters, where the index has them.
     """
 
-    __slots__ = ("_data", "_path", "_summary")
+    __slots__ = ("_brief", "_clusters", "_data", "_path", "_summary")
 
     def __init__(
         self,
-        data: Mapping[str, Any] | None,
+        data: RunRecord | None,
         path: Path | str | None = None,
-        summary: str | None = None,
+        brief: tuple[str, str] | None = None,
     ) -> None:
         self._data = data
-        self._summary = summary
         self._path = path
+        self._brief = brief
+        self._summary: Summary | None = None
+        self._clusters: Clusters | None = None
+
+    # ------------------------------------------------------------------ from the summary
+
+    method = _Field[str]("Chain of methods as typed.")
+    method_id = _Field[str]("Chain of methods joined by ``+``.")
+    split = _Field[str]("Split as typed.")
+    split_id = _Field[str]("Canonical name of the split.")
+    split_digest = _Field[str]("Digest of the split's rows.")
+    dataset = _Field[str]("Name of the data set.")
+    dataset_settings = _Field[dict[str, Json]]("Settings that differ from their defaults.")
+    edition = _Field[str]("Variant of the data: real, simulated or fixture.")
+    data_digest = _Field[str]("Digest of the data.")
+    recipe = _Field[str]("Name of the training recipe.")
+    recipe_overrides = _Field[dict[str, Json]]("Recipe values set by hand.")
+    recipe_digest = _Field[str]("Digest of the resolved recipe.")
+    standardise = _Field[str]("Standardisation of the inputs.")
+    seed = _Field[int]("Seed of the run.")
+    selection = _Field[str]("Rule that selected the parameters; ``last`` is none.")
+    score_unit = _Field[str]("Unit that is scored: ``row``, or the column that groups rows.")
+    metric_versions = _Field[dict[str, int]]("Version of each metric.")
+    grouping = _Field[dict[str, Json] | None]("Inference batches of a study, or None.")
+    shift = _Field[str]("Difference between training and test data.")
+    params = _Field[Params]("Parameters that differ from their defaults, by stage.")
+    track = _Field[str]("Track: what the method may use of the test set.")
+    access = _Field[list[str]]("Information that the method used.")
+    level = _Field[str]("Batch level of the last stage.")
+    badges = _Field[list[str]]("Marks shown next to the method's name.")
+    readout = _Field[str]("Readout head whose metrics also have names without a prefix.")
+    status = _Field[Status]("``ok``, ``not-applicable`` or ``failed``.")
+    reason = _Field[str]("Reason of a status other than ``ok``.")
+    ranked = _Field[bool]("Whether the run may be ranked.")
+    unranked_because = _Field[list[str]]("Reasons for not ranking the run.")
+    primary = _Field[str]("Primary metric of the run.")
+    lower_is_better = _Field[list[str]]("Metrics for which lower is better.")
+    n_eval = _Field[int]("Number of scored units.")
+    n_excluded = _Field[int]("Number of test rows of classes without training rows.")
+    n_classes = _Field[int]("Number of classes.")
+    chance = _Field[float]("Score of guessing.")
+    undeclared_adaptation = _Field[str | None]("Undeclared use of the test set, if detected.")
+    cautions = _Field[list[str]]("Warnings of the data set about the batch level.")
+    upstream = _Field[list[str]]("Preprocessing done before the data were published.")
+    cost = _Field[Cost]("Cost of the run.")
+    predictions_sha256 = _Field[str]("Digest of the predictions.")
+    tuning = _Field[Tuning | None]("Parameter search of a tuned run, or None.")
+    metrics = _Field[dict[str, float]]("Metric name with its readout prefix -> overall value.")
+    versions = _Field[dict[str, int]]("Version of each stage's method.")
+    machine = _Field[Machine]("Parts of the provenance that boards compare.")
+    code = _Field[CodeSummary]("Digests of the code that made the run.")
+    created = _Field[str]("Time of the run (UTC, ISO 8601).")
+    command = _Field[str]("Command line of the run.")
+
+    @property
+    def summary(self) -> Summary:
+        """The part of the record that boards use, computed once; do not modify it."""
+        if self._summary is None:
+            if self._brief is not None:
+                self._summary = cast("Summary", json.loads(self._brief[0]))
+            else:
+                self._summary = summarise(self.data)
+        return self._summary
+
+    @property
+    def clusters(self) -> Clusters:
+        """Metrics within each cluster, each value once; do not modify it."""
+        if self._clusters is None:
+            if self._brief is not None:
+                self._clusters = cast("Clusters", json.loads(self._brief[1]))
+            else:
+                clusters, own = self.data["clusters"], self.data["readout"]
+                self._clusters = {
+                    "level": clusters["level"],
+                    "names": clusters["names"],
+                    "n": clusters["n"],
+                    "values": _without_duplicates(clusters["values"], own),
+                    "parts": _without_duplicates(clusters["parts"], own),
+                    "weights": _without_duplicates(clusters["weights"], own),
+                }
+        return self._clusters
+
+    @property
+    def brief(self) -> tuple[str, str]:
+        """JSON of the summary and of the clusters, as the index stores them."""
+        return self._brief or (canonical_json(self.summary), canonical_json(self.clusters))
+
+    @property
+    def run_id(self) -> str:
+        """Identity of the run, hex."""
+        return self.summary["run_id"] if self._path is None else Path(self._path).name
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run has scores."""
+        return self.status == "ok"
+
+    # ------------------------------------------------------------------ values
+
+    def _key(self, names: Container[str], metric: str, readout: str | None) -> str | None:
+        """Return the name under which a metric of a readout is stored, or None."""
+        prefix, bare = parse_metric(metric)
+        head, own = prefix or readout or self.readout, f"{self.readout}.{bare}"
+        if head == "embedding":
+            return bare if bare in names and own not in names else None
+        if f"{head}.{bare}" in names:
+            return f"{head}.{bare}"
+        return bare if head == self.readout and bare in names else None
+
+    def value(self, metric: str | None = None, readout: str | None = None) -> float | None:
+        """Return a metric over all scored units, or None if the record has no such value.
+
+        Parameters
+        ----------
+        metric
+            Name of the metric, also as ``READOUT.NAME``; the primary metric by default.
+        readout
+            ``head``, ``probe``, ``knn1``, or ``embedding`` for a metric of the profiles
+            themselves; the record's own readout by default.
+        """
+        key = self._key(self.metrics, metric or self.primary, readout)
+        return None if key is None else self.metrics[key]
+
+    def has(self, metric: str, readout: str | None = None) -> bool:
+        """Return whether the record has a value of a metric; parameters as for :meth:`value`."""
+        return self._key(self.metrics, metric, readout) is not None
+
+    @property
+    def metric_names(self) -> set[str]:
+        """Names of the metrics that have a value, without the prefixes of readout heads."""
+        return {parse_metric(name)[1] for name in self.metrics}
+
+    def subsets(self, metric: str | None = None, readout: str | None = None) -> dict[str, float]:
+        """Return a metric per subset (``all``, ``fold=...``, ``batch=...``, ``class=...``).
+
+        Parameters are those of :meth:`value`. The dictionary is empty without such a metric.
+        """
+        values = self.data["metrics"]
+        key = self._key(values, metric or self.primary, readout)
+        return {} if key is None else values[key]
+
+    def scores(self, metric: str | None = None, readout: str | None = None) -> ClusterScores:
+        """Return a metric per cluster, with the weights that pool it.
+
+        Parameters are those of :meth:`value`. The values are empty without such a metric.
+        """
+        clusters, name = self.clusters, metric or self.primary
+
+        def column(columns: Mapping[str, list[float | None]]) -> dict[str, float]:
+            key = self._key(columns, name, readout)
+            entries = zip(clusters["names"], columns[key] if key else (), strict=False)
+            return {cluster: float(value) for cluster, value in entries if value is not None}
+
+        return ClusterScores(
+            level=clusters["level"],
+            names=tuple(clusters["names"]),
+            sizes=dict(zip(clusters["names"], clusters["n"], strict=False)),
+            values=column(clusters["values"]),
+            parts=column(clusters["parts"]),
+            weights=column(clusters["weights"]),
+        )
+
+    # ------------------------------------------------------------------ from run.json
 
     @property
     def path(self) -> Path | None:
-        """The run's folder; None for a record made by hand."""
+        """Folder of the run; None for a record that is not on disk."""
         return None if self._path is None else Path(self._path)
 
     @property
-    def data(self) -> Mapping[str, Any]:
-        """The whole of ``run.json``, read when it is first needed."""
+    def data(self) -> RunRecord:
+        """Contents of ``run.json``, read on first use; do not modify it."""
         if self._data is None:
             path = self.path
             assert path is not None
             text = text_of(path)
             if text is None:
-                raise BenchError(f"the run {path} was deleted meanwhile: start again")
+                raise BenchError(f"the run {path} was deleted in the meantime: start again")
             self._data = parse_record(text, path)
         return self._data
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """What boards need, as from :func:`summarise`; from the index where it came from there."""
-        if self._summary is not None:
-            found: dict[str, Any] = json.loads(self._summary)
-            return found
-        return summarise(self.data)
+    def spec(self) -> Spec:
+        """Everything that identifies the run."""
+        return self.data["spec"]
 
     @property
-    def run_id(self) -> str:
-        """Identity of the run, hex."""
-        path = self.path
-        return path.name if path is not None else str(self.data["run_id"])
+    def folds(self) -> list[Fold]:
+        """Folds of the split with the stages of the chain."""
+        return self.data["spec"]["folds"]
 
-    def __getitem__(self, key: str) -> Any:
-        return self.data[key]
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of the scores."""
+        return self.data["classes"]
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes of the run."""
+        return self.data["notes"]
+
+    @property
+    def batches(self) -> Batches:
+        """Sizes of the test batches."""
+        return self.data["batches"]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """SHA-256 of the method's source files by name."""
+        return self.data["sources"]
+
+    @property
+    def provenance(self) -> Provenance:
+        """Machine, versions and command."""
+        return self.data["provenance"]
+
+    def renamed(self, method: str, split: str) -> Record:
+        """Return the record with the method and split spelled as in the present call."""
+        data = self.data.copy()
+        data["method"], data["split"] = method, split
+        return Record(data, self._path)
+
+    def __getitem__(self, key: str) -> object:
+        return self.data[key]  # type: ignore[literal-required]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.data)
@@ -220,7 +478,9 @@ class Record(Mapping[str, Any]):
         return len(self.data)
 
     def __repr__(self) -> str:
-        return f"Record({self.get('method')!r}, {self.get('split')!r}, {self.get('run_id')!r})"
+        return f"Record({self.method!r}, {self.split!r}, {self.run_id!r})"
+
+    # ------------------------------------------------------------------ tables
 
     def _table(self, name: str) -> pd.DataFrame | None:
         path = self.path
@@ -233,54 +493,87 @@ class Record(Mapping[str, Any]):
         import pyarrow.parquet as pq
 
         try:
-            return pq.read_table(file, partitioning=None).to_pandas()  # type: ignore[no-any-return]
+            table: pd.DataFrame = pq.read_table(file, partitioning=None).to_pandas()
         except (OSError, pa.ArrowException) as exc:
             raise BenchError(
                 f"{file} cannot be read ({exc}): delete the folder {path} and run again"
             ) from exc
+        return table
 
     def metrics_table(self) -> pd.DataFrame | None:
-        """Return ``metric, subset, value, n``: subset is ``all``, ``fold=…``, ``batch=…``, …."""
+        """Return columns ``metric, subset, value, n``; subset is ``all``, ``fold=...``, ...."""
         return self._table("metrics")
 
     def predictions(self) -> pd.DataFrame | None:
-        """Return ``id, batch, fold, y_true, y_pred, scores``, or None if none were kept."""
+        """Return columns ``id, batch, fold, y_true, y_pred, scores``, or None without the file."""
         return self._table("predictions")
 
     def curves(self) -> pd.DataFrame | None:
-        """Return ``fold, stage, step, name, value``, or None if nothing was logged."""
+        """Return columns ``fold, stage, step, name, value``, or None without the file."""
         return self._table("curves")
 
 
-def parse_record(text: str, path: Path | None) -> dict[str, Any]:
-    """Read a ``run.json``; a damaged one is named together with the cure."""
+# --------------------------------------------------------------------------- reading
+
+
+def as_record(entry: Record | Mapping[str, object]) -> Record:
+    """Return ``entry`` as a record.
+
+    Raises
+    ------
+    BenchError
+        If a mapping does not follow the schema of ``run.json``; the message names the key.
+    """
+    if isinstance(entry, Record):
+        return entry
+    return Record(check(migrated(cast("dict[str, Json]", dict(entry)))))
+
+
+def flat(entry: Record | Mapping[str, object]) -> dict[str, Any]:
+    """Return the summary of a record together with its clusters."""
+    record = as_record(entry)
+    return {**record.summary, "clusters": record.clusters}
+
+
+def parse_record(text: str, path: Path) -> RunRecord:
+    """Return the checked contents of a ``run.json``.
+
+    Raises
+    ------
+    BenchError
+        If it is damaged, was written by a later labshift or belongs to another folder.
+    """
     try:
         data = json.loads(text, parse_constant=no_constant)
         if not isinstance(data, dict) or "run_id" not in data or "spec" not in data:
             raise ValueError("it is not a record")
-        if int(data.get("schema", 0)) > SCHEMA:
+        version = data.get("schema", 0)
+        if isinstance(version, int) and version > SCHEMA:
             raise BenchError(
-                f"the record {path} has schema {data['schema']}, this labshift reads up to "
+                f"the record {path} has schema {version}, but this labshift reads schemas up to "
                 f"{SCHEMA}: install a newer labshift"
             )
-        if path is not None and data["run_id"] != path.name:
-            raise ValueError(f"it holds the record of {data['run_id']}")
+        if data["run_id"] != path.name:
+            raise ValueError(f"it is the record of {data['run_id']}")
+        try:
+            return check(migrated(data))
+        except BenchError as exc:
+            raise ValueError(str(exc)) from exc
     except ValueError as exc:
         raise BenchError(
             f"the record in {path} is damaged ({exc}): delete that folder and run again"
         ) from exc
-    return data
 
 
 def checked_id(identity: str) -> str:
-    """Return an id that is safe as a folder name."""
+    """Return an id that is safe as the name of a folder."""
     if not RUN_ID.fullmatch(identity):
         raise BenchError(f"'{identity}' is not the id of a run: ids are 8 to 64 digits 0-9, a-f")
     return identity
 
 
 def text_of(folder: Path, name: str = "run.json") -> str | None:
-    """Return the text of a file, or None if it is not there."""
+    """Return the text of a file, or None if it does not exist."""
     with disk_errors("read", folder):
         try:
             return (folder / name).read_text(encoding="utf-8")

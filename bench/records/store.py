@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import json
 import os
 import re
 import secrets
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.canonical import canonical_json, no_constant, pretty_json
+from bench.core.canonical import no_constant, pretty_json
 from bench.core.disk import disk_errors, sync_folder, write_synced
 from bench.core.errors import BenchError
 from bench.records.artifacts import Artifact
-from bench.records.index import INDEX_VERSION, run_stamps
+from bench.records.index import index_bytes, read_index, run_stamps
 from bench.records.record import (
     Kind,  # TC
     Record,
@@ -29,7 +29,7 @@ from bench.records.record import (
 from bench.records.tables import parquet_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -39,7 +39,8 @@ _DAY_S = 86_400.0
 _TABLES = ("metrics", "predictions", "curves")
 
 
-# --------------------------------------------------------------------------- the store
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 class Store:
@@ -49,10 +50,14 @@ class Store:
     ----------
     root
         The results folder; it need not exist.
+    warn
+        Called with one line per record that is skipped; writes to stderr by default.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, warn: Callable[[str], None] = _to_stderr) -> None:
         self.root = Path(root)
+        self._warn = warn
+        self._skipped: set[Path] = set()
 
     @property
     def runs(self) -> Path:
@@ -85,6 +90,8 @@ class Store:
     def load_all(self, reference: bool = False) -> list[Record]:
         """Return all records, sorted by run id.
 
+        A record that is damaged or was written by a later labshift is skipped with a warning.
+
         Parameters
         ----------
         reference
@@ -94,8 +101,7 @@ class Store:
         Raises
         ------
         BenchError
-            If a record is damaged, the folder cannot be read, or the published records that were
-            asked for are not there.
+            If the folder cannot be read or has no published records although they are requested.
         """
         with disk_errors("read", self.root):
             own = self._load_indexed()
@@ -113,107 +119,65 @@ class Store:
     def load_reference(self) -> list[Record]:
         """Return the published records of ``reference/`` alone, sorted by run id.
 
+        Records that cannot be read are skipped with a warning.
+
         Raises
         ------
         BenchError
-            If a record is damaged or the folder cannot be read.
+            If the folder cannot be read.
         """
         with disk_errors("read", self.reference):
-            files = sorted(self.reference.rglob("run.json"), key=lambda file: file.parent.name)
-            return [
-                Record(parse_record(file.read_text(encoding="utf-8"), file.parent), file.parent)
-                for file in files
-            ]
+            folders = sorted(
+                (file.parent for file in self.reference.rglob("run.json")),
+                key=lambda folder: folder.name,
+            )
+        records = map(self._readable, folders)
+        return [record for record in records if record is not None]
 
     def _load_indexed(self) -> list[Record]:
-        """Serve records from the index as far as it agrees with the folders, and mend it."""
+        """Return the user's records from the index, after updating it."""
         stamps = run_stamps(self.runs)
         if not stamps:
             return []
-        known = self._read_index()
-        texts = {
-            run_id: text
-            for run_id, (stamp, text) in known.items()
-            if run_id in stamps and stamps[run_id] == stamp
+        index, runs = read_index(self.index), str(self.runs)
+        records = {
+            run_id: Record(None, f"{runs}/{run_id[:2]}/{run_id}", brief)
+            for run_id, (stamp, brief) in index.items()
+            if stamps.get(run_id) == stamp
         }
-        missing = [run_id for run_id in stamps if run_id not in texts]
-        for run_id in missing:
-            record = self.find(run_id)
-            if record is None:  # deleted since we looked
-                del stamps[run_id]
-                continue
-            texts[run_id] = canonical_json(record.summary)
-        if missing or len(known) != len(texts):
-            self._write_index(stamps, texts)
-        runs = str(self.runs)
-        return [
-            Record(None, f"{runs}/{run_id[:2]}/{run_id}", texts[run_id]) for run_id in sorted(texts)
-        ]
+        changed = len(index) != len(records)
+        for run_id in stamps.keys() - records.keys():
+            record = self._readable(self.path_of(run_id))
+            if record is not None:
+                records[run_id] = record
+                changed = True
+        if changed:
+            self._write_index(records, stamps)
+        return [records[run_id] for run_id in sorted(records)]
+
+    def _readable(self, folder: Path) -> Record | None:
+        """Return the record of a folder; None if it was deleted, or is damaged and skipped."""
+        try:
+            text = text_of(folder)
+            return None if text is None else Record(parse_record(text, folder), folder)
+        except BenchError as exc:
+            if folder not in self._skipped:
+                self._skipped.add(folder)
+                self._warn(f"warning: record skipped: {exc}")
+            return None
 
     @property
     def index(self) -> Path:
         """The derived index; deleting it loses nothing."""
         return self.root / "index.parquet"
 
-    def _read_index(self) -> dict[str, tuple[str, str]]:
-        """Return ``run_id -> (stamp, summary)``; an index that cannot be used is empty."""
-        if not self.index.is_file():
-            return {}
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            # Not pq.read_table: it imports all that partitioned data sets need.
-            names = ["run_id", "stamp", "summary"]
-            with pq.ParquetFile(self.index) as file:
-                about = file.schema_arrow.metadata or {}
-                if about.get(b"labshift_index") != INDEX_VERSION.encode():
-                    return {}
-                table = file.read(columns=names)
-            columns = [table.column(name).to_pylist() for name in names]
-        except (OSError, KeyError, pa.ArrowException):
-            return {}
-        return {run_id: (stamp, text) for run_id, stamp, text in zip(*columns, strict=True)}
-
-    def _write_index(self, stamps: Mapping[str, str], texts: Mapping[str, str]) -> None:
-        """Replace the index. It is derived, so a folder that cannot be written is no error."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        rows = []
-        for run_id in sorted(texts):
-            data = json.loads(texts[run_id])
-            primary = data.get("primary")
-            row = {key: data.get(key) for key in ("method_id", "split_id", "edition", "recipe")}
-            row |= {"run_id": run_id, "seed": data.get("seed"), "status": data.get("status")}
-            values = data["metrics"]
-            value = values.get(primary, values.get(f"{data.get('readout')}.{primary}"))
-            row |= {"primary": primary, "value": value}
-            row |= {"stamp": stamps[run_id], "summary": texts[run_id]}
-            rows.append(row)
-        text, number = pa.string(), pa.float64()
-        schema = pa.schema(
-            [
-                ("run_id", text),
-                ("method_id", text),
-                ("split_id", text),
-                ("edition", text),
-                ("recipe", text),
-                ("seed", pa.int64()),
-                ("status", text),
-                ("primary", text),
-                ("value", number),
-                ("stamp", text),
-                ("summary", text),
-            ],
-            metadata={"labshift_index": INDEX_VERSION},
-        )
-        sink = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows, schema), sink, compression="zstd")
+    def _write_index(self, records: Mapping[str, Record], stamps: Mapping[str, str]) -> None:
+        """Replace the index; errors are ignored, because it is derived."""
+        data = index_bytes(records, stamps)
         with contextlib.suppress(OSError):
             folder = self._fresh("index")
             try:
-                write_synced(folder / "index.parquet", sink.getvalue())
+                write_synced(folder / "index.parquet", data)
                 (folder / "index.parquet").replace(self.index)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)

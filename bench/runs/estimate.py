@@ -166,7 +166,7 @@ def _disk_of(store: Store) -> Callable[[Summary], int | None]:
         if found is None or found.path is None:
             return None
         folders = [found.path]
-        for fold in found["spec"]["folds"]:
+        for fold in found.folds:
             for stage in fold["stages"]:
                 folders += [store.artifact_path(stage[key]) for key in ("fit_id", "apply_id")]
         files = (file for folder in dict.fromkeys(folders) for file in folder.glob("*"))

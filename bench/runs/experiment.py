@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.meta import PLUGINS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from bench.data.target import Target
+    from bench.records.schema import RunRecord
     from bench.records.store import Store
     from bench.runs.companions import Companions
     from bench.runs.job import Job
@@ -206,7 +207,7 @@ class Experiment:
         records = []
         for job in self.jobs() if jobs is None else jobs:
             data = runner.run(job)
-            records.append(Record(data, data["path"]))
+            records.append(Record(cast("RunRecord", data), data["path"]))
             shown.done(records[-1])
         return records
 

@@ -13,7 +13,7 @@ from bench.boards.values import changed_params, label_of, readout_of, record_val
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.data.grouping import Grouping
-from bench.records.record import summarise
+from bench.records.record import flat
 from bench.runs.plan import plan
 from bench.studies._cells import (
     Arm,
@@ -160,12 +160,12 @@ class Lab:
                 self._records[record["run_id"]] = record
             records.append(record)
         good = [record for record in records if record["status"] == "ok"]
-        first = summarise(records[0])
+        first = flat(records[0])
         label = label_of(str(first["method_id"]), changed_params(first))
         label = label.removeprefix("identity+")
         if not good:
             return Cell(arm, label, reason=str(first["reason"]))
-        runs = {int(record["spec"]["seed"]): summarise(record) for record in good}
+        runs = {int(record["spec"]["seed"]): flat(record) for record in good}
         readout = readout_of(list(runs.values()), self.metric, self.readout)
         if any(record_value(run, self.metric, readout) is None for run in runs.values()):
             # where controls are classes, a method that is told them has another metric

@@ -9,7 +9,8 @@ import numpy as np
 from bench.core.seeds import generator
 
 from . import camera, cells, optics
-from .conditions import NAMES, VERSION, Conditions
+from .conditions import VERSION, Conditions
+from .knobs import NAMES
 from .layout import CLASSES, Cells, Plate, shares_of
 
 if TYPE_CHECKING:

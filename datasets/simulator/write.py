@@ -7,17 +7,18 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.code_digest import combined, file_digests
+from bench.core.disk import new_folder, write_file
 from bench.core.errors import BenchError
 
-from .conditions import KNOBS, LEVELS, VERSION, Conditions
+from .conditions import VERSION, Conditions
+from .knobs import KNOBS, LEVELS
 from .layout import CLASSES, Plate, populate
 from .plate import CROP, describe, render
 
@@ -51,12 +52,8 @@ def parameters(name: str, plates: list[Plate], conditions: Conditions) -> dict[s
 
 
 def _sources() -> str:
-    """Return the SHA-256 of the simulator's source files: whoever edits it gets new files."""
-    found = hashlib.sha256()
-    for path in sorted(Path(__file__).resolve().parent.glob("*.py")):
-        # line endings differ between checkouts
-        found.update(path.read_bytes().replace(b"\r\n", b"\n"))
-    return found.hexdigest()
+    """Return a digest of the simulator's code: a change of code, not of words, gives new files."""
+    return combined(file_digests(Path(__file__).resolve().parent.glob("*.py")))
 
 
 def digest(values: dict[str, Any]) -> str:
@@ -100,18 +97,8 @@ def ensure(
         with filelock.FileLock(root / f".{folder.name}.lock"):
             if _is_whole(folder):
                 return folder
-            for stale in root.glob(f".{folder.name}-*"):
-                shutil.rmtree(stale, ignore_errors=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=root))
-            try:
-                write(temporary, values, plates, conditions, workers)
-                if folder.exists():
-                    shutil.rmtree(folder)
-                temporary.chmod(root.stat().st_mode & 0o777)  # others may read a shared cache
-                temporary.rename(folder)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
+            with new_folder(folder, replace=True) as part:
+                write(part, values, plates, conditions, workers)
     except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise BenchError(
@@ -179,10 +166,7 @@ def write(
         describe(plate, what, conditions) for plate, what in zip(plates, contents, strict=True)
     ]
     document = values | {"plates": described, "files": files}
-    with (folder / PARAMETERS).open("w", encoding="utf-8") as handle:
-        json.dump(document, handle, indent=1, sort_keys=True, allow_nan=False)
-        handle.flush()
-        os.fsync(handle.fileno())
+    write_file(folder / PARAMETERS, json.dumps(document, indent=1, sort_keys=True, allow_nan=False))
 
 
 def sha256(path: Path) -> str:

@@ -17,6 +17,7 @@ from bench.advice.support import supported
 from bench.cli.main import main
 from bench.core.registry import Registry
 from tests.helpers import tiny
+from tests.helpers.errors import mentions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,7 +188,8 @@ def test_methods_are_supported_or_not_with_a_reason() -> None:
     found = checkup.examine(target.opened, [target.split])
     verdicts = {one.name: one for one in supported([target], Registry(), found)}
     assert verdicts["erm"].verdict == "yes"
-    assert verdicts["ibn"].reason.startswith("needs images")
+    assert verdicts["ibn"].verdict == "no"
+    mentions(verdicts["ibn"].reason, "images")
     assert set(verdicts) == {
         e.name for e in Registry().entries("method") if e.meta["level"] != "reference"
     }
@@ -213,7 +215,6 @@ def test_the_command_says_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main(["check-data", str(path)])
     text = capsys.readouterr().out
-    assert "methods that the data can support" in text
     assert text.rstrip().endswith("well")
 
 

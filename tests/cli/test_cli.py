@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ import pytest
 
 from bench.cli.main import COMMANDS, main
 from bench.records import store
+from tests.helpers.errors import mentions
+from tests.helpers.processes import PATIENCE, killed_at, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 TOML = """
@@ -122,7 +123,7 @@ def process(*arguments: object, before: str = "", **options: Any) -> subprocess.
 
 def finished(*arguments: object, **options: Any) -> Said:
     started = process(*arguments, **options)
-    out, err = started.communicate(timeout=300)
+    out, err = started.communicate(timeout=PATIENCE)
     return Said(started.returncode, out, err)
 
 
@@ -245,9 +246,9 @@ OTTAWA = ("--split", "ottawa")
         pytest.param((*ERM, *OTTAWA, "--network", "resnet19"), ("resnet18",), id="network"),
         pytest.param((*ERM, *OTTAWA, "--network", "nowhere:made"), ("nowhere",), id="module"),
         pytest.param((*ERM, *OTTAWA, "--standardise", "week"), ("standardise",), id="standardise"),
-        pytest.param(("--method", "zscore+erm+ben", *OTTAWA), ("must stand first",), id="chain"),
-        pytest.param(("--method", "ben+", *OTTAWA), ("unknown method ''",), id="half-chain"),
-        pytest.param(("--method", ",", *OTTAWA), ("--method is empty",), id="empty"),
+        pytest.param(("--method", "zscore+erm+ben", *OTTAWA), ("zscore+erm+ben",), id="chain"),
+        pytest.param(("--method", "ben+", *OTTAWA), ("''",), id="half-chain"),
+        pytest.param(("--method", ",", *OTTAWA), ("--method",), id="empty"),
         pytest.param((), ("--method",), id="nothing"),
         pytest.param((*ERM, "--splits", "ottawa"), ("--split",), id="option"),
         pytest.param((*ERM, *OTTAWA, "more"), ("more",), id="argument"),
@@ -291,7 +292,7 @@ def twice(table: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param(lambda t: t.iloc[:0], ("no row",), id="no-rows"),
+        pytest.param(lambda t: t.iloc[:0], (), id="no-rows"),
         pytest.param(not_finite, ("f1",), id="nan"),
         pytest.param(twice, ("A00",), id="duplicate"),
         pytest.param(lambda t: t[t["week"] == "w0"], ("week",), id="one-fold"),
@@ -346,7 +347,7 @@ def test_one_training_batch_for_a_batchwise_method(call: Caller, tmp_path: Path)
 
 def test_a_table_of_ones_own_has_no_other_edition(call: Caller, tmp_path: Path) -> None:
     path = dataset(tmp_path / "data")
-    refused(call(*run_erm(path, "--edition", "simulated")), "--edition simulated", "leave it out")
+    refused(call(*run_erm(path, "--edition", "simulated")), "--edition", "simulated")
     nothing_written(call.results)
 
 
@@ -356,7 +357,7 @@ def test_a_missing_table_is_not_answered_with_its_own_description(
     path = dataset(tmp_path / "data")
     (path.parent / "wells.csv").unlink()
     said = call(*run_erm(path.rename(path.with_name("wells.toml"))))
-    refused(said, "wells.csv does not exist", "relative to the TOML file")
+    refused(said, "wells.csv", "TOML")
 
 
 def test_a_parameter_of_a_method_that_does_not_run(call: Caller, tmp_path: Path) -> None:
@@ -368,14 +369,14 @@ def test_a_parameter_of_a_method_that_does_not_run(call: Caller, tmp_path: Path)
 def test_a_level_that_the_data_do_not_have(call: Caller, tmp_path: Path) -> None:
     path = dataset(tmp_path / "data")
     said = call("run", "-m", "ben", "-s", f"{path}:weeks", "--set", "ben.level=laboratory")
-    refused(said, "laboratory", "plate, week")
+    refused(said, "laboratory")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        pytest.param(None, ("plugin.py", "cannot be read"), id="missing"),
-        pytest.param("def (:\n", ("plugin.py", "not valid Python", "line 1"), id="syntax"),
+        pytest.param(None, ("plugin.py",), id="missing"),
+        pytest.param("def (:\n", ("plugin.py", "line 1"), id="syntax"),
         pytest.param("x = 1\n", ("plugin.py", "META"), id="no-literal"),
         pytest.param("META = {'kind': 'method', 'name': f()}\n", ("literal",), id="no-constant"),
         pytest.param("META = {'kind': 'hat', 'name': 'a'}\n", ("kind",), id="kind"),
@@ -592,7 +593,7 @@ def test_an_error_of_the_disk_stands_alone(
     published(tmp_path / "data")
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     (tmp_path / "results").write_text("a diary")
-    refused(call("run", *ERM, *OTTAWA, *QUICK), "a file stands where a folder is needed")
+    refused(call("run", *ERM, *OTTAWA, *QUICK))
     (tmp_path / "results").unlink()
     said = call("run", *ERM, *OTTAWA, *QUICK)
     assert said.code == 0
@@ -751,21 +752,12 @@ def test_interrupted(tmp_path: Path) -> None:
     )  # fmt: skip
     wait_for(lambda: list(results.rglob("training.pt")), started)
     started.send_signal(signal.SIGINT)
-    out, err = started.communicate(timeout=60)
+    out, err = started.communicate(timeout=PATIENCE)
     assert started.returncode == 130, err
     assert out == ""
     assert err.splitlines()[-1].startswith("interrupted")
     assert "Traceback" not in err
     assert not list(results.rglob("run.json"))
-
-
-def wait_for(condition: Any, started: subprocess.Popen[str], seconds: float = 120) -> None:
-    """Wait until something is true of a process that must not end before."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert started.poll() is None, started.communicate()
-        assert time.monotonic() < ends
-        time.sleep(0.01)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
@@ -866,34 +858,32 @@ def test_two_processes_give_equal_bits(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["table", "images"])
 def test_killed_and_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Killed without warning after its first checkpoint, and again after a later one."""
+    """Killed without warning after its third checkpoint, and again after a later one."""
+    import torch
+
     if kind == "table":
-        split, steps = f"{dataset(tmp_path / 'data')}:weeks", 600
+        split, steps = f"{dataset(tmp_path / 'data')}:weeks", 60
     else:
         published(tmp_path / "data")
         monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-        split, steps = "ottawa", 120
+        split, steps = "ottawa", 12
     words = ("run", "--method", "ben", "--split", split, "--recipe", "smoke", "--seed", 3)
     words += ("--set", f"recipe.steps={steps}", "--results")
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     said = finished(*words, undisturbed)
     assert said.code == 0, said.err
 
-    often = "import bench.training.checkpoint; bench.training.checkpoint.CHECKPOINT_SECONDS = 0.05"
-    seen = 0.0
+    # A checkpoint at each step, whatever the clock says.
+    each = "import bench.training.checkpoint as c; c.Checkpoint.due = lambda self: True\n"
+    kill = each + killed_at("bench.training.checkpoint", "Checkpoint.save", 3)
+    seen: list[int] = []
     for _ in range(2):
-        started = process(*words, disturbed, before=often)
-
-        def checkpoint() -> float:
-            times = [file.stat().st_mtime for file in disturbed.rglob("training.pt")]
-            return max(times, default=0.0)
-
-        wait_for(lambda seen=seen: checkpoint() > seen, started)
-        started.send_signal(signal.SIGKILL)
-        started.communicate(timeout=60)
-        assert started.returncode == -signal.SIGKILL
+        said = finished(*words, disturbed, before=kill)
+        assert said.code == -signal.SIGKILL, said.err
         assert digests(disturbed) == {}
-        seen = checkpoint()
+        [checkpoint] = disturbed.rglob("training.pt")
+        seen.append(torch.load(checkpoint, weights_only=True)["step"])
+    assert 0 < seen[0] < seen[1] < steps
     said = finished(*words, disturbed)
     assert said.code == 0, said.err
     assert digests(disturbed) == digests(undisturbed)
@@ -920,7 +910,7 @@ def test_the_report_is_one_file_and_says_what_is_on_it(call: Caller, tmp_path: P
         "boards": 1,
         "figures": 0,
     }
-    assert "real data · recipe default · last step, no selection" in page
+    mentions(page, "mine/weeks", "real data", "recipe default")
     assert "method/zscore" in page
     elsewhere = tmp_path / "page.html"
     assert call("report", "--no-figures", "--split", "mine/weeks", "--output", elsewhere).code == 0
@@ -930,8 +920,8 @@ def test_the_report_is_one_file_and_says_what_is_on_it(call: Caller, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--output", "nowhere/at/all.html"), "choose another --output"),
-        (("--split", "mine/week"), "Did you mean mine/weeks"),
+        (("--output", "nowhere/at/all.html"), ("--output",)),
+        (("--split", "mine/week"), ("mine/weeks",)),
     ],
 )
 def test_a_report_that_cannot_be_made_is_one_line(
@@ -944,7 +934,7 @@ def test_a_report_that_cannot_be_made_is_one_line(
     assert said.out == ""
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
-    assert words in said.err
+    mentions(said.err, *words)
     assert not (call.results / "report.html").exists()
 
 

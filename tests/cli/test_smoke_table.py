@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers.errors import mentions
+
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = """
 split            edition    erm  ben  tvn
@@ -52,6 +54,6 @@ def test_every_kind_of_hold_out_in_one_command(tmp_path: Path) -> None:
             assert run["metrics"], (split, method)
             assert all(np.isfinite(value["all"]) for value in run["metrics"].values())
             continue
-        assert run["reason"].startswith(f"{method} needs negative controls"), (split, method)
+        mentions(run["reason"], method)
         line = f"{method} on {split}, seed 0: not-applicable: {run['reason']}"
         assert line in done.stderr, "a person is told why"

@@ -23,6 +23,7 @@ from bench.api import (
     param,
     track_of,
 )
+from tests.helpers.errors import mentions, raises
 
 
 @dataclass(frozen=True)
@@ -73,31 +74,30 @@ def test_values_take_the_type_of_their_default(key: str, given: Any, wanted: Any
 @pytest.mark.parametrize(
     "key, given, words",
     [
-        ("size", "many", "m.size takes a whole number, not 'many'"),
-        ("size", "2.5", "takes a whole number"),
-        ("size", 2.5, "takes a whole number"),
-        ("size", None, "takes a whole number"),
-        ("size", [1], "takes a whole number"),
-        ("size", float("inf"), "takes a whole number"),
-        ("size", "0", "m.size lies in 1 .. 64, not 0"),
-        ("size", 65, "lies in 1 .. 64"),
-        ("rate", "fast", "takes a number"),
-        ("rate", None, "takes a number"),
-        ("rate", "nan", "must be finite"),
-        ("open_end", "inf", "must be finite"),
-        ("rate", "-0.1", "lies in 0.0 .. 1.0"),
-        ("flag", "maybe", "true or false"),
-        ("rows", "some", "m.rows is one of all | controls, not 'some'"),
-        ("shape", "0", "must look like"),
-        ("shape", "whole ", "must look like"),
-        ("sise", "3", "unknown parameter of m 'sise'. Did you mean size"),
+        ("size", "many", ("m.size", "many")),
+        ("size", "2.5", ()),
+        ("size", 2.5, ()),
+        ("size", None, ()),
+        ("size", [1], ()),
+        ("size", float("inf"), ()),
+        ("size", "0", ("m.size", "1", "64", "0")),
+        ("size", 65, ("1", "64")),
+        ("rate", "fast", ()),
+        ("rate", None, ()),
+        ("rate", "nan", ()),
+        ("open_end", "inf", ()),
+        ("rate", "-0.1", ("0.0", "1.0")),
+        ("flag", "maybe", ()),
+        ("rows", "some", ("m.rows", "some")),
+        ("shape", "0", ()),
+        ("shape", "whole ", ()),
+        ("sise", "3", ("sise", "size")),
     ],
 )
 def test_wrong_values_end_in_one_line(key: str, given: Any, words: str) -> None:
     with pytest.raises(BenchError) as caught:
         made(**{key: given})
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
+    mentions(str(caught.value), *words)
 
 
 def test_bounds_are_inclusive_and_defaults_stay() -> None:
@@ -106,12 +106,12 @@ def test_bounds_are_inclusive_and_defaults_stay() -> None:
 
 
 def test_a_method_without_parameters_says_so() -> None:
-    with pytest.raises(BenchError, match="m has no parameters, so 'rows' cannot be set"):
+    with raises(BenchError, "rows"):
         make_params("m", Nothing, {"rows": "all"})
 
 
 def test_a_phase_is_fit_or_apply() -> None:
-    with pytest.raises(ValueError, match="phase"):
+    with raises(ValueError, "phase"):
         param(1, "x", phase="test")
 
 
@@ -120,7 +120,7 @@ def test_access_words_round_trip() -> None:
     assert both.words == ["train-batch", "test-controls"]
     assert Access.parse(both.words) is both
     assert Access.parse([]) is Access.NONE
-    with pytest.raises(BenchError, match=r"unknown access 'test-rows'.*test-batch"):
+    with raises(BenchError, "test-rows"):
         Access.parse(["test-rows"])
 
 
@@ -173,9 +173,9 @@ def test_taking_rows_takes_them_of_everything() -> None:
 
 
 def test_what_was_not_declared_is_refused() -> None:
-    with pytest.raises(AccessError, match="add 'controls'"):
+    with raises(AccessError, "controls"):
         samples().controls()
-    with pytest.raises(BenchError, match=r"read \.X"):
+    with raises(BenchError, ".X"):
         samples().images(np.array([0]))
 
 

@@ -10,6 +10,7 @@ import pytest
 from bench.core import disk
 from bench.core.disk import new_file, new_folder, write_file, write_files
 from bench.core.errors import BenchError
+from tests.helpers.errors import raises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +87,7 @@ def test_what_the_system_refuses_is_one_line(
 
     monkeypatch.setattr(disk, "write_synced", full)
     with (
-        pytest.raises(BenchError, match="BENCH_CACHE"),
+        raises(BenchError, "BENCH_CACHE"),
         disk.disk_errors("write", tmp_path, "$BENCH_CACHE"),
     ):
         write_file(tmp_path / "y", b"")

@@ -17,6 +17,7 @@ from bench.core.control_names import NAMES
 from bench.core.errors import BenchError
 from bench.core.meta import read_meta
 from bench.core.registry import Registry
+from tests.helpers.errors import mentions, raises
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"method": "methods", "dataset": "datasets", "metric": "bench/metrics"}
@@ -91,7 +92,7 @@ def test_a_half_written_file_in_the_folder_stops_only_its_own_name(
     monkeypatch.setattr(bench.methods, "__path__", [*bench.methods.__path__, str(tmp_path)])
     registry = Registry()
     assert registry.entry("method", "zscore").load()
-    with pytest.raises(BenchError, match=r"half-written.*not valid Python \(line 1"):
+    with raises(BenchError, "half-written", "1"):
         registry.entry("method", "half-written")
 
 
@@ -130,24 +131,24 @@ def test_listing_imports_nothing_of_what_is_listed(what: str, tmp_path: Path) ->
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     registry = Registry()
-    with pytest.raises(BenchError, match=r"unknown method 'zscor'\. Did you mean zscore"):
+    with raises(BenchError, "zscor"):
         registry.entry("method", "zscor")
-    with pytest.raises(BenchError, match=r"unknown dataset 'coos'\. Did you mean coos7"):
+    with raises(BenchError, "dataset", "coos7"):
         registry.entry("dataset", "coos")
-    with pytest.raises(BenchError, match=r"unknown dataset 'q'\. Known: .*coos7"):
+    with raises(BenchError, "dataset", "q", "coos7"):
         registry.entry("dataset", "q")
 
 
 @pytest.mark.parametrize("name", ["zscore", "identity"])
 def test_a_plugin_named_by_the_user_may_not_take_a_name(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, name, file="mine.py")
-    with pytest.raises(BenchError, match=rf"'{name}': labshift.* and mine\.py; rename one"):
+    with raises(BenchError, name, "mine.py"):
         Registry((path,))
 
 
 def test_two_plugins_of_the_user_may_not_share_a_name(tmp_path: Path) -> None:
     paths = (write(tmp_path / "a", file="one.py"), write(tmp_path / "b", file="two.py"))
-    with pytest.raises(BenchError, match=r"'theirs': one\.py and two\.py"):
+    with raises(BenchError, "theirs", "one.py", "two.py"):
         Registry(paths)
     assert Registry((paths[0], paths[0])).entry("method", "theirs").path == paths[0]
 
@@ -159,9 +160,9 @@ def test_a_name_taken_twice_in_the_environment_belongs_to_nobody(
     three = write(tmp_path / "c", "zscore", file="three.py")
     monkeypatch.setenv("BENCH_PLUGINS", os.pathsep.join(map(str, (one, two, three))))
     registry = Registry()
-    with pytest.raises(BenchError, match=r"two methods are named 'theirs': one\.py and two\.py"):
+    with raises(BenchError, "theirs", "one.py", "two.py"):
         registry.entry("method", "theirs")
-    with pytest.raises(BenchError, match=r"'zscore': labshift \(zscore\.py\) and three\.py"):
+    with raises(BenchError, "zscore.py", "three.py"):
         registry.entry("method", "zscore")
     assert registry.entry("method", "robust").load()
     assert [entry.provider for entry in registry.broken] == ["two.py", "three.py"]
@@ -187,46 +188,45 @@ def test_a_literal_may_be_annotated(tmp_path: Path) -> None:
 
 
 BAD: list[tuple[str, str, str]] = [
-    ('"version": 1', '"version": len("1")', "must be a literal"),
-    ('"version": 1', '"version": {[]: 1}', "must be a literal"),
-    ("META = {", "META = 3 or {", "must be a literal"),
-    ("META", "OTHER", "has no META"),
-    ('"kind": "method"', '"kind": "methods"', "needs a kind"),
-    ('"name": "NAME"', '"name": ""', "needs a kind .* and a name"),
-    ('"name": "NAME"', '"name": "a+b"', "invalid name"),
-    ('"class": "Theirs"', '"class": ""', "needs a 'class'"),
-    ('"version": 1', '"version": "1"', "needs a version"),
-    ('"version": 1', '"version": True', "needs a version"),
-    ('"level": "profile"', '"level": "profiles"', "needs a level: network, classifier, profile"),
-    ('"level": "profile"', '"level": "reference"', "needs a level"),
-    ('"access": []', '"access": "none"', "needs an access"),
-    ('"access": []', '"access": ["test-batches"]', "unknown access 'test-batches'"),
-    ('"access": []', '"access": [], "helps": ["illumination"]', "out of location, scale"),
-    ('"access": []', '"access": [], "hurts": "nested"', "hurts must be a list of kinds"),
+    ('"version": 1', '"version": len("1")', "META"),
+    ('"version": 1', '"version": {[]: 1}', "META"),
+    ("META = {", "META = 3 or {", "META"),
+    ("META", "OTHER", "META"),
+    ('"kind": "method"', '"kind": "methods"', "kind"),
+    ('"name": "NAME"', '"name": ""', "name"),
+    ('"name": "NAME"', '"name": "a+b"', "a+b"),
+    ('"class": "Theirs"', '"class": ""', "class"),
+    ('"version": 1', '"version": "1"', "version"),
+    ('"version": 1', '"version": True', "version"),
+    ('"level": "profile"', '"level": "profiles"', "level"),
+    ('"level": "profile"', '"level": "reference"', "level"),
+    ('"access": []', '"access": "none"', "access"),
+    ('"access": []', '"access": ["test-batches"]', "test-batches"),
+    ('"access": []', '"access": [], "helps": ["illumination"]', "helps"),
+    ('"access": []', '"access": [], "hurts": "nested"', "hurts"),
     (
         '"access": []',
         '"access": [], "helps": ["scale"], "hurts": ["scale"]',
-        "scale is in helps and in hurts",
+        "scale",
     ),
-    ('"access": []', '"access": [], "against": "theirs"', "name of the other method"),
-    ("import sys", "import sys !", "not valid Python"),
+    ('"access": []', '"access": [], "against": "theirs"', "against"),
+    ("import sys", "import sys !", "line"),
 ]
 
 
-@pytest.mark.parametrize("old, new, says", BAD)
+@pytest.mark.parametrize("old, new, name", BAD)
 def test_a_bad_literal_is_said_to_who_named_it_and_stops_nobody_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, says: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, name: str
 ) -> None:
     assert old in METHOD
     path = write(tmp_path, text=METHOD.replace(old, new))
-    with pytest.raises(BenchError, match=says) as caught:
+    with raises(BenchError, name, path):
         Registry((path,))
-    assert str(path) in str(caught.value)
     monkeypatch.setenv("BENCH_PLUGINS", str(path))
     registry = Registry()
     assert registry.entry("method", "zscore")
     assert str(path) in registry.broken[0].problem
-    with pytest.raises(BenchError, match=says):
+    with raises(BenchError, name):
         registry.entry("method", "theirs")
 
 
@@ -237,7 +237,7 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, make: str) -> None:
         path.mkdir()
     elif make == "binary":
         path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BenchError, match=r"cannot be read|not valid Python"):
+    with raises(BenchError):
         Registry((path,))
 
 
@@ -247,17 +247,17 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, make: str) -> None:
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("1 / 0", "ZeroDivisionError"),
-        ("raise SystemExit(3)", "SystemExit: 3"),
-        ("del Theirs", "has no 'Theirs'"),
-        ("from ..above import x", "ImportError"),
+        ("import no_such_module", ("ModuleNotFoundError", "no_such_module")),
+        ("1 / 0", ("ZeroDivisionError",)),
+        ("raise SystemExit(3)", ("SystemExit", "3")),
+        ("del Theirs", ("Theirs",)),
+        ("from ..above import x", ("ImportError",)),
     ],
 )
 def test_a_plugin_that_fails_to_import_says_why(tmp_path: Path, text: str, says: str) -> None:
     entry = Registry((write(tmp_path, text=METHOD + text),)).entry("method", "theirs")
     for _ in range(2):
-        with pytest.raises(BenchError, match=says) as caught:
+        with raises(BenchError, *says) as caught:
             entry.load()
         assert "theirs.py" in str(caught.value)
 
@@ -340,13 +340,17 @@ def test_an_entry_point_without_source_is_imported(site: Path) -> None:
 @pytest.mark.parametrize(
     "files, target, says",
     [
-        ({}, "nowhere:Theirs", "nowhere"),
-        ({}, "nowhere.deeper:Theirs", "nowhere"),
-        ({"mine.py": "x = 1"}, "mine:x", "needs a kind"),
-        ({"mine.py": METHOD.replace("NAME", "other")}, "mine:Theirs", "they must agree"),
-        ({"mine.py": "META ="}, "mine:Theirs", "not valid Python"),
-        ({"mine/__init__.py": "1 / 0", "mine/a.py": METHOD}, "mine.a:Theirs", "ZeroDivision"),
-        ({"mine/__init__.py": "raise SystemExit", "mine/a.py": ""}, "mine.a:Theirs", "SystemExit"),
+        ({}, "nowhere:Theirs", ("nowhere",)),
+        ({}, "nowhere.deeper:Theirs", ("nowhere",)),
+        ({"mine.py": "x = 1"}, "mine:x", ()),
+        ({"mine.py": METHOD.replace("NAME", "other")}, "mine:Theirs", ()),
+        ({"mine.py": "META ="}, "mine:Theirs", ()),
+        ({"mine/__init__.py": "1 / 0", "mine/a.py": METHOD}, "mine.a:Theirs", ("ZeroDivision",)),
+        (
+            {"mine/__init__.py": "raise SystemExit", "mine/a.py": ""},
+            "mine.a:Theirs",
+            ("SystemExit",),
+        ),
     ],
 )
 def test_a_broken_entry_point_says_who_to_tell_and_stops_nobody_else(
@@ -358,9 +362,9 @@ def test_a_broken_entry_point_says_who_to_tell_and_stops_nobody_else(
     distribution(site, "someones", theirs=target)
     registry = Registry()
     for _ in range(2):
-        with pytest.raises(BenchError, match=says) as caught:
+        with raises(BenchError, *says) as caught:
             registry.entry("method", "theirs")
-        assert "someones" in str(caught.value)
+        mentions(str(caught.value), "someones")
     assert registry.entry("method", "zscore").load()
 
 
@@ -369,7 +373,7 @@ def test_an_installed_distribution_cannot_take_over_a_name(site: Path, name: str
     write(site, name, file="someones_method.py")
     distribution(site, "someones", **{name: "someones_method:Theirs"})
     registry = Registry()
-    with pytest.raises(BenchError, match=rf"'{name}': labshift.* and someones \(someones_method\)"):
+    with raises(BenchError, name, "someones_method"):
         registry.entry("method", name)
     assert registry.entry("method", "robust").load()
 
@@ -378,5 +382,5 @@ def test_two_distributions_that_share_a_name_are_both_named(site: Path) -> None:
     for owner in ("ours", "theirs"):
         write(site, "same", file=f"{owner}_same.py")
         distribution(site, owner, same=f"{owner}_same:Theirs")
-    with pytest.raises(BenchError, match=r"(ours|theirs) \(.*_same\) and (ours|theirs) \("):
+    with raises(BenchError, "ours", "theirs", "_same"):
         Registry().entry("method", "same")

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from bench.data.decode import read_image
 from bench.data.picture import Picture
 from bench.data.pixel_cache import decoded
 from bench.data.pixels import kept
+from tests.helpers.errors import raises
+from tests.helpers.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -105,29 +106,29 @@ def test_png_as_pillow_reads_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "neither PNG nor TIFF"),
-        (b"GIF89a rest", "neither PNG nor TIFF"),
-        (b"\x89PNG\r\n\x1a\nrubbish", "cannot be decoded"),
-        (b"II*\0rubbish", "cannot be decoded"),
-        (imagecodecs.png_encode(drawn(1)[0])[:80], "truncated"),
-        (None, "cannot be read"),
+        (b"", ("PNG", "TIFF")),
+        (b"GIF89a rest", ("PNG", "TIFF")),
+        (b"\x89PNG\r\n\x1a\nrubbish", ()),
+        (b"II*\0rubbish", ()),
+        (imagecodecs.png_encode(drawn(1)[0])[:80], ()),
+        (None, ()),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "a.png"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BenchError, match=said) as caught:
+    with raises(BenchError, *said) as caught:
         read_image(path)
     assert str(path) in str(caught.value)
 
 
 def test_other_pixels_are_refused_and_never_cast(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), np.float64))
-    with pytest.raises(BenchError, match="float64: store them as uint8, uint16, float32"):
+    with raises(BenchError, "float64", "uint8", "uint16", "float32"):
         read_image(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 3, 4, 4), np.uint8), photometric="minisblack")
-    with pytest.raises(BenchError, match="at most one more"):
+    with raises(BenchError, "b.tif"):
         read_image(tmp_path / "b.tif")
 
 
@@ -177,27 +178,27 @@ def test_crops_channels_and_files_of_one_channel(tmp_path: Path, cache: Path) ->
 @pytest.mark.parametrize(
     ("picture", "said"),
     [
-        ({"crop": (6, 0, 4, 4)}, "leaves"),
-        ({"crop": (0, -1, 4, 4)}, "leaves"),
-        ({"crop": (0, 0, 0, 4)}, "leaves"),
-        ({"channels": (0, 3)}, "has no channels"),
+        ({"crop": (6, 0, 4, 4)}, ()),
+        ({"crop": (0, -1, 4, 4)}, ()),
+        ({"crop": (0, 0, 0, 4)}, ()),
+        ({"channels": (0, 3)}, ("channels",)),
     ],
 )
 def test_what_is_not_in_the_image_is_refused(
     tmp_path: Path, cache: Path, picture: dict[str, Any], said: str
 ) -> None:
     [one] = written(tmp_path / "a", drawn(1))
-    with pytest.raises(BenchError, match=said):
+    with raises(BenchError, *said):
         decoded([Picture(one.files, **picture)])
 
 
 def test_images_of_two_shapes_are_refused_by_name(tmp_path: Path, cache: Path) -> None:
     pictures = written(tmp_path / "a", drawn(70)) + written(tmp_path / "b", drawn(1, (9, 8, 3)))
-    with pytest.raises(BenchError, match=r"b/0000\.png gives an image of 3 x 9 x 8 uint8"):
+    with raises(BenchError, "b/0000.png", "3", "9", "uint8"):
         decoded(pictures)
-    with pytest.raises(BenchError, match="expected 3 x 9 x 7 uint16"):
+    with raises(BenchError, "3", "9", "7", "uint16"):
         decoded(pictures[:2], dtype="uint16")
-    with pytest.raises(BenchError, match="there is no image"):
+    with raises(BenchError):
         decoded([])
 
 
@@ -206,7 +207,7 @@ def test_a_file_that_is_not_there_is_named_before_anything_is_decoded(
 ) -> None:
     pictures = written(tmp_path / "a", drawn(2))
     pictures[1].files[0].unlink()
-    with pytest.raises(BenchError, match=r"0001\.png is not there"):
+    with raises(BenchError, "0001", ".png"):
         decoded(pictures)
     assert not cache.exists()
 
@@ -217,7 +218,7 @@ def test_a_float_that_is_no_number_is_refused(tmp_path: Path, cache: Path) -> No
     assert decoded([Picture((tmp_path / "a.tif",))]).dtype == np.float32
     image[2, 2] = np.nan
     tifffile.imwrite(tmp_path / "b.tif", image)
-    with pytest.raises(BenchError, match="not finite"):
+    with raises(BenchError, "b.tif"):
         decoded([Picture((tmp_path / "b.tif",))])
 
 
@@ -325,34 +326,37 @@ def test_a_full_disk_is_one_line(
     pictures = written(tmp_path / "a", drawn(5))
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(BenchError, match=r"GB in .*name another folder in \$BENCH_CACHE"):
+    with raises(BenchError, "$BENCH_CACHE"):
         decoded(pictures)
 
 
 # --------------------------------------------------------------------------- several processes
 
 SCRIPT = """
-import sys, time
+import os, signal, sys, time
 from pathlib import Path
-from bench.data import pixel_cache, pixel_writer
-from bench.data.picture import Picture
+from bench.data import pixel_writer
 from bench.data.decode import read_image
+from bench.data.picture import Picture
+from bench.data.pixel_cache import decoded
 pixel_writer.SECONDS = 0.0
 calls = []
 def slow(path):
     calls.append(path)
-    time.sleep(0.002)
+    time.sleep(0.001)
+    if str(len(calls)) in sys.argv[2:]:
+        os.kill(os.getpid(), signal.SIGKILL)
     return read_image(path)
 pixel_writer.read_image = slow
 files = sorted(Path(sys.argv[1]).glob("*.png"))
-pixels = pixel_cache.decoded([Picture((f,)) for f in files], workers=1)
+pixels = decoded([Picture((f,)) for f in files], workers=1)
 print(len(calls), pixels.digest)
 """
 
 
-def started(folder: Path) -> subprocess.Popen[str]:
+def started(folder: Path, *killed_at: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder)],
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder), *map(str, killed_at)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -363,7 +367,7 @@ def started(folder: Path) -> subprocess.Popen[str]:
 def test_two_that_start_at_once_do_the_work_once(tmp_path: Path, cache: Path) -> None:
     written(tmp_path / "a", drawn(300))
     both = [started(tmp_path / "a") for _ in range(2)]
-    told = [process.communicate(timeout=120)[0].split() for process in both]
+    told = [process.communicate(timeout=PATIENCE)[0].split() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert told[0][1] == told[1][1]
     # each looks at one image for its shape; all others are decoded by one of the two
@@ -376,12 +380,8 @@ def test_who_is_killed_leaves_finished_blocks_to_the_next(
 ) -> None:
     images = drawn(800)
     pictures = written(tmp_path / "a", images)
-    process = started(tmp_path / "a")
-    deadline = time.monotonic() + 60
-    while not list(cache.glob(".work-*/done.npz")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process = started(tmp_path / "a", 700)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
     assert not [p for p in cache.iterdir() if p.is_dir() and not p.name.startswith(".work-")]
     calls = counted(monkeypatch)

@@ -22,6 +22,7 @@ from bench.data.catalog import known_splits
 from bench.data.folds import folds
 from bench.testing.dataset import check_dataset
 from tests.helpers import tiny
+from tests.helpers.errors import mentions, raises
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_rows_are_the_files_as_wilds_reads_them(opened: Opened, folder: Path) ->
 
 def test_images_nobody_has_are_counted(opened: Opened) -> None:
     [note] = opened.notes
-    assert note.startswith("2 of 600 images that metadata.csv lists are not there")
+    mentions(note, "2", "600", "metadata.csv")
 
 
 @pytest.mark.parametrize("side", ["test", "val", "id"])
@@ -156,21 +157,21 @@ def test_columns_may_be_more_and_in_another_order(copy: Path, opened: Opened) ->
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda t: t.drop(columns="center"), "has no column center"),
-        (lambda t: t.assign(tumor="2"), "tumor is 0 or 1, not 2"),
-        (lambda t: t.assign(slide="a"), "'a' is no slide"),
-        (lambda t: pd.concat([t, t.iloc[:1]]), "lists the image .* twice"),
+        (lambda t: t.drop(columns="center"), ("center",)),
+        (lambda t: t.assign(tumor="2"), ("tumor", "0", "1", "2")),
+        (lambda t: t.assign(slide="a"), ("a", "slide")),
+        (lambda t: pd.concat([t, t.iloc[:1]]), ()),
     ],
 )
 def test_a_wrong_table_is_one_line(copy: Path, spoil: Any, said: str) -> None:
     rewrite(copy, spoil(table_of(copy)))
-    with pytest.raises(BenchError, match=said):
+    with raises(BenchError, *said):
         open_folder(copy, "real")
 
 
 def test_half_an_archive_is_refused(copy: Path) -> None:
     shutil.rmtree(copy / "patches" / "patient_004_node_0")
-    with pytest.raises(BenchError, match=r"no image in 1 of the 50 folders"):
+    with raises(BenchError, "1", "50"):
         open_folder(copy, "real")
 
 
@@ -180,7 +181,7 @@ def test_it_keeps_the_contract_of_data_sets() -> None:
 
 def test_editions() -> None:
     assert Camelyon17().editions() == ["fixture"]
-    with pytest.raises(BenchError, match="show dataset camelyon17"):
+    with raises(BenchError, "show dataset camelyon17"):
         Camelyon17().open("real")
-    with pytest.raises(BenchError, match="not 'simulated'"):
+    with raises(BenchError, "simulated"):
         Camelyon17().open("simulated")

@@ -17,6 +17,7 @@ from bench.data.folds import folds
 from bench.data.target import open_target
 from bench.testing.dataset import check_dataset
 from tests.helpers import tiny
+from tests.helpers.errors import raises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +110,7 @@ def test_what_is_read_once_is_read_from_disk(real: Path, monkeypatch: pytest.Mon
     assert again.digest == first.digest
     pd.testing.assert_frame_equal(again.index, first.index)
     a_plate(real).unlink()
-    with pytest.raises(AssertionError, match="read again"):
+    with raises(AssertionError):
         made().open("real")
 
 
@@ -138,7 +139,7 @@ def test_extra_and_reordered_columns_rows_and_plates_do_not_matter(real: Path) -
 def test_a_plate_in_two_files_is_refused(real: Path) -> None:
     path = a_plate(real)
     shutil.copy(path, path.with_name("copy.parquet"))
-    with pytest.raises(BenchError, match="is in two files"):
+    with raises(BenchError):
         made().open("real")
 
 
@@ -154,10 +155,10 @@ def test_what_is_wrong_is_one_line(real: Path, tmp_path: Path) -> None:
     path, meta = a_plate(real), real / "metadata"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BenchError, match="cannot be read as parquet"):
+    with raises(BenchError, "10B1P1.parquet"):
         made().open("real")
     pd.read_parquet(a_plate(real, 1)).drop(columns="Metadata_Well").to_parquet(path)
-    with pytest.raises(BenchError, match="no column Metadata_Well"):
+    with raises(BenchError, "Metadata_Well"):
         made().open("real")
     path.write_bytes(whole)
     for name, column in (
@@ -167,25 +168,25 @@ def test_what_is_wrong_is_one_line(real: Path, tmp_path: Path) -> None:
     ):
         before = (meta / name).read_bytes()
         pd.read_csv(meta / name, dtype=str).drop(columns=column).to_csv(meta / name, index=False)
-        with pytest.raises(BenchError, match=f"no column {column}"):
+        with raises(BenchError, column):
             made().open("real")
         (meta / name).write_bytes(before)
     scopes = (meta / "microscope_config.csv").read_bytes()
     pd.read_csv(meta / "microscope_config.csv").iloc[1:].to_csv(
         meta / "microscope_config.csv", index=False
     )
-    with pytest.raises(BenchError, match="no microscope for source_2"):
+    with raises(BenchError, "source_2"):
         made().open("real")
     (meta / "microscope_config.csv").write_bytes(scopes)
     assert not list((tmp_path / "cache" / "jump").iterdir())
     pd.concat([pd.read_csv(meta / "well.csv.gz", dtype=str)] * 2).to_csv(
         meta / "well.csv.gz", index=False
     )
-    with pytest.raises(BenchError, match="two rows for one well"):
+    with raises(BenchError, "well.csv.gz"):
         made().open("real")
     (meta / "well.csv.gz").unlink()
     assert made().editions() == ["fixture"]
-    with pytest.raises(BenchError, match="python -m bench data fetch jump"):
+    with raises(BenchError, "bench data fetch jump"):
         made().open("real")
 
 
@@ -235,7 +236,7 @@ def test_scenarios_are_those_of_the_paper(opened: Opened) -> None:
 def test_a_scenario_without_all_its_laboratories_is_refused(real: Path) -> None:
     shutil.rmtree(real / "source_8")
     data = made().open("real")
-    with pytest.raises(BenchError, match="needs rows of source source_8"):
+    with raises(BenchError, "source_8"):
         folds(SPLITS["jump/scenario-4"], data)
     assert len(folds(SPLITS["jump/source"], data)) == 4
 
@@ -274,9 +275,9 @@ def test_it_cannot_be_named_twice(opened: Opened) -> None:
     from bench.runs.plan import plan
 
     target = open_target("jump/batch", SPLITS["jump/batch"], opened)
-    with pytest.raises(BenchError, match="puts mad-int-select before every method already"):
+    with raises(BenchError, "mad-int-select"):
         plan(["erm+mad-int-select"], [target], [0], Options("smoke"), Registry())
-    with pytest.raises(BenchError, match="puts mad-int-select before every method already"):
+    with raises(BenchError, "mad-int-select"):
         plan(["mad-int-select"], [target], [0], Options("smoke"), Registry())
 
 

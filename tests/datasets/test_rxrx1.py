@@ -18,6 +18,7 @@ from bench.core.registry import Registry
 from bench.data.catalog import known_splits
 from bench.data.folds import folds
 from bench.testing.dataset import check_dataset
+from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +120,7 @@ def test_images_nobody_has_are_counted(opened: Opened, folder: Path) -> None:
     listed = len(table_of(folder))
     assert len(opened.index) == listed - ABSENT
     [note] = opened.notes
-    assert note.startswith(f"{ABSENT} of {listed} images that metadata.csv lists are not there")
+    mentions(note, ABSENT, listed, "metadata.csv")
     assert "images/HEPG2-01/Plate3/B03_s1.png" in note
     ids = set(opened.index["id"])
     assert "HEPG2-01/3/B03/s1" not in ids
@@ -138,9 +139,9 @@ def test_it_keeps_the_contract_of_data_sets() -> None:
 
 def test_editions(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> None:
     assert RxRx1().editions() == ["fixture"]
-    with pytest.raises(BenchError, match="not 'simulated'"):
+    with raises(BenchError, "simulated"):
         RxRx1().open("simulated")
-    with pytest.raises(BenchError, match="show dataset rxrx1"):
+    with raises(BenchError, "show dataset rxrx1"):
         RxRx1().open("real")
     for inside in ("rxrx1/rxrx1_v1.0", "rxrx1_v1.0", "rxrx1"):
         home = tmp_path / inside.replace("/", "-")
@@ -274,18 +275,18 @@ def test_rows_may_be_in_another_order(copy: Path, opened: Opened) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda t: t.drop(columns="well_type"), "has no column well_type"),
-        (lambda t: t.assign(dataset="training"), "'training' is no dataset"),
-        (lambda t: t.assign(well_type="empty"), "'empty' is no well_type"),
-        (lambda t: t.assign(site=t["site"].where(t.index != 4, "")), "data row 5: '' is no site"),
-        (lambda t: t.assign(plate="one"), "'one' is no plate"),
-        (lambda t: pd.concat([t, t.iloc[7:9]]), "lists the image .* twice"),
-        (lambda t: t.iloc[:0], "has no rows"),
+        (lambda t: t.drop(columns="well_type"), ("well_type",)),
+        (lambda t: t.assign(dataset="training"), ("training", "dataset")),
+        (lambda t: t.assign(well_type="empty"), ("empty", "well_type")),
+        (lambda t: t.assign(site=t["site"].where(t.index != 4, "")), ("5", "site")),
+        (lambda t: t.assign(plate="one"), ("one", "plate")),
+        (lambda t: pd.concat([t, t.iloc[7:9]]), ()),
+        (lambda t: t.iloc[:0], ()),
     ],
 )
 def test_a_wrong_table_is_one_line(copy: Path, spoil: Any, said: str) -> None:
     rewrite(copy, spoil(table_of(copy)))
-    with pytest.raises(BenchError, match=said) as caught:
+    with raises(BenchError, *said) as caught:
         open_folder(copy, "real")
     assert str(copy) in str(caught.value)
 
@@ -293,13 +294,13 @@ def test_a_wrong_table_is_one_line(copy: Path, spoil: Any, said: str) -> None:
 def test_bytes_that_are_no_table_are_one_line(copy: Path) -> None:
     (copy / "metadata.csv").unlink()
     (copy / "metadata.csv").write_bytes(b"\xff\xfe\x00\x01" * 100)
-    with pytest.raises(BenchError, match="cannot be read as CSV"):
+    with raises(BenchError, "CSV"):
         open_folder(copy, "real")
 
 
 def test_half_an_archive_is_refused(copy: Path) -> None:
     shutil.rmtree(copy / "images" / "RPE-08")
-    with pytest.raises(BenchError, match=r"no image in 4 of the 204 folders.*RPE-08/Plate1"):
+    with raises(BenchError, "204", "RPE-08/Plate1"):
         open_folder(copy, "real")
 
 
@@ -308,7 +309,7 @@ def test_an_unreadable_image_is_named(copy: Path) -> None:
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content[:50])
-    with pytest.raises(BenchError, match=r"RPE-08/Plate2/B02_s1\.png cannot be decoded"):
+    with raises(BenchError, "RPE-08/Plate2/B02_s1.png"):
         open_folder(copy, "real")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from bench.core.canonical import digest
 from bench.core.seeds import generator
-from bench.records.record import Record
+from bench.records.record import Record, as_record
+from bench.records.schema import check, migrated
 
 TRACKS = {
     "erm": "inductive",
@@ -23,6 +24,8 @@ TRACKS = {
     "shuffle": "reference",
     "label-oracle": "reference",
 }
+
+STEPS = {"steps": 300, "images_seen": 19200}
 
 
 def make_record(
@@ -44,6 +47,7 @@ def make_record(
     **changes: Any,
 ) -> dict[str, Any]:
     """Return what ``run.json`` holds; keys of ``changes`` replace those of the spec or record."""
+    changed = {stage: dict(values) for stage, values in (params or {}).items()}
     spec: dict[str, Any] = {
         "method_id": method,
         "split_id": split,
@@ -62,13 +66,23 @@ def make_record(
         "folds": [
             {
                 "fold": "all",
-                "stages": [{"method": stage, "version": 1, "params": {}} for stage in [method]],
+                "stages": [
+                    {
+                        "method": stage,
+                        "version": 1,
+                        "params": changed.get(stage, {}),
+                        "level": level,
+                        "fit_id": digest(["fit", stage, seed]),
+                        "apply_id": digest(["apply", stage, seed]),
+                    }
+                    for stage in method.split("+")
+                ],
             }
         ],
         "metric_versions": {metric: 1},
     }
-    spec.update({key: changes.pop(key) for key in list(changes) if key in spec})
-    spec["params"] = {stage: dict(values) for stage, values in (params or {}).items()}
+    optional = ("grouping", "cluster", "aggregate", "source")
+    spec.update({key: changes.pop(key) for key in list(changes) if key in (*spec, *optional)})
     by_name = dict(clusters) if isinstance(clusters, Mapping) else {metric: list(clusters)}
     n = max((len(values) for values in by_name.values()), default=0)
     record: dict[str, Any] = {
@@ -76,8 +90,9 @@ def make_record(
         "run_id": digest(spec),
         "spec": spec,
         "method": method,
+        "method_id": method,
         "split": split,
-        "params": spec["params"],
+        "params": changed,
         "level": level,
         "track": track or TRACKS.get(method, "inductive"),
         "access": [],
@@ -88,23 +103,53 @@ def make_record(
         "ranked": status == "ok",
         "unranked_because": [],
         "metrics": {},
+        "metrics_rest_on": {},
+        "lower_is_better": [],
         "primary": metric,
         "clusters": {
             "level": level,
             "names": [f"{level} {i:02d}" for i in range(n)],
             "n": [100] * n,
             "values": by_name,
+            "parts": {},
+            "weights": {},
         },
         "n_eval": 100 * n,
         "n_excluded": 0,
+        "excluded_classes": [],
         "n_classes": 7,
+        "classes": [f"class {i}" for i in range(7)],
         "chance": 1 / 7,
         "undeclared_adaptation": None,
+        "batches": {
+            "n_test": 4,
+            "rows_min": 50,
+            "rows_median": 100.0,
+            "rows_max": 150,
+            "fallbacks": 0,
+        },
+        "probe_C": [0.01],
         "notes": [],
+        "cautions": [],
+        "upstream": [],
+        "exposed": [],
         "shift": "another laboratory and another microscope",
-        "cost": {"fit_s": 20.0 + seed, "apply_s": 1.5, "peak_bytes": 2**30, "steps": 300},
+        "cost": {"fit_s": 20.0 + seed, "apply_s": 1.5, "peak_bytes": 2**30, **STEPS},
         "predictions_sha256": f"{seed:064x}",
-        "provenance": {"device": "cpu", "threads": 2, "packages": {"torch": "2.14.0"}},
+        "sources": {},
+        "code": {"digest": "c" * 24, "files": {}},
+        "provenance": {
+            "python": "3.11.7",
+            "platform": "Linux",
+            "cpu": "test",
+            "device": "cpu",
+            "threads": 2,
+            "precision": "float32",
+            "packages": {"torch": "2.14.0"},
+            "command": "",
+            "created": "",
+            "recipe": {},
+        },
     }
     if status == "ok":
         values = {"all": value, **(subsets or {})}
@@ -112,12 +157,13 @@ def make_record(
         if readout == "head":
             record["metrics"][f"probe.{metric}"] = {"all": value - 0.01}
     record.update(changes)
+    check(migrated(record))
     return record
 
 
 def as_records(entries: Sequence[Mapping[str, Any]]) -> list[Record]:
     """Return records that are on no disk."""
-    return [Record(entry) for entry in entries]
+    return [as_record(entry) for entry in entries]
 
 
 def plausible(
@@ -157,6 +203,7 @@ def plausible(
                             "fit_s": 12.0 + 9 * len(method) + seed,
                             "apply_s": 1.5,
                             "peak_bytes": 2**30,
+                            **STEPS,
                         },
                     )
                 )

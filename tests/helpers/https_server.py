@@ -1,4 +1,4 @@
-"""A local https server that misbehaves on purpose; its certificate is trusted by the test alone."""
+"""A local HTTPS server that fails on purpose, with a certificate that only the tests trust."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Act = Callable[["Handler", bytes], None]
 
 
 class Server:
-    """Files by path, and what is done with each request for one, in order; then plain serving."""
+    """Files by path, and the actions for successive requests of a path; then normal responses."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -30,7 +30,7 @@ class Server:
         return f"https://localhost:{self.port}{path}"
 
     def asked(self, path: str) -> list[str]:
-        """The Range of each request for a path."""
+        """Return the Range header of each request for a path."""
         return [wanted for name, wanted in self.requests if name == path]
 
 
@@ -97,7 +97,7 @@ def truncated(at: int) -> Act:
     return act
 
 
-def stalled(at: int, seconds: float = 2.0) -> Act:
+def stalled(at: int, seconds: float) -> Act:
     def act(handler: Handler, body: bytes) -> None:
         handler.head(200, len(body), f'"{hash(body) & 0xFFFFFF:x}"')
         handler.end_headers()

@@ -1,4 +1,4 @@
-"""Views of made-up profiles, and how a profile method is fitted and applied to them."""
+"""Synthetic profiles as views; fitting a profile method and applying it to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def method_class(name):
 
 
 def view(X, batch=None, controls=None, y=None, prefix="row"):
-    """Return a view of rows ``(n, d)`` with everything in it."""
+    """Return a view of rows ``(n, d)`` with all access."""
     n = len(X)
     return Samples(
         ids=np.array([f"{prefix}{i}" for i in range(n)]),
@@ -37,7 +37,7 @@ def fitted(name, train, adapt=None, seed=0, **params):
 
 
 def applied(method, samples):
-    """Apply as the runner does: one call a batch where that is declared."""
+    """Apply a method as the runner does: batch by batch if the method declares it."""
     per_batch = type(method).access(method.params) & (Access.TEST_BATCH | Access.TEST_CONTROLS)
     if not per_batch:
         return method.apply(samples)
@@ -53,7 +53,7 @@ def applied(method, samples):
 
 
 def reloaded(method):
-    """Return the method rebuilt from what it stores."""
+    """Return the method restored from its state."""
     return type(method).from_state(method.params, method.state())
 
 
@@ -83,7 +83,7 @@ def planted(shift, seed, n_batches=10, treated=80, controls=24, d=30, n_classes=
 
 
 def probe_accuracy(name, shift, seed, **params):
-    """Return the accuracy in four new batches of a read-out trained on six others."""
+    """Return the accuracy of a readout trained on six batches in four new ones."""
     from sklearn.linear_model import LogisticRegression
 
     X, y, batch, controls = planted(shift, seed)

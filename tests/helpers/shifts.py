@@ -1,4 +1,4 @@
-"""Tables with one planted kind of batch effect, and what a method scores on new batches of them.
+"""Tables with one kind of simulated batch effect, and scores of methods on new batches.
 
 Six batches to train on and six new ones, each of 48 treated rows of six classes and 16 controls,
 two rows a well, 20 correlated features. Each kind plants one cause and nothing else:
@@ -44,7 +44,7 @@ RECIPES = {
 
 @functools.cache
 def planted(kind: str, draw: int, images: bool = False) -> Opened:
-    """Return a data set with one kind of batch effect; equal draws have equal classes and noise."""
+    """Return a data set with one kind of batch effect; equal draws share classes and noise."""
     rng = generator("planted shifts", draw, images)
     effect = generator("planted shifts", draw, images, kind)
     rows, X = [], []
@@ -136,7 +136,7 @@ def registry() -> Registry:
 
 @functools.cache
 def against(name: str) -> str:
-    """Return what a method is compared with: its own word, else ERM, or the table as it is."""
+    """Return the baseline of a method: the one it declares, else ERM, or uncorrected profiles."""
     meta = registry().entry("method", name).meta
     return meta.get("against") or ("erm" if meta["level"] == "network" else "identity")
 
@@ -152,7 +152,7 @@ _FITTED = {}
 
 @functools.cache
 def accuracy(name: str, kind: str, draw: int, images: bool = False) -> float:
-    """Return the accuracy of the shared read-out on new batches; views as in a run."""
+    """Return the accuracy of the shared readout on new batches, with views as in a run."""
     opened = planted(kind, draw, images)
     plate = opened.index["plate"].to_numpy(str)
     old = np.isin(plate, [f"p{b:02d}" for b in range(TRAINED)])
@@ -166,13 +166,13 @@ def accuracy(name: str, kind: str, draw: int, images: bool = False) -> float:
     y, truth = label[train.rows], label[test.rows]
     mean, spread = X_train[y >= 0].mean(axis=0), X_train[y >= 0].std(axis=0)
     Z_train, Z_test = ((X - mean) / np.where(spread > 1e-9, spread, 1) for X in (X_train, X_test))
-    # The read-out of a run without its choice of a penalty, which would take most of the time.
+    # The readout of a run without the search for its penalty, which would take most of the time.
     probe = LogisticRegression(C=0.1, max_iter=200).fit(Z_train[y >= 0], y[y >= 0])
     return float(probe.score(Z_test[truth >= 0], truth[truth >= 0]))
 
 
 def profiles_of(name, draw, train, test, key=None, steps=None):
-    """Return training and test profiles; fits are kept and shared under a key.
+    """Return training and test profiles; fits are cached under a key.
 
     Networks are trained for as many steps as :data:`RECIPES` says, or for ``steps``.
     """
@@ -222,7 +222,7 @@ def profiles_of(name, draw, train, test, key=None, steps=None):
 
 
 def differences(name: str, kind: str, draws: tuple[int, ...]) -> np.ndarray:
-    """Return what a method gains over what it is compared with, one number a draw.
+    """Return the gain of a method over its baseline, one number per draw.
 
     Raises
     ------

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 LABELS = ("actin", "golgi", "nucleus")
 QUICK = {"steps": 6, "batch_size": 16, "width": 8}
-"""A training of a tenth of a second."""
+"""A recipe that trains in a tenth of a second."""
 
 
 class Images:
-    """A source of images in memory."""
+    """An image source in memory."""
 
     def __init__(self, pixels: NDArray[Any]) -> None:
         self._pixels = pixels
@@ -47,7 +47,7 @@ class Images:
 def frame(
     batches: int = 4, per_class: int = 5, controls: int = 4, seed: int = 0
 ) -> tuple[pd.DataFrame, NDArray[np.float32]]:
-    """Return an index and profiles ``(n, 6)``: classes, a shift of each plate, and noise."""
+    """Return an index and profiles ``(n, 6)``: class means, a shift per plate, and noise."""
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     X: list[NDArray[np.float64]] = []
@@ -85,7 +85,7 @@ def opened(
     digest: str = "d" * 64,
     **shape: int,
 ) -> Opened:
-    """Return a data set in memory, its rows permuted by ``order``."""
+    """Return a data set in memory with rows permuted by ``order``."""
     made, profiles = frame(seed=seed, **shape)
     index, X = made if index is None else index, profiles if X is None else X
     if order is not None:
@@ -109,7 +109,7 @@ def opened(
 
 
 def split(name: str = "tiny/last", **fields: Any) -> Split:
-    """Return a split; without fields the last plate is the test set."""
+    """Return a split; by default the last plate is the test set."""
     if not fields.keys() & {"hold_out", "test", "train"}:
         fields["test"] = {"plate": ("p3",)}
     fields.setdefault("shares", ("week",))
@@ -123,7 +123,7 @@ def target(data: Opened | None = None, typed: str = "", **fields: Any) -> Target
 
 
 def side(data: Opened, fold: Fold, role: str, **options: Any) -> Side:
-    """Return one side of a fold, the training side with labels."""
+    """Return one side of a fold; only the training side has labels."""
     rows = fold.train if role == "train" else fold.test
     level = options.pop("level", data.level)
     seed = options.pop("seed", 0)
@@ -132,7 +132,7 @@ def side(data: Opened, fold: Fold, role: str, **options: Any) -> Side:
 
 
 def write_table(folder: Path, splits: str = "", keys: str = "", **shape: int) -> Path:
-    """Write the tiny data set as an own table; return the TOML file."""
+    """Write the tiny data set as a table of the user; return the TOML file."""
     folder.mkdir(parents=True, exist_ok=True)
     index, X = frame(**shape)
     table = index.drop(columns=["well"])
@@ -166,7 +166,7 @@ def open_table(path: Path, *names: str) -> list[Target]:
 
 
 def write_method(folder: Path, name: str, body: str, **meta: Any) -> Path:
-    """Write a plugin file with a class ``M``; ``body`` is the class and what it needs."""
+    """Write a plugin file; ``body`` defines the class ``M`` and its helpers."""
     folder.mkdir(parents=True, exist_ok=True)
     literal = {
         "kind": "method",
@@ -225,7 +225,7 @@ class Profile:
 
 
 class Bench:
-    """A store, a registry, and runs in one line each; counts trainings and keeps what was said."""
+    """A store and a registry with short calls for runs; counts fits and records messages."""
 
     def __init__(self, folder: Path, *plugins: Path) -> None:
         self.store = Store(folder)

@@ -30,7 +30,7 @@ class Source:
 
 
 def _described(n, rng, batches, per_well):
-    """Wells of equal class on one plate each; every fourth well a control."""
+    """Wells of one class, each on one plate; every fourth well is a control."""
     well = np.arange(n) // per_well
     y, batch = rng.integers(3, size=well.max() + 1)[well], rng.integers(batches, size=n)[well]
     controls = (well % 4) == 0
@@ -45,7 +45,7 @@ def _described(n, rng, batches, per_well):
 
 
 def profiles(n=120, d=6, seed=0, batches=4, per_well=2):
-    """Return three classes that lie apart, moved by their batch."""
+    """Return three separated classes with a shift per batch."""
     rng = np.random.default_rng(seed)
     fields = _described(n, rng, batches, per_well)
     batch = np.unique(fields["batch"], return_inverse=True)[1]
@@ -55,7 +55,7 @@ def profiles(n=120, d=6, seed=0, batches=4, per_well=2):
 
 
 def images(n=48, size=18, channels=2, seed=0, batches=3, per_well=2):
-    """Return noise of eight bits, brighter for higher classes."""
+    """Return 8-bit noise that is brighter for higher classes."""
     rng = np.random.default_rng(seed)
     fields = _described(n, rng, batches, per_well)
     pixels = rng.integers(0, 150, (n, channels, size, size))
@@ -82,7 +82,7 @@ def fitted(cls, samples, recipe=None, seed=1, **params):
 
 
 def plate_of(samples, k=1):
-    """Return the rows of one batch as apply sees them."""
+    """Return the rows of one batch as ``apply`` receives them."""
     view = samples.take(samples.batch == f"p{k}")
     return dataclasses.replace(view, y=np.full(len(view), -1, np.int64), well=None)
 
@@ -93,7 +93,7 @@ def same_state(a, b):
 
 
 def batches_of(cls, samples, recipe=None, **params):
-    """Return every batch as it goes into the loss."""
+    """Return each batch as it enters the loss."""
     cls = method_class(cls) if isinstance(cls, str) else cls
     seen = []
 
@@ -125,11 +125,11 @@ def mlp_by_hand(state, X, gives=None):
 
 
 class Interrupted(Exception):
-    """Stops a training in the middle."""
+    """Raised to interrupt a training run."""
 
 
 def resumed_ends_alike(name, samples, folder, monkeypatch, **params):
-    """Train, interrupt in the middle, go on; return whether the bits are those of one go."""
+    """Train with an interruption; return whether the weights equal those without it bit by bit."""
     monkeypatch.setattr(training.Checkpoint, "due", lambda self: self._path is not None)
     kind = "images" if samples.is_images else "profiles"
     cls = method_class(name)

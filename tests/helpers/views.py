@@ -1,4 +1,4 @@
-"""Small training views in memory: rows with classes, batches that shift them, and controls."""
+"""Small training views in memory: rows with classes, a shift per batch, and controls."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Rows:
 def profiles(
     n: int = 160, d: int = 6, seed: int = 0, batches: int = 4, first: int = 0, shift: float = 1.0
 ) -> Samples:
-    """Return three classes; batches ``p<first>`` ... shift all features; one row in six a control.
+    """Return three classes; batches ``p<first>`` ... shift all features; 1 in 6 is a control.
 
     What a batch does depends on its name alone, so views with other rows share batches.
     """
@@ -67,7 +67,7 @@ def images(n: int = 60, seed: int = 0, batches: int = 3) -> Samples:
 
 
 def unlabelled(samples: Samples, y: NDArray[np.int64] | None = None) -> Samples:
-    """Return the rows without their classes, or with other ones that nobody may read."""
+    """Return the rows without their classes, or with wrong ones that must not be read."""
     return replace(samples, y=np.full(len(samples), -1, np.int64) if y is None else y)
 
 
@@ -88,7 +88,7 @@ def trained(
 
 
 def same_state(a: Any, b: Any) -> bool:
-    """Return whether two methods learned the same bits."""
+    """Return whether the states of two methods are equal bit by bit."""
     first, second = a.state(), b.state()
     return list(first) == list(second) and all(
         np.array_equal(first[key], second[key]) for key in first

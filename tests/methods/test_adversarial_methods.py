@@ -20,6 +20,7 @@ from bench.methods.erm import ERM
 from bench.api import Access, make_params
 from bench.core.errors import NotApplicable
 from bench.training import checkpoint, loop, losses
+from tests.helpers.errors import raises
 from tests.helpers.views import context, images, profiles, same_state, trained, unlabelled
 
 METHODS = [DANN, DANNDA, CDANN, CDANNDA]
@@ -251,7 +252,7 @@ def test_evaluation_labels_and_batches_are_not_read(cls):
 
 @pytest.mark.parametrize("cls", [DANN, CDANN])
 def test_one_batch_cannot_be_told_from_others(cls):
-    with pytest.raises(NotApplicable, match=r"at least 2 batches .* and 1 have them"):
+    with raises(NotApplicable, "2", "1"):
         trained(cls, profiles(batches=1), context())
 
 

@@ -22,6 +22,7 @@ from bench.api import Access, make_params
 from bench.core.errors import BenchError, NotApplicable
 from bench.network import Batch
 from bench.training import checkpoint, loop
+from tests.helpers.errors import raises
 from tests.helpers.views import context, images, profiles, same_state, trained, unlabelled
 
 METHODS = [DeepCORAL, DeepCORALDA, MMD, IRM, GroupDRO]
@@ -428,12 +429,12 @@ def test_training_batches_hold_equally_many_rows_of_each_batch(cls):
 
 @pytest.mark.parametrize("cls", GROUPWISE)
 def test_one_batch_is_nothing_to_compare(cls):
-    with pytest.raises(NotApplicable, match=r"at least 2 batches .* and 1 have them"):
+    with raises(NotApplicable, "2", "1"):
         trained(cls, profiles(batches=1), context())
 
 
 def test_covariances_need_two_rows_of_two_batches():
-    with pytest.raises(BenchError, match="batch_size 3 has no room for 2 rows of each of 2"):
+    with raises(BenchError, "batch_size", "3", "2"):
         trained(DeepCORAL, profiles(), context(batch_size=3))
     trained(DeepCORAL, profiles(), context(batch_size=5))
     samples = profiles(batches=3)
@@ -441,7 +442,7 @@ def test_covariances_need_two_rows_of_two_batches():
     kept = samples.take(np.setdiff1d(np.arange(len(samples)), lone))
     trained(DeepCORAL, kept, context())
     none = NEW.take(np.arange(1))
-    with pytest.raises(NotApplicable, match="at least 1 batches with 2 or more rows"):
+    with raises(NotApplicable, "1", "2"):
         trained(DeepCORALDA, samples, context(), adapt=none)
 
 

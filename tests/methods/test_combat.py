@@ -8,6 +8,7 @@ import pytest
 from bench.api import Access, track_of
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.seeds import generator
+from tests.helpers.errors import raises
 from tests.helpers.profiles import (
     applied,
     fitted,
@@ -186,14 +187,14 @@ def test_rows_order_names_and_storage_change_nothing(unseen, prior):
 
 def test_what_cannot_be_done_is_said_on_one_line():
     X, batch = batches("errors")
-    with pytest.raises(NotApplicable, match=r"batches with at least 4 rows .* found 1"):
+    with raises(NotApplicable, "4", "1"):
         fitted("combat", view(X))
-    with pytest.raises(NotApplicable, match="at least 2 negative controls"):
+    with raises(NotApplicable, "2", "controls"):
         fitted("combat", view(X, batch), unseen="controls")
-    with pytest.raises(NotApplicable, match="all 12 are constant there"):
+    with raises(NotApplicable, "12"):
         fitted("combat", view(np.ones_like(X), batch))
     X[5, 5] = np.nan
-    with pytest.raises(BenchError, match="NaN or infinity in 1 of"):
+    with raises(BenchError, "NaN", "1"):
         fitted("combat", view(X, batch))
 
 

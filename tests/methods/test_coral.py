@@ -6,6 +6,7 @@ import scipy.linalg
 
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.seeds import generator
+from tests.helpers.errors import raises
 from tests.helpers.profiles import applied, fitted, probe_accuracy, reloaded, view
 
 NAMES = ("coral-to-train", "coral-to-target")
@@ -125,12 +126,12 @@ def test_rows_order_names_and_storage_change_nothing(name):
 def test_what_cannot_be_done_is_said_on_one_line(name):
     train, test = two_domains("errors")
     adapt = view(test, prefix="test")
-    with pytest.raises(NotApplicable, match="at least 2 training rows and found 1"):
+    with raises(NotApplicable, "2", "1"):
         fitted(name, view(train[:1]), adapt)
-    with pytest.raises(NotApplicable, match="all 10 are constant there"):
+    with raises(NotApplicable, "10"):
         fitted(name, view(np.ones_like(train)), adapt)
     train[2, 2] = np.nan
-    with pytest.raises(BenchError, match="NaN or infinity in 1 of 300 rows"):
+    with raises(BenchError, "NaN", "1", "300"):
         fitted(name, view(train), adapt)
 
 

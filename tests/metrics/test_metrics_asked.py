@@ -12,6 +12,7 @@ from bench.core.errors import BenchError
 from bench.core.registry import Registry
 from bench.data.target import with_metrics
 from tests.helpers import tiny
+from tests.helpers.errors import raises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ def test_folds_are_models_of_their_own_and_are_averaged(tmp_path: Path) -> None:
 
 
 def test_an_unknown_metric_is_answered_before_anything_is_trained() -> None:
-    with pytest.raises(BenchError, match="Did you mean ilisi"):
+    with raises(BenchError, "ilisii", "ilisi"):
         with_metrics(tiny.target(), ("ilisii",), Registry())
 
 

@@ -16,6 +16,7 @@ from bench.metrics import _core, _retrieval_clusters
 from bench.metrics._lisi import lisi
 from bench.metrics._silhouette import silhouette
 from bench.metrics.map import average_precisions
+from tests.helpers.errors import raises
 
 EMBEDDING = [name for name, meta in metrics.METRICS.items() if meta["needs"] == "embedding"]
 GRAPH = ("arevalo_overall", "batch_1nn", "ilisi", "clisi", "graph_connectivity")
@@ -293,7 +294,7 @@ def test_query_clusters_average_to_the_metric_with_the_gallery_fixed():
         )
     assert clusters.names == sorted({str(k) for k in data["label"]})
     assert _retrieval_clusters.query_clusters("nsc", **data).names == sorted(set(data["compound"]))
-    with pytest.raises(BenchError, match="not a retrieval metric"):
+    with raises(BenchError, "pcr"):
         _retrieval_clusters.query_clusters("pcr", **data)
 
 
@@ -501,11 +502,11 @@ def test_bad_embeddings_are_explained(name):
     data = table(n=40)
     bad = data["X"].copy()
     bad[3, 2] = np.nan
-    with pytest.raises(BenchError, match="NaN or infinity in 1 of 40 rows"):
+    with raises(BenchError, "NaN", "1", "40", fix=False):
         metrics.compute(name, **{**data, "X": bad})
-    with pytest.raises(BenchError, match="rows x features"):
+    with raises(BenchError, "40"):
         metrics.compute(name, **{**data, "X": data["X"][:, 0]})
-    with pytest.raises(BenchError, match="values for 39 rows"):
+    with raises(BenchError, "39", fix=False):
         metrics.compute(name, **{**data, "X": data["X"][1:]})
 
 

@@ -27,6 +27,7 @@ from bench.output.style import (
     spread,
     within,
 )
+from tests.helpers.errors import raises
 from tests.helpers.factories import as_records, make_record, plausible
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,13 +125,13 @@ def test_another_method_moves_no_number(tmp_path: Path, name: str) -> None:
 
 
 def test_an_unknown_figure_suggests(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="Did you mean degradation"):
+    with raises(BenchError, "degredation", "degradation"):
         draw([], ["degredation"], tmp_path)
 
 
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(BenchError):
+    with raises(BenchError):
         draw([], ["cost"], tmp_path / "out")
 
 
@@ -186,7 +187,7 @@ def test_editions_and_recipes_never_share_a_figure(tmp_path: Path) -> None:
 
 def test_odd_names_and_lone_values_are_drawn(tmp_path: Path) -> None:
     entries = [make_record(r"<script>$x_1$\n", 0, 0.5, split="own/$plate$")]
-    entries += [make_record("erm", 0, 0.5, split="own/$plate$", cost={})]
+    entries += [make_record("erm", 0, 0.5, split="own/$plate$")]
     entries += [make_record("tvn", status="not-applicable", reason="x", split="other/one")]
     assert draw(as_records(entries), list(FROM_RECORDS), tmp_path)
 

@@ -22,6 +22,7 @@ from bench.output.figures.confusion import confusion
 from bench.output.figures.reliability import BINS, reliability
 from bench.records.store import Store
 from tests.helpers import tiny
+from tests.helpers.errors import mentions, raises
 from tests.helpers.factories import make_record
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def test_the_papers_figures_are_made_of_real_runs_alone(tmp_path: Path) -> None:
         put(store, method, embedded=True, split="rxrx1/test", edition="simulated")
     draw(store.load_all(), ["paper/fig-1"], tmp_path / "none", results=store.root)
     (note,) = rows(tmp_path / "none" / "paper" / "fig-1.csv")
-    assert "No run of the real rxrx1/test" in note["note"]
+    mentions(note["note"], "rxrx1/test")
     real = put(store, "simclr", embedded=True, split="rxrx1/test", edition="real")
     key = real["spec"]["folds"][0]["stages"][0]["apply_id"]
     kept = store.read_artifact("apply", key)
@@ -274,7 +275,7 @@ def test_a_study_is_shown_as_it_was_drawn(tmp_path: Path) -> None:
     ]
     assert files[1].read_bytes() == b"ottawa png"
     (results / "studies" / "batch-size" / "ottawa" / "batch-size.png").unlink()
-    with pytest.raises(BenchError, match="delete that folder"):
+    with raises(BenchError, "ottawa"):
         draw([], ["batch-size"], tmp_path / "out", results=results)
 
 
@@ -301,11 +302,11 @@ def test_example_images_are_kept_and_drawn_without_the_data(tmp_path: Path) -> N
     draw([], ["examples"], tmp_path / "none", results=tmp_path / "fixture")
     assert "note" in rows(tmp_path / "none" / "examples.csv")[0]
     (tmp_path / "examples" / "broken.npz").write_bytes(b"no")
-    with pytest.raises(BenchError, match="delete it"):
+    with raises(BenchError, "broken.npz"):
         load_sheets(tmp_path / "examples")
 
 
 def test_a_split_is_opened_for_examples_alone(tmp_path: Path) -> None:
     call = ["cost", "--split", "ottawa", "--results", str(tmp_path)]
     done = CliRunner().invoke(figures_command, call)
-    assert "--split goes with the figure examples" in str(done.exception)
+    mentions(str(done.exception), "--split")

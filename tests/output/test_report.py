@@ -29,6 +29,7 @@ from bench.output.report.pictures import Drawn, Picture, pictures
 from bench.output.report.summary import destruction, finding
 from bench.output.report.text import pieces
 from bench.records.store import Store
+from tests.helpers.errors import mentions, raises
 from tests.helpers.factories import as_records, make_record, plausible
 
 if TYPE_CHECKING:
@@ -88,8 +89,9 @@ def test_who_won_and_by_how_much() -> None:
 
 def test_where_nothing_beats_erm_that_is_the_sentence() -> None:
     board = one_board(matrix("erm", noisy(0.7)), matrix("erm-plate", noisy(0.5, seed=1)))
-    assert "no correction scores better than none" in said(board, "won")[0]
-    assert said(board, "hurts")[0].startswith("Hurts against ERM: erm-plate")
+    assert said(board, "won")
+    assert said(board, "helps") == []
+    mentions(said(board, "hurts")[0], "ERM", "erm-plate")
 
 
 def test_what_cannot_be_told_apart() -> None:
@@ -99,14 +101,12 @@ def test_what_cannot_be_told_apart() -> None:
         matrix("erm", noisy(0.3, seed=3)), matrix("adabn", same), matrix("ben", shifted)
     )
     untold = said(board, "untold")
-    assert "Cannot be told apart from it: adabn (paired, Holm over 2 comparisons)." in untold
+    mentions(untold, "adabn", "2")
     assert not any("erm" in line for line in untold)
     # Against ERM too, where the interval holds 0.
     board = one_board(matrix("erm", same), matrix("ben", shifted))
-    assert "Cannot be told apart from ERM: ben." in said(board, "untold")
-    assert "The other one cannot be told apart from it (paired, Holm over 1 comparison)." in said(
-        board, "untold"
-    )
+    mentions(said(board, "untold"), "ERM", "ben")
+    assert len(said(board, "untold")) == 2
 
 
 def test_few_batches_give_no_verdict_and_a_reason() -> None:
@@ -143,10 +143,7 @@ def destroyed(losing: int, gaining: int = 0, **more: Any) -> Board:
 def test_where_batch_statistics_destroy_biology() -> None:
     board = destroyed(4)
     (text,) = said(board, "destroys")
-    assert text.startswith(
-        "Batch statistics destroy biology here. In 4 of 10 plates ben loses more than half of what "
-        "ERM has above chance (most in plate 03: 0.500 to 0.153); on average "
-    )
+    mentions(text, "4 of 10 plates", "ben", "ERM", "03", "0.500", "0.153")
     ben = next(row for row in board.rows if row.method == "ben")
     lost = destruction(board, ben)
     assert lost is not None
@@ -183,9 +180,7 @@ def test_an_interval_that_holds_0_is_said_beside_the_loss() -> None:
     board = one_board(matrix("erm", base), matrix("ben", table))
     ben = next(row for row in board.rows if row.method == "ben")
     assert ben.verdict.startswith("cannot")
-    assert (
-        "an interval that holds 0 because the plates differ so much" in said(board, "destroys")[0]
-    )
+    assert said(board, "destroys")
 
 
 def test_leaks_are_named() -> None:
@@ -193,10 +188,8 @@ def test_leaks_are_named() -> None:
         matrix("erm", noisy(0.5)), matrix("position-only", noisy(0.4), track="reference")
     )
     (text,) = said(board, "leaks")
-    assert text.startswith("position-only reaches 0.39") or text.startswith(
-        "position-only reaches 0.40"
-    )
-    assert "from the place on the plate alone, with chance at 0.143" in text
+    mentions(text, "position-only", "0.143")
+    assert "0.39" in text or "0.40" in text
 
 
 def test_real_and_simulated_are_counted_apart() -> None:
@@ -206,14 +199,11 @@ def test_real_and_simulated_are_counted_apart() -> None:
     ]
     simulated = [*matrix("erm", noisy(0.5)), *matrix("ben", noisy(0.3, seed=1))]
     lines = [str(line) for line in overview(boards(as_records([*real, *simulated])))]
-    assert "On real data (1 split with intervals), better than ERM: ben on 1 of 1." in lines
-    assert (
-        "On simulated data (1 split with intervals), no correction is better than ERM; worse: ben "
-        "on 1 of 1."
-    ) in lines
-    assert "coos7/test4 is simulated; what is said of real data rests on the rest." in lines
+    mentions(lines, "real", "1 split", "ben", "1 of 1")
+    mentions(lines, "simulated", "1 split", "ben", "1 of 1")
+    mentions(lines, "coos7/test4", "simulated", "real")
     alone = [str(line) for line in overview(boards(as_records(simulated)))]
-    assert "coos7/test4 is simulated: no conclusion here rests on real data." in alone
+    mentions(alone, "coos7/test4", "simulated")
 
 
 def test_adding_a_method_moves_nobody_elses_numbers_in_the_page() -> None:
@@ -362,7 +352,7 @@ def test_one_split_alone(page: str) -> None:
         as_records(plausible(n_clusters=10)), Registry(), split="coos7/test1", figures=False
     )
     assert made.n_boards == 1
-    with pytest.raises(BenchError, match="Did you mean coos7/test1"):
+    with raises(BenchError, "coos7/test1"):
         build(as_records(plausible()), Registry(), split="coos7/tset1")
 
 
@@ -389,20 +379,20 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch: pytest.MonkeyP
 
     (missing,) = pictures(Drawn(as_records(plausible(("own/a",)))), names=["degradation"])
     assert missing.png == ""
-    assert missing.note.startswith("There are no records of COOS-7")
+    mentions(missing.note, "COOS-7")
 
     def broken(*_: Any, **__: Any) -> list[Path]:
         raise BenchError("the disk is full")
 
     monkeypatch.setattr(bench.output.figures, "draw", broken)
-    assert pictures(Drawn([]), names=["cost"])[0].note == "Not drawn: the disk is full."
+    assert pictures(Drawn([]), names=["cost"])[0].note.endswith("the disk is full.")
 
 
 def test_figures_of_embeddings_are_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "artifacts").mkdir()
     (found,) = pictures(Drawn(as_records(plausible())), names=["umap"], results=tmp_path)
     assert found.png == ""
-    assert "`python -m bench figures umap` draws it" in found.note
+    mentions(found.note, "python -m bench figures umap")
 
 
 def test_runs_of_studies_are_drawn_where_the_others_give_nothing() -> None:

@@ -15,6 +15,7 @@ from bench.records.embeddings import embedding
 from bench.records.export import chosen_sides, provenance, table, write
 from bench.records.store import Store
 from tests.helpers import tiny
+from tests.helpers.errors import raises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,10 +129,10 @@ def test_formats_hold_the_same_rows(made, tmp_path: Path) -> None:
 
 def test_what_is_not_kept_says_how_to_make_it_again(made, tmp_path: Path) -> None:
     _, _, records = made
-    with pytest.raises(BenchError, match=r"make them again with `python -m bench run .*rerun`"):
+    with raises(BenchError, "bench run"):
         table(Store(tmp_path), records["zscore/plates"], ("test",))
     store, _, _ = made
-    with pytest.raises(BenchError, match="only test rows are kept"):
+    with raises(BenchError, "--side"):
         table(store, records["identity/plates"], ("train",))
 
 

@@ -9,6 +9,7 @@ import pytest
 from bench.boards.select import boards
 from bench.core.errors import BenchError
 from bench.records.selection import RULES, Derived, derived_name, parse_derived, rule, select
+from tests.helpers.errors import raises
 from tests.helpers.factories import as_records, make_record
 
 
@@ -88,9 +89,9 @@ def test_last_looks_at_nothing() -> None:
 
 
 def test_nothing_to_choose_from_and_unknown_rules_are_explained() -> None:
-    with pytest.raises(BenchError, match="no candidate of ben has a ood-val score on s/weeks"):
+    with raises(BenchError, "ben", "ood-val", "s/weeks"):
         select([], "ood-val", "s/weeks", "ben")
-    with pytest.raises(BenchError, match="Did you mean ood-val"):
+    with raises(BenchError, "ood-val"):
         rule("ood")
 
 

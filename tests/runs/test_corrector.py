@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from bench import Corrector
 from bench.records.export import table
 from tests.helpers import tiny
+from tests.helpers.errors import raises
 
 if TYPE_CHECKING:
     from bench.records.record import Record
@@ -172,9 +173,9 @@ def test_parameters_are_of_the_last_method_or_of_the_one_that_is_named() -> None
     efaar = corrected(params={"variant": "efaar"})
     np.testing.assert_array_equal(corrected(params={"tvn.variant": "efaar"}), efaar)
     assert np.abs(corrected() - efaar).max() > 0.1
-    with pytest.raises(ValueError, match="no stage of tvn"):
+    with raises(ValueError, "tvn"):
         corrected(params={"zscore.rows": "all"})
-    with pytest.raises(ValueError, match=r"tvn\.variant is one of"):
+    with raises(ValueError, "tvn.variant"):
         corrected(params={"variant": "new"})
 
 
@@ -183,7 +184,7 @@ def test_a_network_learns_classes_in_a_pipeline() -> None:
     recipe = {"steps": 100, "batch_size": 16, "width": 8}
     model = make_pipeline(Corrector("erm+sphering-all", recipe=recipe), LogisticRegression())
     assert model.fit(X, y).score(X, y) > 0.8
-    with pytest.raises(ValueError, match="requires y"):
+    with raises(ValueError):
         Corrector("erm").fit(X)
 
 
@@ -193,7 +194,7 @@ def test_a_method_that_adapts_while_fitting_knows_its_rows_again() -> None:
     order = np.random.default_rng(2).permutation(len(X))
     made = corrector.transform(X, batch=batch)
     np.testing.assert_array_equal(corrector.transform(X[order], batch=batch[order]), made[order])
-    with pytest.raises(ValueError, match="has not seen"):
+    with raises(ValueError, "harmony-map", "80"):
         corrector.transform(X + 1, batch=batch)
     new = data(seed=3, n=40)
     both = Corrector("harmony").fit(X, batch=batch, X_adapt=new[0], batch_adapt=new[2])
@@ -203,16 +204,16 @@ def test_a_method_that_adapts_while_fitting_knows_its_rows_again() -> None:
 @pytest.mark.parametrize(
     "method, options, words",
     [
-        ("tvm", {}, "Did you mean tvn"),
-        ("tvn", {}, "pass controls="),
-        ("label-oracle", {}, "is a reference row"),
-        ("sphering-all", {"batch": ["a"]}, "one value a row"),
-        ("sphering-all", {"batch": np.full(40, np.nan)}, "without a value"),
-        ("sphering-all", {"controls": np.zeros(40, int)}, "mask of 40 bools"),
+        ("tvm", {}, ("tvn",)),
+        ("tvn", {}, ("controls",)),
+        ("label-oracle", {}, ()),
+        ("sphering-all", {"batch": ["a"]}, ()),
+        ("sphering-all", {"batch": np.full(40, np.nan)}, ()),
+        ("sphering-all", {"controls": np.zeros(40, int)}, ("40",)),
     ],
 )
 def test_what_cannot_be_is_a_value_error(method: str, options: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+    with raises(ValueError, *words):
         Corrector(method).fit(data()[0], **options)
 
 
@@ -234,7 +235,7 @@ def test_fitted_and_not(tmp_path: Path) -> None:
     corrector.set_params(method="zscore")  # takes effect with the next fit
     again = pickle.loads(pickle.dumps(corrector)).transform(X, batch=batch, controls=controls)
     np.testing.assert_array_equal(again, made)
-    with pytest.raises(ValueError, match="features"):
+    with raises(ValueError, "3", "5"):
         corrector.transform(X[:, :3])
 
 

@@ -15,6 +15,7 @@ from bench.core.canonical import digest
 from bench.core.registry import Registry
 from bench.runs import identity
 from tests.helpers import tiny
+from tests.helpers.errors import raises
 
 if TYPE_CHECKING:
     from bench.data.target import Target
@@ -257,7 +258,7 @@ def test_a_network_of_ones_own_counts_by_its_content(tmp_path: Path, where: Targ
 
 def test_a_shared_fit_that_does_not_exist(tmp_path: Path, where: Target) -> None:
     plugin = tiny.write_method(tmp_path, "mine", "class M(Profile):\n    pass\n", fit="emr")
-    with pytest.raises(BenchError, match=r"unknown method 'emr'. Did you mean erm"):
+    with raises(BenchError, "emr"):
         Ids(tiny.Bench(tmp_path, plugin), "mine", where)
 
 

@@ -26,6 +26,7 @@ from bench.runs.plan import plan
 from bench.runs.runner import Runner
 from bench.scoring.retrieval import aggregated
 from tests.helpers import tiny
+from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,27 +133,27 @@ def test_channels_stand_where_the_network_learned_them() -> None:
 @pytest.mark.parametrize(
     ("channels", "says"),
     [
-        (None, "DNA, tubulin, actin and old nucleus, ER, actin: say which stands for which"),
-        ({"DNA": "nucleus", "tubulin": "ER"}, "look at 'actin'"),
-        ({**MAP, "actin": "ER"}, "look at 'actin'"),
-        ({**MAP, "DMA": "nucleus"}, "'DMA' in channels is no channel"),
-        ({"DNA": "nucleus", "tubulin": "mito", "actin": "actin"}, "'mito' in channels"),
+        (None, ("DNA", "tubulin", "actin", "nucleus", "ER")),
+        ({"DNA": "nucleus", "tubulin": "ER"}, ("actin",)),
+        ({**MAP, "actin": "ER"}, ("actin",)),
+        ({**MAP, "DMA": "nucleus"}, ("DMA", "channels")),
+        ({"DNA": "nucleus", "tubulin": "mito", "actin": "actin"}, ("mito", "channels")),
     ],
 )
 def test_unequal_channels_are_refused_without_a_whole_map(channels: Any, says: str) -> None:
     target = opened(fields(), ("DNA", "tubulin", "actin"), 1.0)
-    with pytest.raises(BenchError, match=says) as caught:
+    with raises(BenchError, *says) as caught:
         fitted_to(target, learnt(), channels, "transfer/x")
     assert "transfer/x" in str(caught.value)
 
 
 def test_what_is_not_known_or_too_small_is_refused() -> None:
     target = opened(fields(), ("DNA", "tubulin", "actin"), 1.0)
-    with pytest.raises(BenchError, match="smaller than those that the network"):
+    with raises(BenchError, "--set"):
         fitted_to(target, learnt(64), MAP, "s")
-    with pytest.raises(BenchError, match="pixel size of made-up is not known"):
+    with raises(BenchError, "pixel"):
         fitted_to(dataclasses.replace(target, pixel=0.0), learnt(), MAP, "s")
-    with pytest.raises(BenchError, match="does not name its 3 channels"):
+    with raises(BenchError, "3", "channels"):
         fitted_to(dataclasses.replace(target, channels=()), learnt(), MAP, "s")
 
 
@@ -206,23 +207,23 @@ BARE = {"name": "transfer/x", "dataset": "d", "shift": "all", "protocol": "trans
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ({**BARE, "test": "all"}, "what the encoder is trained on"),
-        ({**BARE, "source": "a/b", "test": {"part": ["x"]}}, "takes all rows"),
-        ({**BARE, "source": "a/b", "test": "all", "name": "d/x"}, "'transfer/…'"),
-        ({**BARE, "source": "a/b", "test": "all", "channels": ["x"]}, "table of names"),
-        ({**BARE, "source": "a/b", "test": "all", "aggregate": ["image"]}, "COLUMN=mean"),
+        ({**BARE, "test": "all"}, ()),
+        ({**BARE, "source": "a/b", "test": {"part": ["x"]}}, ()),
+        ({**BARE, "source": "a/b", "test": "all", "name": "d/x"}, ("transfer/…",)),
+        ({**BARE, "source": "a/b", "test": "all", "channels": ["x"]}, ()),
+        ({**BARE, "source": "a/b", "test": "all", "aggregate": ["image"]}, ()),
         (
             {"name": "d/x", "dataset": "d", "shift": "s", "hold_out": "week", "source": "a/b"},
-            'protocol = "transfer"',
+            (),
         ),
         (
             {"name": "d/x", "dataset": "d", "shift": "s", "hold_out": "w", "aggregate": ["a=mean"]},
-            "score_unit instead",
+            ("score_unit",),
         ),
     ],
 )
 def test_a_split_that_contradicts_itself(table: dict[str, Any], says: str) -> None:
-    with pytest.raises(BenchError, match=says):
+    with raises(BenchError, *says):
         read_split("somewhere", table)
 
 
@@ -272,8 +273,8 @@ def test_the_encoder_is_the_one_of_its_own_split(registry: Registry) -> None:
 def test_a_source_has_settings_of_its_own(registry: Registry) -> None:
     target = target_of(registry, **{"source.pixel": 0.5})
     assert target.origin.opened.pixel == 0.5
-    assert any("to 0.5 um a pixel" in text for text in target.opened.upstream)
-    with pytest.raises(BenchError, match="piksel"):
+    mentions(target.opened.upstream, "0.5")
+    with raises(BenchError, "piksel", "pixel"):
         target_of(registry, **{"source.piksel": 0.5})
 
 
@@ -287,9 +288,9 @@ def test_what_cannot_be_taken_along_is_said_before_anything_runs(registry: Regis
     assert "not those of bbbc021" in reasons["batch-only"]
     assert reasons["erm"] == reasons["minclr"] == ""
     weeks = Options("smoke", values={"ben": {"level": "week"}})
-    with pytest.raises(BenchError, match="no batch level of rxrx1"):
+    with raises(BenchError, "rxrx1"):
         plan(["ben"], [target], [0], weeks, registry)
-    with pytest.raises(BenchError, match="another camera"):
+    with raises(BenchError, "transfer/rxrx1-bbbc021", "--standardise"):
         plan(["erm"], [target], [0], Options("smoke", {"standardise": "none"}), registry)
 
 
@@ -323,8 +324,8 @@ def test_runs(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert records["erm"]["undeclared_adaptation"] is None
     # Two labels lie in one week: 26 of 30 treatments count for NSCB, all for NSC.
     assert records["erm"]["n_eval"] == 26
-    assert any("nsc: 30 of 30 treatments" in note for note in records["erm"]["notes"])
-    assert any("trained on rxrx1/test" in note for note in records["tvn"]["notes"])
+    mentions(records["erm"]["notes"], "30")
+    mentions(records["tvn"]["notes"], "trained", "rxrx1/test")
     assert not records["erm"]["ranked"]
     # TVN was fitted on the rows of BBBC021, its DMSO among them, without a label.
     [train] = seen
@@ -381,7 +382,7 @@ def test_a_table_of_ones_own_is_no_target(tmp_path: Path) -> None:
     from tests.data.test_tables import TOML, write
 
     path = write(tmp_path, toml=TOML.replace('protocol = "unsupervised"', 'protocol = "transfer"'))
-    with pytest.raises(BenchError, match="not to a file"):
+    with raises(BenchError, "profile", "mine.toml"):
         load(path)
 
 

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.api import NotApplicable
 from bench.scoring.probe import GRID, WITHOUT_BATCHES, fit_probe
+from tests.helpers.errors import raises
 
 
 def rows(n_classes: int, n: int = 120, d: int = 5, seed: int = 0):
@@ -131,7 +132,7 @@ def test_one_class_is_always_predicted_and_none_is_said() -> None:
     scores = fit_probe(X, np.full(10, 2), batch, 3, 0).scores(X)
     np.testing.assert_array_equal(scores, np.tile([0, 0, 1], (10, 1)))
     nothing = np.zeros(0, int)
-    with pytest.raises(NotApplicable, match="no training row has a class"):
+    with raises(NotApplicable):
         fit_probe(X[:0], nothing, batch[:0], 3, 0)
 
 

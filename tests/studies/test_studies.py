@@ -25,6 +25,7 @@ from bench.studies._write import subtitle
 from bench.studies.drift import leading, procrustes, replicate_distance
 from bench.studies.strength import breaks_at
 from tests.helpers import tiny, trained
+from tests.helpers.errors import mentions, raises
 
 # --------------------------------------------------------------------------- estimators
 
@@ -159,7 +160,7 @@ def test_replicates_are_compared_between_batches_alone() -> None:
     ]
     expected = np.sqrt(np.mean(squares))
     assert replicate_distance(X, group, batch) == pytest.approx(expected)
-    with pytest.raises(NotApplicable, match="two batches"):
+    with raises(NotApplicable):
         replicate_distance(X, group, group)
 
 
@@ -213,7 +214,7 @@ def test_every_study_is_listed_without_importing_it() -> None:
         "strength",
     }
     assert all(known()[name]["question"].endswith("?") for name in names)
-    with pytest.raises(BenchError, match="batch-size"):
+    with raises(BenchError, "batch-size"):
         load("batch-sise")
 
 
@@ -225,7 +226,6 @@ def test_a_study_leaves_table_figure_and_reading_the_same_each_time(
     assert code == 0
     told = json.loads(out.out)
     assert len(told["reading"]) == 3
-    assert told["reading"][2].startswith("What cannot be told")
     assert "smoke" in told["reading"][2]
     [folder] = (tmp_path / "one" / "studies" / "batch-size").iterdir()
     names = {file.name for file in folder.iterdir()}
@@ -252,17 +252,17 @@ def test_a_study_leaves_table_figure_and_reading_the_same_each_time(
 @pytest.mark.parametrize(
     "argv, words",
     [
-        (("batch-sise",), "batch-size"),
-        (("batch-size", "--points", "two"), "numbers"),
-        (("ablation", "--points", "2"), "varies nothing"),
-        (("batch-size", "-m", "bem"), "ben"),
+        (("batch-sise",), ("batch-size",)),
+        (("batch-size", "--points", "two"), ("numbers",)),
+        (("ablation", "--points", "2"), ()),
+        (("batch-size", "-m", "bem"), ("ben",)),
     ],
 )
 def test_wrong_usage_is_one_line(capsys, tmp_path, table, argv, words) -> None:
     code, out = study(capsys, tmp_path, *argv, table=table)
     assert code == 2
     assert out.err.startswith("error: ")
-    assert words in out.err
+    mentions(out.err, *words)
     assert len(out.err.splitlines()) == 1
     assert not (tmp_path / "studies").exists()
 
@@ -323,5 +323,5 @@ def test_no_figure_is_made_of_a_fixture() -> None:
     lab = SimpleNamespace(
         target=tiny.target(), options=Options(), seeds=[0], metric_words="accuracy", readout="head"
     )
-    with pytest.raises(BenchError, match="fixture"):
+    with raises(BenchError, "--edition"):
         subtitle(lab)

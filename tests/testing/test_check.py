@@ -18,6 +18,7 @@ from bench.core.registry import Registry
 from bench.testing.dataset import check_dataset
 from bench.testing.made_up import made_up
 from bench.testing.method import check_method
+from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -360,7 +361,7 @@ def test_each_break_fails_the_check_of_its_name(cls: Any, name: str, says: str) 
     found = failures(cls)
     assert name in found, found
     assert re.search(says, found[name])
-    with pytest.raises(AssertionError, match=name):
+    with raises(AssertionError, name):
         check_method(cls)
 
 
@@ -478,10 +479,10 @@ def test_the_template_passes_unchanged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "old, new, name, says",
     [
-        ('"access": ["test-batch"]', '"access": []', "access", "make them equal"),
-        ('"reference": "unpublished",', "", "META", "'reference' is missing"),
-        ('"summary": "Per', '"summary": "\\n Per', "META", "on one line"),
-        ('"version": 1', '"version": 0', "META", "counts from 1"),
+        ('"access": ["test-batch"]', '"access": []', "access", ()),
+        ('"reference": "unpublished",', "", "META", ("reference",)),
+        ('"summary": "Per', '"summary": "\\n Per', "META", ()),
+        ('"version": 1', '"version": 0', "META", ("1",)),
     ],
 )
 def test_an_incomplete_literal_is_named(
@@ -493,12 +494,12 @@ def test_an_incomplete_literal_is_named(
     checks = check_method("my-method", plugins=(path,), raises=False)
     [failed] = [check for check in checks if not check.ok]
     assert failed.name == name
-    assert says in failed.message
+    mentions(failed.message, *says)
 
 
 def test_the_file_is_named_after_the_method(tmp_path: Path) -> None:
     path = new_method(tmp_path).rename(tmp_path / "draft.py")
-    with pytest.raises(AssertionError, match=r"rename the file to my_method\.py"):
+    with raises(AssertionError, "my_method.py"):
         check_method("my-method", plugins=(path,))
 
 
@@ -525,7 +526,7 @@ def test_the_command_says_what_fails_and_exits_with_1(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(".astype(np.float32)", ""))
     done = bench("check", "my-method", "--plugin", str(path))
     assert done.returncode == 1
-    assert "FAILED  output: " in done.stdout
+    mentions(done.stdout, "FAILED", "output")
     assert "float32" in done.stdout
     printed = json.loads(bench("check", "my-method", "--plugin", str(path), "--json").stdout)
     assert (printed["method"], printed["ok"]) == ("my-method", False)
@@ -535,9 +536,9 @@ def test_the_command_says_what_fails_and_exits_with_1(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        (["zscor"], "Did you mean zscore"),
-        (["identity"], "a reference row"),
-        (["zscore", "--plugin", "nowhere.py"], "nowhere.py cannot be read"),
+        (["zscor"], ("zscore",)),
+        (["identity"], ()),
+        (["zscore", "--plugin", "nowhere.py"], ("nowhere.py",)),
     ],
 )
 def test_wrong_usage_is_one_line_and_exits_with_2(arguments: list[str], says: str) -> None:
@@ -545,7 +546,7 @@ def test_wrong_usage_is_one_line_and_exits_with_2(arguments: list[str], says: st
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-    assert says in done.stderr
+    mentions(done.stderr, *says)
 
 
 def test_the_kit_imports_no_torch_until_a_network_is_checked() -> None:

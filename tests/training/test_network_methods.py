@@ -24,6 +24,7 @@ from bench.core.errors import AccessError, BenchError, NotApplicable
 from bench.training import inference
 from bench.training.inference import chunked_rows
 from bench.training.recipes import RECIPES, TORCHVISION, keys, recipe_access, resolve
+from tests.helpers.errors import raises
 
 METHODS = [ERM, AdaBN, BEN, BENControls, ERMPlate]
 FILES = {
@@ -419,15 +420,15 @@ def test_fitting_and_applying_need_no_more_than_was_declared(cls):
 
 def test_controls_that_were_not_declared_are_an_access_error():
     samples = dataclasses.replace(profiles(), _controls=None)
-    with pytest.raises(AccessError, match="controls"):
+    with raises(AccessError, "controls"):
         fit(BENControls, samples)
 
 
 def test_batch_wise_methods_name_what_the_training_set_lacks():
     samples = dataclasses.replace(profiles(), _controls=np.zeros(90, bool))
-    with pytest.raises(NotApplicable, match="at least 2 controls, and 0 of 3"):
+    with raises(NotApplicable, "2", "0", "3"):
         fit(BENControls, samples)
-    with pytest.raises(NotApplicable, match="4 batches at a time"):
+    with raises(NotApplicable, "4"):
         fit(BEN, profiles(), per_batch="4")
 
 
@@ -492,15 +493,15 @@ def test_state_is_a_copy():
 
 def test_wrong_states_and_rows_are_named():
     method = fit(ERM, profiles())
-    with pytest.raises(BenchError, match="not the state of a trained network"):
+    with raises(BenchError, "config"):
         ERM.from_state(ERM.Params(), {})
     state = method.state()
     state["model.head.weight"] = np.zeros((2, 2), np.float32)
-    with pytest.raises(BenchError, match="do not fit network 'mlp'"):
+    with raises(BenchError, "mlp"):
         ERM.from_state(ERM.Params(), state)
-    with pytest.raises(BenchError, match=r"trained on rows of shape \(5,\), and these have \(4,\)"):
+    with raises(BenchError, "5", "4"):
         method.apply(profiles(d=4))
-    with pytest.raises(BenchError, match="before it was fitted"):
+    with raises(BenchError, fix=False):
         ERM(ERM.Params()).apply(profiles())
 
 
@@ -548,26 +549,26 @@ def test_the_source_of_ones_own_network_is_part_of_the_recipe(tmp_path, monkeypa
 @pytest.mark.parametrize(
     "body, said",
     [
-        ("def other(): pass", "has no function 'make'"),
-        ("raise OSError('boom')", "importing mynet failed with OSError: boom"),
-        ("def make(c, k): raise ValueError('no')", "factory failed on .* ValueError: no"),
-        ("def make(c, k): return 3", "must return an nn.Module"),
-        ("def make(c, k): return nn.Conv2d(c, k, 3)", "has no nn.Linear"),
-        ("def make(c, k): return nn.Sequential(nn.Flatten(), nn.Linear(3, k))", "fails on inputs"),
+        ("def other(): pass", ("make",)),
+        ("raise OSError('boom')", ("OSError", "boom")),
+        ("def make(c, k): raise ValueError('no')", ("ValueError",)),
+        ("def make(c, k): return 3", ("return", "nn.Module")),
+        ("def make(c, k): return nn.Conv2d(c, k, 3)", ("nn.Linear",)),
+        ("def make(c, k): return nn.Sequential(nn.Flatten(), nn.Linear(3, k))", ()),
         (
             "def make(c, k): return nn.Sequential(nn.Flatten(), nn.Linear(512, k + 1))",
-            r"logits of shape \(n, 3\), not \(n, 4\)",
+            ("3", "4"),
         ),
         (
             "def make(c, k): return nn.Sequential("
             "nn.Flatten(), nn.Linear(512, k), nn.LogSoftmax(1))",
-            "not its last step",
+            (),
         ),
     ],
 )
 def test_a_factory_that_breaks_the_contract_is_named(body, said, tmp_path, monkeypatch):
     network = write_factory(tmp_path, monkeypatch, body)
-    with pytest.raises(BenchError, match=said):
+    with raises(BenchError, *said):
         fit(ERM, images(), {"network": network})
 
 
@@ -588,7 +589,7 @@ def test_networks_without_batch_norm_are_refused_by_name(cls, tmp_path, monkeypa
         """,
     )
     name = FILES[cls].replace("_", "-")
-    with pytest.raises(BenchError, match=rf"{name} works .* none: .* are 1 \(LayerNorm\)"):
+    with raises(BenchError, name, "1", "LayerNorm"):
         fit(cls, profiles(), {"network": network})
     fit(ERM, profiles(), {"network": network})
 
@@ -609,7 +610,7 @@ def test_a_network_of_torchvision():
     out = method.apply(plate_of(samples))
     assert out.X.shape[1] == 512
     assert np.isfinite(out.X).all()
-    with pytest.raises(BenchError, match="LayerNorm"):
+    with raises(BenchError, "LayerNorm"):
         fit(BEN, samples, {"network": "swin_t", "steps": 1})
 
 
@@ -631,11 +632,8 @@ def test_weights_that_cannot_be_fetched_state_source_and_hash(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
-    with pytest.raises(BenchError) as caught:
+    with raises(BenchError, "https://", "resnet18-f37072fd.pth", "weights=none", "checkpoints"):
         fit(ERM, images(), {"network": "resnet18", "weights": "imagenet"})
-    for part in ("https://", "resnet18-f37072fd.pth", "f37072fd", "weights=none", "checkpoints"):
-        assert part in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 # ------------------------------------------------------------------- recipes
@@ -705,11 +703,9 @@ def test_steps_and_epochs_replace_each_other():
     ],
 )
 def test_wrong_recipes_are_one_clear_line(name, kind, given, said):
-    import re
 
-    with pytest.raises(BenchError, match=re.escape(said)) as caught:
+    with raises(BenchError, said, fix=False):
         resolve(name, kind, given)
-    assert "\n" not in str(caught.value)
 
 
 def test_what_a_recipe_makes_every_network_see():

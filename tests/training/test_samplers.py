@@ -8,6 +8,7 @@ from scipy import stats
 
 from bench.core.errors import BenchError, NotApplicable
 from bench.training.samplers import batchwise, codes, mixed, usable_groups
+from tests.helpers.errors import raises
 
 SIZES = [3, 10, 25, 60]
 GROUP = np.repeat(np.arange(4), SIZES)[np.random.default_rng(0).permutation(98)]
@@ -202,13 +203,13 @@ def test_a_step_depends_on_seed_and_number_alone(make):
 
 
 def test_too_few_usable_batches_are_named():
-    with pytest.raises(NotApplicable, match=r"2 batches at a time .* 1 of 1"):
+    with raises(NotApplicable, "2", "1"):
         batchwise(np.zeros(5, np.int64), 4, 0, per_batch=2)
-    with pytest.raises(NotApplicable, match="at least 1 controls, and 0 of 4"):
+    with raises(NotApplicable, "1", "controls", "0", "4"):
         batchwise(GROUP, 4, 0, rows="controls", controls=np.zeros(98, bool))
-    with pytest.raises(NotApplicable, match="no rows"):
+    with raises(NotApplicable):
         mixed(GROUP[:0], 4, 0)
-    with pytest.raises(BenchError, match="which rows are controls"):
+    with raises(BenchError, "controls", fix=False):
         batchwise(GROUP, 4, 0, rows="treated")
-    with pytest.raises(BenchError, match="too small"):
+    with raises(BenchError, "3", "2", fix=False):
         batchwise(GROUP, 3, 0, per_batch=2, rows="controls", controls=CONTROLS)

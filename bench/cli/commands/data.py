@@ -13,8 +13,8 @@ from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from bench.data.fetch.check import Report
-    from bench.data.fetch.fetcher import Desk
     from bench.data.fetch.listing import Fetchable
+    from bench.data.fetch.tree import Desk
 
 WHAT = ("list", "where", "fetch", "verify")
 LABEL = 36
@@ -69,7 +69,7 @@ def command(
 
 
 def _facts(what: Fetchable) -> dict[str, Any]:
-    from bench.data.fetch.fetcher import SOURCE, folder_of
+    from bench.data.fetch.tree import SOURCE, folder_of
 
     folder = folder_of(what)
     return {
@@ -84,7 +84,7 @@ def _facts(what: Fetchable) -> dict[str, Any]:
 
 
 def _told(what: str, facts: list[dict[str, Any]], as_json: bool) -> None:
-    from bench.data.fetch.fetcher import human
+    from bench.core.words import file_size
 
     if as_json:
         click.echo(json.dumps({"data": facts}, indent=1))
@@ -104,7 +104,7 @@ def _told(what: str, facts: list[dict[str, Any]], as_json: bool) -> None:
         table.add_column(column, overflow="fold", no_wrap=column in ("name", "size"))
     for one in facts:
         here = "yes" if one["there"] else "no"
-        cells = (one["name"], human(one["bytes"]), here, one["licence"], one["title"])
+        cells = (one["name"], file_size(one["bytes"]), here, one["licence"], one["title"])
         table.add_row(*[Text(str(cell)) for cell in cells])
     Console().print(table)
 
@@ -120,7 +120,7 @@ def _fetch(what: Fetchable, given: str, bar: _Bar, registry: Any, as_json: bool)
         report = fetcher.run()
     prepared = "" if report.problems else _prepare(what, registry)
     if as_json:
-        facts = {**_facts(what), **_summary(report), "source": fetcher.source}
+        facts = {**_facts(what), **_summary(report), "source": fetcher.tree.source}
         click.echo(json.dumps({"data": [facts]}, indent=1))
     else:
         _report(what, report)
@@ -161,7 +161,7 @@ def _waiting(label: str) -> Any:
 
 
 def _verify(chosen: list[Fetchable], bar: _Bar, as_json: bool, *, named: bool) -> int:
-    from bench.data.fetch.fetcher import folder_of, verify
+    from bench.data.fetch.tree import folder_of, verify
 
     if not named:
         # one that adds to another's folder is verified by its name alone: it need not be wanted
@@ -216,7 +216,7 @@ class _Bar:
         self._label = ""
 
     def __enter__(self) -> Desk:
-        from bench.data.fetch.fetcher import Desk
+        from bench.data.fetch.tree import Desk
 
         return Desk(say=self._say, confirm=self._confirm, show=self._show)
 

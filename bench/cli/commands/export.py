@@ -63,8 +63,8 @@ def command(
     registry = registry_for(plugin)
     store = store_for(results)
     record = find_run(run, store)
-    if record["status"] != "ok":
-        raise BenchError(f"run {record.run_id} is {record['status']}: {record['reason']}")
+    if not record.ok:
+        raise BenchError(f"run {record.run_id} is {record.status}: {record.reason}")
     sides = export.chosen_sides(store, record, side)
     # What is not kept is said before any data are opened.
     X, obs = export.table(store, record, sides)
@@ -73,7 +73,7 @@ def command(
         X, obs = export.table(store, record, sides, index)
     else:
         click.echo(f"note: without labels of rows that were not scored: {why}", err=True)
-    name = f"{record['spec']['method_id']}_{record['spec']['split_id'].replace('/', '-')}"
+    name = f"{record.method_id}_{record.split_id.replace('/', '-')}"
     file = f"{name}_{record.run_id[:8]}.{form}"
     path = Path(output) if output else store.root / "exports" / file
     files = export.write(X, obs, export.provenance(record), form, path)
@@ -90,11 +90,10 @@ def _index(record: Record, registry: Any, split: str | None) -> tuple[pd.DataFra
     """Return the index of the data that a run was made of, or None and why there is none."""
     from bench.data.opening import open_splits
 
-    spec = record["spec"]
-    own = ".toml" in (split or str(record["split"]))
-    edition = "auto" if own else str(spec["edition"])
-    settings = {} if own else dict(spec.get("dataset_settings") or {})
-    typed = split or str(record["split"])
+    own = ".toml" in (split or record.split)
+    edition = "auto" if own else record.edition
+    settings = {} if own else record.dataset_settings
+    typed = split or record.split
     try:
         [target] = open_splits([typed], registry, edition, settings, lambda line: None)
     except BenchError as error:
@@ -102,7 +101,7 @@ def _index(record: Record, registry: Any, split: str | None) -> tuple[pd.DataFra
             raise
         return None, str(error)
     opened = target.opened
-    if opened.digest != spec["data_digest"]:
+    if opened.digest != record.data_digest:
         if split:
             raise BenchError(f"{split} holds other data than run {record.run_id} was made of")
         return None, f"{typed} holds other data than the run was made of"

@@ -173,10 +173,10 @@ def _dataset(name: str, registry: Any) -> dict[str, Any]:
 
 def _download(what: Fetchable) -> str:
     """Return how much is downloaded, or why that is not known beforehand."""
-    from bench.data.fetch.fetcher import human
+    from bench.core.words import file_size
 
     if what.bytes is not None:
-        return f"{human(what.bytes)} to download"
+        return f"{file_size(what.bytes)} to download"
     if what.zenodo:
         return "known once the record is found, and shown before anything is downloaded"
     if what.rows:

@@ -1,77 +1,33 @@
-"""``data fetch``: from a name to files in the data folder that were checked.
+"""``data fetch``: from a name to checked files in the data folder.
 
-In stages: files whose names are known, then those that a fetched table names. Each stage is shown
-with its size and the licence before anything is transferred. What is there already is taken, a
-killed fetch goes on where it was, and archives are unpacked and checked file by file. What was
-received, from where and with which checksums is written to ``source.json`` beside the files.
+Files are fetched in stages: those with known names, then those that a fetched table names. The size
+and the licence of each stage are shown before anything is transferred. Files that are present are
+not fetched again, an interrupted fetch is continued, and archives are unpacked.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.disk import new_file
 from bench.core.errors import BenchError
-from bench.core.folders import data_folder, file_sums
-from bench.data.fetch.archive import unpack
-from bench.data.fetch.check import Report, check_tree
-from bench.data.fetch.https import Meter, Received, download
+from bench.core.words import count, file_size
+from bench.data.fetch.https import Meter, download
 from bench.data.fetch.listing import File
+from bench.data.fetch.tree import Desk, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from bench.data.fetch.check import Report
     from bench.data.fetch.listing import Fetchable
 
-__all__ = ["SOURCE", "Desk", "Fetcher", "folder_of", "human", "verify"]
+__all__ = ["Fetcher"]
 
 LOCK = ".fetch.lock"
-SOURCE = "source.json"
-"""Beside the files: where they came from, how large they are, their checksums."""
-
-
-@dataclass
-class Desk:
-    """How a fetch talks to people.
-
-    Attributes
-    ----------
-    say
-        Takes a line.
-    confirm
-        Takes a question and answers it; raises if nobody can be asked.
-    show
-        ``show(label, done, total, unit)`` moves a bar.
-    """
-
-    say: Callable[[str], None] = lambda line: None
-    confirm: Callable[[str], bool] = lambda question: True
-    show: Callable[[str, int, int, str], None] = lambda label, done, total, unit: None
-
-    def bar(self, label: str, unit: str = "bytes") -> Callable[[int, int], None]:
-        """Return ``show(done, total)`` for one thing."""
-        return lambda done, total: self.show(label, done, total, unit)
-
-
-def folder_of(what: Fetchable) -> Path:
-    """Return the folder of what is fetched; it need not exist."""
-    return data_folder(what.folder)
-
-
-def human(size: int | None) -> str:
-    """Return a size as people write it, such as ``7.4 GB``; None is ``unknown size``."""
-    if size is None:
-        return "unknown size"
-    value = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
 
 
 @dataclass
@@ -100,8 +56,8 @@ class Fetcher:
     zenodo: str = ""
 
     def __post_init__(self) -> None:
-        self.folder = folder_of(self.what)
-        self.source = _read_source(self.folder)
+        self.tree = Tree(self.what, self.desk)
+        self.folder = self.tree.folder
         self._local = _local(self.given)
 
     def run(self) -> Report:
@@ -128,10 +84,10 @@ class Fetcher:
                 f"{self.folder} cannot be written ({error.strerror}): point $BENCH_DATA elsewhere"
             ) from None
         try:
-            if not self._tree_given():
+            if not self.tree.link(self._local):
                 for stage in self._stages():
                     self._stage(stage)
-            return self._check()
+            return self.tree.check()
         finally:
             lock.release()
             self._tidy()
@@ -167,17 +123,17 @@ class Fetcher:
         from bench.data.fetch.zenodo import HOST, find_record
 
         names = self.what.zenodo["files"]
-        here = [name for name in names if self._have(File(name, ()))]
+        here = [name for name in names if self.tree.has(File(name, ()))]
         if self.given or len(here) == len(names):
             return [File(name, ()) for name in names], licence, title
         self.desk.say(f"looking for the record of {self.what.name} at Zenodo")
         found = find_record(self.what.zenodo, self.zenodo or HOST, self.desk.say)
-        self.source["doi"], self.source["record_title"] = found.doi, found.title
-        self.source["licence"] = found.licence
+        self.tree.source["doi"], self.tree.source["record_title"] = found.doi, found.title
+        self.tree.source["licence"] = found.licence
         return list(found.files), found.licence, f"{found.title} (doi:{found.doi})"
 
     def _stage(self, files: list[File]) -> None:
-        missing = [file for file in files if not self._have(file)]
+        missing = [file for file in files if not self.tree.has(file)]
         n_here = len(files) - len(missing)
         if n_here:
             self.desk.say(f"{n_here} of {len(files)} files are here already and are taken")
@@ -186,22 +142,21 @@ class Fetcher:
             # put here by hand, or by a fetch that was killed before it was unpacked
             self.desk.say(f"{file.name} is here already and is unpacked")
             archive = self.folder / file.name
-            received = self._examined(file, archive, file.name)
-            self._note(file, received, archive)
-            self._open(file, archive, received)
+            received = self.tree.examined(file, archive, file.name)
+            self.tree.note(file, received, archive)
+            self.tree.unpack(file, archive, received)
             missing.remove(file)
         if not missing:
             return
         sizes = [file.bytes for file in missing]
         known = sum(size for size in sizes if size is not None)
         n_unknown = sizes.count(None)
-        amount = human(known) if not n_unknown else f"{n_unknown} of unknown size"
+        amount = file_size(known) if not n_unknown else f"{n_unknown} of unknown size"
         if n_unknown and known:
-            amount = f"{human(known)} and {amount}"
-        plural = "file" if len(missing) == 1 else "files"
+            amount = f"{file_size(known)} and {amount}"
         origin = f" from {self.given}" if self.given else ""
         self._room(known * (2 if any(file.unpack for file in missing) else 1))
-        question = f"fetch {len(missing)} {plural}, {amount}{origin}?"
+        question = f"fetch {count(len(missing), 'file')}, {amount}{origin}?"
         if not self.desk.confirm(question):
             raise BenchError("nothing was fetched: the answer was no")
         for number, file in enumerate(missing, 1):
@@ -212,68 +167,9 @@ class Fetcher:
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise BenchError(
-                f"{self.folder} has {human(free)} free and about {human(needed)} are needed: free "
-                "space, or point $BENCH_DATA elsewhere"
+                f"{self.folder} has {file_size(free)} free and needs about {file_size(needed)}: "
+                "free space, or point $BENCH_DATA elsewhere"
             )
-
-    # ------------------------------------------------------------------ what is here
-
-    def _have(self, file: File) -> bool:
-        """Whether a file is here and is what it should be; one that is not is an error."""
-        noted = self.source["files"].get(file.name, {})
-        path = self.folder / file.name
-        if file.unpack and self._unpacked(file, noted):
-            return True
-        if file.unpack or not path.exists():
-            return False
-        stat = path.stat()
-        mark = [stat.st_size, stat.st_mtime_ns]
-        wanted = file.sha256 or file.md5 or noted.get("sha256", "")
-        if noted.get("mark") == mark and wanted in (noted.get("sha256"), noted.get("md5")):
-            return True
-        sums = file_sums(path, self.desk.bar(f"checking {file.name}"))
-        if (file.bytes not in (None, stat.st_size)) or (wanted and wanted not in sums):
-            raise BenchError(
-                f"{path} is not the file that was published or received: move it away, and the "
-                "same command fetches it"
-            )
-        self._note(file, Received("was here", stat.st_size, *sums), path)
-        return True
-
-    def _unpacked(self, file: File, noted: dict[str, Any]) -> bool:
-        if noted.get("unpacked"):
-            return True
-        target = self.folder / file.unpack
-        if file.unpack == "." or not target.is_dir() or not any(target.iterdir()):
-            return False
-        # a tree that the user put there; what it lacks is said by the check
-        self.source["files"][file.name] = {"url": "was here", "unpacked": True}
-        _write_source(self.folder, self.source)
-        return True
-
-    def _tree_given(self) -> bool:
-        """Take a folder that holds what the one archive unpacks to; by a link, not a copy."""
-        archives = [file for file in self.what.files if file.unpack not in ("", ".")]
-        if self._local is None or not self._local.is_dir() or len(archives) != 1:
-            return False
-        file = archives[0]
-        target = self.folder / file.unpack
-        inner = [str(c["metadata"]) for c in self.what.checks if "metadata" in c]
-        prefix = f"{file.unpack}/"
-        for root in (self._local / file.unpack, self._local):
-            wanted = [text.removeprefix(prefix) for text in inner if text.startswith(prefix)]
-            if wanted and all((root / text).exists() for text in wanted):
-                break
-        else:
-            return False
-        if target.exists():
-            raise BenchError(f"{target} is there already: move it away to take {root} instead")
-        if not self.desk.confirm(f"take {root} as {target}, by a link?"):
-            raise BenchError("nothing was taken: the answer was no")
-        target.symlink_to(root.resolve(), target_is_directory=True)
-        self.source["files"][file.name] = {"url": str(root.resolve()), "unpacked": True}
-        _write_source(self.folder, self.source)
-        return True
 
     # ------------------------------------------------------------------ one file
 
@@ -282,14 +178,12 @@ class Fetcher:
         if self._local is not None:
             origin = _find(self._local, file.name)
             if file.unpack:
-                received = self._examined(file, origin, label)
-                self._open(file, origin, received)
+                received = self.tree.examined(file, origin, label)
+                self.tree.unpack(file, origin, received)
                 return
-            target.parent.mkdir(parents=True, exist_ok=True)
-            received = self._examined(file, origin, label)
-            part = target.with_name(target.name + ".part")
-            shutil.copyfile(origin, part)
-            part.replace(target)
+            received = self.tree.examined(file, origin, label)
+            with new_file(target) as part:
+                shutil.copyfile(origin, part)
         else:
             received = download(
                 self._urls(file),
@@ -301,9 +195,9 @@ class Fetcher:
                 say=self.desk.say,
                 **self.options,
             )
-        self._note(file, received, target)
+        self.tree.note(file, received, target)
         if file.unpack:
-            self._open(file, target, received)
+            self.tree.unpack(file, target, received)
 
     def _urls(self, file: File) -> tuple[str, ...]:
         if not self.given:
@@ -314,121 +208,6 @@ class Fetcher:
         if alone and not self.given.endswith("/"):
             return (self.given, f"{self.given}/{file.name}")
         return (f"{self.given.rstrip('/')}/{file.name}",)
-
-    def _examined(self, file: File, origin: Path, label: str) -> Received:
-        """Hold a local file against what is published of it."""
-        sums = file_sums(origin, self.desk.bar(f"checking {label}"))
-        size = origin.stat().st_size
-        for wanted, found in ((file.sha256, sums[0]), (file.md5, sums[1])):
-            if wanted and wanted != found:
-                raise BenchError(f"{origin} is not the published {file.name}: its checksum differs")
-        if file.bytes not in (None, size):
-            raise BenchError(
-                f"{origin} has {size:,} bytes and the published {file.name} {file.bytes:,}: it is "
-                "truncated or another file"
-            )
-        return Received(str(origin.resolve()), size, *sums)
-
-    def _open(self, file: File, archive: Path, received: Received) -> None:
-        target = self.folder / file.unpack
-        count = unpack(archive, target, self.desk.bar(f"unpacking {archive.name}"))
-        self.desk.say(f"{archive.name}: {count:,} files unpacked to {target}")
-        self._note(file, received, None, unpacked=True)
-
-    def _note(
-        self, file: File, received: Received, path: Path | None, *, unpacked: bool = False
-    ) -> None:
-        facts: dict[str, Any] = {
-            "url": received.url,
-            "bytes": received.bytes,
-            "sha256": received.sha256,
-            "md5": received.md5,
-            "published checksum": file.sha256 or file.md5 or "unknown",
-        }
-        if path is not None:
-            stat = path.stat()
-            facts["mark"] = [stat.st_size, stat.st_mtime_ns]
-        if unpacked:
-            facts["unpacked"] = True
-        self.source["files"][file.name] = facts
-        _write_source(self.folder, self.source)
-
-    # ------------------------------------------------------------------ the tree
-
-    def _check(self) -> Report:
-        report = check_tree(
-            self.folder, self.what.checks, show=self.desk.bar("checking the files", "files")
-        )
-        if not report.problems:
-            for name, noted in self.source["files"].items():
-                if noted.get("unpacked"):
-                    (self.folder / name).unlink(missing_ok=True)
-        return report
-
-
-def verify(what: Fetchable, desk: Desk) -> Report:
-    """Check what is in the folder: checksums of files, then the tree.
-
-    Raises
-    ------
-    BenchError
-        If the folder is not there.
-    """
-    folder = folder_of(what)
-    if not folder.is_dir():
-        raise BenchError(
-            f"{folder} does not exist: `python -m bench data fetch {what.name}` fetches it"
-        )
-    source = _read_source(folder)
-    problems: list[str] = []
-    files = list(what.files)
-    for rows in what.rows:
-        if (folder / rows.table).exists():
-            files += [f for f in rows.files(folder) if f.unpack or (folder / f.name).exists()]
-    for name in what.zenodo.get("files", ()):
-        files.append(File(name, ()))
-    checked = 0
-    for file in files:
-        path = folder / file.name
-        noted = source["files"].get(file.name, {})
-        if not path.exists():
-            if not (file.unpack and (noted.get("unpacked") or (folder / file.unpack).is_dir())):
-                problems.append(f"{path} is missing")
-            continue
-        sums = file_sums(path, desk.bar(f"checking {file.name}"))
-        wanted = file.sha256 or file.md5 or noted.get("sha256", "")
-        checked += 1
-        if wanted and wanted not in sums:
-            what_is = "published" if file.sha256 or file.md5 else "received"
-            problems.append(f"{path} is not the file that was {what_is}: its checksum differs")
-    report = check_tree(folder, what.checks, show=desk.bar("checking the files", "files"))
-    if not what.checks:
-        report.groups.append(
-            {"group": what.name, "expected": len(files), "found": checked, "unreadable": 0}
-        )
-    report.problems = [*problems, *report.problems]
-    return report
-
-
-def _read_source(folder: Path) -> dict[str, Any]:
-    path = folder / SOURCE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and isinstance(found.get("files"), dict):
-            return found
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        raise BenchError(
-            f"{path} cannot be read ({error}): delete it; the files are then checked again"
-        ) from None
-    return {"files": {}}
-
-
-def _write_source(folder: Path, source: dict[str, Any]) -> None:
-    part = folder / f".{SOURCE}.{os.getpid()}"
-    part.write_text(json.dumps(source, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(folder / SOURCE)
 
 
 def _local(given: str) -> Path | None:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.disk import new_file
 from bench.core.errors import BenchError
 from bench.core.folders import cache_folder
 from bench.data.decode import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -306,11 +307,6 @@ def _remembered_digest(rows: ArrayRows) -> str:
         found.update(rows.read(np.arange(start, min(start + CHUNK, rows.count))).tobytes())
         report(f"reading {rows.path.name}", min(start + CHUNK, rows.count), rows.count)
     digest = found.hexdigest()
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=memory.parent, delete=False) as handle:
-            handle.write(digest)
-        Path(handle.name).replace(memory)
-    except OSError:
-        pass  # a cache that cannot be written costs time, not correctness
+    with suppress(OSError), new_file(memory) as part:  # without a cache it is only slower
+        part.write_text(digest, encoding="ascii")
     return digest

@@ -11,7 +11,7 @@ from bench.boards.board import EDITIONS, SELECTIONS
 from bench.boards.values import label_of
 from bench.core.canonical import canonical_json, digest
 from bench.output.figures._shared import slug
-from bench.records.record import Record, summarise
+from bench.records.record import Record, as_record, flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ class Group:
         What boards need of each, in the same order.
     """
 
-    records: Sequence[Mapping[str, Any]]
+    records: Sequence[Record]
     summaries: Sequence[Mapping[str, Any]]
 
     @property
@@ -84,9 +84,9 @@ class Group:
         run_ids = {str(summary["run_id"]) for summary in self.summaries}
         return [board for board in boards if not run_ids.isdisjoint(board.run_ids)]
 
-    def by_label(self) -> dict[str, list[Mapping[str, Any]]]:
+    def by_label(self) -> dict[str, list[Record]]:
         """Return the records of each method with its parameters, in order of seeds."""
-        found: dict[str, list[Mapping[str, Any]]] = {}
+        found: dict[str, list[Record]] = {}
         for record, summary in zip(self.records, self.summaries, strict=True):
             found.setdefault(label(summary), []).append(record)
         return found
@@ -111,9 +111,9 @@ def label(summary: Mapping[str, Any]) -> str:
 
 def grouped(records: Iterable[Mapping[str, Any]]) -> list[Group]:
     """Return groups of the runs that were scored, sorted by split; fixtures are left out."""
-    groups: dict[str, list[tuple[str, int, str, Any, Any]]] = {}
-    for record in records:
-        one = record.summary if isinstance(record, Record) else summarise(record)
+    groups: dict[str, list[tuple[str, int, str, Record, Any]]] = {}
+    for record in map(as_record, records):
+        one = flat(record)
         if one.get("edition") == "fixture" or one.get("status", "ok") != "ok":
             continue
         key = canonical_json([one.get(name) for name in _KEY])
@@ -139,10 +139,8 @@ def group_stems(name: str, groups: Sequence[Group]) -> list[str]:
     return made
 
 
-def predictions_of(record: Mapping[str, Any]) -> pd.DataFrame | None:
+def predictions_of(record: Record) -> pd.DataFrame | None:
     """Return the predicted classes of a run, or None if it keeps none."""
-    if not isinstance(record, Record):
-        return None
     table = record.predictions()
     return table if table is not None and "y_pred" in table else None
 
@@ -167,7 +165,7 @@ def in_order(labels: Iterable[str], summaries: Iterable[Mapping[str, Any]]) -> l
     return sorted(labels, key=lambda name: (name in reference, name != "erm", name))
 
 
-def mixing_value(record: Mapping[str, Any], summary: Mapping[str, Any], metric: str) -> float:
+def mixing_value(record: Record, summary: Mapping[str, Any], metric: str) -> float:
     """Return a metric of embeddings over all rows, or its mean over folds; NaN if it has none.
 
     Embeddings of two folds come from two models, so they are never pooled.
@@ -175,5 +173,5 @@ def mixing_value(record: Mapping[str, Any], summary: Mapping[str, Any], metric: 
     value = summary["metrics"].get(metric)
     if value is not None:
         return float(value)
-    folds = [v for key, v in record["metrics"].get(metric, {}).items() if key.startswith("fold=")]
+    folds = [v for key, v in record.subsets(metric, "embedding").items() if key.startswith("fold=")]
     return float(np.mean(folds)) if folds else float("nan")

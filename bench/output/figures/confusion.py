@@ -50,7 +50,7 @@ def draw(inputs: FigureInput) -> list[Path]:
     for stem, (group, tables) in zip(
         group_stems(META["name"], [group for group, _ in found]), found, strict=True
     ):
-        classes = [str(name) for name in group.records[0]["classes"]]
+        classes = group.records[0].classes
         labels = in_order(tables, group.summaries)
         lines, _, side = shape(len(labels))
         named = len(classes) <= NAMED

@@ -415,5 +415,5 @@ def _treatments(record: Record) -> Points | None:
     for treatment, rows in table.groupby("treatment", sort=True):
         X.append(np.stack(rows["profile"].to_list()).mean(axis=0))
         ids.append(str(treatment))
-        names.append(str(record["classes"][int(rows["y_true"].iloc[0])]))
+        names.append(str(record.classes[int(rows["y_true"].iloc[0])]))
     return Points(record, np.asarray(X, dtype=np.float32), np.array(ids), np.array(names))

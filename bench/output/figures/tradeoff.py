@@ -73,7 +73,7 @@ def draw(inputs: FigureInput) -> list[Path]:
             tracks = {label(one): str(one.get("track", "")) for one in group.summaries}
             made.legend(labels, tracks)
             below = "large: mean over seeds, small: seeds"
-            if len(group.records[0]["spec"].get("folds", ())) > 1:
+            if len(group.records[0].folds) > 1:
                 below += "; mixing: mean over folds"
             made.title(f"{META['title']}: {group.split}", f"{group.subtitle} · {below}")
         files += made.files

@@ -16,7 +16,6 @@ from bench.output.figures._scatter import chosen, key, scatter
 from bench.output.figures._shared import nothing, slug
 from bench.output.style import PAGE, sentence
 from bench.records.embeddings import Embedding, embedding
-from bench.records.record import Record
 from bench.records.store import Store
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.output.figures import FigureInput
+    from bench.records.record import Record
 
 META: dict[str, Any] = {
     "kind": "figure",
@@ -89,7 +89,7 @@ def draw(inputs: FigureInput) -> list[Path]:
         if min(len(view.ids) for view in shown) < 4:
             continue
         stem = f"{stems[id(group)]}_{slug(name)}"
-        mine = digest([record["run_id"], record.get("predictions_sha256", "")])
+        mine = digest([record.run_id, record.predictions_sha256])
         with canvas(inputs.out, stem, mine, PAGE, 1.0 + 2.45 * len(shown)) as made:
             _page(made, shown, [placed(view) for view in shown], before is None)
             made.title(f"{META['title']}: {name} on {group.split}", group.subtitle)
@@ -100,11 +100,11 @@ def draw(inputs: FigureInput) -> list[Path]:
     return files
 
 
-def _kept(store: Store, group: Group) -> dict[str, tuple[Mapping[str, Any], Embedding]]:
+def _kept(store: Store, group: Group) -> dict[str, tuple[Record, Embedding]]:
     """Return each method's first seed whose last embedding is kept, of its first fold."""
-    found: dict[str, tuple[Mapping[str, Any], Embedding]] = {}
+    found: dict[str, tuple[Record, Embedding]] = {}
     for record, one in zip(group.records, group.summaries, strict=True):
-        if label(one) in found or not isinstance(record, Record):
+        if label(one) in found:
             continue
         made = embedding(store, record, 0)
         if made is not None:
@@ -112,17 +112,19 @@ def _kept(store: Store, group: Group) -> dict[str, tuple[Mapping[str, Any], Embe
     return found
 
 
-def _worth(name: str, found: Mapping[str, Any]) -> bool:
+def _worth(name: str, found: Mapping[str, tuple[Record, Embedding]]) -> bool:
     """Whether a method has a figure: what others are compared with needs none beside theirs."""
     return name not in BASES or len(found) == 1
 
 
-def _before(store: Store, group: Group, name: str, found: Mapping[str, Any]) -> Embedding | None:
+def _before(
+    store: Store, group: Group, name: str, found: Mapping[str, tuple[Record, Embedding]]
+) -> Embedding | None:
     """Return the first stage's output of a chain, or that of an uncorrected run alike."""
     record, after = found[name]
     if "+" in after.method:
         return embedding(store, record, 0, stage=0)
-    seed = record["spec"]["seed"]
+    seed = record.seed
     for base in BASES:
         for other, one in zip(group.records, group.summaries, strict=True):
             if label(one) == base != name and int(one["seed"]) == seed:
@@ -132,15 +134,14 @@ def _before(store: Store, group: Group, name: str, found: Mapping[str, Any]) -> 
     return None
 
 
-def _view(record: Mapping[str, Any], group: Group, one: Embedding, most: int) -> _View:
+def _view(record: Record, group: Group, one: Embedding, most: int) -> _View:
     """Choose rows, and look up their classes among the scored ones."""
     picked = chosen(one.ids, most)
     ids = one.ids[picked]
-    assert isinstance(record, Record)
     predictions = record.predictions()
     names: dict[str, str] = {}
-    if predictions is not None and str(record["spec"].get("score_unit", "row")) == "row":
-        classes = record["classes"]
+    if predictions is not None and record.score_unit == "row":
+        classes = record.classes
         mine = predictions[predictions["fold"] == one.fold]
         names = {
             row_id: classes[y]
@@ -168,18 +169,16 @@ def _page(made: Canvas, shown: list[_View], places: list[NDArray[np.float64]], a
         key(row[3], view.classes.tolist(), "class", "not scored")
 
 
-def _note(record: Mapping[str, Any], view: _View, rule: str) -> str:
-    folds = record["spec"]["folds"]
-    text = f"Test rows, seed {record['spec']['seed']}"
+def _note(record: Record, view: _View, rule: str) -> str:
+    folds = record.folds
+    text = f"Test rows, seed {record.seed}"
     if len(folds) > 1:
         text += f", fold {view.fold} (the first of {len(folds)}: each has a model of its own)"
     return f"{text}. {rule[0].upper()}{rule[1:]}; distances between groups mean little."
 
 
-def _rows(
-    made: Canvas, group: Group, record: Mapping[str, Any], view: _View, xy: NDArray[np.float64]
-) -> None:
-    facts = {**group.facts, "method": view.name, "run_id": record["run_id"], "fold": view.fold}
+def _rows(made: Canvas, group: Group, record: Record, view: _View, xy: NDArray[np.float64]) -> None:
+    facts = {**group.facts, "method": view.name, "run_id": record.run_id, "fold": view.fold}
     for k, name in enumerate(view.ids.tolist()):
         place = {"x": round(float(xy[k, 0]), 5), "y": round(float(xy[k, 1]), 5)}
         of = {"id": name, "batch": str(view.batch[k]), "class": str(view.classes[k])}

@@ -30,7 +30,7 @@ from bench.output.report.pictures import Drawn, Picture, pictures
 from bench.output.report.summary import RULES, finding, is_main
 from bench.output.report.text import CODE, data_context, pieces, script_json, subtitle
 from bench.output.style import colour_of
-from bench.records.record import Record, summarise
+from bench.records.record import flat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -108,7 +108,7 @@ def build(
         For a split that no record has.
     """
     runs = list(records)
-    facts = [run.summary if isinstance(run, Record) else summarise(run) for run in runs]
+    facts = [flat(run) for run in runs]
     say("boards")
     made = boards(runs, split=split, failures=failures)
     made.sort(key=_place)

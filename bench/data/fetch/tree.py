@@ -1,0 +1,262 @@
+"""Folder of a fetched data set: which files are present, what they are, and where they came from.
+
+Sizes, checksums and origins are kept in ``source.json`` next to the files.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.core.disk import new_file
+from bench.core.errors import BenchError
+from bench.core.folders import data_folder, file_sums
+from bench.data.fetch.archive import unpack
+from bench.data.fetch.check import Report, check_tree
+from bench.data.fetch.https import Received
+from bench.data.fetch.listing import File
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bench.data.fetch.listing import Fetchable
+
+__all__ = ["SOURCE", "Desk", "Tree", "folder_of", "verify"]
+
+SOURCE = "source.json"
+"""File with the origin, size and checksums of each file."""
+
+
+@dataclass
+class Desk:
+    """Dialogue of a fetch with the user.
+
+    Attributes
+    ----------
+    say
+        Prints a line.
+    confirm
+        Asks a question and returns the answer; raises if there is no user to ask.
+    show
+        ``show(label, done, total, unit)`` updates a progress bar.
+    """
+
+    say: Callable[[str], None] = lambda line: None
+    confirm: Callable[[str], bool] = lambda question: True
+    show: Callable[[str, int, int, str], None] = lambda label, done, total, unit: None
+
+    def bar(self, label: str, unit: str = "bytes") -> Callable[[int, int], None]:
+        """Return ``show(done, total)`` for one label."""
+        return lambda done, total: self.show(label, done, total, unit)
+
+
+def folder_of(what: Fetchable) -> Path:
+    """Return the folder of a data set; it need not exist."""
+    return data_folder(what.folder)
+
+
+@dataclass
+class Tree:
+    """Files of a data set in its folder.
+
+    Attributes
+    ----------
+    what
+        The data set.
+    desk
+        Dialogue with the user.
+    """
+
+    what: Fetchable
+    desk: Desk = field(default_factory=Desk)
+
+    def __post_init__(self) -> None:
+        self.folder = folder_of(self.what)
+        self.source = _read_source(self.folder)
+
+    def write_source(self) -> None:
+        """Write ``source.json``."""
+        with new_file(self.folder / SOURCE) as part:
+            text = json.dumps(self.source, indent=1, sort_keys=True) + "\n"
+            part.write_text(text, encoding="utf-8")
+
+    def has(self, file: File) -> bool:
+        """Whether a file is present.
+
+        Raises
+        ------
+        BenchError
+            If it is neither the published file nor the one that was received.
+        """
+        noted = self.source["files"].get(file.name, {})
+        path = self.folder / file.name
+        if file.unpack and self._unpacked(file, noted):
+            return True
+        if file.unpack or not path.exists():
+            return False
+        stat = path.stat()
+        mark = [stat.st_size, stat.st_mtime_ns]
+        wanted = file.sha256 or file.md5 or noted.get("sha256", "")
+        if noted.get("mark") == mark and wanted in (noted.get("sha256"), noted.get("md5")):
+            return True
+        sums = file_sums(path, self.desk.bar(f"checking {file.name}"))
+        if (file.bytes not in (None, stat.st_size)) or (wanted and wanted not in sums):
+            raise BenchError(
+                f"{path} is not the file that was published or received: move it away, and the "
+                "same command fetches it"
+            )
+        self.note(file, Received("was here", stat.st_size, *sums), path)
+        return True
+
+    def _unpacked(self, file: File, noted: dict[str, Any]) -> bool:
+        if noted.get("unpacked"):
+            return True
+        target = self.folder / file.unpack
+        if file.unpack == "." or not target.is_dir() or not any(target.iterdir()):
+            return False
+        # a tree that the user put there; what it lacks is said by the check
+        self.source["files"][file.name] = {"url": "was here", "unpacked": True}
+        self.write_source()
+        return True
+
+    def link(self, local: Path | None) -> bool:
+        """Link to a local folder with the content of the only archive, instead of a copy."""
+        archives = [file for file in self.what.files if file.unpack not in ("", ".")]
+        if local is None or not local.is_dir() or len(archives) != 1:
+            return False
+        file = archives[0]
+        target = self.folder / file.unpack
+        inner = [str(c["metadata"]) for c in self.what.checks if "metadata" in c]
+        prefix = f"{file.unpack}/"
+        for root in (local / file.unpack, local):
+            wanted = [text.removeprefix(prefix) for text in inner if text.startswith(prefix)]
+            if wanted and all((root / text).exists() for text in wanted):
+                break
+        else:
+            return False
+        if target.exists():
+            raise BenchError(f"{target} is there already: move it away to take {root} instead")
+        if not self.desk.confirm(f"take {root} as {target}, by a link?"):
+            raise BenchError("nothing was taken: the answer was no")
+        target.symlink_to(root.resolve(), target_is_directory=True)
+        self.source["files"][file.name] = {"url": str(root.resolve()), "unpacked": True}
+        self.write_source()
+        return True
+
+    def examined(self, file: File, origin: Path, label: str) -> Received:
+        """Return size and checksums of a local file.
+
+        Raises
+        ------
+        BenchError
+            If they are not the published ones.
+        """
+        sums = file_sums(origin, self.desk.bar(f"checking {label}"))
+        size = origin.stat().st_size
+        for wanted, found in ((file.sha256, sums[0]), (file.md5, sums[1])):
+            if wanted and wanted != found:
+                raise BenchError(f"{origin} is not the published {file.name}: its checksum differs")
+        if file.bytes not in (None, size):
+            raise BenchError(
+                f"{origin} has {size:,} bytes and the published {file.name} {file.bytes:,}: it is "
+                "truncated or another file"
+            )
+        return Received(str(origin.resolve()), size, *sums)
+
+    def unpack(self, file: File, archive: Path, received: Received) -> None:
+        """Unpack an archive and note it."""
+        target = self.folder / file.unpack
+        count = unpack(archive, target, self.desk.bar(f"unpacking {archive.name}"))
+        self.desk.say(f"{archive.name}: {count:,} files unpacked to {target}")
+        self.note(file, received, None, unpacked=True)
+
+    def note(
+        self, file: File, received: Received, path: Path | None, *, unpacked: bool = False
+    ) -> None:
+        """Note in ``source.json`` where a file came from, with its size and checksums."""
+        facts: dict[str, Any] = {
+            "url": received.url,
+            "bytes": received.bytes,
+            "sha256": received.sha256,
+            "md5": received.md5,
+            "published checksum": file.sha256 or file.md5 or "unknown",
+        }
+        if path is not None:
+            stat = path.stat()
+            facts["mark"] = [stat.st_size, stat.st_mtime_ns]
+        if unpacked:
+            facts["unpacked"] = True
+        self.source["files"][file.name] = facts
+        self.write_source()
+
+    def check(self) -> Report:
+        """Check the files against their metadata; delete archives that were unpacked."""
+        report = check_tree(
+            self.folder, self.what.checks, show=self.desk.bar("checking the files", "files")
+        )
+        if not report.problems:
+            for name, noted in self.source["files"].items():
+                if noted.get("unpacked"):
+                    (self.folder / name).unlink(missing_ok=True)
+        return report
+
+
+def verify(what: Fetchable, desk: Desk) -> Report:
+    """Check what is in the folder: checksums of files, then the tree.
+
+    Raises
+    ------
+    BenchError
+        If the folder is not there.
+    """
+    folder = folder_of(what)
+    if not folder.is_dir():
+        raise BenchError(
+            f"{folder} does not exist: `python -m bench data fetch {what.name}` fetches it"
+        )
+    source = _read_source(folder)
+    problems: list[str] = []
+    files = list(what.files)
+    for rows in what.rows:
+        if (folder / rows.table).exists():
+            files += [f for f in rows.files(folder) if f.unpack or (folder / f.name).exists()]
+    for name in what.zenodo.get("files", ()):
+        files.append(File(name, ()))
+    checked = 0
+    for file in files:
+        path = folder / file.name
+        noted = source["files"].get(file.name, {})
+        if not path.exists():
+            if not (file.unpack and (noted.get("unpacked") or (folder / file.unpack).is_dir())):
+                problems.append(f"{path} is missing")
+            continue
+        sums = file_sums(path, desk.bar(f"checking {file.name}"))
+        wanted = file.sha256 or file.md5 or noted.get("sha256", "")
+        checked += 1
+        if wanted and wanted not in sums:
+            what_is = "published" if file.sha256 or file.md5 else "received"
+            problems.append(f"{path} is not the file that was {what_is}: its checksum differs")
+    report = check_tree(folder, what.checks, show=desk.bar("checking the files", "files"))
+    if not what.checks:
+        report.groups.append(
+            {"group": what.name, "expected": len(files), "found": checked, "unreadable": 0}
+        )
+    report.problems = [*problems, *report.problems]
+    return report
+
+
+def _read_source(folder: Path) -> dict[str, Any]:
+    path = folder / SOURCE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(found.get("files"), dict):
+            return found
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise BenchError(
+            f"{path} cannot be read ({error}): delete it; the files are then checked again"
+        ) from None
+    return {"files": {}}

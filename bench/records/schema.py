@@ -1,0 +1,552 @@
+"""Schema of ``run.json``: every key with its type and one line of documentation.
+
+The types below are the schema. :func:`check` tests a record against them when it is read, and
+:func:`json_schema` exports them as JSON Schema for other tools. Keys that are not listed are
+allowed, so that records of a later labshift with more keys can still be read.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Literal,
+    NotRequired,
+    TypedDict,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+    """A value of a JSON file."""
+else:
+    Json = object
+
+__all__ = [
+    "PREFIXES",
+    "READOUTS",
+    "SCHEMA",
+    "Batches",
+    "Clusters",
+    "Code",
+    "CodeSummary",
+    "Cost",
+    "Fold",
+    "FoldTuning",
+    "Json",
+    "Machine",
+    "Provenance",
+    "RunRecord",
+    "Source",
+    "Spec",
+    "Stage",
+    "Status",
+    "Summary",
+    "Tuning",
+    "check",
+    "json_schema",
+    "migrated",
+]
+
+SCHEMA = 1
+"""Version of ``run.json``. Records of a later version are refused."""
+
+READOUTS = ("head", "probe", "knn1")
+"""Readout heads: the network's own head, the shared linear probe, the nearest training profile."""
+PREFIXES = tuple(f"{readout}." for readout in READOUTS)
+"""Prefixes of metric names, one per readout head."""
+
+Status = Literal["ok", "not-applicable", "failed"]
+Params = dict[str, dict[str, Json]]
+"""Parameters that differ from their defaults, by stage."""
+
+
+# --------------------------------------------------------------------------- spec
+
+
+class Stage(TypedDict):
+    """One method of a chain on one fold."""
+
+    method: Annotated[str, "Name of the method"]
+    version: Annotated[int, "Version of the method"]
+    params: Annotated[dict[str, Json], "Parameters that differ from their defaults"]
+    level: NotRequired[Annotated[str, "Batch level that the stage uses"]]
+    fit_id: NotRequired[Annotated[str, "Identity of the fit, hex"]]
+    apply_id: NotRequired[Annotated[str, "Identity of the outputs for the test rows, hex"]]
+
+
+class Fold(TypedDict):
+    """One fold of a split."""
+
+    fold: Annotated[str, "Name of the fold"]
+    stages: Annotated[list[Stage], "Stages of the chain, in order"]
+    recipe: NotRequired[Annotated[dict[str, Json], "Recipe values tuned for this fold"]]
+
+
+class Source(TypedDict):
+    """The data set that a transferred encoder was trained on."""
+
+    split_id: Annotated[str, "Split that the encoder was trained on"]
+    dataset: Annotated[str, "Name of the data set"]
+    dataset_settings: Annotated[dict[str, Json], "Settings that differ from their defaults"]
+    data_digest: Annotated[str, "Digest of the data"]
+
+
+class TuningBudget(TypedDict):
+    """Budget of a tuned run; part of the run's identity."""
+
+    rule: NotRequired[Annotated[str, "Selection rule"]]
+    level: NotRequired[Annotated[str, "Batch level of the rule"]]
+    trials: NotRequired[Annotated[int, "Trials finished, the fewest of any fold"]]
+    trials_asked: NotRequired[Annotated[int, "Trials requested per fold"]]
+    seconds_asked: NotRequired[Annotated[float, "Time budget per fold in seconds; 0 is unlimited"]]
+    validations: NotRequired[Annotated[int, "Validation sets per fold"]]
+    space: NotRequired[Annotated[list[str], "Search space, one line per dimension"]]
+
+
+class Spec(TypedDict):
+    """Everything that identifies a run; its digest is the run id."""
+
+    method_id: Annotated[str, "Chain of methods joined by '+'"]
+    split_id: Annotated[str, "Canonical name of the split"]
+    split_digest: Annotated[str, "Digest of the split's rows"]
+    dataset: Annotated[str, "Name of the data set"]
+    dataset_settings: Annotated[dict[str, Json], "Settings that differ from their defaults"]
+    edition: Annotated[str, "Variant of the data: real, simulated or fixture"]
+    data_digest: Annotated[str, "Digest of the data"]
+    recipe: Annotated[str, "Name of the training recipe"]
+    recipe_overrides: Annotated[dict[str, Json], "Recipe values set by hand"]
+    recipe_digest: Annotated[str, "Digest of the resolved recipe"]
+    standardise: Annotated[str, "Standardisation of the inputs: none, image or plate"]
+    seed: Annotated[int, "Seed of the run"]
+    selection: Annotated[str, "Rule that selected the parameters; 'last' is none"]
+    score_unit: Annotated[str, "Unit that is scored: 'row', or the column that groups rows"]
+    folds: Annotated[list[Fold], "Folds of the split with the stages of the chain"]
+    metric_versions: Annotated[dict[str, int], "Version of each metric"]
+    grouping: NotRequired[Annotated[dict[str, Json], "Inference batches of a study"]]
+    tuning: NotRequired[Annotated[TuningBudget, "Budget of the parameter search"]]
+    preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
+    cluster: NotRequired[Annotated[str, "Level of the clusters, where the split sets it"]]
+    aggregate: NotRequired[Annotated[list[str], "Aggregation steps before retrieval"]]
+    source: NotRequired[Annotated[Source, "Pre-training data of a transferred encoder"]]
+
+
+# --------------------------------------------------------------------------- results
+
+
+Column = dict[str, list[float | None]]
+"""Metric name with its readout prefix -> one value per cluster."""
+
+
+class Clusters(TypedDict):
+    """Metrics within each cluster (plate, week, laboratory, ...) of the test rows."""
+
+    level: Annotated[str, "Level of the clusters; empty where nothing was scored"]
+    names: Annotated[list[str], "Names of the clusters"]
+    n: Annotated[list[int], "Scored units per cluster"]
+    values: Annotated[Column, "Metric within each cluster; null where it is undefined"]
+    parts: Annotated[Column, "Contribution of each cluster to the pooled metric"]
+    weights: Annotated[Column, "Weights of the contributions in the pooled metric"]
+
+
+class Cost(TypedDict):
+    """Cost of a run, summed over folds."""
+
+    fit_s: Annotated[float, "Seconds of fitting"]
+    apply_s: Annotated[float, "Seconds of applying"]
+    peak_bytes: Annotated[int, "Peak resident memory in bytes"]
+    steps: Annotated[int, "Optimiser steps"]
+    images_seen: Annotated[int, "Rows passed through the network in training"]
+
+
+class Batches(TypedDict, total=False):
+    """Test batches of a run; empty where nothing was scored."""
+
+    n_test: Annotated[int, "Number of test batches"]
+    rows_min: Annotated[int, "Rows of the smallest test batch"]
+    rows_median: Annotated[float, "Median rows of a test batch"]
+    rows_max: Annotated[int, "Rows of the largest test batch"]
+    fallbacks: Annotated[int, "Test batches that were too small and used the fallback"]
+
+
+class Provenance(TypedDict, total=False):
+    """Machine, versions and command; recorded, never part of the identity."""
+
+    python: Annotated[str, "Version of Python"]
+    platform: Annotated[str, "Operating system and architecture"]
+    cpu: Annotated[str, "Model of the processor"]
+    device: Annotated[str, "Device: cpu, or cuda with the name of the card"]
+    threads: Annotated[int, "Threads of torch"]
+    precision: Annotated[str, "float32 or bfloat16"]
+    packages: Annotated[dict[str, str], "Versions of installed packages"]
+    command: Annotated[str, "Command line of the run"]
+    created: Annotated[str, "Time of the run (UTC, ISO 8601)"]
+    recipe: Annotated[dict[str, Json], "Resolved training recipe"]
+
+
+class Code(TypedDict):
+    """Digest of the code whose changes can change a number."""
+
+    digest: Annotated[str, "Digest over all files"]
+    files: Annotated[dict[str, str], "Digest per file"]
+
+
+class FoldTuning(TypedDict):
+    """Result of the parameter search on one fold."""
+
+    fold: Annotated[str, "Name of the fold"]
+    trials: Annotated[int, "Trials finished"]
+    pruned: Annotated[int, "Trials stopped early"]
+    failed: Annotated[int, "Trials that failed"]
+    seconds: Annotated[float, "Seconds spent"]
+    validations: Annotated[int, "Validation sets"]
+    score: Annotated[float | None, "Validation score of the selected parameters"]
+    params: Annotated[Params, "Selected parameters by stage"]
+    recipe: Annotated[dict[str, Json], "Selected recipe values"]
+
+
+class Tuning(TuningBudget):
+    """Budget, spending and result of the parameter search."""
+
+    seconds: NotRequired[Annotated[float, "Seconds spent on all folds"]]
+    seed: NotRequired[Annotated[int, "Seed of the trials"]]
+    folds: NotRequired[Annotated[list[FoldTuning], "Result per fold"]]
+
+
+class RunRecord(TypedDict):
+    """Contents of ``run.json``."""
+
+    schema: Annotated[int, "Version of the schema"]
+    run_id: Annotated[str, "Digest of the spec, hex; also the name of the folder"]
+    spec: Annotated[Spec, "Everything that identifies the run"]
+    method: Annotated[str, "Chain of methods as typed"]
+    method_id: Annotated[str, "Chain of methods joined by '+'"]
+    split: Annotated[str, "Split as typed"]
+    params: Annotated[Params, "Parameters that differ from their defaults, by stage"]
+    level: Annotated[str, "Batch level of the last stage"]
+    track: Annotated[str, "Track: what the method may use of the test set"]
+    access: Annotated[list[str], "Information that the method used"]
+    badges: Annotated[list[str], "Marks shown next to the method's name"]
+    readout: Annotated[str, "Readout head whose metrics also have names without a prefix"]
+    status: Annotated[Status, "ok, not-applicable or failed"]
+    reason: Annotated[str, "Reason of a status other than ok"]
+    ranked: Annotated[bool, "Whether the run may be ranked"]
+    unranked_because: Annotated[list[str], "Reasons for not ranking the run"]
+    metrics: Annotated[dict[str, dict[str, float]], "Metric -> subset ('all', 'fold=…') -> value"]
+    metrics_rest_on: Annotated[dict[str, dict[str, str]], "Metric -> subset -> data it is based on"]
+    primary: Annotated[str, "Primary metric of the run"]
+    lower_is_better: Annotated[list[str], "Metrics for which lower is better"]
+    clusters: Annotated[Clusters, "Metrics within each cluster"]
+    n_eval: Annotated[int, "Scored units"]
+    n_excluded: Annotated[int, "Test rows of classes without training rows"]
+    excluded_classes: Annotated[list[str], "Those classes"]
+    n_classes: Annotated[int, "Number of classes"]
+    classes: Annotated[list[str], "Names of the classes, in the order of the scores"]
+    chance: Annotated[float, "Score of guessing"]
+    probe_C: NotRequired[Annotated[list[float], "Inverse penalty of the probe per fold"]]
+    batches: Annotated[Batches, "Test batches"]
+    undeclared_adaptation: Annotated[str | None, "Undeclared use of the test set, if detected"]
+    notes: Annotated[list[str], "Notes of the run"]
+    cautions: Annotated[list[str], "Warnings of the data set about the batch level"]
+    upstream: Annotated[list[str], "Preprocessing done before the data were published"]
+    exposed: Annotated[list[str], "Columns that methods may read"]
+    shift: Annotated[str, "Difference between training and test data"]
+    preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
+    cost: Annotated[Cost, "Cost of the run"]
+    predictions_sha256: Annotated[str, "Digest of the predictions; empty without any"]
+    sources: Annotated[dict[str, str], "SHA-256 of the method's source files"]
+    code: NotRequired[Annotated[Code, "Code that made the run; absent in older records"]]
+    tuning: NotRequired[Annotated[Tuning, "Parameter search of a tuned run"]]
+    provenance: Annotated[Provenance, "Machine, versions and command"]
+    verified: NotRequired[Annotated[bool, "Result of --if-exists verify; not stored"]]
+
+
+# --------------------------------------------------------------------------- summary
+
+
+class Machine(TypedDict):
+    """Parts of the provenance that a board compares between runs."""
+
+    device: Annotated[str | None, "Device"]
+    precision: Annotated[str | None, "Precision"]
+    threads: Annotated[int | None, "Threads of torch"]
+    platform: Annotated[str | None, "Operating system and architecture"]
+    torch: Annotated[str | None, "Version of torch"]
+
+
+class CodeSummary(TypedDict):
+    """The code of a run, for comparing runs; empty where it is not recorded."""
+
+    digest: Annotated[str, "Digest over all files"]
+    folders: Annotated[dict[str, str], "Digest per folder"]
+
+
+class Summary(TypedDict):
+    """The part of a record that boards use, flat; the index stores it for every run."""
+
+    run_id: str
+    method: str
+    method_id: str
+    split: str
+    split_id: str
+    split_digest: str
+    dataset: str
+    dataset_settings: dict[str, Json]
+    edition: str
+    data_digest: str
+    recipe: str
+    recipe_overrides: dict[str, Json]
+    recipe_digest: str
+    standardise: str
+    seed: int
+    selection: str
+    score_unit: str
+    metric_versions: dict[str, int]
+    grouping: dict[str, Json] | None
+    shift: str
+    params: Params
+    track: str
+    access: list[str]
+    level: str
+    badges: list[str]
+    readout: str
+    status: Status
+    reason: str
+    ranked: bool
+    unranked_because: list[str]
+    primary: str
+    lower_is_better: list[str]
+    n_eval: int
+    n_excluded: int
+    n_classes: int
+    chance: float
+    undeclared_adaptation: str | None
+    cautions: list[str]
+    upstream: list[str]
+    cost: Cost
+    predictions_sha256: str
+    tuning: Tuning | None
+    metrics: dict[str, float]
+    versions: dict[str, int]
+    machine: Machine
+    code: CodeSummary
+    created: str
+    command: str
+
+
+# --------------------------------------------------------------------------- older records
+
+
+def migrated(data: dict[str, Json]) -> dict[str, Json]:
+    """Return a record with the keys that an earlier labshift did not write.
+
+    Parameters
+    ----------
+    data
+        The contents of ``run.json``; not modified.
+    """
+    spec = data.get("spec")
+    known: Mapping[str, Json] = spec if isinstance(spec, dict) else {}
+    defaults: dict[str, Json] = {
+        "method_id": known.get("method_id"),
+        "level": "",
+        "badges": [],
+        "metrics_rest_on": {},
+        "lower_is_better": [],
+        "excluded_classes": [],
+        "batches": {},
+        "undeclared_adaptation": None,
+        "notes": [],
+        "cautions": [],
+        "upstream": [],
+        "exposed": [],
+        "shift": "",
+        "sources": {},
+    }
+    result = {**defaults, **data}
+    clusters = result.get("clusters")
+    if isinstance(clusters, dict):
+        empty: dict[str, Json] = {"values": {}, "parts": {}, "weights": {}}
+        result["clusters"] = {**empty, **clusters}
+    cost = result.get("cost")
+    if isinstance(cost, dict):
+        result["cost"] = {"steps": 0, "images_seen": 0, **cost}
+    return result
+
+
+# --------------------------------------------------------------------------- checking
+
+
+_Check = Callable[[object, str], None]
+_NAMES: dict[object, str] = {
+    str: "text",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+def check(data: object) -> RunRecord:
+    """Return ``data`` as a record if it has all keys with the right types.
+
+    Raises
+    ------
+    BenchError
+        For a missing key or a value of another type; the message names the key.
+    """
+    _checker(RunRecord)(data, "")
+    return cast("RunRecord", data)
+
+
+def _refuse(where: str, expected: str, value: object) -> BenchError:
+    shown = repr(value)
+    if len(shown) > 40:
+        shown = f"{shown[:37]}..."
+    return BenchError(f"'{where}' must be {expected}, not {shown}")
+
+
+def _fields(hint: type) -> dict[str, tuple[object, bool]]:
+    """Return the type of each key of a TypedDict, and whether the key is required."""
+    total = bool(hint.__dict__.get("__total__", True))
+    fields: dict[str, tuple[object, bool]] = {}
+    for key, annotation in get_type_hints(hint, include_extras=True).items():
+        optional = get_origin(annotation) is NotRequired
+        fields[key] = (get_args(annotation)[0] if optional else annotation, total and not optional)
+    return fields
+
+
+def _bare(hint: object) -> object:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+@cache
+def _checker(hint: object) -> _Check:
+    """Return a function that raises if a value at a place does not have the type."""
+    hint = _bare(hint)
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is object:
+        return lambda value, where: None
+    if is_typeddict(hint):
+        return _mapping_checker(cast("type", hint))
+    if origin is list:
+        return _list_checker(args[0])
+    if origin is dict:
+        return _dict_checker(args[1])
+    if origin is Literal:
+        expected, allowed = " or ".join(map(repr, args)), frozenset(args)
+    else:
+        kinds = cast("tuple[type, ...]", args if origin in (Union, types.UnionType) else (hint,))
+        expected = " or ".join(_NAMES[kind] for kind in kinds)
+        accepted = frozenset({*kinds, int} if float in kinds else kinds)
+
+        def check_type(value: object, where: str) -> None:
+            if type(value) in accepted:
+                return
+            # A subclass, such as numpy.float64; but true and false are no integers.
+            if isinstance(value, bool) or not isinstance(value, tuple(accepted)):
+                raise _refuse(where, expected, value)
+
+        return check_type
+
+    def check_literal(value: object, where: str) -> None:
+        if not isinstance(value, str) or value not in allowed:
+            raise _refuse(where, expected, value)
+
+    return check_literal
+
+
+def _mapping_checker(hint: type) -> _Check:
+    fields = [(key, _checker(kind), need) for key, (kind, need) in _fields(hint).items()]
+
+    def check_mapping(value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise _refuse(where or "the record", "an object", value)
+        prefix = f"{where}." if where else ""
+        for key, check_value, required in fields:
+            if key in value:
+                check_value(value[key], prefix + key)
+            elif required:
+                raise BenchError(f"'{prefix}{key}' is missing")
+
+    return check_mapping
+
+
+def _list_checker(item: object) -> _Check:
+    check_item = _checker(item)
+
+    def check_list(value: object, where: str) -> None:
+        if not isinstance(value, list):
+            raise _refuse(where, "a list", value)
+        for entry in value:
+            check_item(entry, where)
+
+    return check_list
+
+
+def _dict_checker(item: object) -> _Check:
+    check_item = _checker(item)
+
+    def check_dict(value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise _refuse(where, "an object", value)
+        for key, entry in value.items():
+            check_item(entry, f"{where}.{key}")
+
+    return check_dict
+
+
+# --------------------------------------------------------------------------- export
+
+
+def json_schema() -> dict[str, Json]:
+    """Return the schema of ``run.json`` as JSON Schema (draft 2020-12)."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "labshift run record",
+        **_schema_of(RunRecord),
+    }
+
+
+_JSON_TYPES: dict[object, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+
+
+def _schema_of(hint: object) -> dict[str, Json]:
+    described: dict[str, Json] = {}
+    if get_origin(hint) is Annotated:
+        described = {"description": str(get_args(hint)[1])}
+        hint = _bare(hint)
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is object:
+        return described
+    if is_typeddict(hint):
+        fields = _fields(cast("type", hint))
+        properties: dict[str, Json] = {key: _schema_of(kind) for key, (kind, _) in fields.items()}
+        required: list[Json] = [key for key, (_, need) in fields.items() if need]
+        described.setdefault("description", str(hint.__doc__).splitlines()[0])
+        return {**described, "type": "object", "properties": properties, "required": required}
+    if origin is list:
+        return {**described, "type": "array", "items": _schema_of(args[0])}
+    if origin is dict:
+        return {**described, "type": "object", "additionalProperties": _schema_of(args[1])}
+    if origin is Literal:
+        return {**described, "enum": list(args)}
+    if origin in (Union, types.UnionType):
+        return {**described, "type": [_JSON_TYPES[kind] for kind in args]}
+    return {**described, "type": _JSON_TYPES[hint]}
