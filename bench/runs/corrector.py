@@ -23,6 +23,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from bench.core.access import Access
+from bench.core.control_names import is_control_row
 from bench.core.dataset import Opened
 from bench.core.errors import BenchError
 from bench.core.meta import PLUGINS
@@ -183,7 +184,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             chain = self._chain(side.opened, self.fitted_)
             for stage, state in zip(chain.stages, self.states_, strict=True):
                 self._has_controls(stage, side)
-                method = None if state is None else stage.cls.from_state(stage.params, state)
+                method = stage.cls.from_state(stage.params, state)
                 side = side.with_profiles(applied(method, stage, side, self.seed).X)
         except BenchError as error:
             raise ValueError(str(error)) from error
@@ -244,13 +245,10 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             other_X = validate_data(self, adapt[0], dtype=np.float32, reset=False)
             other = self._side(other_X, adapt[1], adapt[2], labels=None)
         adapts = any(Access.ADAPT in stage.access for stage in chain.stages)
-        states: list[dict[str, NDArray[Any]] | None] = []
+        states: list[dict[str, NDArray[Any]]] = []
         fallbacks = 0
         for k, stage in enumerate(chain.stages):
             self._has_controls(stage, train)
-            if stage.cls is None:
-                states.append(None)
-                continue
             if Access.TRAIN_WELL in stage.access:
                 raise BenchError(f"{stage.name} needs to know which rows share a well: use `run`")
             if "images" in stage.needs:
@@ -307,7 +305,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         chain = parse_chain(
             typed, registry_with(os.environ.get(PLUGINS, "")), opened, values, recipe
         )
-        if chain.stages[0].kind == "reference" and chain.stages[0].name != "identity":
+        if is_control_row(chain.stages[0].kind) and chain.stages[0].name != "identity":
             raise BenchError(f"{typed} is a reference row, not a correction")
         return chain
 

@@ -132,7 +132,7 @@ def total(jobs: Sequence[Job], made: Sequence[Estimate], store: Store) -> Total:
 
 def _scaled(job: Job, store: Store, records: list[Summary], basis: str, kind: str) -> Estimate:
     rows = sum(int(fold.scored.sum()) for fold in job.target.folds)
-    learnt = [job.target.trained_on(0, fold)[1] for fold in job.target.folds]
+    learnt = [job.target.partition(0, fold).rows for fold in job.target.folds]
     through = sum(_rows_trained(job, len(rows)) for rows in learnt)
     per_row = [r["cost"]["apply_s"] / max(r["n_eval"], 1) for r in records]
     if all(r["cost"].get("images_seen") for r in records):

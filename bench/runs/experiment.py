@@ -114,9 +114,7 @@ class Settings:
             else:
                 result._spread(name, value, methods, names)
         for name, values in result.methods.items():
-            entry = names.entry("method", name)
-            if entry.meta["level"] != "reference":
-                make_params(name, entry.load().Params, values)
+            make_params(name, names.entry("method", name).load().Params, values)
         return result
 
     def _spread(self, key: str, value: object, methods: Sequence[str], registry: Registry) -> None:
@@ -124,9 +122,7 @@ class Settings:
         for method in methods:
             name = method.split("+")[-1].strip()
             entry = registry.entry("method", name)
-            fields: list[str] = []
-            if entry.meta["level"] != "reference":
-                fields = [f.name for f in dataclasses.fields(entry.load().Params)]
+            fields = [f.name for f in dataclasses.fields(entry.load().Params)]
             if key not in fields:
                 known = f"; its parameters are {', '.join(fields)}" if fields else ""
                 raise BenchError(

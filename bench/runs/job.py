@@ -117,18 +117,16 @@ class Job:
     def ids(self, fold: Fold) -> list[identity.StageIds]:
         """Return the identities of all stages on one fold."""
         mine, target = self.of_fold(fold), self.target
+        stages = range(len(mine.chain.stages))
         return identity.stage_ids(
             mine.chain,
             self.registry,
-            target.opened,
             mine.recipe,
-            target.classes,
-            fold.train,
-            fold.test,
             self.seed,
-            supervised=target.supervised,
+            [target.partition(stage, fold) for stage in stages],
+            target.opened,
+            fold.test,
             expose=target.split.expose,
-            origin=target.origin,
             grouping=self.grouping,
         )
 
