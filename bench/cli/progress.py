@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 def waiting(label: str) -> Any:
@@ -99,7 +99,7 @@ class Bar:
             self._label = label
         self._progress.update(self._task, completed=done, total=total)
 
-    def done(self, record: dict[str, Any]) -> None:
+    def done(self, record: Mapping[str, Any]) -> None:
         """Count a finished run; where there are no bars, say its score."""
         self.release()
         if self.show:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.records.artifacts import Artifact
-    from bench.records.record import Kind
+    from bench.records.reading import Kind
     from bench.records.store import Store
     from bench.runs.code import Code
 

@@ -114,17 +114,18 @@ def command(
         [found] = open_splits([typed], registry, edition, {**data, **changed}, held.append)
         return found
 
-    from bench.studies._lab import Lab
-    from bench.studies._write import folder_of, subtitle, write
+    from bench.studies import StudyContext, folder_of, subtitle, write
 
     with Bar(
         1, show=sys.stderr.isatty(), say=lambda line: click.echo(line, err=True), held=held
     ) as bar:
         runner = Runner(store, options, bar.say, bar.update)
-        lab = Lab(target, methods, numbers, at, registry, runner, options, reopen, done=bar.done)
-        below = subtitle(lab)
-        finding = load(name, registry)(lab)
-    files = write(folder_of(store.root, name, lab), meta, lab, finding)
+        context = StudyContext(
+            target, methods, numbers, at, registry, runner, options, reopen, done=bar.done
+        )
+        below = subtitle(context)
+        finding = load(name, registry)(context)
+    files = write(folder_of(store.root, name, context), meta, context, finding)
     if as_json:
         click.echo(
             json.dumps(
@@ -133,10 +134,10 @@ def command(
                     "split_id": target.split.name,
                     "edition": target.opened.edition,
                     "recipe": recipe,
-                    "runs_digest": lab.runs_digest,
+                    "runs_digest": context.runs_digest,
                     "rows": list(finding.table),
                     "reading": list(finding.reading),
-                    "left_out": lab.left_out,
+                    "left_out": context.left_out,
                     "files": [str(file) for file in files],
                 },
                 indent=1,
@@ -144,10 +145,10 @@ def command(
             )
         )
     else:
-        _print(meta, lab, finding, below)
+        _print(meta, context, finding, below)
         for file in files:
             click.echo(str(file))
-    return 1 if lab.failed else 0
+    return 1 if context.failed else 0
 
 
 def _points(meta: Meta, text: str | None) -> list[float]:
@@ -164,25 +165,25 @@ def _points(meta: Meta, text: str | None) -> list[float]:
     return values
 
 
-def _print(meta: Meta, lab: Any, finding: Any, below: str) -> None:
+def _print(meta: Meta, context: Any, finding: Any, below: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from bench.cli.run_output import WIDTH
-    from bench.studies._write import _cell
+    from bench.studies import cell_text
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
-    console.print(f"{lab.target.split.name}: {meta['question']}")
+    console.print(f"{context.target.split.name}: {meta['question']}")
     console.print(below)
     if finding.table:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        shown = [k for k in finding.shown if any(_cell(row.get(k)) for row in finding.table)]
+        shown = [k for k in finding.shown if any(cell_text(row.get(k)) for row in finding.table)]
         for key in shown:
             table.add_column(finding.shown[key], overflow="fold")
         for row in finding.table:
-            table.add_row(*[Text(_cell(row.get(key))) for key in shown])
+            table.add_row(*[Text(cell_text(row.get(key))) for key in shown])
         console.print(table)
-    for what, why in lab.left_out.items():
+    for what, why in context.left_out.items():
         console.print(f"left out: {what}: {why}")
     console.print(" ".join(finding.reading))
