@@ -221,22 +221,8 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[dict[str,
         If the method has nothing to tune, the split nothing to validate on, or every trial of a
         fold failed.
     """
-    chosen_rule = rule(tuning.rule)
-    if not chosen_rule.tuned:
-        raise BenchError(
-            f"--rule {tuning.rule} selects nothing: use `python -m bench run`, or another rule"
-        )
+    _check(tuning)
     target = tuning.target
-    if not target.supervised:
-        raise BenchError(
-            f"{target.split.name} has no training set to carve validation rows from: nothing can "
-            "be tuned on it without looking at the test"
-        )
-    if not tuning.space:
-        raise BenchError(
-            f"{tuning.method} has no search space: tune recipe keys with --recipe-keys "
-            f"{','.join(RECIPE_SPACE)}, or run it at its defaults"
-        )
     base = tuning.base
     if base.not_applicable:
         return [runner.run(trial_job(tuning, target, {}, {}, seed)) for seed in seeds]
@@ -280,6 +266,25 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[dict[str,
         )
         records.append(runner.run(job))
     return records
+
+
+def _check(tuning: Tuning) -> None:
+    """Refuse what cannot be tuned."""
+    if not rule(tuning.rule).tuned:
+        raise BenchError(
+            f"--rule {tuning.rule} selects nothing: use `python -m bench run`, or another rule"
+        )
+    target = tuning.target
+    if not target.supervised:
+        raise BenchError(
+            f"{target.split.name} has no training set to carve validation rows from: nothing can "
+            "be tuned on it without looking at the test"
+        )
+    if not tuning.space:
+        raise BenchError(
+            f"{tuning.method} has no search space: tune recipe keys with --recipe-keys "
+            f"{','.join(RECIPE_SPACE)}, or run it at its defaults"
+        )
 
 
 def _quiet(runner: Runner) -> Runner:
