@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import click
 
-from bench.cli.main import common, registry_for, write_text
+from bench.cli.options import Common, common_options
+from bench.cli.output import print_json, print_line, write_output
 from bench.core.errors import BenchError, did_you_mean
 
 WHAT = ("method", "dataset")
@@ -18,17 +18,8 @@ WHAT = ("method", "dataset")
 @click.argument("name")
 @click.option("--images", is_flag=True, help="With dataset: of images, not of profiles.")
 @click.option("--output", metavar="FILE", help="Where to write; else NAME.py (or NAME.toml) here.")
-@common
-def command(
-    what: str,
-    name: str,
-    images: bool,
-    output: str | None,
-    results: str | None,
-    plugin: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
-) -> None:
+@common_options
+def command(what: str, name: str, images: bool, output: str | None, common: Common) -> None:
     r"""Write the file of a new method (Python) or data set (TOML).
 
     \b
@@ -43,7 +34,7 @@ def command(
         raise BenchError(did_you_mean(what, list(WHAT), "thing to make"))
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise BenchError(f"'{name}' is no name: lower-case words joined by -, such as my-method")
-    registry = registry_for(plugin)
+    registry = common.registry()
     if name in registry.names(what):
         raise BenchError(f"the {what} '{name}' exists already: choose another name")
     suffix = "py" if what == "method" else "toml"
@@ -56,12 +47,12 @@ def command(
     template = Path(__file__).parent.parent / "templates" / f"{kind}.{suffix}.txt"
     text = template.read_text(encoding="utf-8")
     words = "".join(part.capitalize() for part in name.split("-"))
-    write_text(str(path), text.replace("@NAME@", name).replace("@CLASS@", words))
-    if as_json:
-        click.echo(json.dumps({"written": str(path)}))
+    write_output(str(path), text.replace("@NAME@", name).replace("@CLASS@", words))
+    if common.as_json:
+        print_json({"written": str(path)})
         return
-    click.echo(f"wrote {path}")
+    print_line(f"wrote {path}")
     if what == "method":
-        click.echo(f"next: python -m bench check {name} --plugin {path}")
+        print_line(f"next: python -m bench check {name} --plugin {path}")
     else:
-        click.echo(f"next: edit it, then python -m bench check-data {path}")
+        print_line(f"next: edit it, then python -m bench check-data {path}")
