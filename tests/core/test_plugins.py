@@ -142,7 +142,7 @@ def test_a_plugin_is_known_in_worker_processes(tmp_path: Path) -> None:
         "from bench.cli.main import registry_for\n"
         "def work(name):\n"
         "    from bench.core.registry import Registry\n"
-        "    from bench.testing.made_up import check_method\n"
+        "    from bench.testing.synthetic import check_method\n"
         "    check_method(name)\n"
         "    return Registry().entry('method', name).load().__name__\n"
         "if __name__ == '__main__':\n"
