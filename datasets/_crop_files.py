@@ -20,6 +20,7 @@ import numpy as np
 from bench.api import BenchError
 from bench.core.disk import new_file
 from bench.core.folders import cache_folder
+from bench.data.hdf5 import own_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,7 +132,7 @@ class Rows:
         if number not in self._open:
             import h5py
 
-            self._open[number] = h5py.File(file.path, "r")["data"]
+            self._open[number] = own_dataset(h5py.File(file.path, "r"), "data", file.path)
         data = self._open[number]
         found = np.empty((len(wanted), *file.shape), self.dtype)
         block = wanted // file.chunk
@@ -171,7 +172,9 @@ class CropFile:
                         f"{path} has no {', '.join(missing)}: it is not a file of COOS-7; get it "
                         "again"
                     )
-                data = handle["data"]
+                for key in ("labels", *IDS.values()):
+                    own_dataset(handle, key, path)
+                data = own_dataset(handle, "data", path)
                 if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "uif":
                     raise BenchError(f"'data' in {path} is not an array of numbers: get it again")
                 if data.ndim != 4 or data.shape[1] != 2 or 0 in data.shape:

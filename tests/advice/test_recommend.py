@@ -177,7 +177,7 @@ def test_a_trial_says_that_it_is_one() -> None:
     advice = recommend.advise(
         [*runs("erm", [0] * 9, seeds=2), *runs("ben", [0] * 9, seeds=2)], [], []
     )
-    assert "this is a trial" in said(advice, "What the data cannot tell")
+    mentions(said(advice, "What the data cannot tell"), "3 seeds")
 
 
 def test_nothing_to_compare_with_is_refused() -> None:

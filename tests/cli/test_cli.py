@@ -910,7 +910,7 @@ def test_the_report_is_one_file_and_says_what_is_on_it(call: Caller, tmp_path: P
         "boards": 1,
         "figures": 0,
     }
-    assert "real data · recipe default · last step, no selection" in page
+    mentions(page, "mine/weeks", "real data", "recipe default")
     assert "method/zscore" in page
     elsewhere = tmp_path / "page.html"
     assert call("report", "--no-figures", "--split", "mine/weeks", "--output", elsewhere).code == 0

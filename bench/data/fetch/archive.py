@@ -1,19 +1,22 @@
-"""Archives: unpacked into their folder and nowhere else, whole or not at all.
+"""Archives: unpacked into their folder and nowhere else, completely or not at all.
 
-A tar goes through the standard library's ``data`` filter, which refuses absolute names, names that
-climb out, links that lead out, and devices. A zip is looked through before anything is written.
-Members go to a hidden folder first; the real one appears by a rename, so that a killed unpacking
-leaves nothing that looks finished.
+Only regular files and folders are unpacked. Links and devices are refused, and so are absolute
+names, names that lead out of the folder, and names that are too long or too deep: with links,
+archives have escaped from the standard library's ``data`` filter (CVE-2025-4517). Members go to a
+hidden folder first; the real one appears by a rename, so that a killed process leaves nothing that
+looks finished.
 """
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from bench.core.errors import BenchError
 
@@ -23,7 +26,20 @@ if TYPE_CHECKING:
 
 __all__ = ["unpack"]
 
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError)
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+)
+DEEPEST, LONGEST = 40, 1000
+"""Folders and bytes in the name of a member."""
+BLOCK = 1 << 20
 
 
 def unpack(
@@ -50,7 +66,8 @@ def unpack(
     Raises
     ------
     BenchError
-        If it is no such archive, is damaged or truncated, or a member lies outside the folder.
+        If it is no such archive, is damaged or truncated, or a member is a link or would be written
+        outside the folder.
     """
     hidden = target.parent / f".unpacking-{archive.name}"
     _remove(hidden)
@@ -64,9 +81,7 @@ def unpack(
             _merge(hidden, target)
         else:
             hidden.replace(target)
-    except (tarfile.FilterError, *DAMAGED) as error:
-        if isinstance(error, tarfile.FilterError):
-            raise _outside(archive, str(error)) from None
+    except DAMAGED as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise BenchError(
             f"{archive} cannot be unpacked ({said}): it is damaged or truncated, or the disk is "
@@ -84,37 +99,87 @@ def _outside(archive: Path, why: str) -> BenchError:
 
 
 def _tar(archive: Path, into: Path, show: Callable[[int, int], None]) -> int:
-    total, count = archive.stat().st_size, 0
+    total, count, written = archive.stat().st_size, 0, 0
+    free = shutil.disk_usage(into).free
     with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
         for member in tar:
-            tar.extract(member, into, filter="data")
-            count += member.isfile()
+            place = _place(archive, into, member.name)
+            if member.isdir():
+                place.mkdir(parents=True, exist_ok=True)
+                continue
+            if not member.isreg():
+                raise _outside(archive, f"'{shortened(member.name)}' is a link or a device")
+            written += member.size
+            if written > free:
+                raise _too_large(archive, into, written, free)
+            source = tar.extractfile(member)
+            if source is None:
+                raise tarfile.ReadError(f"{shortened(member.name)} cannot be read")
+            _write(source, place, member.size)
+            count += 1
             show(raw.tell(), total)
     return count
 
 
 def _zip(archive: Path, into: Path, show: Callable[[int, int], None]) -> int:
+    count = done = 0
     with zipfile.ZipFile(archive) as file:
         members = file.infolist()
+        places = [_place(archive, into, member.filename) for member in members]
         for member in members:
-            path = PurePosixPath(member.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts or ":" in member.filename:
-                raise _outside(archive, f"'{member.filename}' would land outside its folder")
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise _outside(archive, f"'{member.filename}' is a link")
-        total = sum(member.file_size for member in members)
-        free = shutil.disk_usage(into).free
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise _outside(archive, f"'{shortened(member.filename)}' is a link or a device")
+        total, free = sum(member.file_size for member in members), shutil.disk_usage(into).free
         if total > free:
-            raise BenchError(
-                f"{archive} unpacks to {total:,} bytes and {free:,} are free in {into.parent}: "
-                "free space, or point $BENCH_DATA elsewhere"
-            )
-        done = 0
-        for member in members:
-            file.extract(member, into)  # checks the member's CRC
+            raise _too_large(archive, into, total, free)
+        for member, place in zip(members, places, strict=True):
+            if member.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+                continue
+            with file.open(member) as source:  # checks the member's CRC
+                _write(source, place, member.file_size)
+            count += 1
             done += member.file_size
             show(done, total)
-    return sum(not member.is_dir() for member in members)
+    return count
+
+
+def _place(archive: Path, into: Path, name: str) -> Path:
+    """Return where a member goes, or raise if its name leads elsewhere."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
+        raise _outside(archive, f"'{shortened(name)}' would be written outside its folder")
+    if len(path.parts) > DEEPEST or len(name.encode(errors="replace")) > LONGEST:
+        raise _outside(archive, f"the name '{shortened(name)}' is too long or too deep")
+    return into.joinpath(*path.parts)
+
+
+def _write(source: IO[bytes], place: Path, size: int) -> None:
+    """Write a member; it may not be larger than it declares."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("wb") as target:
+        left = size
+        while block := source.read(min(BLOCK, left + 1)):
+            left -= len(block)
+            if left < 0:
+                raise ValueError(f"{place.name} is larger than the archive says")
+            target.write(block)
+    if left:
+        raise EOFError(f"{place.name} is shorter than the archive says")
+
+
+def _too_large(archive: Path, into: Path, size: int, free: int) -> BenchError:
+    return BenchError(
+        f"{archive} unpacks to at least {size:,} bytes and {free:,} are free in {into.parent}: "
+        "free space, or point $BENCH_DATA elsewhere"
+    )
+
+
+def shortened(name: str, length: int = 80) -> str:
+    """Return a member's name for a message: printable, and not longer than a line."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def _merge(source: Path, target: Path) -> None:

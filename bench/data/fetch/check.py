@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
+from bench.data.hdf5 import refuse_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -229,6 +230,8 @@ def _hdf5(folder: Path, check: Mapping[str, Any], report: Report) -> None:
         bad = ""
         try:
             with h5py.File(path, "r") as file:
+                for key in check["keys"]:
+                    refuse_links(file, key, path)
                 lengths = {key: len(file[key]) if key in file else -1 for key in check["keys"]}
                 absent = [key for key, length in lengths.items() if length < 0]
                 if absent:
@@ -239,6 +242,8 @@ def _hdf5(folder: Path, check: Mapping[str, Any], report: Report) -> None:
                     rows += next(iter(lengths.values()))
                     for key in check["keys"]:  # the first and the last, so that all must be there
                         _ = file[key][0], file[key][-1]
+        except BenchError as error:
+            bad = f"is refused ({error})"
         except (OSError, RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
             bad = f"cannot be read as HDF5 ({' '.join(str(error).split())[:120]})"
         if bad:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bench.core.errors import BenchError
+from bench.data.hdf5 import refuse_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -199,6 +200,9 @@ class _H5ad:
 
             if not h5py.is_hdf5(path):
                 raise ValueError("it is not an HDF5 file")
+            with h5py.File(path, "r") as file:
+                for name in ("X", "obs", "var", "uns", "obsm"):
+                    refuse_links(file, name, path)
             self._data = anndata.read_h5ad(path)
         self.path = path
         if self._data.X is None:

@@ -19,6 +19,8 @@ from bench.core.disk import new_file
 from bench.core.errors import BenchError
 from bench.core.folders import cache_folder
 from bench.data.decode import DTYPES
+from bench.data.hdf5 import own_dataset
+from bench.data.zarr_codecs import check_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -228,6 +230,7 @@ def _open(path: Path, key: str) -> Any:
         if kind == ".zarr":
             import zarr
 
+            check_zarr(path)
             return _member(zarr.open(str(path), mode="r"), key, path)
     except BenchError:
         raise
@@ -252,7 +255,7 @@ def _member(opened: Any, key: str, path: Path) -> Any:
         key = names[0]
     if key not in opened:
         raise BenchError(f"{path} has no '{key}'; it holds {', '.join(names)}")
-    return opened[key]
+    return own_dataset(opened, key, path) if path.suffix.lower() != ".zarr" else opened[key]
 
 
 def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | None, n: int) -> Found:

@@ -1,0 +1,74 @@
+"""Open arrays of HDF5 files whose values are in the file itself.
+
+A link to another file, or values stored in an external file, would let a file from somebody else
+name any file of the machine. Rows that are memory-mapped by their offset would come from the wrong
+file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["own_dataset", "refuse_links"]
+
+
+def refuse_links(handle: Any, key: str, path: Path) -> None:
+    """Raise if a part of the name ``key`` is a soft or external link.
+
+    Parameters
+    ----------
+    handle
+        An open ``h5py.File`` or group.
+    key
+        Name of a group or array, with ``/`` between its parts.
+    path
+        The file, for the message.
+
+    Raises
+    ------
+    BenchError
+        If a part of the name is a link. A name that does not exist is accepted.
+    """
+    import h5py
+
+    group = handle
+    for name in [part for part in key.split("/") if part]:
+        if not isinstance(group, h5py.Group):
+            return
+        link = group.get(name, getlink=True)
+        if isinstance(link, (h5py.SoftLink, h5py.ExternalLink)):
+            raise BenchError(
+                f"'{key}' in {path} is a link, which is not followed: store the values in the file "
+                "itself, for example with h5repack"
+            )
+        if link is None:
+            return
+        group = group[name]
+
+
+def own_dataset(handle: Any, key: str, path: Path) -> Any:
+    """Return an array of an open HDF5 file whose values are in this file.
+
+    Raises
+    ------
+    BenchError
+        If ``key`` is a link, or its values are stored in other files (external storage or a
+        virtual dataset).
+    KeyError
+        If there is no such name.
+    """
+    import h5py
+
+    refuse_links(handle, key, path)
+    data = handle[key]
+    if isinstance(data, h5py.Dataset) and (data.external or data.is_virtual):
+        raise BenchError(
+            f"the values of '{key}' in {path} are stored in other files, which are not read: "
+            "store them in the file itself, for example with h5repack"
+        )
+    return data

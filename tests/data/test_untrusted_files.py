@@ -1,0 +1,165 @@
+"""Files from somebody else run no code, and name no file outside their folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import tarfile
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from bench.cli.main import group
+from bench.core.errors import BenchError
+from bench.data.fetch.archive import unpack
+from bench.data.hdf5 import own_dataset
+from bench.data.zarr_codecs import check_zarr
+
+
+class _RunsCode:
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.mark,))
+
+
+V2 = {
+    "filter": {"dtype": "|u1", "filters": [{"id": "pickle"}], "compressor": None},
+    "compressor": {"dtype": "|u1", "filters": None, "compressor": {"id": "pickle"}},
+    "objects": {"dtype": "|O", "filters": [{"id": "pickle"}], "compressor": None},
+    "object dtype": {"dtype": "|O", "filters": None, "compressor": None},
+    "fields": {"dtype": [["a", "|O"]], "filters": None, "compressor": None},
+    "unknown": {"dtype": "|u1", "filters": None, "compressor": {"id": "my-codec"}},
+}
+
+
+@pytest.mark.parametrize("name", V2)
+def test_a_zarr_array_with_a_codec_that_runs_code_is_refused(name, tmp_path):
+    mark, store = tmp_path / "mark", tmp_path / "images.zarr"
+    store.mkdir()
+    layout = {"zarr_format": 2, "shape": [24, 1, 8, 8], "chunks": [24, 1, 8, 8]}
+    (store / ".zarray").write_text(
+        json.dumps({**layout, "fill_value": 0, "order": "C", **V2[name]})
+    )
+    (store / "0.0.0.0").write_bytes(pickle.dumps(_RunsCode(mark)))
+    index = {"label": ["ab"[i % 2] for i in range(24)], "plate": [f"p{i // 12}" for i in range(24)]}
+    pd.DataFrame(index).to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "d.toml").write_text(
+        'name = "own"\nkind = "images"\ntable = "t.csv"\narray = "images.zarr"\nlabel = "label"\n'
+        'batches = ["plate"]\n[splits.s]\ntest = {plate = ["p1"]}\n'
+    )
+    result = CliRunner().invoke(
+        group, ["check-data", str(tmp_path / "d.toml")], standalone_mode=False
+    )
+    assert not mark.exists()
+    assert isinstance(result.exception, BenchError)
+    assert ".zarray" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "codecs",
+    [
+        [{"name": "numcodecs.pickle"}],
+        [{"name": "sharding_indexed", "configuration": {"codecs": [{"name": "pickle"}]}}],
+        ["pickle"],
+    ],
+)
+def test_format_3_is_checked_too(codecs, tmp_path):
+    store = tmp_path / "images.zarr" / "group"
+    store.mkdir(parents=True)
+    (store / "zarr.json").write_text(
+        json.dumps({"zarr_format": 3, "node_type": "array", "data_type": "uint8", "codecs": codecs})
+    )
+    with pytest.raises(BenchError):
+        check_zarr(tmp_path / "images.zarr")
+
+
+def test_ordinary_zarr_arrays_are_accepted(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    pixels = np.arange(24 * 64, dtype=np.uint16).reshape(24, 1, 8, 8)
+    zarr.save(str(tmp_path / "a.zarr"), pixels)
+    check_zarr(tmp_path / "a.zarr")
+
+
+def _hdf5(tmp_path, kind):
+    other, path = tmp_path / "other.h5", tmp_path / "file.h5"
+    with h5py.File(other, "w") as file:
+        file["data"] = np.arange(10)
+    (tmp_path / "raw.bin").write_bytes(bytes(80))
+    with h5py.File(path, "w") as file:
+        file["real"] = np.arange(10)
+        if kind == "external link":
+            file["data"] = h5py.ExternalLink("other.h5", "/data")
+        elif kind == "soft link":
+            file["data"] = h5py.SoftLink("/real")
+        elif kind == "link above":
+            file["group"] = h5py.ExternalLink("other.h5", "/")
+        elif kind == "external storage":
+            file.create_dataset("data", (10,), "i8", external=[(str(tmp_path / "raw.bin"), 0, 80)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((10,), "i8")
+            layout[:] = h5py.VirtualSource(str(other), "data", (10,))
+            file.create_virtual_dataset("data", layout)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["external link", "soft link", "link above", "external storage", "virtual"]
+)
+def test_hdf5_values_of_other_files_are_refused(kind, tmp_path):
+    path = _hdf5(tmp_path, kind)
+    key = "group/data" if kind == "link above" else "data"
+    with h5py.File(path, "r") as file:
+        with pytest.raises(BenchError):
+            own_dataset(file, key, path)
+        assert own_dataset(file, "real", path)[3] == 3
+        with pytest.raises(KeyError):
+            own_dataset(file, "absent", path)
+
+
+def _tar(path, members):
+    with tarfile.open(path, "w") as tar:
+        for name, kind, target in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            info.size = 3 if kind == tarfile.REGTYPE else 0
+            tar.addfile(info, io.BytesIO(b"abc") if info.size else None)
+
+
+MEMBERS = {
+    "symbolic link inside": [("a", tarfile.SYMTYPE, "b")],
+    "hard link": [("b", tarfile.REGTYPE, ""), ("a", tarfile.LNKTYPE, "b")],
+    "chain of links": [
+        ("d/e", tarfile.SYMTYPE, "."),
+        ("d/e/f", tarfile.SYMTYPE, "../.."),
+        ("d/e/f/x", tarfile.REGTYPE, ""),
+    ],
+    "fifo": [("a", tarfile.FIFOTYPE, "")],
+    "device": [("a", tarfile.CHRTYPE, "")],
+    "climbs out": [("../x", tarfile.REGTYPE, "")],
+    "absolute": [("/tmp/x", tarfile.REGTYPE, "")],
+    "deep": [("/".join(["d"] * 1200), tarfile.REGTYPE, "")],
+}
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_archives_hold_files_and_folders_only(name, tmp_path):
+    archive = tmp_path / "in" / "a.tar"
+    archive.parent.mkdir()
+    _tar(archive, MEMBERS[name])
+    with pytest.raises(BenchError):
+        unpack(archive, tmp_path / "out" / "data")
+    assert not (tmp_path / "out" / "data").exists()
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_ordinary_archive_is_unpacked(tmp_path):
+    _tar(tmp_path / "a.tar", [("d", tarfile.DIRTYPE, ""), ("d/x", tarfile.REGTYPE, "")])
+    assert unpack(tmp_path / "a.tar", tmp_path / "data") == 1
+    assert (tmp_path / "data/d/x").read_bytes() == b"abc"
