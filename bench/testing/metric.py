@@ -105,7 +105,8 @@ class _MetricChecks:
             return {"y_true": truth, "y_pred": guess, "batch": batch}
         if self.meta["needs"] == "scores":
             scores = rng.dirichlet(np.ones(CLASSES), ROWS)
-            return {"y_true": truth, "scores": scores, "batch": batch}
+            treatments = np.arange(CLASSES) > 0
+            return {"y_true": truth, "scores": scores, "batch": batch, "treatments": treatments}
         centres = rng.normal(size=(CLASSES + 1, 6))
         compound = np.array([f"compound{k % 20}" for k in range(ROWS)])
         label = np.array([f"class{k % 20 % CLASSES}" for k in range(ROWS)])
@@ -130,22 +131,26 @@ class _MetricChecks:
         low, high = self.meta["range"]
         if not isinstance(value.value, float) or not isinstance(value.n, (int, np.integer)):
             raise Broken("Value needs a float, an integer and a sentence")
+        if not isinstance(value.used, str) or not value.used or "\n" in value.used:
+            raise Broken("used must be one line: how many rows, labels or batches count")
+        if value.n == 0 and np.isnan(value.value):
+            return f"undefined here: {value.used}"
         if not np.isfinite(value.value):
-            raise Broken(f"the value of {ROWS} rows is {value.value}: it must be finite")
+            raise Broken(f"the value of {value.n} rows is {value.value}: it must be finite")
         if not low - TOLERANCE <= value.value <= high + TOLERANCE:
             raise Broken(f"the value {value.value:.4g} is outside range {[low, high]}")
         if not 0 < value.n <= ROWS * ROWS:
             raise Broken(f"n is {value.n}: it must be the number of rows, or pairs, that count")
-        if not isinstance(value.used, str) or not value.used or "\n" in value.used:
-            raise Broken("used must be one line: how many rows, labels or batches count")
         return f"{value.value:.4g} ({value.used})"
 
     def _order(self) -> None:
         arrays = self.arrays()
         order = generator("check", "order").permutation(ROWS)
-        turned = {name: array[order] for name, array in arrays.items()}
+        turned = {
+            name: array[order] if len(array) == ROWS else array for name, array in arrays.items()
+        }
         one, two = self.call(arrays).value, self.call(turned).value
-        if abs(one - two) > 1e-6:
+        if abs(one - two) > 1e-6:  # undefined values are NaN, which is never greater
             raise Broken(f"rows in another order give {two:.6g} instead of {one:.6g}")
 
     def _inputs(self) -> None:
@@ -153,7 +158,7 @@ class _MetricChecks:
         for array in arrays.values():
             array.flags.writeable = False
         one, two = self.call(arrays), self.call(arrays)
-        if (one.value, one.n) != (two.value, two.n):
+        if one.n != two.n or abs(one.value - two.value) > 0:
             raise Broken("a second call gives another value: draw no random numbers")
 
     def _unlabelled(self) -> str | None:

@@ -19,6 +19,7 @@ features = "^f"
 id = ["id"]
 label = "label"
 batches = ["plate"]
+control = "control"
 
 [splits.plates]
 hold_out = "plate"
@@ -52,7 +53,7 @@ def example_records(folder: Path) -> Sequence[Mapping[str, object]]:
     from bench.testing.synthetic import synthetic_data
 
     data = synthetic_data("profiles")
-    table = data.index.loc[~data.index["control"], ["id", "label", "plate"]]
+    table = data.index[["id", "label", "control", "plate"]]
     values = data.source.read(table.index.to_numpy())
     features = pd.DataFrame(values, columns=[f"f{k}" for k in range(values.shape[1])])
     split = folder / "example.toml"
