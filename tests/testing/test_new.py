@@ -111,8 +111,8 @@ BROKEN = [
     ("method", "self.params.amount * shift", "np.nan", "output"),
     (
         "method",
-        "Output((samples.X",
-        "Output((np.nan_to_num(samples.X)",
+        "Output((samples.X - self.params.amount * shift)",
+        "Output(np.nan_to_num(samples.X - self.params.amount * shift)",
         "unusable tables",
     ),
     ("study", '["identity", "zscore"]', '["identity", "zscor"]', ""),
