@@ -18,8 +18,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from bench.studies import known  # noqa: E402
-from bench.studies._write import markdown  # noqa: E402
+from bench.studies import known, markdown  # noqa: E402
 
 KEPT = HERE / "reference" / "studies"
 COMMANDS = {

@@ -95,6 +95,7 @@ def build_board(
         runs_digest=digest(
             [[r["run_id"], r.get("predictions_sha256", ""), r.get("status")] for r in runs]
         ),
+        run_ids=frozenset(str(run["run_id"]) for run in runs),
         rows=tuple(sorted_rows(ranked(rows, higher=higher), higher=higher)),
         notes=tuple(notes),
     )

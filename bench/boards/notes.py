@@ -8,7 +8,7 @@ from bench.boards.board import EDITIONS, SELECTIONS, Row, Values  # TC
 from bench.boards.stats.coverage import printed_coverage
 from bench.boards.stats.tests import smallest_p
 from bench.boards.values import changed_params, label_of, word
-from bench.records.record import saw_test_batches
+from bench.records.summary import saw_test_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

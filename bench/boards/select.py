@@ -14,7 +14,8 @@ from bench.boards.board import (
 from bench.boards.build import build_board
 from bench.boards.values import bare_metric
 from bench.core.errors import BenchError, did_you_mean
-from bench.records.record import flat, is_derived
+from bench.records.record import flat
+from bench.records.summary import is_derived
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -112,10 +112,10 @@ def _delete_stale(path: Path, inside: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def new_file(path: Path, *, parents: bool = True) -> Iterator[Path]:
+def new_file(path: Path, *, parents: bool = True, inside: Path | None = None) -> Iterator[Path]:
     """Write a file in one step.
 
-    Yields a temporary path in the same folder and with the same suffix. On success the file written
+    Yields a temporary path with the same suffix. On success the file written
     there replaces ``path``; after an exception it is deleted and ``path`` is unchanged. The content
     is not flushed to the disk; use :func:`write_synced` inside where a power cut matters.
 
@@ -125,6 +125,8 @@ def new_file(path: Path, *, parents: bool = True) -> Iterator[Path]:
         The file.
     parents
         Whether to create its folder.
+    inside
+        Where to put the temporary file, on the same disk; default: next to ``path``.
 
     Raises
     ------
@@ -133,7 +135,9 @@ def new_file(path: Path, *, parents: bool = True) -> Iterator[Path]:
     """
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
-    part = _temporary(path)
+    if inside is not None:
+        inside.mkdir(parents=True, exist_ok=True)
+    part = _temporary(path, inside)
     try:
         yield part
         part.replace(path)

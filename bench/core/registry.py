@@ -24,6 +24,7 @@ from bench.core.meta import PLUGINS, check_meta, read_literal, read_meta
 
 _FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "bench.metrics"}
 """Package of the kinds that the registry itself lists, and name of their entry-point group."""
+_CONTROLS = "bench.scoring.controls"
 _OWN = "labshift"
 
 
@@ -99,7 +100,9 @@ class Registry:
         from bench.core.control_names import METAS
 
         for meta in METAS:
-            self._add(Entry("method", meta["name"], _OWN, meta))
+            name = str(meta["name"])
+            cls = name.title().replace("-", "")
+            self._add(Entry("method", name, _OWN, meta, _CONTROLS, attribute=cls))
 
     def _add_file(self, path: Path, *, strict: bool) -> None:
         try:

@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
+class Partition:
+    """Rows that a stage of a chain is fitted on.
+
+    Attributes
+    ----------
+    opened
+        Their data set.
+    rows
+        ``(n,)`` int64 rows of the data set.
+    classes
+        Label map; empty if the stage is fitted without labels.
+    """
+
+    opened: Opened
+    rows: Ints
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Target:
     """A split that was opened: the data set and its folds."""
 
@@ -42,13 +61,19 @@ class Target:
         """Whether classes of this data set are learned and predicted."""
         return self.split.protocol == "supervised"
 
-    def trained_on(self, stage: int, fold: Fold) -> tuple[Opened, Ints]:
-        """Return the data set and the rows that a stage of a chain is fitted on."""
-        if self.origin is None:
-            return self.opened, fold.train
-        if stage == 0:
-            return self.origin.opened, self.origin.train
-        return self.opened, fold.test
+    def training_rows(self, fold: Fold) -> Ints:
+        """Return the rows of a fold that read-outs, and stages without labels, are fitted on.
+
+        With the protocol ``transfer`` these are the rows that are scored.
+        """
+        return fold.train if self.origin is None else fold.test
+
+    def partition(self, stage: int, fold: Fold) -> Partition:
+        """Return the rows that a stage of a chain is fitted on: of the source data set if any."""
+        if self.origin is not None and stage == 0:
+            return Partition(self.origin.opened, self.origin.train, self.origin.classes)
+        classes = self.classes if self.supervised else ()
+        return Partition(self.opened, self.training_rows(fold), classes)
 
 
 def open_target(

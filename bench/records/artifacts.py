@@ -1,28 +1,179 @@
-"""Fitted weights and computed profiles, kept to avoid refitting."""
+"""Artifacts: weights of fits and profiles of applies, kept so that they need not be recomputed.
+
+::
+
+    results/artifacts/<id>/     weights.safetensors of a fit, *.npy of an apply
+    results/scratch/<fit>/      checkpoints, deleted when the record is committed
+"""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.canonical import no_constant, pretty_json
+from bench.core.disk import disk_errors
+from bench.core.errors import BenchError
+from bench.records.reading import Kind, checked_id, text_of
+from bench.records.writing import discard, place
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from numpy.typing import NDArray
 
-__all__ = ["Artifact"]
+__all__ = ["Artifact", "ArtifactStore"]
 
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """What can be made again but is worth keeping: a fit's weights or an apply's outputs.
+    """Weights of a fit or outputs of an apply.
 
     Attributes
     ----------
     arrays
-        Arrays by name; of an apply at least ``embeddings`` ``(n, d)``, and ``ids`` and ``batch``
-        ``(n,)`` bytes in UTF-8 where the harness wrote it.
+        Arrays by name. An apply has ``embeddings``, shape ``(n, d)``, and where the harness wrote
+        it ``ids`` and ``batch``, shape ``(n,)``, bytes in UTF-8.
     meta
-        Small facts beside them, such as ``fit_s`` and ``steps``.
+        Small facts such as ``fit_s`` and ``steps``.
     """
 
     arrays: dict[str, NDArray[Any]]
     meta: dict[str, Any] = field(default_factory=dict)
+
+
+class ArtifactStore:
+    """Artifacts and checkpoints in a results folder.
+
+    Parameters
+    ----------
+    root
+        The results folder; it need not exist.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def artifact_path(self, artifact_id: str) -> Path:
+        """Return the folder of an artifact, whether or not it exists."""
+        return self.root / "artifacts" / checked_id(artifact_id)
+
+    def has_artifact(self, artifact_id: str) -> bool:
+        """Return whether an artifact is kept, without reading it."""
+        return (self.artifact_path(artifact_id) / "meta.json").is_file()
+
+    def read_artifact(self, kind: Kind, artifact_id: str) -> Artifact | None:
+        """Return the weights of a fit or the arrays of an apply, or None if they are not kept.
+
+        Raises
+        ------
+        BenchError
+            If the files are damaged; the message names the folder to delete.
+        """
+        folder = self.artifact_path(artifact_id)
+        text = text_of(folder, "meta.json")
+        if text is None:
+            return None
+        try:
+            meta = json.loads(text, parse_constant=no_constant)
+            return Artifact(_read_fit(folder) if kind == "fit" else _read_apply(folder), meta)
+        except Exception as exc:
+            raise BenchError(
+                f"the artifact in {folder} is damaged ({exc}): delete that folder and run again"
+            ) from exc
+
+    def write_artifact(
+        self,
+        kind: Kind,
+        artifact_id: str,
+        arrays: Mapping[str, NDArray[Any]],
+        meta: Mapping[str, Any] | None = None,
+        *,
+        replace: bool = False,
+    ) -> Path:
+        """Write an artifact in one step and return its folder; an existing one is kept.
+
+        Parameters
+        ----------
+        kind
+            ``fit``: all arrays in ``weights.safetensors``. ``apply``: one ``<name>.npy`` per
+            array, ``embeddings`` among them.
+        artifact_id
+            Fit id or apply id, hex.
+        arrays
+            Numeric or boolean arrays, or (apply only) fixed-width text; never objects.
+        meta
+            Small facts, written to ``meta.json``.
+        replace
+            Whether to replace an existing artifact.
+
+        Raises
+        ------
+        BenchError
+            If an array cannot be stored without a pickle, or the disk refuses.
+        """
+        for name, array in arrays.items():
+            if not re.fullmatch(r"[\w.\-/]+", name) or (kind == "apply" and "/" in name):
+                raise BenchError(f"an array of an artifact cannot be named '{name}'")
+            if array.dtype.hasobject:
+                raise BenchError(f"the array '{name}' contains objects, which are never stored")
+        files: dict[str, bytes | NDArray[Any]] = {"meta.json": pretty_json(meta or {})}
+        if kind == "fit":
+            files["weights.safetensors"] = _weights(arrays)
+        elif "embeddings" in arrays:
+            files |= {f"{name}.npy": array for name, array in arrays.items()}
+        else:
+            raise BenchError("an apply's artifact needs an array named 'embeddings'")
+        target = self.artifact_path(artifact_id)
+        place(self.root, files, target, "meta.json", replace=replace)
+        return target
+
+    def drop_artifacts(self, ids: Iterable[str]) -> None:
+        """Delete artifacts; missing ones are ignored."""
+        for artifact_id in ids:
+            discard(self.root, self.artifact_path(artifact_id))
+
+    def scratch(self, fit_id: str) -> Path:
+        """Return the folder of a fit's checkpoints, created if necessary."""
+        folder = self.root / "scratch" / checked_id(fit_id)
+        with disk_errors("create", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def drop_scratch(self, fit_id: str) -> None:
+        """Delete a fit's checkpoints; a missing folder is ignored."""
+        shutil.rmtree(self.root / "scratch" / checked_id(fit_id), ignore_errors=True)
+
+
+def _read_fit(folder: Path) -> dict[str, NDArray[Any]]:
+    from safetensors.numpy import load
+
+    return dict(load((folder / "weights.safetensors").read_bytes()))
+
+
+def _read_apply(folder: Path) -> dict[str, NDArray[Any]]:
+    from bench.core.arrays import load
+
+    arrays = {file.stem: load(file) for file in sorted(folder.glob("*.npy"))}
+    if "embeddings" not in arrays:
+        raise ValueError("embeddings.npy is missing")
+    return arrays
+
+
+def _weights(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    import numpy as np
+    from safetensors.numpy import save
+
+    try:
+        # ascontiguousarray turns a scalar into a vector, hence the reshape.
+        solid = {
+            name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()
+        }
+        data: bytes = save(solid)
+    except Exception as exc:
+        raise BenchError(f"the state of a fit cannot be stored: {exc}") from exc
+    return data

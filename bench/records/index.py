@@ -11,11 +11,13 @@ import io
 import os
 from typing import TYPE_CHECKING
 
-from bench.records.record import RUN_ID, Record
+from bench.records.reading import RUN_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from bench.records.record import Record
 
 __all__ = ["index_bytes", "read_index", "run_stamps"]
 

@@ -25,20 +25,15 @@ the schema.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from bench.core.canonical import canonical_json, no_constant
-from bench.core.code_digest import by_folder
-from bench.core.disk import disk_errors
+from bench.core.canonical import canonical_json
 from bench.core.errors import BenchError
+from bench.records.checking import check, migrated
+from bench.records.reading import parse_record, text_of
 from bench.records.schema import (
-    PREFIXES,
-    READOUTS,
-    SCHEMA,
     Clusters,
     CodeSummary,
     Cost,
@@ -49,156 +44,17 @@ from bench.records.schema import (
     Status,
     Summary,
     Tuning,
-    check,
-    migrated,
 )
+from bench.records.summary import ClusterScores, clusters_of, parse_metric, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.records.schema import Batches, Fold, Provenance, Spec
 
-__all__ = [
-    "DERIVED",
-    "PREFIXES",
-    "READOUTS",
-    "SCHEMA",
-    "ClusterScores",
-    "Record",
-    "as_record",
-    "is_derived",
-    "parse_metric",
-    "summarise",
-]
+__all__ = ["Record", "as_record", "flat"]
 
-DERIVED = "~"
-"""Separator in the names of splits that were derived from another split's rows."""
-RUN_ID = re.compile(r"[0-9a-f]{8,64}")
-
-Kind = Literal["fit", "apply"]
 T = TypeVar("T")
-
-
-def parse_metric(name: str) -> tuple[str, str]:
-    """Return the readout head and the metric of ``head.NAME``; the head is empty without one."""
-    prefix, _, metric = name.partition(".")
-    return (prefix, metric) if metric and prefix in READOUTS else ("", name)
-
-
-def is_derived(split_id: str) -> bool:
-    """Return whether a split was derived from another split for validation or a study."""
-    return DERIVED in split_id
-
-
-def saw_test_batches(upstream: Iterable[str]) -> bool:
-    """Return whether a published preprocessing step was fitted on the test batches too."""
-    return any("all plates" in step or "all batches" in step for step in upstream)
-
-
-# --------------------------------------------------------------------------- summary
-
-
-def _without_duplicates(columns: Mapping[str, T], readout: str) -> dict[str, T]:
-    """Drop the names without a prefix that repeat a value of the record's own readout."""
-    return {name: v for name, v in columns.items() if f"{readout}.{name}" not in columns}
-
-
-def summarise(record: RunRecord) -> Summary:
-    """Return the part of a record that boards use.
-
-    ``metrics`` contains values over all scored units. A value that the record has both as ``NAME``
-    and as ``READOUT.NAME`` is kept under the second name.
-    """
-    spec, provenance, code = record["spec"], record["provenance"], record.get("code")
-    overall = {name: values["all"] for name, values in record["metrics"].items() if "all" in values}
-    return {
-        "run_id": record["run_id"],
-        "method": record["method"],
-        "method_id": spec["method_id"],
-        "split": record["split"],
-        "split_id": spec["split_id"],
-        "split_digest": spec["split_digest"],
-        "dataset": spec["dataset"],
-        "dataset_settings": spec["dataset_settings"],
-        "edition": spec["edition"],
-        "data_digest": spec["data_digest"],
-        "recipe": spec["recipe"],
-        "recipe_overrides": spec["recipe_overrides"],
-        "recipe_digest": spec["recipe_digest"],
-        "standardise": spec["standardise"],
-        "seed": spec["seed"],
-        "selection": spec["selection"],
-        "score_unit": spec["score_unit"],
-        "metric_versions": spec["metric_versions"],
-        "grouping": spec.get("grouping"),
-        "shift": record["shift"],
-        "params": record["params"],
-        "track": record["track"],
-        "access": record["access"],
-        "level": record["level"],
-        "badges": record["badges"],
-        "readout": record["readout"],
-        "status": record["status"],
-        "reason": record["reason"],
-        "ranked": record["ranked"],
-        "unranked_because": record["unranked_because"],
-        "primary": record["primary"],
-        "lower_is_better": record["lower_is_better"],
-        "n_eval": record["n_eval"],
-        "n_excluded": record["n_excluded"],
-        "n_classes": record["n_classes"],
-        "chance": record["chance"],
-        "undeclared_adaptation": record["undeclared_adaptation"],
-        "cautions": record["cautions"],
-        "upstream": record["upstream"],
-        "cost": record["cost"],
-        "predictions_sha256": record["predictions_sha256"],
-        "tuning": record.get("tuning"),
-        "metrics": _without_duplicates(overall, record["readout"]),
-        "versions": {
-            stage["method"]: stage["version"] for fold in spec["folds"] for stage in fold["stages"]
-        },
-        "machine": {
-            "device": provenance.get("device"),
-            "precision": provenance.get("precision"),
-            "threads": provenance.get("threads"),
-            "platform": provenance.get("platform"),
-            "torch": provenance.get("packages", {}).get("torch"),
-        },
-        "code": {
-            "digest": code["digest"] if code else "",
-            "folders": by_folder(code["files"] if code else {}),
-        },
-        "created": provenance.get("created", ""),
-        "command": provenance.get("command", ""),
-    }
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class ClusterScores:
-    """A metric of one run within each cluster of the test rows.
-
-    Attributes
-    ----------
-    level
-        Level of the clusters, such as ``plate``.
-    names
-        Names of all clusters, also of those without a value.
-    sizes
-        Cluster -> number of scored units.
-    values
-        Cluster -> the metric within the cluster, where it is defined.
-    parts, weights
-        Cluster -> contribution to the pooled metric, and its weight. The pooled metric is the
-        weighted mean of the parts. Empty where the record has no such decomposition.
-    """
-
-    level: str
-    names: tuple[str, ...]
-    sizes: Mapping[str, int]
-    values: Mapping[str, float]
-    parts: Mapping[str, float]
-    weights: Mapping[str, float]
 
 
 # --------------------------------------------------------------------------- record
@@ -317,15 +173,7 @@ class Record(Mapping[str, object]):
             if self._brief is not None:
                 self._clusters = cast("Clusters", json.loads(self._brief[1]))
             else:
-                clusters, own = self.data["clusters"], self.data["readout"]
-                self._clusters = {
-                    "level": clusters["level"],
-                    "names": clusters["names"],
-                    "n": clusters["n"],
-                    "values": _without_duplicates(clusters["values"], own),
-                    "parts": _without_duplicates(clusters["parts"], own),
-                    "weights": _without_duplicates(clusters["weights"], own),
-                }
+                self._clusters = clusters_of(self.data)
         return self._clusters
 
     @property
@@ -533,54 +381,3 @@ def flat(entry: Record | Mapping[str, object]) -> dict[str, Any]:
     """Return the summary of a record together with its clusters."""
     record = as_record(entry)
     return {**record.summary, "clusters": record.clusters}
-
-
-def parse_record(text: str, path: Path) -> RunRecord:
-    """Return the checked contents of a ``run.json``.
-
-    Raises
-    ------
-    BenchError
-        If it is damaged, was written by a later labshift or belongs to another folder.
-    """
-    try:
-        data = json.loads(text, parse_constant=no_constant)
-        if not isinstance(data, dict) or "run_id" not in data or "spec" not in data:
-            raise ValueError("it is not a record")
-        version = data.get("schema", 0)
-        if isinstance(version, int) and version > SCHEMA:
-            raise BenchError(
-                f"the record {path} has schema {version}, but this labshift reads schemas up to "
-                f"{SCHEMA}: install a newer labshift"
-            )
-        if data["run_id"] != path.name:
-            raise ValueError(f"it is the record of {data['run_id']}")
-        try:
-            return check(migrated(data))
-        except BenchError as exc:
-            raise ValueError(str(exc)) from exc
-    except ValueError as exc:
-        raise BenchError(
-            f"the record in {path} is damaged ({exc}): delete that folder and run again"
-        ) from exc
-
-
-def checked_id(identity: str) -> str:
-    """Return an id that is safe as the name of a folder."""
-    if not RUN_ID.fullmatch(identity):
-        raise BenchError(f"'{identity}' is not the id of a run: ids are 8 to 64 digits 0-9, a-f")
-    return identity
-
-
-def text_of(folder: Path, name: str = "run.json") -> str | None:
-    """Return the text of a file, or None if it does not exist."""
-    with disk_errors("read", folder):
-        try:
-            return (folder / name).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        except UnicodeDecodeError as exc:
-            raise BenchError(
-                f"the record in {folder} is damaged ({exc.reason}): delete that folder and run "
-                "again"
-            ) from exc

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.canonical import canonical_json
 from bench.core.errors import BenchError, did_you_mean
-from bench.records.record import DERIVED
+from bench.records.summary import DERIVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

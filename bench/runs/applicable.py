@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.core.access import Access
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.data.views import column_of
 
 if TYPE_CHECKING:
+    from bench.core.dataset import Opened
+    from bench.core.types import Bools, Ints
     from bench.data.grouping import Grouping
     from bench.data.target import Target
     from bench.runs.chain import Chain, Stage
 
 
-def _no_transfer(stage: Stage, number: int, target: Target) -> str:
-    """Return why a stage cannot take part in a transfer, or an empty string."""
-    if target.origin is None or number:
-        return ""
-    if stage.name in ("position-only", "batch-only"):
-        return f"the wells and batches of training are not those of {target.opened.name}"
+def _no_transfer(stage: Stage, target: Target) -> str:
+    """Return why the first stage of a chain cannot be taken to another data set, or ``""``."""
+    assert target.origin is not None
     if Access.ADAPT in stage.access:
         return (
             f"{stage.name} trains on the rows that are scored, and {target.split.name} takes the "
@@ -40,13 +40,15 @@ def why_not(chain: Chain, target: Target) -> str:
     """Return why a chain cannot run on a split, or an empty string."""
     opened = target.opened
     for number, stage in enumerate(chain.stages):
-        reason = _no_transfer(stage, number, target)
-        if reason:
+        learnt = [target.partition(number, fold) for fold in target.folds]
+        source = learnt[0].opened
+        transferred = source is not opened
+        if is_control_row(stage.kind) and (
+            reason := stage.cls.why_not(opened, transferred=transferred)
+        ):
+            return str(reason)
+        if transferred and (reason := _no_transfer(stage, target)):
             return reason
-        learnt = [target.trained_on(number, fold) for fold in target.folds]
-        source = learnt[0][0]
-        if stage.name == "position-only" and "position" not in opened.columns:
-            return f"{opened.name} has no column with the position on the plate"
         # What trains without a head trains without labels.
         trained = stage.kind in ("network", "classifier")
         headed = trained and getattr(stage.cls, "has_head", True)
@@ -62,12 +64,14 @@ def why_not(chain: Chain, target: Target) -> str:
             control = opened.index["control"].to_numpy(bool)
             if any(not control[fold.test].any() for fold in target.folds):
                 return f"{stage.name} needs controls in every test set of {target.split.name}"
-            if any(not one.index["control"].to_numpy(bool)[rows].any() for one, rows in learnt):
+            if any(
+                not part.opened.index["control"].to_numpy(bool)[part.rows].any() for part in learnt
+            ):
                 return f"{stage.name} needs controls in every training set of {target.split.name}"
         # What the recipe adds (standardising by plate) makes no method train batch by batch.
         if stage.kind == "network" and Access.TRAIN_BATCH in stage.cls.access(stage.params):
-            for fold, (one, rows) in zip(target.folds, learnt, strict=True):
-                if len(np.unique(column_of(one, stage.level)[rows])) < 2:
+            for fold, part in zip(target.folds, learnt, strict=True):
+                if len(np.unique(column_of(part.opened, stage.level)[part.rows])) < 2:
                     raise BenchError(
                         f"{stage.name} trains batch by batch, but the training rows of "
                         f"{target.split.name} (fold {fold.name}) hold one {stage.level}: choose "
@@ -92,7 +96,13 @@ def why_not_grouped(chain: Chain, target: Target, grouping: Grouping | None) -> 
             return f"the stages of {chain.typed} correct several batch levels"
         if not target.opened.has_controls:
             return f"{target.opened.name} has no negative controls to leave out"
-        control = target.opened.index["control"].to_numpy(bool)
-        if any(control[fold.test[fold.scored]].any() for fold in target.folds):
+        scored = (fold.test[fold.scored] for fold in target.folds)
+        if any(_controls(target.opened, rows).any() for rows in scored):
             return f"the negative controls of {target.opened.name} are scored: none can be left out"
     return ""
+
+
+def _controls(opened: Opened, rows: Ints) -> Bools:
+    """Return which rows are negative controls, ``(n,)``."""
+    controls: Bools = opened.index["control"].to_numpy(bool)[rows]
+    return controls

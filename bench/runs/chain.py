@@ -12,21 +12,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.core.access import TRACKS, Access, track_of
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.core.params import make_params
 from bench.training.recipes import recipe_access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from bench.core.dataset import Opened
     from bench.core.entry import Entry
     from bench.core.registry import Registry
-
-
-@dataclass(frozen=True)
-class NoParams:
-    """Of a method without parameters."""
+    from bench.core.types import Recipe, Values
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Stage:
     entry
         Who provides it.
     cls
-        The class, or None for a reference row.
+        The class.
     params
         An instance of the class's ``Params``.
     level
@@ -69,8 +66,6 @@ class Stage:
     @property
     def access(self) -> Access:
         """What it needs to see with these parameters."""
-        if self.cls is None:
-            return Access.NONE
         declared: Access = self.cls.access(self.params)
         return declared | self.also
 
@@ -82,8 +77,8 @@ class Stage:
     @property
     def sees_batches(self) -> bool:
         """Whether it tells the batches apart, in training or at test."""
-        if self.kind == "reference":
-            return self.name in ("batch-mean", "batch-only")
+        if is_control_row(self.kind):
+            return bool(self.cls.sees_batches)
         seen = Access.TRAIN_BATCH | Access.TEST_BATCH | Access.TEST_CONTROLS | Access.ADAPT
         return bool(self.access & seen)
 
@@ -136,7 +131,7 @@ class Chain:
     @property
     def track(self) -> str:
         """The track, ``reference`` for a reference row alone."""
-        if all(stage.kind == "reference" for stage in self.own):
+        if all(is_control_row(stage.kind) for stage in self.own):
             return TRACKS[-1]
         return track_of(self.access)
 
@@ -158,8 +153,8 @@ def parse_chain(
     typed: str,
     registry: Registry,
     opened: Opened,
-    values: Mapping[str, Mapping[str, Any]],
-    recipe: Mapping[str, Any],
+    values: Values,
+    recipe: Recipe,
     preprocess: str = "",
 ) -> Chain:
     """Read ``ben+tvn`` and its parameters.
@@ -200,7 +195,7 @@ def parse_chain(
                 f"'{typed}' cannot be run: {entry.name} is a {kind} method and must stand first; "
                 "after it come profile methods, such as erm+zscore"
             )
-    if kinds[0] == "reference" and len(entries) > 1 and entries[0].name != "identity":
+    if is_control_row(kinds[0]) and len(entries) > 1 and entries[0].name != "identity":
         raise BenchError(
             f"'{typed}' cannot be run: the reference row {entries[0].name} stands alone"
         )
@@ -224,14 +219,11 @@ def parse_chain(
 def _stage(
     entry: Entry,
     opened: Opened,
-    values: Mapping[str, Mapping[str, Any]],
-    recipe: Mapping[str, Any],
+    values: Values,
+    recipe: Recipe,
 ) -> Stage:
-    given = values.get(entry.name, {})
-    if entry.meta["level"] == "reference":
-        return Stage(entry, None, make_params(entry.name, NoParams, given), opened.level)
     cls = entry.load()
-    params = make_params(entry.name, cls.Params, given)
+    params = make_params(entry.name, cls.Params, values.get(entry.name, {}))
     declared = cls.access(params)
     if Access.TEST_CONTROLS in declared and Access.CONTROLS not in declared:
         raise BenchError(

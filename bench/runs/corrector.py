@@ -23,6 +23,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from bench.core.access import Access
+from bench.core.control_names import is_control_row
 from bench.core.dataset import Opened
 from bench.core.errors import BenchError
 from bench.core.meta import PLUGINS
@@ -35,9 +36,9 @@ from bench.runs.rows import LEVEL, NAME, applied, column, ids, in_order, registr
 from bench.training.recipes import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import ArrayLike, NDArray
+
+    from bench.core.types import Array, Arrays, Facts, Recipe
 
 __all__ = ["Corrector"]
 
@@ -93,8 +94,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self,
         method: str = "sphering-all",
         *,
-        params: Mapping[str, Any] | None = None,
-        recipe: Mapping[str, Any] | None = None,
+        params: Facts | None = None,
+        recipe: Recipe | None = None,
         seed: int = 0,
     ) -> None:
         self.method = method
@@ -183,7 +184,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             chain = self._chain(side.opened, self.fitted_)
             for stage, state in zip(chain.stages, self.states_, strict=True):
                 self._has_controls(stage, side)
-                method = None if state is None else stage.cls.from_state(stage.params, state)
+                method = stage.cls.from_state(stage.params, state)
                 side = side.with_profiles(applied(method, stage, side, self.seed).X)
         except BenchError as error:
             raise ValueError(str(error)) from error
@@ -231,7 +232,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _fitted(
         self,
         X: NDArray[np.float32],
-        labels: NDArray[Any] | None,
+        labels: Array | None,
         batch: ArrayLike | None,
         controls: ArrayLike | None,
         adapt: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
@@ -244,13 +245,10 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             other_X = validate_data(self, adapt[0], dtype=np.float32, reset=False)
             other = self._side(other_X, adapt[1], adapt[2], labels=None)
         adapts = any(Access.ADAPT in stage.access for stage in chain.stages)
-        states: list[dict[str, NDArray[Any]] | None] = []
+        states: list[Arrays] = []
         fallbacks = 0
         for k, stage in enumerate(chain.stages):
             self._has_controls(stage, train)
-            if stage.cls is None:
-                states.append(None)
-                continue
             if Access.TRAIN_WELL in stage.access:
                 raise BenchError(f"{stage.name} needs to know which rows share a well: use `run`")
             if "images" in stage.needs:
@@ -293,7 +291,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 raise
             return False
 
-    def _chain(self, opened: Opened, fitted: tuple[str, Mapping[str, Any]] | None = None) -> Chain:
+    def _chain(self, opened: Opened, fitted: tuple[str, Facts] | None = None) -> Chain:
         """Return the chain as it was fitted, or as it is set now."""
         typed, params = fitted or (self.method, self.params or {})
         values: dict[str, dict[str, Any]] = {}
@@ -307,7 +305,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         chain = parse_chain(
             typed, registry_with(os.environ.get(PLUGINS, "")), opened, values, recipe
         )
-        if chain.stages[0].kind == "reference" and chain.stages[0].name != "identity":
+        if is_control_row(chain.stages[0].kind) and chain.stages[0].name != "identity":
             raise BenchError(f"{typed} is a reference row, not a correction")
         return chain
 
@@ -324,7 +322,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         batch: ArrayLike | None,
         controls: ArrayLike | None,
         *,
-        labels: NDArray[Any] | None,
+        labels: Array | None,
     ) -> Side:
         """Put rows into the harness's form; what was not given says nothing."""
         import pandas as pd

@@ -5,20 +5,18 @@ Nothing is estimated from thin air: where no record is near enough, the answer i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from bench.records.schema import Summary
     from bench.records.store import Store
     from bench.runs.job import Job
 
 __all__ = ["Estimate", "Total", "estimate", "total"]
-
-Summary = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def total(jobs: Sequence[Job], made: Sequence[Estimate], store: Store) -> Total:
 
 def _scaled(job: Job, store: Store, records: list[Summary], basis: str, kind: str) -> Estimate:
     rows = sum(int(fold.scored.sum()) for fold in job.target.folds)
-    learnt = [job.target.trained_on(0, fold)[1] for fold in job.target.folds]
+    learnt = [job.target.partition(0, fold).rows for fold in job.target.folds]
     through = sum(_rows_trained(job, len(rows)) for rows in learnt)
     per_row = [r["cost"]["apply_s"] / max(r["n_eval"], 1) for r in records]
     if all(r["cost"].get("images_seen") for r in records):

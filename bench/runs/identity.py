@@ -23,13 +23,13 @@ from bench.core.version import NUMERICS
 from bench.data.views import column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from bench.core.dataset import Opened
     from bench.core.registry import Registry
-    from bench.core.types import Ints
-    from bench.data.folds import Origin
+    from bench.core.types import Ints, Recipe
     from bench.data.grouping import Grouping
+    from bench.data.target import Partition
     from bench.runs.chain import Chain, Stage
 
 _DIGESTS: weakref.WeakKeyDictionary[Opened, dict[int, tuple[Ints, str]]] = (
@@ -50,7 +50,7 @@ def rows_digest(opened: Opened, rows: Ints) -> str:
     return kept[id(rows)][1]
 
 
-def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def recipe_identity(recipe: Recipe) -> dict[str, Any]:
     """Return what of a recipe identifies a fit: a network's own file counts by its content.
 
     ``my/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file stands beside
@@ -90,37 +90,42 @@ def _data(opened: Opened) -> dict[str, Any]:
 def stage_ids(
     chain: Chain,
     registry: Registry,
-    opened: Opened,
-    recipe: Mapping[str, Any],
-    classes: tuple[str, ...],
-    train: Ints,
-    test: Ints,
+    recipe: Recipe,
     seed: int,
+    learnt: Sequence[Partition],
+    opened: Opened,
+    test: Ints,
     *,
-    supervised: bool,
     expose: tuple[str, ...] = (),
-    origin: Origin | None = None,
     grouping: Grouping | None = None,
 ) -> list[StageIds]:
     """Return the identities of all stages of a chain on one fold.
 
-    With an ``origin`` the first stage is trained on its rows, by the same identity as in a run on
-    its own data set, and the later ones on the rows that are scored. A study's ``grouping`` of the
-    test rows is part of an apply id only where it can matter: of stages that see a test batch, and
-    of all if rows are left out.
+    Parameters
+    ----------
+    chain, registry, recipe, seed
+        The stages, where their methods are looked up, the resolved recipe and the run's seed.
+    learnt
+        The rows that each stage is fitted on. Those of a first stage that is taken to another data
+        set are of its own, with the identity of a run on it.
+    opened, test
+        The data set and its rows that are scored.
+    expose
+        Columns that the split exposes to methods.
+    grouping
+        A study's grouping of the test rows. It is part of an apply id only where it can matter: of
+        stages that see a test batch, and of all if rows are left out.
     """
     test_rows = rows_digest(opened, test)
-    train_rows = test_rows if origin is not None else rows_digest(opened, train)
     here = _data(opened)
     result: list[StageIds] = []
     parent_train = parent_test = ""
-    for k, stage in enumerate(chain.stages):
+    for stage, partition in zip(chain.stages, learnt, strict=True):
+        transferred = partition.opened is not opened
+        learnt_rows = rows_digest(partition.opened, partition.rows)
+        train_rows = test_rows if transferred else learnt_rows
         owner, version = fit_name(stage, registry)
         access = stage.access
-        learnt_rows, learnt_classes, data = train_rows, list(classes) if supervised else [], here
-        if origin is not None and k == 0:
-            learnt_rows = rows_digest(origin.opened, origin.train)
-            learnt_classes, data = list(origin.classes), _data(origin.opened)
         fit = digest(
             {
                 "method": owner,
@@ -131,10 +136,10 @@ def stage_ids(
                 "recipe": recipe_identity(recipe) if stage.kind == "network" else {},
                 "expose": list(expose),
                 "seed": seed,
-                "classes": learnt_classes,
+                "classes": list(partition.classes),
                 "train": learnt_rows,
                 "adapt": test_rows if Access.ADAPT in access else "",
-                "data": data,
+                "data": _data(partition.opened),
                 "parent": [parent_train, parent_test if Access.ADAPT in access else ""],
                 **numerics(),
             }
@@ -147,7 +152,7 @@ def stage_ids(
             "grouping": stage.level if stage.per_batch else "",
             "expose": list(expose),
         }
-        if data is not here:
+        if transferred:
             how["data"] = here
         # Without a training set both sides are the same rows, but each has an order of its own.
         side = {"side": "train"} if train_rows == test_rows else {}

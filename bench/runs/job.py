@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.core.registry import Registry
+    from bench.core.types import Facts, Recipe, Values
     from bench.data.folds import Origin
     from bench.data.grouping import Grouping
     from bench.data.sides import Fold
@@ -51,8 +52,8 @@ class Options:
     """
 
     recipe: str = "default"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    overrides: Recipe = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
     device: str = "auto"
     if_exists: str = "skip"
     grouping: Grouping | None = None
@@ -73,8 +74,8 @@ class Tuned:
     """
 
     chain: Chain
-    recipe: Mapping[str, Any]
-    overrides: Mapping[str, Any]
+    recipe: Recipe
+    overrides: Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +98,15 @@ class Job:
     chain: Chain
     seed: int
     recipe_name: str
-    recipe: Mapping[str, Any]
-    overrides: Mapping[str, Any]
+    recipe: Recipe
+    overrides: Recipe
     registry: Registry
     not_applicable: str = ""
     grouping: Grouping | None = None
     selection: str = "last"
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
-    tuning: Mapping[str, Any] = field(default_factory=dict)
-    tuning_facts: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Facts = field(default_factory=dict)
+    tuning_facts: Facts = field(default_factory=dict)
 
     def of_fold(self, fold: Fold) -> Job:
         """Return the job with the parameters that were chosen for one fold; itself without any."""
@@ -117,18 +118,16 @@ class Job:
     def ids(self, fold: Fold) -> list[identity.StageIds]:
         """Return the identities of all stages on one fold."""
         mine, target = self.of_fold(fold), self.target
+        stages = range(len(mine.chain.stages))
         return identity.stage_ids(
             mine.chain,
             self.registry,
-            target.opened,
             mine.recipe,
-            target.classes,
-            fold.train,
-            fold.test,
             self.seed,
-            supervised=target.supervised,
+            [target.partition(stage, fold) for stage in stages],
+            target.opened,
+            fold.test,
             expose=target.split.expose,
-            origin=target.origin,
             grouping=self.grouping,
         )
 

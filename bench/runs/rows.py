@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.core.registry import Registry
-from bench.core.samples import Output
 from bench.core.seeds import seed_for
 from bench.runs.apply import apply_all, grouping_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from bench.core.samples import Output
     from bench.data.views import Side
     from bench.runs.chain import Stage
 
@@ -51,12 +51,9 @@ def ids(X: NDArray[np.float32], batch: NDArray[np.str_]) -> list[str]:
 
 
 def applied(method: Any, stage: Stage, side: Side, seed: int) -> Output:
-    """Apply a stage to a side as it declared; the table itself where there is no method."""
+    """Apply a stage to a side as it declared."""
     access = stage.access
     view = side.view(access, batches=stage.per_batch)
-    if method is None:
-        assert view.X is not None
-        return Output(view.X)
     grouping = grouping_of(view.batch, stage.per_batch)
     return apply_all(method, access, view, grouping, seed_for("chunks", NAME, seed))
 

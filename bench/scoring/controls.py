@@ -1,138 +1,235 @@
-"""Reference rows and leak baselines: what nothing, chance, the truth and a leak would score.
+"""Control rows: the scores of no correction, of chance, of the true labels and of leaks.
 
-They are listed like methods and stand in every table as lines without a rank. They are made here
-and in ``bench.scoring.labels`` because two of them must see what no method sees: the labels
-(``label-oracle``) and the position of a well (``position-only``).
+They are listed like methods and have no rank. They are classes with the interface of a method and
+are in this room because their views (:func:`control_view`) have what no method sees: the true
+classes of all rows, and the positions and batches by name.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from bench.core.arrays import gather
-from bench.core.control_names import NAMES
-from bench.core.errors import NotApplicable
-from bench.data.views import Side, batches_of
+from bench.core.access import Access
+from bench.core.fixed_features import fixed_features
+from bench.core.samples import Output
+from bench.core.seeds import generator
+from bench.data.views import batches_of, column_of
+from bench.scoring.labels import truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from bench.core.dataset import Opened
-    from bench.core.types import Floats, Ints
-
-
-from typing import TYPE_CHECKING
-
-from bench.core.samples import Output
-from bench.core.seeds import generator
-from bench.scoring.labels import truth
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from bench.core.method import Context
+    from bench.core.samples import Samples
+    from bench.core.types import Floats
     from bench.data.views import Side
 
-__all__ = ["NAMES", "features", "identity"]
+__all__ = ["ControlRow", "control_view"]
+
+Arrays = dict[str, "NDArray[np.generic]"]
+
+POSITION = "position"
+LEVEL = "level:"
+BLOCK = 256
+"""Images whose fixed features are computed at a time."""
+NOISE = 0.01
+"""Standard deviation of the noise of ``label-oracle``."""
 
 
-def features(
-    name: str,
-    opened: Opened,
-    train: Side,
-    test: Side,
-    truth: Callable[[Side], Ints],
-    seed: int,
-) -> tuple[Floats, Floats]:
-    """Return the profiles of the training and evaluation rows of a reference row.
+def control_view(side: Side, classes: tuple[str, ...]) -> Samples:
+    """Return all rows of a side with their true classes, and their positions and batches by name.
 
     Parameters
     ----------
-    name
-        One of :data:`bench.core.control_names.NAMES`.
-    opened, train, test
-        The data set and the two sides of a fold, in view order.
-    truth
-        Returns the true classes of a side; only ``label-oracle`` calls it.
-    seed
-        Seed of ``shuffle`` and of the noise of ``label-oracle``.
-
-    Raises
-    ------
-    NotApplicable
-        If the data set has no column with the position on the plate.
+    side
+        The rows.
+    classes
+        Label map.
     """
-    if name == "label-oracle":
-        return tuple(_one_hot_truth(side, truth(side), seed) for side in (train, test))  # type: ignore[return-value]
-    if name == "position-only":
-        column = opened.columns.get("position")
-        if column is None:
-            raise NotApplicable(f"{opened.name} has no column with the position on the plate")
-        return _one_hot(opened, train, test, (column,))
-    if name == "batch-only":
-        return _one_hot(opened, train, test, opened.levels)
-    both = [identity(side) for side in (train, test)]
-    if name == "shuffle":
-        rng = generator("shuffle", seed)
-        both = [X[rng.permutation(len(X))] for X in both]
-    elif name == "batch-mean":
-        both = [_batch_mean(X, side.batch) for X, side in zip(both, (train, test), strict=True)]
-    return both[0], both[1]
+    opened = side.opened
+    columns = {LEVEL + level: level for level in opened.levels}
+    if POSITION in opened.columns:
+        columns[POSITION] = opened.columns[POSITION]
+    return dataclasses.replace(
+        side.view(Access.NONE, batches=True),
+        y=truth(side, classes),
+        exposed={key: column_of(opened, name)[side.rows] for key, name in columns.items()},
+    )
 
 
-def identity(side: Side) -> Floats:
-    """Return the table itself, or fixed untrained features of the images, ``(n, d)`` float32."""
-    if side.X is not None:
-        return side.X
-    source = side.opened.source
-    if not side.opened.is_images:
-        return gather(source, side.rows)
-    from bench.core.fixed_features import fixed_features
+@dataclass(frozen=True)
+class NoParams:
+    """Control rows have no parameters."""
 
-    step = 256
-    parts = [
-        fixed_features(source.read(side.rows[i : i + step])) for i in range(0, len(side), step)
+
+class ControlRow:
+    """A control row: a method without parameters, whose ``apply`` gets all rows of a side at once.
+
+    Attributes
+    ----------
+    sees_batches
+        Whether it distinguishes batches.
+    """
+
+    Params = NoParams
+    sees_batches = False
+
+    def __init__(self, params: NoParams) -> None:
+        self.params = params
+        self._state: Arrays = {}
+
+    @classmethod
+    def access(cls, params: NoParams) -> Access:
+        """Return no access: what is not withheld from control rows is in their views."""
+        return Access.NONE
+
+    @classmethod
+    def why_not(cls, opened: Opened, *, transferred: bool) -> str:
+        """Return why the row cannot be computed on a data set, or an empty string.
+
+        Parameters
+        ----------
+        opened
+            The data set.
+        transferred
+            Whether the training rows are those of another data set.
+        """
+        return ""
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
+        """Keep what the row needs of the training side; most need nothing."""
+
+    def apply(self, samples: Samples) -> Output:
+        """Return the profiles of all rows of a side."""
+        raise NotImplementedError
+
+    def state(self) -> Arrays:
+        """Return what :meth:`fit` kept."""
+        return dict(self._state)
+
+    @classmethod
+    def from_state(cls, params: NoParams, state: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Rebuild a fitted row."""
+        row = cls(params)
+        row._state = dict(state)
+        return row
+
+
+class Identity(ControlRow):
+    """No correction: the table itself, or fixed untrained features of images."""
+
+    def apply(self, samples: Samples) -> Output:
+        """Return ``(n, d)`` profiles."""
+        return Output(_profiles(samples))
+
+
+class Shuffle(ControlRow):
+    """The profile of another row."""
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
+        """Keep the seed, and which rows are the training rows."""
+        self._state = {"seed": np.array(ctx.seed), "train": train.ids}
+
+    def apply(self, samples: Samples) -> Output:
+        """Return ``(n, d)`` profiles in a random order."""
+        train = self._state["train"]
+        rng = generator("shuffle", int(self._state["seed"]))
+        order = rng.permutation(len(train))
+        if not np.array_equal(train, samples.ids):  # the evaluation rows are shuffled second
+            order = rng.permutation(len(samples))
+        return Output(_profiles(samples)[order])
+
+
+class BatchMean(ControlRow):
+    """The mean of the row's batch."""
+
+    sees_batches = True
+
+    def apply(self, samples: Samples) -> Output:
+        """Return ``(n, d)`` profiles, equal within a batch."""
+        X = _profiles(samples)
+        result = np.empty_like(X)
+        for idx in batches_of(samples.batch):
+            result[idx] = X[idx].mean(axis=0, dtype=np.float64)
+        return Output(result)
+
+
+class LabelOracle(ControlRow):
+    """The true class, one-hot with a little noise."""
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
+        """Keep the seed of the noise."""
+        self._state = {"seed": np.array(ctx.seed)}
+
+    def apply(self, samples: Samples) -> Output:
+        """Return ``(n, n_classes)`` profiles."""
+        rng = generator("label-oracle", int(self._state["seed"]))
+        X = NOISE * rng.standard_normal((len(samples), samples.n_classes))
+        labelled = samples.y >= 0
+        X[np.flatnonzero(labelled), samples.y[labelled]] += 1.0
+        return Output(X.astype(np.float32))
+
+
+class _OneHot(ControlRow):
+    """Columns of the index, one-hot over the values that occur in training."""
+
+    sees_batches = True
+
+    @classmethod
+    def why_not(cls, opened: Opened, *, transferred: bool) -> str:
+        """Refuse training rows of another data set."""
+        if transferred:
+            return f"the wells and batches of training are not those of {opened.name}"
+        return ""
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
+        """Keep the values that occur in training."""
+        self._state = {
+            key: np.unique(values)
+            for key, values in train.exposed.items()
+            if key.startswith(LEVEL) == self.sees_batches
+        }
+
+    def apply(self, samples: Samples) -> Output:
+        """Return ``(n, values)`` profiles of 0 and 1."""
+        blocks = [
+            (samples.exposed[key][:, None] == values).astype(np.float32)
+            for key, values in self._state.items()
+        ]
+        return Output(np.hstack(blocks))
+
+
+class BatchOnly(_OneHot):
+    """The names of the row's batches at all levels."""
+
+
+class PositionOnly(_OneHot):
+    """The position on the plate."""
+
+    sees_batches = False
+
+    @classmethod
+    def why_not(cls, opened: Opened, *, transferred: bool) -> str:
+        """Refuse a data set without positions, too."""
+        reason = super().why_not(opened, transferred=transferred)
+        if not reason and POSITION not in opened.columns:
+            reason = f"{opened.name} has no column with the position on the plate"
+        return reason
+
+
+def _profiles(samples: Samples) -> Floats:
+    """Return the table, or fixed features of images, ``(n, d)`` float32."""
+    if samples.X is not None:
+        return samples.X
+    blocks = [
+        fixed_features(samples.images(np.arange(start, min(start + BLOCK, len(samples)))))
+        for start in range(0, len(samples), BLOCK)
     ]
-    return np.concatenate(parts)
-
-
-def _batch_mean(X: Floats, batch: NDArray[np.str_]) -> Floats:
-    result = np.empty_like(X)
-    for idx in batches_of(batch):
-        result[idx] = X[idx].mean(axis=0, dtype=np.float64)
-    return result
-
-
-def _one_hot_truth(side: Side, y: Ints, seed: int) -> Floats:
-    rng = generator("label-oracle", seed)
-    X = 0.01 * rng.standard_normal((len(y), side.n_classes))
-    known = y >= 0
-    X[np.flatnonzero(known), y[known]] += 1.0
-    return X.astype(np.float32)
-
-
-def _one_hot(
-    opened: Opened, train: Side, test: Side, columns: tuple[str, ...]
-) -> tuple[Floats, Floats]:
-    blocks: list[tuple[Floats, Floats]] = []
-    for column in columns:
-        values = opened.index[column].to_numpy(str)
-        known = np.unique(values[train.rows])
-        blocks.append(
-            (
-                (values[train.rows, None] == known).astype(np.float32),
-                (values[test.rows, None] == known).astype(np.float32),
-            )
-        )
-    return np.hstack([b[0] for b in blocks]), np.hstack([b[1] for b in blocks])
-
-
-def reference_outputs(
-    name: str, opened: Opened, train: Side, test: Side, classes: tuple[str, ...], seed: int
-) -> tuple[Output, Output]:
-    """Return the two outputs of a reference row (see ``bench.scoring.controls``)."""
-    X_train, X_test = features(name, opened, train, test, lambda s: truth(s, classes), seed)
-    return Output(X_train), Output(X_test)
+    return np.concatenate(blocks)

@@ -1,20 +1,20 @@
-"""Studies: one question each, answered by a table, a figure and three sentences of numbers.
+"""Studies: one question each, answered by a table, a figure and three sentences built from numbers.
 
-One file a study, found by its name, with a literal ``META`` at its top that is read without
+One file per study, found by its name, with a literal ``META`` at its top that is read without
 importing it, and a function ``run``:
 
 ``META``
-    ``kind`` (``"study"``), ``name``, ``version`` (a change of numbers bumps it), ``question`` (one
+    ``kind`` (``"study"``), ``name``, ``version`` (bumped when numbers change), ``question`` (one
     sentence with a question mark), ``methods`` (what is studied without ``--method``), ``point``
     (what ``--points`` varies, or ``""``) and ``points`` (its default values, or ``[]``).
-``run(lab)``
-    Takes a :class:`bench.studies._lab.Lab` and returns a :class:`bench.studies._cells.Finding`. The
-    lab makes the runs that it is asked for, or finds them on record (``lab.cell``), tells apart
-    what cannot be studied (``lab.leave_out``) and computes paired differences (``lab.gap``). A
-    study holds no labels, writes no file and takes no clock: its finding is a function of records
-    (or of fitted networks), so the same records give the same bytes.
+``run(context)``
+    Takes a :class:`StudyContext` and returns a :class:`Finding`. ``context.result(Condition(...))``
+    runs a method or reads its records, ``context.difference`` computes a paired difference, and
+    ``context.leave_out`` states what cannot be studied. A study reads no labels, writes no file and
+    uses no clock: its finding is a function of records (or of fitted networks), so the same records
+    give the same bytes.
 
-What studies share stands in files whose names begin with an underscore. A new study is a new file:
+Files whose names begin with an underscore are shared by studies. A new study is a new file:
 ``list studies`` and ``study NAME`` find it.
 """
 
@@ -33,10 +33,44 @@ if TYPE_CHECKING:
 
     from bench.core.meta import Meta
     from bench.core.registry import Registry
-    from bench.studies._cells import Finding
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Condition, ConditionResult, Difference, Finding
+    from bench.studies._write import cell_text, folder_of, markdown, subtitle, write
 
-__all__ = ["known", "load"]
+__all__ = [
+    "Condition",
+    "ConditionResult",
+    "Difference",
+    "Finding",
+    "StudyContext",
+    "cell_text",
+    "folder_of",
+    "known",
+    "load",
+    "markdown",
+    "subtitle",
+    "write",
+]
+
+_LAZY = {
+    "Condition": "_results",
+    "ConditionResult": "_results",
+    "Difference": "_results",
+    "Finding": "_results",
+    "StudyContext": "_context",
+    "cell_text": "_write",
+    "folder_of": "_write",
+    "markdown": "_write",
+    "subtitle": "_write",
+    "write": "_write",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what studies use on first use, so that listing them stays light."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def known(registry: Registry | None = None) -> dict[str, Meta]:
@@ -67,7 +101,7 @@ def _packaged() -> list[tuple[Path, Meta]]:
     return read_folder(Path(__file__).parent, "study")
 
 
-def load(name: str, registry: Registry | None = None) -> Callable[[Lab], Finding]:
+def load(name: str, registry: Registry | None = None) -> Callable[[StudyContext], Finding]:
     """Import a study and return its function.
 
     Raises
@@ -77,7 +111,7 @@ def load(name: str, registry: Registry | None = None) -> Callable[[Lab], Finding
     """
     if name not in known(registry):
         raise BenchError(did_you_mean(name, list(known(registry)), "study"))
-    function: Callable[[Lab], Finding]
+    function: Callable[[StudyContext], Finding]
     for path, meta in _packaged():
         if meta["name"] == name:
             function = importlib.import_module(f"{__name__}.{path.stem}").run

@@ -1,36 +1,41 @@
-"""Studies that vary one thing: a line a method, a table of differences to one end of the line."""
+"""Studies that vary one thing: a curve per method, differences to one end of the curve."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.data.grouping import Grouping
 from bench.output.style import colour_of, label_ends, marker_of
-from bench.studies._cells import Arm, gap_columns
-from bench.studies._words import listed
+from bench.studies._results import Condition, Finding, difference_columns
+from bench.studies._sentences import NAMED, listed, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bench.output.canvas import Canvas
-    from bench.studies._cells import Cell, Gap
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Cell, ConditionResult, Difference
 
 __all__ = [
     "CLOSE",
+    "END",
+    "Axis",
     "Curve",
-    "curve_table",
-    "draw_curves",
+    "curve_finding",
     "fewest_within",
+    "flat_text",
     "grouped_curves",
-    "several",
-    "steady",
+    "named_curves",
+    "smallest_without_fallback",
+    "with_end",
 ]
 
 CLOSE = 0.01
 """A score counts as that of the reference if it is at most so much lower."""
+END = math.inf
+"""Point of the reference where the curve ends in it: the full test batch, all controls."""
 
 
 @dataclass
@@ -40,202 +45,281 @@ class Curve:
     Attributes
     ----------
     label
-        Name of the line.
-    cells
-        Point -> cell, in the order of the points.
+        Name of the curve.
     reference
-        What the differences are to: the whole test batch, a single plate, no effect.
+        The result that differences are to: the full test batch, a single plate, no effect.
+    results
+        Point -> result, in the order of the points.
     flat
-        Whether the method cannot depend on the points: one cell, drawn as a level line.
+        Whether the method cannot depend on the points: one result, drawn as a level line.
     """
 
     label: str
-    reference: Cell
-    cells: dict[float, Cell] = field(default_factory=dict)
+    reference: ConditionResult
+    results: dict[float, ConditionResult] = field(default_factory=dict)
     flat: bool = False
 
-    def gaps(self, lab: Lab) -> dict[float, Gap]:
+    def differences(self, context: StudyContext) -> dict[float, Difference]:
         """Return the paired difference of each point to the reference."""
         return {
-            point: lab.gap(cell, self.reference)
-            for point, cell in self.cells.items()
-            if cell.ok and cell is not self.reference
+            point: context.difference(result, self.reference)
+            for point, result in self.results.items()
+            if result.ok and result is not self.reference
         }
 
 
-def curve_table(
-    lab: Lab,
-    curves: Sequence[Curve],
-    point: str,
-    names: Callable[[float], str],
-    reference: str,
-) -> list[dict[str, Any]]:
-    """Return a row for each method and point.
+@dataclass(frozen=True)
+class Axis:
+    """What a study varies.
 
-    Parameters
+    Attributes
     ----------
-    lab
-        The study's.
-    curves
-        The lines.
-    point
-        Column of the point.
-    names
-        The point in words.
+    column, heading
+        Column of the point in the table, and its heading where the table is printed.
+    label
+        Label of the figure's axis.
     reference
-        Point of the reference in words, for the row of methods that do not depend on it.
-    """
-    rows = []
-    for curve in curves:
-        gaps = curve.gaps(lab)
-        cells = {reference: curve.reference} if curve.flat else {}
-        cells |= {names(p): cell for p, cell in curve.cells.items()}
-        by_name = {names(p): gap for p, gap in gaps.items()}
-        for name, cell in cells.items():
-            row = {**cell.facts(), "method": curve.label}
-            row = {"method": row.pop("method"), point: "any" if curve.flat else name, **row}
-            row["rows_median"], row["batches"] = cell.rows, cell.batches
-            row["fallbacks"] = cell.fallbacks
-            gap = by_name.get(name)
-            empty = dict.fromkeys(gap_columns("diff"))
-            rows.append({**row, **(empty if gap is None else gap.facts("diff"))})
-    return rows
-
-
-def fewest_within(curve: Curve, close: float = CLOSE) -> float | None:
-    """Return the smallest point from which on all scores are within ``close`` of the reference."""
-    found = None
-    for point in sorted(curve.cells, reverse=True):
-        cell = curve.cells[point]
-        if not cell.ok or cell.mean < curve.reference.mean - close:
-            break
-        found = point
-    return found
-
-
-def draw_curves(
-    made: Canvas,
-    lab: Lab,
-    curves: Sequence[Curve],
-    places: Mapping[float, float],
-    ticks: Mapping[float, str],
-    xlabel: str,
-    *,
-    joined: bool = True,
-) -> None:
-    """Draw a line for each method; small points are seeds, bars are intervals.
-
-    Parameters
-    ----------
-    made
-        The open canvas.
-    lab, curves
-        The study's.
-    places, ticks
-        Point -> place on the axis, and its name there.
-    xlabel
-        Words under the axis.
+        The point that differences are to, as text.
+    name
+        Point -> text; by default the number.
+    tick
+        Point -> text at the axis; by default ``name``.
+    to_scale
+        Whether the figure places points by their value, instead of at equal distances.
     joined
         Whether points are joined by a line; not where they have no order.
     """
-    ax = made.figure.subplots()
-    drawn = [c for c in curves if c.reference.ok or any(x.ok for x in c.cells.values())]
+
+    column: str
+    heading: str
+    label: str
+    reference: str
+    name: Callable[[float], str] = "{:g}".format
+    tick: Callable[[float], str] | None = None
+    to_scale: bool = False
+    joined: bool = True
+
+
+def curve_finding(
+    context: StudyContext,
+    curves: Sequence[Curve],
+    axis: Axis,
+    reading: Callable[[list[Curve]], tuple[str, str, str]],
+    notes: tuple[str, ...],
+    columns: Mapping[str, str] | None = None,
+) -> Finding:
+    """Return table, figure and reading of curves.
+
+    Parameters
+    ----------
+    context
+        The study's.
+    curves
+        One per method, in the order of the methods.
+    axis
+        What varies.
+    reading
+        Takes the curves that a sentence names, at least one, and returns three sentences.
+    notes
+        How it was computed.
+    columns
+        Further columns of the table that are printed, with their headings.
+    """
+    shown = {
+        "method": "method",
+        axis.column: axis.heading,
+        "mean": "score",
+        "sd": "SD",
+        "diff": f"to {axis.reference}",
+        "diff_low": "low",
+        "diff_high": "high",
+        "diff_p": "p",
+        **(columns or {}),
+    }
+    named = named_curves(curves)
+    if not named:
+        return Finding([], shown, nothing(context))
+
+    def draw(canvas: Canvas) -> None:
+        _draw(canvas, context, curves, axis)
+
+    return Finding(_table(context, curves, axis), shown, reading(named), draw, notes=notes)
+
+
+def _table(context: StudyContext, curves: Sequence[Curve], axis: Axis) -> list[dict[str, Cell]]:
+    """Return a row for each method and point."""
+    rows: list[dict[str, Cell]] = []
+    for curve in curves:
+        differences = curve.differences(context)
+        points: list[float | None] = [*([None] if curve.flat else []), *curve.results]
+        for point in points:
+            result = curve.reference if point is None else curve.results[point]
+            facts = result.facts()
+            del facts["method"]
+            difference = None if point is None else differences.get(point)
+            rows.append(
+                {
+                    "method": curve.label,
+                    axis.column: "any" if point is None else axis.name(point),
+                    **facts,
+                    "rows_median": result.rows,
+                    "batches": result.batches,
+                    "fallbacks": result.fallbacks,
+                    **(
+                        dict.fromkeys(difference_columns("diff"))
+                        if difference is None
+                        else difference.facts("diff")
+                    ),
+                }
+            )
+    return rows
+
+
+def _draw(canvas: Canvas, context: StudyContext, curves: Sequence[Curve], axis: Axis) -> None:
+    """Draw a line for each method; small points are seeds, bars are intervals."""
+    ax = canvas.figure.subplots()
+    drawn = [c for c in curves if c.reference.ok or any(x.ok for x in c.results.values())]
+    points = sorted({point for curve in curves for point in curve.results})
+    places = {point: point if axis.to_scale else float(k) for k, point in enumerate(points)}
+    tick = axis.tick or axis.name
     ends: dict[str, tuple[float, float]] = {}
     left, right = min(places.values()), max(places.values())
     step = (right - left) / max(len(places) - 1, 1) or 1.0
     for k, curve in enumerate(drawn):
         colour, marker = colour_of(curve.label), marker_of(curve.label)
         if curve.flat:
-            level: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (4, 2))}
-            ax.hlines(curve.reference.mean, left, right, color=colour, **level)
-            ends[curve.label] = (right, curve.reference.mean)
-            _rows(made, curve, "any", curve.reference)
+            mean = curve.reference.mean
+            ax.hlines(mean, left, right, color=colour, linewidth=1.2, linestyle=(0, (4, 2)))
+            ends[curve.label] = (right, mean)
+            _rows(canvas, curve, "any", curve.reference)
             continue
         offset = (k - (len(drawn) - 1) / 2) * min(0.06, 0.5 / max(len(drawn), 1)) * step
         line = []
-        for point, cell in curve.cells.items():
+        for point, result in curve.results.items():
             x = places[point] + offset
-            line.append((x, cell.mean if cell.ok else math.nan))
-            if not cell.ok:
+            line.append((x, result.mean if result.ok else math.nan))
+            if not result.ok:
                 continue
             ends[curve.label] = line[-1]
-            xs = [x] * len(cell.values)
-            ax.scatter(xs, cell.values, s=7, color=colour, alpha=0.45, linewidths=0, zorder=2)
-            if cell.low is not None and cell.high is not None:
-                ax.vlines(x, cell.low, cell.high, color=colour, linewidth=0.8, alpha=0.7)
-            _rows(made, curve, ticks[point], cell)
+            xs = [x] * len(result.values)
+            ax.scatter(xs, result.values, s=7, color=colour, alpha=0.45, linewidths=0, zorder=2)
+            if result.low is not None and result.high is not None:
+                ax.vlines(x, result.low, result.high, color=colour, linewidth=0.8, alpha=0.7)
+            _rows(canvas, curve, tick(point), result)
         if line:
-            style = "-" if joined else "none"
+            style = "-" if axis.joined else "none"
             ax.plot(
                 *zip(*line, strict=True), color=colour, marker=marker, linestyle=style, zorder=3
             )
-    chance = 1.0 / len(lab.target.classes)
-    if lab.metric in ("accuracy", "balanced_accuracy"):
-        ax.axhline(chance, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-        ax.text(left - 0.45 * step, chance, " chance", fontsize=6.5, color="#777777", va="bottom")
-    ax.set_xticks([places[p] for p in ticks], list(ticks.values()))
+    if context.metric in ("accuracy", "balanced_accuracy"):
+        dashes = (0, (4, 3))
+        ax.axhline(context.chance, color="#888888", linewidth=0.8, linestyle=dashes, zorder=1)
+        x = left - 0.45 * step
+        ax.text(x, context.chance, " chance", fontsize=6.5, color="#777777", va="bottom")
+    ax.set_xticks([places[p] for p in places], [tick(p) for p in places])
     ax.minorticks_off()
     ax.set_xlim(left - 0.5 * step, right + 0.5 * step)
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(f"{lab.metric_words} ({lab.readout})")
-    if joined:
+    ax.set_xlabel(axis.label)
+    ax.set_ylabel(f"{context.metric_text} ({context.readout})")
+    if axis.joined:
         label_ends(ax, ends, {curve.label: colour_of(curve.label) for curve in drawn})
     else:
-        tracks = {c.label: str((c.reference.records[0])["track"]) for c in drawn}
-        made.legend([curve.label for curve in drawn], tracks)
+        tracks = {c.label: c.reference.records[0].track for c in drawn}
+        canvas.legend([curve.label for curve in drawn], tracks)
 
 
-def _rows(made: Canvas, curve: Curve, point: str, cell: Cell) -> None:
-    for seed, value in zip(cell.seeds, cell.values, strict=True):
-        entry = {"method": curve.label, "point": point, "seed": seed, "value": value}
-        made.table.append({**entry, "ci_low": cell.low, "ci_high": cell.high})
+def _rows(canvas: Canvas, curve: Curve, point: str, result: ConditionResult) -> None:
+    for seed, value in zip(result.seeds, result.values, strict=True):
+        row = {"method": curve.label, "point": point, "seed": seed, "value": value}
+        canvas.table.append({**row, "ci_low": result.low, "ci_high": result.high})
+
+
+# --------------------------------------------------------------------------- curves of methods
 
 
 def grouped_curves(
-    lab: Lab,
-    points_of: Callable[[Cell], Mapping[float, Mapping[str, Any]]],
-    arm_of: Callable[[str], Arm | None] = Arm,
+    context: StudyContext,
+    points_of: Callable[[ConditionResult], Mapping[float, Mapping[str, object]]],
+    condition_of: Callable[[str], Condition | None] = Condition,
 ) -> list[Curve]:
-    """Run every method with test rows grouped in several ways; one level line if it looks at none.
+    """Run every method with test rows grouped in several ways.
+
+    A method that does not use test batches has one result, drawn as a level line.
 
     Parameters
     ----------
-    lab
+    context
         The study's.
     points_of
-        Takes the cell of whole test batches and returns a grouping for each point.
-    arm_of
-        The arm of a method with whole test batches; None leaves it out, after having said why.
+        Takes the result with full test batches and returns a grouping for each point.
+    condition_of
+        The condition of a method with full test batches; None for one that was left out.
     """
     curves = []
-    for method in lab.methods:
-        arm = arm_of(method)
-        if arm is None:
+    for method in context.methods:
+        condition = condition_of(method)
+        if condition is None:
             continue
-        whole = lab.cell(arm)
-        if not whole.ok:
-            lab.leave_out(whole.label, whole.reason)
+        full = context.result(condition)
+        if not full.ok:
+            context.leave_out(full.label, full.reason)
             continue
-        curve = Curve(whole.label, whole, flat=not lab.per_batch(arm))
+        curve = Curve(full.label, full, flat=not context.per_batch(condition))
         if not curve.flat:
-            for point, grouping in points_of(whole).items():
-                cell = lab.cell(Arm(arm.method, arm.values, grouping))
-                if cell.ok:
-                    curve.cells[point] = cell
+            for point, grouping in points_of(full).items():
+                result = context.result(Condition(condition.method, condition.values, grouping))
+                if result.ok:
+                    curve.results[point] = result
                 else:
-                    lab.leave_out(f"{whole.label}, {Grouping.read(grouping).words}", cell.reason)
-            if not curve.cells:
-                lab.leave_out(whole.label, "none of the points can be had with these test batches")
-        curves.append(curve)
+                    name = f"{full.label}, {Grouping.read(grouping).words}"
+                    context.leave_out(name, result.reason)
+            if not curve.results:
+                context.leave_out(full.label, "no point is possible with these test batches")
+        if curve.flat or curve.results:
+            curves.append(curve)
     return curves
 
 
-def several(curves: Sequence[Curve], most: int = 4) -> list[Curve]:
-    """Return the curves that a sentence is about."""
-    return [c for c in curves if not c.flat and c.cells][:most]
+def with_end(curves: Sequence[Curve]) -> Sequence[Curve]:
+    """Add the reference of each curve as its last point."""
+    for curve in curves:
+        if not curve.flat:
+            curve.results[END] = curve.reference
+    return curves
 
 
-def steady(curves: Sequence[Curve]) -> str:
-    """Say which methods cannot depend on what is varied, as the end of a sentence."""
-    flat = [f"{c.label} ({c.reference.words})" for c in curves if c.flat]
+def named_curves(curves: Sequence[Curve]) -> list[Curve]:
+    """Return the curves that sentences name: the first few that depend on the points."""
+    return [c for c in curves if not c.flat and c.results][:NAMED]
+
+
+def flat_text(curves: Sequence[Curve]) -> str:
+    """Name the methods that cannot depend on what is varied, as the end of a sentence."""
+    flat = [f"{c.label} ({c.reference.text})" for c in curves if c.flat]
     return f"; {listed(flat)} cannot depend on it" if flat else ""
+
+
+def fewest_within(curve: Curve, close: float = CLOSE) -> float:
+    """Return the smallest point from which on all scores are within ``close`` of the reference.
+
+    :data:`END` if there is none.
+    """
+    fewest = END
+    for point in sorted(curve.results, reverse=True):
+        result = curve.results[point]
+        if not result.ok or result.mean < curve.reference.mean - close:
+            break
+        fewest = point
+    return fewest
+
+
+def smallest_without_fallback(curve: Curve) -> float:
+    """Return the smallest point at which most inference batches do not use the fallback.
+
+    With the fallback another method is scored.
+    """
+    return min(
+        point
+        for point, result in curve.results.items()
+        if 2 * result.fallbacks < result.batches or point == END
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
+    from torch.nn import Module
 
     from bench.core.samples import Output, Samples
     from bench.data.views import Side
     from bench.runs.job import Job
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
     from bench.training.method import NetworkMethod
 
 __all__ = ["batch_statistics", "fitted_network", "profiles_of"]
@@ -27,50 +28,49 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def fitted_network(lab: Lab, job: Job, fold: Fold) -> NetworkMethod:
+def fitted_network(context: StudyContext, job: Job, fold: Fold) -> NetworkMethod:
     """Return the fitted network of a chain on one fold, from disk or trained again."""
-    found: NetworkMethod = lab.runner.fold_run(job, fold).network()
-    return found
+    return cast("NetworkMethod", context.runner.fold_run(job, fold).network())
 
 
-def profiles_of(lab: Lab, job: Job, train: Ints, test: Ints) -> tuple[Side, Output]:
+def profiles_of(context: StudyContext, job: Job, train: Ints, test: Ints) -> tuple[Side, Output]:
     """Return the training side and its profiles of a chain fitted on any rows.
 
-    The trainings and profiles are kept like those of runs, but no record is made: nothing is
-    scored, so a row may stand on both sides.
+    Trainings and profiles are kept like those of runs, but there is no record: nothing is scored,
+    so a row may be on both sides.
 
     Parameters
     ----------
-    lab, job
-        The study's, and what is fitted.
+    context, job
+        The study's, and the chain.
     train, test
         Rows of the opened data set; ``test`` is what a transductive method adapts to.
     """
-    whole = job.target.folds[0]
+    first = job.target.folds[0]
     fold = Fold(
         name="study",
         train=np.sort(train),
         validation=np.empty(0, np.int64),
         test=np.sort(test),
         scored=np.ones(len(test), bool),
-        classes=whole.classes,
+        classes=first.classes,
         n_excluded=0,
         excluded_classes=(),
     )
-    run = lab.runner.fold_run(job, fold)
+    run = context.runner.fold_run(job, fold)
     side, output, _, _ = run.outputs()
-    lab.rest_on(job.ids(fold)[-1].apply_train)
+    context.depend_on(job.ids(fold)[-1].apply_train)
     return side, output
 
 
 def batch_statistics(
     method: NetworkMethod, view: Samples, groups: Sequence[Ints]
 ) -> list[tuple[str, Doubles, Doubles]]:
-    """Return what each BatchNorm layer would take from each group of rows.
+    """Return the statistics of each group of rows before each BatchNorm layer.
 
-    Every group is sent through the network by itself, the layers normalising as the method asks
-    for: by running averages, or by the group. In front of each BatchNorm layer the mean and the
-    biased variance of every channel over the group's rows and pixels are taken, as the layer does.
+    Every group is processed by the network on its own; layers normalise as the method does: by
+    running averages, or by the group. Before each BatchNorm layer the mean and the biased variance
+    of every channel over the group's rows and pixels are computed, as the layer does.
 
     Parameters
     ----------
@@ -90,26 +90,27 @@ def batch_statistics(
 
     model = method.fitted.model
     layers = [(n, m) for n, m in model.network.named_modules() if isinstance(m, BatchStatistics)]
-    found: dict[str, list[tuple[Doubles, Doubles]]] = {name: [] for name, _ in layers}
+    statistics: dict[str, list[tuple[Doubles, Doubles]]] = {name: [] for name, _ in layers}
 
-    def watching(name: str) -> Callable[[Any, tuple[Tensor, ...]], None]:
-        def watch(module: Any, inputs: tuple[Tensor, ...]) -> None:
+    def recorder(name: str) -> Callable[[Module, tuple[Tensor, ...]], None]:
+        def record(module: Module, inputs: tuple[Tensor, ...]) -> None:
             mean, var, _, _ = moments(inputs[0], None, None)
-            found[name].append((mean[0].double().cpu().numpy(), var[0].double().cpu().numpy()))
+            values = mean[0].double().cpu().numpy(), var[0].double().cpu().numpy()
+            statistics[name].append(values)
 
-        return watch
+        return record
 
-    hooks = [layer.register_forward_pre_hook(watching(name)) for name, layer in layers]
+    hooks = [layer.register_forward_pre_hook(recorder(name)) for name, layer in layers]
     try:
         for rows in groups:
-            before = {name: len(seen) for name, seen in found.items()}
+            before = {name: len(values) for name, values in statistics.items()}
             method.apply(view.take(rows))
-            if any(len(seen) != before[name] + 1 for name, seen in found.items()):
-                raise RunFailed("it sends a group of rows through the network in several parts")
+            if any(len(values) != before[name] + 1 for name, values in statistics.items()):
+                raise RunFailed("it does not process a group of rows in one pass of the network")
     finally:
         for hook in hooks:
             hook.remove()
     return [
-        (name, np.stack([m for m, _ in seen]), np.stack([v for _, v in seen]))
-        for name, seen in found.items()
+        (name, np.stack([m for m, _ in values]), np.stack([v for _, v in values]))
+        for name, values in statistics.items()
     ]

@@ -1,4 +1,4 @@
-"""What a study leaves behind: table, figure, reading; and what it prints."""
+"""The files of a study: table, figure, reading."""
 
 from __future__ import annotations
 
@@ -6,115 +6,146 @@ import csv
 import io
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from bench.boards.board import EDITIONS
 from bench.boards.pairing import TEST
 from bench.core.disk import write_files
 from bench.core.errors import BenchError
+from bench.core.words import count
 from bench.output.canvas import canvas
 from bench.output.style import PAGE, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import NotRequired
 
-    from bench.studies._cells import Finding
-    from bench.studies._lab import Lab
+    from bench.core.meta import Meta
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Cell, Finding
 
-__all__ = ["folder_of", "markdown", "subtitle", "write"]
+__all__ = ["StudyFacts", "cell_text", "folder_of", "markdown", "subtitle", "write"]
 
 
-def folder_of(root: Path, name: str, lab: Lab) -> Path:
-    """Return ``studies/NAME/SPLIT``; what differs from the defaults stands behind the split."""
-    words = [lab.target.split.name]
-    if lab.options.recipe != "default":
-        words.append(lab.options.recipe)
-    changed = {**lab.target.opened.settings, **lab.options.overrides}
-    words += [f"{key}={changed[key]}" for key in sorted(changed)]
-    slug = re.sub(r"[^A-Za-z0-9.=-]+", "-", "_".join(words).replace("_", "·").replace("·", "__"))
+class StudyFacts(TypedDict):
+    """The contents of ``study.json``."""
+
+    study: str
+    version: int
+    question: str
+    split: str
+    title: str
+    edition: str
+    recipe: str
+    metric: str
+    readout: str
+    seeds: list[int]
+    methods: list[str]
+    points: list[float]
+    runs_digest: str
+    runs: list[str]
+    reading: list[str]
+    left_out: dict[str, str]
+    notes: list[str]
+    shown: dict[str, str]
+    test: NotRequired[str]
+
+
+def folder_of(root: Path, name: str, context: StudyContext) -> Path:
+    """Return ``studies/NAME/SPLIT``, with the settings that differ from their defaults."""
+    parts = [context.target.split.name]
+    if context.options.recipe != "default":
+        parts.append(context.options.recipe)
+    changed = {**context.target.opened.settings, **context.options.overrides}
+    parts += [f"{key}={changed[key]}" for key in sorted(changed)]
+    slug = re.sub(r"[^A-Za-z0-9.=-]+", "-", "_".join(parts).replace("_", "·").replace("·", "__"))
     return root / "studies" / name / slug.strip("-")
 
 
-def subtitle(lab: Lab) -> str:
-    """Return edition, recipe and seeds: no title stands without them."""
-    opened, options = lab.target.opened, lab.options
+def subtitle(context: StudyContext) -> str:
+    """Return edition, recipe and seeds, which are part of every title.
+
+    Raises
+    ------
+    BenchError
+        For a fixture, from which no result is shown.
+    """
+    opened, options = context.target.opened, context.options
     if opened.edition == "fixture":
         raise BenchError(
-            f"{opened.name} is a fixture: no sentence or figure is made of it; use --edition "
-            "real or simulated"
+            f"{opened.name} is a fixture, for tests only: use --edition real or simulated"
         )
-    data = EDITIONS.get(opened.edition, opened.edition)
     changed = {**opened.settings, **options.overrides}
-    words = [data, f"recipe {options.recipe}"]
+    parts = [EDITIONS.get(opened.edition, opened.edition), f"recipe {options.recipe}"]
     if changed:
-        words.append(", ".join(f"{key}={changed[key]}" for key in sorted(changed)))
-    n = len(lab.seeds)
-    words.append(f"{n} seed{'s' if n > 1 else ''}")
-    return " · ".join([*words, f"{lab.metric_words} by {lab.readout}"])
+        parts.append(", ".join(f"{key}={changed[key]}" for key in sorted(changed)))
+    parts.append(count(len(context.seeds), "seed"))
+    return " · ".join([*parts, f"{context.metric_text} by {context.readout}"])
 
 
-def write(folder: Path, meta: Mapping[str, Any], lab: Lab, finding: Finding) -> list[Path]:
+def write(folder: Path, meta: Meta, context: StudyContext, finding: Finding) -> list[Path]:
     """Write table.csv, the figure (PNG, PDF, CSV), reading.md and study.json.
 
-    No file holds a date: the same records give the same bytes.
+    No file contains a date: the same records give the same bytes.
     """
-    name, below = str(meta["name"]), subtitle(lab)
-    with canvas(folder, name, lab.runs_digest, PAGE, finding.height) as made:
+    name, below = meta["name"], subtitle(context)
+    with canvas(folder, name, context.runs_digest, PAGE, finding.height) as page:
         if finding.draw is None:
-            sentence(made.figure.subplots(), finding.reading[0])
-            made.table.append({"note": finding.reading[0]})
+            sentence(page.figure.subplots(), finding.reading[0])
+            page.table.append({"note": finding.reading[0]})
         else:
-            finding.draw(made)
-        made.title(str(meta["question"]), f"{lab.target.split.name} · {below}")
-    facts = {
+            finding.draw(page)
+        page.title(meta["question"], f"{context.target.split.name} · {below}")
+    facts: StudyFacts = {
         "study": name,
         "version": meta["version"],
         "question": meta["question"],
-        "split": lab.target.split.name,
+        "split": context.target.split.name,
         "title": below,
-        "edition": lab.target.opened.edition,
-        "recipe": lab.options.recipe,
-        "metric": lab.metric,
-        "readout": lab.readout,
-        "seeds": lab.seeds,
-        "methods": lab.methods,
-        "points": lab.points,
-        "runs_digest": lab.runs_digest,
-        "runs": lab.run_ids,
+        "edition": context.target.opened.edition,
+        "recipe": context.options.recipe,
+        "metric": context.metric,
+        "readout": context.readout,
+        "seeds": context.seeds,
+        "methods": context.methods,
+        "points": context.points,
+        "runs_digest": context.runs_digest,
+        "runs": context.run_ids,
         "reading": list(finding.reading),
-        "left_out": lab.left_out,
+        "left_out": context.left_out,
         "notes": list(finding.notes),
         "shown": dict(finding.shown),
         "test": TEST,
     }
     text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    derived = {
+    files = {
         "table.csv": _csv(finding.table).encode(),
         "reading.md": "\n".join(markdown(facts, finding.table)).encode(),
         "study.json": text.encode(),
     }
-    return [*made.files, *write_files(folder, derived)]
+    return [*page.files, *write_files(folder, files)]
 
 
-def markdown(facts: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> list[str]:
+def markdown(facts: StudyFacts, table: Sequence[Mapping[str, Cell]]) -> list[str]:
     """Return the lines of reading.md: title, three sentences, table, what was left out."""
     lines = [f"# {facts['split']}: {facts['question']}", "", f"{facts['title']}", ""]
     lines += [" ".join(facts["reading"]), ""]
-    shown = {k: v for k, v in facts["shown"].items() if any(_cell(row.get(k)) for row in table)}
+    shown = {k: v for k, v in facts["shown"].items() if any(cell_text(r.get(k)) for r in table)}
     if table:
         lines += ["| " + " | ".join(shown.values()) + " |", "|" + "---|" * len(shown)]
-        lines += ["| " + " | ".join(_cell(row.get(k)) for k in shown) + " |" for row in table]
+        lines += ["| " + " | ".join(cell_text(r.get(k)) for k in shown) + " |" for r in table]
         lines.append("")
-    lines += [f"- Left out: {what}: {why}." for what, why in facts["left_out"].items()]
+    lines += [f"- Left out: {name}: {reason}." for name, reason in facts["left_out"].items()]
     lines += [f"- {note}" for note in facts["notes"]]
-    if "p" in shown.values():
+    if "p" in shown.values() and "test" in facts:
         lines.append(f"- p: {facts['test']}, not adjusted for the number of rows.")
     lines += [f"- {facts['metric']} by {facts['readout']}; runs {facts['runs_digest']}.", ""]
     return lines
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Cell) -> str:
+    """Return a value of a table as text; empty for None."""
     if value is None or value == "":
         return ""
     if isinstance(value, float):
@@ -122,7 +153,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _csv(table: Sequence[Mapping[str, Any]]) -> str:
+def _csv(table: Sequence[Mapping[str, Cell]]) -> str:
     sink = io.StringIO()
     columns = list(dict.fromkeys(key for row in table for key in row)) or ["note"]
     writer = csv.DictWriter(sink, columns, lineterminator="\n", restval="")

@@ -1,7 +1,7 @@
-"""Which half of batch-wise normalisation does what: how batches are sampled, and whose statistics.
+"""Which half of batch-wise normalisation has the effect: sampling of batches or statistics.
 
-Nine arms, {mixed, one plate drawn with replacement, one plate in a covering order} in training x
-{running averages, the test batch, its negative controls} at test:
+Nine conditions, {mixed, one plate drawn with replacement, one plate in a covering order} in
+training x {running averages, the test batch, its negative controls} at test:
 
 =========  ===========================  ===========================  ============================
 training   running                      batch                        controls
@@ -11,26 +11,26 @@ plate      ``erm-plate``                ``ben``                      ``ben-contr
 covering   ``erm-plate`` (covering)     ``ben`` (covering)           ``ben-controls`` (covering)
 =========  ===========================  ===========================  ============================
 
-The covering sampler visits every row once an epoch, so it parts what a plate in a batch does from
-what drawing plates with replacement does. The published contrast (Lin and Lu 2022, table 3) changes
-sampler and statistics at once. ``ben-controls`` takes the statistics of controls in training too:
-there is no training on one plate with all rows' statistics whose network is made for controls.
-Nothing is trained twice: arms of one row share a training except those of controls.
+The covering sampler visits every row once an epoch, so it separates the effect of one plate per
+batch from that of drawing plates with replacement. The published contrast (Lin and Lu 2022, table
+3) changes sampler and statistics at once. ``ben-controls`` uses the statistics of controls in
+training too: no training on one plate with all rows' statistics fits a network for controls.
+Nothing is trained twice: conditions of one row share a training, except those of controls.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.output.style import colour_of
-from bench.studies._cells import Arm, Finding, gap_columns
-from bench.studies._words import cannot_tell, listed, nothing, spread
+from bench.studies._results import Condition, Finding, difference_columns
+from bench.studies._sentences import differences_text, limits, nothing, spread
 
 if TYPE_CHECKING:
     from bench.output.canvas import Canvas
-    from bench.studies._cells import Cell, Gap
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Cell, ConditionResult
 
 META = {
     "kind": "study",
@@ -44,21 +44,25 @@ META = {
 
 SAMPLERS = ("mixed", "plate", "covering")
 STATISTICS = ("running", "batch", "controls")
+BASE = "mixed/running"
+"""Plain training: the condition of ``erm``."""
 
 
 @dataclass(frozen=True)
 class _Place:
+    """A place in the table of conditions."""
+
     sampler: str
     statistics: str
     method: str
-    params: dict[str, Any]
+    params: dict[str, object]
 
     @property
-    def words(self) -> str:
+    def name(self) -> str:
         return f"{self.sampler}/{self.statistics}"
 
 
-_COVERING = {"sampler": "covering"}
+_COVERING: dict[str, object] = {"sampler": "covering"}
 PLACES = (
     _Place("mixed", "running", "erm", {}),
     _Place("mixed", "batch", "adabn", {}),
@@ -83,47 +87,11 @@ STEPS = (
     ("controls instead of all rows, trained on mixtures", "mixed/controls", "mixed/batch"),
     ("controls instead of all rows, trained on plates", "plate/controls", "plate/batch"),
 )
-"""Single steps between two arms that differ in one thing: name, arm, arm before."""
-
-
-def run(lab: Lab) -> Finding:
-    """Score the arms whose method is among those asked for."""
-    own = {place.method for place in PLACES}
-    for method in lab.methods:
-        if method not in own:
-            lab.leave_out(method, "it is none of the arms")
-    for method in sorted(own - set(lab.methods)):
-        lab.leave_out(method, "it was not among the methods asked for")
-    cells: dict[str, Cell] = {}
-    for place in PLACES:
-        if place.method in lab.methods:
-            cell = lab.cell(Arm(place.method, {place.method: place.params}))
-            if cell.ok:
-                cells[place.words] = cell
-            else:
-                lab.leave_out(f"{place.words} ({cell.label})", cell.reason)
-    if not cells:
-        return Finding([], _SHOWN, nothing(lab))
-    base = cells.get("mixed/running")
-    table = []
-    for place in PLACES:
-        if place.words in cells:
-            cell = cells[place.words]
-            where = {"training": place.sampler, "statistics": place.statistics}
-            gap = None if base is None or cell is base else lab.gap(cell, base)
-            empty = dict.fromkeys(gap_columns("diff"))
-            table.append({**where, **cell.facts(), **(gap.facts("diff") if gap else empty)})
-
-    def draw(made: Canvas) -> None:
-        _draw(made, lab, cells)
-
-    return Finding(table, _SHOWN, _reading(lab, cells), draw, height=3.2, notes=_NOTES)
-
-
-_SHOWN = {
+"""Pairs of conditions that differ in one thing: name, condition, condition before."""
+SHOWN = {
     "training": "training batch",
     "statistics": "statistics",
-    "method": "arm",
+    "method": "method",
     "mean": "score",
     "sd": "SD",
     "diff": "to erm",
@@ -131,66 +99,113 @@ _SHOWN = {
     "diff_high": "high",
     "diff_p": "p",
 }
-_NOTES = (
+NOTES = (
     "Plate: a batch of the level that the data set acts on, drawn with replacement; covering: "
-    "every row once an epoch. Arms of controls with plates use the controls' statistics in "
+    "every row once an epoch. Conditions of controls with plates use the controls' statistics in "
     "training too.",
 )
 
 
-def _steps(lab: Lab, cells: dict[str, Cell]) -> list[tuple[str, Gap]]:
-    return [
-        (words, lab.gap(cells[one], cells[other]))
-        for words, one, other in STEPS
-        if one in cells and other in cells
+def run(context: StudyContext) -> Finding:
+    """Score the conditions of the methods that were named."""
+    own = {place.method for place in PLACES}
+    for method in context.methods:
+        if method not in own:
+            context.leave_out(method, "it is not a condition of this study")
+    for method in sorted(own - set(context.methods)):
+        context.leave_out(method, "it is not among the methods of this call")
+    results: dict[str, ConditionResult] = {}
+    for place in PLACES:
+        if place.method in context.methods:
+            result = context.result(Condition(place.method, {place.method: place.params}))
+            if result.ok:
+                results[place.name] = result
+            else:
+                context.leave_out(f"{place.name} ({result.label})", result.reason)
+    if not results:
+        return Finding([], SHOWN, nothing(context))
+
+    def draw(canvas: Canvas) -> None:
+        _draw(canvas, context, results)
+
+    table, reading = _table(context, results), _reading(context, results)
+    return Finding(table, SHOWN, reading, draw, height=3.2, notes=NOTES)
+
+
+def _table(context: StudyContext, results: dict[str, ConditionResult]) -> list[dict[str, Cell]]:
+    base = results.get(BASE)
+    rows: list[dict[str, Cell]] = []
+    for place in PLACES:
+        result = results.get(place.name)
+        if result is None:
+            continue
+        columns: dict[str, Cell] = dict.fromkeys(difference_columns("diff"))
+        if base is not None and result is not base:
+            columns = context.difference(result, base).facts("diff")
+        where = {"training": place.sampler, "statistics": place.statistics}
+        rows.append({**where, **result.facts(), **columns})
+    return rows
+
+
+def _reading(context: StudyContext, results: dict[str, ConditionResult]) -> tuple[str, str, str]:
+    best = max(results, key=lambda name: results[name].mean)
+    worst = min(results, key=lambda name: results[name].mean)
+    base = results.get(BASE)
+    versus = f"; erm ({BASE}) has {base.text}" if base is not None else ""
+    steps = [
+        (name, context.difference(results[after], results[before]))
+        for name, after, before in STEPS
+        if after in results and before in results
     ]
-
-
-def _reading(lab: Lab, cells: dict[str, Cell]) -> tuple[str, str, str]:
-    best = max(cells, key=lambda name: cells[name].mean)
-    worst = min(cells, key=lambda name: cells[name].mean)
-    base = cells.get("mixed/running")
-    versus = f"; erm (mixed/running) has {base.words}" if base is not None else ""
-    first = (
-        f"Of {len(cells)} arms {best} scores highest ({cells[best].words}) and {worst} lowest "
-        f"({cells[worst].words}){versus}."
-    )
-    steps = _steps(lab, cells)
     steps.sort(key=lambda step: -abs(step[1].mean))
-    told = listed([f"{words} {gap.words}" for words, gap in steps], sep="; ")
-    second = (
-        f"Single steps, largest first: {told or 'no two arms differ in one thing'} ({spread(lab)})."
+    effects = differences_text(steps, sep="; ") or "no two conditions differ in one thing"
+    return (
+        f"Of {len(results)} conditions {best} scores highest ({results[best].text}) and {worst} "
+        f"lowest ({results[worst].text}){versus}.",
+        f"Single changes, largest first: {effects} ({spread(context)}).",
+        limits(context, steps, "whether the effects of single changes add up"),
     )
-    more = "whether the steps add up: they are differences along the edges of a table"
-    return first, second, cannot_tell(lab, steps, more)
 
 
-def _draw(made: Canvas, lab: Lab, cells: dict[str, Cell]) -> None:
-    axes = made.figure.subplots(1, len(STATISTICS), sharey=True)
+def _draw(canvas: Canvas, context: StudyContext, results: dict[str, ConditionResult]) -> None:
+    axes = canvas.figure.subplots(1, len(STATISTICS), sharey=True)
     for ax, statistics in zip(axes, STATISTICS, strict=True):
         ax.set_title(f"{statistics} statistics", fontsize=8)
         for x, sampler in enumerate(SAMPLERS):
-            cell = cells.get(f"{sampler}/{statistics}")
-            if cell is None:
-                text = {"ha": "center", "va": "bottom", "fontsize": 6.5, "color": "#777777"}
-                ax.text(x, 0.02, "not run", transform=ax.get_xaxis_transform(), **text)
+            result = results.get(f"{sampler}/{statistics}")
+            if result is None:
+                ax.text(
+                    x,
+                    0.02,
+                    "not run",
+                    transform=ax.get_xaxis_transform(),
+                    ha="center",
+                    va="bottom",
+                    fontsize=6.5,
+                    color="#777777",
+                )
                 continue
-            colour = colour_of(cell.arm.method)
-            ax.scatter([x] * len(cell.values), cell.values, s=9, color=colour, alpha=0.5)
-            ax.plot([x - 0.18, x + 0.18], [cell.mean] * 2, color=colour, linewidth=2)
-            if cell.low is not None and cell.high is not None:
-                ax.vlines(x, cell.low, cell.high, color=colour, linewidth=0.9)
-            for seed, value in zip(cell.seeds, cell.values, strict=True):
-                where = {"training": sampler, "statistics": statistics, "method": cell.label}
-                span = {"ci_low": cell.low, "ci_high": cell.high}
-                made.table.append({**where, "seed": seed, "value": value, **span})
-        base = cells.get("mixed/running")
+            colour = colour_of(result.condition.method)
+            ax.scatter([x] * len(result.values), result.values, s=9, color=colour, alpha=0.5)
+            ax.plot([x - 0.18, x + 0.18], [result.mean] * 2, color=colour, linewidth=2)
+            if result.low is not None and result.high is not None:
+                ax.vlines(x, result.low, result.high, color=colour, linewidth=0.9)
+            for seed, value in zip(result.seeds, result.values, strict=True):
+                where = {"training": sampler, "statistics": statistics, "method": result.label}
+                span = {"ci_low": result.low, "ci_high": result.high}
+                canvas.table.append({**where, "seed": seed, "value": value, **span})
+        base = results.get(BASE)
         if base is not None:
-            style: dict[str, Any] = {"color": "#000000", "linewidth": 0.8, "linestyle": (0, (4, 2))}
-            ax.axhline(base.mean, zorder=1, **style)
+            dashes = (0, (4, 2))
+            ax.axhline(base.mean, zorder=1, color="#000000", linewidth=0.8, linestyle=dashes)
         ax.set_xticks(range(len(SAMPLERS)), SAMPLERS)
         ax.set_xlim(-0.5, len(SAMPLERS) - 0.5)
-    axes[0].set_ylabel(f"{lab.metric_words} ({lab.readout})")
+    axes[0].set_ylabel(f"{context.metric_text} ({context.readout})")
     axes[1].set_xlabel("training batch")
-    words = "Points: seeds. Short line: mean. Bar: 95 % interval over seeds crossed with clusters"
-    made.notes([f"{words}, where there are 8. Dashed: erm."], 130)
+    canvas.notes(
+        [
+            "Points: seeds. Short line: mean. Bar: 95 % interval over seeds crossed with clusters, "
+            "with at least 8 clusters. Dashed: erm."
+        ],
+        130,
+    )

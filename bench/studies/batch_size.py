@@ -1,9 +1,9 @@
-"""How many rows of a new batch must be at hand before its own statistics help.
+"""How many rows of a new batch are needed before its own statistics help.
 
-Every test batch is cut at random into the fewest pieces of at most k rows, of nearly equal size
-(``bench.data.grouping``), and a method sees one piece at a time. The training is that of the
+Every test batch is split at random into the fewest pieces of at most k rows, of nearly equal size
+(``bench.data.grouping``), and a method processes one piece at a time. The training is that of the
 ordinary run, and so are the rows that are scored: each once, at every k. A method that needs more
-rows than a piece holds takes its stated fallback, which the table counts. Lin and Lu 2022 (PMLR
+rows than a piece has uses its documented fallback, which the table counts. Lin and Lu 2022 (PMLR
 200:74-93) leave open how large an inference batch must be.
 """
 
@@ -11,23 +11,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.studies._cells import Finding
 from bench.studies._curves import (
     CLOSE,
+    END,
+    Axis,
     Curve,
-    curve_table,
-    draw_curves,
+    curve_finding,
     fewest_within,
+    flat_text,
     grouped_curves,
-    several,
-    steady,
+    smallest_without_fallback,
+    with_end,
 )
-from bench.studies._words import cannot_tell, listed, nothing, spread
+from bench.studies._sentences import differences_text, limits, listed, spread
 
 if TYPE_CHECKING:
-    from bench.output.canvas import Canvas
-    from bench.studies._cells import Cell
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import ConditionResult, Finding
 
 META = {
     "kind": "study",
@@ -49,83 +49,58 @@ META = {
     "points": [1, 2, 4, 8, 16, 32, 64, 128, 256],
 }
 
-WHOLE = float("inf")
-ASKED = 8
-"""Rows of the comparison that the reading is about, or the nearest number that was run."""
-
-
-def run(lab: Lab) -> Finding:
-    """Score every method with inference batches of each size."""
-
-    def sizes(whole: Cell) -> dict[float, dict[str, object]]:
-        largest = max(record["batches"]["rows_max"] for record in whole.records)
-        return {k: {"kind": "rows", "rows": int(k)} for k in lab.points if 1 <= k < largest}
-
-    curves = grouped_curves(lab, sizes)
-    curves = [curve for curve in curves if curve.flat or curve.cells]
-    studied = [curve for curve in curves if not curve.flat]
-    for curve in studied:
-        curve.cells[WHOLE] = curve.reference
-    if not studied:
-        return Finding([], _SHOWN, nothing(lab))
-    points = sorted({point for curve in studied for point in curve.cells})
-    places = {point: float(k) for k, point in enumerate(points)}
-    ticks = {point: _name(point) for point in points}
-
-    def draw(made: Canvas) -> None:
-        draw_curves(made, lab, curves, places, ticks, "rows in an inference batch (at most)")
-
-    table = curve_table(lab, curves, "rows", _name, "whole")
-    return Finding(table, _SHOWN, _reading(lab, curves), draw, notes=_NOTES)
-
-
-_SHOWN = {
-    "method": "method",
-    "rows": "rows",
-    "mean": "score",
-    "sd": "SD",
-    "diff": "to whole",
-    "diff_low": "low",
-    "diff_high": "high",
-    "diff_p": "p",
-    "fallbacks": "fallbacks",
-    "batches": "batches",
-}
-_NOTES = (
+MIDDLE = 8
+"""Rows of the comparison in the reading, or the nearest number that was run."""
+NOTES = (
     "Pieces are drawn from the test batches at random, anew for each seed and the same for all "
-    "methods; every row is scored once. Fallbacks are counted over inference batches, a mean over "
-    "seeds.",
+    "methods; every row is scored once. Fallbacks: number of inference batches that used the "
+    "method's fallback, mean over seeds.",
 )
 
 
 def _name(point: float) -> str:
-    return "whole" if point == WHOLE else f"{point:g}"
+    return "whole" if point == END else f"{point:g}"
 
 
-def _reading(lab: Lab, curves: list[Curve]) -> tuple[str, str, str]:
-    named = several(curves)
-    # Where every piece takes the fallback it is another method that is scored.
-    few = {
-        c.label: min(p for p, x in c.cells.items() if 2 * x.fallbacks < x.batches or p == WHOLE)
-        for c in named
-    }
-    goes = listed(
-        [
-            f"{c.label} from {c.reference.words} with the whole test batch (median "
-            f"{c.reference.rows:g} rows) to {c.cells[few[c.label]].words} with "
+AXIS = Axis("rows", "rows", "rows in an inference batch (at most)", "whole", _name)
+
+
+def run(context: StudyContext) -> Finding:
+    """Score every method with inference batches of each size."""
+
+    def sizes(full: ConditionResult) -> dict[float, dict[str, object]]:
+        points = [k for k in context.points if 1 <= k < full.largest]
+        return {k: {"kind": "rows", "rows": int(k)} for k in points}
+
+    curves = with_end(grouped_curves(context, sizes))
+
+    def reading(named: list[Curve]) -> tuple[str, str, str]:
+        few = {c.label: smallest_without_fallback(c) for c in named}
+        scores = [
+            f"{c.label} {c.reference.text} with the full test batch (median "
+            f"{c.reference.rows:g} rows) and {c.results[few[c.label]].text} with "
             f"{_name(few[c.label])}"
             for c in named
         ]
-    )
-    needs = [f"{c.label} needs {_name(fewest_within(c) or WHOLE)}" for c in named]
-    first = f"{lab.metric_words.capitalize()} goes for {goes}{steady(curves)}."
-    points = {point for curve in named for point in curve.cells if point != WHOLE}
-    middle = min(points or {WHOLE}, key=lambda point: (abs(point - ASKED), point))
-    gaps = [(c.label, lab.gap(c.cells[middle], c.reference)) for c in named if middle in c.cells]
-    costs = listed([f"{name} {gap.words}" for name, gap in gaps])
-    second = (
-        f"To come within {CLOSE:g} of the whole test batch, and stay there, {listed(needs)} rows; "
-        f"with {_name(middle)} rows the difference to the whole is {costs} ({spread(lab)})."
-    )
-    more = "whether the rows of a batch that was imaged in part are like a random part of it"
-    return first, second, cannot_tell(lab, gaps, more)
+        points = {point for curve in named for point in curve.results if point != END}
+        middle = min(points or {END}, key=lambda point: (abs(point - MIDDLE), point))
+        differences = [
+            (c.label, context.difference(c.results[middle], c.reference))
+            for c in named
+            if middle in c.results
+        ]
+        needs = listed([f"{c.label} {_name(fewest_within(c))}" for c in named])
+        return (
+            f"{context.metric_text.capitalize()}: {listed(scores, sep='; ')}{flat_text(curves)}.",
+            f"Rows needed to stay within {CLOSE:g} of the full test batch: {needs}; difference to "
+            f"the full test batch with {_name(middle)} rows: {differences_text(differences)} "
+            f"({spread(context)}).",
+            limits(
+                context,
+                differences,
+                "whether the rows of a partly imaged batch resemble a random part of it",
+            ),
+        )
+
+    more = {"fallbacks": "fallbacks", "batches": "batches"}
+    return curve_finding(context, curves, AXIS, reading, NOTES, more)

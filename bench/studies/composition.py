@@ -1,22 +1,26 @@
-"""Two inference batches that happen in a laboratory: a quarter of a plate, and a single class.
+"""Two inference batches that occur in a laboratory: a quarter of a plate, and a single class.
 
-Each is held against rows drawn at random in pieces of the same size, since a smaller inference
-batch costs something by itself: quarters of the layout against random quarters, one class at a time
-against random pieces as large as the classes. Every row is scored once in each.
+Each is compared with random rows in pieces of the same size, since a smaller inference batch has a
+cost of its own: quarters of the layout with random quarters, one class at a time with random pieces
+as large as the classes. Every row is scored once in each.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.studies._cells import Finding
-from bench.studies._curves import Curve, curve_table, draw_curves, grouped_curves, several, steady
-from bench.studies._words import cannot_tell, listed, nothing, spread
+from bench.studies._curves import (
+    Axis,
+    Curve,
+    curve_finding,
+    flat_text,
+    grouped_curves,
+)
+from bench.studies._sentences import differences_text, limits, listed, spread
 
 if TYPE_CHECKING:
-    from bench.output.canvas import Canvas
-    from bench.studies._cells import Gap
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Difference, Finding
 
 META = {
     "kind": "study",
@@ -38,88 +42,71 @@ META = {
     "points": [],
 }
 
-KINDS: dict[float, tuple[str, str, dict[str, Any]]] = {
+KINDS: dict[float, tuple[str, str, dict[str, object]]] = {
     1.0: ("random quarter", "random\nquarter", {"kind": "parts", "parts": 4}),
     2.0: ("quarter of the plate", "quarter of\nthe plate", {"kind": "quarter-plate"}),
     3.0: ("random, class-sized", "random,\nclass-sized", {"kind": "same-sizes"}),
     4.0: ("single class", "single\nclass", {"kind": "single-class"}),
 }
-"""Place -> name, tick and grouping."""
+"""Point -> name, tick and grouping; 0 is the full test batch."""
 PAIRS = ((2.0, 1.0), (4.0, 3.0))
-"""Which kind is held against which of the same size."""
-
-
-def run(lab: Lab) -> Finding:
-    """Score every method with inference batches of each kind."""
-    curves = grouped_curves(lab, lambda whole: {at: kind[2] for at, kind in KINDS.items()})
-    for curve in curves:
-        if not curve.flat:
-            curve.cells = {0.0: curve.reference, **curve.cells}
-    if not any(len(curve.cells) > 1 for curve in curves):
-        return Finding([], _SHOWN, nothing(lab))
-    used = [0.0, *(at for at in KINDS if any(at in curve.cells for curve in curves))]
-    places = {at: float(k) for k, at in enumerate(used)}
-    ticks = {at: "whole" if not at else KINDS[at][1] for at in used}
-
-    def draw(made: Canvas) -> None:
-        words = "rows of an inference batch"
-        draw_curves(made, lab, curves, places, ticks, words, joined=False)
-
-    table = curve_table(lab, curves, "rows_are", _name, "whole")
-    return Finding(table, _SHOWN, _reading(lab, curves), draw, notes=_NOTES)
-
-
-_SHOWN = {
-    "method": "method",
-    "rows_are": "an inference batch is",
-    "mean": "score",
-    "sd": "SD",
-    "diff": "to whole",
-    "diff_low": "low",
-    "diff_high": "high",
-    "diff_p": "p",
-    "rows_median": "rows",
-    "fallbacks": "fallbacks",
-    "batches": "batches",
-}
-_NOTES = (
+"""Each kind with the random pieces of the same size."""
+NOTES = (
     "Quarters of the plate are those of the occupied layout, by row and column of the wells. "
-    "Negative controls are dealt out evenly where classes are apart. Every row is scored once.",
+    "Negative controls are distributed evenly where classes are separated. Every row is scored "
+    "once.",
 )
 
 
-def _name(at: float) -> str:
-    return "whole" if not at else KINDS[at][0]
+def _name(point: float) -> str:
+    return KINDS[point][0] if point else "whole"
 
 
-def _pairs(lab: Lab, curve: Curve) -> dict[float, Gap]:
-    return {
-        one: lab.gap(curve.cells[one], curve.cells[other])
-        for one, other in PAIRS
-        if one in curve.cells and other in curve.cells
-    }
+def _tick(point: float) -> str:
+    return KINDS[point][1] if point else "whole"
 
 
-def _reading(lab: Lab, curves: list[Curve]) -> tuple[str, str, str]:
-    named = several(curves)
-    goes = listed(
-        [
+AXIS = Axis(
+    "rows_are",
+    "an inference batch is",
+    "rows of an inference batch",
+    "whole",
+    _name,
+    _tick,
+    joined=False,
+)
+
+
+def run(context: StudyContext) -> Finding:
+    """Score every method with inference batches of each kind."""
+    curves = grouped_curves(context, lambda full: {at: kind[2] for at, kind in KINDS.items()})
+    for curve in curves:
+        if not curve.flat:
+            curve.results = {0.0: curve.reference, **curve.results}
+
+    def reading(named: list[Curve]) -> tuple[str, str, str]:
+        scores = [
             f"{c.label} "
-            + ", ".join(
-                f"{x.words} with {_name(at)}" for at, x in c.cells.items() if at in (0, 2, 4)
-            )
+            + ", ".join(f"{c.results[at].text} with {_name(at)}" for at in c.results if at % 2 == 0)
             for c in named
-        ],
-        sep="; ",
-    )
-    first = f"{lab.metric_words.capitalize()} is for {goes}{steady(curves)}."
-    words, gaps = [], []
-    for one, other in PAIRS:
-        found = {c.label: _pairs(lab, c)[one] for c in named if one in _pairs(lab, c)}
-        if found:
-            inner = listed([f"{label} {gap.words}" for label, gap in found.items()])
-            words.append(f"{_name(one)} against {_name(other)}: {inner}")
-            gaps += [(f"{label} with {_name(one)}", gap) for label, gap in found.items()]
-    second = f"At equal size the composition makes: {'; '.join(words)} ({spread(lab)})."
-    more = "how plates would do that were laid out in quarters or by class from the start"
-    return first, second, cannot_tell(lab, gaps, more)
+        ]
+        clauses = []
+        differences: list[tuple[str, Difference]] = []
+        for point, random in PAIRS:
+            pairs = [
+                (c.label, context.difference(c.results[point], c.results[random]))
+                for c in named
+                if point in c.results and random in c.results
+            ]
+            if pairs:
+                clauses.append(f"{_name(point)} - {_name(random)}: {differences_text(pairs)}")
+                differences += [(f"{label} with {_name(point)}", gap) for label, gap in pairs]
+        return (
+            f"{context.metric_text.capitalize()}: {listed(scores, sep='; ')}{flat_text(curves)}.",
+            f"Effect of the composition at equal size: {'; '.join(clauses) or 'no pair was run'} "
+            f"({spread(context)}).",
+            limits(context, differences, "plates that are laid out in quarters or by class"),
+        )
+
+    more = {"rows_median": "rows", "fallbacks": "fallbacks", "batches": "batches"}
+    return curve_finding(context, curves, AXIS, reading, NOTES, more)

@@ -4,18 +4,19 @@ Each held-out batch of the split arrives in turn. Before: the method fitted on t
 and their profiles. After: the method fitted on all of them, the new one with its labels, and the
 profiles of the *old* rows again. (A transductive method adapts before to the old rows and after to
 the new batch.) Profiles of two fits are equal up to a rotation, a scale and an origin that mean
-nothing, so both are reduced to their leading principal components and the new ones are laid on the
-old ones by a Procrustes alignment on the old batches' negative controls; where there are none, on a
-random half of the old rows. Drift is the root mean square distance that the other old rows have
-moved, in units of the root mean square distance between replicates (rows of one treatment, else of
-one class, in different batches) before. Beside it stands what a fit with another seed moves, with
-no new batch at all: what exceeds it is due to the batch. Nothing is scored.
+nothing, so both are reduced to their leading principal components and the new ones are aligned to
+the old ones by a Procrustes transform, fitted on the old batches' negative controls; without
+controls, on a random half of the old rows. Drift is the root mean square distance that the other
+old rows have moved, in units of the root mean square distance between replicates (rows of one
+treatment, else of one class, in different batches) before. For comparison, the study measures how
+much a fit with another seed moves them without a new batch: only drift beyond that is due to the
+batch. Nothing is scored.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +24,20 @@ from numpy.typing import NDArray
 from bench.core.access import Access
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.seeds import generator
+from bench.core.words import count, plural
 from bench.data.views import column_of
 from bench.output.style import colour_of, marker_of
-from bench.studies._cells import Arm, Finding
 from bench.studies._networks import profiles_of
-from bench.studies._words import count, listed, nothing, spread, words_of
+from bench.studies._results import Condition, Finding
+from bench.studies._sentences import listed, nothing, noun_of, spread
 
 if TYPE_CHECKING:
     from bench.data.sides import Fold
     from bench.data.views import Side
     from bench.output.canvas import Canvas
     from bench.runs.job import Job
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Cell
 
 META = {
     "kind": "study",
@@ -53,39 +56,7 @@ PER_COMPONENT = 4
 """Rows that align, at least, for each component."""
 
 
-def run(lab: Lab) -> Finding:
-    """Measure the drift of every method at every arrival and with each seed."""
-    if not lab.target.supervised:
-        lab.leave_out("all methods", f"{lab.target.split.name} has no training set")
-        return Finding([], _SHOWN, nothing(lab))
-    table: list[dict[str, Any]] = []
-    aligned = ""
-    for method in lab.methods:
-        try:
-            rows = _of_method(lab, method)
-        except (NotApplicable, BenchError) as error:
-            lab.leave_out(method, str(error))
-            continue
-        table += rows
-        aligned = rows[0]["aligned_on"]
-    if not table:
-        return Finding([], _SHOWN, nothing(lab))
-    summary = [_summary(table, label) for label in dict.fromkeys(row["method"] for row in table)]
-
-    def draw(made: Canvas) -> None:
-        _draw(made, table, summary)
-
-    level = words_of(lab.target.split.hold_out or lab.target.opened.level)
-    notes = (
-        f"Aligned on {aligned}. Drift of 1: old profiles moved as far as replicates of different "
-        f"batches lie apart. Mean and SD over seeds of the mean over arriving {level}s; reseeded "
-        "is the same between fits of two seeds on the old batches alone.",
-    )
-    height = 1.4 + 0.28 * len(summary)
-    return Finding(summary, _SHOWN, _reading(lab, table, summary), draw, height, notes)
-
-
-_SHOWN = {
+SHOWN = {
     "method": "method",
     "drift": "drift",
     "drift_sd": "SD",
@@ -95,6 +66,65 @@ _SHOWN = {
     "components": "components",
     "kept": "variance kept",
 }
+
+
+class _Row(TypedDict):
+    """Drift of one method at one arrival with one seed."""
+
+    method: str
+    arriving: str
+    seed: int
+    drift: float
+    reseeded: float | None
+    components: int
+    kept: float
+    aligned_on: str
+
+
+class _Summary(TypedDict):
+    """Drift of one method over arrivals and seeds."""
+
+    method: str
+    drift: float
+    drift_sd: float | None
+    worst: str
+    worst_value: float
+    reseeded: float | None
+    n_arrivals: int
+    n_seeds: int
+    components: int
+    kept: float
+    aligned_on: str
+
+
+def run(context: StudyContext) -> Finding:
+    """Measure the drift of every method at every arrival and with each seed."""
+    if not context.target.supervised:
+        context.leave_out("all methods", f"{context.target.split.name} has no training set")
+        return Finding([], SHOWN, nothing(context))
+    table: list[_Row] = []
+    for method in context.methods:
+        try:
+            table += _of_method(context, method)
+        except (NotApplicable, BenchError) as error:
+            context.leave_out(method, str(error))
+    if not table:
+        return Finding([], SHOWN, nothing(context))
+    summary = [_summary(table, label) for label in dict.fromkeys(row["method"] for row in table)]
+
+    def draw(canvas: Canvas) -> None:
+        _draw(canvas, table, summary)
+
+    level = noun_of(context.target.split.hold_out or context.target.opened.level)
+    notes = (
+        f"Aligned on {table[-1]['aligned_on']}. Drift of 1: old profiles moved as far as the "
+        f"distance between replicates of different batches. Mean and SD over seeds of the mean "
+        f"over arriving {plural(level)}; reseeded is the same between fits of two seeds on the old "
+        "batches alone.",
+    )
+    height = 1.4 + 0.28 * len(summary)
+    rows = [cast("dict[str, Cell]", row) for row in summary]
+    return Finding(rows, SHOWN, _reading(context, table, summary), draw, height, notes)
 
 
 @dataclass(frozen=True)
@@ -113,22 +143,22 @@ class _Profiles:
         return cls(taken.rows, X[kept].astype(np.float64), taken)
 
 
-def _of_method(lab: Lab, method: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for fold in lab.target.folds:
+def _of_method(context: StudyContext, method: str) -> list[_Row]:
+    rows: list[_Row] = []
+    for fold in context.target.folds:
         before: list[_Profiles] = []
-        found = []
-        for seed in lab.seeds:
-            job = lab.job(Arm(method), seed)
+        after: list[_Profiles] = []
+        for seed in context.seeds:
+            job = context.job(Condition(method), seed)
             if job.not_applicable:
                 raise NotApplicable(job.not_applicable)
-            one, two = _before_after(lab, job, fold)
-            before.append(one)
-            found.append(two)
-        gauge = _Gauge.of(lab, before[0])
-        label = lab.job(Arm(method), lab.seeds[0]).chain.typed
-        for k, seed in enumerate(lab.seeds):
-            value, components, kept = gauge.drift(before[k], found[k])
+            old, new = _before_after(context, job, fold)
+            before.append(old)
+            after.append(new)
+        gauge = _Gauge.of(context, before[0])
+        label = context.job(Condition(method), context.seeds[0]).chain.typed
+        for k, seed in enumerate(context.seeds):
+            value, components, kept = gauge.drift(before[k], after[k])
             other = before[(k + 1) % len(before)]
             again = gauge.drift(before[k], other)[0] if len(before) > 1 else None
             rows.append(
@@ -140,20 +170,20 @@ def _of_method(lab: Lab, method: str) -> list[dict[str, Any]]:
                     "reseeded": again,
                     "components": components,
                     "kept": kept,
-                    "aligned_on": gauge.words,
+                    "aligned_on": gauge.text,
                 }
             )
     return rows
 
 
-def _before_after(lab: Lab, job: Job, fold: Fold) -> tuple[_Profiles, _Profiles]:
+def _before_after(context: StudyContext, job: Job, fold: Fold) -> tuple[_Profiles, _Profiles]:
     old, new = fold.train, fold.test
     if any(Access.ADAPT in stage.access for stage in job.chain.stages):
-        first = profiles_of(lab, job, old, old)
-        second = profiles_of(lab, job, old, new)
+        first = profiles_of(context, job, old, old)
+        second = profiles_of(context, job, old, new)
     else:
-        first = profiles_of(lab, job, old, new)
-        second = profiles_of(lab, job, np.union1d(old, new), new)
+        first = profiles_of(context, job, old, new)
+        second = profiles_of(context, job, np.union1d(old, new), new)
     (side, out), (other, after) = first, second
     return _Profiles.of(side, out.X, old), _Profiles.of(other, after.X, old)
 
@@ -166,22 +196,22 @@ class _Gauge:
     measured: Bools
     replicate: NDArray[np.str_]
     batch: NDArray[np.str_]
-    words: str
+    text: str
 
     @classmethod
-    def of(cls, lab: Lab, profiles: _Profiles) -> _Gauge:
-        opened, side = lab.target.opened, profiles.side
+    def of(cls, context: StudyContext, profiles: _Profiles) -> _Gauge:
+        opened, side = context.target.opened, profiles.side
         controls = side.controls
-        words = "the negative controls of the old batches"
+        text = "the negative controls of the old batches"
         align = controls
         if np.count_nonzero(controls) < 2 * PER_COMPONENT:
             n = len(side)
             align = np.zeros(n, bool)
             align[generator("drift", opened.digest, n).permutation(n)[: n // 2]] = True
-            words = "a random half of the old rows, since there are too few negative controls"
+            text = "a random half of the old rows, since there are too few negative controls"
         role = opened.columns.get("treatment")
         name = column_of(opened, role)[side.rows] if role else side.y.astype(str)
-        return cls(align, ~align & ~controls, name, side.batch, words)
+        return cls(align, ~align & ~controls, name, side.batch, text)
 
     def drift(self, before: _Profiles, after: _Profiles) -> tuple[float, int, float]:
         """Return the drift, the components that it was measured in, and their variance."""
@@ -205,11 +235,11 @@ def leading(X: Doubles, k: int) -> tuple[Doubles, float]:
 
 
 def procrustes(moving: Doubles, fixed: Doubles, on: Bools) -> Doubles:
-    """Return ``moving`` turned, scaled and shifted onto ``fixed``, fitted on the rows ``on``.
+    """Return ``moving`` rotated, scaled and shifted onto ``fixed``, fitted on the rows ``on``.
 
     Least squares over orthogonal matrices, reflections included, one scale and one shift: with the
-    singular values of ``moving' fixed = U S V'`` (both centred) the turn is ``U V'`` and the scale
-    ``trace S / |moving|^2`` (Schoenemann and Carroll 1970, doi:10.1007/BF02291266).
+    singular values of ``moving' fixed = U S V'`` (both centred) the rotation is ``U V'`` and the
+    scale ``trace S / |moving|^2`` (Schoenemann and Carroll 1970, doi:10.1007/BF02291266).
     """
     a, b = moving[on], fixed[on]
     centre_a, centre_b = a.mean(axis=0), b.mean(axis=0)
@@ -217,8 +247,8 @@ def procrustes(moving: Doubles, fixed: Doubles, on: Bools) -> Doubles:
     u, s, vt = np.linalg.svd(a.T @ b, full_matrices=False)
     size = float((a**2).sum())
     scale = float(s.sum()) / size if size > 0 else 1.0
-    result: Doubles = scale * (moving - centre_a) @ (u @ vt) + centre_b
-    return result
+    aligned: Doubles = scale * (moving - centre_a) @ (u @ vt) + centre_b
+    return aligned
 
 
 def replicate_distance(X: Doubles, replicate: NDArray[np.str_], batch: NDArray[np.str_]) -> float:
@@ -242,12 +272,14 @@ def replicate_distance(X: Doubles, replicate: NDArray[np.str_], batch: NDArray[n
     return float(np.sqrt(total / pairs))
 
 
-def _summary(table: list[dict[str, Any]], label: str) -> dict[str, Any]:
+def _summary(table: list[_Row], label: str) -> _Summary:
     rows = [row for row in table if row["method"] == label]
     seeds = sorted({row["seed"] for row in rows})
-    means = [np.mean([row["drift"] for row in rows if row["seed"] == s]) for s in seeds]
+    means = [float(np.mean([r["drift"] for r in rows if r["seed"] == s])) for s in seeds]
     arrivals = sorted({row["arriving"] for row in rows})
-    by_arrival = {a: np.mean([r["drift"] for r in rows if r["arriving"] == a]) for a in arrivals}
+    by_arrival = {
+        a: float(np.mean([r["drift"] for r in rows if r["arriving"] == a])) for a in arrivals
+    }
     worst = max(arrivals, key=lambda a: by_arrival[a])
     again = [row["reseeded"] for row in rows if row["reseeded"] is not None]
     return {
@@ -255,7 +287,7 @@ def _summary(table: list[dict[str, Any]], label: str) -> dict[str, Any]:
         "drift": float(np.mean(means)),
         "drift_sd": float(np.std(means, ddof=1)) if len(means) > 1 else None,
         "worst": worst,
-        "worst_value": float(by_arrival[worst]),
+        "worst_value": by_arrival[worst],
         "reseeded": float(np.mean(again)) if again else None,
         "n_arrivals": len(arrivals),
         "n_seeds": len(seeds),
@@ -266,52 +298,44 @@ def _summary(table: list[dict[str, Any]], label: str) -> dict[str, Any]:
 
 
 def _reading(
-    lab: Lab, table: list[dict[str, Any]], summary: list[dict[str, Any]]
+    context: StudyContext, table: list[_Row], summary: list[_Summary]
 ) -> tuple[str, str, str]:
     still = [row["method"] for row in summary if row["drift"] < 1e-3]
-    moving = [row for row in summary if row["drift"] >= 1e-3]
-    told = listed(
-        [
-            f"{row['drift']:.2f}"
-            + (f" ± {row['drift_sd']:.2f}" if row["drift_sd"] else "")
-            + f" ({row['method']})"
-            for row in sorted(moving, key=lambda row: -row["drift"])
-        ],
-        most=6,
-    )
-    first = (
-        f"When a batch arrives and the method is refitted, old profiles move by {told or 'nothing'}"
-        " of the distance between replicates"
-        + (f"; those of {listed(still)} do not move at all." if still else ".")
-    )
-    noise = [row for row in moving if row["reseeded"] is not None and row["reseeded"] > 1e-3]
-    floor = listed([f"{row['reseeded']:.2f} ({row['method']})" for row in noise], most=6)
+    moving = sorted((r for r in summary if r["drift"] >= 1e-3), key=lambda row: -row["drift"])
+    drifts = [
+        f"{row['method']} {row['drift']:.2f}"
+        + (f" ± {row['drift_sd']:.2f}" if row["drift_sd"] else "")
+        for row in moving
+    ]
+    noise = [(r, r["reseeded"]) for r in moving if r["reseeded"] is not None]
+    noise = [(row, reseeded) for row, reseeded in noise if reseeded > 1e-3]
+    floor = listed([f"{row['method']} {reseeded:.2f}" for row, reseeded in noise], most=6)
     worst = max(summary, key=lambda row: row["worst_value"])
-    second = (
-        f"Another seed without a new batch moves {floor or 'none of them'}, and the largest drift "
-        f"at one arrival is {worst['worst_value']:.2f} ({worst['method']}, {worst['worst']}; "
-        f"{spread(lab)})."
-    )
-    below = [row["method"] for row in noise if row["drift"] <= 1.1 * row["reseeded"]]
-    words = []
+    below = [row["method"] for row, reseeded in noise if row["drift"] <= 1.1 * reseeded]
+    clauses = []
     if below:
-        words.append(
-            f"for {listed(below)} how much of it is due to the batch, since another seed moves as "
-            "much or more"
+        clauses.append(
+            f"how much of the drift of {listed(below)} is due to the batch, since another seed "
+            "moves profiles as much or more"
         )
-    words.append(
-        f"{count(len({row['arriving'] for row in table}), 'arrival')} in an order that nobody "
-        "chose say little about a long series of them"
-    )
+    arrivals = count(len({row["arriving"] for row in table}), "arrival")
+    clauses.append(f"drift over a long series of arrivals, from {arrivals} in arbitrary order")
     if table[0]["aligned_on"].startswith("a random half"):
-        words.append("without controls, a shift common to all old rows is aligned away")
-    if lab.options.recipe == "smoke":
-        words.append("a smoke recipe trains too little for any of this to count")
-    return first, second, f"What cannot be told: {'; '.join(words)}."
+        clauses.append("a shift common to all old rows, which the alignment removes")
+    if context.options.recipe == "smoke":
+        clauses.append("the smoke recipe trains too little to draw conclusions")
+    return (
+        "Distance that old profiles move when a batch arrives and the method is refitted, in "
+        f"distances between replicates: {listed(drifts, most=6) or 'none moves'}"
+        + (f"; no drift: {listed(still)}." if still else "."),
+        f"Another seed without a new batch: {floor or 'no drift'}; largest drift at one arrival: "
+        f"{worst['worst_value']:.2f} ({worst['method']}, {worst['worst']}; {spread(context)}).",
+        f"Not shown: {'; '.join(clauses)}.",
+    )
 
 
-def _draw(made: Canvas, table: list[dict[str, Any]], summary: list[dict[str, Any]]) -> None:
-    ax = made.figure.subplots()
+def _draw(canvas: Canvas, table: list[_Row], summary: list[_Summary]) -> None:
+    ax = canvas.figure.subplots()
     for place, total in enumerate(summary):
         rows = [row for row in table if row["method"] == total["method"]]
         colour = colour_of(total["method"])
@@ -322,10 +346,10 @@ def _draw(made: Canvas, table: list[dict[str, Any]], summary: list[dict[str, Any
         )
         if total["reseeded"] is not None:
             ax.vlines(total["reseeded"], place - 0.3, place + 0.3, color="#222222", linewidth=1.2)
-        made.table += rows
+        canvas.table += [{**row} for row in rows]
     ax.set_yticks(range(len(summary)), [row["method"] for row in summary])
     ax.invert_yaxis()
     ax.set_xlim(left=0)
     ax.set_xlabel("drift of old profiles, in distances between replicates")
-    words = "Small points: arriving batch and seed. Large: mean. Bar: another seed, no new batch."
-    made.notes([words], 130)
+    text = "Small points: arriving batch and seed. Large: mean. Bar: another seed, no new batch."
+    canvas.notes([text], 130)

@@ -2,33 +2,33 @@
 
 In-distribution minus out-of-distribution accuracy mixes two things: the shift, and that the two
 test sets are not equally hard. The gap is therefore measured on *one* test set, twice: by a model
-trained as the split says, and by one whose training set holds other plates of the test set in the
+trained as the split states, and by one whose training set has other plates of the test set in
 place of as many training rows (``mixed-to-test``; Koh et al. 2021, WILDS, section 5.1). Both
 differences are shown.
 
-Beside it stands what the same method scores on rows held out of its training set: random rows,
-random wells, whole plates, whole laboratories. That is what is reported where nobody looks at
-another laboratory, and the difference is by how much it is too good. Every held-out set is about a
-quarter of the training rows, drawn once for all methods and seeds.
+The study also scores the same method on rows held out of its training set: random rows, random
+wells, plates, laboratories. These are the scores that are reported without another laboratory; the
+difference to the test is their optimism. Every held-out set is about a quarter of the training
+rows, drawn once for all methods and seeds.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
+from bench.core.words import plural
 from bench.output.style import colour_of
 from bench.runs.holdouts import held_out, mixed_to_test
-from bench.studies._cells import Arm, Finding, Gap
-from bench.studies._words import cannot_tell, count, listed, nothing, spread, words_of
+from bench.studies._results import Condition, Finding
+from bench.studies._sentences import limits, listed, nothing, noun_of, spread
 
 if TYPE_CHECKING:
     from bench.data.target import Target
     from bench.output.canvas import Canvas
-    from bench.studies._cells import Cell
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Cell, ConditionResult, Difference
 
 META = {
     "kind": "study",
@@ -44,55 +44,10 @@ TEST = "test"
 MIXED = "mixed-to-test"
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """One way to test: its name, words, and the derived split; None is the split itself."""
+Results = dict[str, dict[str, "ConditionResult"]]
+"""Method -> name of a test -> result."""
 
-    name: str
-    words: str
-    target: Target | None
-
-
-def run(lab: Lab) -> Finding:
-    """Score every method on the split, on the test distribution, and on ordinary hold-outs."""
-    if not lab.target.supervised:
-        lab.leave_out("all methods", f"{lab.target.split.name} has no training set")
-        return Finding([], _SHOWN, nothing(lab))
-    kinds = _kinds(lab)
-    cells: dict[str, dict[str, Cell]] = {}
-    for method in lab.methods:
-        found: dict[str, Cell] = {}
-        for kind in kinds:
-            try:
-                cell = lab.cell(Arm(method, target=kind.target))
-            except BenchError as error:
-                lab.leave_out(f"{method}, {kind.words}", str(error))
-                continue
-            if cell.ok:
-                found[kind.name] = cell
-            else:
-                lab.leave_out(f"{method}, {kind.words}", cell.reason)
-        if TEST in found:
-            cells[method] = found
-    if not cells:
-        return Finding([], _SHOWN, nothing(lab))
-    words = {kind.name: kind.words for kind in kinds}
-
-    def draw(made: Canvas) -> None:
-        _draw(made, lab, cells, words)
-
-    height = 1.6 + 0.28 * len(kinds) * len(cells)
-    return Finding(
-        _table(lab, cells, words, {k.name: k.target or lab.target for k in kinds}),
-        _SHOWN,
-        _reading(lab, cells, words),
-        draw,
-        height=height,
-        notes=_NOTES,
-    )
-
-
-_SHOWN = {
+SHOWN = {
     "method": "method",
     "tested": "tested on",
     "train_rows": "training rows",
@@ -105,154 +60,195 @@ _SHOWN = {
     "over_high": "high",
     "over_p": "p",
 }
-_NOTES = (
-    "Mixed-to-test scores the very rows of the test, so its difference is the shift's, and is "
-    "paired by row group. All other hold-outs test on other rows: their difference to the test "
-    "also holds how hard those rows are, and that they were trained on fewer rows and batches.",
-    "Rows are means over folds, where a split has several; training rows of a fold.",
+NOTES = (
+    "Mixed-to-test scores the very rows of the test, so its difference is the effect of the shift, "
+    "and is paired by cluster. All other tests are on other rows: their difference to the test "
+    "also depends on how hard those rows are, and on training with fewer rows and batches.",
+    "Training rows are those of a fold, averaged over folds.",
 )
 
 
-def _kinds(lab: Lab) -> list[_Kind]:
-    """Return the ways to test that the data offer; the others are left out with a reason."""
-    target = lab.target
-    made = [_Kind(TEST, "the test of the split", None)]
+@dataclass(frozen=True)
+class _Kind:
+    """One way to test: its name, as text, and the opened split."""
+
+    name: str
+    text: str
+    target: Target
+
+
+def run(context: StudyContext) -> Finding:
+    """Score every method on the split, on the test distribution, and on ordinary hold-outs."""
+    if not context.target.supervised:
+        context.leave_out("all methods", f"{context.target.split.name} has no training set")
+        return Finding([], SHOWN, nothing(context))
+    kinds = {kind.name: kind for kind in _kinds(context)}
+    results: Results = {}
+    for method in context.methods:
+        scored: dict[str, ConditionResult] = {}
+        for kind in kinds.values():
+            target = None if kind.name == TEST else kind.target
+            try:
+                result = context.result(Condition(method, target=target))
+            except BenchError as error:
+                context.leave_out(f"{method}, {kind.text}", str(error))
+                continue
+            if result.ok:
+                scored[kind.name] = result
+            else:
+                context.leave_out(f"{method}, {kind.text}", result.reason)
+        if TEST in scored:
+            results[method] = scored
+    if not results:
+        return Finding([], SHOWN, nothing(context))
+
+    def draw(canvas: Canvas) -> None:
+        _draw(canvas, context, results, kinds)
+
+    return Finding(
+        _table(context, results, kinds),
+        SHOWN,
+        _reading(context, results, kinds),
+        draw,
+        height=1.6 + 0.28 * len(kinds) * len(results),
+        notes=NOTES,
+    )
+
+
+def _kinds(context: StudyContext) -> list[_Kind]:
+    """Return the ways to test that the data allow; the others are left out with a reason."""
+    target = context.target
+    kinds = [_Kind(TEST, "the test of the split", target)]
     mixed = mixed_to_test(target)
     if mixed is None:
-        lab.leave_out(MIXED, "a test set holds one plate, one well or nothing that can be halved")
+        context.leave_out(MIXED, "a test set has one plate or one well, and cannot be halved")
     else:
         split, halved = mixed
-        made.append(_Kind(MIXED, f"the test, trained with its other {_many(halved)}", split))
+        kinds.append(_Kind(MIXED, f"the test, trained with its other {_many(halved)}", split))
     plain = [(f"held-out:{level}", "held-out", level) for level in reversed(target.opened.levels)]
     plain += [("random-wells", "random-wells", ""), ("random-rows", "random-rows", "")]
     noun = "images" if target.opened.is_images else "rows"
     for name, kind, level in plain:
-        held = held_out(target, kind, level)
-        words = {
+        text = {
             "random-wells": "random training wells",
             "random-rows": f"random training {noun}",
-        }.get(kind, f"whole training {_many(level)}")
+        }.get(kind, f"complete training {_many(level)}")
+        held = held_out(target, kind, level)
         if held is None:
-            lab.leave_out(words, "the training rows do not offer it")
+            context.leave_out(text, "the training rows do not allow it")
         else:
-            made.append(_Kind(name, words, held))
-    return made
+            kinds.append(_Kind(name, text, held))
+    return kinds
 
 
 def _many(level: str) -> str:
     """Return a column's name as a noun in the plural."""
-    return count(2, words_of(level)).removeprefix("2 ")
+    return plural(noun_of(level))
 
 
-def _over(lab: Lab, found: dict[str, Cell], name: str) -> Gap:
-    """Return a kind's score minus the test's: paired where both score the same rows."""
-    gap = lab.gap(found[name], found[TEST])
-    if name == MIXED:
-        return gap
-    return dataclasses.replace(gap, low=None, high=None, p=None, n_clusters=0)
+def _over(context: StudyContext, scored: dict[str, ConditionResult], name: str) -> Difference:
+    """Return a score minus that of the test: paired by cluster where both are on the same rows."""
+    return context.difference(scored[name], scored[TEST], by_cluster=name == MIXED)
 
 
 def _table(
-    lab: Lab,
-    cells: dict[str, dict[str, Cell]],
-    words: dict[str, str],
-    targets: dict[str, Target],
-) -> list[dict[str, Any]]:
-    rows = []
-    for found in cells.values():
-        for name, cell in found.items():
-            folds = [fold for fold in targets[name].folds if fold.scored.any()]
-            facts = {
-                **cell.facts(),
-                "kind": name,
-                "tested": words[name],
-                "train_rows": round(sum(len(fold.train) for fold in folds) / len(folds)),
-                "test_rows": sum(int(fold.scored.sum()) for fold in folds),
-            }
-            if name != TEST:
-                facts |= _over(lab, found, name).facts("over")
-            rows.append(facts)
+    context: StudyContext, results: Results, kinds: dict[str, _Kind]
+) -> list[dict[str, Cell]]:
+    rows: list[dict[str, Cell]] = []
+    for scored in results.values():
+        for name, result in scored.items():
+            folds = [fold for fold in kinds[name].target.folds if fold.scored.any()]
+            rows.append(
+                {
+                    **result.facts(),
+                    "kind": name,
+                    "tested": kinds[name].text,
+                    "train_rows": round(sum(len(fold.train) for fold in folds) / len(folds)),
+                    "test_rows": sum(int(fold.scored.sum()) for fold in folds),
+                    **(_over(context, scored, name).facts("over") if name != TEST else {}),
+                }
+            )
     return rows
 
 
 def _reading(
-    lab: Lab, cells: dict[str, dict[str, Cell]], words: dict[str, str]
+    context: StudyContext, results: Results, kinds: dict[str, _Kind]
 ) -> tuple[str, str, str]:
-    costs, hides, gaps = [], [], []
-    for found in cells.values():
-        test = found[TEST]
-        label = test.label
-        if MIXED in found:
-            gap = _over(lab, found, MIXED)
-            gaps.append((f"the shift for {label}", gap))
+    costs, optimism, differences = [], [], []
+    for scored in results.values():
+        test = scored[TEST]
+        if MIXED in scored:
+            cost = _over(context, scored, MIXED)
+            differences.append((f"the shift for {test.label}", cost))
             costs.append(
-                f"{label} {gap.words} ({found[MIXED].words} when trained with other rows of the "
-                f"test set, {test.words} without)"
+                f"{test.label} {cost.text} ({scored[MIXED].text} when trained with other rows of "
+                f"the test set, {test.text} without)"
             )
         else:
-            costs.append(f"{label} cannot be said: nothing of the test set can be trained on")
-        plain = [name for name in found if name not in (TEST, MIXED)]
-        over = [f"{words[name]} {_over(lab, found, name).words}" for name in plain]
+            costs.append(f"{test.label} unknown: no row of the test set can be trained on")
+        over = [
+            f"{kinds[name].text} {_over(context, scored, name).text}"
+            for name in scored
+            if name not in (TEST, MIXED)
+        ]
         if over:
-            hides.append(f"for {label} by " + listed(over, most=6))
-    first = (
-        f"On the test rows of {lab.target.split.name} the shift costs in "
-        f"{lab.metric_words}: {listed(costs)}."
+            optimism.append(f"{test.label} " + listed(over, most=6))
+    return (
+        f"Cost of the shift on the test rows of {context.target.split.name}, in "
+        f"{context.metric_text}: {listed(costs)}.",
+        f"Held-out training rows score above the test: {'; '.join(optimism)} ({spread(context)})."
+        if optimism
+        else "The training rows allow no hold-out of their own.",
+        limits(
+            context,
+            differences,
+            "how much of a hold-out's optimism is due to the shift, since its rows are not those "
+            "of the test",
+        ),
     )
-    second = (
-        f"Held-out training rows score above the test {'; '.join(hides)} ({spread(lab)})."
-        if hides
-        else "The training rows offer no hold-out of their own."
-    )
-    more = (
-        "how much of what a hold-out is too good by is the shift's, since its rows are others "
-        "than those of the test"
-    )
-    return first, second, cannot_tell(lab, gaps, more)
 
 
-def _draw(made: Canvas, lab: Lab, cells: dict[str, dict[str, Cell]], words: dict[str, str]) -> None:
-    axes = made.figure.subplots()
+def _draw(canvas: Canvas, context: StudyContext, results: Results, kinds: dict[str, _Kind]) -> None:
+    axes = canvas.figure.subplots()
     names: list[str] = []
-    several = len(cells) > 1
-    for found in cells.values():
-        for name, cell in found.items():
+    for scored in results.values():
+        for name, result in scored.items():
             y = -float(len(names))
-            text = words[name] + (f" · {cell.label}" if several else "")
-            names.append(text)
-            own = name in (TEST, MIXED)
-            colour = colour_of(cell.label)
+            names.append(kinds[name].text + (f" · {result.label}" if len(results) > 1 else ""))
+            colour = colour_of(result.label)
             axes.plot(
-                cell.values,
-                [y] * len(cell.values),
+                result.values,
+                [y] * len(result.values),
                 linestyle="none",
                 marker="|",
                 markersize=7,
                 color=colour,
                 alpha=0.6,
             )
+            same_rows = name in (TEST, MIXED)
             axes.plot(
-                [cell.mean],
+                [result.mean],
                 [y],
-                marker="o" if own else "s",
+                marker="o" if same_rows else "s",
                 color=colour,
-                markerfacecolor=colour if own else "white",
+                markerfacecolor=colour if same_rows else "white",
             )
             axes.axhline(y, color="#DDDDDD", linewidth=0.5, zorder=0)
-            made.table.append(
+            canvas.table.append(
                 {
-                    "method": cell.label,
-                    "tested": words[name],
-                    "mean": cell.mean,
-                    "sd": cell.sd,
-                    "seeds": len(cell.seeds),
+                    "method": result.label,
+                    "tested": kinds[name].text,
+                    "mean": result.mean,
+                    "sd": result.sd,
+                    "seeds": len(result.seeds),
                 }
             )
-        axes.axvline(found[TEST].mean, color=colour_of(found[TEST].label), linewidth=0.6, alpha=0.5)
+        test = scored[TEST]
+        axes.axvline(test.mean, color=colour_of(test.label), linewidth=0.6, alpha=0.5)
     axes.set_yticks([-float(i) for i in range(len(names))], names, parse_math=False)
-    axes.set_xlabel(lab.metric_words)
+    axes.set_xlabel(context.metric_text)
     axes.tick_params(axis="y", length=0)
-    made.notes(
+    canvas.notes(
         [
             "Filled: the rows of the test. Open: rows held out of the training set. Ticks are "
             "seeds; the line is the score on the test."

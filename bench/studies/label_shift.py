@@ -1,26 +1,31 @@
 """What happens to a correction when the classes of a test batch are mixed in other proportions.
 
-Every test batch is cut into inference batches of one size whose class composition is drawn from a
+Every test batch is split into inference batches of one size whose class composition is drawn from a
 Dirichlet distribution around the composition of the test batch: alpha 100 keeps it, alpha 0.01
 gives nearly one class (``bench.data.grouping.pieces`` has the exact procedure). Rows are not
 resampled: each is in one inference batch and is scored once, so all alphas are scored on the same
-rows, only the company of a row changes, and a method that looks at no test batch cannot move.
-Differences are to the largest alpha, which has inference batches of the same size; the step from
-there to the whole test batch is what the smaller size costs.
+rows. Only the other rows of a row's inference batch change, and a method that uses no test batch
+has the same score at every alpha. Differences are to the largest alpha, which has inference batches
+of the same size; the difference from there to the full test batch is the cost of the smaller size.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.studies._cells import Finding
-from bench.studies._curves import Curve, curve_table, draw_curves, grouped_curves, several, steady
-from bench.studies._words import cannot_tell, listed, nothing, spread
+from bench.studies._curves import (
+    END,
+    Axis,
+    Curve,
+    curve_finding,
+    flat_text,
+    grouped_curves,
+)
+from bench.studies._sentences import differences_text, limits, listed, spread
 
 if TYPE_CHECKING:
-    from bench.output.canvas import Canvas
-    from bench.studies._cells import Cell
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import ConditionResult, Finding
 
 META = {
     "kind": "study",
@@ -44,81 +49,55 @@ META = {
 
 ROWS = 32
 """Rows in an inference batch; a quarter of the median test batch if that is less, at least 4."""
-WHOLE = float("inf")
-
-
-def run(lab: Lab) -> Finding:
-    """Score every method with inference batches of each composition."""
-    alphas = [alpha for alpha in lab.points if alpha > 0]
-
-    def compositions(whole: Cell) -> dict[float, dict[str, object]]:
-        rows = max(4, min(ROWS, int(whole.rows // 4)))
-        return {a: {"kind": "dirichlet", "alpha": a, "rows": rows} for a in alphas}
-
-    curves = grouped_curves(lab, compositions)
-    wholes: dict[str, Cell] = {}
-    for curve in curves:
-        if not curve.flat and curve.cells:
-            wholes[curve.label] = curve.reference
-            curve.reference = curve.cells[max(curve.cells)]
-            curve.cells[WHOLE] = wholes[curve.label]
-    if not wholes:
-        return Finding([], _SHOWN, nothing(lab))
-    points = [*alphas, WHOLE]
-    places = {point: float(k) for k, point in enumerate(points)}
-    ticks = {point: _name(point) for point in points}
-
-    def draw(made: Canvas) -> None:
-        words = "Dirichlet alpha of the classes in an inference batch (small: nearly one class)"
-        draw_curves(made, lab, curves, places, ticks, words)
-
-    table = curve_table(lab, curves, "alpha", _name, _name(max(alphas)))
-    return Finding(table, _SHOWN, _reading(lab, curves, wholes), draw, notes=_NOTES)
-
-
-_SHOWN = {
-    "method": "method",
-    "alpha": "alpha",
-    "mean": "score",
-    "sd": "SD",
-    "diff": "to largest alpha",
-    "diff_low": "low",
-    "diff_high": "high",
-    "diff_p": "p",
-    "rows_median": "rows",
-    "fallbacks": "fallbacks",
-}
-_NOTES = (
-    "Whole is the test batch undivided, as it is mixed. Every row is in one inference batch and is "
-    "scored once; negative controls are dealt out evenly. Draws are anew for each seed and the "
+LABEL = "Dirichlet alpha of the classes in an inference batch (small: nearly one class)"
+NOTES = (
+    "Whole is the full test batch, as it is mixed. Every row is in one inference batch and is "
+    "scored once; negative controls are distributed evenly. Draws are anew for each seed and the "
     "same for all methods.",
 )
 
 
 def _name(point: float) -> str:
-    return "whole" if point == WHOLE else f"{point:g}"
+    return "whole" if point == END else f"{point:g}"
 
 
-def _reading(lab: Lab, curves: list[Curve], wholes: dict[str, Cell]) -> tuple[str, str, str]:
-    named = several(curves)
-    low = {c.label: min(c.cells) for c in named}
-    high = {c.label: max(p for p in c.cells if p != WHOLE) for c in named}
-    goes = listed(
-        [
-            f"{c.label} from {c.reference.words} at alpha {high[c.label]:g} to "
-            f"{c.cells[low[c.label]].words} at alpha {low[c.label]:g}"
+AXIS = Axis("alpha", "alpha", LABEL, "largest alpha", _name)
+
+
+def run(context: StudyContext) -> Finding:
+    """Score every method with inference batches of each composition."""
+    alphas = [alpha for alpha in context.points if alpha > 0]
+
+    def compositions(full: ConditionResult) -> dict[float, dict[str, object]]:
+        rows = max(4, min(ROWS, int(full.rows // 4)))
+        return {a: {"kind": "dirichlet", "alpha": a, "rows": rows} for a in alphas}
+
+    curves = grouped_curves(context, compositions)
+    full = {curve.label: curve.reference for curve in curves if not curve.flat}
+    for curve in curves:
+        if not curve.flat:
+            curve.reference = curve.results[max(curve.results)]
+            curve.results[END] = full[curve.label]
+
+    def reading(named: list[Curve]) -> tuple[str, str, str]:
+        low = {c.label: min(c.results) for c in named}
+        high = {c.label: max(p for p in c.results if p != END) for c in named}
+        scores = [
+            f"{c.label} {c.reference.text} at alpha {high[c.label]:g} and "
+            f"{c.results[low[c.label]].text} at alpha {low[c.label]:g}"
             for c in named
         ]
-    )
-    first = (
-        f"In inference batches of {named[0].reference.rows:g} rows, {lab.metric_words} goes for "
-        f"{goes}{steady(curves)}."
-    )
-    gaps = [(c.label, lab.gap(c.cells[low[c.label]], c.reference)) for c in named]
-    size = listed([f"{c.label} {lab.gap(c.reference, wholes[c.label]).words}" for c in named])
-    second = (
-        f"Composition alone costs {listed([f'{name} {gap.words}' for name, gap in gaps])}, and "
-        f"the smaller inference batch by itself {size} ({spread(lab)})."
-    )
-    more = "what another way of drawing compositions, or classes that are new, would do"
-    return first, second, cannot_tell(lab, gaps, more)
+        differences = [
+            (c.label, context.difference(c.results[low[c.label]], c.reference)) for c in named
+        ]
+        sizes = [(c.label, context.difference(c.reference, full[c.label])) for c in named]
+        return (
+            f"{context.metric_text.capitalize()} in inference batches of "
+            f"{named[0].reference.rows:g} rows: {listed(scores, sep='; ')}{flat_text(curves)}.",
+            f"Effect of the composition: {differences_text(differences)}; effect of the smaller "
+            f"inference batch: {differences_text(sizes)} ({spread(context)}).",
+            limits(context, differences, "other ways to draw compositions, and new classes"),
+        )
+
+    more = {"rows_median": "rows", "fallbacks": "fallbacks"}
+    return curve_finding(context, curves, AXIS, reading, NOTES, more)

@@ -1,45 +1,52 @@
 """Whether biology cancels out in the statistics of a batch, as batch-wise normalisation assumes.
 
-Lin and Lu 2022 (PMLR 200:74-93) argue that the BatchNorm statistics of a plate hold its batch
-effect and not its biology, since every plate holds a mixture. Here the statistics are taken apart.
-Groups of n rows, all of one class and one batch, go through the fitted network one by one, and in
-front of each BatchNorm layer the mean and the variance of every channel over the group are noted.
-Over batches x classes x replicate groups a crossed two-way decomposition (``_variance.crossed``)
-gives the share of the variance between groups that is due to batch, to class, to both together, and
-to which rows were drawn. The same is then done with groups of n rows drawn from a whole batch, as
-it is mixed: what is left between batches there (``_variance.nested``), and, since what depends on
-the draw shrinks with the number of rows, what share of the variance of the *whole* batches'
-statistics is batch. Variances are taken by their logarithm. ``total`` is how much there is to
-share: the variance of the groups' means in units of the mean variance within a group, or that of
-the logarithms.
+Lin and Lu 2022 (PMLR 200:74-93) argue that the BatchNorm statistics of a plate contain its batch
+effect and not its biology, since every plate is a mixture. Here the statistics are decomposed.
+Groups of n rows, all of one class and one batch, are processed by the fitted network one by one,
+and before each BatchNorm layer the mean and the variance of every channel over the group are
+recorded. Over batches x classes x replicate groups a crossed two-way decomposition
+(``_variance.crossed``) gives the share of the variance between groups that is due to batch, to
+class, to their interaction, and to which rows were drawn. The same is done with groups of n rows
+drawn from a batch as it is mixed: the remaining variance between batches (``_variance.nested``),
+and, since the effect of the draw decreases with the number of rows, the batch's share in the
+variance of the statistics of *full* batches. Variances are analysed as logarithms. ``total`` is the
+variance that is decomposed: that of the groups' means in units of the mean variance within a group,
+or that of the logarithms.
 
-A layer sees what the layers before it made, so ``erm`` normalises by running averages on the way
-and ``ben`` by the group itself. Rows of all batches are used, held out or not; classes are read by
-``bench.scoring.labels`` and reach no method. Where classes and batches are not crossed, as where
-each compound lies in one week, batch and biology cannot be told apart, and the study does not
+The input of a layer depends on the layers before it, so ``erm`` normalises by running averages on
+the way and ``ben`` by the group itself. Rows of all batches are used, held out or not; classes are
+read by ``bench.scoring.labels`` and reach no method. Where classes and batches are not crossed, as
+where each compound is in one week, batch and biology cannot be separated, and the study does not
 apply.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.core.errors import BenchError, RunFailed
 from bench.core.seeds import generator
+from bench.core.words import count, plural
 from bench.data.views import column_of, make_side
 from bench.scoring.labels import truth
-from bench.studies._cells import Arm, Finding
 from bench.studies._networks import batch_statistics, fitted_network
+from bench.studies._results import Condition, Finding
+from bench.studies._sentences import limits, listed, nothing, noun_of, spread
 from bench.studies._variance import complete_block, crossed, nested
-from bench.studies._words import cannot_tell, count, listed, nothing, spread, words_of
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from numpy.typing import NDArray
 
+    from bench.core.types import Strings
     from bench.output.canvas import Canvas
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Cell
+
+    Ints = NDArray[np.int64]
 
 META = {
     "kind": "study",
@@ -60,72 +67,7 @@ PARTS = {"batch": "#D55E00", "class": "#0072B2", "both": "#CC79A7", "rows": "#C4
 NAMES = {"batch": "batch", "class": "class", "both": "batch x class", "rows": "which rows"}
 
 
-def run(lab: Lab) -> Finding:
-    """Take the batch statistics of every network apart, on each fold and with each seed."""
-    opened = lab.target.opened
-    if not lab.target.supervised:
-        lab.leave_out("all methods", f"{lab.target.split.name} has no training set of its own")
-        return Finding([], _SHOWN, nothing(lab))
-    values: dict[tuple[str, str, str], list[dict[str, float]]] = {}
-    by_seed: dict[tuple[str, str, str], dict[int, list[dict[str, float]]]] = {}
-    layout: _Layout | None = None
-    for method in lab.methods:
-        job = lab.job(Arm(method), lab.seeds[0])
-        stage = job.chain.stages[0]
-        if len(job.chain.stages) > 1 or stage.kind != "network":
-            lab.leave_out(method, "it is no single network")
-            continue
-        made = _layout(lab, stage.level)
-        if isinstance(made, str):
-            lab.leave_out(method, made)
-            continue
-        layout = made
-        whole = lab.cell(Arm(method))
-        if not whole.ok:
-            lab.leave_out(method, whole.reason)
-            continue
-        try:
-            found = _measured(lab, method, layout)
-        except (RunFailed, BenchError) as error:
-            lab.leave_out(method, str(error))
-            continue
-        for key, seed, shares in found:
-            by_seed.setdefault((whole.label, *key), {}).setdefault(seed, []).append(shares)
-    if not by_seed or layout is None:
-        return Finding([], _SHOWN, nothing(lab))
-    table = []
-    for (label, layer, statistic), seeds in by_seed.items():
-        means = [
-            {k: float(np.nanmean([s[k] for s in shares])) for k in shares[0]}
-            for shares in seeds.values()
-        ]
-        values[label, layer, statistic] = means
-        row: dict[str, Any] = {"method": label, "layer": layer, "statistic": statistic}
-        for part in means[0]:
-            column = [m[part] for m in means]
-            row[part] = float(np.mean(column))
-            row[f"{part}_sd"] = float(np.std(column, ddof=1)) if len(column) > 1 else None
-        row |= {"rows_in_group": layout.size, "n_batches": len(layout.batches)}
-        row |= {"n_classes": len(layout.classes), "n_seeds": len(means)}
-        table.append(row)
-
-    def draw(canvas: Canvas) -> None:
-        _draw(canvas, table)
-
-    bars = len(table) // 2
-    notes = (
-        f"Groups of {layout.size} rows, {REPLICATES} for each of {len(layout.batches)} batches x "
-        f"{len(layout.classes)} classes of {opened.name}; shares are means over channels and "
-        "folds, SD over seeds. total: the variance that is shared out, in units of the variance "
-        "within a group (of logarithms where variances are compared). mixed: groups of as many "
-        "rows drawn from a whole batch; whole: the batch's share in the statistics of whole "
-        "batches, by the size of the median batch.",
-    )
-    reading = _reading(lab, table, layout)
-    return Finding(table, _SHOWN, reading, draw, height=1.5 + 0.2 * bars, notes=notes)
-
-
-_SHOWN = {
+SHOWN = {
     "method": "method",
     "layer": "layer",
     "statistic": "statistic",
@@ -138,98 +80,227 @@ _SHOWN = {
     "mixed": "mixed: batch",
     "whole": "whole: batch",
 }
+Shares = dict[str, float]
+Key = tuple[str, str, str]
+"""Method, layer and statistic."""
 
 
+def run(context: StudyContext) -> Finding:
+    """Decompose the batch statistics of every network, on each fold and with each seed."""
+    if not context.target.supervised:
+        context.leave_out("all methods", f"{context.target.split.name} has no training set")
+        return Finding([], SHOWN, nothing(context))
+    shares: dict[Key, dict[int, list[Shares]]] = {}
+    layout: _Layout | None = None
+    for method in context.methods:
+        job = context.job(Condition(method), context.seeds[0])
+        stage = job.chain.stages[0]
+        if len(job.chain.stages) > 1 or stage.kind != "network":
+            context.leave_out(method, "it is not a single network")
+            continue
+        try:
+            layout = _layout(context, stage.level)
+            result = context.result(Condition(method))
+            measured = _measured(context, method, layout) if result.ok else []
+        except (RunFailed, BenchError) as error:
+            context.leave_out(method, str(error))
+            continue
+        if not result.ok:
+            context.leave_out(method, result.reason)
+        for (layer, statistic), seed, one in measured:
+            shares.setdefault((result.label, layer, statistic), {}).setdefault(seed, []).append(one)
+    if not shares or layout is None:
+        return Finding([], SHOWN, nothing(context))
+    table = [_row(key, list(by_seed.values()), layout) for key, by_seed in shares.items()]
+
+    def draw(canvas: Canvas) -> None:
+        _draw(canvas, table)
+
+    notes = (
+        f"Groups of {layout.size} rows, {REPLICATES} for each of {len(layout.batches)} batches x "
+        f"{len(layout.classes)} classes of {context.target.opened.name}; shares are means over "
+        "channels and folds, SD over seeds. total: the variance that is decomposed, in units of "
+        "the variance within a group (of logarithms for variances). mixed: groups of as many rows "
+        "drawn from a full batch; whole: the batch's share in the statistics of full batches, at "
+        "the size of the median batch.",
+    )
+    reading, height = _reading(context, table, layout), 1.5 + 0.2 * (len(table) // 2)
+    return Finding([row.cells() for row in table], SHOWN, reading, draw, height, notes)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Shares of one statistic before one layer: mean over folds and seeds, SD over seeds."""
+
+    method: str
+    layer: str
+    statistic: str
+    means: Shares
+    sds: dict[str, float | None]
+    layout: _Layout
+    n_seeds: int
+
+    def cells(self) -> dict[str, Cell]:
+        """Return the row of the table."""
+        cells: dict[str, Cell] = {
+            "method": self.method,
+            "layer": self.layer,
+            "statistic": self.statistic,
+        }
+        for part, mean in self.means.items():
+            cells |= {part: mean, f"{part}_sd": self.sds[part]}
+        return cells | {
+            "rows_in_group": self.layout.size,
+            "n_batches": len(self.layout.batches),
+            "n_classes": len(self.layout.classes),
+            "n_seeds": self.n_seeds,
+        }
+
+    def percent(self, part: str) -> str:
+        """Return ``12 ± 3 %``."""
+        text, sd = f"{100 * self.means[part]:.0f}", self.sds[part]
+        return f"{text} %" if sd is None else f"{text} ± {100 * sd:.0f} %"
+
+
+def _row(key: Key, by_seed: list[list[Shares]], layout: _Layout) -> _Row:
+    parts = by_seed[0][0]
+    columns = {
+        part: [float(np.nanmean([shares[part] for shares in folds])) for folds in by_seed]
+        for part in parts
+    }
+    return _Row(
+        *key,
+        {part: float(np.mean(column)) for part, column in columns.items()},
+        {
+            part: float(np.std(column, ddof=1)) if len(column) > 1 else None
+            for part, column in columns.items()
+        },
+        layout,
+        len(by_seed),
+    )
+
+
+@dataclass(frozen=True)
 class _Layout:
-    """Which groups of rows are sent through the networks."""
+    """Which groups of rows are sent through the networks.
 
-    def __init__(
-        self, size: int, batches: list[str], classes: list[int], batch: Any, y: Any
-    ) -> None:
-        self.size, self.batches, self.classes = size, batches, classes
-        self.batch, self.y = batch, y
+    ``batch`` and ``y`` are the batch and the class of every row of the data set.
+    """
 
-    def groups(self, rng: np.random.Generator) -> tuple[list[Any], list[Any], int]:
+    size: int
+    batches: list[str]
+    classes: list[int]
+    batch: Strings
+    y: Ints
+
+    def groups(self, rng: np.random.Generator) -> tuple[list[Ints], list[Ints], int]:
         """Return single-class groups, mixed groups, and the mixed groups of each batch."""
-        single, mixed, n = [], [], self.size
+        single: list[Ints] = []
+        mixed: list[Ints] = []
         inside = [np.flatnonzero(self.batch == name) for name in self.batches]
-        each = min(min(len(rows) for rows in inside) // n, REPLICATES * len(self.classes))
+        each = min(len(rows) for rows in inside) // self.size
+        each = min(each, REPLICATES * len(self.classes))
         for rows in inside:
             for k in self.classes:
-                drawn = rng.permutation(rows[self.y[rows] == k])[: REPLICATES * n]
+                drawn = rng.permutation(rows[self.y[rows] == k])[: REPLICATES * self.size]
                 single += np.split(drawn, REPLICATES)
-            mixed += np.split(rng.permutation(rows)[: each * n], each)
+            mixed += np.split(rng.permutation(rows)[: each * self.size], each)
         return single, mixed, each
 
 
-def _layout(lab: Lab, level: str) -> _Layout | str:
-    """Choose the groups, or say why there are none."""
-    opened = lab.target.opened
+def _layout(context: StudyContext, level: str) -> _Layout:
+    """Choose the groups.
+
+    Raises
+    ------
+    BenchError
+        If classes and batches are not crossed.
+    """
+    opened, classes = context.target.opened, context.target.classes
     rows = np.arange(len(opened.index), dtype=np.int64)
-    side = make_side(
-        opened, rows, lab.target.classes, level, "mechanism", opened.digest, labels=False
-    )
-    y = truth(side, lab.target.classes)
+    side = make_side(opened, rows, classes, level, "mechanism", opened.digest, labels=False)
+    y = truth(side, classes)
     batch = column_of(opened, level)[side.rows]
     names = np.unique(batch)
     counts = np.array(
-        [np.bincount(y[(batch == b) & (y >= 0)], minlength=len(lab.target.classes)) for b in names]
+        [np.bincount(y[(batch == b) & (y >= 0)], minlength=len(classes)) for b in names]
     )
     for size in SIZES:
-        chosen, classes = complete_block(counts, REPLICATES * size)
-        filled = len(chosen) * len(classes)
-        enough = len(chosen) > 1 and len(classes) > 1
+        block, columns = complete_block(counts, REPLICATES * size)
+        filled = len(block) * len(columns)
+        enough = len(block) > 1 and len(columns) > 1
         if enough and (2 * filled >= (counts > 0).sum() or size == SIZES[-1]):
-            most = classes[np.argsort(-counts[np.ix_(chosen, classes)].sum(axis=0), kind="stable")]
-            kept = sorted(most[:MOST_CLASSES].tolist())
-            return _Layout(size, names[chosen].tolist(), kept, batch, y)
-    noun = words_of(level)
-    return (
-        f"classes and {noun}s of {opened.name} are not crossed: no two classes have "
-        f"{REPLICATES * SIZES[-1]} rows each in the same two {noun}s"
+            order = np.argsort(-counts[np.ix_(block, columns)].sum(axis=0), kind="stable")
+            kept = sorted(columns[order][:MOST_CLASSES].tolist())
+            return _Layout(size, names[block].tolist(), kept, batch, y)
+    nouns = plural(noun_of(level))
+    raise BenchError(
+        f"classes and {nouns} of {opened.name} are not crossed: no two classes have "
+        f"{REPLICATES * SIZES[-1]} rows each in the same two {nouns}"
     )
 
 
 def _measured(
-    lab: Lab, method: str, layout: _Layout
-) -> list[tuple[tuple[str, str], int, dict[str, float]]]:
+    context: StudyContext, method: str, layout: _Layout
+) -> list[tuple[tuple[str, str], int, Shares]]:
     """Return ``((layer, statistic), seed, shares)`` of every fold and seed."""
-    opened, made = lab.target.opened, []
+    opened, classes = context.target.opened, context.target.classes
     rows = np.arange(len(opened.index), dtype=np.int64)
-    B, C = len(layout.batches), len(layout.classes)
-    median = float(np.median([np.sum(layout.batch == name) for name in layout.batches]))
-    for seed in lab.seeds:
-        job = lab.job(Arm(method), seed)
+    measured = []
+    for seed in context.seeds:
+        job = context.job(Condition(method), seed)
         stage = job.chain.stages[0]
         side = make_side(
-            opened, rows, lab.target.classes, stage.level, "mechanism", opened.digest, labels=False
+            opened, rows, classes, stage.level, "mechanism", opened.digest, labels=False
         )
         view = side.view(stage.access, batches=True)
-        rng = generator("mechanism", opened.digest, seed)
-        single, mixed, each = layout.groups(rng)
+        single, mixed, each = layout.groups(generator("mechanism", opened.digest, seed))
         if each < 2:
-            raise BenchError(f"a batch holds fewer than {2 * layout.size} rows")
-        for fold in lab.target.folds:
+            raise BenchError(f"a batch has fewer than {2 * layout.size} rows")
+        for fold in context.target.folds:
             if not fold.scored.any():
                 continue
-            network = fitted_network(lab, job, fold)
-            found = batch_statistics(network, view, [*single, *mixed])
-            for layer, mean, variance in found:
+            network = fitted_network(context, job, fold)
+            for layer, mean, variance in batch_statistics(network, view, [*single, *mixed]):
                 usable = (variance > 0).all(axis=0)
-                for name, y in (("mean", mean), ("variance", np.log(variance[:, usable]))):
-                    if not y.shape[1]:
-                        continue
-                    head = y[: len(single)].reshape(B, C, REPLICATES, -1)
-                    between, within = nested(y[len(single) :].reshape(B, each, -1))
-                    parts = crossed(head)
-                    shares = parts.shares()
-                    unit = variance.mean(axis=0) if name == "mean" else np.ones(y.shape[1])
-                    alive = unit > 0
-                    shares["total"] = float((parts.total[alive] / unit[alive]).mean())
-                    shares["mixed"] = _share(between, within)
-                    shares["whole"] = _share(between, within * layout.size / median)
-                    made.append(((layer, name), seed, shares))
-    return made
+                unit = variance.mean(axis=0)
+                logs = np.log(variance[:, usable])
+                measured.append(((layer, "mean"), seed, _decompose(mean, unit, layout, each)))
+                if logs.shape[1]:
+                    ones = np.ones(logs.shape[1])
+                    shares = _decompose(logs, ones, layout, each)
+                    measured.append(((layer, "variance"), seed, shares))
+    return measured
+
+
+def _decompose(
+    y: NDArray[np.float64], unit: NDArray[np.float64], layout: _Layout, each: int
+) -> Shares:
+    """Return the shares of variance of a statistic.
+
+    Parameters
+    ----------
+    y
+        ``(groups, channels)``: the single-class groups, then the mixed ones.
+    unit
+        ``(channels,)`` what the total variance is divided by.
+    layout
+        Of the groups.
+    each
+        Mixed groups of each batch.
+    """
+    B, C = len(layout.batches), len(layout.classes)
+    n = B * C * REPLICATES
+    median = float(np.median([np.sum(layout.batch == name) for name in layout.batches]))
+    between, within = nested(y[n:].reshape(B, each, -1))
+    components = crossed(y[:n].reshape(B, C, REPLICATES, -1))
+    positive = unit > 0
+    return {
+        **components.shares(),
+        "total": float((components.total[positive] / unit[positive]).mean()),
+        "mixed": _share(between, within),
+        "whole": _share(between, within * layout.size / median),
+    }
 
 
 def _share(part: NDArray[np.float64], rest: NDArray[np.float64]) -> float:
@@ -238,67 +309,56 @@ def _share(part: NDArray[np.float64], rest: NDArray[np.float64]) -> float:
     return float((part[varies] / total[varies]).mean()) if varies.any() else float("nan")
 
 
-def _reading(lab: Lab, table: list[dict[str, Any]], layout: _Layout) -> tuple[str, str, str]:
-    means = [row for row in table if row["statistic"] == "mean"]
+def _reading(context: StudyContext, table: list[_Row], layout: _Layout) -> tuple[str, str, str]:
+    means = [row for row in table if row.statistic == "mean"]
     ends = []
-    for label in dict.fromkeys(row["method"] for row in means):
-        mine = [row for row in means if row["method"] == label]
-        ends.append((label, mine[0], mine[-1]))
-    told = listed(
-        [
-            f"{_percent(first, 'class')} in the first layer of {label} and "
-            f"{_percent(last, 'class')} in its last (batch: {_percent(first, 'batch')} and "
-            f"{_percent(last, 'batch')})"
-            for label, first, last in ends
-        ]
+    for label in dict.fromkeys(row.method for row in means):
+        layers = [row for row in means if row.method == label]
+        ends.append((label, layers[0], layers[-1]))
+    classes = [
+        f"{label} {first.percent('class')} in the first layer and {last.percent('class')} in the "
+        f"last (batch: {first.percent('batch')} and {last.percent('batch')})"
+        for label, first, last in ends
+    ]
+    batches = [
+        f"{label} {first.percent('whole')} in the first layer and {last.percent('whole')} in the "
+        "last"
+        for label, first, last in ends
+    ]
+    biology = max(row.means["class"] for row in means) >= 0.1
+    larger = min(first.means["whole"] for _, first, _ in ends) >= 0.5
+    return (
+        f"The statistics contain {'' if biology else 'little '}biology: share of class in the "
+        f"variance of the means between groups of {layout.size} rows of one class: "
+        f"{listed(classes, sep='; ')}.",
+        f"In full, mixed batches the effect of the batch is {'larger' if larger else 'smaller'} "
+        "than that of which rows were drawn: share of batch in the variance of the means of full "
+        f"batches: {listed(batches, sep='; ')} ({spread(context)}).",
+        limits(
+            context,
+            [],
+            f"shares of batch beyond {count(len(layout.batches), 'batch')} and shares of class "
+            f"beyond {len(layout.classes)} classes; how much of the effect of full batches is an "
+            "unequal mixture of classes (see the studies composition and label-shift)",
+        ),
     )
-    carried = max(row["class"] for row in means) >= 0.1
-    first = (
-        f"{'Biology is in the statistics' if carried else 'Little biology is in the statistics'}: "
-        f"between groups of {layout.size} rows of one class, class makes of the variance of the "
-        f"means {told}."
-    )
-    cancels = min(first["whole"] for _, first, _ in ends) >= 0.5
-    mixed = listed(
-        [
-            f"{_percent(first, 'whole')} in the first layer of {label} and "
-            f"{_percent(last, 'whole')} in its last"
-            for label, first, last in ends
-        ]
-    )
-    second = (
-        f"Mixed as whole batches are, batch {'outweighs' if cancels else 'does not outweigh'} "
-        f"which rows were drawn: of the variance between whole batches' means it makes {mixed} "
-        f"({spread(lab)})."
-    )
-    more = (
-        f"shares of batch rest on {count(len(layout.batches), 'batch')} and those of class on "
-        f"{len(layout.classes)} classes; how much of what is batch in whole batches is an unequal "
-        "mixture of classes, whose effect composition and label-shift measure"
-    )
-    return first, second, cannot_tell(lab, [], more)
 
 
-def _percent(row: dict[str, Any], part: str) -> str:
-    text = f"{100 * row[part]:.0f} %"
-    sd = row.get(f"{part}_sd")
-    return text if sd is None else f"{text[:-2]} ± {100 * sd:.0f} %"
-
-
-def _draw(canvas: Canvas, table: list[dict[str, Any]]) -> None:
+def _draw(canvas: Canvas, table: list[_Row]) -> None:
     axes = canvas.figure.subplots(1, 2, sharey=True)
     for ax, statistic in zip(axes, ("mean", "variance"), strict=True):
-        rows = [row for row in table if row["statistic"] == statistic]
-        layers = list(dict.fromkeys(row["layer"] for row in rows))
-        rows.sort(key=lambda row: layers.index(row["layer"]))
+        rows = [row for row in table if row.statistic == statistic]
+        layers = list(dict.fromkeys(row.layer for row in rows))
+        rows.sort(key=lambda row: layers.index(row.layer))
         for place, row in enumerate(rows):
             left = 0.0
             for part, colour in PARTS.items():
-                ax.barh(place, row[part], left=left, color=colour, height=0.72)
-                left += row[part]
-            ax.plot([row["whole"]], [place], marker="D", color="#000000", markersize=4, zorder=4)
-            canvas.table.append(dict(row))
-        ax.set_yticks(range(len(rows)), [f"layer {row['layer']}, {row['method']}" for row in rows])
+                ax.barh(place, row.means[part], left=left, color=colour, height=0.72)
+                left += row.means[part]
+            whole = [row.means["whole"]]
+            ax.plot(whole, [place], marker="D", color="#000000", markersize=4, zorder=4)
+            canvas.table.append(row.cells())
+        ax.set_yticks(range(len(rows)), [f"layer {row.layer}, {row.method}" for row in rows])
         ax.set_xlim(0, 1)
         ax.set_title(f"{statistic} of a channel over a group", fontsize=8)
         ax.set_xlabel("share of the variance between groups")
@@ -307,12 +367,16 @@ def _draw(canvas: Canvas, table: list[dict[str, Any]]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any] = [Patch(color=c, label=NAMES[part]) for part, c in PARTS.items()]
-    diamond: dict[str, Any] = {
-        "linestyle": "none",
-        "marker": "D",
-        "color": "#000000",
-        "markersize": 4,
-    }
-    handles.append(Line2D([], [], label="batch, in whole batches", **diamond))
+    handles: list[Artist] = [Patch(color=c, label=NAMES[part]) for part, c in PARTS.items()]
+    handles.append(
+        Line2D(
+            [],
+            [],
+            label="batch, in full batches",
+            linestyle="none",
+            marker="D",
+            color="#000000",
+            markersize=4,
+        )
+    )
     canvas.figure.legend(handles=handles, loc="outside lower left", ncols=5)

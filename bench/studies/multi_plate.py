@@ -1,8 +1,8 @@
 """One plate in each training batch, or several, each normalised by itself.
 
-With k plates a training batch of K rows holds K / k rows of each: one gradient step averages over
+With k plates a training batch of K rows has K / k rows of each: one gradient step averages over
 plates, at the price of statistics from fewer rows. Lin and Lu 2022 (PMLR 200:74-93) name it as an
-open question of BEN. A line is a method that has the parameter ``per_batch``; ``ben`` with several
+open question of BEN. A curve is a method that has the parameter ``per_batch``; ``ben`` with several
 plates is ``ben-multi``, which is the same training under a name of its own.
 """
 
@@ -11,14 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
-from bench.studies._cells import Arm, Finding
-from bench.studies._curves import Curve, curve_table, draw_curves, several, steady
-from bench.studies._words import cannot_tell, listed, nothing, spread
+from bench.studies._curves import Axis, Curve, curve_finding, flat_text
+from bench.studies._results import Condition
+from bench.studies._sentences import differences_text, limits, listed, spread
 
 if TYPE_CHECKING:
-    from bench.output.canvas import Canvas
-    from bench.studies._cells import Cell
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import ConditionResult, Finding
 
 META = {
     "kind": "study",
@@ -30,89 +29,78 @@ META = {
     "points": [1, 2, 4, 8],
 }
 
-
-def run(lab: Lab) -> Finding:
-    """Train every method that can with each number of plates."""
-    curves: list[Curve] = []
-    for method in dict.fromkeys("ben" if m == "ben-multi" else m for m in lab.methods):
-        if not lab.takes(method, "per_batch"):
-            cell = lab.cell(Arm(method))
-            if cell.ok:
-                curves.append(Curve(cell.label, cell, flat=True))
-            else:
-                lab.leave_out(method, cell.reason)
-            continue
-        cells: dict[float, Cell] = {}
-        for k in lab.points:
-            try:
-                cell = lab.cell(_arm(method, int(k)))
-            except BenchError as error:
-                lab.leave_out(f"{method} with {k:g}", str(error))
-                continue
-            if cell.ok:
-                cells[k] = cell
-            else:
-                lab.leave_out(f"{method} with {k:g}", cell.reason)
-        if cells:
-            curves.append(Curve(method, cells[min(cells)], cells))
-    studied = [curve for curve in curves if not curve.flat]
-    if not studied:
-        return Finding([], _SHOWN, nothing(lab))
-    points = sorted({point for curve in studied for point in curve.cells})
-    places = {point: float(k) for k, point in enumerate(points)}
-
-    def draw(made: Canvas) -> None:
-        ticks = {point: f"{point:g}" for point in points}
-        draw_curves(made, lab, curves, places, ticks, "plates in a training batch")
-
-    table = curve_table(lab, curves, "plates", lambda k: f"{k:g}", "any")
-    return Finding(table, _SHOWN, _reading(lab, curves), draw, notes=_NOTES)
-
-
-_SHOWN = {
-    "method": "method",
-    "plates": "plates",
-    "mean": "score",
-    "sd": "SD",
-    "diff": "to fewest",
-    "diff_low": "low",
-    "diff_high": "high",
-    "diff_p": "p",
-}
-_NOTES = (
+NOTES = (
     "A plate is a batch of the level that the data set acts on. All trainings have the same steps "
     "and rows in a training batch.",
 )
+AXIS = Axis("plates", "plates in a batch", "plates in a training batch", "fewest")
 
 
-def _arm(method: str, k: int) -> Arm:
-    if method == "ben" and k > 1:
-        return Arm("ben-multi", {"ben-multi": {"per_batch": k}})
-    name = method.split("+")[0].strip()
-    return Arm(method, {name: {"per_batch": k}})
+def run(context: StudyContext) -> Finding:
+    """Train every method that can with each number of plates."""
+    curves: list[Curve] = []
+    for method in dict.fromkeys("ben" if m == "ben-multi" else m for m in context.methods):
+        if context.takes(method, "per_batch"):
+            results = _results(context, method)
+            if results:
+                curves.append(Curve(method, results[min(results)], results))
+            continue
+        result = context.result(Condition(method))
+        if result.ok:
+            curves.append(Curve(result.label, result, flat=True))
+        else:
+            context.leave_out(method, result.reason)
 
-
-def _reading(lab: Lab, curves: list[Curve]) -> tuple[str, str, str]:
-    named = several(curves)
-    goes = listed(
-        [
-            f"{c.label} " + ", ".join(f"{x.words} with {k:g}" for k, x in c.cells.items())
+    def reading(named: list[Curve]) -> tuple[str, str, str]:
+        scores = [
+            f"{c.label} " + ", ".join(f"{x.text} with {k:g}" for k, x in c.results.items())
             for c in named
-        ],
-        sep="; ",
-    )
-    first = f"{lab.metric_words.capitalize()} is for {goes}{steady(curves)}."
-    gaps = [
-        (f"{c.label} with {max(c.cells):g} to {min(c.cells):g}", c.gaps(lab)[max(c.cells)])
-        for c in named
-        if len(c.cells) > 1
-    ]
-    best = listed(
-        [f"{c.label} with {max(c.cells, key=lambda k: c.cells[k].mean):g}" for c in named]
-    )
-    change = listed([f"{name} {gap.words}" for name, gap in gaps])
-    second = f"The highest mean has {best}; the ends differ: {change or 'there is one'} " + (
-        f"({spread(lab)})."
-    )
-    more = "whether the number that is best here is so elsewhere: it was read off held-out batches"
-    return first, second, cannot_tell(lab, gaps, more)
+        ]
+        differences = [
+            (
+                f"{c.label} with {max(c.results):g} - {min(c.results):g}",
+                c.differences(context)[max(c.results)],
+            )
+            for c in named
+            if len(c.results) > 1
+        ]
+        best = [
+            f"{c.label} with {max(c.results, key=lambda k: c.results[k].mean):g}" for c in named
+        ]
+        return (
+            f"{context.metric_text.capitalize()} by plates in a training batch: "
+            f"{listed(scores, sep='; ')}{flat_text(curves)}.",
+            f"Highest mean: {listed(best)}; difference between the ends: "
+            f"{differences_text(differences) or 'one point was run'} ({spread(context)}).",
+            limits(
+                context,
+                differences,
+                "whether the best number is the same on other data, as it was chosen on held-out "
+                "batches",
+            ),
+        )
+
+    return curve_finding(context, curves, AXIS, reading, NOTES)
+
+
+def _results(context: StudyContext, method: str) -> dict[float, ConditionResult]:
+    """Return the scores of a method by number of plates; what cannot be run is left out."""
+    results: dict[float, ConditionResult] = {}
+    for k in context.points:
+        try:
+            result = context.result(_condition(method, int(k)))
+        except BenchError as error:
+            context.leave_out(f"{method} with {k:g}", str(error))
+            continue
+        if result.ok:
+            results[k] = result
+        else:
+            context.leave_out(f"{method} with {k:g}", result.reason)
+    return results
+
+
+def _condition(method: str, k: int) -> Condition:
+    if method == "ben" and k > 1:
+        return Condition("ben-multi", {"ben-multi": {"per_batch": k}})
+    name = method.split("+")[0].strip()
+    return Condition(method, {name: {"per_batch": k}})

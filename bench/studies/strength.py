@@ -1,9 +1,9 @@
 """How strong technical effects may be before a method breaks.
 
-The physical deviations of a simulated data set are turned up together (``data.strength``), or one
-alone if all others are switched off (``--set data.off=...``). At strength 0 training and test look
-alike; a method *breaks* where its score has fallen half way from there to chance, between two
-strengths by a straight line. Only simulated data have the knob.
+The physical deviations of a simulated data set are scaled together (``data.strength``), or one
+alone if all others are switched off (``--set data.off=...``). At strength 0 training and test are
+alike; a method *breaks* where it has lost half of its margin over chance, by linear interpolation
+between two strengths. Only simulated data have this setting.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import itertools
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
-from bench.studies._cells import Arm, Finding
-from bench.studies._curves import Curve, curve_table, draw_curves, several
-from bench.studies._words import cannot_tell, listed, nothing, spread
+from bench.studies._curves import Axis, Curve, curve_finding
+from bench.studies._results import Condition, Finding
+from bench.studies._sentences import differences_text, limits, listed, nothing, spread
 
 if TYPE_CHECKING:
-    from bench.output.canvas import Canvas
-    from bench.studies._cells import Cell
-    from bench.studies._lab import Lab
+    from bench.studies._context import StudyContext
+    from bench.studies._results import ConditionResult
 
 META = {
     "kind": "study",
@@ -32,69 +31,77 @@ META = {
     "points": [0, 0.5, 1, 2, 4],
 }
 
+NOTES = (
+    "Each strength is another simulated data set of the same draw: trained and tested anew. A "
+    "method breaks where its mean has lost half of its margin over chance at the weakest effects.",
+)
+AXIS = Axis("strength", "strength", "strength of the technical effects", "weakest", to_scale=True)
 
-def run(lab: Lab) -> Finding:
+
+def run(context: StudyContext) -> Finding:
     """Train and score every method at each strength."""
-    reason = _why_not(lab)
+    reason = _why_not(context)
     if reason:
-        lab.leave_out("all methods", reason)
-        return Finding([], _SHOWN, nothing(lab))
-    targets = {s: lab.reopen(lab.target.typed, {"strength": s}) for s in lab.points}
+        context.leave_out("all methods", reason)
+        return Finding([], {}, nothing(context))
+    targets = {s: context.reopen(context.target.typed, {"strength": s}) for s in context.points}
     curves = []
-    for method in lab.methods:
-        cells: dict[float, Cell] = {}
+    for method in context.methods:
+        results: dict[float, ConditionResult] = {}
         label = method
         for strength, target in targets.items():
-            cell = lab.cell(Arm(method, target=target))
-            if not cell.ok:
-                lab.leave_out(f"{method} at strength {strength:g}", cell.reason)
+            result = context.result(Condition(method, target=target))
+            if not result.ok:
+                context.leave_out(f"{method} at strength {strength:g}", result.reason)
                 continue
-            cells[strength], label = cell, cell.label
-        if cells:
-            curves.append(Curve(label, cells[min(cells)], cells))
-    if not curves:
-        return Finding([], _SHOWN, nothing(lab))
+            results[strength], label = result, result.label
+        if results:
+            curves.append(Curve(label, results[min(results)], results))
 
-    def draw(made: Canvas) -> None:
-        places = {s: s for s in lab.points}
-        ticks = {s: f"{s:g}" for s in lab.points}
-        draw_curves(made, lab, curves, places, ticks, "strength of the technical effects")
+    def reading(named: list[Curve]) -> tuple[str, str, str]:
+        scores, breaks = [], []
+        for curve in named:
+            results = curve.results
+            scores.append(
+                f"{curve.label} {curve.reference.text} at strength {min(results):g} and "
+                f"{results[max(results)].text} at {max(results):g}"
+            )
+            at = breaks_at({s: result.mean for s, result in results.items()}, context.chance)
+            where = "at no strength" if at is None else f"at strength {at:.2g}"
+            breaks.append(f"{curve.label} {where}")
+        differences = [
+            (
+                f"{c.label} from {min(c.results):g} to {max(c.results):g}",
+                c.differences(context)[max(c.results)],
+            )
+            for c in named
+            if len(c.results) > 1
+        ]
+        return (
+            f"{context.metric_text.capitalize()}: {listed(scores, sep='; ')}.",
+            f"Half of the margin over chance is lost: {listed(breaks)}; total difference: "
+            f"{differences_text(differences) or 'one strength was run'} ({spread(context)}).",
+            limits(context, differences, "another draw of laboratories, or a real microscope"),
+        )
 
-    table = curve_table(lab, curves, "strength", lambda s: f"{s:g}", "any")
-    return Finding(table, _SHOWN, _reading(lab, curves), draw, notes=_NOTES)
+    return curve_finding(context, curves, AXIS, reading, NOTES)
 
 
-_SHOWN = {
-    "method": "method",
-    "strength": "strength",
-    "mean": "score",
-    "sd": "SD",
-    "diff": "to weakest",
-    "diff_low": "low",
-    "diff_high": "high",
-    "diff_p": "p",
-}
-_NOTES = (
-    "Each strength is another simulated data set of the same draw: trained and tested anew. A "
-    "method breaks where its mean has fallen half way from the weakest effects to chance.",
-)
-
-
-def _why_not(lab: Lab) -> str:
-    opened = lab.target.opened
+def _why_not(context: StudyContext) -> str:
+    opened = context.target.opened
     try:
-        entry = lab.registry.entry("dataset", lab.target.split.dataset)
+        entry = context.registry.entry("dataset", context.target.split.dataset)
     except BenchError:
-        return f"{opened.name} is a table: its effects have no knob"
+        return f"{opened.name} is a table: the strength of its effects cannot be set"
     if "strength" not in {f.name for f in dataclasses.fields(entry.load().Settings)}:
         return f"{opened.name} has no setting 'strength'"
     if opened.edition != "simulated":
-        return f"the {opened.edition} edition of {opened.name} has no knob: use --edition simulated"
+        return f"the {opened.edition} edition of {opened.name} has none: use --edition simulated"
     return ""
 
 
 def breaks_at(means: dict[float, float], chance: float) -> float | None:
-    """Return the strength at which a score has fallen half way to chance, or None.
+    """Return the strength at which a score has lost half of its margin over chance, or None.
 
     Parameters
     ----------
@@ -110,30 +117,3 @@ def breaks_at(means: dict[float, float], chance: float) -> float | None:
             share = (means[low] - half) / (means[low] - means[high])
             return low + share * (high - low)
     return None
-
-
-def _reading(lab: Lab, curves: list[Curve]) -> tuple[str, str, str]:
-    named = several(curves)
-    chance = 1.0 / len(lab.target.classes)
-    goes = listed(
-        [
-            f"{c.label} from {c.reference.words} at strength {min(c.cells):g} to "
-            f"{c.cells[max(c.cells)].words} at {max(c.cells):g}"
-            for c in named
-        ]
-    )
-    first = f"{lab.metric_words.capitalize()} goes for {goes}."
-    broken = []
-    for curve in named:
-        at = breaks_at({s: cell.mean for s, cell in curve.cells.items()}, chance)
-        where = f"at strength {at:.2g}" if at is not None else "nowhere in the range"
-        broken.append(f"{curve.label} {where}")
-    gaps = [
-        (f"{c.label} from {min(c.cells):g} to {max(c.cells):g}", c.gaps(lab)[max(c.cells)])
-        for c in named
-        if len(c.cells) > 1
-    ]
-    falls = listed([f"{name} {gap.words}" for name, gap in gaps])
-    second = f"Half way to chance falls {listed(broken)}; the whole way is {falls} ({spread(lab)})."
-    more = "what another draw of laboratories would show, or a real microscope"
-    return first, second, cannot_tell(lab, gaps, more)

@@ -71,7 +71,8 @@ def test_reference_rows_are_listed_like_methods() -> None:
     entries = {e.name: e for e in Registry().entries("method")}
     for name in NAMES:
         assert entries[name].meta["level"] == "reference"
-        assert entries[name].origin == "labshift"
+        assert entries[name].provider == "labshift"
+        assert entries[name].load().Params()
 
 
 def test_a_new_file_in_the_folder_is_a_new_method(

@@ -16,8 +16,9 @@ from bench.data.catalog import packaged_splits
 from bench.data.fetch.listing import packaged_fetchable
 from bench.data.folds import folds
 from bench.data.own.table import load
-from bench.runs.identity import rows_digest, stage_ids
+from bench.runs.identity import rows_digest
 from bench.testing.dataset import check_dataset
+from tests.helpers import tiny
 from tests.helpers.errors import raises
 
 FOLDERS = {
@@ -108,7 +109,7 @@ def test_splits_and_fits_are_those_of_the_toml(
         assert (fold.name, fold.classes) == (their.name, their.classes)
         assert rows_digest(opened, fold.test) == rows_digest(other, their.test)
         ids = [
-            stage_ids(
+            tiny.stage_ids(
                 parse_chain("erm+zscore", registry, data, {}, recipe),
                 registry,
                 data,

@@ -9,8 +9,8 @@ import numpy as np
 
 from bench.core.canonical import digest
 from bench.core.seeds import generator
+from bench.records.checking import check, migrated
 from bench.records.record import Record, as_record
-from bench.records.schema import check, migrated
 
 TRACKS = {
     "erm": "inductive",
@@ -139,6 +139,7 @@ def make_record(
         "sources": {},
         "code": {"digest": "c" * 24, "files": {}},
         "provenance": {
+            "labshift": "0.1.0",
             "python": "3.11.7",
             "platform": "Linux",
             "cpu": "test",

@@ -12,9 +12,10 @@ from bench.api import Opened, Split
 from bench.core.registry import Registry
 from bench.data.opening import open_splits
 from bench.data.own.table import ArraySource
-from bench.data.target import Target, open_target
+from bench.data.target import Partition, Target, open_target
 from bench.data.views import Side, make_side
 from bench.records.store import Store
+from bench.runs import identity
 from bench.runs.job import Job, Options
 from bench.runs.plan import plan
 from bench.runs.runner import Runner
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.data.sides import Fold
+    from bench.runs.chain import Chain
 
 LABELS = ("actin", "golgi", "nucleus")
 QUICK = {"steps": 6, "batch_size": 16, "width": 8}
@@ -222,6 +224,25 @@ class Profile:
 
 
 '''
+
+
+def stage_ids(
+    chain: Chain,
+    registry: Registry,
+    data: Opened,
+    recipe: Mapping[str, Any],
+    classes: tuple[str, ...],
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    seed: int,
+    *,
+    supervised: bool,
+    expose: tuple[str, ...] = (),
+) -> list[identity.StageIds]:
+    """Return the identities of a chain whose stages are all fitted on the training rows."""
+    learnt = Partition(data, train, classes if supervised else ())
+    partitions = [learnt] * len(chain.stages)
+    return identity.stage_ids(chain, registry, recipe, seed, partitions, data, test, expose=expose)
 
 
 class Bench:

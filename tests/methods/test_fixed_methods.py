@@ -16,13 +16,13 @@ from bench.core.registry import Registry
 from bench.data.opening import open_splits
 from bench.records.store import Store
 from bench.runs.chain import parse_chain
-from bench.runs.identity import stage_ids
 from bench.runs.job import Options
 from bench.runs.plan import plan
 from bench.runs.runner import Runner
 from bench.testing.method import check_method
 from bench.testing.synthetic import synthetic_data
 from bench.training.recipes import resolve
+from tests.helpers import tiny
 from tests.helpers.errors import raises
 from tests.helpers.trained import context, images, method_class, profiles
 
@@ -114,7 +114,7 @@ def test_the_head_reads_out_and_the_recipe_is_not_part_of_the_fit(name: str) -> 
         assert chain.readout == "head"
         assert chain.track == "inductive"
         rows = np.arange(len(opened.index))
-        [one] = stage_ids(
+        [one] = tiny.stage_ids(
             chain, registry, opened, recipe, ("a", "b"), rows[:50], rows[50:], 0, supervised=True
         )
         ids.add(one.fit)

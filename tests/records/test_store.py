@@ -18,9 +18,9 @@ import pytest
 
 from bench.core.canonical import canonical_json, digest
 from bench.core.errors import BenchError
-from bench.records import store
-from bench.records.record import summarise
+from bench.records import writing
 from bench.records.store import Store
+from bench.records.summary import summarise
 from bench.records.tables import predictions_digest
 from bench.runs import provenance
 from tests.helpers.errors import raises
@@ -199,18 +199,19 @@ def test_two_processes_commit_the_same_run(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
-from bench.records import store
+from bench.records import writing
+from bench.records.store import Store
 from tests.helpers.factories import make_record
 from tests.records.test_store import METRICS, predictions
-real, left = store.write_synced, [{after}]
+real, left = writing.write_synced, [{after}]
 def write(path, data):
     if not left[0]:
         path.write_bytes(data[: len(data) // 2])
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
     real(path, data)
-store.write_synced = write
-store.Store({where!r}).commit(make_record(), METRICS, predictions())
+writing.write_synced = write
+Store({where!r}).commit(make_record(), METRICS, predictions())
 """
 
 
@@ -238,7 +239,7 @@ def test_a_killed_writer_leaves_nothing_to_see(tmp_path: Path, after: int) -> No
 
 
 def _failing(code: int, after: int = 1) -> object:
-    real, left = store.write_synced, [after]
+    real, left = writing.write_synced, [after]
 
     def write(path: Path, data: bytes) -> None:
         if left[0] == 0:
@@ -254,7 +255,7 @@ def _failing(code: int, after: int = 1) -> object:
 def test_a_disk_that_refuses_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    monkeypatch.setattr(store, "write_synced", _failing(code))
+    monkeypatch.setattr(writing, "write_synced", _failing(code))
     with raises(BenchError, tmp_path, "--results"):
         commit(Store(tmp_path))
     assert names(tmp_path) == []
@@ -266,7 +267,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def interrupt(path: Path, data: bytes) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "write_synced", interrupt)
+    monkeypatch.setattr(writing, "write_synced", interrupt)
     with pytest.raises(KeyboardInterrupt):
         commit(Store(tmp_path))
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -436,7 +437,7 @@ def test_an_index_that_cannot_be_written_is_no_error(
 ) -> None:
     where = Store(tmp_path)
     run = commit(where)
-    monkeypatch.setattr(store, "write_synced", _failing(errno.ENOSPC, after=0))
+    monkeypatch.setattr("bench.records.store.write_synced", _failing(errno.ENOSPC, after=0))
     assert ids(where) == [run]
     assert not where.index.exists()
 

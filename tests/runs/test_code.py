@@ -14,7 +14,7 @@ from bench.core import version
 from bench.core.canonical import digest
 from bench.core.checkout import ROOT
 from bench.core.code_digest import file_digests
-from bench.records.record import summarise
+from bench.records.summary import summarise
 from bench.runs.code import NO_NUMBERS, Codes
 from tests.helpers import tiny
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from torch.optim import SGD
 
 from bench.core.access import Access
 from bench.core.registry import Registry
@@ -198,7 +199,7 @@ def test_numbers_of_the_harness(what: str, tmp_path: Path) -> None:
     "where, broken",
     [
         ("loop.learning_rate", lambda step, total, recipe: 0.5 * recipe["lr"]),
-        ("loop._checked", lambda terms, batch, method, lr: sum(terms.values()) * 0.0),
+        ("loop._optimiser", lambda model, recipe: SGD(model.parameters(), lr=0.0)),
     ],
 )
 def test_a_broken_loop_moves_the_golden_numbers(

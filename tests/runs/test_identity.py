@@ -30,7 +30,7 @@ class Ids:
         job = bench.jobs(method, where, seed + 1, values, **options)[seed]
         self.run = digest(job.spec())
         fold = where.folds[0]
-        found = identity.stage_ids(
+        found = tiny.stage_ids(
             job.chain,
             bench.registry,
             where.opened,
@@ -293,7 +293,7 @@ def test_unsupervised_runs_depend_on_no_labels(tmp_path: Path) -> None:
     ids = Ids(bench, "zscore", made)
     job = bench.jobs("zscore", made)[0]
     fold = made.folds[0]
-    other = identity.stage_ids(
+    other = tiny.stage_ids(
         job.chain,
         Registry(),
         made.opened,

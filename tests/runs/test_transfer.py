@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.api import Opened, Split
-from bench.cli.main import group
+from bench.cli.group import group
 from bench.core.errors import BenchError
 from bench.core.registry import Registry
 from bench.data.catalog import find_split, read_split
@@ -20,7 +20,6 @@ from bench.data.opening import open_splits
 from bench.data.rules import check_split
 from bench.data.transfer import fitted_to
 from bench.records.store import Store
-from bench.runs.identity import stage_ids
 from bench.runs.job import Options
 from bench.runs.plan import plan
 from bench.runs.runner import Runner
@@ -363,7 +362,7 @@ def test_identities_without_an_origin_are_what_they_were(registry: Registry) -> 
     recipe = resolve("smoke", "profiles")
     chain = parse_chain("erm+zscore", registry, data, {}, recipe)
     rows = np.arange(len(data.index))
-    ids = stage_ids(
+    ids = tiny.stage_ids(
         chain, registry, data, recipe, ("a", "b"), rows[:90], rows[90:], 0, supervised=True
     )
     assert [(one.fit, one.apply_train, one.apply_test) for one in ids] == FROZEN
@@ -388,8 +387,10 @@ def test_a_table_of_ones_own_is_no_target(tmp_path: Path) -> None:
 
 def test_each_stage_knows_its_rows(registry: Registry) -> None:
     target = target_of(registry)
-    _, rows = target.trained_on(0, target.folds[0])
-    assert len(rows) == len(target.origin.train) > 0
-    source, later = target.trained_on(1, target.folds[0])
-    assert source is target.opened
-    assert len(later) == len(target.opened.index)
+    first, later = (target.partition(stage, target.folds[0]) for stage in (0, 1))
+    assert first.opened is target.origin.opened
+    assert len(first.rows) == len(target.origin.train) > 0
+    assert first.classes == target.origin.classes
+    assert later.opened is target.opened
+    assert len(later.rows) == len(target.opened.index)
+    assert later.classes == ()

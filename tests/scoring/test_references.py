@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from bench.core.fixed_features import QUANTILES, RINGS, fixed_features
-from bench.scoring.controls import reference_outputs
+from bench.core.method import Context
+from bench.core.registry import Registry
+from bench.scoring.controls import control_view
 from bench.scoring.labels import truth
 from tests.helpers import tiny
 
@@ -21,7 +23,11 @@ def outputs(name: str, data=None, seed: int = 0, **fields):
     made = tiny.target(data, **fields)
     fold = made.folds[0]
     train, test = (tiny.side(made.opened, fold, role) for role in ("train", "test"))
-    both = reference_outputs(name, made.opened, train, test, fold.classes, seed)
+    row = Registry().entry("method", name).load()
+    control = row(row.Params())
+    views = [control_view(side, fold.classes) for side in (train, test)]
+    control.fit(views[0], None, Context(seed=seed, recipe={}))
+    both = [control.from_state(control.params, control.state()).apply(view) for view in views]
     return train, test, both[0].X, both[1].X, fold
 
 

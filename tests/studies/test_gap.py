@@ -12,7 +12,7 @@ from bench.records.store import Store
 from bench.runs import holdouts as carve
 from bench.runs.job import Options
 from bench.runs.runner import Runner
-from bench.studies._lab import Lab
+from bench.studies import StudyContext
 from bench.studies.gap import MIXED, TEST, run
 from tests.helpers import tiny
 
@@ -126,18 +126,20 @@ def test_derived_splits_do_not_depend_on_the_order_of_rows() -> None:
 # --------------------------------------------------------------------------- the study
 
 
-def lab(folder: Path, target: Target, methods: tuple[str, ...] = ("erm",)) -> Lab:
+def context(folder: Path, target: Target, methods: tuple[str, ...] = ("erm",)) -> StudyContext:
     options = Options("default", dict(tiny.QUICK), {}, "cpu")
     bench = tiny.Bench(folder)
     runner = Runner(Store(folder), options)
-    return Lab(target, methods, [0, 1], [], bench.registry, runner, options, lambda *_: target)
+    return StudyContext(
+        target, methods, [0, 1], [], bench.registry, runner, options, lambda *_: target
+    )
 
 
 def test_the_study_shows_both_gaps_and_reuses_what_is_there(tmp_path: Path) -> None:
     target = tiny.target(
         tiny.opened(batches=8), name="tiny/week", test={"week": ("w3",)}, shares=()
     )
-    first = lab(tmp_path, target)
+    first = context(tmp_path, target)
     found = run(first)
     kinds = {row["kind"]: row for row in found.table}
     assert set(kinds) == {TEST, MIXED, "held-out:plate", "held-out:week", "random-rows"}
@@ -150,7 +152,7 @@ def test_the_study_shows_both_gaps_and_reuses_what_is_there(tmp_path: Path) -> N
     assert f"{kinds[MIXED]['over']:+.3f}" in found.reading[0]
     assert f"{kinds['random-rows']['over']:+.3f}" in found.reading[1]
     assert first.left_out
-    again = lab(tmp_path, target)
+    again = context(tmp_path, target)
     n = len(Store(tmp_path).load_all())
     assert run(again).table == found.table
     assert len(Store(tmp_path).load_all()) == n
@@ -168,7 +170,7 @@ def test_a_shift_is_found_on_the_test_rows_and_hidden_by_random_rows(tmp_path: P
     target = tiny.target(
         tiny.opened(index=index, X=X), name="tiny/new", test={"week": ("w3",)}, shares=()
     )
-    made = lab(tmp_path, target)
+    made = context(tmp_path, target)
     made.options = Options("default", {"steps": 150, "batch_size": 32, "width": 32}, {}, "cpu")
     made.runner.options = made.options
     kinds = {row["kind"]: row for row in run(made).table}
@@ -185,7 +187,7 @@ def test_a_split_without_a_training_set_is_said_so(tmp_path: Path) -> None:
     target = tiny.target(
         data, name="tiny/profile", protocol="unsupervised", test="all", metric="nsc", shares=()
     )
-    made = lab(tmp_path, target)
+    made = context(tmp_path, target)
     found = run(made)
     assert list(found.table) == []
     assert "no training set" in found.reading[1]

@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.advice.checkup._line import Line
 from bench.data.views import column_of
-from bench.records.record import saw_test_batches
+from bench.records.summary import saw_test_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from bench.cli import completion
-from bench.cli.main import common, registry_for
+from bench.cli.options import Common, common_options
+from bench.cli.output import print_json, print_line
 from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
@@ -26,15 +26,12 @@ KINDS = ("method", "dataset", "metric", "figure", "study")
 @click.argument("name", shell_complete=completion.kinds("method"))
 @click.option("--kind", help=f"If several kinds have the name: {', '.join(KINDS)}.")
 @click.option("--edition", help="Edition of a data set; else the first that is here.")
-@common
+@common_options
 def command(
     name: str,
     kind: str | None,
     edition: str | None,
-    results: str | None,
-    plugin: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
+    common: Common,
 ) -> int:
     r"""Check that a method, data set, metric, figure or study keeps its contract.
 
@@ -46,24 +43,24 @@ def command(
     python -m bench check my-method --plugin my_method.py
     python -m bench check camelyon17 --edition fixture
     """
-    registry = registry_for(plugin)
+    registry = common.registry()
     kind = _kind_of(name, kind, registry)
     if edition is not None and kind != "dataset":
         raise BenchError(f"--edition goes with data sets, and {name} is a {kind}")
     checks = _checks(kind, name, edition, registry)
     failed = sum(not check.ok for check in checks)
-    if as_json:
+    if common.as_json:
         rows = [{"name": check.name, "ok": check.ok, "message": check.message} for check in checks]
         document = {kind: name, "kind": kind, "ok": not failed, "checks": rows}
-        click.echo(json.dumps(document, indent=1))
+        print_json(document)
         return 1 if failed else 0
     for check in checks:
         message = f": {check.message}" if check.message else ""
-        click.echo(f"{'ok    ' if check.ok else 'FAILED'}  {check.name}{message}")
+        print_line(f"{'ok    ' if check.ok else 'FAILED'}  {check.name}{message}")
     if failed:
-        click.echo(f"{name} fails {failed} of {len(checks)} checks")
+        print_line(f"{name} fails {failed} of {len(checks)} checks")
     else:
-        click.echo(f"{name} keeps the contract: {len(checks)} checks")
+        print_line(f"{name} keeps the contract: {len(checks)} checks")
     return 1 if failed else 0
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.main import common, registry_for, write_text
+from bench.cli.options import Common, common_options
+from bench.cli.output import print_json, print_line, write_output
 from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
@@ -32,16 +32,13 @@ KINDS = {
 @click.argument("name")
 @click.option("--images", is_flag=True, help="With dataset: of images, not of profiles.")
 @click.option("--output", metavar="FILE", help="Where to write; else NAME.py (or NAME.toml) here.")
-@common
+@common_options
 def command(
     what: str,
     name: str,
     images: bool,
     output: str | None,
-    results: str | None,
-    plugin: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
+    common: Common,
 ) -> None:
     r"""Write the file of a new extension; it works before anything is changed.
 
@@ -61,7 +58,7 @@ def command(
     if images and what != "dataset":
         raise BenchError("--images goes with `new dataset NAME`")
     name = _checked(what, name)
-    if name in _names(KINDS[what], plugin):
+    if name in _names(KINDS[what], common.registry()):
         raise BenchError(f"a {KINDS[what]} is named '{name}' already: choose another name")
     suffix = "toml" if what == "dataset" else "py"
     path = Path(output or f"{name.replace('-', '_')}.{suffix}")
@@ -70,16 +67,16 @@ def command(
     template = f"{'images' if images else what}.{suffix}.txt"
     text = (Path(__file__).parent.parent / "templates" / template).read_text(encoding="utf-8")
     class_name = "".join(part.capitalize() for part in name.split("-"))
-    write_text(str(path), text.replace("@NAME@", name).replace("@CLASS@", class_name))
+    write_output(str(path), text.replace("@NAME@", name).replace("@CLASS@", class_name))
     if what == "dataset":
         follow = f"edit it, then python -m bench check-data {path}"
     else:
         follow = f"python -m bench check {name} --plugin {path}"
-    if as_json:
-        click.echo(json.dumps({"written": str(path), "next": follow}))
+    if common.as_json:
+        print_json({"written": str(path), "next": follow})
         return
-    click.echo(f"wrote {path}")
-    click.echo(f"next: {follow}")
+    print_line(f"wrote {path}")
+    print_line(f"next: {follow}")
 
 
 def _checked(what: str, name: str) -> str:
@@ -100,8 +97,7 @@ def _checked(what: str, name: str) -> str:
     return name
 
 
-def _names(kind: str, plugin: tuple[str, ...]) -> list[str]:
-    registry: Registry = registry_for(plugin)
+def _names(kind: str, registry: Registry) -> list[str]:
     if kind == "figure":
         from bench.output.figures import all_figures
 

@@ -1,26 +1,30 @@
-"""Arms of a study and their results."""
+"""Conditions of a study, their results, and what a study returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from bench.boards.pairing import Paired
     from bench.boards.stats.scores import Scores
     from bench.data.target import Target
     from bench.output.canvas import Canvas
+    from bench.records.record import Record
 
-__all__ = ["Arm", "Cell", "Finding", "Gap", "gap_columns"]
+__all__ = ["Cell", "Condition", "ConditionResult", "Difference", "Finding", "difference_columns"]
 
-Values = dict[str, dict[str, Any]]
+Values = dict[str, dict[str, object]]
+Cell = str | int | float | bool | None
+"""A value of a study's table."""
 
 
 @dataclass(frozen=True)
-class Arm:
+class Condition:
     """One condition of a study, run with every seed.
 
     Attributes
@@ -30,64 +34,71 @@ class Arm:
     values
         Parameters by stage, on top of those of the command line.
     grouping
-        How test rows are grouped into inference batches, as :meth:`Grouping.read` takes it; None
-        is whole test batches.
+        How test rows are grouped into inference batches, as :meth:`Grouping.read` takes it; by
+        default the test batches as they are.
     target
-        A split that was opened, instead of the study's own.
+        An opened split, by default the study's own.
     """
 
     method: str
-    values: Values = field(default_factory=dict)
-    grouping: Mapping[str, Any] | None = None
+    values: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    grouping: Mapping[str, object] | None = None
     target: Target | None = None
 
 
 @dataclass(frozen=True)
-class Cell:
-    """The scores of an arm over seeds and clusters.
+class ConditionResult:
+    """The scores of a condition over seeds and clusters.
 
     Attributes
     ----------
-    arm, label
+    condition, label
         What was run, and its name with the parameters that differ from their defaults.
     reason
         Why there are no scores; empty otherwise.
-    seeds, values
-        Seeds and the metric over all scored rows of each, in the same order.
-    mean, sd
-        Of ``values``; ``sd`` has n - 1 in its denominator and is None with one seed.
     scores
-        The values by seed and cluster that differences are computed from, or None.
+        The metric by seed and cluster (plate, week, ...); None without scores.
     level
         What a cluster is, such as ``plate``.
     low, high
         95 % limits over seeds crossed with clusters, or None (fewer than 8 clusters, one seed).
     rows
         Median number of rows in an inference batch.
+    largest
+        Largest number of rows in an inference batch.
     batches, fallbacks
-        Inference batches of a seed, and how many of them took the method's fallback (means).
+        Inference batches of a seed, and how many of them used the method's fallback (means).
     records
         The records, in order of the seeds.
     """
 
-    arm: Arm
+    condition: Condition
     label: str
     reason: str = ""
-    seeds: tuple[int, ...] = ()
-    values: tuple[float, ...] = ()
     scores: Scores | None = None
     level: str = ""
     low: float | None = None
     high: float | None = None
     rows: float = 0.0
+    largest: int = 0
     batches: float = 0.0
     fallbacks: float = 0.0
-    records: tuple[Mapping[str, Any], ...] = ()
+    records: tuple[Record, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether there are scores."""
-        return bool(self.seeds)
+        return self.scores is not None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds that have a score."""
+        return () if self.scores is None else self.scores.seeds
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The metric over all scored rows of each seed."""
+        return () if self.scores is None else self.scores.pooled
 
     @property
     def mean(self) -> float:
@@ -101,15 +112,15 @@ class Cell:
 
     @property
     def n_clusters(self) -> int:
-        """Clusters that have a score with every seed."""
+        """Number of clusters that have a score with every seed."""
         return 0 if self.scores is None else len(self.scores.clusters)
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """``0.694 ± 0.010``."""
         return f"{self.mean:.3f}" + (f" ± {self.sd:.3f}" if self.sd is not None else "")
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Cell]:
         """Return the columns that every table of a study has."""
         return {
             "method": self.label,
@@ -124,8 +135,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """A paired difference between two cells on the seeds and clusters that both have.
+class Difference:
+    """A paired difference between two results on the seeds and clusters that both have.
 
     Attributes
     ----------
@@ -146,26 +157,43 @@ class Gap:
     level: str
     p: float | None = None
 
+    @classmethod
+    def of(cls, pair: Paired, level: str, *, by_cluster: bool = True) -> Difference:
+        """Return a difference as studies print it.
+
+        Parameters
+        ----------
+        pair
+            The difference of two results.
+        level
+            What a cluster is.
+        by_cluster
+            False for results on different rows, whose clusters do not pair.
+        """
+        if not by_cluster:
+            return cls(pair.difference, pair.sd, None, None, 0, level)
+        return cls(pair.difference, pair.sd, pair.low, pair.high, pair.n_clusters, level, pair.p)
+
     @property
-    def known(self) -> bool:
-        """Whether there is an interval and 0 lies outside."""
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval and 0 is outside."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """``+0.026 [+0.010, +0.041]``, or with the SD of seeds where there is no interval."""
         text = f"{self.mean:+.3f}"
         if self.low is not None and self.high is not None:
             return f"{text} [{self.low:+.3f}, {self.high:+.3f}]"
         return text + (f" ± {self.sd:.3f}" if self.sd is not None else "")
 
-    def facts(self, prefix: str) -> dict[str, Any]:
+    def facts(self, prefix: str) -> dict[str, Cell]:
         """Return columns ``<prefix>``, ``<prefix>_sd``, ``_low``, ``_high`` and ``_p``."""
         values = (self.mean, self.sd, self.low, self.high, self.p)
-        return dict(zip(gap_columns(prefix), values, strict=True))
+        return dict(zip(difference_columns(prefix), values, strict=True))
 
 
-def gap_columns(prefix: str) -> list[str]:
+def difference_columns(prefix: str) -> list[str]:
     """Return the columns of a paired difference, in the order of a table."""
     return [prefix, *(f"{prefix}_{name}" for name in ("sd", "low", "high", "p"))]
 
@@ -179,20 +207,20 @@ class Finding:
     table
         Rows of the CSV, plain values by column.
     shown
-        Column -> heading of what is printed of them.
+        Column -> heading of the columns that are printed.
     reading
-        Three sentences made of the numbers: what was found, how much with its spread, and what
-        cannot be told.
+        Three sentences built from the numbers: the result, its size and spread, and what the
+        numbers do not show.
     draw
         Draws on an open canvas and appends the rows behind the figure to ``canvas.table``; None
-        where there is nothing to draw, and then the first sentence stands in its place.
+        where there is nothing to draw: the figure then shows the first sentence.
     height
         Inches; the width is that of a page.
     notes
         Sentences under the table: how it was computed.
     """
 
-    table: Sequence[Mapping[str, Any]]
+    table: Sequence[Mapping[str, Cell]]
     shown: Mapping[str, str]
     reading: tuple[str, str, str]
     draw: Callable[[Canvas], None] | None = None

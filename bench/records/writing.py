@@ -1,0 +1,103 @@
+"""Writing and deleting folders of a results folder, each in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from bench.core.disk import STALE_SECONDS, disk_errors, new_folder, write_synced
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["check_writable", "discard", "place", "temporary"]
+
+
+def temporary(root: Path) -> Path:
+    """Return the folder of unfinished files; :func:`check_writable` deletes old ones."""
+    return root / "tmp"
+
+
+def place(
+    root: Path,
+    files: Mapping[str, bytes | NDArray[np.generic]],
+    target: Path,
+    witness: str,
+    *,
+    replace: bool = False,
+) -> None:
+    """Write a folder with its files, or nothing.
+
+    If another process is first, its folder stays and this one is dropped.
+
+    Parameters
+    ----------
+    root
+        The results folder.
+    files
+        File name -> content; an array is written as ``.npy``.
+    target
+        The folder.
+    witness
+        File without which an existing folder is incomplete and is replaced.
+    replace
+        Whether to replace a complete folder.
+
+    Raises
+    ------
+    BenchError
+        If the disk refuses; nothing is left behind.
+    """
+    replace = replace or not (target / witness).is_file()
+    with (
+        disk_errors("write", target),
+        new_folder(target, replace=replace, inside=temporary(root)) as folder,
+    ):
+        for name, data in files.items():
+            write_synced(folder / name, data)
+
+
+def discard(root: Path, target: Path) -> None:
+    """Delete a folder; it disappears in one step. A missing folder is ignored.
+
+    Raises
+    ------
+    BenchError
+        If the disk refuses.
+    """
+    with disk_errors("delete", target):
+        aside = temporary(root) / f"{target.name}-{secrets.token_hex(6)}"
+        with contextlib.suppress(FileNotFoundError):
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            target.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_writable(root: Path) -> None:
+    """Create the results folder, write a file in it, and delete old unfinished files.
+
+    Raises
+    ------
+    BenchError
+        If the disk refuses.
+    """
+    with disk_errors("write results to", root):
+        probe = temporary(root) / f"probe-{secrets.token_hex(6)}"
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_synced(probe, b"x")
+        finally:
+            probe.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        for entry in temporary(root).iterdir():
+            with contextlib.suppress(OSError):
+                # Wall clock, because it is compared with times of the file system.
+                if time.time() - entry.stat().st_mtime > STALE_SECONDS:
+                    shutil.rmtree(entry, ignore_errors=True)

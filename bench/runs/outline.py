@@ -1,0 +1,159 @@
+"""What the record of a run states besides its results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.core.control_names import is_control_row
+from bench.records.selection import rule
+from bench.runs import provenance
+
+if TYPE_CHECKING:
+    from bench.core.types import Facts
+    from bench.records.schema import Code
+    from bench.runs.chain import Chain
+    from bench.runs.job import Job
+
+__all__ = ["Data", "method_sources", "outline"]
+
+Data = dict[str, Any]
+"""Contents of ``run.json``."""
+
+
+def outline(
+    job: Job,
+    spec: Facts,
+    run_id: str,
+    code: Code,
+    environment: Facts,
+    *,
+    status: str = "ok",
+    reason: str = "",
+) -> Data:
+    """Return the record of a job without results.
+
+    Parameters
+    ----------
+    job, spec, run_id
+        The job and its identity.
+    code
+        Digests of the code in use.
+    environment
+        As from :func:`bench.runs.provenance.environment`.
+    status, reason
+        ``ok``, ``not-applicable`` or ``failed``, and why.
+    """
+    target, chain = job.target, job.chain
+    unranked = _unranked(job)
+    record: Data = {
+        "schema": 1,
+        "run_id": run_id,
+        "spec": dict(spec),
+        "method": chain.typed,
+        "method_id": chain.method_id,
+        "split": target.typed,
+        "params": {stage.name: stage.changed() for stage in chain.stages},
+        "level": chain.stages[-1].level,
+        "track": _track(job),
+        "access": job.access.words,
+        "badges": chain.badges,
+        "readout": chain.readout,
+        "status": status,
+        "reason": reason,
+        "ranked": not unranked and status == "ok",
+        "unranked_because": unranked,
+        "metrics": {},
+        "primary": job.primary,
+        "lower_is_better": _lower_is_better(job),
+        "clusters": {
+            "level": "",
+            "names": [],
+            "n": [],
+            "values": {},
+            "parts": {},
+            "weights": {},
+        },
+        "n_eval": 0,
+        "n_excluded": 0,
+        "excluded_classes": [],
+        "n_classes": len(target.classes),
+        "classes": list(target.classes),
+        "chance": 1.0 / len(target.classes),
+        "batches": {},
+        "undeclared_adaptation": None,
+        "notes": _notes(job),
+        "cautions": job.cautions,
+        "upstream": list(target.opened.upstream),
+        "exposed": list(target.split.expose),
+        "shift": target.split.shift,
+        "cost": {"fit_s": 0.0, "apply_s": 0.0, "peak_bytes": 0, "steps": 0, "images_seen": 0},
+        "predictions_sha256": "",
+        "sources": method_sources(chain),
+        "code": code,
+        "provenance": {**environment, "recipe": dict(job.recipe)},
+    }
+    if chain.preprocess:
+        record["preprocess"] = chain.preprocess
+    if job.tuning:
+        record["tuning"] = {**job.tuning, **job.tuning_facts}
+    return record
+
+
+def method_sources(chain: Chain) -> dict[str, str]:
+    """Return the SHA-256 of the files of a chain's methods, by portable name."""
+    return provenance.source_digests(path for s in chain.stages for path in s.entry.sources)
+
+
+def _track(job: Job) -> str:
+    target, track = job.target, job.track
+    if is_control_row(track):
+        return track
+    fitted_on_test = target.origin is not None and len(job.chain.stages) > 1
+    if target.split.protocol == "unsupervised" or fitted_on_test:
+        return "transductive"
+    return track
+
+
+def _unranked(job: Job) -> list[str]:
+    """Return reasons why the run has no rank, known before it starts."""
+    reasons = ["smoke recipe"] if job.recipe_name == "smoke" else []
+    if not rule(job.selection).ranked:
+        reasons.append(f"{job.selection}: selected on the test rows")
+    if job.target.opened.edition == "fixture":
+        reasons.append("fixture edition")
+    if job.grouping is not None:
+        reasons.append(f"study: {job.grouping.words}")
+    if job.masked:
+        reasons.append("which rows are controls is a label here")
+    return reasons
+
+
+def _notes(job: Job) -> list[str]:
+    target = job.target
+    notes = [*target.warnings, *target.opened.notes]
+    if job.masked:
+        notes.append(
+            "controls are classes here and the method was told which rows they are: scored on "
+            "the treatment classes, without an official rank"
+        )
+    notes += job.cautions
+    if is_control_row(job.track):
+        return notes
+    if target.split.protocol == "unsupervised":
+        notes.append("no training set: every method was fitted on the rows that are scored")
+    if target.origin is not None:
+        notes.append(f"the encoder was trained on {target.origin.split} and not changed")
+        notes += target.origin.opened.notes
+        later = [stage.name for stage in job.chain.stages[1:]]
+        if later:
+            names = ", ".join(later)
+            notes.append(f"{names}: fitted on the rows that are scored, without labels")
+    return notes
+
+
+def _lower_is_better(job: Job) -> list[str]:
+    """Return metrics that are better when lower; those of plugins are known here alone."""
+    split = job.target.split
+    names = dict.fromkeys((job.primary, split.metric, *split.metrics))
+    metas = {name: job.registry.entry("metric", name).meta for name in names}
+    return [name for name, meta in metas.items() if not meta.get("higher_is_better", True)]

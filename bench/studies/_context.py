@@ -1,0 +1,215 @@
+"""What a study works with: runs of conditions, their scores, and paired differences."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from bench.boards.pairing import pair, span_of_mean
+from bench.boards.values import changed_params, label_of, readout_of, record_value, scores_of
+from bench.core.canonical import digest
+from bench.core.errors import BenchError
+from bench.data.grouping import Grouping
+from bench.records.record import Record, flat
+from bench.runs.plan import plan
+from bench.studies._results import Condition, ConditionResult, Difference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bench.core.registry import Registry
+    from bench.data.target import Target
+    from bench.records.schema import RunRecord
+    from bench.runs.job import Job, Options
+    from bench.runs.runner import Runner
+
+__all__ = ["StudyContext"]
+
+
+class StudyContext:
+    """Runs the conditions of a study, or reads their records.
+
+    Attributes
+    ----------
+    target
+        The opened split.
+    methods
+        As typed, or the study's own.
+    seeds
+        Seeds of every condition.
+    points
+        Values of what the study varies, in rising order.
+    registry, runner, options
+        Of the harness.
+    left_out
+        Method or condition -> why it is not in the study.
+    failed
+        Records of runs that failed.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        methods: Sequence[str],
+        seeds: Sequence[int],
+        points: Sequence[float],
+        registry: Registry,
+        runner: Runner,
+        options: Options,
+        reopen: Callable[[str, Mapping[str, object]], Target],
+        done: Callable[[Record], None] = lambda record: None,
+    ) -> None:
+        self.target, self.methods, self.seeds = target, list(methods), list(seeds)
+        self.points, self.registry, self.runner = list(points), registry, runner
+        self.options, self.reopen, self._done = options, reopen, done
+        self.left_out: dict[str, str] = {}
+        self.failed: list[Record] = []
+        self._records: dict[str, Record] = {}
+        self._others: set[str] = set()
+
+    # ------------------------------------------------------------------ what is studied
+
+    @property
+    def metric(self) -> str:
+        """The split's primary metric."""
+        return self.target.split.metric
+
+    @property
+    def metric_text(self) -> str:
+        """The metric as text: ``balanced accuracy``."""
+        return self.metric.replace("_", " ")
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing."""
+        return 1.0 / len(self.target.classes)
+
+    @property
+    def runs_digest(self) -> str:
+        """Identity of all runs and predictions that were used."""
+        runs = sorted(
+            [run_id, record.predictions_sha256, record.status]
+            for run_id, record in self._records.items()
+        )
+        return digest([*runs, *sorted(self._others)])
+
+    @property
+    def run_ids(self) -> list[str]:
+        """Ids of all runs that were used."""
+        return sorted(self._records)
+
+    @functools.cached_property
+    def readout(self) -> str:
+        """``head`` if every method studied has one, else ``probe``: like is compared with like."""
+        chains = [self.job(Condition(method), self.seeds[0]).chain for method in self.methods]
+        headed = [
+            c.readout == "head" and getattr(c.stages[0].cls, "has_head", True) for c in chains
+        ]
+        return "head" if all(headed) else "probe"
+
+    def depend_on(self, identity: str) -> None:
+        """Add an input of the finding that is no run, such as profiles, to its digest."""
+        self._others.add(identity)
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """State why a method or a condition is not in the study."""
+        self.left_out.setdefault(name, reason)
+
+    def job(self, condition: Condition, seed: int) -> Job:
+        """Return the checked job of one seed of a condition.
+
+        Raises
+        ------
+        BenchError
+            For an unknown method or a wrong parameter.
+        """
+        targets = [condition.target or self.target]
+        options = self._options(condition)
+        [job] = plan([condition.method], targets, [seed], options, self.registry)
+        return job
+
+    def _options(self, condition: Condition) -> Options:
+        stages = {name.strip() for name in condition.method.split("+")}
+        values = {n: dict(v) for n, v in self.options.values.items() if n in stages}
+        for name, changed in condition.values.items():
+            values.setdefault(name, {}).update(changed)
+        grouping = None if condition.grouping is None else Grouping.read(condition.grouping)
+        return dataclasses.replace(self.options, values=values, grouping=grouping)
+
+    def takes(self, method: str, parameter: str) -> bool:
+        """Return whether the last stage of a method has a parameter of this name."""
+        entry = self.registry.entry("method", method.split("+")[-1].strip())
+        if entry.meta["level"] == "reference":
+            return False
+        return parameter in {f.name for f in dataclasses.fields(entry.load().Params)}
+
+    def per_batch(self, condition: Condition) -> bool:
+        """Return whether any stage processes each test batch in a call of its own."""
+        chain = self.job(condition, self.seeds[0]).chain
+        return any(stage.per_batch for stage in chain.stages)
+
+    # ------------------------------------------------------------------ runs
+
+    def result(self, condition: Condition) -> ConditionResult:
+        """Return the scores of a condition; runs that are on record are not repeated."""
+        records = []
+        for seed in self.seeds:
+            record = Record(cast("RunRecord", self.runner.run(self.job(condition, seed))))
+            self._done(record)
+            if record.status == "failed":
+                self.failed.append(record)
+            else:
+                self._records[record.run_id] = record
+            records.append(record)
+        first = records[0]
+        label = label_of(first.method_id, changed_params(first.summary))
+        label = label.removeprefix("identity+")
+        scored = [record for record in records if record.ok]
+        if not scored:
+            return ConditionResult(condition, label, reason=first.reason)
+        runs = {record.seed: flat(record) for record in scored}
+        readout = readout_of(list(runs.values()), self.metric, self.readout)
+        if any(record_value(run, self.metric, readout) is None for run in runs.values()):
+            # Where controls are classes, a method that uses them is scored by another metric.
+            return ConditionResult(condition, label, reason=f"it has no {self.metric_text} here")
+        scores, _ = scores_of(runs, self.metric, readout)
+        span = span_of_mean(scores)
+        batches = [record.data["batches"] for record in scored]
+        return ConditionResult(
+            condition,
+            label,
+            scores=scores,
+            level=scored[0].clusters["level"],
+            low=span.low,
+            high=span.high,
+            rows=float(np.median([b["rows_median"] for b in batches])),
+            largest=max(int(b["rows_max"]) for b in batches),
+            batches=float(np.mean([b["n_test"] for b in batches])),
+            fallbacks=float(np.mean([b["fallbacks"] for b in batches])),
+            records=tuple(scored),
+        )
+
+    def difference(
+        self, a: ConditionResult, b: ConditionResult, *, by_cluster: bool = True
+    ) -> Difference:
+        """Return the paired difference ``a - b``.
+
+        Parameters
+        ----------
+        a, b
+            Results with scores.
+        by_cluster
+            False for results on different rows, which have no interval of their difference.
+
+        Raises
+        ------
+        BenchError
+            If the two have no seed in common.
+        """
+        found = pair(a.scores, b.scores) if a.scores is not None and b.scores is not None else None
+        if found is None:
+            raise BenchError(f"{a.label} and {b.label} have no seed in common: run both with one")
+        return Difference.of(found, a.level, by_cluster=by_cluster)

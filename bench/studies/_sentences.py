@@ -1,0 +1,97 @@
+"""Sentences of a reading, built from numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.core import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Difference
+
+__all__ = ["differences_text", "limits", "listed", "nothing", "noun_of", "spread"]
+
+NAMED = 4
+"""Methods that a sentence names; the table has all."""
+
+
+def listed(items: Iterable[object], most: int = NAMED, sep: str = ", ") -> str:
+    """Return ``a, b and c``; beyond ``most`` the rest are counted.
+
+    With another ``sep`` the items may contain commas themselves.
+    """
+    return words.listed(items, most, sep=sep, last=" and " if sep == ", " else sep)
+
+
+def differences_text(differences: Iterable[tuple[str, Difference]], sep: str = ", ") -> str:
+    """Return ``ben +0.026 [+0.010, +0.041], adabn …``; empty without differences."""
+    return listed([f"{name} {difference.text}" for name, difference in differences], sep=sep)
+
+
+def spread(context: StudyContext) -> str:
+    """State what the number after ± is."""
+    seeds = len(context.seeds)
+    return f"± is the SD of {seeds} seeds" if seeds > 1 else "one seed, so the spread is unknown"
+
+
+def limits(
+    context: StudyContext, differences: Sequence[tuple[str, Difference]], more: str = ""
+) -> str:
+    """Return the last sentence of a reading: what the numbers do not show.
+
+    Parameters
+    ----------
+    context
+        The study's.
+    differences
+        The comparisons of the reading, each with its name.
+    more
+        A clause on what this study cannot show by its design.
+    """
+    clauses = []
+    without = [gap for _, gap in differences if gap.low is None]
+    unclear = [n for n, gap in differences if gap.low is not None and not gap.excludes_zero]
+    if without:
+        number = words.count(without[0].n_clusters, noun_of(without[0].level))
+        clauses.append(
+            f"no interval can be computed from {number}"
+            if len(context.seeds) > 1
+            else "one seed does not show how much another training differs"
+        )
+    if unclear:
+        which = (
+            f"{len(unclear)} of {len(differences)} differences are"
+            if len(differences) > 1
+            else "the difference is"
+        )
+        clauses.append(f"{which} compatible with zero ({listed(unclear, sep='; ')})")
+    elif differences and not without:
+        which = (
+            f"the {len(differences)} differences above each exclude"
+            if len(differences) > 1
+            else "the difference above excludes"
+        )
+        clauses.append(f"{which} zero, without correction for multiple comparisons")
+    if more:
+        clauses.append(more)
+    if context.options.recipe == "smoke":
+        clauses.append("the smoke recipe trains too little to draw conclusions")
+    return f"Not shown: {'; '.join(clauses) or 'nothing was compared'}."
+
+
+def noun_of(level: str) -> str:
+    """Return the noun for a batch level's column: ``plate`` for ``meta_plate``."""
+    return level.removeprefix("meta_") or "batch"
+
+
+def nothing(context: StudyContext) -> tuple[str, str, str]:
+    """Return the reading of a study that could not run anything."""
+    reasons = [f"{name}: {reason}" for name, reason in context.left_out.items()]
+    return (
+        f"This study does not apply to {context.target.split.name}.",
+        f"Reasons: {'; '.join(reasons) or 'no method was named'}.",
+        limits(context, []),
+    )
