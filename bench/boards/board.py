@@ -180,6 +180,8 @@ class Board:
         All of this in words.
     runs_digest
         Identity of the runs and predictions that the board was made of.
+    run_ids
+        Ids of these runs.
     rows
         By track, in order of rank; reference rows last.
     notes
@@ -200,6 +202,7 @@ class Board:
     shift: str
     title: str
     runs_digest: str
+    run_ids: frozenset[str] = field(repr=False)
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 

@@ -92,6 +92,7 @@ def build_board(
         shift=first.shift,
         title=board_title(first, metric, used),
         runs_digest=digest([[run.run_id, run.predictions_sha256, run.status] for run in runs]),
+        run_ids=frozenset(run.run_id for run in runs),
         rows=tuple(sorted_rows(ranked(rows, higher=higher), higher=higher)),
         notes=tuple(notes),
     )

@@ -25,7 +25,7 @@ from bench.output.report import page as page_module
 from bench.output.report.across import overview
 from bench.output.report.methods import blocks_of, page_of, plain
 from bench.output.report.page import inline
-from bench.output.report.pictures import Picture, pictures
+from bench.output.report.pictures import Drawn, Picture, pictures
 from bench.output.report.summary import destruction, finding
 from bench.output.report.text import pieces
 from bench.records.store import Store
@@ -377,7 +377,7 @@ def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch)
 def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     import bench.output.figures
 
-    (missing,) = pictures(as_records(plausible(("own/a",))), names=["degradation"])
+    (missing,) = pictures(Drawn(as_records(plausible(("own/a",)))), names=["degradation"])
     assert missing.png == ""
     mentions(missing.note, "COOS-7")
 
@@ -385,12 +385,12 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch: pytest.MonkeyP
         raise BenchError("the disk is full")
 
     monkeypatch.setattr(bench.output.figures, "draw", broken)
-    assert pictures([], names=["cost"])[0].note.endswith("the disk is full.")
+    assert pictures(Drawn([]), names=["cost"])[0].note.endswith("the disk is full.")
 
 
 def test_figures_of_embeddings_are_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "artifacts").mkdir()
-    (found,) = pictures(as_records(plausible()), names=["umap"], results=tmp_path)
+    (found,) = pictures(Drawn(as_records(plausible())), names=["umap"], results=tmp_path)
     assert found.png == ""
     mentions(found.note, "python -m bench figures umap")
 
@@ -398,7 +398,7 @@ def test_figures_of_embeddings_are_not_waited_for(tmp_path: Path) -> None:
 def test_runs_of_studies_are_drawn_where_the_others_give_nothing() -> None:
     other = as_records(plausible(("own/a",)))
     coos = as_records(plausible())
-    (drawn,) = pictures(other, coos, names=["degradation"])
+    (drawn,) = pictures(Drawn(other), Drawn([*other, *coos]), names=["degradation"])
     assert drawn.png
     assert drawn.note == ""
     assert isinstance(drawn, Picture)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from bench.boards.board import Board
+
 _KEY = (
     "split_id",
     "edition",
@@ -76,6 +78,11 @@ class Group:
         """Identity of the runs and their predictions."""
         runs = [[s["run_id"], s.get("predictions_sha256", "")] for s in self.summaries]
         return digest(sorted(runs))
+
+    def boards(self, boards: Iterable[Board]) -> list[Board]:
+        """Return the leaderboards that contain runs of the group."""
+        run_ids = {str(summary["run_id"]) for summary in self.summaries}
+        return [board for board in boards if not run_ids.isdisjoint(board.run_ids)]
 
     def by_label(self) -> dict[str, list[Record]]:
         """Return the records of each method with its parameters, in order of seeds."""

@@ -6,7 +6,6 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from bench.boards.select import boards
 from bench.core.canonical import digest
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._paper import PAPER, THEIRS, judged_table
@@ -170,7 +169,7 @@ def _ours(inputs: FigureInput) -> list[dict[str, Any]]:
     """Return the paired difference of every pair on every board of our records."""
     rows: list[dict[str, Any]] = []
     for group in grouped(inputs.records):
-        for board in boards(group.records):
+        for board in group.boards(inputs.boards):
             by_label = {row.method: row for row in board.rows if row.mean is not None}
             for label, base, kind in OUR_PAIRS:
                 one, other = by_label.get(label), by_label.get(base)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.boards.select import boards
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._runs import Group, group_stems, grouped, in_order, label, mixing_value
 from bench.output.figures._shared import metric_words, nothing, row_facts
@@ -56,10 +55,9 @@ def draw(inputs: FigureInput) -> list[Path]:
     files: list[Path] = []
     stems = group_stems(META["name"], [group for group, _ in found])
     for stem, (group, values) in zip(stems, found, strict=True):
-        made_boards = boards(group.records)
-        if not made_boards:
+        board = next(iter(group.boards(inputs.boards)), None)
+        if board is None:
             continue
-        board = made_boards[0]
         labels = in_order({name for one in values.values() for name in one}, group.summaries)
         columns = min(3, len(values))
         lines = -(-len(values) // columns)

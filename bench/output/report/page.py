@@ -26,7 +26,7 @@ from bench.output.report.across import overview
 from bench.output.report.board_view import board_context
 from bench.output.report.methods import plain
 from bench.output.report.overview import card, claimed, claims, methods_context
-from bench.output.report.pictures import Picture, pictures
+from bench.output.report.pictures import Drawn, Picture, pictures
 from bench.output.report.summary import RULES, finding, is_main
 from bench.output.report.text import CODE, data_context, pieces, script_json, subtitle
 from bench.output.style import colour_of
@@ -112,11 +112,12 @@ def build(
     say("boards")
     made = boards(runs, split=split, failures=failures)
     made.sort(key=_place)
-    drawn, first, rest = _to_draw(runs, facts, made)
+    drawn = _to_draw(made)
     images: list[Picture] = []
     if figures and made:
         say("figures")
-        images = pictures(first, rest, results=results)
+        first, more = _runs_of(drawn, made, runs, facts)
+        images = pictures(first, more, results=results, registry=registry)
     say("page")
     judged = judge(published(), claimed(runs, facts))
     context = {
@@ -299,12 +300,10 @@ def _found(it: Finding, anchors: Mapping[str, str]) -> dict[str, Any]:
 # --------------------------------------------------------------------------- figures
 
 
-def _to_draw(
-    runs: Sequence[Run], facts: Sequence[Run], made: Sequence[Board]
-) -> tuple[list[Board], list[Run], list[Run]]:
-    """Return the boards that figures are drawn of, their runs, and those of variants of them."""
-    main = [board for board in made if is_main(board)] or list(made)
-    # Tests of one data set belong together in a figure, so that a data set is drawn whole.
+def _to_draw(boards: Sequence[Board]) -> list[Board]:
+    """Choose the boards that figures show."""
+    main = [board for board in boards if is_main(board)] or list(boards)
+    # Tests of one data set belong in one figure, so a data set is drawn completely.
     order = {data_context(board): -len(board.rows) for board in reversed(main)}
     ordered = sorted(main, key=lambda board: (order[data_context(board)], board.split))
     drawn: list[Board] = []
@@ -312,15 +311,33 @@ def _to_draw(
         if drawn and sum(len(other.rows) for other in [*drawn, board]) > DRAWN_ROWS:
             break
         drawn.append(board)
+    return drawn
+
+
+def _runs_of(
+    drawn: Sequence[Board], boards: Sequence[Board], runs: Sequence[Run], facts: Sequence[Run]
+) -> tuple[Drawn, Drawn | None]:
+    """Return the runs at default settings of some boards, and, if there are more, all of them."""
     wanted = {(board.split, board.edition, board.recipe) for board in drawn}
-    first: list[Run] = []
-    rest: list[Run] = []
-    for run, known in zip(runs, facts, strict=True):
-        if (known["split_id"], known["edition"], known["recipe"]) not in wanted:
-            continue
-        changed = known.get("dataset_settings") or known.get("recipe_overrides")
-        (rest if changed else first).append(run)
-    return drawn, first, rest
+
+    def select(*, variants: bool) -> Drawn:
+        records = [
+            run
+            for run, fact in zip(runs, facts, strict=True)
+            if (fact["split_id"], fact["edition"], fact["recipe"]) in wanted
+            and (variants or not (fact.get("dataset_settings") or fact.get("recipe_overrides")))
+        ]
+        members = [
+            board
+            for board in boards
+            if (board.split, board.edition, board.recipe) in wanted
+            and (variants or not (board.settings or board.overrides))
+        ]
+        members.sort(key=lambda board: (board.split, board.edition, board.recipe, board.title))
+        return Drawn(records, members)
+
+    first, more = select(variants=False), select(variants=True)
+    return first, more if len(more.records) > len(first.records) else None
 
 
 def _drawn_words(drawn: Sequence[Board], made: Sequence[Board]) -> str:

@@ -19,7 +19,11 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Picture", "pictures"]
+    from bench.boards.board import Board
+    from bench.core.entry import Entry
+    from bench.core.registry import Registry
+
+__all__ = ["Drawn", "Picture", "pictures"]
 
 WIDEST = 1418
 """Pixels of a page figure at 200 dots an inch."""
@@ -68,64 +72,95 @@ class Picture:
         return len(self.png) + len(self.table)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Runs to draw.
+
+    Attributes
+    ----------
+    records
+        Runs, or mappings of the same form.
+    boards
+        Their leaderboards; computed if None.
+    """
+
+    records: Sequence[Mapping[str, Any]]
+    boards: Sequence[Board] | None = None
+
+
 def pictures(
-    first: Sequence[Mapping[str, Any]],
-    rest: Sequence[Mapping[str, Any]] = (),
+    first: Drawn,
+    more: Drawn | None = None,
     names: Sequence[str] = (),
     results: Path | None = None,
+    registry: Registry | None = None,
 ) -> list[Picture]:
-    """Draw named figures, all if none is named; one that cannot be drawn is a sentence.
+    """Draw named figures; a figure that cannot be drawn is a sentence.
 
     Parameters
     ----------
     first
-        The runs to draw.
-    rest
-        Further runs, for the figures that have nothing to draw of the first: those of studies,
-        which change settings one by one. Of such a figure the first :data:`MOST` pictures are kept.
+        Runs to draw.
+    more
+        These and others, for figures that find nothing to draw in the first: those of studies,
+        which change settings one by one. The first :data:`MOST` pictures of such a figure are kept.
     names
-        Keys of :func:`bench.output.figures.all_figures`.
+        Keys of :func:`bench.output.figures.all_figures`; all figures if empty.
     results
         The results folder, for figures of what lies beside the runs. Those of embeddings are not
         drawn: they take minutes, and a sentence says how to have them.
+    registry
+        Adds the figures of its plugin files.
     """
     from bench.output.figures import all_figures
 
-    made = []
-    figures = all_figures()
+    figures = all_figures(registry)
+    shown: list[Picture] = []
     for name in names or figures:
         meta = figures[name].meta
-        place = results
-        if "embeddings" in meta["needs"]:
-            if _has_artifacts(results):
-                made.append(Picture(name, name, meta["summary"], note=SLOW.format(name=name)))
-                continue
-            place = None
-        found = _drawn(first, name, meta["summary"], place)
-        if rest and all(picture.note for picture in found):
-            found = _drawn([*first, *rest], name, meta["summary"], place)[:MOST]
-        made += found
-    return made
-
-
-def _has_artifacts(results: Path | None) -> bool:
-    return results is not None and (results / "artifacts").is_dir()
+        if "embeddings" not in meta["needs"]:
+            folder = results
+        elif results is not None and (results / "artifacts").is_dir():
+            shown.append(Picture(name, name, meta["summary"], note=SLOW.format(name=name)))
+            continue
+        else:
+            folder = None
+        new = _drawn(first, figures[name], folder, registry)
+        if more is not None and all(picture.note for picture in new):
+            new = _drawn(more, figures[name], folder, registry)[:MOST]
+        shown += new
+    return shown
 
 
 def _drawn(
-    records: Sequence[Mapping[str, Any]], name: str, summary: str, results: Path | None
+    runs: Drawn, figure: Entry, results: Path | None, registry: Registry | None
 ) -> list[Picture]:
     from bench.output.canvas import writing
     from bench.output.figures import draw
 
+    name, summary = figure.name, figure.meta["summary"]
     with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
         try:
             with writing("png", "csv", quickly=True):
-                files = draw(records, [name], Path(folder), results=results)
-        except BenchError as error:
-            return [Picture(name, name, summary, note=f"Not drawn: {error}.")]
+                files = draw(
+                    runs.records,
+                    [name],
+                    out,
+                    results=results,
+                    registry=registry,
+                    boards=runs.boards,
+                )
+        except Exception as error:
+            if isinstance(error, BenchError):
+                reason = str(error)
+            elif figure.provider == "labshift":
+                raise
+            else:  # the page must not depend on the code of a plugin
+                reason = f"{figure.origin} raised {type(error).__name__}: {error}"
+            return [Picture(name, name, summary, note=f"Not drawn: {reason}.")]
         tables = sorted(file for file in files if file.suffix == ".csv")
-        return [_picture(name, summary, file, Path(folder)) for file in tables]
+        return [_picture(name, summary, table, out) for table in tables]
 
 
 def _picture(name: str, summary: str, table: Path, folder: Path) -> Picture:
