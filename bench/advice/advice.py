@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Advice", "Compared"]
 
@@ -13,8 +15,7 @@ ALPHA = 0.05
 LOSES = 0.05
 """A class loses if its accuracy falls by more than this."""
 UNCORRECTED: tuple[str, ...] = ("identity", "erm")
-"""Rows that stand for doing nothing."""
-Records = Sequence[Mapping[str, Any]]
+"""Rows without a correction."""
 
 
 @dataclass(frozen=True)

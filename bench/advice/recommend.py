@@ -24,7 +24,6 @@ from bench.advice.advice import (
     UNCORRECTED,
     Advice,
     Compared,
-    Records,  # TC
 )
 from bench.advice.words import advice_sections, advice_title
 from bench.boards.pairing import Paired, pair
@@ -32,7 +31,7 @@ from bench.boards.stats.tests import holm
 from bench.boards.values import readout_of, scores_of
 from bench.core.access import TRACKS
 from bench.core.errors import BenchError
-from bench.records.record import flat
+from bench.records.record import Record, as_record, flat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["advise"]
 
 
-def advise(records: Records, lines: Sequence[Line], supports: Sequence[Support]) -> Advice:
+def advise(records: Sequence[Record], lines: Sequence[Line], supports: Sequence[Support]) -> Advice:
     """Return the advice that records of one split support.
 
     Parameters
@@ -62,14 +61,14 @@ def advise(records: Records, lines: Sequence[Line], supports: Sequence[Support])
     BenchError
         If no uncorrected row is among the records, or they are of several splits.
     """
-    done = [r for r in records if r["status"] == "ok"]
-    splits = {r["spec"]["split_id"] for r in done}
+    done = [record for record in map(as_record, records) if record.ok]
+    splits = {record.split_id for record in done}
     if len(splits) != 1:
         raise BenchError("advice is about one split at a time: run the methods on one")
-    by_method: dict[str, list[Mapping[str, object]]] = {}
+    by_method: dict[str, list[Record]] = {}
     for record in done:
         # On a table a correction alone stands for the same on uncorrected profiles.
-        name = record["method_id"].removeprefix("identity+")
+        name = record.method_id.removeprefix("identity+")
         by_method.setdefault(name, []).append(record)
     rated = {name: _Rated.of(runs) for name, runs in by_method.items()}
     plain = [name for name in UNCORRECTED if name in rated]
@@ -115,13 +114,13 @@ def advise(records: Records, lines: Sequence[Line], supports: Sequence[Support])
 class _Rated:
     """Records of one method, with their scores and the mean over seeds of each held-out batch."""
 
-    records: Records
+    records: Sequence[Record]
     scores: Scores
     points: Mapping[str, float]
 
     @classmethod
-    def of(cls, records: Records) -> _Rated:
-        runs = {int(record["spec"]["seed"]): flat(record) for record in records}
+    def of(cls, records: Sequence[Record]) -> _Rated:
+        runs = {record.seed: flat(record) for record in records}
         readout = readout_of(list(runs.values()), METRIC, "probe")
         return cls(records, *scores_of(runs, METRIC, readout))
 
@@ -160,7 +159,7 @@ def _compared(
     values = mine.scores.pooled
     return Compared(
         method=name,
-        track=str(mine.records[0]["track"]),
+        track=mine.records[0].track,
         without=without,
         mean=mine.mean,
         sd=float(np.std(values, ddof=1)) if len(values) > 1 else None,
@@ -176,11 +175,11 @@ def _compared(
     )
 
 
-def _by_class(runs: Records) -> dict[str, float]:
+def _by_class(runs: Sequence[Record]) -> dict[str, float]:
     """Return the mean over seeds of each class's accuracy under the record's own read-out."""
     found: dict[str, list[float]] = {}
     for record in runs:
-        for subset, value in record["metrics"].get("probe.accuracy", {}).items():
+        for subset, value in record.subsets("accuracy", "probe").items():
             if subset.startswith("class="):
                 found.setdefault(subset.removeprefix("class="), []).append(float(value))
     return {name: float(np.mean(values)) for name, values in found.items()}
