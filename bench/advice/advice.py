@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bench.records.record import Record
 
 __all__ = ["Advice", "Compared"]
 
@@ -15,7 +16,8 @@ ALPHA = 0.05
 LOSES = 0.05
 """A class loses if its accuracy falls by more than this."""
 UNCORRECTED: tuple[str, ...] = ("identity", "erm")
-"""Rows without a correction."""
+"""Rows that stand for doing nothing."""
+Records = Sequence["Record"]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from bench.advice.advice import (
     UNCORRECTED,
     Advice,
     Compared,
+    Records,  # TC
 )
 from bench.advice.words import advice_sections, advice_title
 from bench.boards.pairing import Paired, pair
@@ -31,21 +32,26 @@ from bench.boards.stats.tests import holm
 from bench.boards.values import readout_of, scores_of
 from bench.core.access import TRACKS
 from bench.core.errors import BenchError
-from bench.records.record import Record, as_record, flat
+from bench.records.record import as_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from bench.advice.checkup import Line
     from bench.advice.support import Support
     from bench.boards.stats.scores import Scores
+    from bench.records.record import Record
 
 __all__ = ["advise"]
 
 
-def advise(records: Sequence[Record], lines: Sequence[Line], supports: Sequence[Support]) -> Advice:
+def advise(
+    records: Iterable[Record | Mapping[str, object]],
+    lines: Sequence[Line],
+    supports: Sequence[Support],
+) -> Advice:
     """Return the advice that records of one split support.
 
     Parameters
@@ -76,9 +82,9 @@ def advise(records: Sequence[Record], lines: Sequence[Line], supports: Sequence[
         raise BenchError("nothing to compare with: run erm too, and identity on a table")
     gaps: dict[str, tuple[str, Paired]] = {}
     for name, runs in by_method.items():
-        if name in plain or runs[0]["track"] == "reference":
+        if name in plain or runs[0].track == "reference":
             continue
-        without = _without(str(runs[0]["method_id"]), plain)
+        without = _without(runs[0].method_id, plain)
         gap = pair(rated[name].scores, rated[without].scores)
         if gap is None:
             raise BenchError(f"{name} and {without} have no seed in common: run both with the same")
@@ -114,14 +120,14 @@ def advise(records: Sequence[Record], lines: Sequence[Line], supports: Sequence[
 class _Rated:
     """Records of one method, with their scores and the mean over seeds of each held-out batch."""
 
-    records: Sequence[Record]
+    records: Records
     scores: Scores
     points: Mapping[str, float]
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> _Rated:
-        runs = {record.seed: flat(record) for record in records}
-        readout = readout_of(list(runs.values()), METRIC, "probe")
+    def of(cls, records: Records) -> _Rated:
+        runs = {record.seed: record for record in records}
+        readout = readout_of(records, METRIC, "probe")
         return cls(records, *scores_of(runs, METRIC, readout))
 
     @property
@@ -175,7 +181,7 @@ def _compared(
     )
 
 
-def _by_class(runs: Sequence[Record]) -> dict[str, float]:
+def _by_class(runs: Records) -> dict[str, float]:
     """Return the mean over seeds of each class's accuracy under the record's own read-out."""
     found: dict[str, list[float]] = {}
     for record in runs:

@@ -12,17 +12,16 @@ from bench.boards.stats.scores import MIN_CLUSTERS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bench.advice.advice import Compared
+    from bench.advice.advice import Compared, Records
     from bench.advice.checkup import Line
     from bench.advice.support import Support
     from bench.boards.pairing import Paired
-    from bench.records.record import Record
 
 
 # --------------------------------------------------------------------------- words
 
 
-def advice_title(done: Sequence[Record]) -> str:
+def advice_title(done: Records) -> str:
     """Return the title of a recommendation."""
     first = done[0]
     seeds = {record.seed for record in done}
@@ -34,7 +33,7 @@ def advice_title(done: Sequence[Record]) -> str:
 
 
 def advice_sections(
-    done: Sequence[Record],
+    done: Records,
     rows: Sequence[Compared],
     best: Compared | None,
     baselines: Mapping[str, float],
@@ -161,7 +160,7 @@ def _warnings(rows: Sequence[Compared], lines: Sequence[Line]) -> list[str]:
 
 
 def _limits(
-    done: Sequence[Record],
+    done: Records,
     rows: Sequence[Compared],
     lines: Sequence[Line],
     supports: Sequence[Support],

@@ -18,11 +18,12 @@ from bench.core.params import make_params
 from bench.training.recipes import recipe_access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from bench.core.dataset import Opened
     from bench.core.entry import Entry
     from bench.core.registry import Registry
+    from bench.core.types import Recipe, Values
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,8 @@ def parse_chain(
     typed: str,
     registry: Registry,
     opened: Opened,
-    values: Mapping[str, Mapping[str, Any]],
-    recipe: Mapping[str, Any],
+    values: Values,
+    recipe: Recipe,
     preprocess: str = "",
 ) -> Chain:
     """Read ``ben+tvn`` and its parameters.
@@ -218,8 +219,8 @@ def parse_chain(
 def _stage(
     entry: Entry,
     opened: Opened,
-    values: Mapping[str, Mapping[str, Any]],
-    recipe: Mapping[str, Any],
+    values: Values,
+    recipe: Recipe,
 ) -> Stage:
     cls = entry.load()
     params = make_params(entry.name, cls.Params, values.get(entry.name, {}))

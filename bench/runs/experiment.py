@@ -215,8 +215,7 @@ class Experiment:
         Returns
         -------
         dict
-            ``(method, split, seed)`` -> record of the companion. Its key ``new_batches`` states
-            whether the rows of the split come from batches that are not in its training set.
+            ``(method, split, seed)`` -> companion.
         """
         from bench.runs.companions import companions_of
 

@@ -11,7 +11,7 @@ every method, seed and recipe, and another split's is another.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,10 +26,8 @@ from bench.records.selection import Derived, derived_name, rule
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from bench.core.dataset import Opened
-    from bench.core.types import Ints
+    from bench.core.types import Array, Ints
 
 __all__ = ["SHARE", "check_only_training", "held_out", "mixed_to_test", "oracle", "validation"]
 
@@ -122,7 +120,7 @@ def _of(fold: str) -> str:
     return f", fold {fold}" if fold else ""
 
 
-def _grouping(opened: Opened, name: str, level: str) -> tuple[NDArray[Any], str]:
+def _grouping(opened: Opened, name: str, level: str) -> tuple[Array, str]:
     """Return what is held out whole, a value for each row, and the noun for it."""
     if name == "id-val":
         return _wells(opened)
@@ -135,7 +133,7 @@ def _grouping(opened: Opened, name: str, level: str) -> tuple[NDArray[Any], str]
     return column_of(opened, used), used
 
 
-def _wells(opened: Opened) -> tuple[NDArray[Any], str]:
+def _wells(opened: Opened) -> tuple[Array, str]:
     well = opened.columns.get("well", "well")
     if well in opened.index.columns:
         column = column_of(opened, well)
@@ -144,7 +142,7 @@ def _wells(opened: Opened) -> tuple[NDArray[Any], str]:
     return column_of(opened, "id"), "row"
 
 
-def _groups(column: NDArray[Any]) -> list[str]:
+def _groups(column: Array) -> list[str]:
     return sorted(set(column.tolist()))
 
 
@@ -172,7 +170,7 @@ def _disjoint(
     return [sorted(shuffled[k * size : (k + 1) * size]) for k in range(n)]
 
 
-def _without(target: Target, fold: Fold, column: NDArray[Any], held: Sequence[str]) -> Fold | None:
+def _without(target: Target, fold: Fold, column: Array, held: Sequence[str]) -> Fold | None:
     """Return the training rows with some groups held out; None if nothing could be scored."""
     out = np.isin(column[fold.train], list(held))
     return _scored(target, fold.name, fold.train[~out], fold.train[out])

@@ -23,11 +23,11 @@ from bench.core.version import NUMERICS
 from bench.data.views import column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bench.core.dataset import Opened
     from bench.core.registry import Registry
-    from bench.core.types import Ints
+    from bench.core.types import Ints, Recipe
     from bench.data.grouping import Grouping
     from bench.data.target import Partition
     from bench.runs.chain import Chain, Stage
@@ -50,7 +50,7 @@ def rows_digest(opened: Opened, rows: Ints) -> str:
     return kept[id(rows)][1]
 
 
-def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def recipe_identity(recipe: Recipe) -> dict[str, Any]:
     """Return what of a recipe identifies a fit: a network's own file counts by its content.
 
     ``my/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file stands beside
@@ -90,7 +90,7 @@ def _data(opened: Opened) -> dict[str, Any]:
 def stage_ids(
     chain: Chain,
     registry: Registry,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     seed: int,
     learnt: Sequence[Partition],
     opened: Opened,

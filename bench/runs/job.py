@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.core.registry import Registry
+    from bench.core.types import Facts, Recipe, Values
     from bench.data.folds import Origin
     from bench.data.grouping import Grouping
     from bench.data.sides import Fold
@@ -51,8 +52,8 @@ class Options:
     """
 
     recipe: str = "default"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    overrides: Recipe = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
     device: str = "auto"
     if_exists: str = "skip"
     grouping: Grouping | None = None
@@ -73,8 +74,8 @@ class Tuned:
     """
 
     chain: Chain
-    recipe: Mapping[str, Any]
-    overrides: Mapping[str, Any]
+    recipe: Recipe
+    overrides: Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +98,15 @@ class Job:
     chain: Chain
     seed: int
     recipe_name: str
-    recipe: Mapping[str, Any]
-    overrides: Mapping[str, Any]
+    recipe: Recipe
+    overrides: Recipe
     registry: Registry
     not_applicable: str = ""
     grouping: Grouping | None = None
     selection: str = "last"
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
-    tuning: Mapping[str, Any] = field(default_factory=dict)
-    tuning_facts: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Facts = field(default_factory=dict)
+    tuning_facts: Facts = field(default_factory=dict)
 
     def of_fold(self, fold: Fold) -> Job:
         """Return the job with the parameters that were chosen for one fold; itself without any."""

@@ -39,11 +39,11 @@ from bench.training.statistics import ApplyStatistics, Batch, Statistics  # TC
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from bench.core.method import Context
     from bench.core.samples import Output, Samples
+    from bench.core.types import Array, Arrays, Recipe
     from bench.training.inference import TestBatch
     from bench.training.model import Fitted, Model
     from bench.training.samplers import Ints, Sampler
@@ -87,7 +87,7 @@ class NetworkMethod:
 
     # ------------------------------------------------------------------ hooks while training
 
-    def sampler(self, train: Samples, group: Ints, recipe: Mapping[str, Any], seed: int) -> Sampler:
+    def sampler(self, train: Samples, group: Ints, recipe: Recipe, seed: int) -> Sampler:
         """Return ``step -> (idx, group)``; see ``bench.training.samplers``.
 
         Parameters
@@ -103,9 +103,7 @@ class NetworkMethod:
         """
         return mixed(group, recipe["batch_size"], seed)
 
-    def adapt_sampler(
-        self, adapt: Samples, group: Ints, recipe: Mapping[str, Any], seed: int
-    ) -> Sampler:
+    def adapt_sampler(self, adapt: Samples, group: Ints, recipe: Recipe, seed: int) -> Sampler:
         """Return the stream of unlabelled rows, like :meth:`sampler`."""
         return mixed(group, recipe["batch_size"], seed)
 
@@ -193,12 +191,12 @@ class NetworkMethod:
         """Move the fitted network to a device."""
         self.fitted.to(device)
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state(self) -> Arrays:
         """Return weights, scaling and the description of the network, as arrays."""
         return self.fitted.state()
 
     @classmethod
-    def from_state(cls, params: Any, state: Mapping[str, NDArray[Any]]) -> NetworkMethod:
+    def from_state(cls, params: Any, state: Mapping[str, Array]) -> NetworkMethod:
         """Rebuild a fitted method; the state may come from the method whose fit is shared."""
         from bench.training.model import restore
 

@@ -17,7 +17,7 @@ from bench.core.access import Access
 from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bench.core.types import Recipe
 
 __all__ = [
     "KINDS",
@@ -191,7 +191,7 @@ _FILES: dict[tuple[str, str], str] = {}
 """Where a network's own file was found in this process, by its content and the factory's name."""
 
 
-def located(recipe: Mapping[str, Any]) -> str:
+def located(recipe: Recipe) -> str:
     """Return the network of a recipe as it can be imported now.
 
     A recipe that comes with a stored training may name a file that was moved since; one of the
@@ -226,7 +226,7 @@ def _check_network(recipe: dict[str, Any], kind: str) -> None:
         raise BenchError(did_you_mean(network, known, "network") + " Or give module:factory.")
 
 
-def resolve(name: str, kind: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def resolve(name: str, kind: str, overrides: Recipe | None = None) -> dict[str, Any]:
     """Return the complete recipe, plain JSON, that a fit is made with.
 
     Parameters
@@ -287,7 +287,7 @@ def resolve(name: str, kind: str, overrides: Mapping[str, Any] | None = None) ->
     return recipe
 
 
-def recipe_access(recipe: Mapping[str, Any]) -> Access:
+def recipe_access(recipe: Recipe) -> Access:
     """Return what the recipe itself makes every network see, in addition to the method's access.
 
     Standardising by the statistics of a whole plate uses the batch of each training row and all

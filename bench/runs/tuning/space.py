@@ -26,9 +26,10 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.runs.plan import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from bench.core.registry import Registry
+    from bench.core.types import Recipe, Values
     from bench.data.target import Target
     from bench.records.store import Store
     from bench.runs.job import Job, Options
@@ -207,8 +208,8 @@ def _possible(tuning: Tuning, owner: str, key: str, value: Any) -> bool:
 def trial_job(
     tuning: Tuning,
     target: Target,
-    params: Mapping[str, Mapping[str, Any]],
-    recipe: Mapping[str, Any],
+    params: Values,
+    recipe: Recipe,
     seed: int,
 ) -> Job:
     """Return the checked job of a candidate."""

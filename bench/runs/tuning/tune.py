@@ -30,10 +30,11 @@ from bench.runs.tuning.storage import Beat, open_study
 from bench.runs.tuning.trials import finished, other_trials, spent_budget, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import optuna
 
+    from bench.core.types import Facts, Recipe, Values
     from bench.data.sides import Fold
     from bench.runs.runner import Runner
 
@@ -73,7 +74,7 @@ class _Fold:
             16,
         )
 
-    def jobs(self, params: Mapping[str, Mapping[str, Any]], recipe: Mapping[str, Any]) -> list[Job]:
+    def jobs(self, params: Values, recipe: Recipe) -> list[Job]:
         return [trial_job(self.tuning, part, params, recipe, SEED) for part in self.parts]
 
     def run(self) -> tuple[Choice, dict[str, Any]]:
@@ -130,9 +131,7 @@ class _Fold:
         study.tell(trial, value, state=None if value is not None else state)
         self._said(len(done) + 1, params, recipe, value, state.name.lower())
 
-    def _said(
-        self, n: int, params: Mapping[str, Any], recipe: Mapping[str, Any], value: Any, state: str
-    ) -> None:
+    def _said(self, n: int, params: Facts, recipe: Recipe, value: Any, state: str) -> None:
         chosen = [f"{s}.{k}={short(v)}" for s, vs in params.items() for k, v in vs.items()]
         chosen += [f"recipe.{key}={short(value)}" for key, value in recipe.items()]
         result = (
