@@ -138,7 +138,7 @@ def test_a_correction_of_profiles_is_compared_with_the_profiles() -> None:
     plain = runs("identity", [0.1] * 10)
     fixed = runs("zscore", [0.05] * 10)
     for record in fixed:
-        record["method_id"] = "identity+zscore"
+        record["method_id"] = record["spec"]["method_id"] = "identity+zscore"
     advice = recommend.advise([*runs("erm", [0] * 10), *plain, *fixed], [], [])
     [row] = advice.rows
     assert (row.method, row.without) == ("zscore", "identity")

@@ -2,7 +2,7 @@
 
 For the tests of anyone who writes a plugin::
 
-    from bench.testing.made_up import check_method
+    from bench.testing.synthetic import check_method
 
     def test_my_method_keeps_the_contract():
         check_method("my-method")
@@ -32,14 +32,14 @@ from bench.core.errors import AccessError, BenchError, RunFailed
 from bench.core.seeds import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from bench.core.samples import Output, Samples
 
 
-__all__ = ["Check", "made_up"]
+__all__ = ["Check", "synthetic_data"]
 
 KINDS = ("images", "profiles")
 CLASSES = ("a", "b", "c")
@@ -75,7 +75,7 @@ class Broken(Exception):
 # --------------------------------------------------------------------------- made-up data
 
 
-class _Rows:
+class Rows:
     """Rows in memory."""
 
     def __init__(self, values: NDArray[Any]) -> None:
@@ -87,7 +87,7 @@ class _Rows:
         return self._values[rows]
 
 
-def made_up(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> Opened:
+def synthetic_data(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> Opened:
     """Return a small data set in memory: three classes, controls, and a shift for each plate.
 
     Parameters
@@ -141,7 +141,7 @@ def made_up(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> 
     return Opened(
         name="made-up",
         index=index,
-        source=_Rows(values),
+        source=Rows(values),
         levels=("plate", "week"),
         level="plate",
         edition="fixture",
@@ -168,6 +168,22 @@ class Report:
 
 
 # --------------------------------------------------------------------------- helpers
+
+
+def raise_failed(checks: list[Check], name: str, raises: bool) -> list[Check]:
+    """Return checks; with ``raises``, raise AssertionError if one failed."""
+    failed = [f"{check.name}: {check.message}" for check in checks if not check.ok]
+    if raises and failed:
+        raise AssertionError(f"{name} does not keep the contract:\n" + "\n".join(failed))
+    return checks
+
+
+def check_texts(meta: Mapping[str, object], keys: Sequence[str]) -> None:
+    """Raise :class:`Broken` unless a literal has one line of text under each key."""
+    for key in keys:
+        text = meta.get(key)
+        if not isinstance(text, str) or not text.strip() or "\n" in text:
+            raise Broken(f"'{key}' is missing: give one line")
 
 
 def call_checked(what: str, call: Callable[[], Any], hint: str = "") -> Any:
