@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bench.core.dataset import Opened
     from bench.core.split import Split
-    from bench.core.types import Bools, Ints
+    from bench.core.types import Array, Bools, Ints
 
 __all__ = ["Fold"]
 
@@ -218,10 +218,10 @@ def fixed(split: Split, opened: Opened, labels: Texts, inside: Bools) -> Fold:
 
 def _fold(
     name: str,
-    train: NDArray[Any],
-    validation: NDArray[Any],
-    test: NDArray[Any],
-    labels: NDArray[Any],
+    train: Array,
+    validation: Array,
+    test: Array,
+    labels: Array,
     classes: tuple[str, ...],
 ) -> Fold:
     held = labels[test]

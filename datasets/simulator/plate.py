@@ -16,6 +16,8 @@ from .layout import CLASSES, Cells, Plate, shares_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bench.core.types import Array
+
 CROP = 64
 """Width of a stored image, pixels."""
 MARGIN = 8
@@ -153,5 +155,5 @@ def describe(plate: Plate, contents: Cells, conditions: Conditions) -> dict[str,
     }
 
 
-def _column(values: NDArray[Any]) -> NDArray[np.float32]:
+def _column(values: Array) -> NDArray[np.float32]:
     return values.astype(np.float32)[:, None, None]
