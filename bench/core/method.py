@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bench.core.access import Access
     from bench.core.samples import Output, Samples
-    from bench.core.types import Array
+    from bench.core.types import Array, Recipe
 
 
 __all__ = ["Context", "Method"]
@@ -43,7 +43,7 @@ class Context:
     """
 
     seed: int
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     device: str = "cpu"
     scratch: Path | None = None
     log: Callable[..., None] = lambda step, **scalars: None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class _Handle:
     def __copy__(self) -> _Handle:
         return self
 
-    def __deepcopy__(self, memo: Any) -> _Handle:
+    def __deepcopy__(self, memo: object) -> _Handle:
         return self
 
 

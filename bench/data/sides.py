@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def rows_of(n: int) -> str:
     return f"{n} row" if n == 1 else f"{n} rows"
 
 
-def _natural(text: str) -> tuple[Any, ...]:
+def _natural(text: str) -> tuple[object, ...]:
     """Sort key that puts ``Week2`` before ``Week10``; ties are broken by the text itself."""
     parts = re.split(r"(\d+)", text)
     return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts), text

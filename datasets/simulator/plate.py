@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -128,7 +128,7 @@ def _render_block(
     )
 
 
-def describe(plate: Plate, contents: Cells, conditions: Conditions) -> dict[str, Any]:
+def describe(plate: Plate, contents: Cells, conditions: Conditions) -> dict[str, object]:
     """Return the plate's parameters for the file beside the data: values of all knobs.
 
     Knobs that vary from well to well are given as their mean over the wells.

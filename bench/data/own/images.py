@@ -166,7 +166,7 @@ class ArrayRows:
     def __len__(self) -> int:
         return self.count
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_array": None, "_process": -1}
 
     def read(self, rows: Ints) -> Array:
