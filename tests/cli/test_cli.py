@@ -20,7 +20,7 @@ import pytest
 
 from bench.cli.group import COMMANDS
 from bench.cli.main import main
-from bench.records import store
+from bench.records import writing as store
 from tests.helpers.errors import mentions
 from tests.helpers.processes import PATIENCE, killed_at, wait_for
 
