@@ -1,33 +1,40 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python
-.PHONY: help install test quick lint format types direction docs check figures report bench clean
+.PHONY: help install test quick lint format types direction docs document check figures report first bench clean
 
-help:  ## what there is
+help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
-install:  ## the project and all that its tests need, into the active environment
+install:  ## install the project and its test dependencies
 	$(PYTHON) -m pip install -e '.[test]'
-test:  ## all tests
+test:  ## run all tests
 	$(PYTHON) -m pytest
-quick:  ## the tests that take seconds
+quick:  ## run the tests that take seconds
 	$(PYTHON) -m pytest -m 'not slow'
-lint:  ## style
+lint:  ## check style
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
-format:  ## mend style where a machine can
+format:  ## fix style
 	$(PYTHON) -m ruff check --fix . ; $(PYTHON) -m ruff format .
-types:  ## static types
+types:  ## check types
 	$(PYTHON) -m mypy bench methods datasets
-direction:  ## who may import whom
+direction:  ## check the import contracts
 	lint-imports --no-cache
-docs:  ## fail when a generated number or table in a document is stale; the scripts alone write them
-	$(PYTHON) results/findings.py --check && $(PYTHON) results/docs.py --check && $(PYTHON) results/studies.py --check
-check:  ## all of the above in a fresh environment, as in CI
+docs:  ## fail if a generated document is stale
+	$(PYTHON) results/findings.py --check && $(PYTHON) results/studies.py --check && $(PYTHON) results/docs.py --check
+document:  ## write all generated documents
+	$(PYTHON) results/findings.py && $(PYTHON) results/studies.py && $(PYTHON) results/docs.py
+check:  ## run what CI runs, in a fresh environment
 	.ci/run
-figures:  ## draw every figure from the records in results/
+figures:  ## draw all figures from the published records
 	$(PYTHON) -m bench figures --reference
-report:  ## one offline page from the published records
+report:  ## write the offline report of the published records
 	$(PYTHON) -m bench report --reference --output report.html
-bench:  ## the first comparison: three methods, two tests, three seeds
+first:  ## run the first comparison: three methods, two tests, three seeds
 	$(PYTHON) -m bench run --method erm,ben,adabn --split coos7/test1,ottawa --seeds 3
+bench:  ## run all benchmarks, one after another
+	@for file in tests/benchmarks/[a-z]*.py; do \
+	  name=$$(basename $$file .py); echo "== $$name"; \
+	  OMP_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks.$$name || echo "$$name: exit code $$?"; \
+	done
 clean:  ## remove caches and builds, never results
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

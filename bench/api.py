@@ -11,6 +11,7 @@ from bench.core.access import Access, track_of
 from bench.core.dataset import Dataset, Opened
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
 from bench.core.fixed_features import fixed_features
+from bench.core.folders import cache_folder, data_folder
 from bench.core.method import Context, Method
 from bench.core.params import make_params, param
 from bench.core.samples import Output, Samples, Source
@@ -36,6 +37,8 @@ __all__ = [
     "Source",
     "Split",
     "Strings",
+    "cache_folder",
+    "data_folder",
     "fixed_features",
     "generator",
     "make_params",

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.api import Access, track_of  # noqa: E402
 from bench.boards.render.claims import claims_markdown  # noqa: E402
-from bench.cli.main import COMMANDS  # noqa: E402
+from bench.cli.group import COMMANDS  # noqa: E402
 from bench.core.registry import Registry  # noqa: E402
 from bench.data.catalog import known_splits  # noqa: E402
 from bench.records.store import Store  # noqa: E402

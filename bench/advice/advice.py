@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.records.record import Record
 
 __all__ = ["Advice", "Compared"]
 
@@ -14,7 +17,7 @@ LOSES = 0.05
 """A class loses if its accuracy falls by more than this."""
 UNCORRECTED: tuple[str, ...] = ("identity", "erm")
 """Rows that stand for doing nothing."""
-Records = Sequence[Mapping[str, Any]]
+Records = Sequence["Record"]
 
 
 @dataclass(frozen=True)

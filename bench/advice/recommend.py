@@ -32,21 +32,26 @@ from bench.boards.stats.tests import holm
 from bench.boards.values import readout_of, scores_of
 from bench.core.access import TRACKS
 from bench.core.errors import BenchError
-from bench.records.record import flat
+from bench.records.record import as_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from bench.advice.checkup import Line
-    from bench.advice.support import Support
+    from bench.advice.checkup import Check
+    from bench.advice.support import MethodSupport
     from bench.boards.stats.scores import Scores
+    from bench.records.record import Record
 
 __all__ = ["advise"]
 
 
-def advise(records: Records, lines: Sequence[Line], supports: Sequence[Support]) -> Advice:
+def advise(
+    records: Iterable[Record | Mapping[str, object]],
+    lines: Sequence[Check],
+    supports: Sequence[MethodSupport],
+) -> Advice:
     """Return the advice that records of one split support.
 
     Parameters
@@ -62,14 +67,14 @@ def advise(records: Records, lines: Sequence[Line], supports: Sequence[Support])
     BenchError
         If no uncorrected row is among the records, or they are of several splits.
     """
-    done = [r for r in records if r["status"] == "ok"]
-    splits = {r["spec"]["split_id"] for r in done}
+    done = [record for record in map(as_record, records) if record.ok]
+    splits = {record.split_id for record in done}
     if len(splits) != 1:
         raise BenchError("advice is about one split at a time: run the methods on one")
-    by_method: dict[str, list[Mapping[str, object]]] = {}
+    by_method: dict[str, list[Record]] = {}
     for record in done:
         # On a table a correction alone stands for the same on uncorrected profiles.
-        name = record["method_id"].removeprefix("identity+")
+        name = record.method_id.removeprefix("identity+")
         by_method.setdefault(name, []).append(record)
     rated = {name: _Rated.of(runs) for name, runs in by_method.items()}
     plain = [name for name in UNCORRECTED if name in rated]
@@ -77,9 +82,9 @@ def advise(records: Records, lines: Sequence[Line], supports: Sequence[Support])
         raise BenchError("nothing to compare with: run erm too, and identity on a table")
     gaps: dict[str, tuple[str, Paired]] = {}
     for name, runs in by_method.items():
-        if name in plain or runs[0]["track"] == "reference":
+        if name in plain or runs[0].track == "reference":
             continue
-        without = _without(str(runs[0]["method_id"]), plain)
+        without = _without(runs[0].method_id, plain)
         gap = pair(rated[name].scores, rated[without].scores)
         if gap is None:
             raise BenchError(f"{name} and {without} have no seed in common: run both with the same")
@@ -121,8 +126,8 @@ class _Rated:
 
     @classmethod
     def of(cls, records: Records) -> _Rated:
-        runs = {int(record["spec"]["seed"]): flat(record) for record in records}
-        readout = readout_of(list(runs.values()), METRIC, "probe")
+        runs = {record.seed: record for record in records}
+        readout = readout_of(records, METRIC, "probe")
         return cls(records, *scores_of(runs, METRIC, readout))
 
     @property
@@ -160,7 +165,7 @@ def _compared(
     values = mine.scores.pooled
     return Compared(
         method=name,
-        track=str(mine.records[0]["track"]),
+        track=mine.records[0].track,
         without=without,
         mean=mine.mean,
         sd=float(np.std(values, ddof=1)) if len(values) > 1 else None,
@@ -180,7 +185,7 @@ def _by_class(runs: Records) -> dict[str, float]:
     """Return the mean over seeds of each class's accuracy under the record's own read-out."""
     found: dict[str, list[float]] = {}
     for record in runs:
-        for subset, value in record["metrics"].get("probe.accuracy", {}).items():
+        for subset, value in record.subsets("accuracy", "probe").items():
             if subset.startswith("class="):
                 found.setdefault(subset.removeprefix("class="), []).append(float(value))
     return {name: float(np.mean(values)) for name, values in found.items()}

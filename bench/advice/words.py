@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.advice.advice import Compared, Records
-    from bench.advice.checkup import Line
-    from bench.advice.support import Support
+    from bench.advice.checkup import Check
+    from bench.advice.support import MethodSupport
     from bench.boards.pairing import Paired
 
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 def advice_title(done: Records) -> str:
     """Return the title of a recommendation."""
-    spec = done[0]["spec"]
-    seeds = {r["spec"]["seed"] for r in done}
+    first = done[0]
+    seeds = {record.seed for record in done}
     plural = "s" if len(seeds) > 1 else ""
     return (
-        f"{spec['split_id']} · {spec['edition']} data · {spec['recipe']} recipe · "
+        f"{first.split_id} · {first.edition} data · {first.recipe} recipe · "
         f"{len(seeds)} seed{plural} · balanced accuracy by probe"
     )
 
@@ -38,8 +38,8 @@ def advice_sections(
     best: Compared | None,
     baselines: Mapping[str, float],
     gain: float | None,
-    lines: Sequence[Line],
-    supports: Sequence[Support],
+    lines: Sequence[Check],
+    supports: Sequence[MethodSupport],
     gaps: Sequence[Paired],
 ) -> dict[str, tuple[str, ...]]:
     """Return the sections of a recommendation, as heading and sentences."""
@@ -133,7 +133,7 @@ def _cost(rows: Sequence[Compared], best: Compared | None) -> list[str]:
     ]
 
 
-def _warnings(rows: Sequence[Compared], lines: Sequence[Line]) -> list[str]:
+def _warnings(rows: Sequence[Compared], lines: Sequence[Check]) -> list[str]:
     made = []
     nested = [line for line in lines if line.topic.startswith("class and") and line.state == "warn"]
     if nested:
@@ -162,19 +162,19 @@ def _warnings(rows: Sequence[Compared], lines: Sequence[Line]) -> list[str]:
 def _limits(
     done: Records,
     rows: Sequence[Compared],
-    lines: Sequence[Line],
-    supports: Sequence[Support],
+    lines: Sequence[Check],
+    supports: Sequence[MethodSupport],
     gaps: Sequence[Paired],
 ) -> list[str]:
     made = []
-    seeds = {r["spec"]["seed"] for r in done}
-    if len(seeds) < 3 or done[0]["spec"]["recipe"] == "smoke":
+    seeds = {record.seed for record in done}
+    if len(seeds) < 3 or done[0].recipe == "smoke":
         made.append(
             "Much: this is a trial with the smoke recipe or fewer than 3 seeds; run it again "
             "without --recipe and --seeds before you rely on it."
         )
-    level = done[0]["clusters"]["level"]
-    n = max((row.n_batches for row in rows), default=len(done[0]["clusters"]["names"]))
+    level = done[0].clusters["level"]
+    n = max((row.n_batches for row in rows), default=len(done[0].clusters["names"]))
     if n < MIN_CLUSTERS:
         made.append(
             f"{n} held-out values of {level} are too few for an interval (at least "
@@ -187,7 +187,7 @@ def _limits(
             f"With {n} batches that differ as these do, a gain below {least:.3f} is missed more "
             "often than one time in five."
         )
-    excluded = max(r["n_excluded"] for r in done)
+    excluded = max(record.n_excluded for record in done)
     if excluded:
         made.append(
             f"{excluded} rows were left out, since no other batch holds their class: what a "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.core.words import plural
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.boards.claims import Judged
     from bench.boards.pairing import Paired
     from bench.boards.stats.scores import Scores
+    from bench.records.schema import CodeSummary, Tuning
 
 __all__ = ["MIN_CLUSTERS", "MIN_SEEDS", "Board", "Row"]
 
@@ -32,7 +33,7 @@ PREFIXES = ("head.", "probe.", "knn1.")
 EDITIONS = {"real": "real data", "simulated": "simulated data", "fixture": "fixture"}
 SELECTIONS = {one.name: one.words for one in RULES.values()}
 
-Values = Mapping[str, Any]
+Values = Mapping[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,8 @@ class Row:
         None without a value.
     versus_erm
         The paired difference to ERM that the ``diff_`` values are read from.
+    codes
+        The different codes that made the runs; more than one is not ranked.
     """
 
     method: str
@@ -96,7 +99,7 @@ class Row:
     level: str = ""
     readout: str = ""
     badges: tuple[str, ...] = ()
-    tuning: Any = None
+    tuning: Tuning | None = None
     status: str = "ok"
     reason: str = ""
     mean: float | None = None
@@ -116,6 +119,7 @@ class Row:
     published: tuple[Judged, ...] = ()
     scores: Scores | None = field(default=None, repr=False, compare=False)
     versus_erm: Paired | None = field(default=None, repr=False, compare=False)
+    codes: tuple[CodeSummary, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def n_seeds(self) -> int:

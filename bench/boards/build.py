@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from bench.boards.board import MIN_SEEDS, PREFIXES, Board, Row
+from bench.boards.board import MIN_SEEDS, Board, Row
 from bench.boards.claims import Judged, claims_of, judge, without_level
 from bench.boards.notes import (
     board_title,
@@ -16,6 +16,7 @@ from bench.boards.notes import (
     detectable,
     failed_notes,
     mixture,
+    other_code,
     upstream,
 )
 from bench.boards.pairing import span_of_mean
@@ -23,44 +24,43 @@ from bench.boards.ranking import baseline, compared, equal_budgets, ranked, sort
 from bench.boards.values import (
     budget_of,
     changed_params,
+    codes_of,
     label_of,
     methods_with_versions,
     metric_higher_is_better,
     readout_of,
-    record_value,
     row_key,
     scores_of,
 )
 from bench.core.canonical import digest
-from bench.records.record import Record
 from bench.records.reproduce import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bench.records.record import Record
 
-# --------------------------------------------------------------------------- one board
+__all__ = ["build_board"]
 
 
 def build_board(
-    runs: list[dict[str, Any]],
+    runs: Sequence[Record],
     metric: str,
     readout: str,
-    failures: Sequence[Mapping[str, Any]],
+    failures: Sequence[Mapping[str, object]],
 ) -> Board | None:
-    """Return the board of a group of runs and one metric."""
-    scored = [run for run in runs if run.get("status", "ok") == "ok"]
-    names = {name for run in scored for name in run["metrics"]}
-    if scored and not any(f"{prefix}{metric}" in names for prefix in ("", *PREFIXES)):
+    """Return the board of a group of runs and one metric, or None if no run has the metric."""
+    scored = [run for run in runs if run.ok]
+    if scored and not any(metric in run.metric_names for run in scored):
         return None
     used = readout_of(scored, metric, readout)
     higher = metric_higher_is_better(metric) and not any(
-        metric in (run.get("lower_is_better") or ()) for run in runs
+        metric in run.lower_is_better for run in runs
     )
     notes: list[str] = []
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[Record]] = {}
     for run in runs:
-        if run.get("status", "ok") in ("ok", "not-applicable"):
+        if run.status in ("ok", "not-applicable"):
             groups.setdefault(row_key(run), []).append(run)
     several_versions = methods_with_versions(groups)
     rows = [
@@ -76,122 +76,110 @@ def build_board(
     notes += coverage(rows)
     notes += detectable(rows)
     notes += mixture(scored)
+    notes += other_code(rows, base)
     notes += failed_notes(runs, failures)
-    settings = dict(first.get("dataset_settings") or {})
-    overrides = dict(first.get("recipe_overrides") or {})
     return Board(
-        split=str(first["split_id"]),
-        edition=str(first["edition"]),
-        recipe=str(first["recipe"]),
+        split=first.split_id,
+        edition=first.edition,
+        recipe=first.recipe,
         metric=metric,
         readout=used,
-        selection=str(first.get("selection", "last")),
-        overrides=overrides,
-        settings=settings,
+        selection=first.selection,
+        overrides=dict(first.recipe_overrides),
+        settings=dict(first.dataset_settings),
         higher_is_better=higher,
         chance=chance_note(first, metric),
-        shift=str(first.get("shift", "")),
-        title=board_title(first, metric, used, settings, overrides),
-        runs_digest=digest(
-            [[r["run_id"], r.get("predictions_sha256", ""), r.get("status")] for r in runs]
-        ),
-        run_ids=frozenset(str(run["run_id"]) for run in runs),
+        shift=first.shift,
+        title=board_title(first, metric, used),
+        runs_digest=digest([[run.run_id, run.predictions_sha256, run.status] for run in runs]),
+        run_ids=frozenset(run.run_id for run in runs),
         rows=tuple(sorted_rows(ranked(rows, higher=higher), higher=higher)),
         notes=tuple(notes),
     )
 
 
 def _row(
-    runs: list[dict[str, Any]], metric: str, readout: str, versioned: bool, notes: list[str]
+    runs: Sequence[Record], metric: str, readout: str, versioned: bool, notes: list[str]
 ) -> Row:
     first, changed = runs[0], changed_params(runs[0])
-    label = label_of(str(first["method_id"]), changed)
+    label = label_of(first.method_id, changed)
     if versioned:
-        versions = first.get("versions", {})
-        label += " " + "+".join(f"v{versions[stage]}" for stage in versions)
-    if versioned and first.get("tuning"):
-        label += f" [{budget_of(first)[0]} trials]"
-    track = str(first.get("track", ""))
-    common = {
-        "method": label,
-        "method_id": str(first["method_id"]),
-        "params": changed,
-        "track": track,
-        "access": tuple(first.get("access", ())),
-        "level": str(first.get("level") or ""),
-        "readout": readout,
-        "badges": tuple(first.get("badges", ())),
-        "tuning": first.get("tuning"),
-        "typed": tuple(sorted({str(run["command"]) for run in runs if run.get("command")})),
-    }
-    by_seed: dict[int, dict[str, Any]] = {}
+        label += " " + "+".join(f"v{version}" for version in first.versions.values())
+    if versioned and first.tuning:
+        label += f" [{budget_of(first.tuning)[0]} trials]"
+    latest: dict[int, Record] = {}
     repeated = 0
-    for run in sorted(runs, key=lambda run: (str(run.get("created")), str(run["run_id"]))):
-        if run.get("status", "ok") == "ok" and record_value(run, metric, readout) is not None:
-            repeated += int(run["seed"]) in by_seed
-            by_seed[int(run["seed"])] = run  # the latest of a seed counts
+    for run in sorted(runs, key=lambda run: (run.created, run.run_id)):
+        if run.ok and run.value(metric, readout) is not None:
+            repeated += run.seed in latest
+            latest[run.seed] = run
     if repeated:
         notes.append(f"{label}: {repeated} earlier runs of the same seeds were left out.")
+    by_seed = dict(sorted(latest.items()))
+    row = Row(
+        method=label,
+        method_id=first.method_id,
+        params=changed,
+        track=first.track,
+        access=tuple(first.access),
+        level=first.level or "",
+        readout=readout,
+        badges=tuple(first.badges),
+        tuning=first.tuning,
+        typed=tuple(sorted({run.command for run in runs if run.command})),
+        points={},
+        cost={},
+        command=command_of([run.summary for run in by_seed.values() or runs]),
+    )
     if not by_seed:
-        reason = next((str(r["reason"]) for r in runs if r.get("reason")), "")
-        if any(run.get("status", "ok") == "ok" for run in runs):
-            reason = f"has no {metric} by {readout}"
-            known = [why for run in runs for why in run.get("unranked_because") or ()]
-            reason = "; ".join([reason, *dict.fromkeys(known)])
-        return Row(
-            **common,  # type: ignore[arg-type]
-            status="not-applicable",
-            reason=reason,
-            points={},
-            cost={},
-            command=command_of(runs),
-        )
-    by_seed = dict(sorted(by_seed.items()))
+        return replace(row, status="not-applicable", reason=_why_empty(runs, metric, readout))
     scores, points = scores_of(by_seed, metric, readout)
     mean, sd = _mean_sd(scores.pooled)
     span = span_of_mean(scores)
-    return Row(
-        **common,  # type: ignore[arg-type]
-        published=_reported(list(by_seed.values()), metric, readout),
-        reason=_why_unranked(list(by_seed.values()), track),
+    used = list(by_seed.values())
+    return replace(
+        row,
+        published=_reported(used, metric, readout),
+        reason=_why_unranked(used, first.track),
         mean=mean,
         sd=sd,
         seeds=tuple(by_seed),
         values=scores.pooled,
         n_clusters=len(points),
-        cluster_level=str((first.get("clusters") or {}).get("level", "")),
+        cluster_level=first.clusters["level"],
         points=points,
         ci_low=span.low,
         ci_high=span.high,
-        cost=_cost(list(by_seed.values())),
-        command=command_of(list(by_seed.values())),
+        cost=_cost(used),
         scores=scores,
+        codes=codes_of(used),
     )
 
 
-def _reported(runs: Sequence[Mapping[str, Any]], metric: str, readout: str) -> tuple[Judged, ...]:
+def _why_empty(runs: Sequence[Record], metric: str, readout: str) -> str:
+    """Return why no run of a row has a value."""
+    if not any(run.ok for run in runs):
+        return next((run.reason for run in runs if run.reason), "")
+    reasons = [reason for run in runs for reason in run.unranked_because]
+    return "; ".join([f"has no {metric} by {readout}", *dict.fromkeys(reasons)])
+
+
+def _reported(runs: Sequence[Record], metric: str, readout: str) -> tuple[Judged, ...]:
     """Return the published numbers of a row, judged by its runs alone.
 
     Simulated rows have them too: judged by the rule, as numbers of real data that were not run.
     """
     first = runs[0]
-    method, params = first["method_id"], without_level(first)
-    found = [
+    method, params = first.method_id, without_level(first)
+    claims = [
         claim
-        for claim in claims_of(str(first["split_id"]))
+        for claim in claims_of(first.split_id)
         if (claim.method_id, claim.metric) == (method, metric)
         and claim.readout == readout
         and dict(claim.params) == params
-        and (not claim.level or claim.level == first.get("level"))
+        and (not claim.level or claim.level == first.level)
     ]
-    if not found:
-        return ()
-    return tuple(
-        judge(
-            found,
-            [Record(None, None, (json.dumps(run), json.dumps(run["clusters"]))) for run in runs],
-        )
-    )
+    return tuple(judge(claims, runs)) if claims else ()
 
 
 def _mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
@@ -202,29 +190,32 @@ def _mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
     return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
 
 
-def _why_unranked(runs: Sequence[Mapping[str, Any]], track: str) -> str:
+def _why_unranked(runs: Sequence[Record], track: str) -> str:
     reasons: dict[str, None] = {}
     if track != "reference" and len(runs) < MIN_SEEDS:
         reasons[f"fewer than {MIN_SEEDS} seeds"] = None
+    if len(codes_of(runs)) > 1:
+        reasons["seeds were run by different code: repeat them with --if-exists refresh"] = None
     for run in runs:
-        if run.get("recipe") == "smoke":
+        if run.recipe == "smoke":
             reasons["smoke recipe"] = None
-        if run.get("undeclared_adaptation"):
+        if run.undeclared_adaptation:
             reasons["undeclared adaptation"] = None
-        reasons.update(dict.fromkeys(map(str, run.get("unranked_because") or ())))
-        if run.get("ranked") is False and not reasons:
-            reasons["its record says so"] = None
+        reasons.update(dict.fromkeys(run.unranked_because))
+        if not run.ranked and not reasons:
+            reasons["marked unranked in run.json"] = None
     return "; ".join(reasons)
 
 
-def _cost(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    costs = [run.get("cost") or {} for run in runs]
-    made: dict[str, float] = {}
-    for name in ("fit_s", "apply_s", "steps", "images_seen"):
-        known = [float(cost[name]) for cost in costs if cost.get(name) is not None]
-        if known:
-            made[name] = math.fsum(known) / len(known)
-    peaks = [int(cost["peak_bytes"]) for cost in costs if cost.get("peak_bytes") is not None]
+def _cost(runs: Sequence[Record]) -> dict[str, float]:
+    costs: list[Mapping[str, object]] = [{**run.cost} for run in runs]
+
+    def column(name: str) -> list[float]:
+        return [float(value) for cost in costs if isinstance(value := cost.get(name), int | float)]
+
+    means = {name: column(name) for name in ("fit_s", "apply_s", "steps", "images_seen")}
+    total = {name: math.fsum(values) / len(values) for name, values in means.items() if values}
+    peaks = column("peak_bytes")
     if peaks:
-        made["peak_bytes"] = max(peaks)
-    return made
+        total["peak_bytes"] = int(max(peaks))
+    return total

@@ -28,9 +28,9 @@ import json
 import math
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.records.record import flat
+from bench.records.record import Record, as_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -97,7 +97,7 @@ class Claim:
     metric: str
     readout: str
     method_id: str
-    params: Mapping[str, Mapping[str, Any]]
+    params: Mapping[str, Mapping[str, object]]
     level: str
     recipe: str
     n_eval: int | None
@@ -203,7 +203,9 @@ def _claim(row: Mapping[str, str]) -> Claim:
 # --------------------------------------------------------------------------- judging
 
 
-def judge(claims: Iterable[Claim], records: Iterable[Mapping[str, Any]]) -> list[Judged]:
+def judge(
+    claims: Iterable[Claim], records: Iterable[Record | Mapping[str, object]]
+) -> list[Judged]:
     """Return each claim with its status, in the order given.
 
     Parameters
@@ -214,64 +216,52 @@ def judge(claims: Iterable[Claim], records: Iterable[Mapping[str, Any]]) -> list
         Committed runs (``Store.load_all``) or mappings of the same form. Runs that do not match
         any claim are of no consequence.
     """
-    runs = [flat(record) for record in records]
-    runs = [run for run in runs if _may_count(run)]
-    by_split: dict[str, list[dict[str, Any]]] = {}
-    for run in runs:
-        by_split.setdefault(str(run["split_id"]), []).append(run)
+    by_split: dict[str, list[Record]] = {}
+    for run in map(as_record, records):
+        if _may_count(run):
+            by_split.setdefault(run.split_id, []).append(run)
     return [
         _judged(claim, [run for name in claim.split_ids for run in by_split.get(name, ())])
         for claim in claims
     ]
 
 
-def _may_count(run: Mapping[str, Any]) -> bool:
-    """Whether a run can stand beside any published number: real data, nothing chosen or set."""
+def _may_count(run: Record) -> bool:
+    """Return whether a run may be compared with published numbers: real data, nothing tuned."""
     return (
-        run.get("edition") == "real"
-        and run.get("status", "ok") == "ok"
-        and run.get("recipe") != "smoke"
-        and run.get("selection", "last") == "last"
-        and not run.get("recipe_overrides")
-        and not run.get("dataset_settings")
-        and not run.get("undeclared_adaptation")
+        run.edition == "real"
+        and run.ok
+        and run.recipe != "smoke"
+        and run.selection == "last"
+        and not run.recipe_overrides
+        and not run.dataset_settings
+        and not run.undeclared_adaptation
     )
 
 
-def without_level(run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return a run's changed parameters by stage; its batch level is compared by itself."""
-    params = {
+def without_level(run: Record) -> dict[str, dict[str, object]]:
+    """Return a run's changed parameters by stage; its batch level is compared separately."""
+    params: dict[str, dict[str, object]] = {
         stage: {key: value for key, value in values.items() if key != "level"}
-        for stage, values in (run.get("params") or {}).items()
+        for stage, values in run.params.items()
     }
     return {stage: values for stage, values in params.items() if values}
 
 
-def _matches(claim: Claim, run: Mapping[str, Any]) -> bool:
+def _matches(claim: Claim, run: Record) -> bool:
     return (
-        run["method_id"] == claim.method_id
+        run.method_id == claim.method_id
         and without_level(run) == dict(claim.params)
-        and (not claim.level or run.get("level") == claim.level)
-        and claim.recipe in ("any", run.get("recipe"))
-        and (claim.n_eval is None or run.get("n_eval") == claim.n_eval)
-        and _value(claim, run) is not None
+        and (not claim.level or run.level == claim.level)
+        and claim.recipe in ("any", run.recipe)
+        and (claim.n_eval is None or run.n_eval == claim.n_eval)
+        and run.has(claim.metric, claim.readout)
     )
 
 
-def _value(claim: Claim, run: Mapping[str, Any]) -> float | None:
-    values = run["metrics"]
-    if claim.readout == "embedding":
-        found = values.get(claim.metric)
-    else:
-        found = values.get(f"{claim.readout}.{claim.metric}")
-        if found is None and run.get("readout") == claim.readout:
-            found = values.get(claim.metric)
-    return None if found is None else float(found)
-
-
-def _judged(claim: Claim, runs: Sequence[Mapping[str, Any]]) -> Judged:
+def _judged(claim: Claim, runs: Sequence[Record]) -> Judged:
     chosen = _one_setting([run for run in runs if _matches(claim, run)])
-    values = [value for run in chosen if (value := _value(claim, run)) is not None]
+    values = [run.value(claim.metric, claim.readout) or 0.0 for run in chosen]
     n = len(values)
     mean = math.fsum(values) / n if n else None
     sd = statistics.stdev(values) if n > 1 else None
@@ -292,20 +282,30 @@ def _judged(claim: Claim, runs: Sequence[Mapping[str, Any]]) -> Judged:
         difference=difference,
         interval=span,
         reading=_reading(claim, status, mean, sd, n, difference, span),
-        run_ids=tuple(str(run["run_id"]) for run in chosen),
+        run_ids=tuple(run.run_id for run in chosen),
     )
 
 
-def _one_setting(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _one_setting(runs: Sequence[Record]) -> list[Record]:
     """Return the latest run of each seed, of the one setting that has the most seeds.
 
-    Runs of another content of the data, version of the method or recipe are not averaged.
+    Runs of other data, version of the method, recipe or code are not averaged.
     """
-    settings: dict[str, dict[int, Mapping[str, Any]]] = {}
-    for run in sorted(runs, key=lambda run: (str(run.get("created", "")), str(run["run_id"]))):
-        keys = ("split_id", "recipe", "recipe_digest", "data_digest", "standardise", "versions")
-        key = json.dumps([run.get(name) for name in keys], sort_keys=True, default=str)
-        settings.setdefault(key, {})[int(run["seed"])] = run
+    settings: dict[str, dict[int, Record]] = {}
+    for run in sorted(runs, key=lambda run: (run.created, run.run_id)):
+        key = json.dumps(
+            [
+                run.split_id,
+                run.recipe,
+                run.recipe_digest,
+                run.data_digest,
+                run.standardise,
+                run.versions,
+                run.code["digest"],
+            ],
+            sort_keys=True,
+        )
+        settings.setdefault(key, {})[run.seed] = run
     if not settings:
         return []
     best = max(sorted(settings), key=lambda key: len(settings[key]))

@@ -2,54 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.board import EDITIONS, SELECTIONS, Row, Values  # TC
 from bench.boards.stats.coverage import printed_coverage
 from bench.boards.stats.tests import smallest_p
-from bench.boards.values import changed_params, label_of, word
+from bench.boards.values import codes_differ, label_of_run, word
 from bench.records.summary import saw_test_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bench.records.record import Record
+
 
 # --------------------------------------------------------------------------- words
 
 
-def board_title(
-    run: Mapping[str, Any], metric: str, readout: str, settings: Values, overrides: Values
-) -> str:
+def board_title(run: Record, metric: str, readout: str) -> str:
     """Return the title of a board."""
-    edition = str(run["edition"])
-    data = EDITIONS.get(edition, edition)
-    if settings:
-        data += f" ({_pairs(settings)})"
-    recipe = f"recipe {run['recipe']}"
-    if overrides:
-        recipe += f" with {_pairs(overrides)}"
-    selection = str(run.get("selection", "last"))
-    study = [f"study ({_pairs(run['grouping'])})"] if run.get("grouping") else []
-    words = [
-        str(run["split_id"]),
+    data = EDITIONS.get(run.edition, run.edition)
+    if run.dataset_settings:
+        data += f" ({_pairs(run.dataset_settings)})"
+    recipe = f"recipe {run.recipe}"
+    if run.recipe_overrides:
+        recipe += f" with {_pairs(run.recipe_overrides)}"
+    study = [f"study ({_pairs(run.grouping)})"] if run.grouping else []
+    parts = [
+        run.split_id,
         *study,
         data,
         recipe,
-        SELECTIONS.get(selection, selection),
+        SELECTIONS.get(run.selection, run.selection),
         f"{metric} by {readout}",
     ]
-    return " · ".join(words)
+    return " · ".join(parts)
 
 
 def _pairs(values: Values) -> str:
     return ", ".join(f"{key}={word(values[key])}" for key in sorted(values))
 
 
-def chance_note(run: Mapping[str, Any], metric: str) -> float | None:
-    """Return the score of guessing, where the number of classes says it."""
-    chance = run.get("chance")
-    known = ("accuracy", "balanced_accuracy")
-    return float(chance) if chance is not None and metric in known else None
+def chance_note(run: Record, metric: str) -> float | None:
+    """Return the score of guessing, for metrics where it follows from the number of classes."""
+    return float(run.chance) if metric in ("accuracy", "balanced_accuracy") else None
 
 
 def coverage(rows: Sequence[Row]) -> list[str]:
@@ -71,14 +67,14 @@ def detectable(rows: Sequence[Row]) -> list[str]:
     least = sorted(value for value, _ in found)
     span = f" ({least[0]:.3f} to {least[-1]:.3f} by method)" if len(least) > 1 else ""
     return [
-        f"Smallest difference to ERM that {n} clusters find in 4 of 5 experiments (paired t test, "
-        f"5 %): {least[len(least) // 2]:.3f}{span}. Smallest p that flips of {n} signs can give: "
-        f"{smallest_p(n):.2g}."
+        f"Smallest difference to ERM that {n} clusters detect with power 0.8 (paired t test, "
+        f"5 %): {least[len(least) // 2]:.3f}{span}. Minimum attainable p (sign-flip test, "
+        f"n = {n}): {smallest_p(n):.2g}."
     ]
 
 
-def mixture(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what the runs of a board do not share, and which rows have what: it may move digits."""
+def mixture(runs: Sequence[Record]) -> list[str]:
+    """State which hardware and versions the runs of a board do not share: digits may differ."""
     notes = []
     for key, noun in (
         ("device", "devices"),
@@ -87,61 +83,67 @@ def mixture(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         ("torch", "versions of torch"),
         ("platform", "platforms"),
     ):
-        values = {(run.get("machine") or {}).get(key) for run in runs} - {None}
-        if len(values) < 2:
-            continue
-        found: dict[str, set[str]] = {}
+        labels: dict[str, set[str]] = {}
         for run in runs:
-            value = (run.get("machine") or {}).get(key)
+            value = {**run.machine}[key]
             if value is not None:
-                label = label_of(str(run["method_id"]), changed_params(run))
-                found.setdefault(str(value), set()).add(label)
-        words = (f"{value} ({_few(found[value])})" for value in sorted(found))
-        notes.append(f"Mixed {noun}: {', '.join(words)}.")
+                labels.setdefault(str(value), set()).add(label_of_run(run))
+        if len(labels) > 1:
+            texts = (f"{value} ({_few(labels[value])})" for value in sorted(labels))
+            notes.append(f"Mixed {noun}: {', '.join(texts)}.")
     return notes
 
 
-def _few(names: Iterable[str]) -> str:
-    """Name up to three rows, or say how many there are."""
-    known = sorted(names)
-    return ", ".join(known) if len(known) <= 3 else f"{len(known)} rows"
-
-
-def upstream(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what had been done to the data before any method saw them, which no track counts."""
-    done = dict.fromkeys(str(step) for run in runs for step in run.get("upstream") or ())
-    if not done:
+def other_code(rows: Sequence[Row], base: Row | None) -> list[str]:
+    """Name the rows that were run by another code of the harness than ERM."""
+    if base is None:
         return []
-    text = f"Done to the data before any method saw them: {'; '.join(done)}."
-    if saw_test_batches(done):
-        text += " What was fitted over all batches has seen the test batches, whatever a row's"
-        text += " track says."
+    names = [r.method for r in rows if r.versus_erm and codes_differ(r.codes, base.codes)]
+    if not names:
+        return []
+    return [
+        f"Run by other code of labshift than {base.method}, to which they are compared: "
+        f"{_few(names)}. `--if-exists refresh` repeats them."
+    ]
+
+
+def _few(names: Iterable[str]) -> str:
+    """Name up to three rows, or give their number."""
+    labels = sorted(names)
+    return ", ".join(labels) if len(labels) <= 3 else f"{len(labels)} rows"
+
+
+def upstream(runs: Sequence[Record]) -> list[str]:
+    """State the preprocessing before any method, which no track counts."""
+    steps = dict.fromkeys(step for run in runs for step in run.upstream)
+    if not steps:
+        return []
+    text = f"Upstream preprocessing: {'; '.join(steps)}."
+    if saw_test_batches(steps):
+        text += " Steps fitted over all batches used the test batches, whatever a row's track."
     return [text]
 
 
-def cautions(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what the data set says about some of the methods, and which these are."""
-    about: dict[str, dict[str, None]] = {}
+def cautions(runs: Sequence[Record]) -> list[str]:
+    """Return the warnings of the data set about methods, with the rows that they are about."""
+    labels: dict[str, set[str]] = {}
     for run in runs:
-        for sentence in run.get("cautions") or ():
-            label = label_of(str(run["method_id"]), changed_params(run))
-            about.setdefault(str(sentence), {})[label] = None
-    return [f"{', '.join(sorted(labels))}: {text}." for text, labels in sorted(about.items())]
+        for sentence in run.cautions:
+            labels.setdefault(sentence, set()).add(label_of_run(run))
+    return [f"{', '.join(sorted(rows))}: {text}." for text, rows in sorted(labels.items())]
 
 
-def failed_notes(
-    runs: Sequence[Mapping[str, Any]], failures: Sequence[Mapping[str, Any]]
-) -> list[str]:
+def failed_notes(runs: Sequence[Record], failures: Sequence[Mapping[str, object]]) -> list[str]:
     """Return notes about runs that failed and are missing from the board."""
-    names = {str(run[key]) for run in runs for key in ("split_id", "split")}
+    names = {name for run in runs for name in (run.split_id, run.split)}
     notes = [
-        f"Failed and not shown: {run['method']}, seed {run['seed']} ({run.get('reason', '')})."
+        f"Failed and not shown: {run.method}, seed {run.seed} ({run.reason})."
         for run in runs
-        if run.get("status") == "failed"
+        if run.status == "failed"
     ]
     for failure in failures:
-        about = failure.get("about") or {}
-        if str(about.get("split")) in names:
+        about = failure.get("about")
+        if isinstance(about, dict) and str(about.get("split")) in names:
             notes.append(
                 f"Failed and not shown: {about.get('method')}, seed {about.get('seed')} "
                 f"({failure.get('error', '')})."

@@ -20,6 +20,7 @@ from bench.boards.pairing import TEST, pair
 from bench.boards.stats.ranks import average_ranks
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.boards.stats.tests import holm
+from bench.boards.values import codes_differ
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,6 +193,12 @@ def _notes(
         notes.append(
             f"{len(pairs) - tested} of {len(pairs)} pairs have no p: an interval needs 2 seeds and "
             f"{MIN_CLUSTERS} values of {level}, and scores that differ."
+        )
+    across = sum(codes_differ(a.codes, b.codes) for a, b in itertools.combinations(rows, 2))
+    if across:
+        notes.append(
+            f"The methods of {across} of {len(rows) * (len(rows) - 1) // 2} pairs were run by "
+            "other code of labshift than each other: `--if-exists refresh` repeats them."
         )
     few = sum(row.n_seeds < MIN_SEEDS for row in rows)
     if few:

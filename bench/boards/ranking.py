@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.board import (
     BASELINE,
@@ -48,17 +48,17 @@ def equal_budgets(rows: Sequence[Row], notes: list[str]) -> list[Row]:
     tuned = [row for row in rows if row.tuning and row.mean is not None]
     if not tuned:
         return list(rows)
-    budgets = [budget_of({"tuning": row.tuning}) for row in tuned]
+    budgets = [budget_of(row.tuning) for row in tuned if row.tuning]
     usual = max(budgets, key=lambda budget: (budgets.count(budget), budget))
-    spent = [f"{row.method} {float(row.tuning.get('seconds', 0)):.0f} s" for row in tuned]
+    spent = [f"{r.method} {r.tuning.get('seconds', 0.0):.0f} s" for r in tuned if r.tuning]
     notes.append(
         f"Budget of each fold: {_budget_words(usual)}; training and scoring of all trials took "
         f"{', '.join(spent)}."
     )
     made = []
     for row in rows:
-        if row.tuning and row.mean is not None and budget_of({"tuning": row.tuning}) != usual:
-            mine = _budget_words(budget_of({"tuning": row.tuning}))
+        if row.tuning and row.mean is not None and budget_of(row.tuning) != usual:
+            mine = _budget_words(budget_of(row.tuning))
             why = f"unequal budget: {mine}, others {_budget_words(usual)}"
             row = dataclasses.replace(row, reason="; ".join(filter(None, (row.reason, why))))
         made.append(row)
@@ -97,7 +97,7 @@ def _is_ranked(row: Row) -> bool:
 def sorted_rows(rows: Sequence[Row], *, higher: bool) -> list[Row]:
     """Return rows by track, ranked rows first, best first."""
 
-    def place(row: Row) -> tuple[Any, ...]:
+    def place(row: Row) -> tuple[int, bool, float, float, str]:
         track = TRACKS.index(row.track) if row.track in TRACKS else len(TRACKS) - 2
         score = math.inf if row.mean is None else (-row.mean if higher else row.mean)
         return (track, row.mean is None, row.rank or math.inf, score, row.method)

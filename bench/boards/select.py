@@ -3,33 +3,107 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from bench.boards.board import (
-    PREFIXES,
-    READOUTS,
-    Board,  # TC
-    sorted_json,
-)
+from bench.boards.board import READOUTS, Board, sorted_json  # TC
 from bench.boards.build import build_board
-from bench.boards.values import bare_metric
 from bench.core.errors import BenchError, did_you_mean
-from bench.records.record import flat
-from bench.records.summary import is_derived
+from bench.records.record import Record, as_record
+from bench.records.summary import is_derived, parse_metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    pass
+__all__ = ["BoardSet", "boards"]
 
-__all__ = ["boards"]
+Entries = Iterable[Record | Mapping[str, object]]
+Key = tuple[str | None, ...]
+"""What is equal for the runs of a board: metric, then all that :func:`_key` compares, then the
+version of the metric."""
 
 
-# --------------------------------------------------------------------------- choosing records
+class BoardSet:
+    """The boards of some records, each computed once.
+
+    A report and its figures select boards of the same records in several ways: pass one set to
+    all of them.
+
+    Parameters
+    ----------
+    records
+        Committed runs (``Store.load_all``) or mappings of the same form.
+    failures
+        As from ``Store.failures``: named in the notes, never shown as rows.
+    """
+
+    def __init__(self, records: Entries, failures: Iterable[Mapping[str, object]] = ()) -> None:
+        self.records = [as_record(record) for record in records]
+        self._failures = list(failures)
+        self._boards: dict[tuple[object, ...], Board | None] = {}
+
+    def only(self, records: Entries) -> BoardSet:
+        """Return the set of some of the records, which shares the boards computed so far."""
+        part = BoardSet(records, self._failures)
+        part._boards = self._boards
+        return part
+
+    def select(
+        self,
+        *,
+        split: str | None = None,
+        metric: str | None = None,
+        readout: str | None = None,
+        edition: str | None = None,
+        recipe: str | None = None,
+        methods: Sequence[str] | None = None,
+        studies: bool = False,
+    ) -> list[Board]:
+        """Return boards; parameters as for :func:`boards`."""
+        chosen = readout or "auto"
+        if chosen not in READOUTS:
+            raise BenchError(did_you_mean(chosen, list(READOUTS), "read-out"))
+        if metric is not None:
+            prefix, metric = parse_metric(metric)
+            chosen = prefix or chosen
+        runs = [run for run in self.records if run.edition != "fixture"]
+        if not studies:
+            runs = [run for run in runs if not run.grouping]
+        runs.sort(key=lambda run: run.run_id)
+        if split is not None:
+            named = {run.split_id for run in runs if split in (run.split_id, run.split)}
+            if not named and runs:
+                splits = sorted({run.split_id for run in runs})
+                raise BenchError(f"no runs: {did_you_mean(split, splits, 'split')}")
+            runs = [run for run in runs if run.split_id in named]
+        else:
+            runs = [run for run in runs if not is_derived(run.split_id)]
+        runs = _only(runs, "edition", edition)
+        runs = _only(runs, "recipe", recipe)
+        if methods is not None:
+            wanted = set(methods)
+            runs = [run for run in runs if run.method in wanted or run.method_id in wanted]
+        if metric is not None and runs:
+            names = {name for run in runs for name in run.metric_names}
+            if metric not in names and names:
+                raise BenchError(f"no runs: {did_you_mean(metric, sorted(names), 'metric')}")
+        groups = _grouped(runs, metric)
+        found = [
+            self._board(groups[key], str(key[0]), chosen)
+            for key in sorted(groups, key=lambda key: tuple(map(str, key)))
+        ]
+        return _distinct([board for board in found if board is not None])
+
+    def _board(self, runs: Sequence[Record], metric: str, readout: str) -> Board | None:
+        # A row's command and the notes on failures depend on how method and split were typed.
+        key = (metric, readout, *((run.run_id, run.method, run.split) for run in runs))
+        if key not in self._boards:
+            self._boards[key] = build_board(runs, metric, readout, self._failures)
+        return self._boards[key]
 
 
 def boards(
-    records: Iterable[Mapping[str, Any]],
+    records: Entries,
     *,
     split: str | None = None,
     metric: str | None = None,
@@ -37,7 +111,7 @@ def boards(
     edition: str | None = None,
     recipe: str | None = None,
     methods: Sequence[str] | None = None,
-    failures: Iterable[Mapping[str, Any]] = (),
+    failures: Iterable[Mapping[str, object]] = (),
     studies: bool = False,
 ) -> list[Board]:
     """Return the boards of some records, sorted by split, edition and recipe.
@@ -69,58 +143,25 @@ def boards(
     BenchError
         For a split, metric, edition, recipe or read-out that no record has.
     """
-    chosen = readout or "auto"
-    if chosen not in READOUTS:
-        raise BenchError(did_you_mean(chosen, list(READOUTS), "read-out"))
-    if metric is not None:
-        prefix, _, bare = metric.partition(".")
-        if f"{prefix}." in PREFIXES and bare:
-            metric, chosen = bare, prefix
-    runs = [flat(record) for record in records]
-    runs = [run for run in runs if run.get("edition") != "fixture"]
-    if not studies:
-        runs = [run for run in runs if not run.get("grouping")]
-    runs.sort(key=lambda run: str(run["run_id"]))
-    if split is not None:
-        named = {str(run["split_id"]) for run in runs if split in (run["split_id"], run["split"])}
-        known = {str(run["split_id"]) for run in runs}
-        if not named and runs:
-            raise BenchError(f"no runs: {did_you_mean(split, sorted(known), 'split')}")
-        runs = [run for run in runs if run["split_id"] in named]
-    else:
-        runs = [run for run in runs if not is_derived(str(run["split_id"]))]
-    runs = _only(runs, "edition", edition)
-    runs = _only(runs, "recipe", recipe)
-    if methods is not None:
-        wanted = set(methods)
-        runs = [run for run in runs if run["method"] in wanted or run["method_id"] in wanted]
-    if metric is not None and runs:
-        _check_metric(metric, runs)
-    groups = _grouped(runs, metric)
-    failed = list(failures)
-    made = []
-    for key in sorted(groups, key=lambda key: tuple(map(str, key))):
-        board = build_board(groups[key], str(key[0]), chosen, failed)
-        if board is not None:
-            made.append(board)
-    return _distinct(made)
+    return BoardSet(records, failures).select(
+        split=split,
+        metric=metric,
+        readout=readout,
+        edition=edition,
+        recipe=recipe,
+        methods=methods,
+        studies=studies,
+    )
 
 
-def _only(runs: list[dict[str, Any]], name: str, value: str | None) -> list[dict[str, Any]]:
+def _only(runs: list[Record], name: str, value: str | None) -> list[Record]:
     if value is None or not runs:
         return runs
-    kept = [run for run in runs if run[name] == value]
+    kept = [run for run in runs if getattr(run, name) == value]
     if not kept:
-        raise BenchError(
-            f"no runs: {did_you_mean(value, sorted({str(run[name]) for run in runs}), name)}"
-        )
+        values = sorted({str(getattr(run, name)) for run in runs})
+        raise BenchError(f"no runs: {did_you_mean(value, values, name)}")
     return kept
-
-
-def _check_metric(metric: str, runs: list[dict[str, Any]]) -> None:
-    known = {bare_metric(name) for r in runs for name in r["metrics"]}
-    if metric not in known and known:
-        raise BenchError(f"no runs: {did_you_mean(metric, sorted(known), 'metric')}")
 
 
 _SHOWN = (
@@ -135,28 +176,29 @@ _SHOWN = (
 _HIDDEN = ("split_digest", "data_digest", "recipe_digest", "standardise", "score_unit")
 
 
-def _key(run: Mapping[str, Any], metric: str | None) -> tuple[Any, ...]:
-    """Return all that must agree for two runs to stand on one board; the metric comes first."""
-    name = metric or str(run.get("primary"))
-    shown = [
-        sorted_json(value) if isinstance(value, dict) else value for value in map(run.get, _SHOWN)
+def _key(run: Record, metric: str | None) -> Key:
+    """Return all that must agree for two runs to share a board; the metric comes first."""
+    name = metric or run.primary
+    facts: Mapping[str, object] = {**run.summary}
+    values = [facts[key] for key in (*_SHOWN, *_HIDDEN)]
+    texts = [
+        sorted_json(value) if isinstance(value, dict) else None if value is None else str(value)
+        for value in values
     ]
-    version = run.get("metric_versions", {}).get(name)
-    return (name, *shown, *map(run.get, _HIDDEN), version)
+    version = run.metric_versions.get(name)
+    return (name, *texts, None if version is None else str(version))
 
 
-def _grouped(
-    runs: list[dict[str, Any]], metric: str | None
-) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+def _grouped(runs: list[Record], metric: str | None) -> dict[Key, list[Record]]:
     """Return the runs of each board.
 
-    Where runs of one split stand for different metrics, each of these has a board, on which the
-    other runs stand too, with or without a value: what was told a label has no official score.
+    Where runs of one split have different primary metrics, each of these has a board, which has the
+    other runs too, with or without a value: a method that uses labels has no official score.
     """
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    groups: dict[Key, list[Record]] = {}
     for run in runs:
         groups.setdefault(_key(run, metric), []).append(run)
-    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    alike: dict[Key, list[Key]] = {}
     for key in groups:
         alike.setdefault(key[1:-1], []).append(key)
     own = {key: list(members) for key, members in groups.items()}
@@ -168,20 +210,21 @@ def _grouped(
                 groups[key] += [
                     run
                     for run in own[other]
-                    if run.get("metric_versions", {}).get(key[0]) in (None, key[-1])
+                    if run.metric_versions.get(str(key[0])) is None
+                    or str(run.metric_versions[str(key[0])]) == key[-1]
                 ]
     return groups
 
 
-def _distinct(made: list[Board]) -> list[Board]:
-    """Sort the boards, and tell apart those whose titles agree although their data do not."""
-    made.sort(key=lambda board: (board.split, board.edition, board.recipe, board.title))
-    titles = [board.title for board in made]
+def _distinct(found: list[Board]) -> list[Board]:
+    """Sort the boards, and distinguish those with equal titles although their data differ."""
+    found.sort(key=lambda board: (board.split, board.edition, board.recipe, board.title))
+    titles = [board.title for board in found]
     if len(set(titles)) == len(titles):
-        return made
+        return found
     return [
         dataclasses.replace(board, title=f"{board.title} · runs {board.runs_digest[:8]}")
         if titles.count(board.title) > 1
         else board
-        for board in made
+        for board in found
     ]

@@ -1,45 +1,48 @@
-"""Read values of a record for a board."""
+"""Scores of records for boards, and what makes a row."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.boards.board import (
-    PREFIXES,
-    Values,  # TC
-    sorted_json,
-)
+from bench.boards.board import Values, sorted_json  # TC
 from bench.boards.stats.scores import Scores
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bench.core.meta import Meta
+    from bench.records.record import Record
+    from bench.records.schema import CodeSummary, Tuning
 
-__all__ = ["label_of"]
-
-
-def bare_metric(name: str) -> str:
-    prefix, _, rest = name.partition(".")
-    return rest if f"{prefix}." in PREFIXES else name
+__all__ = ["changed_params", "label_of", "readout_of", "scores_of"]
 
 
-def readout_of(runs: Sequence[Mapping[str, Any]], metric: str, asked: str) -> str:
-    """Return ``head``, ``probe``, or ``embedding`` for a metric that needs no read-out."""
-    split = [
-        run
-        for run in runs
-        if f"head.{metric}" in run["metrics"] or f"probe.{metric}" in run["metrics"]
-    ]
-    if not split:
-        # Records write prefixed values for all that a read-out predicts, so a bare metric is one
-        # of the profiles themselves, unless its own file says that it needs predictions.
+def readout_of(runs: Sequence[Record], metric: str, asked: str) -> str:
+    """Return the readout by which runs are compared.
+
+    Parameters
+    ----------
+    runs
+        Runs with scores.
+    metric
+        Name without a readout.
+    asked
+        ``head``, ``probe``, ``knn1``, or ``auto``: the head if all runs have one.
+
+    Returns
+    -------
+    str
+        ``embedding`` for a metric of the profiles themselves.
+    """
+    if not any(f"{head}.{metric}" in run.metrics for run in runs for head in ("head", "probe")):
+        # Records write prefixed values for all that a readout predicts, so a bare metric is one
+        # of the profiles themselves, unless its META states that it needs predictions.
         needs = _metric_meta(metric).get("needs")
-        own = {str(run.get("readout")) for run in runs if metric in run["metrics"]}
+        own = {run.readout for run in runs if metric in run.metrics}
         if needs == "embedding" or (needs is None and len(own) > 1):
             return "embedding"
         if asked != "auto":
@@ -47,21 +50,11 @@ def readout_of(runs: Sequence[Mapping[str, Any]], metric: str, asked: str) -> st
         return own.pop() if len(own) == 1 else "probe"
     if asked != "auto":
         return asked
-    return "head" if all(f"head.{metric}" in run["metrics"] for run in runs) else "probe"
-
-
-def record_value(run: Mapping[str, Any], metric: str, readout: str) -> float | None:
-    metrics = run["metrics"]
-    if readout == "embedding":
-        return metrics.get(metric)  # type: ignore[no-any-return]
-    value = metrics.get(f"{readout}.{metric}")
-    if value is None and run.get("readout") == readout:
-        value = metrics.get(metric)
-    return value  # type: ignore[no-any-return]
+    return "head" if all(f"head.{metric}" in run.metrics for run in runs) else "probe"
 
 
 def scores_of(
-    runs: Mapping[int, Mapping[str, Any]], metric: str, readout: str
+    runs: Mapping[int, Record], metric: str, readout: str
 ) -> tuple[Scores, dict[str, float]]:
     """Return the scores of a method by seed and cluster, and the mean over seeds of each cluster.
 
@@ -70,9 +63,9 @@ def scores_of(
     Parameters
     ----------
     runs
-        Seed -> summary of a run that has a value (:func:`record_value`).
+        Seed -> run that has a value.
     metric
-        Name without a read-out.
+        Name without a readout.
     readout
         As from :func:`readout_of`.
 
@@ -81,81 +74,90 @@ def scores_of(
     BenchError
         If a run has no value.
     """
-    tables = {seed: _columns(run, metric, readout) for seed, run in sorted(runs.items())}
-    shared = set.intersection(*(set(table["values"]) for table in tables.values()))
+    tables = {seed: run.scores(metric, readout) for seed, run in sorted(runs.items())}
+    shared = set.intersection(*(set(table.values) for table in tables.values()))
     names = sorted(shared)
     additive = bool(names) and all(
-        shared <= set(table["parts"]) and shared <= set(table["weights"])
-        for table in tables.values()
+        shared <= set(table.parts) and shared <= set(table.weights) for table in tables.values()
     )
     first = tables[min(tables)]
     # Weights come from the true classes of the rows: they are the same for every seed.
-    sizes = [first["weights" if additive else "n"].get(name, 0.0) for name in names]
-    kind = "parts" if additive else "values"
+    sizes: Mapping[str, float] = first.weights if additive else first.sizes
+    columns = [table.parts if additive else table.values for table in tables.values()]
     scores = Scores(
-        np.array([[table[kind][name] for name in names] for table in tables.values()]),
+        np.array([[column[name] for name in names] for column in columns]),
         tuple(tables),
         tuple(names),
-        np.array(sizes) if all(size > 0 for size in sizes) else None,
+        np.array([sizes[n] for n in names]) if all(sizes.get(n, 0) > 0 for n in names) else None,
         tuple(_value(runs[seed], metric, readout) for seed in tables),
         additive,
     )
     points = {
-        name: math.fsum(table["values"][name] for table in tables.values()) / len(tables)
+        name: math.fsum(table.values[name] for table in tables.values()) / len(tables)
         for name in names
     }
     return scores, points
 
 
-def _value(run: Mapping[str, Any], metric: str, readout: str) -> float:
-    value = record_value(run, metric, readout)
+def _value(run: Record, metric: str, readout: str) -> float:
+    value = run.value(metric, readout)
     if value is None:
-        raise BenchError(f"run {run['run_id']} has no {metric} by {readout}")
+        raise BenchError(f"run {run.run_id} has no {metric} by {readout}")
     return float(value)
 
 
-def _columns(run: Mapping[str, Any], metric: str, readout: str) -> dict[str, dict[str, float]]:
-    """Return values, parts, weights and sizes of a run by cluster; a cluster may lack each."""
-    clusters = run.get("clusters") or {}
-    names = [str(name) for name in clusters.get("names", ())]
-    found = {"n": dict(zip(names, map(float, clusters.get("n", ())), strict=False))}
-    for kind in ("values", "parts", "weights"):
-        columns = clusters.get(kind) or {}
-        column = None
-        if readout != "embedding":
-            column = columns.get(f"{readout}.{metric}")
-        if column is None and readout in ("embedding", run.get("readout")):
-            column = columns.get(metric)
-        cells = zip(names, column or (), strict=False)
-        found[kind] = {name: float(value) for name, value in cells if value is not None}
-    return found
+def row_key(run: Record) -> str:
+    """Return what is equal for the runs of a row: all but the seed."""
+    budget = [budget_of(run.tuning)] if run.tuning else []
+    return sorted_json([run.method_id, changed_params(run), run.versions, *budget])
 
 
-def row_key(run: Mapping[str, Any]) -> str:
-    budget = [budget_of(run)] if run.get("tuning") else []
-    return sorted_json([run["method_id"], changed_params(run), run.get("versions", {}), *budget])
-
-
-def budget_of(run: Mapping[str, Any]) -> tuple[int, float, int]:
-    """Return what could be spent on tuning a fold: trials finished, seconds, validation sets."""
-    said = run["tuning"]
+def budget_of(tuning: Tuning) -> tuple[int, float, int]:
+    """Return the tuning budget of a fold: trials finished, seconds, validation sets."""
     return (
-        int(said.get("trials", 0)),
-        float(said.get("seconds_asked", 0.0)),
-        int(said.get("validations", 1)),
+        int(tuning.get("trials", 0)),
+        float(tuning.get("seconds_asked", 0.0)),
+        int(tuning.get("validations", 1)),
     )
 
 
-def changed_params(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {stage: dict(params) for stage, params in (run.get("params") or {}).items() if params}
+def changed_params(run: Record) -> dict[str, Values]:
+    """Return the parameters that differ from their defaults, without stages that have none."""
+    return {stage: dict(params) for stage, params in run.params.items() if params}
 
 
-def methods_with_versions(groups: Mapping[str, list[dict[str, Any]]]) -> set[str]:
-    """Return the rows that need their version in the label, since another version is there."""
+def methods_with_versions(groups: Mapping[str, Sequence[Record]]) -> set[str]:
+    """Return the rows that need their version in the label, as another version has a row too."""
     by_label: dict[str, list[str]] = {}
     for key, runs in groups.items():
-        by_label.setdefault(label_of(runs[0]["method_id"], changed_params(runs[0])), []).append(key)
+        by_label.setdefault(label_of_run(runs[0]), []).append(key)
     return {key for keys in by_label.values() if len(keys) > 1 for key in keys}
+
+
+def codes_of(runs: Iterable[Record]) -> tuple[CodeSummary, ...]:
+    """Return the different codes that made some runs; runs without ``code`` count as one."""
+    return tuple({run.code["digest"]: run.code for run in runs}.values())
+
+
+def codes_differ(first: Iterable[CodeSummary], second: Iterable[CodeSummary]) -> bool:
+    """Return whether the harness of two sets of runs differs, in a folder that both name.
+
+    The files of the methods themselves are not compared. A run without ``code`` differs from every
+    run that has one.
+    """
+    return any(_code_differs(a, b) for a in first for b in second)
+
+
+def _code_differs(a: CodeSummary, b: CodeSummary) -> bool:
+    if a["digest"] == b["digest"] or not (a["digest"] and b["digest"]):
+        return a["digest"] != b["digest"]
+    folders = b["folders"]
+    return any(folders.get(name, value) != value for name, value in a["folders"].items())
+
+
+def label_of_run(run: Record) -> str:
+    """Return what the row of a run is called."""
+    return label_of(run.method_id, changed_params(run))
 
 
 def label_of(method_id: str, params: Mapping[str, Values]) -> str:
@@ -177,7 +179,8 @@ def label_of(method_id: str, params: Mapping[str, Values]) -> str:
     return "+".join(words)
 
 
-def word(value: Any) -> str:
+def word(value: object) -> str:
+    """Return a value of a parameter as text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)
@@ -191,4 +194,5 @@ def _metric_meta(metric: str) -> Meta:
 
 
 def metric_higher_is_better(metric: str) -> bool:
+    """Return the direction of a metric; higher is better for an unknown one."""
     return bool(_metric_meta(metric).get("higher_is_better", True))

@@ -1,12 +1,12 @@
-"""What a shell offers after TAB: names of methods, splits and so on, read without importing.
+"""Shell completion: names of methods, splits and other things, read without imports.
 
-A function takes what click hands it and returns the words; broken plugins and unreadable files are
-no reason for a message in the middle of somebody's typing, so they offer nothing.
+A completer takes what click passes and returns names. A broken plugin or an unreadable file must
+not print a message while somebody types; there are then no completions.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
 
@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import click
+    from click.shell_completion import CompletionItem
 
-    Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
+    from bench.core.registry import Registry
 
-__all__ = ["figures", "kinds", "methods", "names", "one_of", "script", "splits"]
+    Completer = Callable[[click.Context, click.Parameter, str], list[str]]
+
+__all__ = ["choices", "figures", "kinds", "methods", "names", "one_of", "script", "splits"]
 
 SHELLS = ("bash", "zsh", "fish")
 
 
-def script(group: Any, shell: str) -> str:
-    """Return what a shell must evaluate, once, to complete ``labshift``.
+def script(group: click.Group, shell: str) -> str:
+    """Return the script that makes a shell complete the command ``labshift``.
 
     Raises
     ------
@@ -35,15 +38,26 @@ def script(group: Any, shell: str) -> str:
     from bench.cli.main import COMPLETE
     from bench.core.errors import did_you_mean
 
-    made = get_completion_class(shell) if shell in SHELLS else None
-    if made is None:
+    cls = get_completion_class(shell) if shell in SHELLS else None
+    if cls is None:
         raise BenchError(did_you_mean(shell, list(SHELLS), "shell"))
-    return made(group, {}, "labshift", COMPLETE).source()
+    return cls(group, {}, "labshift", COMPLETE).source()
 
 
-def one_of(*words: str) -> Completer:
-    """Return a completer of fixed words."""
-    return lambda context, parameter, typed: _starting(words, typed)
+def one_of(*values: str) -> Completer:
+    """Return a completer of fixed values."""
+    return lambda context, parameter, typed: _starting(values, typed)
+
+
+def choices(name: str) -> Completer:
+    """Return a completer of the values of a constant in :mod:`bench.runs.experiment`."""
+
+    def complete(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+        from bench.runs import experiment
+
+        return _starting(getattr(experiment, name), typed)
+
+    return complete
 
 
 def methods(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
@@ -51,12 +65,12 @@ def methods(context: click.Context, parameter: click.Parameter, typed: str) -> l
     return _last(typed, ",+", lambda: _registry().names("method"))
 
 
-def splits(context: click.Context, parameter: click.Parameter, typed: str) -> list[Any]:
-    """Complete the last name of ``S[,S...]``; where none fits, the shell completes files."""
+def splits(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Complete the last name of ``S[,S...]``; if none fits, the shell completes files."""
     from click.shell_completion import CompletionItem
 
-    found = _last(typed, ",", _split_names)
-    return list(found) if found else [CompletionItem(typed, type="file")]
+    matches = _last(typed, ",", _split_names)
+    return [CompletionItem(m) for m in matches] or [CompletionItem(typed, type="file")]
 
 
 def kinds(kind: str) -> Completer:
@@ -66,22 +80,31 @@ def kinds(kind: str) -> Completer:
     )
 
 
+def studies(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """Complete the name of a study."""
+    from bench.studies import known
+
+    return _safe(lambda: _starting(known(), typed))
+
+
 def figures(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """Complete the name of a figure."""
     from bench.output.figures import all_figures
 
-    return _safe(lambda: _starting(list(all_figures()), typed))
+    return _safe(lambda: _starting(all_figures(_registry()), typed))
 
 
-def names(context: click.Context, parameter: click.Parameter, typed: str) -> list[Any]:
-    """Complete ``show WHAT NAME`` by what was typed for WHAT."""
+def names(
+    context: click.Context, parameter: click.Parameter, typed: str
+) -> list[str] | list[CompletionItem]:
+    """Complete the name of ``show WHAT NAME`` for the WHAT that was typed."""
     what = context.params.get("what")
     if what in ("method", "dataset"):
         return kinds(what)(context, parameter, typed)
     return splits(context, parameter, typed) if what == "split" else []
 
 
-def _registry() -> Any:
+def _registry() -> Registry:
     from bench.core.registry import Registry
 
     return Registry()
@@ -94,18 +117,18 @@ def _split_names() -> Iterable[str]:
     return [name for split in known for name in (split.name, split.alias) if name]
 
 
-def _last(typed: str, separators: str, known: Callable[[], Iterable[str]]) -> list[str]:
+def _last(typed: str, separators: str, candidates: Callable[[], Iterable[str]]) -> list[str]:
     cut = max(typed.rfind(mark) for mark in separators) + 1
     before, last = typed[:cut], typed[cut:]
-    return _safe(lambda: [before + name for name in _starting(known(), last)])
+    return _safe(lambda: [before + name for name in _starting(candidates(), last)])
 
 
-def _starting(words: Iterable[str], typed: str) -> list[str]:
-    return sorted(word for word in words if word.startswith(typed))
+def _starting(values: Iterable[str], typed: str) -> list[str]:
+    return sorted(value for value in values if value.startswith(typed))
 
 
-def _safe(made: Callable[[], list[str]]) -> list[str]:
+def _safe(complete: Callable[[], list[str]]) -> list[str]:
     try:
-        return made()
+        return complete()
     except BenchError:
         return []

@@ -1,105 +1,409 @@
-"""What the commands that train have in common on the line: names, seeds, --set."""
+"""Groups of options that several commands share, each passed to a command as one object."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
+import click
+
+from bench.cli import arguments, completion
+from bench.cli.output import json_only, print_raw, width, write_output
+from bench.cli.progress import waiting
 from bench.core.errors import BenchError, did_you_mean
 
-RECIPES = ("smoke", "default", "paper")
-EDITIONS = ("auto", "real", "simulated", "fixture")
-DEVICES = ("auto", "cpu", "cuda")
-IF_EXISTS = ("skip", "refresh", "rerun", "verify")
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.boards.board import Board
+    from bench.core.registry import Registry
+    from bench.records.store import Store
+    from bench.runs.experiment import Experiment
+
+__all__ = [
+    "IF_EXISTS",
+    "METHODS",
+    "REFERENCE",
+    "SPLITS",
+    "SPLIT_FILTER",
+    "BoardOptions",
+    "Common",
+    "TrainingOptions",
+    "board_options",
+    "check",
+    "common_options",
+    "training_options",
+]
+
+Command = Callable[..., object]
+Decorator = Callable[[Command], Command]
 
 
-def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuse a value of an option that is not among those allowed, naming the nearest."""
-    if value not in allowed:
-        raise BenchError(f"--{option}: {did_you_mean(value, list(allowed), option)}")
+def check(option: str, value: str, allowed: Iterable[str]) -> None:
+    """Refuse a value that an option does not take.
+
+    Raises
+    ------
+    BenchError
+        Names the nearest allowed values.
+    """
+    values = list(allowed)
+    if value not in values:
+        raise BenchError(f"--{option}: {did_you_mean(value, values, option)}")
 
 
-def names(text: str, option: str) -> list[str]:
-    """Return the names of ``A[,B...]``, each once; refuse an empty list."""
-    found = [part.strip() for part in text.split(",") if part.strip()]
-    if not found:
-        raise BenchError(f"{option} is empty: give a name, or several with commas between")
-    return list(dict.fromkeys(found))
+def _bundle(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
+    """Return a decorator that adds options and passes their values as one object.
+
+    Parameters
+    ----------
+    name
+        Parameter of the command that takes the object.
+    kind
+        Its class: a dataclass with a field per option.
+    options
+        Options in the order of ``--help``.
+    """
+    names = [field.name for field in fields(kind)]
+
+    def decorate(function: Command) -> Command:
+        @functools.wraps(function)
+        def command(*args: object, **values: object) -> object:
+            bundle = kind(**{key: values.pop(key) for key in names})
+            values[name] = bundle
+            if not (isinstance(bundle, Common) and bundle.as_json):
+                return function(*args, **values)
+            with json_only():
+                return function(*args, **values)
+
+        decorated: Command = command
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
 
 
-def seeds_of(seed: str | None, seeds: str | None) -> list[int]:
-    """Return the seeds of ``--seed N`` or ``--seeds N``; 0 without either."""
-    if seed is not None and seeds is not None:
-        raise BenchError("--seed and --seeds exclude each other: --seed 3 is one, --seeds 3 three")
-    if seeds is not None:
-        if not _whole(seeds) or not 1 <= int(seeds) <= 1000:
-            raise BenchError(f"--seeds takes a whole number from 1 to 1000, not '{seeds}'")
-        return list(range(int(seeds)))
-    if seed is None:
-        return [0]
-    if not _whole(seed):
-        raise BenchError(f"--seed takes a whole number of up to nine digits, not '{seed}'")
-    return [int(seed)]
+# --------------------------------------------------------------------------- all commands
 
 
-def _whole(text: str) -> bool:
-    """Whether it is a whole number below 10^9; ``"²".isdigit()`` is true, too."""
-    return text.isascii() and text.isdigit() and len(text) <= 9
+@dataclass(frozen=True)
+class Common:
+    """Options of every command.
+
+    Attributes
+    ----------
+    results
+        ``--results``; None for the default folder.
+    plugins
+        Each ``--plugin``.
+    as_json
+        ``--json``: stdout gets one JSON document and nothing else.
+    debug
+        ``--debug``: errors keep their traceback.
+    """
+
+    results: str | None
+    plugins: tuple[str, ...]
+    as_json: bool
+    debug: bool
+
+    def registry(self) -> Registry:
+        """Return all registered names, plugins included.
+
+        Raises
+        ------
+        BenchError
+            If a plugin file is unusable or its name is taken.
+        """
+        from bench.runs.experiment import open_registry
+
+        return open_registry(self.plugins)
+
+    def store(self) -> Store:
+        """Return the store of the results folder."""
+        from bench.records.results import results_store
+
+        return results_store(self.results)
 
 
-def sorted_settings(
-    texts: tuple[str, ...], methods: list[str]
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any], dict[str, Any]]:
-    """Sort KEY=VALUE into method parameters, recipe overrides and data settings."""
-    values: dict[str, dict[str, Any]] = {}
-    overrides: dict[str, Any] = {}
-    data: dict[str, Any] = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise BenchError(f"--set takes [NAME.]KEY=VALUE, not '{text}'")
-        owner, _, name = key.rpartition(".")
-        if owner == "recipe":
-            overrides[name] = value
-        elif owner in ("data", "data.source"):
-            data[f"{owner}.{name}".removeprefix("data.")] = value
+common_options = _bundle(
+    "common",
+    Common,
+    [
+        click.option("--results", metavar="DIR", help="Results folder; default ./results."),
+        click.option(
+            "--plugin", "plugins", metavar="FILE", multiple=True, help="Python file to load."
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
+        click.option("--debug", is_flag=True, help="Show tracebacks."),
+    ],
+)
+
+
+# --------------------------------------------------------------------------- training
+
+METHODS = click.option(
+    "--method",
+    "-m",
+    "methods",
+    required=True,
+    shell_complete=completion.methods,
+    metavar="M[,M...]",
+    help="Methods; a chain is erm+tvn.",
+)
+SPLITS = click.option(
+    "--split",
+    "-s",
+    "splits",
+    required=True,
+    shell_complete=completion.splits,
+    metavar="S[,S...]",
+    help="Splits or FILE.toml[:NAME].",
+)
+IF_EXISTS = click.option(
+    "--if-exists",
+    default="skip",
+    show_default=True,
+    shell_complete=completion.choices("IF_EXISTS"),
+    metavar="WHAT",
+    help="skip, refresh, rerun or verify.",
+)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of the commands that train.
+
+    Attributes
+    ----------
+    recipe, edition, device
+        As typed.
+    seed, seeds
+        ``--seed N`` and ``--seeds N``; None if not given.
+    settings
+        Each ``--set``, as ``[NAME.]KEY=VALUE``.
+    """
+
+    recipe: str
+    edition: str
+    device: str
+    seed: str | None
+    seeds: str | None
+    settings: tuple[str, ...]
+
+    def experiment(
+        self,
+        methods: str | Sequence[str],
+        splits: str,
+        common: Common,
+        say: Callable[[str], None],
+        *,
+        n_seeds: int = 1,
+        if_exists: str = "skip",
+        metrics: str | None = None,
+        network: str | None = None,
+        standardise: str | None = None,
+    ) -> Experiment:
+        """Check names and settings, and open the data.
+
+        Parameters
+        ----------
+        methods, splits
+            As typed.
+        common
+            Options of every command.
+        say
+            Receives one line per data set, naming its edition.
+        n_seeds
+            Number of seeds if neither ``--seed`` nor ``--seeds`` is given.
+        if_exists, metrics, network, standardise
+            Options that not every command has.
+
+        Raises
+        ------
+        BenchError
+            For an unknown name, a wrong value, an edition that is not available, or bad data.
+        """
+        from bench.runs.experiment import prepare
+
+        with waiting(f"opening {splits}"):
+            return prepare(
+                methods,
+                splits,
+                seeds=arguments.seeds(self.seed, self.seeds, n_seeds),
+                recipe=self.recipe,
+                edition=self.edition,
+                settings=self.settings,
+                metrics=() if metrics is None else [metrics],
+                network=network,
+                standardise=standardise,
+                device=self.device,
+                if_exists=if_exists,
+                results=common.results,
+                plugins=common.plugins,
+                say=say,
+            )
+
+
+training_options = _bundle(
+    "training",
+    TrainingOptions,
+    [
+        click.option(
+            "--recipe",
+            metavar="NAME",
+            default="default",
+            show_default=True,
+            shell_complete=completion.choices("RECIPES"),
+            help="smoke, default or paper.",
+        ),
+        click.option(
+            "--edition",
+            metavar="NAME",
+            default="auto",
+            show_default=True,
+            shell_complete=completion.choices("EDITIONS"),
+            help="auto, real, simulated or fixture.",
+        ),
+        click.option(
+            "--device",
+            metavar="NAME",
+            default="auto",
+            show_default=True,
+            shell_complete=completion.choices("DEVICES"),
+            help="auto, cpu or cuda.",
+        ),
+        click.option("--seed", metavar="N", help="Run seed N only."),
+        click.option("--seeds", metavar="N", help="Run seeds 0 to N-1."),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="[NAME.]KEY=VALUE",
+            help="Method parameter, recipe.KEY or data.KEY.",
+        ),
+    ],
+)
+
+
+# --------------------------------------------------------------------------- boards
+
+SPLIT_FILTER = click.option(
+    "--split",
+    "-s",
+    metavar="SPLIT",
+    shell_complete=completion.splits,
+    help="Name, alias or FILE.toml[:NAME]; default: all.",
+)
+REFERENCE = click.option("--reference", is_flag=True, help="Include the published records.")
+
+
+@dataclass(frozen=True)
+class BoardOptions:
+    """Options of the commands that print boards.
+
+    Attributes
+    ----------
+    split, metric, readout, edition, recipe
+        Which boards to compute; None for all.
+    form, output
+        ``--format`` and the file to write, None for stdout.
+    reference
+        Include the published records.
+    """
+
+    split: str | None
+    metric: str | None
+    readout: str
+    edition: str | None
+    recipe: str | None
+    form: str
+    output: str | None
+    reference: bool
+
+    def boards(
+        self,
+        store: Store,
+        registry: Registry,
+        *,
+        methods: Sequence[str] | None = None,
+        failures: bool = False,
+        studies: bool = False,
+    ) -> list[Board]:
+        """Compute the boards from records.
+
+        Parameters
+        ----------
+        store
+            The results folder.
+        registry
+            Where the split is looked up.
+        methods
+            Methods to include; None for all.
+        failures, studies
+            Include failed runs; include runs of studies.
+
+        Raises
+        ------
+        BenchError
+            If no record matches.
+        """
+        from bench.boards.select import boards
+        from bench.data.catalog import canonical_name
+
+        return boards(
+            store.load_all(reference=self.reference),
+            split=canonical_name(self.split, registry),
+            metric=self.metric,
+            readout=self.readout,
+            edition=self.edition,
+            recipe=self.recipe,
+            methods=methods,
+            failures=store.failures() if failures else (),
+            studies=studies,
+        )
+
+    def print(self, common: Common, render: Callable[[str, int, bool], str]) -> None:
+        """Print the boards or write them to ``--output``.
+
+        Parameters
+        ----------
+        common
+            Options of every command.
+        render
+            Takes format, width in characters and whether to use colour; returns text.
+        """
+        terminal = self.output is None and sys.stdout.isatty()
+        text = render("json" if common.as_json else self.form, width(terminal), terminal)
+        if self.output is None:
+            print_raw(text)
         else:
-            values.setdefault(owner, {})[name] = value
-    return values, overrides, data
+            write_output(self.output, text)
 
 
-def check_names(methods: list[str], registry: Any) -> None:
-    """Name unknown methods before any data are opened."""
-    for typed in methods:
-        for name in typed.split("+"):
-            registry.entry("method", name.strip())
-
-
-def spread(values: dict[str, dict[str, Any]], methods: list[str], registry: Any) -> None:
-    """Give a bare KEY to every chosen method, all of which must have it."""
-    import dataclasses
-
-    bare = values.pop("", {})
-    for key, value in bare.items():
-        for typed in methods:
-            name = typed.split("+")[-1].strip()
-            entry = registry.entry("method", name)
-            fields: list[str] = []
-            if entry.meta["level"] != "reference":
-                fields = [f.name for f in dataclasses.fields(entry.load().Params)]
-            if key not in fields:
-                known = f"; its parameters are {', '.join(fields)}" if fields else ""
-                raise BenchError(
-                    f"--set {key}: {name} has no parameter of that name{known}; "
-                    f"write METHOD.{key}=VALUE for one method alone"
-                )
-            values.setdefault(name, {})[key] = value
-
-
-def check_parameters(values: dict[str, dict[str, Any]], registry: Any) -> None:
-    """Refuse wrong parameters before any data are opened, or even simulated."""
-    from bench.core.params import make_params
-
-    for name, given in values.items():
-        entry = registry.entry("method", name)
-        if entry.meta["level"] != "reference":
-            make_params(name, entry.load().Params, given)
+def board_options(formats: str) -> Decorator:
+    """Return the decorator that adds the options of boards."""
+    return _bundle(
+        "options",
+        BoardOptions,
+        [
+            SPLIT_FILTER,
+            click.option("--metric", metavar="NAME", help="Default: primary metric of each split."),
+            click.option(
+                "--readout",
+                metavar="NAME",
+                default="auto",
+                show_default=True,
+                help="auto, head, probe or knn1.",
+            ),
+            click.option("--edition", metavar="NAME", help="real or simulated."),
+            click.option("--recipe", metavar="NAME", help="smoke, default or paper."),
+            click.option("--format", "form", metavar="NAME", default="table", help=formats),
+            click.option("--output", metavar="FILE", help="Write to FILE instead of stdout."),
+            REFERENCE,
+        ],
+    )

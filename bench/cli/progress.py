@@ -1,82 +1,91 @@
-"""How far a command is: bars on a terminal, a line for each finished run elsewhere."""
+"""Progress on stderr: bars on a terminal, otherwise one line per finished run."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bench.cli.output import console, note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
+
+    from rich.progress import Progress, TaskID
+
+    from bench.records.record import Record
+
+__all__ = ["Bar", "waiting"]
 
 
-def waiting(label: str) -> Any:
-    """Show on a terminal that something is going on; leaves no line behind."""
-    from contextlib import nullcontext
-
+@contextlib.contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """Show a spinner on a terminal until the block ends; it leaves no line."""
     if not sys.stderr.isatty():
-        return nullcontext()
-    return _status(label)
-
-
-@contextmanager
-def _status(label: str) -> Iterator[None]:
-    from rich.console import Console
-
+        yield
+        return
     from bench.core.progress import listening
 
-    with Console(stderr=True).status(label) as status:
+    with console(stderr=True).status(label) as status:
         with listening(lambda what, done, n: status.update(f"{label}: {what}, {done} of {n}")):
             yield
 
 
 class Bar:
-    """A progress bar on a terminal, else a line for each finished run.
-
-    Lines about the data are held until there is something to say about a run, or a bar: what ends
-    in an error before that leaves the error alone on stderr.
+    """A progress bar on a terminal, otherwise a line per finished run.
 
     Parameters
     ----------
     total
-        Number of runs; of more than one there is a bar with the time left for all.
-    show
-        Whether to draw bars.
-    say
-        Prints a line.
+        Number of runs; with more than one, a bar shows the time left for all.
     held
-        Lines to print before the first other one.
+        Lines about the data. They are printed before the first other line or bar, so that an error
+        before that is the only line on stderr.
+    show
+        Whether to draw bars; default: if stderr is a terminal.
+    say
+        Prints a line; default: on stderr.
+    also
+        Receives each finished run.
     """
 
-    def __init__(self, total: int, *, show: bool, say: Any, held: list[str]) -> None:
-        self.total, self.show, self._say, self._held = total, show, say, held
-        self._progress: Any = None
-        self._task: Any = None
-        self._runs: Any = None
+    def __init__(
+        self,
+        total: int,
+        held: list[str],
+        *,
+        show: bool | None = None,
+        say: Callable[[str], None] = note,
+        also: Callable[[Record], None] | None = None,
+    ) -> None:
+        self.total, self._say, self._held, self._also = total, say, held, also
+        self.show = sys.stderr.isatty() if show is None else show
+        self._progress: Progress | None = None
+        self._training: TaskID | None = None
+        self._runs: TaskID | None = None
         self._label = ""
 
     def say(self, line: str) -> None:
-        """Print a line, after those that were held."""
+        """Print a line, after those that are held."""
         self.release()
         self._say(line)
 
     def release(self) -> None:
-        """Print the lines that were held."""
+        """Print the lines that are held."""
         while self._held:
             self._say(self._held.pop(0))
 
     def __enter__(self) -> Bar:
         if self.show:
             self.release()
-            from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.completed}/{task.total}"),
                 TimeRemainingColumn(),
-                console=Console(stderr=True),
+                console=console(stderr=True),
                 transient=True,
             )
             self._progress.start()
@@ -92,28 +101,33 @@ class Bar:
         """Move the bar of one training; a new label starts a new bar."""
         if self._progress is None:
             return
-        if label != self._label:
-            if self._task is not None:
-                self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(label, total=total)
+        if self._training is None or label != self._label:
+            if self._training is not None:
+                self._progress.remove_task(self._training)
+            self._training = self._progress.add_task(label, total=total)
             self._label = label
-        self._progress.update(self._task, completed=done, total=total)
+        self._progress.update(self._training, completed=done, total=total)
 
-    def done(self, record: Mapping[str, Any]) -> None:
-        """Count a finished run; where there are no bars, say its score."""
+    def done(self, record: Record) -> None:
+        """Count a finished run; without bars, print its score."""
         self.release()
-        if self.show:
-            if self._runs is not None:
-                self._progress.advance(self._runs)
-            return
-        what = f"{record['method']} on {record['split']}, seed {record['spec']['seed']}"
-        what += "".join(
-            f" ({why.removeprefix('study: ')})"
-            for why in record["unranked_because"]
-            if why.startswith("study: ")
-        )
-        if record["status"] == "ok":
-            value = record["metrics"].get(record["primary"], {}).get("all")
-            self.say(f"{what}: {record['primary']} {value:.3f}" if value is not None else what)
-        else:
-            self.say(f"{what}: {record['status']}: {record['reason']}")
+        if self._progress is None:
+            self.say(_line(record))
+        elif self._runs is not None:
+            self._progress.advance(self._runs)
+        if self._also is not None:
+            self._also(record)
+
+
+def _line(record: Record) -> str:
+    """Return method, split, seed and score of a run."""
+    run = f"{record.method} on {record.split}, seed {record.seed}"
+    run += "".join(
+        f" ({reason.removeprefix('study: ')})"
+        for reason in record.unranked_because
+        if reason.startswith("study: ")
+    )
+    if not record.ok:
+        return f"{run}: {record.status}: {record.reason}"
+    value = record.value()
+    return run if value is None else f"{run}: {record.primary} {value:.3f}"

@@ -1,111 +1,138 @@
-"""What the command ``run`` prints."""
+"""What the commands ``run`` and ``tune`` print of records."""
 
 from __future__ import annotations
 
 import shlex
-import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
-WIDTH = 160
-"""Columns where the output is no terminal."""
+from bench.cli.output import Column, print_line, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bench.cli.options import Common
+    from bench.records.record import Record
+    from bench.runs.companions import Companions
+    from bench.runs.experiment import Experiment
+
+__all__ = ["print_summary", "repeat_options", "short_split", "summary"]
 
 
-# --------------------------------------------------------------------------- printing
-
-
-def summary(record: dict[str, Any]) -> dict[str, Any]:
+def summary(record: Record) -> dict[str, object]:
     """Return what ``run --json`` prints of a record."""
-    spec = record["spec"]
+    data = record.data
     return {
-        "run_id": record["run_id"],
-        "method": record["method"],
-        "method_id": record["method_id"],
-        "split": record["split"],
-        "split_id": spec["split_id"],
-        "dataset": spec["dataset"],
-        "edition": spec["edition"],
-        "recipe": spec["recipe"],
-        "seed": spec["seed"],
-        "track": record["track"],
-        "readout": record["readout"],
-        "status": record["status"],
-        "reason": record["reason"],
-        "metrics": record["metrics"],
-        "n_eval": record["n_eval"],
-        "n_excluded": record["n_excluded"],
-        "cost": {key: record["cost"][key] for key in ("fit_s", "apply_s", "peak_bytes")},
-        "path": record.get("path", ""),
+        "run_id": data["run_id"],
+        "method": data["method"],
+        "method_id": data["method_id"],
+        "split": data["split"],
+        "split_id": record.split_id,
+        "dataset": record.dataset,
+        "edition": record.edition,
+        "recipe": record.recipe,
+        "seed": record.seed,
+        "track": data["track"],
+        "readout": data["readout"],
+        "status": data["status"],
+        "reason": data["reason"],
+        "metrics": data["metrics"],
+        "n_eval": data["n_eval"],
+        "n_excluded": data["n_excluded"],
+        "cost": {
+            "fit_s": record.cost["fit_s"],
+            "apply_s": record.cost["apply_s"],
+            "peak_bytes": record.cost["peak_bytes"],
+        },
+        "path": str(record.path or ""),
     }
 
 
+def short_split(record: Record) -> str:
+    """Return the split as typed, or its name if that was a path."""
+    return record.split_id if ".toml" in record.split else record.split
+
+
 def print_summary(
-    records: list[dict[str, Any]],
-    companions: dict[tuple[str, str, int], dict[str, Any]],
-    root: Any,
-    again: dict[str, list[str]],
+    records: Sequence[Record],
+    companions: Companions,
+    root: Path,
+    again: Mapping[str, Sequence[str]],
 ) -> None:
-    """Print a table of records, and what to do next."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print a table of records, notes, and a command to run next.
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("method", "split", "data", "seed", "track"):
-        table.add_column(name, justify="left", overflow="fold")
-    primaries = {record["primary"] for record in records}
+    Parameters
+    ----------
+    records
+        Records of the command.
+    companions
+        Their in-distribution companions.
+    root
+        The results folder.
+    again
+        As from :func:`repeat_options`.
+    """
+    primaries = {record.primary for record in records}
     heading = next(iter(primaries)).replace("_", " ") if len(primaries) == 1 else "score"
-    outside = any(twin["new_batches"] for twin in companions.values())
-    beside = "companion" if outside else "same plates"
-    names = (heading, "chance", beside) if companions else (heading, "chance")
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+    columns: list[str | Column] = ["method", "split", "data", "seed", "track"]
+    columns += [Column(heading, right=True, wrap=False), Column("chance", right=True, wrap=False)]
+    if companions:
+        new_batches = any(companion.new_batches for companion in companions.values())
+        name = "companion" if new_batches else "same plates"
+        columns.append(Column(name, right=True, wrap=False))
+    rows = []
     for record in records:
-        key = (record["method"], record["split"], record["spec"]["seed"])
-        twin = companions.get(key)
-        same = ""
-        if twin is not None and twin["status"] == "ok":
-            same = f"{twin['metrics'][twin['primary']]['all']:.3f}"
-        if record["status"] == "ok":
-            score = f"{record['metrics'][record['primary']]['all']:.3f}"
-        else:
-            score = record["status"]
-        if len(primaries) > 1 and record["status"] == "ok":
-            score = f"{record['primary']} {score}"
-        known = record["primary"] in ("accuracy", "balanced_accuracy")
-        chance = f"{record['chance']:.3f}" if known else ""
-        edition = record["spec"]["edition"]
-        texts = [record["method"], _short(record), edition, str(key[2]), record["track"]]
-        texts += [score, chance]
-        table.add_row(*map(Text, [*texts, same] if companions else texts))
-    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
-    console.print(table)
-    for line in dict.fromkeys([*_drops(records, companions), *_lines(records)]):
-        console.print(Text(line))
-    console.print(Text(f"records in {root / 'runs'}"))
-    console.print(Text(f"next: {_next(records, again)}"))
+        row = [record.method, short_split(record), record.edition, str(record.seed), record.track]
+        row += [_score(record, named=len(primaries) > 1), _chance(record)]
+        if companions:
+            companion = companions.get(_key(record))
+            row.append(_number(None if companion is None else companion.record))
+        rows.append(row)
+    print_table(columns, rows)
+    for line in dict.fromkeys([*_drops(records, companions), *_notes(records)]):
+        print_line(line)
+    print_line(f"records in {root / 'runs'}")
+    print_line(f"next: {_next(records, again)}")
 
 
-def _drops(
-    records: list[dict[str, Any]], companions: dict[tuple[str, str, int], dict[str, Any]]
-) -> list[str]:
-    """Say what is lost against companions whose rows are not of the training batches.
+def _key(record: Record) -> tuple[str, str, int]:
+    return record.method, record.split, record.seed
 
-    Both have one training, and they differ by the shift alone: the drop is the result.
+
+def _number(record: Record | None) -> str:
+    """Return the primary metric; empty without one."""
+    value = None if record is None or not record.ok else record.value()
+    return "" if value is None else f"{value:.3f}"
+
+
+def _score(record: Record, *, named: bool) -> str:
+    if not record.ok:
+        return record.status
+    return f"{record.primary} {_number(record)}" if named else _number(record)
+
+
+def _chance(record: Record) -> str:
+    return f"{record.chance:.3f}" if record.primary in ("accuracy", "balanced_accuracy") else ""
+
+
+def _drops(records: Sequence[Record], companions: Companions) -> list[str]:
+    """Return the drop from companions whose test rows are from batches not in the training set.
+
+    Both share a training and differ by the shift alone.
     """
     pairs: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for record in records:
-        twin = companions.get((record["method"], record["split"], record["spec"]["seed"]))
-        if twin is None or not twin["new_batches"]:
+        companion = companions.get(_key(record))
+        if companion is None or not companion.new_batches:
             continue
-        if record["status"] != "ok" or twin["status"] != "ok":
-            continue
-        scores = [one["metrics"][record["primary"]]["all"] for one in (twin, record)]
-        of = (record["method"], _short(record), str(twin["spec"]["split_id"]))
-        pairs.setdefault(of, []).append((scores[0], scores[1]))
+        before, after = companion.record.value(record.primary), record.value()
+        if before is not None and after is not None:
+            names = (record.method, short_split(record), companion.record.split_id)
+            pairs.setdefault(names, []).append((before, after))
     lines = []
-    for (method, split, other), found in pairs.items():
-        before, after = (sum(column) / len(found) for column in zip(*found, strict=True))
-        seeds = f", mean of {len(found)} seeds" if len(found) > 1 else ""
+    for (method, split, other), scores in pairs.items():
+        before, after = (sum(column) / len(scores) for column in zip(*scores, strict=True))
+        seeds = f", mean of {len(scores)} seeds" if len(scores) > 1 else ""
         change = "a drop" if before >= after else "a gain"
         lines.append(
             f"{method}: {before:.3f} on {other}, {after:.3f} on {split}: {change} of "
@@ -114,81 +141,71 @@ def _drops(
     return lines
 
 
-def _lines(records: list[dict[str, Any]]) -> list[str]:
+def _notes(records: Sequence[Record]) -> list[str]:
     lines = []
     for record in records:
-        split = _short(record)
-        if record["status"] != "ok":
-            lines.append(f"{record['method']} on {split}: {record['reason']}")
+        split, data = short_split(record), record.data
+        run = f"{record.method} on {split}"
+        if not record.ok:
+            lines.append(f"{run}: {record.reason}")
             continue
-        lines.append(f"{split}: {record['shift']}")
-        lines += [f"{record['method']} on {split}: {note}" for note in record["notes"]]
-        if record["undeclared_adaptation"]:
-            lines.append(f"{record['method']}: {record['undeclared_adaptation']}; not ranked")
-        if record["exposed"]:
-            lines.append(f"{split} exposes {', '.join(record['exposed'])} to methods")
-        if record.get("preprocess"):
-            lines.append(f"{split}: every method is preceded by {record['preprocess']}")
-        if record["upstream"]:
-            lines.append(f"{split}: the data had been {'; '.join(record['upstream'])}")
-        if record.get("verified"):
-            lines.append(f"{record['method']} on {split}: verified, the same predictions")
+        lines.append(f"{split}: {record.shift}")
+        lines += [f"{run}: {note}" for note in record.notes]
+        if record.undeclared_adaptation:
+            lines.append(f"{record.method}: {record.undeclared_adaptation}; not ranked")
+        if data["exposed"]:
+            lines.append(f"{split}: methods see the columns {', '.join(data['exposed'])}")
+        if data.get("preprocess"):
+            lines.append(f"{split}: preprocessing before every method: {data['preprocess']}")
+        if record.upstream:
+            lines.append(f"{split}: upstream preprocessing: {'; '.join(record.upstream)}")
+        if data.get("verified"):
+            lines.append(f"{run}: verified, predictions are identical")
     return lines
 
 
-def _short(record: dict[str, Any]) -> str:
-    """Return the split's name: what was typed may be a long path."""
-    typed, name = str(record["split"]), str(record["spec"]["split_id"])
-    return name if ".toml" in typed else typed
+def repeat_options(experiment: Experiment, common: Common) -> dict[str, list[str]]:
+    """Return the options that a further command needs to do the same.
 
-
-def again_command(
-    values: dict[str, dict[str, Any]],
-    overrides: dict[str, Any],
-    data: dict[str, Any],
-    recipe: str,
-    edition: str,
-    plugin: tuple[str, ...],
-    results: str | None,
-) -> dict[str, list[str]]:
-    """Return the options that the next command needs to mean the same, by the method they are of.
-
-    Under ``""`` stand those of all methods, under ``results`` where the records are. After the
-    smoke recipe comes the default one.
+    Returns
+    -------
+    dict
+        Options by the method they belong to; those of all methods under ``""``, the results folder
+        under ``results``. After the smoke recipe the next command uses the default one.
     """
 
-    def sets(owner: str, given: dict[str, Any]) -> list[str]:
+    def sets(owner: str, settings: Mapping[str, object]) -> list[str]:
         return [
-            word for key, value in given.items() for word in ("--set", f"{owner}.{key}={value}")
+            text for key, value in settings.items() for text in ("--set", f"{owner}.{key}={value}")
         ]
 
-    made = {name: sets(name, given) for name, given in values.items()}
-    made["results"] = ["--results", results] if results else []
-    made[""] = [*sets("recipe", overrides), *sets("data", data)]
-    if recipe == "paper":
-        made[""] += ["--recipe", recipe]
-    if edition != "auto":
-        made[""] += ["--edition", edition]
-    made[""] += [word for file in plugin for word in ("--plugin", file)]
-    return made
+    options = experiment.options
+    result = {name: sets(name, values) for name, values in options.values.items()}
+    result["results"] = ["--results", common.results] if common.results else []
+    shared = [*sets("recipe", options.overrides), *sets("data", experiment.data)]
+    if options.recipe == "paper":
+        shared += ["--recipe", options.recipe]
+    if experiment.edition != "auto":
+        shared += ["--edition", experiment.edition]
+    result[""] = shared + [text for file in common.plugins for text in ("--plugin", file)]
+    return result
 
 
-def _next(records: list[dict[str, Any]], again: dict[str, list[str]]) -> str:
-    """Return the command most worth typing now."""
+def _next(records: Sequence[Record], again: Mapping[str, Sequence[str]]) -> str:
+    """Return a command to run next."""
     from bench.runs.job import RETRIEVAL
 
-    typed = {record["method"] for record in records}
-    seeds = {record["spec"]["seed"] for record in records}
-    unsupervised = records[0]["primary"] in RETRIEVAL
-    if unsupervised or (len(seeds) >= 3 and "erm" in typed):
-        split = records[0]["spec"]["split_id"]
-        return shlex.join(
-            ["python", "-m", "bench", "leaderboard", "--split", split, *again["results"]]
-        )
-    methods = [r["method"] for r in records if r["status"] != "not-applicable"]
-    methods = list(dict.fromkeys(["erm", *methods, "adabn"]))
-    stages = {name.strip() for method in methods for name in method.split("+")}
-    words = ["python", "-m", "bench", "run", "--method", ",".join(methods)]
-    words += ["--split", records[0]["split"], "--seeds", "3", *again[""]]
-    words += [w for name in again if name in stages for w in again[name]]
-    return shlex.join([*words, *again["results"]])
+    methods = {record.method for record in records}
+    seeds = {record.seed for record in records}
+    unsupervised = records[0].primary in RETRIEVAL
+    command = ["python", "-m", "bench"]
+    if unsupervised or (len(seeds) >= 3 and "erm" in methods):
+        split = records[0].split_id
+        return shlex.join([*command, "leaderboard", "--split", split, *again["results"]])
+    applicable = [record.method for record in records if record.status != "not-applicable"]
+    names = list(dict.fromkeys(["erm", *applicable, "adabn"]))
+    stages = {stage.strip() for name in names for stage in name.split("+")}
+    command += ["run", "--method", ",".join(names), "--split", records[0].split, "--seeds", "3"]
+    command += again[""]
+    command += [text for name in again if name in stages for text in again[name]]
+    return shlex.join([*command, *again["results"]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from bench.core.code_digest import differing, shortened
 
@@ -10,12 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from bench.core.types import Array
     from bench.records.artifacts import Artifact
     from bench.records.reading import Kind
+    from bench.records.schema import Code
     from bench.records.store import Store
-    from bench.runs.code import Code
 
 __all__ = ["Cache", "Use"]
 
@@ -75,7 +74,7 @@ class Cache:
         self,
         kind: Kind,
         key: str,
-        arrays: Mapping[str, NDArray[Any]],
+        arrays: Mapping[str, Array],
         facts: Mapping[str, object],
         code: Code,
     ) -> None:

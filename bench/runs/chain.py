@@ -18,11 +18,12 @@ from bench.core.params import make_params
 from bench.training.recipes import recipe_access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from bench.core.dataset import Opened
     from bench.core.entry import Entry
     from bench.core.registry import Registry
+    from bench.core.types import Recipe, Values
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,12 @@ class Stage:
 
     @property
     def per_batch(self) -> bool:
-        """Whether each call of ``apply`` holds exactly one test batch."""
+        """Whether each call of ``apply`` has exactly one test batch."""
         return bool(self.access & (Access.TEST_BATCH | Access.TEST_CONTROLS))
 
     @property
     def sees_batches(self) -> bool:
-        """Whether it tells the batches apart, in training or at test."""
+        """Whether it distinguishes batches, in training or at test."""
         if is_control_row(self.kind):
             return bool(self.cls.sees_batches)
         seen = Access.TRAIN_BATCH | Access.TEST_BATCH | Access.TEST_CONTROLS | Access.ADAPT
@@ -152,8 +153,8 @@ def parse_chain(
     typed: str,
     registry: Registry,
     opened: Opened,
-    values: Mapping[str, Mapping[str, Any]],
-    recipe: Mapping[str, Any],
+    values: Values,
+    recipe: Recipe,
     preprocess: str = "",
 ) -> Chain:
     """Read ``ben+tvn`` and its parameters.
@@ -182,7 +183,7 @@ def parse_chain(
     entries = [registry.entry("method", name) for name in names]
     for entry in entries:
         if entry.problem:
-            entry.load()  # raises, and says what is wrong
+            entry.load()  # raises with the reason
     kinds = [str(entry.meta["level"]) for entry in entries]
     if kinds[0] == "profile":
         parent = "erm" if opened.is_images else "identity"
@@ -191,19 +192,19 @@ def parse_chain(
     for k, (entry, kind) in enumerate(zip(entries, kinds, strict=True)):
         if k and kind != "profile":
             raise BenchError(
-                f"'{typed}' cannot be run: {entry.name} is a {kind} method and must stand first; "
+                f"'{typed}' cannot be run: {entry.name} is a {kind} method and must come first; "
                 "after it come profile methods, such as erm+zscore"
             )
     if is_control_row(kinds[0]) and len(entries) > 1 and entries[0].name != "identity":
         raise BenchError(
-            f"'{typed}' cannot be run: the reference row {entries[0].name} stands alone"
+            f"'{typed}' cannot be run: the control row {entries[0].name} takes no other stage"
         )
     stages = [_stage(e, opened, values, recipe) for e in entries]
     if preprocess:
         first = registry.entry("method", preprocess)
         if opened.is_images or first.meta["level"] != "profile":
             raise BenchError(
-                f"{preprocess} cannot stand before all methods on {opened.name}: that takes a "
+                f"{preprocess} cannot precede all methods on {opened.name}: that takes a "
                 "profile method, and a table"
             )
         if any(entry.name == preprocess for entry in entries):
@@ -218,8 +219,8 @@ def parse_chain(
 def _stage(
     entry: Entry,
     opened: Opened,
-    values: Mapping[str, Mapping[str, Any]],
-    recipe: Mapping[str, Any],
+    values: Values,
+    recipe: Recipe,
 ) -> Stage:
     cls = entry.load()
     params = make_params(entry.name, cls.Params, values.get(entry.name, {}))

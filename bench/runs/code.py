@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from bench.core.checkout import ROOT
 from bench.core.code_digest import combined, file_digests
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from bench.core.dataset import Opened
     from bench.core.entry import Entry
+    from bench.records.schema import Code
     from bench.runs.job import Job
 
-__all__ = ["Code", "Codes"]
+__all__ = ["Codes"]
 
 STAGES = (
     "core/access.py",
@@ -43,19 +44,9 @@ STAGES = (
 TRAINING = ("training/*.py",)
 """Files that networks depend on, too."""
 SCORING = ("metrics/_*.py", "scoring/*.py")
-"""Files that scores depend on, too, beside those of the metrics in use."""
+"""Files that scores depend on, in addition to those of the metrics in use."""
 NO_NUMBERS = ("training/recipes.py",)
 """Files whose effect is part of a run's identity: the resolved recipe."""
-
-
-class Code(TypedDict):
-    """The code of a run or an artifact, as recorded.
-
-    ``digest`` is one digest of all files; ``files`` maps each file to the digest of its code.
-    """
-
-    digest: str
-    files: dict[str, str]
 
 
 class Codes:

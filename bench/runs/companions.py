@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from bench.records.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.core.registry import Registry
     from bench.data.target import Target
+    from bench.records.schema import RunRecord
     from bench.runs.job import Job, Options
     from bench.runs.runner import Runner
 
-Companions = dict[tuple[str, str, int], dict[str, Any]]
-"""``(method, split, seed)`` -> record of the companion, with the key ``new_batches``."""
+
+class Companion(NamedTuple):
+    """The in-distribution companion of a run.
+
+    Attributes
+    ----------
+    record
+        Its record.
+    new_batches
+        Whether the rows of the run's split come from batches that are not in its training set.
+    """
+
+    record: Record
+    new_batches: bool
+
+
+Companions = dict[tuple[str, str, int], Companion]
+"""``(method, split, seed)`` of a run -> its companion."""
 
 
 def companions_of(
     jobs: Sequence[Job],
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     runner: Runner,
     registry: Registry,
     edition: str,
     data: Mapping[str, object],
 ) -> Companions:
-    """Run the companion of each split, which shares its trainings.
-
-    Each record gets the key ``new_batches``: whether the rows of the split come from batches that
-    are not in its training set.
-    """
+    """Run the companion of each split, which shares its trainings."""
     from bench.data.catalog import find_split, known_splits
     from bench.data.opening import open_splits
     from bench.runs.plan import plan
 
-    finished: dict[tuple[str, str, int], Mapping[str, Any]] = {
+    finished: dict[tuple[str, str, int], Record] = {
         (job.chain.typed, job.target.split.name, job.seed): record
         for job, record in zip(jobs, records, strict=True)
     }
@@ -50,12 +65,12 @@ def companions_of(
                 [targets[name]] = open_splits([name], registry, edition, data, lambda line: None)
             options = _only(runner.options, job)
             [twin] = plan([job.chain.typed], [targets[name]], [job.seed], options, registry)
-            finished[key] = runner.run(twin)
+            data = runner.run(twin)
+            finished[key] = Record(cast("RunRecord", data), data["path"])
         shares = find_split(name, known_splits(registry)).shares
-        companions[job.chain.typed, job.target.typed, job.seed] = {
-            **finished[key],
-            "new_batches": job.target.opened.level not in shares,
-        }
+        companions[job.chain.typed, job.target.typed, job.seed] = Companion(
+            finished[key], job.target.opened.level not in shares
+        )
     return companions
 
 

@@ -36,9 +36,9 @@ from bench.runs.rows import LEVEL, NAME, applied, column, ids, in_order, registr
 from bench.training.recipes import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import ArrayLike, NDArray
+
+    from bench.core.types import Array, Arrays, Facts, Recipe
 
 __all__ = ["Corrector"]
 
@@ -47,8 +47,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     """Any correction of profiles, or chain of them, as a transformer.
 
     Methods that estimate from the batch that they correct (``zscore``, ``tvn``, ``combat``, …) are
-    given each batch of ``transform`` whole: what a row becomes then depends on the rows that are
-    passed with it, which is what such a method is.
+    given one batch of ``transform`` per call: the corrected row then depends on the rows that are
+    passed with it.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self,
         method: str = "sphering-all",
         *,
-        params: Mapping[str, Any] | None = None,
-        recipe: Mapping[str, Any] | None = None,
+        params: Facts | None = None,
+        recipe: Recipe | None = None,
         seed: int = 0,
     ) -> None:
         self.method = method
@@ -232,7 +232,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _fitted(
         self,
         X: NDArray[np.float32],
-        labels: NDArray[Any] | None,
+        labels: Array | None,
         batch: ArrayLike | None,
         controls: ArrayLike | None,
         adapt: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
@@ -245,7 +245,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             other_X = validate_data(self, adapt[0], dtype=np.float32, reset=False)
             other = self._side(other_X, adapt[1], adapt[2], labels=None)
         adapts = any(Access.ADAPT in stage.access for stage in chain.stages)
-        states: list[dict[str, NDArray[Any]]] = []
+        states: list[Arrays] = []
         fallbacks = 0
         for k, stage in enumerate(chain.stages):
             self._has_controls(stage, train)
@@ -291,7 +291,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 raise
             return False
 
-    def _chain(self, opened: Opened, fitted: tuple[str, Mapping[str, Any]] | None = None) -> Chain:
+    def _chain(self, opened: Opened, fitted: tuple[str, Facts] | None = None) -> Chain:
         """Return the chain as it was fitted, or as it is set now."""
         typed, params = fitted or (self.method, self.params or {})
         values: dict[str, dict[str, Any]] = {}
@@ -322,7 +322,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         batch: ArrayLike | None,
         controls: ArrayLike | None,
         *,
-        labels: NDArray[Any] | None,
+        labels: Array | None,
     ) -> Side:
         """Put rows into the harness's form; what was not given says nothing."""
         import pandas as pd

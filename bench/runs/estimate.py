@@ -5,20 +5,18 @@ Nothing is estimated from thin air: where no record is near enough, the answer i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from bench.records.schema import Summary
     from bench.records.store import Store
     from bench.runs.job import Job
 
 __all__ = ["Estimate", "Total", "estimate", "total"]
-
-Summary = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

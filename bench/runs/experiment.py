@@ -215,8 +215,7 @@ class Experiment:
         Returns
         -------
         dict
-            ``(method, split, seed)`` -> record of the companion. Its key ``new_batches`` states
-            whether the rows of the split come from batches that are not in its training set.
+            ``(method, split, seed)`` -> companion.
         """
         from bench.runs.companions import companions_of
 
@@ -229,8 +228,8 @@ class Experiment:
         """Open a split with changed settings of its data set."""
         from bench.data.opening import open_splits
 
-        told = say or _Stderr().say
-        [target] = open_splits([split], self.registry, self.edition, {**self.data, **data}, told)
+        show = say or _Stderr().say
+        [target] = open_splits([split], self.registry, self.edition, {**self.data, **data}, show)
         return target
 
 
@@ -340,24 +339,18 @@ def run(
     Parameters
     ----------
     methods
-        Names or chains, such as ``["erm", "ben+tvn"]``; one text may list several with commas.
+        Names or chains: ``["erm", "ben+tvn"]`` or ``"erm,ben+tvn"``.
     splits
         Names, aliases, or ``FILE.toml[:NAME]`` for your own data.
     seeds
         Number of seeds, counted from 0, or the seeds themselves.
-    recipe
-        ``smoke``, ``default`` or ``paper``.
-    edition
-        ``auto``, ``real``, ``simulated`` or ``fixture``.
+    recipe, edition, device
+        Values of ``RECIPES``, ``EDITIONS`` and ``DEVICES`` of this module.
     settings
         ``{"ben.rows": "controls", "recipe.steps": 800, "data.strength": 2}``, or texts
         ``KEY=VALUE``. A key without a prefix is a parameter of all methods.
-    metrics
-        Additional metrics.
-    network, standardise
-        Short for the settings ``recipe.network`` and ``recipe.standardise``.
-    device
-        ``auto``, ``cpu`` or ``cuda``.
+    metrics, network, standardise
+        Additional metrics; short for ``recipe.network`` and ``recipe.standardise``.
     if_exists
         What to do if a run is on disk: ``skip`` returns it; ``refresh`` repeats it if
         it was made by other code; ``rerun`` repeats it and its trainings; ``verify`` repeats it and
@@ -366,15 +359,14 @@ def run(
     results
         Results folder; default ``$BENCH_RESULTS``, else ``results``.
     plugins
-        Python files with further methods, data sets or metrics.
+        Python files with methods, data sets or metrics.
     progress
-        Receives messages and progress; by default notes are printed on stderr.
+        Receives messages and progress; default: notes are printed on stderr.
 
     Returns
     -------
     list of Record
-        One per split, method and seed. ``record["status"]`` is ``ok``, ``not-applicable`` or
-        ``failed``, the latter two with a ``reason``.
+        One per split, method and seed, with ``status`` ``ok``, ``not-applicable`` or ``failed``.
 
     Raises
     ------
@@ -383,7 +375,6 @@ def run(
 
     Examples
     --------
-    >>> import bench
     >>> records = bench.run("identity,zscore", "ottawa", recipe="smoke")  # doctest: +SKIP
     >>> records[0]["metrics"]["balanced_accuracy"]["all"]  # doctest: +SKIP
     """
@@ -403,8 +394,7 @@ def run(
         plugins=plugins,
         say=None if progress is None else progress.say,
     )
-    jobs = experiment.jobs()
-    records = experiment.run(jobs, progress)
+    records = experiment.run(jobs := experiment.jobs(), progress)
     experiment.companions(jobs, records, progress)
     return records
 

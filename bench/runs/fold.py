@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from numpy.typing import NDArray
-
     from bench.core.method import Method
-    from bench.core.types import Ints
+    from bench.core.types import Array, Arrays, Facts, Ints
     from bench.data.grouping import Grouping
     from bench.data.sides import Fold
     from bench.runs.cache import Cache
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FoldRun"]
 
-Arrays = dict[str, "NDArray[Any]"]
 Outputs = dict[str, Output]
 """``train`` and ``test``: output for the rows of each side."""
 
@@ -186,7 +183,7 @@ class FoldRun:
         code = self.codes.of_stage(self.job, k)
         keys = {"train": ids.apply_train, "test": ids.apply_test}
         outputs: Outputs = {}
-        fit: Mapping[str, Any] | None = None
+        fit: Facts | None = None
         for role in sides:
             artifact = self.cache.read("apply", keys[role], code, stage.name)
             if artifact is None:
@@ -245,7 +242,7 @@ class FoldRun:
 
     def _fitted(
         self, k: int, ids: identity.StageIds, learnt: Side, test: Side
-    ) -> tuple[Method, Mapping[str, Any]]:
+    ) -> tuple[Method, Facts]:
         """Return a fitted method, with the cost and the curves of its training."""
         job, stage = self.job, self.job.chain.stages[k]
         access, network = stage.access, stage.kind == "network"
@@ -286,7 +283,7 @@ class FoldRun:
         self.cache.write("fit", ids.fit, method.state(), facts, code)
         return method, facts
 
-    def _rebuilt(self, stage: Stage, state: Mapping[str, NDArray[Any]]) -> Method:
+    def _rebuilt(self, stage: Stage, state: Mapping[str, Array]) -> Method:
         """Return a fitted method from its state, on the device in use."""
         method: Method = stage.cls.from_state(stage.params, state)
         if stage.kind == "network" and hasattr(method, "to"):

@@ -1,4 +1,4 @@
-"""What makes two runs the same: hashes of declared inputs, computed without importing torch.
+"""Identities of fits, profiles and runs: hashes of declared inputs, computed without torch.
 
 ``fit id``   method and version, fit-phase parameters that differ from their defaults, resolved
 recipe, seed, label map, training rows, adaptation rows if used, content digest of the data, and
@@ -23,11 +23,11 @@ from bench.core.version import NUMERICS
 from bench.data.views import column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bench.core.dataset import Opened
     from bench.core.registry import Registry
-    from bench.core.types import Ints
+    from bench.core.types import Ints, Recipe
     from bench.data.grouping import Grouping
     from bench.data.target import Partition
     from bench.runs.chain import Chain, Stage
@@ -50,10 +50,10 @@ def rows_digest(opened: Opened, rows: Ints) -> str:
     return kept[id(rows)][1]
 
 
-def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def recipe_identity(recipe: Recipe) -> dict[str, Any]:
     """Return what of a recipe identifies a fit: a network's own file counts by its content.
 
-    ``my/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file stands beside
+    ``my/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file is listed beside
     it: results do not change when a folder is moved.
     """
     file, colon, factory = str(recipe.get("network", "")).rpartition(":")
@@ -90,7 +90,7 @@ def _data(opened: Opened) -> dict[str, Any]:
 def stage_ids(
     chain: Chain,
     registry: Registry,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     seed: int,
     learnt: Sequence[Partition],
     opened: Opened,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.core.registry import Registry
+    from bench.core.types import Facts, Recipe, Values
     from bench.data.folds import Origin
     from bench.data.grouping import Grouping
     from bench.data.sides import Fold
@@ -51,8 +52,8 @@ class Options:
     """
 
     recipe: str = "default"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    overrides: Recipe = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
     device: str = "auto"
     if_exists: str = "skip"
     grouping: Grouping | None = None
@@ -73,8 +74,8 @@ class Tuned:
     """
 
     chain: Chain
-    recipe: Mapping[str, Any]
-    overrides: Mapping[str, Any]
+    recipe: Recipe
+    overrides: Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +98,15 @@ class Job:
     chain: Chain
     seed: int
     recipe_name: str
-    recipe: Mapping[str, Any]
-    overrides: Mapping[str, Any]
+    recipe: Recipe
+    overrides: Recipe
     registry: Registry
     not_applicable: str = ""
     grouping: Grouping | None = None
     selection: str = "last"
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
-    tuning: Mapping[str, Any] = field(default_factory=dict)
-    tuning_facts: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Facts = field(default_factory=dict)
+    tuning_facts: Facts = field(default_factory=dict)
 
     def of_fold(self, fold: Fold) -> Job:
         """Return the job with the parameters that were chosen for one fold; itself without any."""
@@ -157,7 +158,7 @@ class Job:
 
     @property
     def primary(self) -> str:
-        """The metric that the run stands for."""
+        """The primary metric of the run."""
         return TREATMENTS if self.masked else self.target.split.metric
 
     @property
@@ -206,11 +207,11 @@ class Job:
             stages_of.append({"fold": fold.name, "stages": stages})
             if fold.name in self.tuned and self.tuned[fold.name].overrides:
                 stages_of[-1]["recipe"] = dict(self.tuned[fold.name].overrides)
-        # Only where one is set: runs of whole test batches are what they were.
+        # Only where one is set: ids of runs without a grouping stay the same.
         study = {} if self.grouping is None else {"grouping": self.grouping.spec}
-        # Only where something was chosen: other runs are what they were.
+        # Only where something was chosen: ids of other runs stay the same.
         tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
-        # Named only where there is one: without it a run is the run that it was.
+        # Named only where there is one: ids of other runs stay the same.
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Named only where it is not the highest level that varies, which needs no name.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}

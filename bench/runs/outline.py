@@ -9,10 +9,9 @@ from bench.records.selection import rule
 from bench.runs import provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from bench.core.types import Facts
+    from bench.records.schema import Code
     from bench.runs.chain import Chain
-    from bench.runs.code import Code
     from bench.runs.job import Job
 
 __all__ = ["Data", "method_sources", "outline"]
@@ -23,10 +22,10 @@ Data = dict[str, Any]
 
 def outline(
     job: Job,
-    spec: Mapping[str, Any],
+    spec: Facts,
     run_id: str,
     code: Code,
-    environment: Mapping[str, Any],
+    environment: Facts,
     *,
     status: str = "ok",
     reason: str = "",
@@ -66,7 +65,14 @@ def outline(
         "metrics": {},
         "primary": job.primary,
         "lower_is_better": _lower_is_better(job),
-        "clusters": {"level": "", "names": [], "n": [], "values": {}},
+        "clusters": {
+            "level": "",
+            "names": [],
+            "n": [],
+            "values": {},
+            "parts": {},
+            "weights": {},
+        },
         "n_eval": 0,
         "n_excluded": 0,
         "excluded_classes": [],
@@ -127,7 +133,7 @@ def _notes(job: Job) -> list[str]:
     notes = [*target.warnings, *target.opened.notes]
     if job.masked:
         notes.append(
-            "controls are classes here and the method was told which rows they are: scored on "
+            "controls are classes here and the method knew which rows they are: scored on "
             "the treatment classes, without an official rank"
         )
     notes += job.cautions

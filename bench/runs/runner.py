@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from bench.core.types import Facts
     from bench.data.sides import Fold
     from bench.records.record import Record
     from bench.records.store import Store
@@ -126,7 +127,7 @@ class Runner:
             )
         return True
 
-    def _other_code(self, job: Job, record: Mapping[str, Any]) -> list[str]:
+    def _other_code(self, job: Job, record: Facts) -> list[str]:
         """Return the files in which the code of a record differs from the code in use."""
         if "code" in record:
             return differing(record["code"]["files"], self._codes.of_run(job)["files"])
@@ -136,7 +137,7 @@ class Runner:
         return differing(record.get("sources") or {}, method_sources(job.chain))
 
     def _outline(
-        self, job: Job, spec: Mapping[str, Any], run_id: str, status: str = "ok", reason: str = ""
+        self, job: Job, spec: Facts, run_id: str, status: str = "ok", reason: str = ""
     ) -> Data:
         code, environment = self._codes.of_run(job), self._environment(job)
         return outline(job, spec, run_id, code, environment, status=status, reason=reason)
@@ -148,7 +149,7 @@ class Runner:
             precision=str(job.recipe.get("precision", "float32")),
         )
 
-    def _failed(self, job: Job, spec: Mapping[str, Any], run_id: str, error: Exception) -> Data:
+    def _failed(self, job: Job, spec: Facts, run_id: str, error: Exception) -> Data:
         """Keep the traceback and return a record that is not committed."""
         where = self.store.fail(
             run_id,
@@ -165,9 +166,7 @@ class Runner:
 
     # ------------------------------------------------------------------ results
 
-    def _computed(
-        self, job: Job, spec: Mapping[str, Any], run_id: str, use: Use
-    ) -> tuple[Data, Tables]:
+    def _computed(self, job: Job, spec: Facts, run_id: str, use: Use) -> tuple[Data, Tables]:
         """Fit, apply and score all folds."""
         from bench.scoring.scorer import Scores
 
@@ -282,7 +281,7 @@ def _verified(record: Data, stored: Record) -> Data:
     return verified
 
 
-def _what_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def _what_differs(old: Facts, new: Facts) -> str:
     then, now = old["provenance"], new["provenance"]
     changed = [
         key for key in ("python", "cpu", "device", "threads") if then.get(key) != now.get(key)

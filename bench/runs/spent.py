@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bench.core.types import Facts
 
 __all__ = ["Spent"]
 
@@ -40,7 +40,7 @@ class Spent:
     notes: list[str] = field(default_factory=list)
     adaptation: str | None = None
 
-    def add_fit(self, fold: str, stage: str, facts: Mapping[str, Any]) -> None:
+    def add_fit(self, fold: str, stage: str, facts: Facts) -> None:
         """Add a training: a chain costs what it would cost alone."""
         self.fit_s += facts["fit_s"]
         self.steps += facts["steps"]
@@ -50,7 +50,7 @@ class Spent:
             for step, name, value in facts["curves"]
         ]
 
-    def add_apply(self, role: str, facts: Mapping[str, Any]) -> None:
+    def add_apply(self, role: str, facts: Facts) -> None:
         """Add a call of ``apply`` for all rows of a side."""
         self.apply_s += facts["apply_s"]
         # Stages of a chain see the same batches: the largest count, not the sum.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench import metrics
+from bench.metrics import compute
 from bench.scoring.labels import READOUTS
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def clustered(
     made: dict[str, dict[str, list[float]]] = {"values": {}, "parts": {}, "weights": {}}
     rows = [cluster == name for name in names]
     for metric, weight in share.items():
-        of = [metrics.compute(metric, y_true=y[r], y_pred=predicted[r]).value for r in rows]
+        of = [compute(metric, y_true=y[r], y_pred=predicted[r]).value for r in rows]
         total = [float(weight[r].sum()) for r in rows]
         made["values"][metric] = of
         made["weights"][metric] = total

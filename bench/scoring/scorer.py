@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import metrics
 from bench.core.errors import BenchError
 from bench.data.views import column_of
-from bench.metrics import _retrieval_clusters
+from bench.metrics import METRICS, _retrieval_clusters, compute, neighbours, uses_graph
+from bench.metrics import scored as scored_metrics
 from bench.scoring.clusters import clustered, softmax, to_units
 from bench.scoring.labels import CLUSTERED, READOUTS, TREATMENTS, treatment_classes, truth
 from bench.scoring.nearest import nearest_classes
@@ -246,7 +246,7 @@ class Scores:
         predicted = scores.argmax(axis=1)
         rows: list[tuple[str, str, float, int]] = []
         asked = (self.split.metric, *self.split.metrics)
-        wanted = metrics.scored(asked, supervised=True, n_classes=len(self.classes))
+        wanted = scored_metrics(asked, supervised=True, n_classes=len(self.classes))
         names = [name for name in wanted if self._needs(name) != "embedding"]
         treatments = treatment_classes(self.opened, self.classes)
         by_subset = list(CLUSTERED)
@@ -262,7 +262,7 @@ class Scores:
             "treatments": treatments,
         }
         for name in names:
-            value = metrics.compute(name, registry=self.registry, **arrays)
+            value = compute(name, registry=self.registry, **arrays)
             rows.append((name, "all", value.value, value.n))
             said[name] = value.used
         fold = frame["fold"].to_numpy(str)
@@ -280,7 +280,7 @@ class Scores:
                 "treatments": treatments,
             }
             for name in by_subset:
-                value = metrics.compute(name, **some)
+                value = compute(name, **some)
                 rows.append((name, f"{kind}={subset}", value.value, value.n))
         of_class, answer = "accuracy", predicted
         if self.masked:
@@ -335,10 +335,10 @@ class Scores:
             if f"role:{role}" in frame:
                 arrays[role] = frame[f"role:{role}"].to_numpy(str)
         rows = []
-        graph = metrics.neighbours(X) if self._share_a_graph(names, X) else None
+        graph = neighbours(X) if self._share_a_graph(names, X) else None
         for name in dict.fromkeys(names):
             try:
-                value = metrics.compute(name, registry=self.registry, neighbours=graph, **arrays)
+                value = compute(name, registry=self.registry, neighbours=graph, **arrays)
             except BenchError as error:
                 self.remarks.append(f"{name} of fold {fold} was left out: {error}")
                 continue
@@ -348,11 +348,11 @@ class Scores:
 
     def _share_a_graph(self, names: list[str], X: NDArray[np.float32]) -> bool:
         """Whether several metrics look at neighbours: the graph is then made once for all."""
-        return len(X) > 1 and sum(metrics.uses_graph(name, self.registry) for name in names) > 1
+        return len(X) > 1 and sum(uses_graph(name, self.registry) for name in names) > 1
 
     def _needs(self, metric: str) -> str:
-        if metric in metrics.METRICS:
-            return str(metrics.METRICS[metric]["needs"])
+        if metric in METRICS:
+            return str(METRICS[metric]["needs"])
         if self.registry is None:
             raise BenchError(f"there is no metric '{metric}': `python -m bench list metrics`")
         return str(self.registry.entry("metric", metric).meta["needs"])
@@ -378,7 +378,7 @@ class Scores:
             "batch": rows["role:nscb_batch"].to_numpy(str),
         }
         wanted = dict.fromkeys((self.split.metric, *self.split.metrics))
-        values = {name: metrics.compute(name, registry=self.registry, **arrays) for name in wanted}
+        values = {name: compute(name, registry=self.registry, **arrays) for name in wanted}
         table = [(name, "all", v.value, v.n) for name, v in values.items()]
         queries = _retrieval_clusters.query_clusters(self.split.metric, **arrays)
         predictions = rows[["id", "fold", "y_true"]].assign(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from bench.boards.pairing import pair, span_of_mean
-from bench.boards.values import changed_params, label_of, readout_of, record_value, scores_of
+from bench.boards.values import label_of_run, readout_of, scores_of
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.data.grouping import Grouping
-from bench.records.record import Record, flat
+from bench.records.record import Record
 from bench.runs.plan import plan
 from bench.studies._results import Condition, ConditionResult, Difference
 
@@ -165,14 +165,13 @@ class StudyContext:
                 self._records[record.run_id] = record
             records.append(record)
         first = records[0]
-        label = label_of(first.method_id, changed_params(first.summary))
-        label = label.removeprefix("identity+")
+        label = label_of_run(first).removeprefix("identity+")
         scored = [record for record in records if record.ok]
         if not scored:
             return ConditionResult(condition, label, reason=first.reason)
-        runs = {record.seed: flat(record) for record in scored}
-        readout = readout_of(list(runs.values()), self.metric, self.readout)
-        if any(record_value(run, self.metric, readout) is None for run in runs.values()):
+        runs = {record.seed: record for record in scored}
+        readout = readout_of(scored, self.metric, self.readout)
+        if not all(record.has(self.metric, readout) for record in scored):
             # Where controls are classes, a method that uses them is scored by another metric.
             return ConditionResult(condition, label, reason=f"it has no {self.metric_text} here")
         scores, _ = scores_of(runs, self.metric, readout)

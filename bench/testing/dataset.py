@@ -12,20 +12,25 @@ import numpy as np
 from bench.core.dataset import Opened
 from bench.core.errors import BenchError
 from bench.core.params import make_params
+from bench.core.registry import Registry
 from bench.core.seeds import generator
-from bench.testing.made_up import (
+from bench.testing.synthetic import (
     Broken,
     Check,  # TC
     Report,
     call_checked,
+    check_texts,
+    raise_failed,
 )
-from bench.testing.method import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 __all__ = ["check_dataset"]
+
+CHUNK = 4096
+"""Rows read at a time."""
 
 
 # --------------------------------------------------------------------------- data sets
@@ -37,6 +42,7 @@ def check_dataset(
     edition: str | None = None,
     settings: Mapping[str, Any] | None = None,
     plugins: tuple[Path | str, ...] = (),
+    registry: Registry | None = None,
     raises: bool = True,
 ) -> list[Check]:
     """Check that a data set keeps the contract; reads a few of its rows.
@@ -50,7 +56,9 @@ def check_dataset(
     settings
         Values of its settings, such as a simulator's.
     plugins
-        Plugin files to look the name up in.
+        Plugin files in which the name is looked up too.
+    registry
+        Where the name is looked up instead.
     raises
         Whether to raise when a check fails.
 
@@ -67,15 +75,14 @@ def check_dataset(
         If there is no such data set, or it cannot be imported.
     """
     if isinstance(dataset, str):
-        from bench.core.registry import Registry
-
-        entry = Registry(tuple(Path(path) for path in plugins)).entry("dataset", dataset)
+        registry = registry or Registry(tuple(Path(path) for path in plugins))
+        entry = registry.entry("dataset", dataset)
         cls, meta = entry.load(), dict(entry.meta)
     else:
         cls = dataset
         meta = dict(getattr(sys.modules.get(cls.__module__), "META", {}) or {})
     checks = _DatasetChecks(cls, meta, edition, dict(settings or {})).run()
-    return reason_of(checks, str(meta.get("name") or cls.__name__), raises)
+    return raise_failed(checks, str(meta.get("name") or cls.__name__), raises)
 
 
 class _DatasetChecks:
@@ -105,9 +112,7 @@ class _DatasetChecks:
             raise Broken(str(error)) from None
         if self.meta["kind"] != "dataset" or self.meta["class"] != self.cls.__name__:
             raise Broken(f"kind must be 'dataset' and class '{self.cls.__name__}'")
-        for key in ("summary", "reference", "licence"):
-            if not isinstance(self.meta.get(key), str) or not self.meta[key].strip():
-                raise Broken(f"'{key}' is missing: give one line")
+        check_texts(self.meta, ("summary", "reference", "licence"))
         for key in ("editions", "levels"):
             if not self.meta.get(key):
                 raise Broken(f"'{key}' is missing: list them")
@@ -177,6 +182,12 @@ class _DatasetChecks:
             raise Broken("read() must return the rows in the order asked for, repeats included")
         if len(call_checked("read", lambda: source.read(rows[:0]))):
             raise Broken("read() of no rows must return none")
+        for start in range(0, n, CHUNK) if source.dtype == np.float32 else ():
+            chunk = np.arange(start, min(start + CHUNK, n))
+            finite = np.isfinite(source.read(chunk)).reshape(len(chunk), -1).all(axis=1)
+            if not finite.all():
+                first = self.opened.index["id"].iloc[start + int(np.argmin(finite))]
+                raise Broken(f"row '{first}' has values that are NaN or infinite: drop or fill it")
 
     def _digest(self) -> None:
         again = call_checked("open", lambda: self.cls(self.dataset_settings()).open(self.edition))

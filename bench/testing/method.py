@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from bench.core.access import Access
 from bench.core.errors import BenchError
 from bench.core.params import make_params
-from bench.testing.made_up import (
+from bench.testing.synthetic import (
     KINDS,
     Broken,
     Check,  # TC
     Report,
     call_checked,
+    check_texts,
     one_thread,
+    raise_failed,
 )
 from bench.testing.trial import Trial
 
@@ -87,14 +89,7 @@ def check_method(
         file = getattr(module, "__file__", None)
         path = Path(file) if file and meta else None
     checks = _MethodChecks(cls, meta, path, dict(values or {})).run()
-    return reason_of(checks, str(meta.get("name") or cls.__name__), raises)
-
-
-def reason_of(checks: list[Check], name: str, raises: bool) -> list[Check]:
-    failed = [f"{check.name}: {check.message}" for check in checks if not check.ok]
-    if raises and failed:
-        raise AssertionError(f"{name} does not keep the contract:\n" + "\n".join(failed))
-    return checks
+    return raise_failed(checks, str(meta.get("name") or cls.__name__), raises)
 
 
 class _MethodChecks:
@@ -119,6 +114,8 @@ class _MethodChecks:
                 prefix = f"{kind}: " if len(kinds) > 1 else ""
                 trial = Trial(self.cls, self.name, params, kind, self._is_network())
                 trial.run(self.report, prefix)
+                if kind == "profiles" and all(check.ok for check in self.report.checks):
+                    look(prefix + "unusable tables", trial.refuses)
             self._choices(kinds[-1])
         return self.report.checks
 
@@ -162,13 +159,7 @@ class _MethodChecks:
             )
         if meta["version"] < 1:
             raise Broken("version counts from 1; raise it whenever numbers change")
-        for key, noun in (
-            ("summary", "one sentence"),
-            ("reference", "a citation or 'unpublished'"),
-        ):
-            text = meta.get(key)
-            if not isinstance(text, str) or not text.strip() or "\n" in text:
-                raise Broken(f"'{key}' is missing: give {noun} on one line")
+        check_texts(meta, ("summary", "reference"))
 
     def _interface(self) -> None:
         for name in ("access", "fit", "apply", "state", "from_state"):

@@ -16,7 +16,7 @@ from bench.core.samples import Output, Samples
 from bench.core.seeds import generator, seed_for
 from bench.data.views import Side, make_side
 from bench.runs.apply import apply_all, differs, grouping_of, undeclared_adaptation
-from bench.testing.made_up import (
+from bench.testing.synthetic import (
     CLASSES,
     RAGGED,
     TEST,
@@ -26,18 +26,18 @@ from bench.testing.made_up import (
     bits,
     bits_of,
     call_checked,
-    made_up,
     noise,
     shared_memory,
     state_bits,
+    synthetic_data,
 )
+from bench.testing.tables import NAN, unusable_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
-
     from bench.core.dataset import Opened
+    from bench.core.types import Array
 
 _RECIPE = {"steps": 3, "batch_size": 16, "width": 4}
 
@@ -56,7 +56,7 @@ class Trial:
             self.access |= recipe_access(self.recipe)
         self.per_batch = bool(self.access & (Access.TEST_BATCH | Access.TEST_CONTROLS))
         self.level = getattr(params, "level", "") or "plate"
-        self.opened = made_up(kind)
+        self.opened = synthetic_data(kind)
         self.train = self._side(self.opened, TRAINING, labels=True)
         self.test = self._side(self.opened, TEST, labels=False)
         self.grouping = grouping_of(self.test.batch, self.per_batch)
@@ -127,7 +127,7 @@ class Trial:
         calls = [np.arange(len(view))] if self.grouping is None else self.grouping
         return [view.take(idx) for idx in calls]
 
-    def rebuilt(self, state: Mapping[str, NDArray[Any]]) -> Any:
+    def rebuilt(self, state: Mapping[str, Array]) -> Any:
         """Return a method made from a state."""
         copied = {name: np.array(array) for name, array in state.items()}
         return call_checked("from_state", lambda: self.cls.from_state(self.params, copied))
@@ -164,6 +164,30 @@ class Trial:
             checks.append(("gradients", self._gradients))
         for name, check in checks:
             report.look(prefix + name, check)
+
+    def refuses(self) -> str | None:
+        """Check that tables that cannot be corrected raise, or give finite values."""
+        remarks = []
+        for name, opened in unusable_tables().items():
+            self.opened = opened
+            self.train = self._side(opened, TRAINING, labels=True)
+            self.test = self._side(opened, TEST, labels=False)
+            self.grouping = grouping_of(self.test.batch, self.per_batch)
+            try:
+                output = self.all(self._fits(), self.seen(self.test))
+            except (Broken, BenchError) as error:
+                refusal = error.__cause__ if isinstance(error, Broken) else error
+                if not isinstance(refusal, BenchError) or isinstance(refusal, AccessError):
+                    raise Broken(f"{name}: {error}; raise BenchError with one sentence") from None
+                if "\n" in str(refusal):
+                    raise Broken(f"{name}: the message has several lines: {refusal}") from None
+                remarks.append(name)
+                continue
+            if name == NAN and np.isfinite(output.X).all():
+                raise Broken(f"{name}: the output is finite; leave NaN or raise, do not fill it")
+            if name != NAN and not np.isfinite(output.X).all():
+                raise Broken(f"{name}: the output is not finite; fall back, or raise BenchError")
+        return f"refused: {', '.join(remarks)}" if remarks else None
 
     def shortly(self) -> None:
         """Fit and apply, and hold the method to its access."""
@@ -321,7 +345,7 @@ class Trial:
         for idx in (self.test.controls, ~self.test.controls):
             lone = view.take(np.flatnonzero(idx)[:1])
             self._clean("apply on a batch of one row", partial(self.apply, method, lone))
-        opened = made_up(self.kind, {**RAGGED, **TEST})
+        opened = synthetic_data(self.kind, {**RAGGED, **TEST})
         train = self.seen(self._side(opened, RAGGED, labels=True), labels=True)
         remark = self._clean(
             "fit with batches of one and two rows", lambda: self.fit(train, self.adapt())

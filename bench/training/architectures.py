@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 import torch
@@ -23,7 +23,9 @@ from bench.core.errors import BenchError
 from bench.training.recipes import TORCHVISION, factory_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from bench.core.types import Recipe
 
 __all__ = ["SmallResNet", "build", "mlp"]
 
@@ -233,7 +235,7 @@ def build(
     described: str,
     shape: tuple[int, ...],
     n_classes: int,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     *,
     weights: str,
 ) -> tuple[nn.Module, nn.Linear, str]:

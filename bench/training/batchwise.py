@@ -17,9 +17,8 @@ from bench.training.statistics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bench.core.samples import Samples
+    from bench.core.types import Recipe
     from bench.training.samplers import Bools, Ints, Rows, Sampler
 
 __all__ = ["BatchwiseMethod", "BatchwiseParams", "inference_rows", "rows_that_give"]
@@ -91,7 +90,7 @@ class BatchwiseMethod(NetworkMethod):
         """Return the access of training; a subclass adds what it uses at test."""
         return Access.TRAIN_BATCH | (Access.NONE if params.rows == "all" else Access.CONTROLS)
 
-    def sampler(self, train: Samples, group: Ints, recipe: Mapping[str, Any], seed: int) -> Sampler:
+    def sampler(self, train: Samples, group: Ints, recipe: Recipe, seed: int) -> Sampler:
         """Return training batches of ``per_batch`` experimental batches each."""
         return batchwise(
             group,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from bench.training.streaming import streamed
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bench.core.types import Array
     from bench.training.model import Fitted, Model
     from bench.training.samplers import Ints
 
@@ -57,7 +58,7 @@ class TestBatch:
     def __len__(self) -> int:
         return len(self._samples)
 
-    def _read(self, idx: Ints) -> NDArray[Any]:
+    def _read(self, idx: Ints) -> Array:
         X = self._samples.X
         return self._samples.images(idx) if X is None else X[idx]
 

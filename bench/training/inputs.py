@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.core.samples import Samples
+    from bench.core.types import Array
     from bench.training.samplers import Ints, Sampler
 
 __all__ = ["RowReader", "Scaling", "as_float", "augmented", "channel_moments", "laid_out", "moved"]
@@ -63,7 +64,7 @@ class Scaling:
         return (x - mean.view(*mean.shape, *tail)) / sd.view(*sd.shape, *tail)
 
 
-def as_float(rows: NDArray[Any] | Tensor, device: str) -> Tensor:
+def as_float(rows: Array | Tensor, device: str) -> Tensor:
     """Move native rows to the device and convert them to float32 there.
 
     Parameters
@@ -82,14 +83,14 @@ def as_float(rows: NDArray[Any] | Tensor, device: str) -> Tensor:
     return rows.float()
 
 
-def moved(values: NDArray[Any], device: str) -> Tensor:
+def moved(values: Array, device: str) -> Tensor:
     """Return a small array on the device, without waiting for work queued there."""
     tensor = torch.from_numpy(values)
     return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def channel_moments(
-    read: Callable[[Ints], NDArray[Any]], idx: Ints, chunk: int = 512
+    read: Callable[[Ints], Array], idx: Ints, chunk: int = 512
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mean and standard deviation per channel or feature over the rows, 0 -> 1."""
     count, mean, m2 = 0.0, np.zeros(1), np.zeros(1)
@@ -126,12 +127,12 @@ class RowReader:
 
     def __init__(self, samples: Samples, expected: int, device: str = "cpu") -> None:
         self._samples = samples
-        self._kept: NDArray[Any] | None = samples.X
+        self._kept: Array | None = samples.X
         self._pinned = device != "cpu"
         self._device = device
         self._copies: Any = torch.cuda.Stream(device) if self._pinned else None  # type: ignore[no-untyped-call]
         self._copied: dict[int, torch.cuda.Event] = {}
-        self._ahead: dict[int, Future[NDArray[Any] | Tensor]] = {}
+        self._ahead: dict[int, Future[Array | Tensor]] = {}
         self._pool: ThreadPoolExecutor | None = None
         n = len(samples)
         if samples.X is None and n and n <= 2 * expected:
@@ -142,13 +143,13 @@ class RowReader:
                     part = np.arange(start, min(start + 1024, n))
                     self._kept[part] = samples.images(part)
 
-    def read(self, idx: Ints) -> NDArray[Any]:
+    def read(self, idx: Ints) -> Array:
         """Return rows in their native dtype."""
         if self._kept is not None:
             return self._kept[idx]
         return self._samples.images(idx)
 
-    def _gathered(self, idx: Ints) -> NDArray[Any] | Tensor:
+    def _gathered(self, idx: Ints) -> Array | Tensor:
         rows = self.read(idx)
         if not self._pinned:
             return rows
@@ -159,9 +160,7 @@ class RowReader:
             self._copied[id(rows_there)] = self._copies.record_event()
         return rows_there
 
-    def step(
-        self, step: int, sampler: Sampler, total: int
-    ) -> tuple[Ints, Ints, NDArray[Any] | Tensor]:
+    def step(self, step: int, sampler: Sampler, total: int) -> tuple[Ints, Ints, Array | Tensor]:
         """Return positions, codes and rows of a step, and start to read the next steps."""
         idx, group = sampler(step)
         if self._kept is not None and not self._pinned:

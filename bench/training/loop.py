@@ -37,10 +37,9 @@ from bench.training.schedule import learning_rate, total_steps
 from bench.training.statistics import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bench.core.method import Context
     from bench.core.samples import Samples
+    from bench.core.types import Recipe
     from bench.training.samplers import Ints, Sampler
 
 __all__ = ["fit", "untrained_parameters"]
@@ -61,13 +60,9 @@ class TrainHooks(BuildHooks, Protocol):
     @classmethod
     def access(cls, params: Any) -> Access: ...
 
-    def sampler(
-        self, train: Samples, group: Ints, recipe: Mapping[str, Any], seed: int
-    ) -> Sampler: ...
+    def sampler(self, train: Samples, group: Ints, recipe: Recipe, seed: int) -> Sampler: ...
 
-    def adapt_sampler(
-        self, adapt: Samples, group: Ints, recipe: Mapping[str, Any], seed: int
-    ) -> Sampler: ...
+    def adapt_sampler(self, adapt: Samples, group: Ints, recipe: Recipe, seed: int) -> Sampler: ...
 
     def inputs(self, batch: Batch) -> Batch: ...
 
@@ -210,7 +205,7 @@ class _Loop:
             stream.rows.close()
 
 
-def _optimiser(model: Model, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
+def _optimiser(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     kind = torch.optim.AdamW if recipe["optimiser"] == "adamw" else torch.optim.Adam
     fused = all(parameter.is_cuda for parameter in trained)
@@ -220,7 +215,7 @@ def _optimiser(model: Model, recipe: Mapping[str, Any]) -> torch.optim.Optimizer
 def fit(method: TrainHooks, train: Samples, adapt: Samples | None, ctx: Context) -> Fitted:
     """Train a network with a method's hooks; fixed steps, last weights.
 
-    If ``ctx.scratch`` holds a checkpoint of the same fit, training goes on from there and ends in
+    If ``ctx.scratch`` has a checkpoint of the same fit, training continues from it and ends in
     the same bits; points logged before are logged again.
 
     Raises

@@ -13,13 +13,13 @@ hook                   decides
 ``inputs``             what goes into the network: mixing, views
 ``train_statistics``   whose statistics BatchNorm uses
 ``forward``            how features and logits come about
-``loss``               what is minimised
+``loss``               the minimised value
 ``after_step``         what happens once the weights have moved
 =====================  ============================================================================
 
 and for each test batch ``apply_statistics`` and ``adapt_model``. ``remarks`` says what the record
 should tell of the training set, such as rows that could not take part. State that must survive an
-interruption lives in buffers of ``extra_modules``; the checkpoint holds them like weights. Noise
+interruption lives in buffers of ``extra_modules``; the checkpoint has them like weights. Noise
 comes from ``batch.generator``, which is seeded by the step, so a resumed run draws the same.
 
 This module imports no torch, so that parameters can be read without it. Methods import torch
@@ -39,11 +39,11 @@ from bench.training.statistics import ApplyStatistics, Batch, Statistics  # TC
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from bench.core.method import Context
     from bench.core.samples import Output, Samples
+    from bench.core.types import Array, Arrays, Recipe
     from bench.training.inference import TestBatch
     from bench.training.model import Fitted, Model
     from bench.training.samplers import Ints, Sampler
@@ -57,7 +57,7 @@ class NoParams:
 
 
 class NetworkMethod:
-    """Base of all methods that train a network. As it stands it is empirical risk minimisation.
+    """Base of all methods that train a network. Without changes it is empirical risk minimisation.
 
     A subclass is one file. It states ``Params`` (a frozen dataclass of ``param`` fields), its
     ``access``, and overrides the hooks in which it differs.
@@ -75,7 +75,7 @@ class NetworkMethod:
 
     @classmethod
     def access(cls, params: Any) -> Access:
-        """Return what is seen beyond rows and labels of the training set."""
+        """Return the access beyond rows and labels of the training set."""
         return Access.NONE
 
     @classmethod
@@ -87,7 +87,7 @@ class NetworkMethod:
 
     # ------------------------------------------------------------------ hooks while training
 
-    def sampler(self, train: Samples, group: Ints, recipe: Mapping[str, Any], seed: int) -> Sampler:
+    def sampler(self, train: Samples, group: Ints, recipe: Recipe, seed: int) -> Sampler:
         """Return ``step -> (idx, group)``; see ``bench.training.samplers``.
 
         Parameters
@@ -103,9 +103,7 @@ class NetworkMethod:
         """
         return mixed(group, recipe["batch_size"], seed)
 
-    def adapt_sampler(
-        self, adapt: Samples, group: Ints, recipe: Mapping[str, Any], seed: int
-    ) -> Sampler:
+    def adapt_sampler(self, adapt: Samples, group: Ints, recipe: Recipe, seed: int) -> Sampler:
         """Return the stream of unlabelled rows, like :meth:`sampler`."""
         return mixed(group, recipe["batch_size"], seed)
 
@@ -118,7 +116,7 @@ class NetworkMethod:
         return None
 
     def inputs(self, batch: Batch) -> Batch:
-        """Return what is trained on; ``dataclasses.replace(batch, x=..., y=..., extra=...)``."""
+        """Return the training batch; ``dataclasses.replace(batch, x=..., y=..., extra=...)``."""
         return batch
 
     def train_statistics(self, batch: Batch) -> Statistics:
@@ -133,7 +131,7 @@ class NetworkMethod:
                     part.features, part.logits = model(part.x)
 
     def loss(self, model: Model, batch: Batch) -> Tensor | dict[str, Tensor]:
-        """Return what is minimised, or named terms whose sum is; each is logged."""
+        """Return the loss, or named terms of which the sum is the loss; each is logged."""
         from bench.training.losses import classification_loss
 
         return classification_loss(batch)
@@ -193,12 +191,12 @@ class NetworkMethod:
         """Move the fitted network to a device."""
         self.fitted.to(device)
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state(self) -> Arrays:
         """Return weights, scaling and the description of the network, as arrays."""
         return self.fitted.state()
 
     @classmethod
-    def from_state(cls, params: Any, state: Mapping[str, NDArray[Any]]) -> NetworkMethod:
+    def from_state(cls, params: Any, state: Mapping[str, Array]) -> NetworkMethod:
         """Rebuild a fitted method; the state may come from the method whose fit is shared."""
         from bench.training.model import restore
 

@@ -22,8 +22,7 @@ from bench.training.recipes import located
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
+    from bench.core.types import Array, Arrays, Facts
     from bench.training.statistics import Statistics
 
 __all__ = ["Fitted", "Model", "method_name", "restore", "untrained_model"]
@@ -109,10 +108,10 @@ class Fitted:
         self.model.to(device)
         self.device = device
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state(self) -> Arrays:
         """Return everything as arrays: ``config`` is JSON in bytes."""
         text = json.dumps(self.config, sort_keys=True).encode()
-        arrays: dict[str, NDArray[Any]] = {
+        arrays: Arrays = {
             "config": np.frombuffer(text, np.uint8).copy(),
             "scaling.mean": self.scaling.mean.copy(),
             "scaling.sd": self.scaling.sd.copy(),
@@ -123,9 +122,7 @@ class Fitted:
         return arrays
 
 
-def untrained_model(
-    method: BuildHooks, config: Mapping[str, Any], *, weights: str
-) -> tuple[Model, str]:
+def untrained_model(method: BuildHooks, config: Facts, *, weights: str) -> tuple[Model, str]:
     """Return the untrained model that a config describes, and the sha256 of pretrained weights.
 
     Moves torch's global generator; call it inside :func:`reproducible`.
@@ -161,7 +158,7 @@ def method_name(method: BuildHooks) -> str:
     return type(method).__name__
 
 
-def restore(method: BuildHooks, state: Mapping[str, NDArray[Any]]) -> Fitted:
+def restore(method: BuildHooks, state: Mapping[str, Array]) -> Fitted:
     """Rebuild what :meth:`Fitted.state` returned, on the CPU.
 
     Raises

@@ -1,4 +1,4 @@
-"""Which rows make a training batch: pure functions of (seed, step); a resume needs no state.
+"""Samplers of training batches: pure functions of seed and step, so that resuming needs no state.
 
 Each function here returns a *sampler*, a callable ``step -> (idx, group)``: positions in the
 training view, ``(k,)`` int64, and the batch code of each of them, ``(k,)`` int64. Equal arguments
@@ -33,14 +33,14 @@ def codes(batch: NDArray[np.str_]) -> tuple[Ints, NDArray[np.str_]]:
 
 def _check_size(k: int) -> None:
     if k < 1:
-        raise BenchError(f"a training batch holds at least one row, not {k}")
+        raise BenchError(f"a training batch has at least one row, not {k}")
 
 
 def mixed(group: Ints, k: int, seed: int) -> Sampler:
     """Return batches drawn from all rows: a shuffle per epoch, without replacement.
 
     An epoch is ``n // k`` steps; the ``n % k`` last rows of its shuffle are left out, so no row
-    occurs twice in a batch. With fewer than ``k`` rows every batch holds all of them.
+    occurs twice in a batch. With fewer than ``k`` rows every batch has all of them.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def mixed(group: Ints, k: int, seed: int) -> Sampler:
         return generator("mixed", seed, epoch).permutation(n).astype(np.int64)
 
     def sample(step: int) -> tuple[Ints, Ints]:
-        epoch, part = divmod(step, per_epoch)
-        idx = shuffled(epoch)[part * size : (part + 1) * size]
+        epoch, number = divmod(step, per_epoch)
+        idx = shuffled(epoch)[number * size : (number + 1) * size]
         return idx, group[idx]
 
     return sample
@@ -121,10 +121,10 @@ def batchwise(
     how
         ``independent``, as published for BEN: at each step the experimental batches are drawn
         uniformly, whatever their size (different ones if ``per_batch`` > 1), then rows within
-        each, without replacement where it holds enough rows and with replacement where it does
+        each, without replacement where it has enough rows and with replacement where it does
         not. ``covering``: an epoch visits every row once; each experimental batch is cut into
         the fewest pieces of nearly equal size that fit, and the pieces come in random order, so
-        large batches are visited more often and a training batch may hold fewer than ``k`` rows.
+        large batches are visited more often and a training batch may have fewer than ``k`` rows.
     per_batch
         Experimental batches in a training batch.
     rows
@@ -146,62 +146,92 @@ def batchwise(
     _check_size(k)
     usable = usable_groups(group, rows, controls, least)
     if len(usable) < max(per_batch, 1):
-        needed = {
-            "all": f"at least {least} rows",
-            "treated": f"at least {max(least, 1)} treated rows",
-            "controls": f"treated rows and at least {max(least, 1)} controls",
-        }[rows]
-        raise NotApplicable(
-            f"training on {per_batch} batch{'es' if per_batch > 1 else ''} at a time needs as many "
-            f"training batches with {needed}, and {len(usable)} of {len(np.unique(group))} have "
-            "them: choose another level, rows or per_batch"
-        )
+        raise NotApplicable(_too_few(per_batch, rows, least, len(usable), len(np.unique(group))))
     if k < per_batch * (2 if rows == "controls" else 1):
         raise BenchError(f"batch_size {k} is too small for {per_batch} batches with rows={rows}")
-    loss_rows = np.ones(len(group), bool) if controls is None or rows == "all" else ~controls
-    pools = {int(g): np.flatnonzero((group == g) & loss_rows).astype(np.int64) for g in usable}
-    extra: dict[int, Ints] = {}
-    if rows == "controls":
-        assert controls is not None  # usable_groups has refused it
-        extra = {int(g): np.flatnonzero((group == g) & controls).astype(np.int64) for g in usable}
+    pools = _Pools(group, usable, rows, controls, control_share)
+    if how == "independent":
+        return _independent(pools, k, seed, per_batch)
+    return _covering(pools, k, seed, per_batch)
 
-    def split(size: int) -> tuple[int, int]:
-        """Return how many of ``size`` rows carry the loss, and how many are added controls."""
-        if rows != "controls":
+
+def _too_few(per_batch: int, rows: Rows, least: int, n_usable: int, n_batches: int) -> str:
+    needed = {
+        "all": f"at least {least} rows",
+        "treated": f"at least {max(least, 1)} treated rows",
+        "controls": f"treated rows and at least {max(least, 1)} controls",
+    }[rows]
+    return (
+        f"training on {per_batch} batch{'es' if per_batch > 1 else ''} at a time needs as many "
+        f"training batches with {needed}, and {n_usable} of {n_batches} have "
+        "them: choose another level, rows or per_batch"
+    )
+
+
+class _Pools:
+    """Rows of each usable experimental batch: those for the loss, and controls added to them."""
+
+    def __init__(
+        self, group: Ints, usable: Ints, rows: Rows, controls: Bools | None, control_share: float
+    ) -> None:
+        self.group, self.usable = group, usable
+        self._share = control_share
+        loss_rows = np.ones(len(group), bool) if controls is None or rows == "all" else ~controls
+        self.loss = self._rows(loss_rows)
+        self.added: dict[int, Ints] = {}
+        if rows == "controls":
+            assert controls is not None  # usable_groups has refused it
+            self.added = self._rows(controls)
+
+    def _rows(self, mask: Bools) -> dict[int, Ints]:
+        group = self.group
+        return {int(g): np.flatnonzero((group == g) & mask).astype(np.int64) for g in self.usable}
+
+    def split(self, size: int) -> tuple[int, int]:
+        """Return how many of ``size`` rows have a loss, and how many are added controls."""
+        if not self.added:
             return size, 0
-        added = min(max(round(size * control_share), 1), size - 1)
+        added = min(max(round(size * self._share), 1), size - 1)
         return size - added, added
 
-    def finish(rng: np.random.Generator, parts: list[tuple[int, Ints, int]]) -> tuple[Ints, Ints]:
+    def finish(
+        self, rng: np.random.Generator, pieces: list[tuple[int, Ints, int]]
+    ) -> tuple[Ints, Ints]:
+        """Join the pieces ``(batch, rows, number of controls to add)`` of a training batch."""
         chosen = []
-        for g, idx, added in parts:
+        for g, idx, added in pieces:
             chosen.append(idx)
             if added:
-                chosen.append(_draw(rng, extra[g], added))
+                chosen.append(_draw(rng, self.added[g], added))
         idx = np.concatenate(chosen)
-        return idx, group[idx]
+        return idx, self.group[idx]
 
+
+def _independent(pools: _Pools, k: int, seed: int, per_batch: int) -> Sampler:
     def independent(step: int) -> tuple[Ints, Ints]:
         rng = generator("independent", seed, step)
-        drawn = rng.choice(usable, size=per_batch, replace=False)
-        parts = []
+        drawn = rng.choice(pools.usable, size=per_batch, replace=False)
+        pieces = []
         for g, size in zip(drawn.tolist(), _shares(k, per_batch), strict=True):
-            kept, added = split(size)
-            parts.append((g, _draw(rng, pools[g], kept), added))
-        return finish(rng, parts)
+            kept, added = pools.split(size)
+            pieces.append((g, _draw(rng, pools.loss[g], kept), added))
+        return pools.finish(rng, pieces)
 
-    if how == "independent":
-        return independent
+    return independent
 
+
+def _covering(pools: _Pools, k: int, seed: int, per_batch: int) -> Sampler:
     # Every share could be the smallest one, so pieces are cut to fit it.
-    kept, added = split(_shares(k, per_batch)[-1])
-    pieces = {g: -(-len(pool) // kept) for g, pool in pools.items()}
+    kept, added = pools.split(_shares(k, per_batch)[-1])
+    pieces = {g: -(-len(pool) // kept) for g, pool in pools.loss.items()}
     per_epoch = max(-(-sum(pieces.values()) // per_batch), max(pieces.values()))
 
     @lru_cache(maxsize=2)
     def epoch_plan(epoch: int) -> list[list[tuple[int, Ints]]]:
         rng = generator("covering", seed, epoch)
-        left = {g: np.array_split(rng.permutation(pool), pieces[g]) for g, pool in pools.items()}
+        left = {
+            g: np.array_split(rng.permutation(pool), pieces[g]) for g, pool in pools.loss.items()
+        }
         plan = []
         for _ in range(per_epoch):
             # The experimental batches with most pieces left go first: this, and only this, always
@@ -213,8 +243,8 @@ def batchwise(
         return [plan[i] for i in order]
 
     def covering(step: int) -> tuple[Ints, Ints]:
-        epoch, part = divmod(step, per_epoch)
-        rng = generator("covering", seed, epoch, part)
-        return finish(rng, [(g, idx, added) for g, idx in epoch_plan(epoch)[part]])
+        epoch, number = divmod(step, per_epoch)
+        rng = generator("covering", seed, epoch, number)
+        return pools.finish(rng, [(g, idx, added) for g, idx in epoch_plan(epoch)[number]])
 
     return covering

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bench.core.types import Recipe
 
 
 __all__ = ["learning_rate", "total_steps"]
@@ -15,7 +15,7 @@ __all__ = ["learning_rate", "total_steps"]
 # --------------------------------------------------------------------------- the schedule
 
 
-def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
+def learning_rate(step: int, total: int, recipe: Recipe) -> float:
     """Return the rate of a step: a linear warm-up from 0, then a half cosine down to 0.
 
     With w warm-up steps of T, ``lr s / w`` for s < w and
@@ -32,7 +32,7 @@ def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
     return lr * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
-def total_steps(recipe: Mapping[str, Any], n: int) -> int:
+def total_steps(recipe: Recipe, n: int) -> int:
     """Return the number of steps; an epoch is ``n // batch_size`` of them, at least one."""
     if recipe["steps"]:
         return int(recipe["steps"])

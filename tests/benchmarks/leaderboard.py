@@ -24,7 +24,7 @@ METHODS = [f"method-{k:02d}" for k in range(19)]
 PANDAS = "import sys, pandas; pandas.read_parquet(sys.argv[1] + '/index.parquet')"
 BOARDS = (
     "import sys\nfrom pathlib import Path\nfrom bench.records.store import Store\n"
-    "from bench.boards.board import boards\nfrom bench.boards.render.cells import render\n"
+    "from bench.boards.select import boards\nfrom bench.boards.render.dispatch import render\n"
     "made = boards(Store(Path(sys.argv[1])).load_all())\n"
     "sys.stdout.write(render(made, 'json'))"
 )

@@ -356,7 +356,7 @@ def test_reference_rows_are_lines_without_a_rank() -> None:
     [
         ({"undeclared_adaptation": "two chunkings differ"}, "undeclared adaptation"),
         ({"ranked": False, "unranked_because": ["mixed recipes"]}, "mixed recipes"),
-        ({"ranked": False}, "its record says so"),
+        ({"ranked": False}, "marked unranked in run.json"),
         ({"recipe": "smoke"}, "smoke recipe"),
     ],
 )

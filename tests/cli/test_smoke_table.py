@@ -7,16 +7,17 @@ a correction that needs negative controls, which some data sets have not.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from bench.cli.main import main
 from tests.helpers.errors import mentions
 
-ROOT = Path(__file__).resolve().parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 TABLE = """
 split            edition    erm  ben  tvn
 rxrx1            fixture    ok   ok   ok
@@ -33,16 +34,18 @@ or a number for a dash."""
 
 
 @pytest.mark.slow
-def test_every_kind_of_hold_out_in_one_command(tmp_path: Path) -> None:
+def test_every_kind_of_hold_out_in_one_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     head, *rows = (line.split() for line in TABLE.strip().splitlines())
     methods = head[2:]
     words = ["run", "--method", ",".join(methods), "--split", ",".join(row[0] for row in rows)]
     words += ["--recipe", "smoke", "--set", "recipe.steps=3", "--results", str(tmp_path), "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *words], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    runs = {(r["split"], r["method"]): r for r in json.loads(done.stdout)["runs"]}
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    printed = capsys.readouterr()
+    assert stopped.value.code == 0, printed.err
+    runs = {(r["split"], r["method"]): r for r in json.loads(printed.out)["runs"]}
     expected = {
         (split, method): (edition, status)
         for split, edition, *statuses in rows
@@ -56,4 +59,4 @@ def test_every_kind_of_hold_out_in_one_command(tmp_path: Path) -> None:
             continue
         mentions(run["reason"], method)
         line = f"{method} on {split}, seed 0: not-applicable: {run['reason']}"
-        assert line in done.stderr, "a person is told why"
+        assert line in printed.err, "a person is told why"

@@ -139,14 +139,14 @@ def test_a_plugin_is_known_in_worker_processes(tmp_path: Path) -> None:
     script = tmp_path / "spawns.py"
     script.write_text(
         "import multiprocessing, sys\n"
-        "from bench.cli.main import registry_for\n"
+        "from bench.runs.experiment import open_registry\n"
         "def work(name):\n"
         "    from bench.core.registry import Registry\n"
-        "    from bench.testing.made_up import check_method\n"
+        "    from bench.testing.method import check_method\n"
         "    check_method(name)\n"
         "    return Registry().entry('method', name).load().__name__\n"
         "if __name__ == '__main__':\n"
-        "    registry_for((sys.argv[1],))\n"
+        "    open_registry((sys.argv[1],))\n"
         "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
         "        print(pool.map(work, ['my-method']))\n"
     )

@@ -32,7 +32,7 @@ from bench.runs.apply import assemble
 from bench.runs.job import Options
 from bench.runs.plan import plan
 from bench.runs.runner import Runner
-from bench.testing.made_up import CLASSES, made_up
+from bench.testing.synthetic import CLASSES, synthetic_data
 from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class FromFile:
 
 @pytest.fixture(params=["images", "profiles"])
 def opened(request: Any, tmp_path: Path) -> Iterator[Opened]:
-    made = made_up(request.param)
+    made = synthetic_data(request.param)
     if request.param == "profiles":
         yield made
         return
@@ -263,7 +263,7 @@ def test_row_order_is_no_function_of_the_file(opened: Opened) -> None:
 @pytest.mark.parametrize("kind", ["images", "profiles"])
 def test_the_order_of_the_file_changes_nothing(kind: str) -> None:
     """A file with its rows in another order gives the very same view."""
-    opened = made_up(kind)
+    opened = synthetic_data(kind)
     turn = np.random.default_rng(0).permutation(len(opened.index))
     source = type(opened.source)(opened.source.read(turn))  # type: ignore[call-arg]
     turned = replace(opened, index=opened.index.iloc[turn].reset_index(drop=True), source=source)

@@ -17,7 +17,7 @@ from bench.datasets.simulator.knobs import NAMES
 from click.testing import CliRunner
 
 from bench.api import BenchError, make_params
-from bench.cli.main import group
+from bench.cli.group import group
 from bench.core.registry import Registry
 from bench.data.audit import audit
 from bench.data.catalog import find_split, packaged_splits

@@ -19,8 +19,8 @@ from bench.runs.chain import parse_chain
 from bench.runs.job import Options
 from bench.runs.plan import plan
 from bench.runs.runner import Runner
-from bench.testing.made_up import made_up
 from bench.testing.method import check_method
+from bench.testing.synthetic import synthetic_data
 from bench.training.recipes import resolve
 from tests.helpers import tiny
 from tests.helpers.errors import raises
@@ -108,7 +108,7 @@ def test_a_class_without_training_rows_is_never_answered(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_head_reads_out_and_the_recipe_is_not_part_of_the_fit(name: str) -> None:
-    registry, opened, ids = Registry(), made_up("images"), set()
+    registry, opened, ids = Registry(), synthetic_data("images"), set()
     for recipe in (resolve("smoke", "images"), resolve("default", "images")):
         chain = parse_chain(name, registry, opened, {}, recipe)
         assert chain.readout == "head"

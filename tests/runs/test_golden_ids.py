@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench.cli.main import group
+from bench.cli.group import group
 
 CASES = json.loads(Path(__file__).with_name("golden_ids.json").read_text(encoding="utf-8"))
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.api import Opened, Split
-from bench.cli.main import group
+from bench.cli.group import group
 from bench.core.errors import BenchError
 from bench.core.registry import Registry
 from bench.data.catalog import find_split, read_split
@@ -355,10 +355,10 @@ def test_the_command_line_takes_the_settings_of_both(tmp_path: Path) -> None:
 
 def test_identities_without_an_origin_are_what_they_were(registry: Registry) -> None:
     from bench.runs.chain import parse_chain
-    from bench.testing.made_up import made_up
+    from bench.testing.synthetic import synthetic_data
     from bench.training.recipes import resolve
 
-    data = made_up("profiles")
+    data = synthetic_data("profiles")
     recipe = resolve("smoke", "profiles")
     chain = parse_chain("erm+zscore", registry, data, {}, recipe)
     rows = np.arange(len(data.index))

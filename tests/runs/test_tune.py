@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from bench.boards import select as leaderboard
+from bench.cli.main import main
 from bench.core.errors import BenchError
 from bench.core.registry import Registry
 from bench.records.selection import derived_name, parse_derived, select
@@ -458,12 +459,20 @@ def finished(folder: Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_killed_study_goes_on_and_equals_one_that_never_was(tmp_path: Path) -> None:
+def test_a_killed_study_goes_on_and_equals_one_that_never_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = plugin(tmp_path / "plugins")
     table = tiny.write_table(tmp_path / "table", batches=4)
-    whole = subprocess.run(
-        command(tmp_path / "whole", file, table, 12), capture_output=True, text=True, check=True
-    )
+
+    def tuned(folder: Path) -> dict[str, Any]:
+        with pytest.raises(SystemExit) as stopped:
+            main(command(folder, file, table, 12)[3:])
+        assert stopped.value.code == 0
+        [run] = json.loads(capsys.readouterr().out)["runs"]
+        return run
+
+    whole = tuned(tmp_path / "whole")
     killed = tmp_path / "killed"
     counts = [0]
     for write in (40, 200):
@@ -483,15 +492,12 @@ def test_a_killed_study_goes_on_and_equals_one_that_never_was(tmp_path: Path) ->
     with lock.with_suffix("").open("ab") as tail:
         tail.write(b'{"op_code":4,"worker')
     before = finished(killed)
-    again = subprocess.run(
-        command(killed, file, table, 12), capture_output=True, text=True, check=True
-    )
+    again = tuned(killed)
     assert finished(killed) >= before
-    [one], [other] = (json.loads(text)["runs"] for text in (whole.stdout, again.stdout))
-    assert one["run_id"] == other["run_id"]
-    assert chosen(one) == chosen(other)
-    assert [f["pruned"] for f in one["tuning"]["folds"]] == [
-        f["pruned"] for f in other["tuning"]["folds"]
+    assert again["run_id"] == whole["run_id"]
+    assert chosen(again) == chosen(whole)
+    assert [f["pruned"] for f in again["tuning"]["folds"]] == [
+        f["pruned"] for f in whole["tuning"]["folds"]
     ]
 
 

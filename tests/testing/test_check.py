@@ -16,8 +16,8 @@ import pytest
 from bench.api import Access, BenchError, Context, Opened, Output, Samples, param
 from bench.core.registry import Registry
 from bench.testing.dataset import check_dataset
-from bench.testing.made_up import made_up
 from bench.testing.method import check_method
+from bench.testing.synthetic import synthetic_data
 from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
@@ -578,7 +578,7 @@ class Made:
         return opened
 
     def open(self, edition: str) -> Opened:
-        return self.change(made_up("images"))
+        return self.change(synthetic_data("images"))
 
 
 def dataset_failures(change: Any) -> dict[str, str]:

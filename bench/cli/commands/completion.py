@@ -1,27 +1,29 @@
-"""``completion``: what a shell evaluates to complete names after TAB."""
+"""``completion``: a shell script that completes names after TAB."""
 
 from __future__ import annotations
-
-import json
 
 import click
 
 from bench.cli.completion import SHELLS, one_of, script
-from bench.cli.main import common, group
+from bench.cli.options import Common, common_options
+from bench.cli.output import print_json, print_raw
 
 
 @click.command()
 @click.argument("shell", metavar="|".join(SHELLS), shell_complete=one_of(*SHELLS))
-@common
-def command(
-    shell: str, results: str | None, plugin: tuple[str, ...], as_json: bool, debug: bool
-) -> None:
-    r"""Print the completion script of a shell, for the installed command `labshift`.
+@common_options
+def command(shell: str, common: Common) -> None:
+    r"""Print a shell completion script for the installed command `labshift`.
 
     \b
     bash: eval "$(labshift completion bash)"          in ~/.bashrc
     zsh:  eval "$(labshift completion zsh)"           in ~/.zshrc
     fish: labshift completion fish | source           in ~/.config/fish/config.fish
     """
+    from bench.cli.group import group
+
     text = script(group, shell)
-    click.echo(json.dumps({"shell": shell, "script": text}) if as_json else text)
+    if common.as_json:
+        print_json({"shell": shell, "script": text})
+    else:
+        print_raw(text)

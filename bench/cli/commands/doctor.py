@@ -1,47 +1,42 @@
-"""``doctor``: what may stand in the way on this machine, and the cure."""
+"""``doctor``: problems of this machine that affect runs, with fixes."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
+from collections import Counter
 
 import click
 
-from bench.cli.main import common, registry_for, store_for
+from bench.cli.options import Common, common_options
+from bench.cli.output import Cell, Column, print_json, print_line, print_table
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
-@common
-def command(results: str | None, plugin: tuple[str, ...], as_json: bool, debug: bool) -> int:
-    """Look at versions, devices, memory, disk, threads, data and plugins.
+@common_options
+def command(common: Common) -> int:
+    """Check the environment and suggest fixes.
 
-    Exit code 1 if anything would keep a run from working.
+    Checks versions, plugins, cores, threads, devices, memory, disk and data. Exit code 1 if runs
+    cannot work.
     """
     from bench.cli.doctor import examine
 
-    found = examine(registry_for(plugin), store_for(results).root)
-    failed = any(one.state == "fail" for one in found)
-    if as_json:
-        rows = [dataclasses.asdict(one) for one in found]
-        click.echo(json.dumps({"findings": rows, "well": not failed}, indent=1))
-        return int(failed)
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column("state", no_wrap=True)
-    table.add_column("what", no_wrap=True)
-    table.add_column("found", overflow="fold")
-    for one in found:
-        table.add_row(Text(one.state, style=_COLOURS[one.state]), Text(one.name), Text(one.found))
-        if one.cure:
-            table.add_row("", "", Text(f"-> {one.cure}", style="bold" if one.state != "ok" else ""))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-    n_warn = sum(one.state == "warn" for one in found)
-    n_fail = sum(one.state == "fail" for one in found)
-    click.echo(f"{n_fail} that stop runs, {n_warn} to mend, {len(found) - n_fail - n_warn} well")
-    return int(failed)
+    checks = examine(common.registry(), common.store().root)
+    n = Counter(check.state for check in checks)
+    if common.as_json:
+        print_json(
+            {"findings": [dataclasses.asdict(check) for check in checks], "well": not n["fail"]}
+        )
+        return int(n["fail"] > 0)
+    rows: list[tuple[Cell, Cell, Cell]] = []
+    for check in checks:
+        rows.append(((check.state, _COLOURS[check.state]), check.name, check.found))
+        if check.cure:
+            rows.append(("", "", (f"-> {check.cure}", "" if check.state == "ok" else "bold")))
+    print_table(
+        [Column("state", wrap=False), Column("name", wrap=False), "found"], rows, header=False
+    )
+    print_line(f"{n['fail']} errors, {n['warn']} warnings, {n['ok']} passed")
+    return int(n["fail"] > 0)

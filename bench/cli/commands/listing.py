@@ -1,60 +1,56 @@
-"""``list``: what there is, without importing any of it."""
+"""``list``: registered names, read without importing their modules."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli import completion
-from bench.cli.main import common, registry_for, store_for
+from bench.cli.options import Common, common_options
+from bench.cli.output import Column, note, print_json, print_line, print_table
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.meta import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from bench.core.registry import Registry
+    from bench.records.record import Record
 
 WHAT = ("methods", "splits", "datasets", "metrics", "studies", "figures", "claims", "plugins")
+
+Rows = Sequence[Mapping[str, object]]
 
 
 @click.command()
 @click.argument("what", metavar="|".join(WHAT), shell_complete=completion.one_of(*WHAT))
-@click.option("--reference", is_flag=True, help="For claims: also records in results/reference.")
-@common
-def command(
-    what: str,
-    reference: bool,
-    results: str | None,
-    plugin: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
-) -> None:
+@click.option("--reference", is_flag=True, help="With claims: include the published records.")
+@common_options
+def command(what: str, reference: bool, common: Common) -> None:
     """List methods, splits, data sets, metrics, studies, figures, published claims or plugins."""
     if what not in WHAT:
         raise BenchError(did_you_mean(what, list(WHAT), "list"))
     if reference and what != "claims":
-        raise BenchError(f"--reference is for `list claims`: leave it out of `list {what}`")
-    registry = registry_for(plugin)
+        raise BenchError(f"--reference is for `list claims`: remove it from `list {what}`")
+    registry = common.registry()
     if what == "claims":
-        rows, columns = _claims(store_for(results).load_all(reference=reference))
+        rows, columns = _claims(common.store().load_all(reference=reference))
     else:
         rows, columns = _ROWS[what](registry)
-    if as_json:
-        click.echo(json.dumps({what: rows}, indent=1))
+    if common.as_json:
+        print_json({what: rows})
         return
-    _table(rows, columns)
+    _print(rows, columns)
     for entry in registry.broken:
-        click.echo(f"plugin {entry.provider} {entry.problem}", err=True)
+        note(f"plugin {entry.provider} {entry.problem}")
 
 
-def _methods(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+def _methods(registry: Registry) -> tuple[Rows, list[str]]:
     from bench.core.access import Access, track_of
 
-    rows = []
+    rows: list[dict[str, object]] = []
     for entry in registry.entries("method"):
         meta = entry.meta
-        known = "level" in meta
         access = meta.get("access", [])
         track = "reference" if meta.get("level") == "reference" else track_of(Access.parse(access))
         rows.append(
@@ -62,7 +58,7 @@ def _methods(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
                 "name": entry.name,
                 "level": meta.get("level", ""),
                 "access": access,
-                "track": track if known else "",
+                "track": track if "level" in meta else "",
                 "provider": entry.provider,
                 "version": meta.get("version"),
                 "summary": meta.get("summary", ""),
@@ -72,13 +68,13 @@ def _methods(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, ["name", "level", "track", "provider", "summary"]
 
 
-def _splits(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+def _splits(registry: Registry) -> tuple[Rows, list[str]]:
     from bench.data.catalog import known_splits
 
-    rows = []
+    rows: list[dict[str, object]] = []
     for split in known_splits(registry).values():
         meta = registry.entry("dataset", split.dataset).meta
-        row = {
+        row: dict[str, object] = {
             "name": split.name,
             "alias_of": "",
             "dataset": split.dataset,
@@ -90,10 +86,10 @@ def _splits(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
         rows.append(row)
         if split.alias:
             rows.append({**row, "name": split.alias, "alias_of": split.name})
-    return sorted(rows, key=lambda row: row["name"]), ["name", "alias_of", "editions", "shift"]
+    return sorted(rows, key=lambda row: str(row["name"])), ["name", "alias_of", "editions", "shift"]
 
 
-def _datasets(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+def _datasets(registry: Registry) -> tuple[Rows, list[str]]:
     rows = [
         {
             "name": entry.name,
@@ -109,7 +105,7 @@ def _datasets(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, ["name", "editions", "levels", "summary"]
 
 
-def _metrics(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+def _metrics(registry: Registry) -> tuple[Rows, list[str]]:
     rows = [
         {
             "name": entry.name,
@@ -126,7 +122,7 @@ def _metrics(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, ["name", "needs", "range", "higher_is_better", "summary"]
 
 
-def _figures(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+def _figures(registry: Registry) -> tuple[Rows, list[str]]:
     from bench.output.figures import all_figures
 
     keys = ("name", "title", "needs", "paper", "summary")
@@ -136,31 +132,31 @@ def _figures(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, ["name", "needs", "summary"]
 
 
-def _claims(records: list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
+def _claims(records: Sequence[Record]) -> tuple[Rows, list[str]]:
     from bench.boards.claims import judge, published
 
     rows = [
         {
-            "name": one.claim.name,
-            "paper": one.claim.value,
-            "measured": one.mean,
-            "sd": one.sd,
-            "n_seeds": one.n_seeds,
-            "difference": one.difference,
-            "interval": one.interval,
-            "status": one.status,
-            "reading": one.reading,
-            "comparable": one.claim.comparable,
-            "source": one.claim.source,
-            "grade": one.claim.grade,
-            "note": one.claim.note,
+            "name": result.claim.name,
+            "paper": result.claim.value,
+            "measured": result.mean,
+            "sd": result.sd,
+            "n_seeds": result.n_seeds,
+            "difference": result.difference,
+            "interval": result.interval,
+            "status": result.status,
+            "reading": result.reading,
+            "comparable": result.claim.comparable,
+            "source": result.claim.source,
+            "grade": result.claim.grade,
+            "note": result.claim.note,
         }
-        for one in judge(published(), records)
+        for result in judge(published(), records)
     ]
     return rows, ["name", "paper", "measured", "status"]
 
 
-def _studies(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
+def _studies(registry: Registry) -> tuple[Rows, list[str]]:
     from bench.studies import known
 
     keys = ("name", "question", "methods", "point", "points", "version")
@@ -169,8 +165,8 @@ def _studies(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, ["name", "question", "methods"]
 
 
-def _plugins(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """Import every plugin, to say which of them work."""
+def _plugins(registry: Registry) -> tuple[Rows, list[str]]:
+    """Import every plugin and report which of them work."""
     rows = []
     entries = [e for kind in KINDS for e in registry.entries(kind)]
     for entry in [*[e for e in entries if e.provider != "labshift"], *registry.broken]:
@@ -188,7 +184,7 @@ def _plugins(registry: Any) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, ["name", "kind", "provider", "state"]
 
 
-_ROWS = {
+_ROWS: Mapping[str, Callable[[Registry], tuple[Rows, list[str]]]] = {
     "methods": _methods,
     "splits": _splits,
     "datasets": _datasets,
@@ -199,26 +195,20 @@ _ROWS = {
 }
 
 
-def _table(rows: list[dict[str, Any]], columns: list[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def _print(rows: Rows, columns: Sequence[str]) -> None:
     if not rows:
-        click.echo("none")
+        print_line("none")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    short = max(len(_cell(row["name"])) for row in rows) < 40
-    for name in columns:
-        whole = (name == "name" and short) or name in ("paper", "measured", "status")
-        table.add_column(name.replace("_", " "), overflow="fold", no_wrap=whole)
-    for row in rows:
-        table.add_row(*[Text(_cell(row[name])) for name in columns])
-    Console().print(table)
+    short = max(len(_text(row["name"])) for row in rows) < 40
+    fixed = {"paper", "measured", "status", *(["name"] if short else [])}
+    print_table(
+        [Column(name.replace("_", " "), wrap=name not in fixed) for name in columns],
+        [[_text(row[name]) for name in columns] for row in rows],
+    )
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -1,21 +1,23 @@
-"""``recommend``: which correction to use on one's own data."""
+"""``recommend``: a correction for the user's own data."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
-import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli import completion
-from bench.cli.commands.check_data import open_all
-from bench.cli.main import common, registry_for, store_for, write_text
-from bench.cli.options import check_names, names
+from bench.cli import arguments, completion
+from bench.cli.options import Common, common_options
+from bench.cli.output import Column, print_json, print_line, print_table, write_output
 from bench.cli.progress import Bar, waiting
 from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.advice.advice import Advice
+    from bench.runs.experiment import Experiment
+    from bench.runs.job import Job
 
 METHODS = (
     "identity",
@@ -32,25 +34,32 @@ METHODS = (
     "coral-to-train",
     "harmony-map",
 )
-"""Tried unless --method says otherwise: no correction, the fixed statistics of a batch or of its
-controls, whitening, the two models of batch effects most in use, and batch-wise networks."""
+"""Default methods: no correction, statistics of a batch or of its controls, whitening, the two most
+used models of batch effects, and networks trained batch by batch."""
 
 
 @click.command()
 @click.argument("file", shell_complete=completion.splits)
 @click.option(
-    "--method", "-m", shell_complete=completion.methods, help="Names, M[,M...]; a dozen by default."
+    "--method",
+    "-m",
+    shell_complete=completion.methods,
+    metavar="M[,M...]",
+    help=f"Default: {len(METHODS)} common methods.",
 )
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 1000))
+@click.option(
+    "--seeds", metavar="N", default=3, type=click.IntRange(1, 1000), help="Seeds (default 3)."
+)
 @click.option(
     "--recipe",
     default="default",
     show_default=True,
     type=click.Choice(("smoke", "default", "paper")),
+    help="Training settings.",
 )
-@click.option("--edition", default="auto", show_default=True, help="Of a registered data set.")
-@click.option("--output", metavar="FILE", help="Write a page (.html) that opens from disk.")
-@common
+@click.option("--edition", metavar="NAME", default="auto", help="Of a registered data set.")
+@click.option("--output", metavar="FILE", help="Also write an offline HTML page.")
+@common_options
 def command(
     file: str,
     method: str | None,
@@ -58,12 +67,9 @@ def command(
     recipe: str,
     edition: str,
     output: str | None,
-    results: str | None,
-    plugin: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
+    common: Common,
 ) -> int:
-    r"""Run the applicable methods on the holdouts of FILE and say which correction to use.
+    r"""Run suitable methods on the holdouts of FILE and recommend a correction.
 
     FILE is a dataset.toml, FILE.toml:NAME for one of its splits, or the name of a registered split.
 
@@ -74,96 +80,108 @@ def command(
     from bench.advice.checkup import examine
     from bench.advice.recommend import advise
     from bench.advice.support import supported
+    from bench.runs.experiment import Experiment
     from bench.runs.job import Options
-    from bench.runs.plan import plan
-    from bench.runs.runner import Runner
 
-    registry = registry_for(plugin)
-    asked = list(METHODS) if method is None else names(method, "--method")
-    check_names(asked, registry)
-    asked = list(dict.fromkeys(["erm", *asked]))
-    store = store_for(results)
-    options = Options(recipe)
+    registry = common.registry()
+    names = list(METHODS) if method is None else arguments.names(method, "--method")
+    for name in names:
+        for stage in name.split("+"):
+            registry.entry("method", stage.strip())
     with waiting(f"reading {file}"):
-        opened, splits, targets = open_all(file, registry, edition)
+        opened, splits, targets = arguments.open_all(file, registry, edition)
         usable = [target for target in targets if target.supervised]
         if not usable:
             raise BenchError(
-                f"{file} has no split with a training set, which advice needs: add one with "
-                'hold_out = "COLUMN"'
+                f"{file} has no split with a training set, which `recommend` requires: add one "
+                'with hold_out = "COLUMN"'
             )
-        lines = examine(opened, splits)
-        supports = supported(usable, registry, lines)
-        jobs = []
-        for target in usable:
-            for name in asked:
-                try:
-                    jobs += plan([name], [target], list(range(seeds)), options, registry)
-                except BenchError:
-                    if method is not None:
-                        raise
-    jobs = [job for job in jobs if not job.not_applicable]
-    made: dict[str, list[Any]] = {target.split.name: [] for target in usable}
-    with Bar(len(jobs), show=sys.stderr.isatty(), say=_say, held=[]) as bar:
-        runner = Runner(store, options, bar.say, bar.update)
-        for job in jobs:
-            record = runner.run(job)
-            bar.done(record)
-            made[job.target.split.name].append(record)
-    failed = any(record["status"] == "failed" for runs in made.values() for record in runs)
-    advice = [advise(runs, lines, supports) for runs in made.values()]
+        checks = examine(opened, splits)
+        supports = supported(usable, registry, checks)
+        experiment = Experiment(
+            list(dict.fromkeys(["erm", *names])),
+            usable,
+            list(range(seeds)),
+            Options(recipe),
+            registry,
+            common.store(),
+            edition,
+        )
+        jobs = _applicable(experiment, strict=method is not None)
+    with Bar(len(jobs), []) as bar:
+        records = experiment.run(jobs, bar)
+    by_split = {
+        target.split.name: [
+            record
+            for job, record in zip(jobs, records, strict=True)
+            if job.target.split.name == target.split.name
+        ]
+        for target in usable
+    }
+    advice = [advise(runs, checks, supports) for runs in by_split.values()]
     if output is not None:
         from bench.advice.page import page
 
-        words = ["python", "-m", "bench", "recommend", file, "--seeds", str(seeds)]
-        words += [] if method is None else ["--method", method]
-        words += [] if recipe == "default" else ["--recipe", recipe]
-        words += [] if edition == "auto" else ["--edition", edition]
-        write_text(output, page(advice, lines, shlex.join(words)))
-    if as_json:
-        document = {"advice": [dataclasses.asdict(one) for one in advice]}
-        click.echo(json.dumps(document, indent=1, allow_nan=False))
-        return int(failed)
-    for one in advice:
-        _print(one)
-    if output is not None:
-        click.echo(f"page: {output}")
-    return int(failed)
+        again = ["python", "-m", "bench", "recommend", file, "--seeds", str(seeds)]
+        again += [] if method is None else ["--method", method]
+        again += [] if recipe == "default" else ["--recipe", recipe]
+        again += [] if edition == "auto" else ["--edition", edition]
+        write_output(output, page(advice, checks, shlex.join(again)))
+    if common.as_json:
+        print_json({"advice": [dataclasses.asdict(split) for split in advice]})
+    else:
+        for split in advice:
+            _print(split)
+        if output is not None:
+            print_line(f"page: {output}")
+    return int(any(record.status == "failed" for record in records))
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+def _applicable(experiment: Experiment, *, strict: bool) -> list[Job]:
+    """Return the jobs of methods that suit a split.
+
+    Raises
+    ------
+    BenchError
+        With ``strict``, for a method that a split refuses.
+    """
+    jobs: list[Job] = []
+    for target in experiment.targets:
+        for method in experiment.methods:
+            part = dataclasses.replace(experiment, methods=[method], targets=[target])
+            try:
+                jobs += part.jobs()
+            except BenchError:
+                if strict:
+                    raise
+    return [job for job in jobs if not job.not_applicable]
 
 
-def _print(advice: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(Text(advice.title, style="bold"))
+def _print(advice: Advice) -> None:
+    print_line(advice.title, "bold")
     for heading, sentences in advice.sections.items():
-        console.print(Text(f"\n{heading}", style="bold"))
+        print_line(f"\n{heading}", "bold")
         for sentence in sentences:
-            console.print(Text(f"  {sentence}"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("method", "told", "score", "sd", "against", "gain", "interval", "better in", ""):
-        table.add_column(name, no_wrap=True)
-    for name, mean in advice.baselines.items():
-        table.add_row(name, "", f"{mean:.3f}", "", "", "", "", "", "no correction")
-    for row in advice.rows:
-        span = "" if row.low is None else f"[{row.low:+.3f}, {row.high:+.3f}]"
-        table.add_row(
-            Text(row.method),
+            print_line(f"  {sentence}", wrap=True)
+    names = ("method", "uses", "score", "sd", "against", "gain", "interval", "better in", "")
+    rows = [
+        [name, "", f"{mean:.3f}", "", "", "", "", "", "no correction"]
+        for name, mean in advice.baselines.items()
+    ]
+    rows += [
+        [
+            row.method,
             row.track,
             f"{row.mean:.3f}",
             "" if row.sd is None else f"{row.sd:.3f}",
             row.without,
             f"{row.gain:+.3f}",
-            span,
+            "" if row.low is None else f"[{row.low:+.3f}, {row.high:+.3f}]",
             f"{row.better_in} of {row.n_batches}",
-            {"none": ""}.get(row.grade, row.grade),
-        )
-    console.print()
-    console.print(table)
-    console.print()
+            "" if row.grade == "none" else row.grade,
+        ]
+        for row in advice.rows
+    ]
+    print_line("")
+    print_table([Column(name, wrap=False) for name in names], rows)
+    print_line("")

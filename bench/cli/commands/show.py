@@ -1,21 +1,26 @@
-"""``show``: everything about one method, split, data set or run."""
+"""``show``: details of one method, split, data set or run."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli import completion
-from bench.cli.main import common, registry_for, store_for
+from bench.cli import arguments, completion
+from bench.cli.options import Common, common_options
+from bench.cli.output import print_json, print_line
 from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.core.describe import Parameter
+    from bench.core.method import Method
+    from bench.core.registry import Registry
     from bench.data.fetch.listing import Fetchable
-    from bench.records.record import Record
 
 WHAT = ("method", "split", "dataset", "run")
 
@@ -24,26 +29,23 @@ WHAT = ("method", "split", "dataset", "run")
 @click.argument("what", metavar="|".join(WHAT), shell_complete=completion.one_of(*WHAT))
 @click.argument("name", shell_complete=completion.names)
 @click.option("--figure", metavar="FILE", help="With dataset: draw example cells.")
-@click.option("--edition", default="auto", show_default=True, help="With --figure.")
+@click.option("--edition", metavar="NAME", default="auto", help="With --figure.")
 @click.option("--set", "settings", multiple=True, metavar="data.KEY=VALUE", help="With --figure.")
-@common
+@common_options
 def command(
     what: str,
     name: str,
     figure: str | None,
     edition: str,
     settings: tuple[str, ...],
-    results: str | None,
-    plugin: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
+    common: Common,
 ) -> None:
-    """Show a method, split, data set or run in full."""
+    """Show details of a method, split, data set or run."""
     if what not in WHAT:
         raise BenchError(did_you_mean(what, list(WHAT), "thing to show"))
     if figure and what != "dataset":
-        raise BenchError("--figure goes with `show dataset NAME`")
-    registry = registry_for(plugin)
+        raise BenchError("--figure is for `show dataset NAME`")
+    registry = common.registry()
     if what == "method":
         facts = _method(name, registry)
     elif what == "split":
@@ -53,30 +55,43 @@ def command(
         if figure:
             facts["figure"] = _draw(name, registry, edition, settings, figure)
     else:
-        facts = dict(find_run(name, store_for(results)).data)
-    if as_json:
-        click.echo(json.dumps(facts, indent=1))
+        facts = dict(arguments.find_run(name, common.store()).data)
+    if common.as_json:
+        print_json(facts)
     else:
         _print(facts)
 
 
-_TOLD = {
+_ACCESS = {
     "train-batch": "the batch of each training row",
     "train-well": "the well of each training row",
     "controls": "which training rows are negative controls",
     "test-controls": "which rows of a test batch are negative controls",
     "test-batch": "all unlabelled rows of a test batch at once",
-    "adapt": "the whole unlabelled evaluation set while fitting",
+    "adapt": "the complete unlabelled evaluation set while fitting",
 }
-"""What each word of an access means for whoever brings the data."""
+"""Description of each access."""
+
+_LABELS = {
+    "shares the fit of": "uses the fit of",
+    "measured against": "compared with",
+    "must be told": "uses",
+    "what it does": "description",
+    "to get the real files": "command for the real files",
+    "here": "available editions",
+    "what it is": "description",
+}
+"""Labels of the text output where they differ from the keys of the JSON document."""
 
 
-def _method(name: str, registry: Any) -> dict[str, Any]:
+def _method(name: str, registry: Registry) -> dict[str, object]:
     from bench.core.access import Access, track_of
+    from bench.core.describe import parameters
 
     entry = registry.entry("method", name)
-    meta = dict(entry.meta)
-    facts = {
+    meta = entry.meta
+    access = meta.get("access", [])
+    facts: dict[str, object] = {
         "name": name,
         "summary": meta.get("summary", ""),
         "reference": meta.get("reference", ""),
@@ -84,65 +99,59 @@ def _method(name: str, registry: Any) -> dict[str, Any]:
         "level": meta["level"],
         "version": meta["version"],
         "provider": entry.provider,
-        "access": meta.get("access", []),
-        "track": track_of(Access.parse(meta.get("access", []))),
+        "access": access,
+        "track": track_of(Access.parse(access)),
     }
     if meta.get("fit"):
         facts["shares the fit of"] = meta["fit"]
     if meta["level"] == "reference":
         return {**facts, "track": "reference"}
-    for key in ("helps", "hurts"):
-        facts[key] = list(meta.get(key, []))
-    facts["measured against"] = meta.get("against") or (
-        "erm" if meta["level"] == "network" else "identity"
-    )
+    facts["helps"], facts["hurts"] = list(meta.get("helps", [])), list(meta.get("hurts", []))
+    default = "erm" if meta["level"] == "network" else "identity"
+    facts["measured against"] = meta.get("against") or default
     cls = entry.load()
     needs = sorted(getattr(cls, "needs", lambda params: ())(cls.Params()))
-    facts["must be told"] = [
-        *(_TOLD[word] for word in meta.get("access", [])),
-        *(f"needs {word} in the data" for word in needs),
-    ] or ["nothing beyond labelled training rows"]
+    uses = [_ACCESS[key] for key in access] + [f"needs {column} in the data" for column in needs]
+    facts["must be told"] = uses or ["nothing beyond labelled training rows"]
     module = inspect.getmodule(cls)
     facts["what it does"] = inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
-    fields = dataclasses.fields(cls.Params)
-    facts["parameters"] = [_parameter(field, cls) for field in fields]
+    facts["parameters"] = [_parameter(parameter, cls) for parameter in parameters(cls.Params)]
     return facts
 
 
-def _parameter(field: Any, cls: Any) -> dict[str, Any]:
-    """Describe a parameter, with the track that each of its choices leads to."""
+def _parameter(parameter: Parameter, cls: type[Method]) -> dict[str, object]:
+    """Describe a parameter, with the track of each of its choices."""
     from bench.core.access import track_of
 
-    meta = field.metadata
-    facts = {
-        "name": field.name,
-        "default": field.default,
-        "unit": meta.get("unit", ""),
-        "phase": meta.get("phase", "fit"),
-        "doc": meta.get("doc", ""),
+    facts: dict[str, object] = {
+        "name": parameter.name,
+        "default": parameter.value,
+        "unit": parameter.unit,
+        "phase": parameter.phase,
+        "doc": parameter.doc,
     }
-    if meta.get("choices"):
+    if parameter.choices:
         facts["choices"] = {
-            str(choice): track_of(cls.access(cls.Params(**{field.name: choice})))
-            for choice in meta["choices"]
+            str(choice): track_of(cls.access(cls.Params(**{parameter.name: choice})))
+            for choice in parameter.choices
         }
-    elif meta.get("low") is not None or meta.get("high") is not None:
-        facts["range"] = [meta.get("low"), meta.get("high")]
-    elif meta.get("pattern"):
-        facts["pattern"] = meta["pattern"]
-    if meta.get("search"):
-        facts["search"] = list(meta["search"])
+    elif parameter.low is not None or parameter.high is not None:
+        facts["range"] = [parameter.low, parameter.high]
+    elif parameter.pattern:
+        facts["pattern"] = parameter.pattern
+    if parameter.search:
+        facts["search"] = list(parameter.search)
     return facts
 
 
-def _split(name: str, registry: Any) -> dict[str, Any]:
+def _split(name: str, registry: Registry) -> dict[str, object]:
     from bench.data.catalog import resolve
 
     split = resolve(name, registry).split
     return {k: v for k, v in dataclasses.asdict(split).items() if v not in (None, "", (), {})}
 
 
-def _dataset(name: str, registry: Any) -> dict[str, Any]:
+def _dataset(name: str, registry: Registry) -> dict[str, object]:
     from bench.core.folders import data_folder
     from bench.core.params import make_params
     from bench.data.catalog import known_splits
@@ -151,7 +160,8 @@ def _dataset(name: str, registry: Any) -> dict[str, Any]:
     entry = registry.entry("dataset", name)
     cls = entry.load()
     module = inspect.getmodule(cls)
-    facts = {k: v for k, v in entry.meta.items() if k not in ("kind", "class", "fetch", "splits")}
+    hidden = ("kind", "class", "fetch", "splits")
+    facts: dict[str, object] = {k: v for k, v in entry.meta.items() if k not in hidden}
     if name in fetchable_names(registry):
         facts.setdefault("size", _download(fetchable(name, registry)))
         facts["to get the real files"] = f"python -m bench data fetch {name}"
@@ -171,22 +181,22 @@ def _dataset(name: str, registry: Any) -> dict[str, Any]:
     return facts
 
 
-def _download(what: Fetchable) -> str:
-    """Return how much is downloaded, or why that is not known beforehand."""
+def _download(files: Fetchable) -> str:
+    """Return the size of the download, or why it is not known beforehand."""
     from bench.core.words import file_size
 
-    if what.bytes is not None:
-        return f"{file_size(what.bytes)} to download"
-    if what.zenodo:
-        return "known once the record is found, and shown before anything is downloaded"
-    if what.rows:
-        return f"depends on how many files {what.rows[0].table} lists; counted while they come"
-    return "stated by no source"
+    if files.bytes is not None:
+        return f"{file_size(files.bytes)} to download"
+    if files.zenodo:
+        return "given by the record on Zenodo, shown before the download"
+    if files.rows:
+        return f"depends on the number of files in {files.rows[0].table}"
+    return "not stated by the source"
 
 
-def _draw(name: str, registry: Any, edition: str, settings: tuple[str, ...], output: str) -> str:
-    from pathlib import Path
-
+def _draw(
+    name: str, registry: Registry, edition: str, settings: tuple[str, ...], output: str
+) -> str:
     from bench.core.params import make_params
     from bench.output.examples import draw_examples
 
@@ -198,57 +208,39 @@ def _draw(name: str, registry: Any, edition: str, settings: tuple[str, ...], out
         values[key.removeprefix("data.")] = value
     cls = registry.entry("dataset", name).load()
     dataset = cls(make_params("data", cls.Settings, values))
-    there = dataset.editions()
-    if edition != "auto" and edition not in there:
-        raise BenchError(f"{name} has no {edition} edition here; there is {', '.join(there)}")
-    opened = dataset.open(there[0] if edition == "auto" else edition)
+    editions = dataset.editions()
+    if edition != "auto" and edition not in editions:
+        raise BenchError(
+            f"the {edition} edition of {name} is not available; use {', '.join(editions)}"
+        )
+    opened = dataset.open(editions[0] if edition == "auto" else edition)
     if not opened.is_images:
-        raise BenchError(f"{name} holds profiles, and example cells need images")
+        raise BenchError(f"{name} has profiles; example cells require images")
     draw_examples(opened, Path(output))
     return output
 
 
-def find_run(name: str, store: Any) -> Record:
-    """Return the record whose run id begins so, of the results folder or the reference.
-
-    Raises
-    ------
-    BenchError
-        If there is none, or more than one.
-    """
-    records = store.load_all(reference=store.reference.is_dir())
-    found: list[Record] = [r for r in records if r.run_id.startswith(name)]
-    if not found:
-        raise BenchError(f"no run begins with '{name}' in {store.root}; `run --json` prints run_id")
-    if len({r.run_id for r in found}) > 1:
-        raise BenchError(f"{len(found)} runs begin with '{name}': give more of the run_id")
-    return found[0]
-
-
-def _print(facts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(soft_wrap=True)
+def _print(facts: Mapping[str, object]) -> None:
     for key, value in facts.items():
+        label = _LABELS.get(key, key)
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            console.print(Text(f"{key}:"))
+            print_line(f"{label}:")
             for item in value:
                 rest = {k: v for k, v in item.items() if k not in ("name", "doc") and v != ""}
-                words = ", ".join(f"{k} {_word(v)}" for k, v in rest.items())
-                end = f" ({words})" if words else ""
-                console.print(Text(f"  {item.get('name', '')}: {item.get('doc', '')}{end}"))
+                details = ", ".join(f"{k} {_text(v)}" for k, v in rest.items())
+                end = f" ({details})" if details else ""
+                print_line(f"  {item.get('name', '')}: {item.get('doc', '')}{end}")
         elif isinstance(value, str) and "\n" in value:
-            console.print(Text(f"{key}:\n{value}\n"))
+            print_line(f"{label}:\n{value}\n")
         elif key in ("helps", "hurts") and not value:
-            console.print(Text(f"{key}: none declared"))
+            print_line(f"{label}: none declared")
         elif value not in ("", [], {}):
-            console.print(Text(f"{key}: {_word(value)}"))
+            print_line(f"{label}: {_text(value)}")
 
 
-def _word(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{k}: {_word(v)}" for k, v in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_word, value))
+        return "; ".join(f"{k}: {_text(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
     return repr(value) if value == "" else str(value)

@@ -2,178 +2,149 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from bench.cli.main import common, registry_for, store_for
+from bench.cli import completion
+from bench.cli.options import (
+    IF_EXISTS,
+    METHODS,
+    SPLITS,
+    Common,
+    TrainingOptions,
+    common_options,
+    training_options,
+)
+from bench.cli.output import print_json, print_line
 from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from bench.records.record import Record
+    from bench.records.schema import RunRecord
+    from bench.runs.tuning.space import Tuning
+
+RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
 
 
 @click.command()
-@click.option("--method", "-m", required=True, help="Names, M[,M...]; a chain is erm+tvn.")
-@click.option("--split", "-s", required=True, help="Names or FILE.toml[:NAME], S[,S...].")
-@click.option("--trials", required=True, help="Candidates for each method and fold.")
-@click.option("--seconds", default="0", help="Begin no trial after so many; 0 is no limit.")
+@METHODS
+@SPLITS
+@click.option("--trials", required=True, metavar="N", help="Trials per method and fold.")
+@click.option("--seconds", metavar="S", default="0", help="Time budget in seconds (0 = unlimited).")
 @click.option(
     "--rule",
-    "rule_name",
+    metavar="NAME",
     default="ood-val",
     show_default=True,
-    help="id-val, ood-val, leave-one-batch-out or oracle.",
+    shell_complete=completion.one_of(*RULES),
+    help=f"{', '.join(RULES[:-1])} or {RULES[-1]}.",
 )
-@click.option("--level", default="", help="Batch level that the rule holds out.")
-@click.option("--validations", default="2", show_default=True, help="Validation sets of a trial.")
+@click.option("--level", metavar="NAME", default="", help="Batch level to hold out for validation.")
+@click.option("--validations", metavar="N", default="2", help="Validation sets per trial [2].")
 @click.option(
-    "--recipe-keys", default="", metavar="KEY[,KEY]", help="Tune these too: lr, weight_decay."
-)
-@click.option(
-    "--storage",
-    default="",
-    metavar="URL",
-    help="Database for many workers; else a journal in the results.",
-)
-@click.option("--recipe", default="default", show_default=True, help="smoke, default or paper.")
-@click.option("--edition", default="auto", show_default=True, help="auto, real or simulated.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--seed", help="One seed of the refit (default 0).")
-@click.option("--seeds", help="N seeds of the refit, 0 to N-1.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="[NAME.]KEY=VALUE",
-    help="A parameter that is not to be tuned, recipe.KEY, or data.KEY.",
+    "--recipe-keys", default="", metavar="KEY[,KEY]", help="Also tune lr or weight_decay."
 )
 @click.option(
-    "--if-exists", default="skip", show_default=True, help="skip, refresh, rerun or verify."
+    "--storage", default="", metavar="URL", help="Database of optuna; default: a journal."
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be tuned, and stop.")
-@common
+@training_options
+@IF_EXISTS
+@click.option("--dry-run", is_flag=True, help="Print what would be tuned.")
+@common_options
 def command(
-    method: str,
-    split: str,
+    methods: str,
+    splits: str,
     trials: str,
     seconds: str,
-    rule_name: str,
+    rule: str,
     level: str,
     validations: str,
     recipe_keys: str,
     storage: str,
-    recipe: str,
-    edition: str,
-    device: str,
-    seed: str | None,
-    seeds: str | None,
-    settings: tuple[str, ...],
+    training: TrainingOptions,
     if_exists: str,
     dry_run: bool,
-    results: str | None,
-    plugin: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
+    common: Common,
 ) -> int:
-    r"""Choose parameters on validation rows alone, refit on all training rows, and score.
+    r"""Tune parameters on validation rows, refit on all training rows, and score.
 
-    Validation rows are carved out of the training rows, for each fold of a split apart. Every
-    method gets the same budget. Killed and started again, it goes on after the last finished
-    trial.
+    Validation rows are part of the training rows of a fold. Every method gets the same budget. An
+    interrupted command continues after the last finished trial.
 
     \b
     python -m bench tune --method deep-coral,dann --split ottawa --trials 20 --seeds 3
     python -m bench tune -m erm,ben -s screen.toml:weeks --trials 10 --recipe-keys lr
     """
-    from bench.cli.options import (
-        DEVICES,
-        EDITIONS,
-        IF_EXISTS,
-        RECIPES,
-        check_names,
-        check_parameters,
-        names,
-        one_of,
-        seeds_of,
-        sorted_settings,
-        spread,
-    )
-    from bench.cli.progress import Bar, waiting
-    from bench.data.opening import open_splits
-    from bench.records.selection import rule
-    from bench.runs.job import Options
-    from bench.runs.runner import Runner
+    from bench.cli.progress import Bar
+    from bench.cli.run_output import summary
+    from bench.records import selection
+    from bench.records.record import Record
     from bench.runs.tuning.space import Budget, Tuning
     from bench.runs.tuning.tune import tune
 
-    one_of("recipe", recipe, RECIPES)
-    one_of("edition", edition, EDITIONS)
-    one_of("device", device, DEVICES)
-    one_of("if-exists", if_exists, IF_EXISTS)
-    rule(rule_name)
-    methods, splits = names(method, "--method"), names(split, "--split")
+    selection.rule(rule)
     budget = Budget(
-        _whole("--trials", trials),
-        _number("--seconds", seconds),
-        _whole("--validations", validations),
+        _integer("--trials", trials),
+        _seconds("--seconds", seconds),
+        _integer("--validations", validations),
     )
-    numbers = seeds_of(seed, seeds)
-    values, overrides, data = sorted_settings(settings, methods)
-    registry = registry_for(plugin)
-    check_names(methods, registry)
-    store = store_for(results)
-    spread(values, methods, registry)
-    check_parameters(values, registry)
     keys = tuple(key.strip() for key in recipe_keys.split(",") if key.strip())
-    options = Options(recipe, overrides, values, device, if_exists)
     held: list[str] = []
-    with waiting(f"opening {split}"):
-        targets = open_splits(splits, registry, edition, data, held.append)
-    records: list[dict[str, Any]] = []
-    with Bar(0, show=sys.stderr.isatty(), say=_say, held=held) as bar:
-        runner = Runner(store, options, bar.say, bar.update)
-        plans = [
+    experiment = training.experiment(methods, splits, common, held.append, if_exists=if_exists)
+    records: list[Record] = []
+    with Bar(0, held) as bar:
+        runner = experiment.runner(bar)
+        tunings = [
             Tuning(
                 target,
-                typed,
-                registry,
-                options,
-                store,
+                method,
+                experiment.registry,
+                experiment.options,
+                experiment.store,
                 budget,
-                rule_name,
+                rule,
                 level,
                 storage,
                 keys,
                 bar.say,
             )
-            for target in targets
-            for typed in methods
+            for target in experiment.targets
+            for method in experiment.methods
         ]
-        plans = _with_a_space(plans, bar.say)
+        tunings = _tunable(tunings, bar.say)
         if dry_run:
-            return _dry(plans, as_json)
-        for tuning in plans:
-            for record in tune(tuning, runner, numbers):
-                records.append(record)
-                bar.done(record)
-    if as_json:
-        click.echo(json.dumps({"runs": [_summary(r) for r in records]}, indent=1, allow_nan=False))
+            _print_plan(tunings, common.as_json)
+            return 0
+        for tuning in tunings:
+            for data in tune(tuning, runner, experiment.seeds):
+                records.append(Record(cast("RunRecord", data), data["path"]))
+                bar.done(records[-1])
+    if common.as_json:
+        rows = [
+            {
+                **summary(record),
+                "selection": record.selection,
+                "tuning": record.data.get("tuning", {}),
+            }
+            for record in records
+        ]
+        print_json({"runs": rows})
     else:
-        _print(records, store.root)
-    return 1 if any(r["status"] == "failed" for r in records) else 0
+        _print(records, experiment.store.root)
+    return int(any(record.status == "failed" for record in records))
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _whole(option: str, text: str) -> int:
+def _integer(option: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 100_000):
-        raise BenchError(f"{option} takes a whole number from 1 to 100000, not '{text}'")
+        raise BenchError(f"{option} takes an integer from 1 to 100000, not '{text}'")
     return int(text)
 
 
-def _number(option: str, text: str) -> float:
+def _seconds(option: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -183,20 +154,20 @@ def _number(option: str, text: str) -> float:
     return value
 
 
-def _with_a_space(plans: list[Any], say: Any) -> list[Any]:
-    """Leave out methods that have nothing to tune, saying so; all of them is an error, later."""
-    able = [tuning for tuning in plans if tuning.space or tuning.base.not_applicable]
-    if able:
-        for tuning in plans:
-            if tuning not in able:
+def _tunable(tunings: list[Tuning], say: Callable[[str], None]) -> list[Tuning]:
+    """Skip methods without a search space; if none has one, `tune` raises an error later."""
+    tunable = [tuning for tuning in tunings if tuning.space or tuning.base.not_applicable]
+    if tunable:
+        for tuning in tunings:
+            if tuning not in tunable:
                 say(
-                    f"{tuning.method} has no search space and is left out: tune recipe keys with "
+                    f"{tuning.method} has no search space and is skipped: tune recipe keys with "
                     "--recipe-keys, or run it at its defaults"
                 )
-    return able or plans
+    return tunable or tunings
 
 
-def _dry(plans: list[Any], as_json: bool) -> int:
+def _print_plan(tunings: Sequence[Tuning], as_json: bool) -> None:
     rows = [
         {
             "method": tuning.method,
@@ -204,56 +175,48 @@ def _dry(plans: list[Any], as_json: bool) -> int:
             "rule": tuning.rule,
             "studies": sum(bool(fold.scored.any()) for fold in tuning.target.folds),
             "trials": tuning.budget.trials,
-            "space": [one.words for one in tuning.space],
+            "space": [dimension.words for dimension in tuning.space],
         }
-        for tuning in plans
+        for tuning in tunings
     ]
     if as_json:
-        click.echo(json.dumps({"tune": rows}, indent=1))
-        return 0
-    for row in rows:
-        click.echo(
+        print_json({"tune": rows})
+        return
+    for tuning, row in zip(tunings, rows, strict=True):
+        space = "; ".join(dimension.words for dimension in tuning.space)
+        print_line(
             f"{row['method']} on {row['split_id']} by {row['rule']}: {row['studies']} studies of "
-            f"{row['trials']} trials over {'; '.join(row['space']) or 'nothing'}"
+            f"{row['trials']} trials over {space or 'nothing'}"
         )
-    return 0
 
 
-def _summary(record: dict[str, Any]) -> dict[str, Any]:
-    from bench.cli.run_output import summary
-
-    return {
-        **summary(record),
-        "selection": record["spec"]["selection"],
-        "tuning": record.get("tuning", {}),
-    }
-
-
-def _print(records: list[dict[str, Any]], root: Any) -> None:
-    from bench.cli.run_output import _short
+def _print(records: Sequence[Record], root: Path) -> None:
+    from bench.cli.run_output import short_split
     from bench.runs.tuning.space import short
 
     for record in records:
-        where = f"{record['method']} on {_short(record)}, seed {record['spec']['seed']}"
-        if record["status"] != "ok":
-            click.echo(f"{where}: {record['status']}: {record['reason']}")
+        run = f"{record.method} on {short_split(record)}, seed {record.seed}"
+        tuning = record.tuning
+        if not record.ok or tuning is None:
+            print_line(f"{run}: {record.status}: {record.reason}")
             continue
-        said = record["tuning"]
-        value = record["metrics"][record["primary"]]["all"]
-        click.echo(
-            f"{where}: {record['primary']} {value:.3f} by {said['rule']}; {said['trials']} trials "
-            f"for each of {len(said['folds'])} folds, {said['seconds']:.1f} s of training and "
-            "scoring"
+        print_line(
+            f"{run}: {record.primary} {record.value():.3f} by {tuning['rule']}; "
+            f"{tuning['trials']} trials in each of {len(tuning['folds'])} folds, "
+            f"{tuning['seconds']:.1f} s of training and scoring"
         )
-    for record in {r["method"] + r["split"]: r for r in records if r["status"] == "ok"}.values():
-        for fold in record["tuning"]["folds"]:
+    tuned = {(record.method, record.split): record.tuning for record in records if record.ok}
+    for (method, _), tuning in tuned.items():
+        for fold in [] if tuning is None else tuning["folds"]:
             chosen = [
-                f"{s}.{k}={short(v)}" for s, vs in fold["params"].items() for k, v in vs.items()
+                f"{stage}.{key}={short(value)}"
+                for stage, values in fold["params"].items()
+                for key, value in values.items()
             ]
             chosen += [f"recipe.{key}={short(value)}" for key, value in fold["recipe"].items()]
-            click.echo(
-                f"  {record['method']} fold {fold['fold']}: {', '.join(chosen) or 'the defaults'} "
-                f"(validation {fold['score']:.3f}; {fold['pruned']} of {fold['trials']} given up "
-                "early)"
+            print_line(
+                f"  {method} fold {fold['fold']}: {', '.join(chosen) or 'the defaults'} "
+                f"(validation {fold['score']:.3f}; {fold['pruned']} of {fold['trials']} trials "
+                "pruned)"
             )
-    click.echo(f"records in {root / 'runs'}")
+    print_line(f"records in {root / 'runs'}")

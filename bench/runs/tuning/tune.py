@@ -30,10 +30,11 @@ from bench.runs.tuning.storage import Beat, open_study
 from bench.runs.tuning.trials import finished, other_trials, spent_budget, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import optuna
 
+    from bench.core.types import Facts, Recipe, Values
     from bench.data.sides import Fold
     from bench.runs.runner import Runner
 
@@ -73,11 +74,11 @@ class _Fold:
             16,
         )
 
-    def jobs(self, params: Mapping[str, Mapping[str, Any]], recipe: Mapping[str, Any]) -> list[Job]:
+    def jobs(self, params: Values, recipe: Recipe) -> list[Job]:
         return [trial_job(self.tuning, part, params, recipe, SEED) for part in self.parts]
 
     def run(self) -> tuple[Choice, dict[str, Any]]:
-        """Spend the budget and return what is chosen, with what it cost."""
+        """Spend the budget and return the choice and its cost."""
         tuning, budget = self.tuning, self.tuning.budget
         with open_study(tuning, self.name, self.higher) as study:
             while True:
@@ -130,9 +131,7 @@ class _Fold:
         study.tell(trial, value, state=None if value is not None else state)
         self._said(len(done) + 1, params, recipe, value, state.name.lower())
 
-    def _said(
-        self, n: int, params: Mapping[str, Any], recipe: Mapping[str, Any], value: Any, state: str
-    ) -> None:
+    def _said(self, n: int, params: Facts, recipe: Recipe, value: Any, state: str) -> None:
         chosen = [f"{s}.{k}={short(v)}" for s, vs in params.items() for k, v in vs.items()]
         chosen += [f"recipe.{key}={short(value)}" for key, value in recipe.items()]
         result = (
@@ -221,22 +220,8 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[dict[str,
         If the method has nothing to tune, the split nothing to validate on, or every trial of a
         fold failed.
     """
-    chosen_rule = rule(tuning.rule)
-    if not chosen_rule.tuned:
-        raise BenchError(
-            f"--rule {tuning.rule} selects nothing: use `python -m bench run`, or another rule"
-        )
+    _check(tuning)
     target = tuning.target
-    if not target.supervised:
-        raise BenchError(
-            f"{target.split.name} has no training set to carve validation rows from: nothing can "
-            "be tuned on it without looking at the test"
-        )
-    if not tuning.space:
-        raise BenchError(
-            f"{tuning.method} has no search space: tune recipe keys with --recipe-keys "
-            f"{','.join(RECIPE_SPACE)}, or run it at its defaults"
-        )
     base = tuning.base
     if base.not_applicable:
         return [runner.run(trial_job(tuning, target, {}, {}, seed)) for seed in seeds]
@@ -282,8 +267,27 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[dict[str,
     return records
 
 
+def _check(tuning: Tuning) -> None:
+    """Refuse what cannot be tuned."""
+    if not rule(tuning.rule).tuned:
+        raise BenchError(
+            f"--rule {tuning.rule} selects nothing: use `python -m bench run`, or another rule"
+        )
+    target = tuning.target
+    if not target.supervised:
+        raise BenchError(
+            f"{target.split.name} has no training set to carve validation rows from: nothing can "
+            "be tuned on it without looking at the test"
+        )
+    if not tuning.space:
+        raise BenchError(
+            f"{tuning.method} has no search space: tune recipe keys with --recipe-keys "
+            f"{','.join(RECIPE_SPACE)}, or run it at its defaults"
+        )
+
+
 def _quiet(runner: Runner) -> Runner:
-    """Return a runner for trials: what is on record is taken, whatever the refit does."""
+    """Return a runner for trials, which reads records from disk even if the refit does not."""
     from bench.runs.runner import Runner
 
     options = dataclasses.replace(runner.options, if_exists="skip")

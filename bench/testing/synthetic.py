@@ -2,7 +2,7 @@
 
 For the tests of anyone who writes a plugin::
 
-    from bench.testing.made_up import check_method
+    from bench.testing.synthetic import check_method
 
     def test_my_method_keeps_the_contract():
         check_method("my-method")
@@ -32,14 +32,15 @@ from bench.core.errors import AccessError, BenchError, RunFailed
 from bench.core.seeds import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from bench.core.samples import Output, Samples
+    from bench.core.types import Array, DType
 
 
-__all__ = ["Check", "made_up"]
+__all__ = ["Check", "synthetic_data"]
 
 KINDS = ("images", "profiles")
 CLASSES = ("a", "b", "c")
@@ -75,19 +76,19 @@ class Broken(Exception):
 # --------------------------------------------------------------------------- made-up data
 
 
-class _Rows:
+class Rows:
     """Rows in memory."""
 
-    def __init__(self, values: NDArray[Any]) -> None:
+    def __init__(self, values: Array) -> None:
         self._values = values
         self.shape: tuple[int, ...] = values.shape[1:]
-        self.dtype: np.dtype[Any] = values.dtype
+        self.dtype: DType = values.dtype
 
-    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def read(self, rows: NDArray[np.int64]) -> Array:
         return self._values[rows]
 
 
-def made_up(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> Opened:
+def synthetic_data(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> Opened:
     """Return a small data set in memory: three classes, controls, and a shift for each plate.
 
     Parameters
@@ -128,7 +129,7 @@ def made_up(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> 
     code = np.array([0 if row["control"] else 1 + CLASSES.index(row["label"]) for row in rows])
     on = np.unique(index["plate"].to_numpy(str), return_inverse=True)[1]
     gain, offset = rng.uniform(0.6, 1.6, len(sizes)), rng.normal(0, 1, len(sizes))
-    values: NDArray[Any]
+    values: Array
     if kind == "profiles":
         signature = 2 * rng.standard_normal((1 + len(CLASSES), 6))
         values = signature[code] + rng.standard_normal((len(rows), 6))
@@ -141,7 +142,7 @@ def made_up(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> 
     return Opened(
         name="made-up",
         index=index,
-        source=_Rows(values),
+        source=Rows(values),
         levels=("plate", "week"),
         level="plate",
         edition="fixture",
@@ -168,6 +169,22 @@ class Report:
 
 
 # --------------------------------------------------------------------------- helpers
+
+
+def raise_failed(checks: list[Check], name: str, raises: bool) -> list[Check]:
+    """Return checks; with ``raises``, raise AssertionError if one failed."""
+    failed = [f"{check.name}: {check.message}" for check in checks if not check.ok]
+    if raises and failed:
+        raise AssertionError(f"{name} does not keep the contract:\n" + "\n".join(failed))
+    return checks
+
+
+def check_texts(meta: Mapping[str, object], keys: Sequence[str]) -> None:
+    """Raise :class:`Broken` unless a literal has one line of text under each key."""
+    for key in keys:
+        text = meta.get(key)
+        if not isinstance(text, str) or not text.strip() or "\n" in text:
+            raise Broken(f"'{key}' is missing: give one line")
 
 
 def call_checked(what: str, call: Callable[[], Any], hint: str = "") -> Any:

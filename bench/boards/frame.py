@@ -1,0 +1,129 @@
+"""Leaderboards as a data frame: what ``bench.leaderboard`` is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.boards.select import BoardSet
+from bench.records.results import results_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from bench.boards.board import Board, Row
+
+__all__ = ["COLUMNS", "frame_of", "leaderboard"]
+
+BOARD_COLUMNS = ("split", "edition", "recipe", "selection", "metric", "readout")
+ROW_COLUMNS = (
+    "method",
+    "method_id",
+    "track",
+    "rank",
+    "mean",
+    "sd",
+    "ci_low",
+    "ci_high",
+    "n_seeds",
+    "n_clusters",
+    "cluster_level",
+    "diff_to_erm",
+    "diff_low",
+    "diff_high",
+    "diff_p",
+    "verdict",
+    "status",
+    "reason",
+)
+COST_COLUMNS = ("fit_s", "apply_s", "peak_bytes")
+COLUMNS = (*BOARD_COLUMNS, *ROW_COLUMNS, *COST_COLUMNS)
+WHOLE_NUMBERS = ("rank", "n_seeds", "n_clusters", "peak_bytes")
+
+
+def leaderboard(
+    split: str | None = None,
+    *,
+    results: Path | str | None = None,
+    reference: bool = False,
+    metric: str | None = None,
+    readout: str | None = None,
+    edition: str | None = None,
+    recipe: str | None = None,
+    methods: Sequence[str] | None = None,
+    studies: bool = False,
+) -> pd.DataFrame:
+    """Return the leaderboards of a results folder, one row per method and board.
+
+    Parameters
+    ----------
+    split
+        Canonical name of a split, or the name that was typed for its runs, such as an alias or
+        ``FILE.toml:NAME``; all splits by default.
+    results
+        Results folder; by default ``$BENCH_RESULTS``, else ``results``.
+    reference
+        Include the published records in its subfolder ``reference``.
+    metric
+        Name of a metric, also as ``head.NAME``, ``probe.NAME`` or ``knn1.NAME``; each split's
+        primary metric by default.
+    readout
+        ``head``, ``probe``, ``knn1`` or ``auto``: the head if all methods of a board have one.
+    edition, recipe, methods
+        Keep only these; methods by name or chain.
+    studies
+        Include runs of studies, which have boards of their own.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Sorted by board, then by track and rank. Scores and differences are in the metric's unit
+        (proportions in [0, 1] for accuracies); ``ci_low`` and ``ci_high`` are 95 % limits over
+        seeds crossed with clusters, ``diff_p`` is the p value of the paired difference to ``erm``
+        (``bench.boards.pairing.TEST``), ``fit_s`` and ``apply_s`` are seconds. Values that are not
+        defined are missing, and ``reason`` states why a row has no rank. Without records the frame
+        is empty.
+
+    Raises
+    ------
+    BenchError
+        For a split, metric, edition, recipe or readout that no record has, or a damaged record.
+
+    Examples
+    --------
+    >>> import bench
+    >>> board = bench.leaderboard("coos7/test4")  # doctest: +SKIP
+    >>> board[["method", "rank", "mean"]]  # doctest: +SKIP
+    """
+    store = results_store(results)
+    found = BoardSet(store.load_all(reference), store.failures())
+    return frame_of(
+        found.select(
+            split=split,
+            metric=metric,
+            readout=readout,
+            edition=edition,
+            recipe=recipe,
+            methods=methods,
+            studies=studies,
+        )
+    )
+
+
+def frame_of(boards: Sequence[Board]) -> pd.DataFrame:
+    """Return boards as a data frame with :data:`COLUMNS`."""
+    import pandas as pd
+
+    rows = [_values(board, row) for board in boards for row in board.rows]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+
+
+def _values(board: Board, row: Row) -> dict[str, object]:
+    return {
+        **{name: getattr(board, name) for name in BOARD_COLUMNS},
+        **{name: getattr(row, name) for name in ROW_COLUMNS},
+        **{name: row.cost.get(name) for name in COST_COLUMNS},
+    }

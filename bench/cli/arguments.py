@@ -1,0 +1,134 @@
+"""What is typed on the command line, resolved: names, seeds, splits, runs and data sets."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.core.dataset import Opened
+    from bench.core.registry import Registry
+    from bench.core.split import Split
+    from bench.data.target import Target
+    from bench.records.record import Record
+    from bench.records.store import Store
+
+__all__ = ["find_run", "names", "open_all", "seeds"]
+
+MAX_SEEDS = 1000
+
+
+def names(text: str, option: str) -> list[str]:
+    """Return the names of ``A[,B...]``, each once.
+
+    Raises
+    ------
+    BenchError
+        If there is none.
+    """
+    values = [name.strip() for name in text.split(",") if name.strip()]
+    if not values:
+        raise BenchError(f"{option} is empty: give one name, or several separated by commas")
+    return list(dict.fromkeys(values))
+
+
+def seeds(seed: str | None, n_seeds: str | None, default: int = 1) -> list[int]:
+    """Return the seeds of ``--seed N`` or ``--seeds N``.
+
+    Parameters
+    ----------
+    seed, n_seeds
+        As typed; None if not given.
+    default
+        Number of seeds without either.
+
+    Raises
+    ------
+    BenchError
+        If both are given, or one is out of range.
+    """
+    if seed is not None and n_seeds is not None:
+        raise BenchError(
+            "--seed and --seeds exclude each other: --seed 3 runs seed 3, --seeds 3 seeds 0 to 2"
+        )
+    if n_seeds is not None:
+        if not _digits(n_seeds) or not 1 <= int(n_seeds) <= MAX_SEEDS:
+            raise BenchError(f"--seeds takes an integer from 1 to {MAX_SEEDS}, not '{n_seeds}'")
+        return list(range(int(n_seeds)))
+    if seed is None:
+        return list(range(default))
+    if not _digits(seed):
+        raise BenchError(f"--seed takes an integer of up to nine digits, not '{seed}'")
+    return [int(seed)]
+
+
+def _digits(text: str) -> bool:
+    """Whether it is an integer from 0 to 10^9 - 1; ``"²".isdigit()`` is true, too."""
+    return text.isascii() and text.isdigit() and len(text) <= 9
+
+
+def find_run(prefix: str, store: Store) -> Record:
+    """Return the record whose run id starts with ``prefix``, published records included.
+
+    Raises
+    ------
+    BenchError
+        If there is none, or more than one.
+    """
+    matches = [
+        record
+        for record in store.load_all(reference=store.reference.is_dir())
+        if record.run_id.startswith(prefix)
+    ]
+    if not matches:
+        raise BenchError(
+            f"no run id in {store.root} starts with '{prefix}': `run --json` prints run_id"
+        )
+    if len({record.run_id for record in matches}) > 1:
+        raise BenchError(
+            f"{len(matches)} run ids start with '{prefix}': type more characters of the run_id"
+        )
+    return matches[0]
+
+
+def open_all(
+    file: str, registry: Registry, edition: str
+) -> tuple[Opened, list[Split], list[Target]]:
+    """Open a data set and its splits.
+
+    Parameters
+    ----------
+    file
+        A ``dataset.toml``, ``FILE.toml:NAME`` for one of its splits, or the name of a split.
+    registry
+        Where names are looked up.
+    edition
+        Edition of a registered data set.
+
+    Returns
+    -------
+    tuple
+        The data set, the requested splits, and those that can be run.
+
+    Raises
+    ------
+    BenchError
+        If the data cannot be opened.
+    """
+    from bench.data.catalog import resolve_all
+    from bench.data.opening import open_splits
+    from bench.data.target import open_target
+
+    named = resolve_all(file, registry)
+    own = named[0].own
+    if own is None:
+        [target] = open_splits([file], registry, edition, {}, lambda line: None)
+        return target.opened, [target.split], [target]
+    opened = own.open()
+    targets = []
+    for name in named:
+        with contextlib.suppress(BenchError):  # check-data reports the problem
+            targets.append(open_target(name.typed, name.split, opened))
+    return opened, [name.split for name in named], targets

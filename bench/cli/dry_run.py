@@ -1,0 +1,130 @@
+"""``run --dry-run``: what would run, with cost estimates from earlier records."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, TypedDict
+
+from bench.cli.output import print_json, print_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records.store import Store
+    from bench.runs.estimate import Estimate, Total
+    from bench.runs.job import Job
+
+
+class _Row(TypedDict):
+    method_id: str
+    split_id: str
+    seed: int
+    track: str
+    fits: int
+    state: str
+    run_id: str
+
+
+def print_plan(jobs: Sequence[Job], store: Store, as_json: bool) -> None:
+    """Print what would run and what it is expected to cost.
+
+    Parameters
+    ----------
+    jobs
+        The jobs of the command.
+    store
+        Where their records would be, and where earlier ones are.
+    as_json
+        Print JSON.
+    """
+    from bench.runs.estimate import total
+
+    rows = [_row(job, store) for job in jobs]
+    pending = [job for job, row in zip(jobs, rows, strict=True) if row["state"] == "to run"]
+    costs = _estimates(pending, store)
+    by_run = dict(zip((r["run_id"] for r in rows if r["state"] == "to run"), costs, strict=True))
+    cost = total(pending, costs, store)
+    if as_json:
+        runs = [
+            {**row, "estimate": dataclasses.asdict(by_run[row["run_id"]])}
+            if row["run_id"] in by_run
+            else dict(row)
+            for row in rows
+        ]
+        print_json({"runs": runs, "total": dataclasses.asdict(cost)})
+        return
+    for row in rows:
+        estimate = by_run.get(row["run_id"])
+        expected = "" if estimate is None else f" ({_expected(estimate)})"
+        print_line(
+            f"{row['method_id']} on {row['split_id']}, seed {row['seed']} ({row['track']}, "
+            f"{row['fits']} fits): {row['state']}{expected}"
+        )
+    if pending:
+        print_line(_total(cost, len(pending)))
+
+
+def _row(job: Job, store: Store) -> _Row:
+    from bench.core.canonical import digest
+
+    spec = job.spec()
+    run_id = digest(spec)
+    return {
+        "method_id": job.chain.method_id,
+        "split_id": job.target.split.name,
+        "seed": job.seed,
+        "track": job.chain.track,
+        "fits": len({stage["fit_id"] for fold in spec["folds"] for stage in fold["stages"]}),
+        "state": "on record" if store.find(run_id) else job.not_applicable or "to run",
+        "run_id": run_id,
+    }
+
+
+def _estimates(jobs: Sequence[Job], store: Store) -> list[Estimate]:
+    """Estimate from the user's own records, else from published ones of another machine."""
+    from bench.runs.estimate import estimate
+
+    own = [record.summary for record in store.load_all()] if jobs else []
+    costs = [estimate(job, store, own) for job in jobs]
+    if all(cost.fit_s is not None for cost in costs):
+        return costs
+    published = [record.summary for record in store.load_reference()]
+    for k, job in enumerate(jobs):
+        if costs[k].fit_s is None:
+            costs[k] = estimate(job, store, published)
+            if costs[k].fit_s is not None:
+                basis = f"published {costs[k].basis}, on another machine"
+                costs[k] = dataclasses.replace(costs[k], basis=basis)
+    return costs
+
+
+def _expected(cost: Estimate) -> str:
+    if cost.fit_s is None:
+        return cost.basis
+    texts = [f"about {_duration(cost.fit_s + (cost.apply_s or 0.0))} alone"]
+    texts += [f"{_size(cost.peak_bytes)} memory"] if cost.peak_bytes else []
+    texts += [f"{_size(cost.disk_bytes)} disk"] if cost.disk_bytes else []
+    return f"{', '.join(texts)}; {cost.basis}"
+
+
+def _total(cost: Total, n: int) -> str:
+    if cost.n_unknown == n:
+        return f"{n} to run; no records to estimate the time from: try one seed first"
+    text = f"{n} to run: about {_duration(cost.seconds)}, shared trainings counted once"
+    text += f"; {_size(cost.peak_bytes)} memory" if cost.peak_bytes else ""
+    text += f"; {_size(cost.disk_bytes)} disk" if cost.disk_bytes else ""
+    if cost.n_unknown:
+        text += f"; {cost.n_unknown} without an estimate not counted"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _size(n: int) -> str:
+    return f"{n / 1e6:.0f} MB" if n < 1e9 else f"{n / 1e9:.1f} GB"

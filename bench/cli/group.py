@@ -1,0 +1,69 @@
+"""The command group; a command is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from bench.core.errors import BenchError, did_you_mean
+from bench.core.version import __version__
+
+__all__ = ["COMMANDS", "group"]
+
+COMMANDS = {
+    "run": ("run", "Run methods on splits and write records."),
+    "tune": ("tune", "Tune parameters on validation rows, refit, and write records."),
+    "list": (
+        "listing",
+        "List methods, splits, datasets, metrics, studies, figures, claims or plugins.",
+    ),
+    "show": ("show", "Show details of a method, split, data set or run."),
+    "leaderboard": ("leaderboard", "Rank methods by their records."),
+    "compare": ("compare", "Compare all pairs of methods: paired tests and ranks."),
+    "study": ("study", "Run an ablation study: table, figure, short summary."),
+    "figures": ("figures", "Draw figures from records."),
+    "report": ("report", "Write an offline HTML report from records."),
+    "export": ("export", "Export the corrected embeddings of a run."),
+    "recommend": ("recommend", "Recommend a correction for your own data."),
+    "new": ("new", "Create a template for a new extension."),
+    "data": ("data", "List, locate, fetch or verify published data sets."),
+    "check": ("check", "Check that a method follows the interface."),
+    "check-data": ("check_data", "Check a data set and its splits before training."),
+    "completion": ("completion", "Print a shell completion script."),
+    "doctor": ("doctor", "Check the environment and suggest fixes."),
+}
+"""Command -> module in ``bench.cli.commands`` and one-line help."""
+
+
+class _Lazy(click.Group):
+    """A group that imports a command when it is called and suggests near names."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            if ctx.resilient_parsing:  # the shell asks for completions of an unknown command
+                return None
+            raise BenchError(did_you_mean(name, list(COMMANDS), "command"))
+        command: click.Command = importlib.import_module(
+            f"bench.cli.commands.{COMMANDS[name][0]}"
+        ).command
+        # Docstrings are raw strings; click keeps the lines of examples after a real backspace only.
+        command.help = (command.help or "").replace("\\b\n", "\b\n")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: python -m bench run --method ben --split ottawa",
+)
+@click.version_option(__version__, prog_name="labshift")
+def group() -> None:
+    """Benchmark batch-effect corrections on out-of-distribution splits."""

@@ -1,0 +1,183 @@
+"""Output of all commands: text, tables and JSON on stdout, notes on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
+import click
+
+from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.console import Console
+
+__all__ = [
+    "Column",
+    "console",
+    "json_only",
+    "note",
+    "print_json",
+    "print_line",
+    "print_raw",
+    "print_table",
+    "width",
+    "write_output",
+]
+
+WIDTH = 160
+"""Columns of a table if stdout is not a terminal."""
+
+_STDOUT: ContextVar[TextIO | None] = ContextVar("stdout", default=None)
+
+Cell = str | tuple[str, str]
+"""Text of a cell, or text and a rich style such as ``bold`` or ``red``."""
+
+
+class Column(NamedTuple):
+    """A column of a printed table.
+
+    Attributes
+    ----------
+    name
+        Heading.
+    right
+        Align to the right, as numbers are.
+    wrap
+        Fold cells that are too wide; otherwise they keep to one line.
+    max_width
+        Largest width in characters; None for no limit.
+    """
+
+    name: str
+    right: bool = False
+    wrap: bool = True
+    max_width: int | None = None
+
+
+@contextlib.contextmanager
+def json_only() -> Iterator[None]:
+    """Send to stderr what libraries and plugins print; stdout gets the JSON document alone."""
+    token = _STDOUT.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _STDOUT.reset(token)
+
+
+def _stdout() -> TextIO:
+    return _STDOUT.get() or sys.stdout
+
+
+def width(terminal: bool) -> int:
+    """Return the width of the terminal, or of text that goes elsewhere, in characters."""
+    return shutil.get_terminal_size((120, 24)).columns if terminal else WIDTH
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a rich console that prints text as it is, without markup or highlighting."""
+    from rich.console import Console
+
+    columns = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
+    return Console(
+        file=None if stderr else _stdout(),
+        stderr=stderr,
+        width=None if stderr else columns,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def print_raw(text: str) -> None:
+    """Print text that is already formatted."""
+    click.echo(text.rstrip("\n"), file=_stdout())
+
+
+def print_json(document: object) -> None:
+    """Print a JSON document; NaN and infinity raise ``ValueError``."""
+    print_raw(json.dumps(document, indent=1, allow_nan=False))
+
+
+def print_line(text: str, style: str = "", *, wrap: bool = False) -> None:
+    """Print a line.
+
+    Parameters
+    ----------
+    text
+        Text without markup.
+    style
+        A rich style, used on a terminal.
+    wrap
+        Wrap at words on a terminal. Without it commands and paths can be copied from the output.
+    """
+    from rich.text import Text
+
+    soft = not (wrap and sys.stdout.isatty())
+    console().print(Text(text, style=style), soft_wrap=soft)
+
+
+def print_table(
+    columns: Sequence[str | Column], rows: Iterable[Sequence[Cell]], *, header: bool = True
+) -> None:
+    """Print a table without rules.
+
+    Parameters
+    ----------
+    columns
+        Columns; a bare name is left-aligned and folded.
+    rows
+        Cells, one per column.
+    header
+        Print the names of the columns.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=header, header_style="bold")
+    for column in columns:
+        shape = Column(column) if isinstance(column, str) else column
+        table.add_column(
+            shape.name,
+            justify="right" if shape.right else "left",
+            overflow="fold",
+            no_wrap=not shape.wrap,
+            max_width=shape.max_width,
+        )
+    for row in rows:
+        table.add_row(*(Text(c) if isinstance(c, str) else Text(c[0], style=c[1]) for c in row))
+    console().print(table)
+
+
+def note(line: str) -> None:
+    """Print a line on stderr."""
+    click.echo(line, err=True)
+
+
+def write_output(output: str, text: str) -> None:
+    """Write the file of ``--output`` atomically.
+
+    Raises
+    ------
+    BenchError
+        If the folder does not exist or is not writable.
+    """
+    path = Path(output)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise BenchError(
+            f"cannot write {path} ({error.strerror}): choose another --output"
+        ) from None

@@ -1,0 +1,180 @@
+"""Conformance checks of a metric."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench import metrics
+from bench.core.errors import BenchError
+from bench.core.registry import Registry
+from bench.core.seeds import generator
+from bench.testing.synthetic import (
+    Broken,
+    Check,  # TC
+    Report,
+    call_checked,
+    check_texts,
+    raise_failed,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bench.core.meta import Meta
+
+__all__ = ["check_metric"]
+
+NEEDS = ("predictions", "scores", "embedding")
+ROWS = 120
+CLASSES = 4
+TOLERANCE = 1e-9
+
+
+def check_metric(
+    metric: str,
+    *,
+    plugins: tuple[Path | str, ...] = (),
+    registry: Registry | None = None,
+    raises: bool = True,
+) -> list[Check]:
+    """Check that a metric keeps its contract, on random predictions and profiles.
+
+    Parameters
+    ----------
+    metric
+        Its name.
+    plugins
+        Plugin files in which the name is looked up too.
+    registry
+        Where the name is looked up instead.
+    raises
+        Whether to raise when a check fails.
+
+    Returns
+    -------
+    list of Check
+        In the order in which they were made.
+
+    Raises
+    ------
+    AssertionError
+        If a check fails, with what is wrong and how to fix it.
+    BenchError
+        If there is no such metric, or it cannot be imported.
+    """
+    registry = registry or Registry(tuple(Path(path) for path in plugins))
+    entry = registry.entry("metric", metric)
+    entry.load()
+    return raise_failed(_MetricChecks(metric, entry.meta, registry).run(), metric, raises)
+
+
+class _MetricChecks:
+    def __init__(self, name: str, meta: Meta, registry: Registry) -> None:
+        self.name, self.meta, self.registry = name, meta, registry
+        self.report = Report()
+
+    def run(self) -> list[Check]:
+        look = self.report.look
+        if look("META", self._meta) and look("value", self._value):
+            look("row order", self._order)
+            look("inputs", self._inputs)
+            look("rows without a class", self._unlabelled)
+        return self.report.checks
+
+    def _meta(self) -> None:
+        check_texts(self.meta, ("summary", "reference"))
+        if self.meta.get("needs") not in NEEDS:
+            raise Broken(f"needs must be one of {', '.join(NEEDS)}")
+        limits = self.meta.get("range")
+        if not isinstance(limits, list) or len(limits) != 2 or not limits[0] < limits[1]:
+            raise Broken("range must be [lowest, highest]")
+        if not isinstance(self.meta.get("higher_is_better"), bool):
+            raise Broken("higher_is_better must be True or False")
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return new arrays of what the metric needs; one row in ten has no class."""
+        rng = generator("check", "metric")
+        truth = rng.integers(0, CLASSES, ROWS)
+        truth[::10] = -1
+        batch = np.array([f"plate{k % 5}" for k in range(ROWS)])
+        if self.meta["needs"] == "predictions":
+            guess = np.where(rng.random(ROWS) < 0.6, truth.clip(0), rng.integers(0, CLASSES, ROWS))
+            return {"y_true": truth, "y_pred": guess, "batch": batch}
+        if self.meta["needs"] == "scores":
+            scores = rng.dirichlet(np.ones(CLASSES), ROWS)
+            treatments = np.arange(CLASSES) > 0
+            return {"y_true": truth, "scores": scores, "batch": batch, "treatments": treatments}
+        centres = rng.normal(size=(CLASSES + 1, 6))
+        compound = np.array([f"compound{k % 20}" for k in range(ROWS)])
+        label = np.array([f"class{k % 20 % CLASSES}" for k in range(ROWS)])
+        label[::10] = ""
+        X = centres[np.arange(ROWS) % 20 % CLASSES] + rng.normal(size=(ROWS, 6))
+        return {
+            "X": X.astype(np.float32),
+            "label": label,
+            "batch": batch,
+            "compound": compound,
+            "treatment": compound,
+        }
+
+    def call(self, arrays: dict[str, NDArray[np.generic]]) -> metrics.Value:
+        value: metrics.Value = call_checked(
+            self.name, lambda: metrics.compute(self.name, registry=self.registry, **arrays)
+        )
+        return value
+
+    def _value(self) -> str:
+        value = self.call(self.arrays())
+        low, high = self.meta["range"]
+        if not isinstance(value.value, float) or not isinstance(value.n, (int, np.integer)):
+            raise Broken("Value needs a float, an integer and a sentence")
+        if not isinstance(value.used, str) or not value.used or "\n" in value.used:
+            raise Broken("used must be one line: how many rows, labels or batches count")
+        if value.n == 0 and np.isnan(value.value):
+            return f"undefined here: {value.used}"
+        if not np.isfinite(value.value):
+            raise Broken(f"the value of {value.n} rows is {value.value}: it must be finite")
+        if not low - TOLERANCE <= value.value <= high + TOLERANCE:
+            raise Broken(f"the value {value.value:.4g} is outside range {[low, high]}")
+        if not 0 < value.n <= ROWS * ROWS:
+            raise Broken(f"n is {value.n}: it must be the number of rows, or pairs, that count")
+        return f"{value.value:.4g} ({value.used})"
+
+    def _order(self) -> None:
+        arrays = self.arrays()
+        order = generator("check", "order").permutation(ROWS)
+        turned = {
+            name: array[order] if len(array) == ROWS else array for name, array in arrays.items()
+        }
+        one, two = self.call(arrays).value, self.call(turned).value
+        if abs(one - two) > 1e-6:  # undefined values are NaN, which is never greater
+            raise Broken(f"rows in another order give {two:.6g} instead of {one:.6g}")
+
+    def _inputs(self) -> None:
+        arrays = self.arrays()
+        for array in arrays.values():
+            array.flags.writeable = False
+        one, two = self.call(arrays), self.call(arrays)
+        if one.n != two.n or abs(one.value - two.value) > 0:
+            raise Broken("a second call gives another value: draw no random numbers")
+
+    def _unlabelled(self) -> str | None:
+        arrays = self.arrays()
+        for name, without in (("y_true", -1), ("label", "")):
+            if name in arrays:
+                arrays[name][:] = without
+        try:
+            value = metrics.compute(self.name, registry=self.registry, **arrays)
+        except BenchError as error:
+            return f"raises: {error}"
+        except Exception as error:
+            raise Broken(
+                f"without any class it raises {type(error).__name__}: {error}; return "
+                "Value(nan, 0, reason), or raise BenchError"
+            ) from error
+        if np.isfinite(value.value) and self.meta["needs"] != "embedding":
+            raise Broken(f"without any class the value is {value.value}: return nan")
+        return None

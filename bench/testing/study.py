@@ -1,0 +1,71 @@
+"""Conformance checks of a study."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from bench.core.registry import Registry
+from bench.testing.synthetic import (
+    Broken,
+    Check,  # TC
+    Report,
+    raise_failed,
+)
+
+__all__ = ["check_study"]
+
+
+def check_study(
+    study: str,
+    *,
+    plugins: tuple[Path | str, ...] = (),
+    registry: Registry | None = None,
+    raises: bool = True,
+) -> list[Check]:
+    """Check that the file of a study is complete; ``study NAME --recipe smoke`` runs it.
+
+    Parameters
+    ----------
+    study
+        Its name.
+    plugins
+        Plugin files in which the name is looked up.
+    registry
+        Where the name is looked up instead.
+    raises
+        Whether to raise when a check fails.
+
+    Returns
+    -------
+    list of Check
+        In the order in which they were made.
+
+    Raises
+    ------
+    AssertionError
+        If a check fails, with what is wrong and how to fix it.
+    BenchError
+        If no plugin file has this study, or it cannot be imported.
+    """
+    registry = registry or Registry(tuple(Path(path) for path in plugins))
+    entry = registry.entry("study", study)
+    function = entry.load()
+    report = Report()
+
+    def methods() -> None:
+        for chain in entry.meta["methods"]:
+            for stage in chain.split("+"):
+                registry.entry("method", stage.strip())
+        if bool(entry.meta["point"]) != bool(entry.meta["points"]):
+            raise Broken("point names what is varied, points its values: give both or neither")
+
+    def run() -> None:
+        if not callable(function) or len(inspect.signature(function).parameters) != 1:
+            raise Broken("run must be a function of one argument, the study's context")
+        if not inspect.getdoc(function):
+            raise Broken("run has no docstring: say what it measures")
+
+    report.look("META", methods)
+    report.look("run", run)
+    return raise_failed(report.checks, study, raises)
