@@ -9,7 +9,7 @@ temperature and P(i) the other views of i's thing, the loss is the mean over row
 which for two views is NT-Xent (Chen et al. 2020, arXiv 2002.05709, equation 1) and for more the
 multi-view form of Khosla et al. 2020 (arXiv 2004.11362, equation 2).
 
-A training batch of K rows holds K // views things, so that as many rows go through the network as
+A training batch of K rows has K // views things, so that as many rows go through the network as
 with any other method. Labels are not used, and rows without a class take part.
 """
 
@@ -370,7 +370,7 @@ class WellMates(Contrastive):
 class Wells:
     """The wells of a training view that have at least ``views`` rows.
 
-    A well lies in one experimental batch: should a name occur in several, as a position on the
+    A well is in one experimental batch: should a name occur in several, as a position on the
     plate would, each counts for itself as far as batches are known.
 
     Attributes

@@ -28,7 +28,7 @@ Doubles = NDArray[np.float64]
 
 CHUNK = 256
 FLOOR = 1e-6
-"""Probability that stands for 0 in a logit."""
+"""Probability used for 0 in a logit."""
 IMAGENET_MEAN, IMAGENET_SD = 0.498, 0.502
 """Scaling of inputs in [0, 1] that EfficientNet-Lite was trained with, all channels alike."""
 
@@ -66,7 +66,7 @@ class FixedFeatures:
         return Access.NONE
 
     def learn(self, X: Doubles, y: Ints, ctx: Context) -> dict[str, NDArray[Any]]:
-        """Return what is learned from scaled features ``(n, d)`` and classes ``(n,)``."""
+        """Return the parameters learned from scaled features ``(n, d)`` and classes ``(n,)``."""
         raise TypeError("a classifier says how it learns")
 
     def probabilities(self, X: Doubles) -> Doubles:

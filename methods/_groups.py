@@ -1,4 +1,4 @@
-"""Training batches that hold rows of several experimental batches, and what is measured on them."""
+"""Training batches that have rows of several experimental batches, and what is measured on them."""
 
 from __future__ import annotations
 

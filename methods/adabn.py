@@ -5,7 +5,7 @@ mean_B and biased var_B over all rows and pixels of the one test batch B (a plat
 all other weights are ERM's.
 
 Li et al. 2016, Revisiting batch normalization for practical domain adaptation, arXiv 1603.04779.
-The paper estimates the statistics of a whole target domain online; here the domain is the batch
+The paper estimates the statistics of a target domain online; here the domain is the batch
 at ``level`` and its statistics are exact. In the contrast of Lin and Lu 2022 this is the arm with
 mixed training and batch-wise inference.
 """

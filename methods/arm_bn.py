@@ -1,6 +1,6 @@
 """ARM-BN, adaptive risk minimisation by batch statistics: train and test on small support sets.
 
-A training batch (the paper's meta-batch) holds ``per_batch`` experimental batches with a support
+A training batch (the paper's meta-batch) has ``per_batch`` experimental batches with a support
 set of s rows each, drawn without replacement. The network f is applied to each support set S by
 itself, its BatchNorm layers using the statistics of S:
 
@@ -12,7 +12,7 @@ cut into support sets of s rows, each normalised by its own statistics.
 Zhang et al. 2021, Adaptive risk minimization: learning to adapt to domain shift, NeurIPS 34,
 arXiv 2007.02931, section 4.1. How it differs from ``ben``: several plates in a training batch
 instead of one, and at test s rows at a time (``inference=support``: as many as a plate had in a
-training batch) instead of the whole plate. Its training is that of ``ben-multi`` and the fit is
+training batch) instead of the plate. Its training is that of ``ben-multi`` and the fit is
 shared. No running average is used. What differs from the paper: which rows of the test batch make
 a support set is decided by their content, so row order says nothing, and the last set is filled up
 with rows answered for elsewhere, so that all statistics come from s rows.
@@ -62,7 +62,7 @@ class ARMBN(OwnStatistics):
     Params = Params
 
     def rows_at_a_time(self) -> int:
-        """Return the size of a support set; 0 is the whole test batch."""
+        """Return the size of a support set; 0 is the test batch."""
         if self.params.inference != "support":
             return super().rows_at_a_time()
         size = int(self.fitted.config["recipe"]["batch_size"]) // int(self.params.per_batch)

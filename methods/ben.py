@@ -1,7 +1,7 @@
 """BEN, batch effects normalisation: train on one batch at a time, normalise each test batch alone.
 
 Training: each training batch is drawn from a single experimental batch (a plate), drawn uniformly,
-and BatchNorm uses its statistics. Inference: a whole test plate goes through at once, and BatchNorm
+and BatchNorm uses its statistics. Inference: a test plate goes through at once, and BatchNorm
 uses the statistics of that plate. For each layer and channel, in both phases,
 
     y = gamma (x - mean_S) / sqrt(var_S + eps) + beta,
@@ -10,7 +10,7 @@ mean_S and var_S (biased) over the rows S of that plate and their pixels; gamma 
 by all plates. No running average is used.
 
 Lin and Lu 2022, Incorporating knowledge of plates in batch normalization improves generalization
-of deep learning for microscopy images, PMLR 200:74-93, algorithm 2. What differs: plates that hold
+of deep learning for microscopy images, PMLR 200:74-93, algorithm 2. What differs: plates that have
 exactly one training batch are drawn without replacement; parameters open the ablations: ``level``,
 ``inference`` (statistics of k rows), ``rows`` (all, treated, controls), ``sampler`` (a covering
 one) and ``per_batch`` (several plates in a training batch, each with its own statistics).

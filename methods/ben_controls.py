@@ -1,14 +1,14 @@
 """BEN with the statistics of negative controls alone, in training and at test.
 
-A training batch holds treated rows and controls of one plate; for each BatchNorm layer and channel
+A training batch has treated rows and controls of one plate; for each BatchNorm layer and channel
 
     y = gamma (x - mean_C) / sqrt(var_C + eps) + beta,
 
 mean_C and var_C (biased) over the controls C of that plate and their pixels, for all its rows. At
 test C are all controls of the test plate. What a compound does to its plate then cannot move the
-statistics, which matters where plates hold different compounds.
+statistics, which matters where plates have different compounds.
 
-Lin and Lu 2022, PMLR 200:74-93, section 4.3 and appendix D. What differs: published batches hold
+Lin and Lu 2022, PMLR 200:74-93, section 4.3 and appendix D. What differs: published batches have
 controls in their natural number; here ``control_share`` of each training batch, because most
 layouts have few. Test plates with fewer than ``min_rows`` controls take the running averages.
 """

@@ -1,16 +1,16 @@
 """BEN with several plates in each training batch, every plate normalised by itself.
 
-A training batch holds K rows of k experimental batches (plates), K/k rows of each, the plates
+A training batch has K rows of k experimental batches (plates), K/k rows of each, the plates
 drawn uniformly and all different. For each layer and channel a row of plate p becomes
 
     y = gamma (x - mean_p) / sqrt(var_p + eps) + beta,
 
 mean_p and var_p (biased) over the rows of p in the training batch and their pixels; gamma and beta
 are shared. One gradient step thus averages over k plates, at the price of statistics from k times
-fewer rows. At test the statistics are those of the whole test plate, as in BEN.
+fewer rows. At test the statistics are those of the test plate, as in BEN.
 
 Lin and Lu 2022, PMLR 200:74-93, name training on several plates at once as an open question; this
-is ``ben`` with ``per_batch`` = k, under a name of its own so that it stands in every comparison.
+is ``ben`` with ``per_batch`` = k, under a name of its own so that it is in every comparison.
 """
 
 from __future__ import annotations
@@ -50,6 +50,6 @@ class Params(SeveralParams):
 
 
 class BENMulti(OwnStatistics):
-    """Training on several plates at a time; statistics of the whole test plate."""
+    """Training on several plates at a time; statistics of the test plate."""
 
     Params = Params

@@ -52,7 +52,7 @@ class Params(AdversaryParams, GroupParams):
 
 
 class CDANN(GroupwiseMethod):
-    """An adversary that tells training batches apart within classes."""
+    """An adversary that distinguishes training batches within classes."""
 
     Params = Params
 

@@ -17,7 +17,7 @@ entropy of its probabilities, so that uncertain rows count less.
 Long, Cao, Wang and Jordan 2018, Conditional adversarial domain adaptation, NeurIPS, arXiv
 1705.10667: CDAN, and CDAN+E with ``entropy``. No gradient flows through p, as in
 the authors' code. It differs from ``cdann`` in the map, because the true class of one side against
-a prediction of the other would tell the domains apart by itself. The classifier has BatchNorm, and
+a prediction of the other would distinguish the domains by itself. The classifier has BatchNorm, and
 all parts share the recipe's optimiser and learning rate. No batch level is used.
 """
 

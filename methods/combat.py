@@ -11,7 +11,7 @@ batch are shrunk towards normal and inverse gamma priors by iterating
 
 and the batch's rows become
 :math:`\alpha + \sigma (z - \gamma^*) / \sqrt{\delta^*}`. No label enters the model: it assumes that
-batches hold about the same mixture of classes (or, with ``unseen=controls``, nothing of the kind).
+batches have about the same mixture of classes (or, with ``unseen=controls``, nothing of the kind).
 
 ``prior`` says over what the priors' moments :math:`\bar\gamma, \tau^2, \lambda, \theta` are taken:
 ``features`` of the batch, as Johnson et al. published and sva and scanpy compute, or ``batches`` of

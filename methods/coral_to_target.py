@@ -7,7 +7,7 @@ On features standardised by the training rows, with shrunk covariances
           \tilde C_{\mathrm{target}}^{1/2}
 
 and evaluation rows :math:`z = x - m_{\mathrm{target}}`. The read-out is then trained on training
-rows that look like the evaluation set: it needs that whole set, unlabelled, while fitting. Both
+rows that look like the evaluation set: it needs that set, unlabelled, while fitting. Both
 sides are taken as one domain each, whatever their batches.
 
 What differs from the published: Sun et al. standardise each domain by itself and add I to each

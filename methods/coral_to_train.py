@@ -8,7 +8,7 @@ On features standardised by the training rows, with shrunk covariances
 where :math:`m_b` and :math:`C_b` (divisor n) are those of all rows of the batch. A batch thereby
 gets the mean and the covariance of the training set, so a read-out that was trained once serves
 every later batch; training batches go through the same map, one by one. It assumes that batches
-hold about the same mixture of classes.
+have about the same mixture of classes.
 
 What differs from the published: Sun et al. move a labelled source to an unlabelled target (that
 direction is ``coral-to-target``) and leave means alone; they add I to each covariance of features

@@ -1,13 +1,13 @@
 """CS-ARM-BN: statistics of treated rows and of many controls of the same plate, in a fixed ratio.
 
-A training batch holds T treated rows and C negative controls of one experimental batch (a plate).
+A training batch has T treated rows and C negative controls of one experimental batch (a plate).
 BatchNorm uses the statistics of all T + C rows,
 
     y = gamma (x - mean_(T+C)) / sqrt(var_(T+C) + eps) + beta,
 
 the loss those of the treated rows. At test (``inference=support``) the treated rows of a test plate
 are taken T at a time, each time with C of its controls, in the same ratio. Controls are the same
-on every plate, so they hold the statistics in place when plates hold different treatments; treated
+on every plate, so they keep the statistics in place when plates have different treatments; treated
 rows, where many, add precision.
 
 Sanchez-Fernandez et al. 2026, arXiv 2604.20824. Published is T = 64 with C = 128 and their sum is
@@ -15,7 +15,7 @@ the forward pass: here T + C is the recipe's ``batch_size`` (so that all methods
 rows) with ``control_share`` = 2/3 of them controls; ``batch_size=192`` gives 64 and 128. What
 differs at test: which rows come together is decided by their content, not by chance; the last
 piece is filled up with treated rows answered for elsewhere; where a plate has fewer than C
-controls they are repeated in turn, so that the ratio holds. Test plates with fewer than
+controls they are repeated in turn, so that the ratio is kept. Test plates with fewer than
 ``min_rows`` controls take the running averages and are counted.
 """
 
@@ -91,7 +91,7 @@ class CSARMBN(BatchwiseMethod):
         return Statistics("rows", group=batch.group if self.params.per_batch > 1 else None)
 
     def apply_statistics(self, samples: Samples) -> ApplyStatistics:
-        """Return pieces of the test batch that hold treated rows and controls in one ratio."""
+        """Return pieces of the test batch that have treated rows and controls in one ratio."""
         controls = samples.controls()
         # Too few controls: no row gives statistics, which is the fallback to running averages.
         enough = np.count_nonzero(controls) >= self.params.min_rows
@@ -126,7 +126,7 @@ def _pieces(
         n_controls = max(round(n_controls * size / n_treated), 1)
     starts = list(range(0, len(treated), size))
     used = np.arange(len(starts) * n_controls) % len(control)
-    # Where each control stands for the first time: (piece, place).
+    # Where each control occurs first: (piece, place).
     first = {int(place): k for k, place in reversed(list(enumerate(used.tolist())))}
     homeless = np.array([k for k in range(len(control)) if k not in first], np.int64)
     home = (keys[control[homeless]] % np.uint64(len(starts))).astype(np.int64)

@@ -53,7 +53,7 @@ class Params(AdversaryParams, GroupParams):
 
 
 class DANN(GroupwiseMethod):
-    """An adversary that tells training batches apart."""
+    """An adversary that distinguishes training batches."""
 
     Params = Params
 

@@ -1,4 +1,4 @@
-"""DANN for adaptation: features from which training and evaluation rows cannot be told apart.
+"""DANN for adaptation: features from which training and evaluation rows cannot be distinguished.
 
 A domain classifier D on the features f learns which rows are training rows and which unlabelled
 evaluation rows; its gradient goes into the features with its sign reversed:

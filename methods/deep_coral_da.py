@@ -52,7 +52,7 @@ META = {
 
 @dataclass(frozen=True)
 class Params(GroupParams):
-    """The penalty, and how training batches are made; ``per_batch`` holds for each side."""
+    """The penalty, and how training batches are made; ``per_batch`` applies to each side."""
 
     weight: float = param(
         0.1, "weight of the penalty", low=0.0, high=1e6, search=(0.01, 10.0), log=True

@@ -64,7 +64,7 @@ class GroupDRO(GroupwiseMethod):
     Params = Params
 
     def extra_modules(self, n_features: int, n_classes: int, n_batches: int) -> nn.Module:
-        """Return the weights ``q``, ``(n_batches,)``: a buffer, so a checkpoint holds them."""
+        """Return the weights ``q``, ``(n_batches,)``: a buffer, so a checkpoint has them."""
         import torch
         from torch import nn
 

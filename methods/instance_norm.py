@@ -5,7 +5,7 @@ Each BatchNorm layer gives way to
     y = gamma (x - mean) / sqrt(var + eps) + beta,
 
 mean and biased var over the pixels of one image and channel; gamma and beta are trained. Whatever
-scales or shifts a channel of a whole image (staining, lamp, gain) is gone after the first layer,
+scales or shifts a channel of an image (staining, lamp, gain) is gone after the first layer,
 and no row depends on another: nothing about the test batch is needed. What an image's own mean and
 contrast say about its class is gone as well.
 

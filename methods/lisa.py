@@ -12,7 +12,7 @@ batch is blended away. At test nothing is mixed, and BatchNorm uses its running 
 Yao et al. 2022, Improving out-of-distribution robustness via selective augmentation, ICML, PMLR
 162:25407-25437, arXiv 2201.00299. Default p_sel = 1 and alpha = 2, as published for domain shifts
 (RxRx1-WILDS, Camelyon17). i is drawn uniformly among the rows that have a partner, j uniformly
-among i's partners. As in the published code a training batch of K rows holds K/2 pairs. What
+among i's partners. As in the published code a training batch of K rows has K/2 pairs. What
 differs: the published code for RxRx1 takes any other row of the label as a partner, here it comes
 from another batch, as the paper says; with ``mix=cutmix``, which that code uses for images, lambda
 is the share of pixels (Yun et al. 2019, arXiv 1905.04899: a rectangle of side sqrt(1 - lambda)
@@ -104,7 +104,7 @@ class LISA(NetworkMethod):
         NotApplicable
             If a strategy that can be drawn finds no pair.
         BenchError
-            If a training batch holds no pair.
+            If a training batch has no pair.
         """
         half = int(recipe["batch_size"]) // 2
         if half < 1:

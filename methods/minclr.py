@@ -1,6 +1,6 @@
 """MinCLR: an encoder that recognises different images, or cells, of one well, without labels.
 
-A training batch of K rows holds K // views wells, drawn like rows of ``erm``, and ``views``
+A training batch of K rows has K // views wells, drawn like rows of ``erm``, and ``views``
 different rows of each. With z the normalised output of a two-layer projector on the encoder's
 features, s_ij = z_i . z_j / temperature and P(i) the other rows of i's well,
 
@@ -14,7 +14,7 @@ Lin and Lu 2022, PMLR 200:74-93, section 4.2 and appendix C, where the views are
 here they are rows of one well, which for one image a well is the same. From there come temperature
 0.05 and the 128 outputs of the projector. What differs: optimisation and number of rows are the
 recipe's; views are changed no further than the recipe's own augmentation does, unless ``crop``,
-``blur`` or, on a table, ``corruption`` say so. It must be told which training rows share a well
+``blur`` or, on a table, ``corruption`` say so. It must know which training rows share a well
 (access train-well), nothing else about it. Wells with fewer rows than views take no part in
 training; the record says how many.
 """

@@ -2,8 +2,8 @@
 
 Views, projector and loss are those of ``minclr``, sampling and normalisation those of ``ben``: each
 training batch is drawn from the wells of one experimental batch (a plate), so all negatives come
-from the same plate and what marks a plate does not help to tell wells apart; BatchNorm uses the
-statistics of that training batch, and at test those of the whole test plate,
+from the same plate and what marks a plate does not help to distinguish wells; BatchNorm uses the
+statistics of that training batch, and at test those of the test plate,
 
     y = gamma (x - mean_S) / sqrt(var_S + eps) + beta.
 

@@ -1,4 +1,4 @@
-"""MMD: training batches whose features no Gaussian kernel can tell apart.
+"""MMD: training batches whose features no Gaussian kernel can distinguish.
 
 The loss is ``class + weight * mean over pairs i < j of MMD^2(i, j)``, class being the mean
 cross-entropy over labelled rows and, for the features x_i of experimental batch i,

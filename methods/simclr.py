@@ -1,6 +1,6 @@
 """SimCLR: an encoder that recognises two changed copies of an image, without labels.
 
-A training batch of K rows holds K // views images in ``views`` copies each. A copy of an image is a
+A training batch of K rows has K // views images in ``views`` copies each. A copy of an image is a
 symmetry of the square, a random part of it at full size, a Gaussian blur, and, where the recipe
 standardises images, the standardisation of the result. With z the normalised output of a two-layer
 projector on the encoder's features, s_ij = z_i . z_j / temperature and P(i) the other copies,

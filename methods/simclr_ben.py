@@ -2,8 +2,8 @@
 
 Views, projector and loss are those of ``simclr``, sampling and normalisation those of ``ben``: each
 training batch is drawn from one experimental batch (a plate), so all negatives come from the same
-plate and what marks a plate does not help to tell them apart; BatchNorm uses the statistics of that
-training batch, all copies of its rows together, and at test those of the whole test plate,
+plate, and marks of a plate do not help to distinguish them; BatchNorm uses the statistics of that
+training batch, all copies of its rows together, and at test those of the test plate,
 
     y = gamma (x - mean_S) / sqrt(var_S + eps) + beta.
 

@@ -7,7 +7,7 @@ layers, which normalise with the statistics of the rows of the call. Over the ro
     H = - mean_i sum_k p_ik log p_ik,    p_i = softmax(z_i),
 
 is lowered by one Adam step a piece. All rows are then predicted with the adapted gamma and beta,
-and with the statistics of the whole test batch. The copy is thrown away: the next test batch
+and with the statistics of the test batch. The copy is thrown away: the next test batch
 begins from ERM's weights. With ``passes`` = 0 this is ``adabn``.
 
 Wang et al. 2021, Tent: fully test-time adaptation by entropy minimization, ICLR, arXiv 2006.10726.

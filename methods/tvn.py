@@ -1,7 +1,7 @@
 r"""Typical variation normalisation: whiten on negative controls, then align each batch on its own.
 
 Untreated wells differ for technical reasons only. Step 1 makes their variation isotropic over the
-whole training set; step 2 does so within each batch, by correlation alignment of its controls.
+training set; step 2 does so within each batch, by correlation alignment of its controls.
 Three versions with one name are in use. With controls' mean :math:`\mu`, standard deviations
 :math:`s` (divisor n) and covariance :math:`V \Lambda V^\top` of :math:`(x - \mu) / s`:
 
@@ -11,7 +11,7 @@ Three versions with one name are in use. With controls' mean :math:`\mu`, standa
     (divisor n) of the controls of the batch and of the training set. Published with
     :math:`\lambda = 0.02, \eta = 1` and without :math:`s`, as in the notebook of Lin & Lu 2022
     (``standardise=false`` gives exactly that): on learned embeddings features have one unit, on
-    measured ones they have not. A shift of the whole batch is a large second moment in one
+    measured ones they have not. A shift of the batch is a large second moment in one
     direction, so it is compressed to a bounded length but not removed.
 ``efaar``
     :math:`y = \frac{x - \mu}{s} V (\Lambda + \lambda I)^{-1/2}`, then
@@ -29,7 +29,7 @@ The default is ``ando``: it is the published procedure, it is the one of the thr
 where batches do not differ, and unlike ``efaar`` it acts on location and unlike ``controls-zscore``
 it does not divide by a scale that a handful of controls give for each component.
 
-Where a batch has fewer than ``min_controls`` controls, the training controls' moments stand in for
+Where a batch has fewer than ``min_controls`` controls, the training controls' moments replace
 its own, which leaves the global step; such batches are counted. Directions without any variance
 among the training controls are dropped where :math:`\lambda = 0`; features that are constant there
 are left out, and the result says how many.
@@ -276,7 +276,7 @@ class TVN:
         Parameters
         ----------
         X, mean
-            The rows, and what is subtracted from each.
+            The rows, and the vector subtracted from each.
         whiten
             Whether the rows are still to be whitened.
         y

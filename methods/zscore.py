@@ -3,7 +3,7 @@ r"""Per-batch z-score: the field's usual first correction.
 For each batch and feature, :math:`z = (x - m) / s` with mean :math:`m` and standard deviation
 :math:`s` (divisor n) of the batch's negative controls, or of all of its rows.
 
-On all rows this assumes that every batch holds the same mixture of classes; where a batch holds
+On all rows this assumes that every batch has the same mixture of classes; where a batch has
 one class it removes the biology together with the batch effect.
 """
 

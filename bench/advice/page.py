@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.advice.advice import Advice
-    from bench.advice.checkup import Line
+    from bench.advice.checkup import Check
 
 TEMPLATE = Path(__file__).parent / "templates" / "advice.html"
 HALF = 100.0
 """Half the width of a row's interval bar in its own units; no gain stands in the middle."""
 
 
-def page(advice: Sequence[Advice], lines: Sequence[Line], command: str) -> str:
+def page(advice: Sequence[Advice], lines: Sequence[Check], command: str) -> str:
     """Return the HTML of a page.
 
     Parameters

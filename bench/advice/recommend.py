@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.advice.checkup import Line
-    from bench.advice.support import Support
+    from bench.advice.checkup import Check
+    from bench.advice.support import MethodSupport
     from bench.boards.stats.scores import Scores
     from bench.records.record import Record
 
@@ -49,8 +49,8 @@ __all__ = ["advise"]
 
 def advise(
     records: Iterable[Record | Mapping[str, object]],
-    lines: Sequence[Line],
-    supports: Sequence[Support],
+    lines: Sequence[Check],
+    supports: Sequence[MethodSupport],
 ) -> Advice:
     """Return the advice that records of one split support.
 

@@ -14,16 +14,16 @@ from bench.runs.plan import plan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.advice.checkup import Line
+    from bench.advice.checkup import Check
     from bench.core.registry import Registry
     from bench.data.target import Target
     from bench.runs.job import Job
 
-__all__ = ["Support", "supported"]
+__all__ = ["MethodSupport", "supported"]
 
 
 @dataclass(frozen=True)
-class Support:
+class MethodSupport:
     """Whether a method can be used.
 
     Attributes
@@ -42,8 +42,8 @@ class Support:
 
 
 def supported(
-    targets: Sequence[Target], registry: Registry, lines: Sequence[Line]
-) -> list[Support]:
+    targets: Sequence[Target], registry: Registry, lines: Sequence[Check]
+) -> list[MethodSupport]:
     """Return a verdict for every registered method, reference rows left out.
 
     *No* is what a run would say: not applicable to any of the splits, or refused. *With care* is
@@ -78,14 +78,14 @@ def supported(
             why = reasons[0] if reasons else "no split can be run"
             # The same words for all that lack the same.
             why = why.removeprefix(f"{entry.name} ").replace(f"{entry.name}.", "METHOD.")
-            made.append(Support(entry.name, "no", why))
+            made.append(MethodSupport(entry.name, "no", why))
             continue
         care = _care(jobs[0], lines)
-        made.append(Support(entry.name, "with care" if care else "yes", care))
+        made.append(MethodSupport(entry.name, "with care" if care else "yes", care))
     return made
 
 
-def _care(job: Job, lines: Sequence[Line]) -> str:
+def _care(job: Job, lines: Sequence[Check]) -> str:
     """Return why a method needs care on these data, or an empty string."""
     whole = Access.TEST_BATCH in job.chain.access or Access.ADAPT in job.chain.access
     stage = job.chain.stages[-1]

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.advice.advice import Compared, Records
-    from bench.advice.checkup import Line
-    from bench.advice.support import Support
+    from bench.advice.checkup import Check
+    from bench.advice.support import MethodSupport
     from bench.boards.pairing import Paired
 
 
@@ -38,8 +38,8 @@ def advice_sections(
     best: Compared | None,
     baselines: Mapping[str, float],
     gain: float | None,
-    lines: Sequence[Line],
-    supports: Sequence[Support],
+    lines: Sequence[Check],
+    supports: Sequence[MethodSupport],
     gaps: Sequence[Paired],
 ) -> dict[str, tuple[str, ...]]:
     """Return the sections of a recommendation, as heading and sentences."""
@@ -133,7 +133,7 @@ def _cost(rows: Sequence[Compared], best: Compared | None) -> list[str]:
     ]
 
 
-def _warnings(rows: Sequence[Compared], lines: Sequence[Line]) -> list[str]:
+def _warnings(rows: Sequence[Compared], lines: Sequence[Check]) -> list[str]:
     made = []
     nested = [line for line in lines if line.topic.startswith("class and") and line.state == "warn"]
     if nested:
@@ -162,8 +162,8 @@ def _warnings(rows: Sequence[Compared], lines: Sequence[Line]) -> list[str]:
 def _limits(
     done: Records,
     rows: Sequence[Compared],
-    lines: Sequence[Line],
-    supports: Sequence[Support],
+    lines: Sequence[Check],
+    supports: Sequence[MethodSupport],
     gaps: Sequence[Paired],
 ) -> list[str]:
     made = []

@@ -74,7 +74,7 @@ def why_not(chain: Chain, target: Target) -> str:
                 if len(np.unique(column_of(part.opened, stage.level)[part.rows])) < 2:
                     raise BenchError(
                         f"{stage.name} trains batch by batch, but the training rows of "
-                        f"{target.split.name} (fold {fold.name}) hold one {stage.level}: choose "
+                        f"{target.split.name} (fold {fold.name}) have one {stage.level}: choose "
                         f"another level with --set {stage.name}.level=..., or another split"
                     )
     return ""

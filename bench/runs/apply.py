@@ -1,8 +1,8 @@
-"""Calling ``apply`` the way a method declared, and checking that it keeps its word.
+"""Apply a method as it declared, and detect undeclared adaptation.
 
-A method that declares test-batch access gets each test batch whole, one call each. Every other
-method gets seeded random mixtures of rows. Both are then asked again in another way, and must
-answer the same: what comes out for a row may depend on what was declared, and on nothing else.
+A method that declares test-batch access gets one call per test batch. Every other method gets
+seeded random mixtures of rows. Both are then called again with other chunks of rows: the output of
+a row may depend on the declared rows only.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def apply_all(
         Of the mixtures.
     """
     calls = grouping if grouping is not None else list(chunks_of(len(view), CHUNK, "apply", seed))
-    # One at a time: the outputs of all calls together would be the table twice.
+    # One at a time: avoid holding all outputs in memory.
     return assemble(len(view), ((idx, method.apply(view.take(idx))) for idx in calls))
 
 
@@ -80,7 +80,7 @@ def undeclared_adaptation(
     seed: int,
     rebuild: Callable[[], Method] | None = None,
 ) -> str | None:
-    """Ask again in another way; return a sentence if the answer changed, else None.
+    """Apply again with other chunks; return a sentence if the output changed, else None.
 
     For a method without test-batch access a random subset is sent as one call. For a method with
     it, the first batch is sent again after all others, and the last batch is sent to a method that
@@ -115,7 +115,7 @@ def undeclared_adaptation(
         carried = differs(first, rebuild().apply(view.take(last)), last)
     if carried:
         return (
-            "undeclared adaptation: a test batch gets another answer after other test batches "
+            "undeclared adaptation: a test batch gets another output after other test batches "
             "were seen"
         )
     if Access.TEST_BATCH not in access and Access.CONTROLS in access:
@@ -135,13 +135,13 @@ def undeclared_adaptation(
     return None
 
 
-def differs(whole: Output, part: Output, idx: Ints) -> bool:
-    """Return whether ``part`` is another answer than rows ``idx`` of ``whole``, beyond rounding."""
-    pairs = [(whole.X, part.X)]
-    if (whole.logits is None) != (part.logits is None):
+def differs(first: Output, again: Output, idx: Ints) -> bool:
+    """Return whether ``again`` differs from rows ``idx`` of ``first`` by more than rounding."""
+    pairs = [(first.X, again.X)]
+    if (first.logits is None) != (again.logits is None):
         return True
-    if whole.logits is not None and part.logits is not None:
-        pairs.append((whole.logits, part.logits))
+    if first.logits is not None and again.logits is not None:
+        pairs.append((first.logits, again.logits))
     for a, b in pairs:
         if (len(idx), *a.shape[1:]) != b.shape:
             return True

@@ -71,12 +71,12 @@ class Stage:
 
     @property
     def per_batch(self) -> bool:
-        """Whether each call of ``apply`` holds exactly one test batch."""
+        """Whether each call of ``apply`` has exactly one test batch."""
         return bool(self.access & (Access.TEST_BATCH | Access.TEST_CONTROLS))
 
     @property
     def sees_batches(self) -> bool:
-        """Whether it tells the batches apart, in training or at test."""
+        """Whether it distinguishes batches, in training or at test."""
         if is_control_row(self.kind):
             return bool(self.cls.sees_batches)
         seen = Access.TRAIN_BATCH | Access.TEST_BATCH | Access.TEST_CONTROLS | Access.ADAPT
@@ -183,7 +183,7 @@ def parse_chain(
     entries = [registry.entry("method", name) for name in names]
     for entry in entries:
         if entry.problem:
-            entry.load()  # raises, and says what is wrong
+            entry.load()  # raises with the reason
     kinds = [str(entry.meta["level"]) for entry in entries]
     if kinds[0] == "profile":
         parent = "erm" if opened.is_images else "identity"
@@ -192,19 +192,19 @@ def parse_chain(
     for k, (entry, kind) in enumerate(zip(entries, kinds, strict=True)):
         if k and kind != "profile":
             raise BenchError(
-                f"'{typed}' cannot be run: {entry.name} is a {kind} method and must stand first; "
+                f"'{typed}' cannot be run: {entry.name} is a {kind} method and must come first; "
                 "after it come profile methods, such as erm+zscore"
             )
     if is_control_row(kinds[0]) and len(entries) > 1 and entries[0].name != "identity":
         raise BenchError(
-            f"'{typed}' cannot be run: the reference row {entries[0].name} stands alone"
+            f"'{typed}' cannot be run: the control row {entries[0].name} takes no other stage"
         )
     stages = [_stage(e, opened, values, recipe) for e in entries]
     if preprocess:
         first = registry.entry("method", preprocess)
         if opened.is_images or first.meta["level"] != "profile":
             raise BenchError(
-                f"{preprocess} cannot stand before all methods on {opened.name}: that takes a "
+                f"{preprocess} cannot precede all methods on {opened.name}: that takes a "
                 "profile method, and a table"
             )
         if any(entry.name == preprocess for entry in entries):

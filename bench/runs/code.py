@@ -44,7 +44,7 @@ STAGES = (
 TRAINING = ("training/*.py",)
 """Files that networks depend on, too."""
 SCORING = ("metrics/_*.py", "scoring/*.py")
-"""Files that scores depend on, too, beside those of the metrics in use."""
+"""Files that scores depend on, in addition to those of the metrics in use."""
 NO_NUMBERS = ("training/recipes.py",)
 """Files whose effect is part of a run's identity: the resolved recipe."""
 

@@ -47,8 +47,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     """Any correction of profiles, or chain of them, as a transformer.
 
     Methods that estimate from the batch that they correct (``zscore``, ``tvn``, ``combat``, …) are
-    given each batch of ``transform`` whole: what a row becomes then depends on the rows that are
-    passed with it, which is what such a method is.
+    given one batch of ``transform`` per call: the corrected row then depends on the rows that are
+    passed with it.
 
     Parameters
     ----------

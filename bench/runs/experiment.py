@@ -228,8 +228,8 @@ class Experiment:
         """Open a split with changed settings of its data set."""
         from bench.data.opening import open_splits
 
-        told = say or _Stderr().say
-        [target] = open_splits([split], self.registry, self.edition, {**self.data, **data}, told)
+        show = say or _Stderr().say
+        [target] = open_splits([split], self.registry, self.edition, {**self.data, **data}, show)
         return target
 
 

@@ -1,4 +1,4 @@
-"""Derived splits made of a split's training rows: validation, and what an ordinary hold-out says.
+"""Splits derived from the training rows of a split: validation sets and ordinary hold-outs.
 
 Nothing here reads a test row of the split, with one exception that is named for what it does:
 :func:`mixed_to_test` trains on test plates to measure the generalisation gap on the test
@@ -50,7 +50,7 @@ def validation(
     name
         ``id-val``, ``ood-val`` or ``leave-one-batch-out``.
     level
-        Batch level that is held out whole; empty is the data set's own.
+        Batch level of the values that are held out; empty is the data set's own.
     parts
         How many disjoint sets of rows or batches are held out in turn, at most as many as there
         are; ``leave-one-batch-out`` has as many as there are batches.
@@ -58,8 +58,8 @@ def validation(
     Raises
     ------
     BenchError
-        If the training rows hold too few batches for the rule, or no held-out row has a class
-        that the others hold; says which rule would do.
+        If the training rows have too few batches for the rule, or no held-out row has a class
+        that the others have; names a rule that is possible.
     """
     column, used = _grouping(target.opened, name, level)
     groups = _groups(column[fold.train])
@@ -98,7 +98,7 @@ def oracle(target: Target, fold: Fold) -> Target:
 
 
 def check_only_training(target: Target, fold: Fold, derived: Sequence[Target]) -> None:
-    """Raise :class:`BenchError` if a derived split holds a row outside the fold's training rows.
+    """Raise :class:`BenchError` if a derived split has a row outside the fold's training rows.
 
     Called on whatever is about to be scored for a choice, so that no way of making it can slip.
     """
@@ -110,7 +110,7 @@ def check_only_training(target: Target, fold: Fold, derived: Sequence[Target]) -
                 foreign = set(column_of(one.opened, "id")[side].tolist()) - mine
                 if foreign:
                     raise BenchError(
-                        f"selection on the test set is refused: {one.split.name} holds "
+                        f"selection on the test set is refused: {one.split.name} has "
                         f"{len(foreign)} rows outside the training rows of {target.split.name}"
                         f"{_of(fold.name)}, such as '{min(foreign)}'"
                     )
@@ -121,7 +121,7 @@ def _of(fold: str) -> str:
 
 
 def _grouping(opened: Opened, name: str, level: str) -> tuple[Array, str]:
-    """Return what is held out whole, a value for each row, and the noun for it."""
+    """Return the value that each row is held out with, and the noun for it."""
     if name == "id-val":
         return _wells(opened)
     if level and level not in opened.levels:
@@ -221,7 +221,7 @@ def _derived(target: Target, name: Derived, shift: str, folds: list[Fold]) -> Ta
 
 
 def held_out(target: Target, kind: str, level: str = "") -> Target | None:
-    """Return a split that tests on held-out *training* rows: what an ordinary hold-out reports.
+    """Return a split that tests on held-out *training* rows: the score of an ordinary hold-out.
 
     Parameters
     ----------
@@ -230,14 +230,14 @@ def held_out(target: Target, kind: str, level: str = "") -> Target | None:
     kind
         ``random-rows``, ``random-wells``, or ``held-out`` with a batch ``level``.
     level
-        For ``held-out``: the level whose values are held out whole.
+        For ``held-out``: the level of the values that are held out.
 
     Returns
     -------
     Target or None
         The same folds as ``target``, each with about a quarter of its own training rows as test
         rows and the others to train on; None where the data do not offer it (wells are not known
-        or hold one row, a level has one training value, nothing could be scored).
+        or have one row, a level has one training value, nothing could be scored).
     """
     opened = target.opened
     if kind == "random-rows":
@@ -273,7 +273,7 @@ def mixed_to_test(target: Target) -> tuple[Target, str] | None:
     """Return a split that scores the same test rows by models trained on the test distribution.
 
     The test plates of each fold are halved; each half is scored by a training set in which rows of
-    the other half stand in the place of as many training rows, so that it is as large as before.
+    the other half replace as many training rows, so that it is as large as before.
     Where a test set is one plate, its wells are halved; where those are not known, its rows.
 
     Returns

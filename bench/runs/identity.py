@@ -1,4 +1,4 @@
-"""What makes two runs the same: hashes of declared inputs, computed without importing torch.
+"""Identities of fits, profiles and runs: hashes of declared inputs, computed without torch.
 
 ``fit id``   method and version, fit-phase parameters that differ from their defaults, resolved
 recipe, seed, label map, training rows, adaptation rows if used, content digest of the data, and
@@ -53,7 +53,7 @@ def rows_digest(opened: Opened, rows: Ints) -> str:
 def recipe_identity(recipe: Recipe) -> dict[str, Any]:
     """Return what of a recipe identifies a fit: a network's own file counts by its content.
 
-    ``my/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file stands beside
+    ``my/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file is listed beside
     it: results do not change when a folder is moved.
     """
     file, colon, factory = str(recipe.get("network", "")).rpartition(":")

@@ -158,7 +158,7 @@ class Job:
 
     @property
     def primary(self) -> str:
-        """The metric that the run stands for."""
+        """The primary metric of the run."""
         return TREATMENTS if self.masked else self.target.split.metric
 
     @property
@@ -207,11 +207,11 @@ class Job:
             stages_of.append({"fold": fold.name, "stages": stages})
             if fold.name in self.tuned and self.tuned[fold.name].overrides:
                 stages_of[-1]["recipe"] = dict(self.tuned[fold.name].overrides)
-        # Only where one is set: runs of whole test batches are what they were.
+        # Only where one is set: ids of runs without a grouping stay the same.
         study = {} if self.grouping is None else {"grouping": self.grouping.spec}
-        # Only where something was chosen: other runs are what they were.
+        # Only where something was chosen: ids of other runs stay the same.
         tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
-        # Named only where there is one: without it a run is the run that it was.
+        # Named only where there is one: ids of other runs stay the same.
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Named only where it is not the highest level that varies, which needs no name.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}

@@ -133,7 +133,7 @@ def _notes(job: Job) -> list[str]:
     notes = [*target.warnings, *target.opened.notes]
     if job.masked:
         notes.append(
-            "controls are classes here and the method was told which rows they are: scored on "
+            "controls are classes here and the method knew which rows they are: scored on "
             "the treatment classes, without an official rank"
         )
     notes += job.cautions

@@ -1,4 +1,4 @@
-"""What a run was made with: recorded beside the numbers, never part of a run's identity."""
+"""Environment of a run: recorded with the results, never part of a run's identity."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def reset_peak() -> bool:
 def peak_bytes() -> int:
     """Return the largest resident memory of this process in bytes, since :func:`reset_peak`.
 
-    Where the mark cannot be reset (all but Linux), it is that of the whole process.
+    Where the mark cannot be reset (all but Linux), it is the maximum of the process.
     """
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():

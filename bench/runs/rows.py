@@ -40,7 +40,7 @@ def column(values: ArrayLike, n: int, name: str) -> NDArray[np.str_]:
 
 
 def ids(X: NDArray[np.float32], batch: NDArray[np.str_]) -> list[str]:
-    """Name rows by their content, so that a row is known again whatever stands beside it."""
+    """Name rows by their content, independent of the other rows."""
     seen: dict[str, int] = {}
     made = []
     for row, name in zip(np.ascontiguousarray(X), batch.tolist(), strict=True):

@@ -87,7 +87,7 @@ class ControlRow:
 
     @classmethod
     def access(cls, params: NoParams) -> Access:
-        """Return no access: what is not withheld from control rows is in their views."""
+        """Return no access: the views of control rows have everything they need."""
         return Access.NONE
 
     @classmethod

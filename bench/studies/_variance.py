@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def nested(y: Doubles) -> tuple[Doubles, Doubles]:
     return np.maximum((ms_between - within) / R, 0.0), within
 
 
-def complete_block(counts: NDArray[Any], least: int) -> tuple[Ints, Ints]:
+def complete_block(counts: Ints, least: int) -> tuple[Ints, Ints]:
     """Return batches and classes of which every pair has at least ``least`` rows.
 
     The batch or class with the smallest share of filled cells is left out again and again, the

@@ -1,4 +1,4 @@
-"""BatchNorm layers whose statistics are chosen from outside, once for the whole network.
+"""BatchNorm layers with statistics that are chosen once for the network.
 
 A network's BatchNorm layers are replaced by :class:`BatchStatistics`, which keeps their names,
 parameters and buffers, and asks one shared :class:`Scope` whose mean and variance to use. With the
@@ -172,7 +172,7 @@ def moments(
         if given is not None and given.shape[0] != n:
             raise RunFailed(
                 f"normalisation has a {name} of {given.shape[0]} rows for {n} rows of activations: "
-                "the network changes the number of rows, so rows cannot be told apart"
+                "the network changes the number of rows, so rows cannot be distinguished"
             )
     flat = x.float().reshape(n, x.shape[1], -1)
     row_mean = flat.mean(2)
@@ -201,7 +201,7 @@ def moments(
 def convert(network: nn.Module, scope: Scope) -> nn.Module:
     """Replace every BatchNorm layer (1d, 2d, 3d, Sync) of a network, in place; return it.
 
-    A layer that stands in two places stays one layer; parameters and buffers are shared with the
+    A layer that is used in two places stays one layer; parameters and buffers are shared with the
     layers replaced, so frozen parameters stay frozen.
     """
     made: dict[int, BatchStatistics] = {}

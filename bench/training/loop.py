@@ -215,7 +215,7 @@ def _optimiser(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
 def fit(method: TrainHooks, train: Samples, adapt: Samples | None, ctx: Context) -> Fitted:
     """Train a network with a method's hooks; fixed steps, last weights.
 
-    If ``ctx.scratch`` holds a checkpoint of the same fit, training goes on from there and ends in
+    If ``ctx.scratch`` has a checkpoint of the same fit, training continues from it and ends in
     the same bits; points logged before are logged again.
 
     Raises

@@ -13,13 +13,13 @@ hook                   decides
 ``inputs``             what goes into the network: mixing, views
 ``train_statistics``   whose statistics BatchNorm uses
 ``forward``            how features and logits come about
-``loss``               what is minimised
+``loss``               the minimised value
 ``after_step``         what happens once the weights have moved
 =====================  ============================================================================
 
 and for each test batch ``apply_statistics`` and ``adapt_model``. ``remarks`` says what the record
 should tell of the training set, such as rows that could not take part. State that must survive an
-interruption lives in buffers of ``extra_modules``; the checkpoint holds them like weights. Noise
+interruption lives in buffers of ``extra_modules``; the checkpoint has them like weights. Noise
 comes from ``batch.generator``, which is seeded by the step, so a resumed run draws the same.
 
 This module imports no torch, so that parameters can be read without it. Methods import torch
@@ -57,7 +57,7 @@ class NoParams:
 
 
 class NetworkMethod:
-    """Base of all methods that train a network. As it stands it is empirical risk minimisation.
+    """Base of all methods that train a network. Without changes it is empirical risk minimisation.
 
     A subclass is one file. It states ``Params`` (a frozen dataclass of ``param`` fields), its
     ``access``, and overrides the hooks in which it differs.
@@ -75,7 +75,7 @@ class NetworkMethod:
 
     @classmethod
     def access(cls, params: Any) -> Access:
-        """Return what is seen beyond rows and labels of the training set."""
+        """Return the access beyond rows and labels of the training set."""
         return Access.NONE
 
     @classmethod
@@ -116,7 +116,7 @@ class NetworkMethod:
         return None
 
     def inputs(self, batch: Batch) -> Batch:
-        """Return what is trained on; ``dataclasses.replace(batch, x=..., y=..., extra=...)``."""
+        """Return the training batch; ``dataclasses.replace(batch, x=..., y=..., extra=...)``."""
         return batch
 
     def train_statistics(self, batch: Batch) -> Statistics:
@@ -131,7 +131,7 @@ class NetworkMethod:
                     part.features, part.logits = model(part.x)
 
     def loss(self, model: Model, batch: Batch) -> Tensor | dict[str, Tensor]:
-        """Return what is minimised, or named terms whose sum is; each is logged."""
+        """Return the loss, or named terms of which the sum is the loss; each is logged."""
         from bench.training.losses import classification_loss
 
         return classification_loss(batch)

@@ -1,7 +1,7 @@
 """Training recipes: named literals, resolved to one plain dict that all compared methods share.
 
 A resolved recipe is JSON and part of a fit's identity; nothing else decides how a network is
-trained. A method may change what is sampled and what is minimised, never these values.
+trained. A method may change the sampler and the loss, never these values.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("float32", "bfloat16"),
 }
 
-# Inclusive ranges; lr has an open lower end, checked apart.
+# Inclusive ranges; lr has an open lower end, checked separately.
 _RANGES: dict[str, tuple[float, float]] = {
     "width": (1, 65536),
     "layers": (2, 64),
@@ -148,7 +148,7 @@ def _check(key: str, value: Any) -> None:
     if key in _RANGES:
         low, high = _RANGES[key]
         if not low <= value <= high or (key == "lr" and value == 0):
-            raise BenchError(f"recipe key '{key}' lies in {low:g} .. {high:g}, not {value}")
+            raise BenchError(f"recipe key '{key}' must be in {low:g} .. {high:g}, not {value}")
 
 
 def factory_source(network: str) -> Path:
@@ -182,7 +182,7 @@ def factory_source(network: str) -> Path:
     if found is None or found.origin is None or not Path(found.origin).is_file():
         raise BenchError(
             f"network '{network}': Python finds no module '{module}' (give file.py:factory, or run "
-            "from the folder that holds it)"
+            "from its folder)"
         )
     return Path(found.origin)
 
@@ -290,7 +290,7 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> dict[str, 
 def recipe_access(recipe: Recipe) -> Access:
     """Return what the recipe itself makes every network see, in addition to the method's access.
 
-    Standardising by the statistics of a whole plate uses the batch of each training row and all
+    Standardising by the statistics of a plate uses the batch of each training row and all
     rows of the test batch; nothing else in a recipe does.
     """
     if recipe["standardise"] == "plate":

@@ -50,7 +50,9 @@ class _Moments:
     def add(self, x: Tensor, mask: Tensor | None) -> None:
         """Add the rows of ``(n, C, ...)`` that the mask selects."""
         if mask is not None and mask.shape[0] != x.shape[0]:
-            raise RunFailed("the network changes the number of rows, so rows cannot be told apart")
+            raise RunFailed(
+                "the network changes the number of rows, so rows cannot be distinguished"
+            )
         kept = x if mask is None else x[mask]
         if not kept.shape[0]:
             return

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from bench.advice import advice, checkup, recommend
-from bench.advice.checkup import Line
+from bench.advice.checkup import Check
 from bench.advice.page import page
-from bench.advice.support import Support
+from bench.advice.support import MethodSupport
 from bench.boards.stats.intervals import interval
 from bench.boards.stats.tests import holm
 from bench.cli.main import main
@@ -157,12 +157,12 @@ def test_classes_that_lose_are_named() -> None:
 
 def test_what_was_found_in_the_data_is_passed_on() -> None:
     lines = [
-        Line("class and plate", "warn", "nested"),
-        Line("upstream", "look", "declared: normalised to DMSO per plate"),
-        Line("batch effect", "ok", "features tell the plate with 0.26 (chance 0.25)"),
-        Line("column position", "warn", "", {"random": 0.9, "new_batch": 0.97, "chance": 0.1}),
+        Check("class and plate", "warn", "nested"),
+        Check("upstream", "look", "declared: normalised to DMSO per plate"),
+        Check("batch effect", "ok", "features tell the plate with 0.26 (chance 0.25)"),
+        Check("column position", "warn", "", {"random": 0.9, "new_batch": 0.97, "chance": 0.1}),
     ]
-    supports = [Support("tvn", "no", "needs negative controls, and x has none")]
+    supports = [MethodSupport("tvn", "no", "needs negative controls, and x has none")]
     advice = recommend.advise([*runs("erm", [0] * 9), *runs("ben", [0] * 9)], lines, supports)
     warned = said(advice, "When not to correct")
     assert "Do not use statistics of a whole plate" in warned
@@ -191,8 +191,8 @@ def test_nothing_to_compare_with_is_refused() -> None:
 
 def test_the_page_escapes_names_and_draws_gains_on_one_scale() -> None:
     records = [*runs("erm", [0] * 9), *runs("<script>x", [0.1] * 9), *runs("ben", [-0.05] * 9)]
-    advice = recommend.advise(records, [Line("rows", "ok", "a & b")], [])
-    text = page([advice], [Line("rows", "ok", "a & b")], "python -m bench recommend x.toml")
+    advice = recommend.advise(records, [Check("rows", "ok", "a & b")], [])
+    text = page([advice], [Check("rows", "ok", "a & b")], "python -m bench recommend x.toml")
     assert "<script" not in text
     assert "&lt;script&gt;x" in text
     assert "a &amp; b" in text

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.advice.checkup._line import FEW, Line, labels_of
+from bench.advice.checkup._check import FEW, Check, labels_of
 from bench.core.seeds import generator
 from bench.data.views import column_of
 
@@ -23,14 +23,14 @@ NESTED = 0.5
 holding classes of their own."""
 
 
-def rows(opened: Opened) -> Iterator[Line]:
+def rows(opened: Opened) -> Iterator[Check]:
     labels = labels_of(opened)
     names, counts = np.unique(labels[labels != ""], return_counts=True)
     n_control = int(opened.index["control"].sum())
     shape = " x ".join(map(str, opened.source.shape))
     what = "images of" if opened.is_images else "rows of"
     rare = int((counts < 2).sum())
-    yield Line(
+    yield Check(
         "rows",
         "warn" if rare else "ok",
         f"{len(labels)} {what} {shape} {'pixels' if opened.is_images else 'features'}; "
@@ -46,7 +46,7 @@ def rows(opened: Opened) -> Iterator[Line]:
     )
 
 
-def levels(opened: Opened) -> Iterator[Line]:
+def levels(opened: Opened) -> Iterator[Check]:
     for k, level in enumerate(opened.levels):
         batch = column_of(opened, level)
         names, counts = np.unique(batch, return_counts=True)
@@ -61,7 +61,7 @@ def levels(opened: Opened) -> Iterator[Line]:
             state = "look"
             text += "; fewer than 8, so no interval can be given over them"
         default = " (methods act on it)" if level == opened.level else ""
-        yield Line(
+        yield Check(
             f"level {level}",
             state,
             f"{len(names)} values{default} of {counts.min()} to {counts.max()} rows, median "
@@ -129,7 +129,7 @@ def composition_distance(labels: Strings, batch: Strings) -> float:
     return float(np.clip((distance(y) - by_chance) / (most - by_chance), 0, 1))
 
 
-def classes_and_batches(opened: Opened) -> Iterator[Line]:
+def classes_and_batches(opened: Opened) -> Iterator[Check]:
     labels = labels_of(opened)
     has = labels != ""
     for level in opened.levels:
@@ -139,7 +139,7 @@ def classes_and_batches(opened: Opened) -> Iterator[Line]:
             seen.setdefault(label, set()).add(name)
         nested = sorted(label for label, under in seen.items() if len(under) == 1)
         if len(np.unique(batch)) < 2:
-            yield Line(f"class and {level}", "warn", f"there is one {level}: no batch effect shows")
+            yield Check(f"class and {level}", "warn", f"only one {level}: no batch effect")
             continue
         v = cramers_v(labels[has], batch[has])
         apart = composition_distance(labels[has], batch[has])
@@ -152,7 +152,7 @@ def classes_and_batches(opened: Opened) -> Iterator[Line]:
             else "batches hold similar mixtures of classes"
         )
         shown = f" ({', '.join(nested[:3])}{', …' if len(nested) > 3 else ''})" if nested else ""
-        yield Line(
+        yield Check(
             f"class and {level}",
             "warn" if bad else "look" if nested or apart > 0.2 else "ok",
             f"Cramér's V {v:.2f}; composition differs by {apart:.2f} (0 alike, 1 no class shared); "
@@ -161,9 +161,9 @@ def classes_and_batches(opened: Opened) -> Iterator[Line]:
         )
 
 
-def controls(opened: Opened) -> Iterator[Line]:
+def controls(opened: Opened) -> Iterator[Check]:
     if not opened.has_controls:
-        yield Line(
+        yield Check(
             "controls",
             "look",
             "none: methods that use negative controls cannot run",
@@ -182,4 +182,4 @@ def controls(opened: Opened) -> Iterator[Line]:
         text += f"; below {FEW} their mean is uncertain by over a quarter of an SD"
     state = "warn" if without else "look" if counts.min() < FEW else "ok"
     facts = {"per_batch_min": int(counts.min()), "batches_without": without}
-    yield Line("controls", state, text, facts)
+    yield Check("controls", state, text, facts)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.advice.checkup._line import Line, labels_of
+from bench.advice.checkup._check import Check, labels_of
 from bench.core.seeds import generator
 from bench.data.views import column_of
 
@@ -25,7 +25,7 @@ COMPONENTS = 50
 """Principal components that stand for the features in predictions."""
 
 
-def predicted_by_columns(opened: Opened, splits: Sequence[Split]) -> Iterator[Line]:
+def predicted_by_columns(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
     """How well one column, or the order of rows, tells the class without looking at a feature."""
     labels = labels_of(opened)
     has = labels != ""
@@ -57,9 +57,9 @@ def predicted_by_columns(opened: Opened, splits: Sequence[Split]) -> Iterator[Li
         if leaks and name not in opened.levels:
             text += ": what sees it, or the background it leaves, need not look at cells"
         state = "warn" if leaks and (name in exposed or name not in opened.levels) else "ok"
-        yield Line(f"column {name}", state, text, facts)
+        yield Check(f"column {name}", state, text, facts)
     order = _by_order(y, column_of(opened, opened.level)[has])
-    yield Line(
+    yield Check(
         "row order",
         "warn" if order > max(2 * chance, chance + 0.1) else "ok",
         f"the neighbour in the file tells the class with {order:.2f} (chance {chance:.2f}); "
@@ -103,7 +103,7 @@ def _by_order(y: Strings, batch: Strings) -> float:
     return _balanced(k, predicted)
 
 
-def _balanced(y: NDArray[Any], predicted: NDArray[Any]) -> float:
+def _balanced(y: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
     hit = y == predicted
     return float(np.mean([hit[y == k].mean() for k in np.unique(y)]))
 
@@ -124,7 +124,7 @@ def features(opened: Opened) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 def predicted_by_features(
     opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]
-) -> Iterator[Line]:
+) -> Iterator[Check]:
     labels = labels_of(opened)[rows]
     batch = column_of(opened, opened.level)[rows]
     Z = _components(X)
@@ -133,7 +133,7 @@ def predicted_by_features(
         score = _predict(Z, batch, _random_folds(len(rows), "batch"))
         chance = 1 / n_batches
         state = "look" if score > 2 * chance else "ok"
-        yield Line(
+        yield Check(
             "batch effect",
             state,
             f"features tell the {opened.level} with {score:.2f} (chance {chance:.2f})"
@@ -157,7 +157,7 @@ def predicted_by_features(
         facts[f"new {level}"] = outside
     if inside - outside > 0.02:
         text += f": an ordinary hold-out overestimates by {100 * (inside - outside):.0f} points"
-    yield Line("class", "ok" if inside > 1.5 * chance else "warn", text, facts)
+    yield Check("class", "ok" if inside > 1.5 * chance else "warn", text, facts)
 
 
 def _components(X: NDArray[np.float32]) -> NDArray[np.float32]:

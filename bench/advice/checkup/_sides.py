@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.advice.checkup._line import Line, labels_of
+from bench.advice.checkup._check import Check, labels_of
 from bench.core.errors import BenchError
 from bench.data.audit import audit
 from bench.data.content import row_digests
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
     from bench.data.sides import Fold
 
 
-def sides(opened: Opened, split: Split) -> Iterator[Line]:
+def sides(opened: Opened, split: Split) -> Iterator[Check]:
     topic = f"split {split.name}"
     try:
         made = folds(split, opened)
         shared = audit(split, opened, made)
     except BenchError as error:
-        yield Line(topic, "warn", str(error))
+        yield Check(topic, "warn", str(error))
         return
     if split.protocol == "unsupervised":
-        yield Line(topic, "ok", "no training: all rows are corrected and scored by retrieval")
+        yield Check(topic, "ok", "no training: all rows are corrected and scored by retrieval")
         return
     scored = sum(int(fold.scored.sum()) for fold in made)
     excluded = sum(fold.n_excluded for fold in made)
     text = f"{len(made)} fold{'s' * (len(made) > 1)}, {scored} rows scored"
     if excluded:
         text += f", {excluded} left out, whose class has no training rows"
-    yield Line(
+    yield Check(
         topic,
         "look" if excluded else "ok",
         text,
         {"folds": len(made), "scored": scored, "excluded": excluded},
     )
     for sentence in shared:
-        yield Line(topic, "warn", f"leak: {sentence}")
+        yield Check(topic, "warn", f"leak: {sentence}")
     shifts = [shift for fold in made if (shift := _label_shift(opened, fold)) is not None]
     if shifts:
         worst = max(shifts)
-        yield Line(
+        yield Check(
             topic,
             "look" if worst > 0.25 else "ok",
             "label shift: the mixture of classes differs between training and test by "
@@ -71,17 +71,17 @@ def _label_shift(opened: Opened, fold: Fold) -> float | None:
     return float(np.abs(mixtures[0] - mixtures[1]).sum() / 2)
 
 
-def duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Line]:
+def duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
     """Rows of equal content, and whether a split puts them on both sides."""
     digests = row_digests(opened)
     _, first, counts = np.unique(digests, return_index=True, return_counts=True)
     n = int((counts - 1).sum())
     if not n:
-        yield Line("duplicates", "ok", "no two rows have equal content", {"duplicates": 0})
+        yield Check("duplicates", "ok", "no two rows have equal content", {"duplicates": 0})
         return
     ids = column_of(opened, "id")
     example = ids[digests == digests[first[counts > 1][0]]][:2]
-    yield Line(
+    yield Check(
         "duplicates",
         "warn",
         f"{n} rows repeat the content of another, such as {' and '.join(example)}",
@@ -96,7 +96,7 @@ def duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Line]:
             continue
         both = sum(len(np.intersect1d(digests[f.train], digests[f.test])) for f in made)
         if both:
-            yield Line(
+            yield Check(
                 f"split {split.name}",
                 "warn",
                 f"leak: {both} contents lie on both sides: drop the duplicates",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.advice.checkup._line import Line
+from bench.advice.checkup._check import Check
 from bench.data.views import column_of
 from bench.records.summary import saw_test_batches
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.core.types import Strings
 
 
-def upstream(opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]) -> Iterator[Line]:
+def upstream(opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]) -> Iterator[Check]:
     """Tell what was done to the features before, as declared and as it looks."""
     said = "; ".join(opened.upstream) or "nothing"
     control = opened.index["control"].to_numpy(bool)[rows]
@@ -29,7 +29,7 @@ def upstream(opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]) ->
     centred = _share_centred(X[where], batch[where])
     text = f"declared: {said}; "
     if centred is None:
-        yield Line("upstream", "ok", text + "one batch, so nothing shows")
+        yield Check("upstream", "ok", text + "one batch, so nothing shows")
         return
     if centred > 0.8:
         text += (
@@ -44,7 +44,7 @@ def upstream(opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]) ->
     if saw_test_batches(opened.upstream):
         state = "look"
         text += "; what was fitted over all batches has seen the test batches too"
-    yield Line("upstream", state, text, {"centred": centred})
+    yield Check("upstream", state, text, {"centred": centred})
 
 
 def _share_centred(X: NDArray[np.float32], batch: Strings) -> float | None:

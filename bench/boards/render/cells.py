@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.pairing import TEST
 from bench.boards.stats.scores import MIN_CLUSTERS
@@ -111,7 +111,7 @@ def _clusters(row: Row) -> str:
     return row.clusters_in_words.removeprefix("n = ") if row.n_clusters else DASH
 
 
-def budget_in_words(tuning: Any) -> str:
+def budget_in_words(tuning: object) -> str:
     """Return what a search for parameters cost: ``20 trials, 153 s``; a dash for none.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.claims import (
     STATUSES,
@@ -16,6 +16,8 @@ from bench.core.errors import BenchError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bench.records.record import Record
+
 __all__ = ["claims_markdown"]
 
 
@@ -23,7 +25,7 @@ __all__ = ["claims_markdown"]
 
 
 def claims_markdown(
-    records: Iterable[Mapping[str, Any]], names: Sequence[str] | None = None
+    records: Iterable[Record | Mapping[str, object]], names: Sequence[str] | None = None
 ) -> str:
     """Return a Markdown table of claims with their status, and a line that counts all of them.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.pairing import TEST
 from bench.boards.pairs import (
@@ -171,12 +171,12 @@ def pairs_csv(made: Sequence[Comparison]) -> str:
     return sink.getvalue()
 
 
-def to_json(made: Iterable[Comparison]) -> dict[str, Any]:
+def to_json(made: Iterable[Comparison]) -> dict[str, list[dict[str, object]]]:
     """Return comparisons as JSON's own types."""
-    result = []
+    result: list[dict[str, object]] = []
     for one in made:
         board = one.board
-        ranks: dict[str, Any] = {}
+        ranks: dict[str, object] = {}
         if one.ranks is not None:
             ranks = {
                 "rows": [

@@ -43,7 +43,7 @@ def _board_json(board: Board) -> dict[str, Any]:
     }
 
 
-def _row_json(row: Row) -> dict[str, Any]:
+def _row_json(row: Row) -> dict[str, object]:
     return {
         "method": row.method,
         "track": row.track,

@@ -15,8 +15,8 @@ from bench.cli.progress import waiting
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.advice.checkup import Line
-    from bench.advice.support import Support
+    from bench.advice.checkup import Check
+    from bench.advice.support import MethodSupport
     from bench.core.dataset import Opened
 
 _COLOURS = {"ok": "green", "look": "yellow", "warn": "red"}
@@ -56,7 +56,7 @@ def command(file: str, edition: str, common: Common) -> None:
     _print(opened, checks, methods)
 
 
-def _print(opened: Opened, checks: Sequence[Line], methods: Sequence[Support]) -> None:
+def _print(opened: Opened, checks: Sequence[Check], methods: Sequence[MethodSupport]) -> None:
     print_line(f"{opened.name} ({opened.edition})", "bold")
     print_table(
         [Column("state", wrap=False), Column("topic", max_width=34), "text"],

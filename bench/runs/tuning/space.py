@@ -40,7 +40,7 @@ RECIPE_SPACE: dict[str, tuple[float, float]] = {
     "lr": (1e-4, 1e-2),
     "weight_decay": (1e-6, 1e-2),
 }
-"""Recipe keys that may be tuned beside a method's own, in logarithm."""
+"""Recipe keys that may be tuned in addition to a method's own, on a log scale."""
 SEED = 0
 """Seed of every training that is made for a choice."""
 WARM_UP = 4
@@ -62,7 +62,7 @@ class Dimension:
     default
         What it is without tuning.
     low, high, log
-        Of a number; an ``int`` default makes it whole.
+        Of a number; an integer if the default is one.
     choices
         Of a word or a truth value; empty for a number.
     """
@@ -88,7 +88,7 @@ class Dimension:
         return f"{self.name} {self.low:g} .. {self.high:g}" + (" (log)" if self.log else "")
 
     def holds(self, value: Any) -> bool:
-        """Whether a value lies in the space."""
+        """Whether a value is in the space."""
         if self.choices:
             return value in self.choices
         return bool(self.low <= value <= self.high)
@@ -120,7 +120,7 @@ class Tuning:
     Attributes
     ----------
     target, method, registry, options
-        As for a run; ``options`` hold values set by hand, which are not tuned.
+        As for a run; ``options`` has values set by hand, which are not tuned.
     store
         Where records and, by default, studies are.
     budget, rule, level
@@ -163,7 +163,7 @@ class Tuning:
 
 
 def search_space(tuning: Tuning) -> list[Dimension]:
-    """Return what is tuned of a chain: each stage's declared space, and the recipe keys asked for.
+    """Return the search space of a chain: that of each stage, and the requested recipe keys.
 
     Values that were set by hand are left alone. A choice with which the method could not run on
     this split, such as statistics of controls where there are none, is left out.

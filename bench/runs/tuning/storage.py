@@ -74,8 +74,8 @@ def _database(url: str) -> Any:
         # SQLAlchemy and each driver have exceptions of their own.
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BenchError(
-            f"--storage {_without_password(url)} cannot be opened ({first}): mend the URL or start "
-            "the database"
+            f"--storage {_without_password(url)} cannot be opened ({first}): correct the URL or "
+            "start the database"
         ) from error
 
 
@@ -87,7 +87,7 @@ def _without_password(url: str) -> str:
 
 @contextlib.contextmanager
 def _journal(folder: Path, name: str) -> Iterator[Any]:
-    """Open the journal of a study, whole even after a kill in the middle of a line."""
+    """Open the journal of a study; a line that a killed process left incomplete is cut off."""
     from filelock import FileLock, Timeout
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -112,9 +112,9 @@ def _journal(folder: Path, name: str) -> Iterator[Any]:
         Path(f"{path}.lock").unlink(missing_ok=True)
         if path.is_file():
             data = path.read_bytes()
-            whole = data[: data.rfind(b"\n") + 1]
-            if len(whole) < len(data):
-                os.truncate(path, len(whole))
+            complete = data[: data.rfind(b"\n") + 1]
+            if len(complete) < len(data):
+                os.truncate(path, len(complete))
         yield JournalStorage(JournalFileBackend(str(path)))
     finally:
         owner.release()

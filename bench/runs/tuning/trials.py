@@ -84,7 +84,7 @@ def suggest(study: optuna.Study, trial: Any, name: str, space: Sequence[Dimensio
 
     place = _place(study, trial.number)
     if place == 0 and not all(one.holds(one.default) for one in space):
-        return {}, {}  # a default that stands for something else, such as 0 for the published value
+        return {}, {}  # a default outside the space, such as 0 for the published value
     seed = seed_for("tune", name, place) % 2**32
     study.sampler = optuna.samplers.TPESampler(
         seed=seed, n_startup_trials=10, multivariate=False, constant_liar=False

@@ -78,7 +78,7 @@ class _Fold:
         return [trial_job(self.tuning, part, params, recipe, SEED) for part in self.parts]
 
     def run(self) -> tuple[Choice, dict[str, Any]]:
-        """Spend the budget and return what is chosen, with what it cost."""
+        """Spend the budget and return the choice and its cost."""
         tuning, budget = self.tuning, self.tuning.budget
         with open_study(tuning, self.name, self.higher) as study:
             while True:
@@ -287,7 +287,7 @@ def _check(tuning: Tuning) -> None:
 
 
 def _quiet(runner: Runner) -> Runner:
-    """Return a runner for trials: what is on record is taken, whatever the refit does."""
+    """Return a runner for trials, which reads records from disk even if the refit does not."""
     from bench.runs.runner import Runner
 
     options = dataclasses.replace(runner.options, if_exists="skip")

@@ -1,4 +1,4 @@
-"""What a finding is, and what all checks need."""
+"""The result of a check, and helpers of all checks."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SD / sqrt(n), a quarter of an SD at 16."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """One finding.
+class Check:
+    """The result of one check of a data set.
 
     Attributes
     ----------
     topic
-        What was looked at.
+        What was checked.
     state
-        ``ok``, ``look`` (know it) or ``warn`` (it can make a comparison wrong).
+        ``ok``, ``look`` (a note) or ``warn`` (it can make a comparison wrong).
     text
-        The finding in words, with its numbers.
+        The result as text, with its numbers.
     facts
         The numbers alone.
     """
