@@ -28,7 +28,7 @@ COMMANDS = {
     "recommend": ("recommend", "Recommend a correction for your own data."),
     "new": ("new", "Create a template for a new extension."),
     "data": ("data", "List, locate, fetch or verify published data sets."),
-    "check": ("check", "Check that a method follows the interface."),
+    "check": ("check", "Check that an extension follows its interface."),
     "check-data": ("check_data", "Check a data set and its splits before training."),
     "completion": ("completion", "Print a shell completion script."),
     "doctor": ("doctor", "Check the environment and suggest fixes."),

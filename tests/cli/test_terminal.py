@@ -147,7 +147,7 @@ def test_doctor_tells_what_is_missing_or_clashes(monkeypatch: pytest.MonkeyPatch
         ("fail", "python -m pip install 'no-such-thing>=2'"),
         ("fail", "python -m pip install 'numpy<1'"),
     }
-    assert any("numpy is" in one.found for one in found)
+    assert any("numpy<1" in one.found for one in found)
 
 
 def test_doctor_tells_of_threads_that_fight(monkeypatch: pytest.MonkeyPatch) -> None:
