@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bench.core.types import Array, DType
+
 CLASSES = (
     "ER",
     "Inner mitochondrial membrane",
@@ -54,7 +56,7 @@ class Stored:
     path: Path
     count: int
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: DType
     offset: int | None
     chunk: int
 
@@ -91,7 +93,7 @@ class Rows:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["files"])  # type: ignore[misc]
 
-    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def read(self, rows: NDArray[np.int64]) -> Array:
         """Return images ``(k, C, H, W)`` in the order of ``rows``.
 
         Raises
@@ -117,7 +119,7 @@ class Rows:
             raise BenchError(f"image {bad} of COOS-7 holds NaN: get {file.path} again")
         return out
 
-    def _read(self, number: int, wanted: NDArray[np.int64]) -> NDArray[Any]:
+    def _read(self, number: int, wanted: NDArray[np.int64]) -> Array:
         if self._process != os.getpid():
             # HDF5 handles do not survive a fork.
             self._open, self._process = {}, os.getpid()
@@ -127,7 +129,7 @@ class Rows:
                 self._open[number] = np.memmap(
                     file.path, file.dtype, "r", file.offset, (file.count, *file.shape)
                 )
-            pixels: NDArray[Any] = self._open[number][wanted]
+            pixels: Array = self._open[number][wanted]
             return pixels
         if number not in self._open:
             import h5py
@@ -143,7 +145,7 @@ class Rows:
         return found
 
 
-def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def _native(dtype: DType) -> DType:
     plain = dtype.newbyteorder("=")
     return plain if plain in (np.uint8, np.uint16) else np.dtype(np.float32)
 
@@ -156,7 +158,7 @@ class CropFile:
     path: Path
     part: str
     rows: Stored
-    columns: dict[str, NDArray[Any]]
+    columns: dict[str, Array]
 
     @classmethod
     def describe(cls, path: Path) -> CropFile:
@@ -221,7 +223,7 @@ def _damaged(path: Path, error: BaseException) -> BenchError:
     )
 
 
-def _column(handle: Any, key: str, count: int, path: Path) -> NDArray[Any]:
+def _column(handle: Any, key: str, count: int, path: Path) -> Array:
     values = handle[key]
     if not hasattr(values, "shape"):
         raise BenchError(f"'{key}' in {path} is not an array: get the file again")
@@ -240,7 +242,7 @@ def _column(handle: Any, key: str, count: int, path: Path) -> NDArray[Any]:
     return _strings(column)
 
 
-def _strings(column: NDArray[Any]) -> NDArray[Any]:
+def _strings(column: Array) -> Array:
     """Return names as str: numbers without a decimal point, bytes decoded, blanks cut."""
     unique, inverse = np.unique(column, return_inverse=True)
     names = []
@@ -253,7 +255,7 @@ def _strings(column: NDArray[Any]) -> NDArray[Any]:
     return np.array(names, dtype=object)[inverse.reshape(-1)]
 
 
-def classes_of(file: CropFile) -> NDArray[Any]:
+def classes_of(file: CropFile) -> Array:
     """Return class names ``(n,)`` for labels that are numbers 0 .. 6 or names."""
     known = {str(i): name for i, name in enumerate(CLASSES)}
     known |= {name.casefold(): name for name in CLASSES}

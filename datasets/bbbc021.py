@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-META: dict[str, Any] = {
+    from bench.core.meta import Meta
+
+META: Meta = {
     "kind": "dataset",
     "name": "bbbc021",
     "class": "BBBC021",

@@ -8,7 +8,7 @@ confounded: scaling the treated wells of each week takes the biology away with t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.api import BenchError
 
@@ -44,7 +44,7 @@ class BBBC021Profiles(Table):
     table = "bbbc021_ljosa2013_wells.parquet"
     published = "be24940b58477a12409def3e3183a5f6afb91dead2a41c273248345adfb5bdba"
     content = "db248fa6c14bb1706dd001b922566603dda60ac6030467ba0754426bb5c4892c"
-    declared: ClassVar[Mapping[str, Any]] = {
+    declared: ClassVar[Mapping[str, object]] = {
         "name": "bbbc021-ljosa2013",
         "features": "^(Cells|Cytoplasm|Nuclei)_",
         "id": ["meta_plate", "meta_well"],

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-META: dict[str, Any] = {
+    from bench.core.meta import Meta
+
+META: Meta = {
     "kind": "dataset",
     "name": "camelyon17",
     "class": "Camelyon17",

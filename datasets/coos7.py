@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
-    from numpy.typing import NDArray
+
+    from bench.core.types import Array
 
 META = {
     "kind": "dataset",
@@ -193,7 +194,7 @@ class COOS7:
 # --------------------------------------------------------------------------- index
 
 
-def _nested(inner: NDArray[Any], outer: NDArray[Any]) -> NDArray[Any]:
+def _nested(inner: Array, outer: Array) -> Array:
     """Return inner names, joined with the outer ones if one of them occurs in several of those."""
     pairs = {(a, b) for a, b in zip(inner.tolist(), outer.tolist(), strict=True)}
     if len(pairs) == len({a for a, _ in pairs}):
@@ -206,7 +207,7 @@ def _nested(inner: NDArray[Any], outer: NDArray[Any]) -> NDArray[Any]:
 def _index(files: list[CropFile], parameters: dict[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
-    def joined(name: str) -> NDArray[Any]:
+    def joined(name: str) -> Array:
         return np.concatenate([file.columns[name] for file in files])
 
     microscope = joined("microscope")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from bench.core.types import Ints
+    from bench.core.types import Array, DType, Ints
 
 META = {
     "kind": "dataset",
@@ -73,9 +73,9 @@ class Mapped:
         self.path = path
         self._array = np.load(path, mmap_mode="r", allow_pickle=False)
         self.shape: tuple[int, ...] = (int(self._array.shape[1]),)
-        self.dtype: np.dtype[Any] = self._array.dtype
+        self.dtype: DType = self._array.dtype
 
-    def read(self, rows: Ints) -> NDArray[Any]:
+    def read(self, rows: Ints) -> Array:
         """Return a copy of the rows, ``(k, d)`` float32."""
         return np.asarray(self._array[np.asarray(rows)])
 

@@ -8,7 +8,7 @@ controls, and each compound lies in four positions, the same on each plate.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.api import BenchError
 
@@ -45,7 +45,7 @@ class JumpSource3(Table):
     table = "jump_source3_image_stats.parquet"
     published = "a5f2eec3e6c05a9313584c66f3e142864771cb0bf5f00ab38fd1e5bc7f145159"
     content = "84abab4809eed3221933b483ba95dc2d1b7f67d3da64db5fc05df1f610fa2270"
-    declared: ClassVar[Mapping[str, Any]] = {
+    declared: ClassVar[Mapping[str, object]] = {
         "name": "jump-source3-statistics",
         "features": "^(?!meta_)",
         "id": ["meta_plate", "meta_well", "meta_site"],

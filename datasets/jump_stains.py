@@ -8,7 +8,7 @@ they were published, so nothing here is a claim about methods that saw no test p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ._tables import NoSettings, Table, features_of
 
@@ -59,7 +59,7 @@ class JumpStains(Table):
     table = "jump_moa_dye_wells.parquet"
     published = "b825d1c929e5b2efe8c3e0528c7f7233ff3c3736f5536aae537c5ea48699a296"
     content = "e1b88e6cd62aedb499e70bf8ba288b5e48ed941fd00c0b1f5dba185f90dc77f5"
-    declared: ClassVar[Mapping[str, Any]] = {
+    declared: ClassVar[Mapping[str, object]] = {
         "name": "jump-moa-stains",
         "features": "^(Cells|Cytoplasm|Nuclei)_",
         "id": ["meta_plate", "meta_well"],

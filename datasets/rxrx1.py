@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-META: dict[str, Any] = {
+    from bench.core.meta import Meta
+
+META: Meta = {
     "kind": "dataset",
     "name": "rxrx1",
     "class": "RxRx1",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.core.samples import Source
-    from bench.core.types import Ints
+    from bench.core.types import Array, Ints
 
 __all__ = ["VARIABLE", "blocks", "empty", "gather", "limit", "load"]
 
@@ -50,7 +50,7 @@ def limit() -> int:
     return int(text)
 
 
-def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     """Return an array of that shape with any values: in memory, or above the limit in a file.
 
     Raises
@@ -92,9 +92,9 @@ def gather(source: Source, rows: Ints) -> NDArray[np.float32]:
     return out
 
 
-def load(path: Path) -> NDArray[Any]:
+def load(path: Path) -> Array:
     """Return an array of a ``.npy`` file, above the limit as pages of that file."""
     if path.stat().st_size <= limit():
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        array: Array = np.load(path, allow_pickle=False)
         return array
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

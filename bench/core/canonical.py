@@ -16,7 +16,7 @@ __all__ = ["canonical_json", "digest"]
 # --------------------------------------------------------------------------- canonical form
 
 
-def _plain(value: Any, where: str) -> Any:
+def _plain(value: object, where: str) -> Any:
     """Return ``value`` as JSON's own types, refusing what has no single spelling."""
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -40,7 +40,7 @@ def _plain(value: Any, where: str) -> Any:
     raise BenchError(f"a record cannot hold a {type(value).__name__} at '{where}'")
 
 
-def canonical_json(obj: Any) -> str:
+def canonical_json(obj: object) -> str:
     """Return the one spelling of ``obj``: sorted keys, no spaces, ASCII, shortest exact floats.
 
     Parameters
@@ -57,7 +57,7 @@ def canonical_json(obj: Any) -> str:
     return json.dumps(_plain(obj, "record"), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def digest(obj: Any, length: int = 24) -> str:
+def digest(obj: object, length: int = 24) -> str:
     """Return the first ``length`` hex digits of the SHA-256 of the canonical JSON of ``obj``."""
     return hashlib.sha256(canonical_json(obj).encode()).hexdigest()[:length]
 
@@ -66,6 +66,6 @@ def no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def pretty_json(obj: Mapping[str, Any]) -> bytes:
+def pretty_json(obj: Mapping[str, object]) -> bytes:
     text = json.dumps(_plain(obj, "record"), sort_keys=True, indent=1, allow_nan=False)
     return (text + "\n").encode()

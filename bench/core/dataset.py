@@ -77,7 +77,7 @@ class Opened:
     edition: str
     digest: str
     upstream: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     control_classes: bool = False
     notes: tuple[str, ...] = ()

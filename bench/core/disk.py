@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from bench.core.types import Array
 
 __all__ = [
     "disk_errors",
@@ -71,7 +71,7 @@ def disk_errors(doing: str, path: Path, otherwise: str = "--results DIR") -> Ite
         raise BenchError(f"cannot {doing} {path}: {cure}") from exc
 
 
-def write_synced(path: Path, data: bytes | NDArray[Any]) -> None:
+def write_synced(path: Path, data: bytes | Array) -> None:
     """Write a file and flush it to the disk; an array is written as ``.npy``."""
     with path.open("wb") as file:
         if isinstance(data, bytes):

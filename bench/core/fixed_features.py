@@ -8,20 +8,18 @@ each pair of channels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bench.core.types import Floats
+    from bench.core.types import Array, Floats
 
 QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 RINGS = 12
 
 
-def fixed_features(images: NDArray[Any]) -> Floats:
+def fixed_features(images: Array) -> Floats:
     """Return ``(n, C * 23 + C * (C - 1) / 2)`` float32 features of ``(n, C, H, W)`` images."""
     n, channels, height, width = images.shape
     x = images.astype(np.float64)

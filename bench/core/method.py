@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    from numpy.typing import NDArray
 
     from bench.core.access import Access
     from bench.core.samples import Output, Samples
+    from bench.core.types import Array, Recipe
 
 
 __all__ = ["Context", "Method"]
@@ -43,7 +43,7 @@ class Context:
     """
 
     seed: int
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     device: str = "cpu"
     scratch: Path | None = None
     log: Callable[..., None] = lambda step, **scalars: None
@@ -85,11 +85,11 @@ class Method(Protocol):
         """Return profiles, and logits if there is a head, for the rows of the view."""
         ...
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state(self) -> dict[str, Array]:
         """Return all that was learned, as arrays."""
         ...
 
     @classmethod
-    def from_state(cls, params: Any, state: Mapping[str, NDArray[Any]]) -> Method:
+    def from_state(cls, params: Any, state: Mapping[str, Array]) -> Method:
         """Rebuild a fitted method."""
         ...

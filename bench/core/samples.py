@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,9 +18,7 @@ from bench.core.errors import AccessError, BenchError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
-    from bench.core.types import Bools, Floats, Ints, Strings
+    from bench.core.types import Array, Bools, DType, Floats, Ints, Strings
 
 
 __all__ = ["Output", "Samples", "Source"]
@@ -31,10 +29,10 @@ class Source(Protocol):
 
     shape: tuple[int, ...]
     """Shape of one row: ``(C, H, W)`` of an image or ``(d,)`` of a profile."""
-    dtype: np.dtype[Any]
+    dtype: DType
     """``uint8``, ``uint16`` or ``float32``."""
 
-    def read(self, rows: Ints) -> NDArray[Any]:
+    def read(self, rows: Ints) -> Array:
         """Return the rows, ``(k, *shape)`` in :attr:`dtype`, in the order asked for."""
         ...
 
@@ -53,7 +51,7 @@ class _Handle:
     def __copy__(self) -> _Handle:
         return self
 
-    def __deepcopy__(self, memo: Any) -> _Handle:
+    def __deepcopy__(self, memo: object) -> _Handle:
         return self
 
 
@@ -98,7 +96,7 @@ class Samples:
     n_classes: int
     shape: tuple[int, ...]
     X: Floats | None = None
-    exposed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    exposed: Mapping[str, Array] = field(default_factory=dict)
     well: Strings | None = None
     _controls: Bools | None = field(default=None, repr=False)
     _handle: _Handle | None = field(default=None, repr=False)
@@ -111,7 +109,7 @@ class Samples:
         """Whether rows are images (read by :meth:`images`) rather than profiles (``X``)."""
         return self.X is None
 
-    def images(self, idx: Ints, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def images(self, idx: Ints, out: Array | None = None) -> Array:
         """Return images ``(k, C, H, W)`` in the native dtype (uint8, uint16 or float32).
 
         Parameters
@@ -150,7 +148,7 @@ class Samples:
             )
         return self._controls
 
-    def take(self, idx: NDArray[Any]) -> Samples:
+    def take(self, idx: Array) -> Samples:
         """Return the view of the rows at ``idx``, ``(k,)`` positions or a boolean mask."""
         idx = np.asarray(idx)
         handle = None

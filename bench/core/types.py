@@ -14,6 +14,8 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Array = NDArray[Any]
 """An array of any type."""
+DType = np.dtype[Any]
+"""Type of the values of an array."""
 Arrays = dict[str, Array]
 """Arrays by name, such as the state of a fitted method."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,10 +18,9 @@ from bench.data.sides import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from bench.core.dataset import Opened
     from bench.core.split import Split
+    from bench.core.types import Array
 
 __all__ = ["audit", "split_digest"]
 
@@ -33,7 +32,7 @@ def audit(
     split: Split,
     opened: Opened,
     made: Sequence[Fold],
-    content: NDArray[Any] | None = None,
+    content: Array | None = None,
 ) -> list[str]:
     """Return one sentence for each thing that lies on both sides and is not declared.
 
@@ -95,7 +94,7 @@ def audit(
     return sentences
 
 
-def _copies(ids: NDArray[Any], made: Sequence[Fold], content: NDArray[Any]) -> list[str]:
+def _copies(ids: Array, made: Sequence[Fold], content: Array) -> list[str]:
     """Return a sentence about test rows that equal a training row value by value, if any do."""
     _, codes = np.unique(content, return_inverse=True)
     found: set[int] = set()

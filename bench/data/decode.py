@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from bench.core.types import Array
 
 __all__ = ["DTYPES", "read_image"]
 
@@ -20,7 +20,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def read_image(path: Path) -> NDArray[Any]:
+def read_image(path: Path) -> Array:
     """Return the pixels of a file, ``(C, H, W)`` of ``uint8``, ``uint16`` or ``float32``.
 
     The kind is taken from the first bytes, not from the name. In a TIFF the planes of a stack are
@@ -65,7 +65,7 @@ def read_image(path: Path) -> NDArray[Any]:
     return np.ascontiguousarray(pixels, dtype=native)
 
 
-def _tiff(path: Path, content: bytes) -> NDArray[Any]:
+def _tiff(path: Path, content: bytes) -> Array:
     import io
 
     import tifffile

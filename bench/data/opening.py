@@ -30,7 +30,7 @@ def open_splits(
     names: list[str],
     registry: Registry,
     edition: str,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     say: Callable[[str], None],
 ) -> list[Target]:
     """Open every split that was named; a data set is opened once.
@@ -87,7 +87,7 @@ def _own(
     named: NamedSplit,
     own: OwnData,
     edition: str,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     opened: dict[str, Opened],
 ) -> Target:
     if settings:
@@ -105,7 +105,7 @@ def _transfer(
     split: Split,
     registry: Registry,
     edition: str,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     say: Callable[[str], None],
     said: set[str],
 ) -> Target:
@@ -140,7 +140,7 @@ def _transfer(
 
 
 def _choose(
-    split: Split, registry: Registry, edition: str, settings: Mapping[str, Any]
+    split: Split, registry: Registry, edition: str, settings: Mapping[str, object]
 ) -> tuple[Any, str]:
     """Return the data set of a split and the edition to open."""
     cls = registry.entry("dataset", split.dataset).load()

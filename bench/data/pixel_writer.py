@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bench.core.types import Array
     from bench.data.picture import Picture
 
 BLOCK = 64
@@ -66,7 +67,7 @@ def job_description(pictures: Sequence[Picture], shape: Any, dtype: Any) -> str:
 # --------------------------------------------------------------------------- decoding
 
 
-def planes_of(files: tuple[Path, ...]) -> NDArray[Any]:
+def planes_of(files: tuple[Path, ...]) -> Array:
     """Return the channels of all files, ``(C, H, W)``."""
     planes = [read_image(path) for path in files]
     for path, plane in zip(files, planes, strict=True):
@@ -78,7 +79,7 @@ def planes_of(files: tuple[Path, ...]) -> NDArray[Any]:
     return planes[0] if len(planes) == 1 else np.concatenate(planes)
 
 
-def cut(planes: NDArray[Any], picture: Picture) -> NDArray[Any]:
+def cut(planes: Array, picture: Picture) -> Array:
     """Return the channels and the crop that a picture declares."""
     if picture.channels is not None:
         if not all(0 <= k < len(planes) for k in picture.channels):
@@ -99,7 +100,7 @@ def cut(planes: NDArray[Any], picture: Picture) -> NDArray[Any]:
     return planes[:, top : top + height, left : left + width]
 
 
-def _words(planes: NDArray[Any]) -> str:
+def _words(planes: Array) -> str:
     return f"{' x '.join(map(str, planes.shape))} {planes.dtype.name}"
 
 
@@ -161,7 +162,7 @@ class Work:
 
     def _decode(
         self,
-        pixels: NDArray[Any],
+        pixels: Array,
         done: NDArray[np.bool_],
         digests: NDArray[np.uint8],
         workers: int | None,
@@ -191,7 +192,7 @@ class Work:
                 self._write_down(pixels, done, digests)
                 raise
 
-    def _block(self, block: int, pixels: NDArray[Any], digests: NDArray[np.uint8]) -> None:
+    def _block(self, block: int, pixels: Array, digests: NDArray[np.uint8]) -> None:
         start = self.starts[block]
         for row, picture, planes in self._cuts(start):
             if planes.shape != self.shape or planes.dtype != self.dtype:
@@ -209,7 +210,7 @@ class Work:
             found = hashlib.blake2b(planes.data, digest_size=DIGEST_BYTES).digest()
             digests[row] = np.frombuffer(found, np.uint8)
 
-    def _cuts(self, start: int) -> Iterator[tuple[int, Picture, NDArray[Any]]]:
+    def _cuts(self, start: int) -> Iterator[tuple[int, Picture, Array]]:
         some = list(enumerate(self.pictures[start : start + BLOCK], start))
         for files, group in groupby(some, key=lambda item: item[1].files):
             planes = planes_of(files)
@@ -217,7 +218,7 @@ class Work:
                 yield row, picture, cut(planes, picture)
 
     def _write_down(
-        self, pixels: NDArray[Any], done: NDArray[np.bool_], digests: NDArray[np.uint8]
+        self, pixels: Array, done: NDArray[np.bool_], digests: NDArray[np.uint8]
     ) -> None:
         """Note the finished blocks, after their pixels are on disk."""
         if isinstance(pixels, np.memmap):

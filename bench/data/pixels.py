@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from bench.core.types import Array
 
 __all__ = ["Pixels", "kept"]
 
@@ -56,7 +58,7 @@ class Pixels:
         self.dtype = np.dtype(facts["dtype"])
         self.digest: str = facts["digest"]
         self._count = int(facts["count"])
-        self._mapped: NDArray[Any] | None = None
+        self._mapped: Array | None = None
         n_bytes = self._count * int(np.prod(self.shape)) * self.dtype.itemsize
         if facts["version"] != VERSION or (folder / "pixels.bin").stat().st_size != n_bytes:
             raise ValueError(f"{folder} is not whole")
@@ -64,13 +66,13 @@ class Pixels:
     def __len__(self) -> int:
         return self._count
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"folder": self.folder}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(state["folder"])  # type: ignore[misc]
 
-    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def read(self, rows: NDArray[np.int64]) -> Array:
         """Return images ``(k, C, H, W)`` in the order of ``rows``."""
         if self._mapped is None:
             shape = (self._count, *self.shape)
@@ -80,7 +82,7 @@ class Pixels:
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not (0 <= rows.min() and rows.max() < self._count):
             raise IndexError(f"rows lie in 0 .. {self._count - 1}")
-        pixels: NDArray[Any] = self._mapped[rows]
+        pixels: Array = self._mapped[rows]
         return pixels
 
     def digests(self) -> NDArray[np.str_]:

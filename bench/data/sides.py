@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bench.core.dataset import Opened
     from bench.core.split import Split
-    from bench.core.types import Bools, Ints
+    from bench.core.types import Array, Bools, Ints
 
 __all__ = ["Fold"]
 
@@ -68,7 +68,7 @@ def rows_of(n: int) -> str:
     return f"{n} row" if n == 1 else f"{n} rows"
 
 
-def _natural(text: str) -> tuple[Any, ...]:
+def _natural(text: str) -> tuple[object, ...]:
     """Sort key that puts ``Week2`` before ``Week10``; ties are broken by the text itself."""
     parts = re.split(r"(\d+)", text)
     return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts), text
@@ -218,10 +218,10 @@ def fixed(split: Split, opened: Opened, labels: Texts, inside: Bools) -> Fold:
 
 def _fold(
     name: str,
-    train: NDArray[Any],
-    validation: NDArray[Any],
-    test: NDArray[Any],
-    labels: NDArray[Any],
+    train: Array,
+    validation: Array,
+    test: Array,
+    labels: Array,
     classes: tuple[str, ...],
 ) -> Fold:
     held = labels[test]

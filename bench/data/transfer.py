@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,11 +20,9 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from bench.core.dataset import Opened
     from bench.core.samples import Source
-    from bench.core.types import Ints
+    from bench.core.types import Array, DType, Ints
 
 __all__ = ["fitted_to"]
 
@@ -166,9 +164,9 @@ class Pieces:
     def __init__(self, source: Source, piece: Piece, order: tuple[int, ...]) -> None:
         self._source, self._piece, self._order = source, piece, order
         self.shape: tuple[int, ...] = (len(order), *piece.size)
-        self.dtype: np.dtype[Any] = np.dtype(source.dtype)
+        self.dtype: DType = np.dtype(source.dtype)
 
-    def read(self, rows: Ints) -> NDArray[Any]:
+    def read(self, rows: Ints) -> Array:
         """Return pieces ``(k, C, H, W)`` in the data set's own type, rounded where it is whole.
 
         Resampling is bilinear with the kernel widened to the new pixel where that is coarser, so

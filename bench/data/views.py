@@ -11,7 +11,7 @@ import hashlib
 import weakref
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.core.dataset import Opened
-    from bench.core.types import Bools, Ints
+    from bench.core.types import Array, Bools, Ints
 
 
 _COLUMNS: weakref.WeakKeyDictionary[Opened, dict[str, NDArray[np.str_]]] = (
@@ -141,7 +141,7 @@ class Side:
         return _salted(column_of(self.opened, column)[self.rows], self.salt)
 
 
-def _salted(names: NDArray[Any], salt: str) -> NDArray[np.str_]:
+def _salted(names: Array, salt: str) -> NDArray[np.str_]:
     unique, inverse = np.unique(names.astype(str), return_inverse=True)
     opaque = [hashlib.sha256(f"{salt}\x1f{name}".encode()).hexdigest()[:16] for name in unique]
     return np.asarray(opaque, dtype="<U16")[inverse]

@@ -1,16 +1,16 @@
-"""Metrics: pure functions from arrays to a number and what it rests on.
+"""Metrics: pure functions from arrays to a number and the data it is based on.
 
-One file a metric, with a literal ``META`` at its top, found by its name. Nothing heavy is imported
-until a metric is computed. What a metric needs is in ``META["needs"]``:
+One file per metric, named like the metric, with a literal ``META`` at its top. Nothing heavy is
+imported until a metric is computed. ``META["needs"]`` states the arrays that a metric takes:
 
 ``predictions``
-    ``f(y_true, y_pred, *, batch)``: ``(n,)`` int64 classes, rows with ``y_true = -1`` left out.
+    ``f(y_true, y_pred, *, batch)``: ``(n,)`` int64 classes, without rows of ``y_true = -1``.
 ``scores``
     ``f(y_true, scores)``: ``(n, n_classes)`` probabilities.
 ``embedding``
     ``f(X, *, label, batch, compound, treatment, neighbours)``: ``(n, d)`` profiles and columns of
-    length n; each metric takes those that it needs. Neighbours are by cosine similarity, and the
-    graph can be computed once and handed to all.
+    length n; each metric takes those that it needs. Neighbours are by cosine similarity; the graph
+    can be computed once for several metrics.
 """
 
 from __future__ import annotations
@@ -18,17 +18,13 @@ from __future__ import annotations
 import functools
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
 from bench.metrics._core import NEIGHBOURS, Neighbours, Value, neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from numpy.typing import ArrayLike
+    from collections.abc import Callable, Mapping, Sequence
 
     from bench.core.meta import Meta
     from bench.core.registry import Registry
@@ -40,19 +36,17 @@ __all__ = [
     "Neighbours",
     "Value",
     "compute",
-    "compute_all",
-    "compute_by",
-    "list_metrics",
+    "needs",
     "neighbours",
     "scored",
     "uses_graph",
 ]
 
 METRICS: Mapping[str, Meta]
-"""The packaged metrics: name to the literal of its file, read without importing it."""
+"""Name of each packaged metric -> ``META`` of its file, read without importing it."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Mapping[str, Meta]:
     if name == "METRICS":
         return _packaged()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -63,25 +57,6 @@ def _packaged() -> dict[str, Meta]:
     from bench.core.meta import read_folder
 
     return {meta["name"]: meta for _, meta in read_folder(Path(__file__).parent, "metric")}
-
-
-def list_metrics(registry: Registry | None = None) -> dict[str, dict[str, Any]]:
-    """Return the literals of all known metrics by name, without importing any.
-
-    Parameters
-    ----------
-    registry
-        Where to look; by default the packaged metrics, entry points and ``$BENCH_PLUGINS``.
-
-    Raises
-    ------
-    BenchError
-        If two metrics share a name.
-    """
-    from bench.core.registry import Registry
-
-    registry = registry or Registry()
-    return {entry.name: dict(entry.meta) for entry in registry.entries("metric")}
 
 
 @functools.cache
@@ -103,7 +78,7 @@ def _function(name: str, registry: Registry | None) -> Callable[..., Value]:
     return function
 
 
-def compute(name: str, /, *, registry: Registry | None = None, **arrays: Any) -> Value:
+def compute(name: str, /, *, registry: Registry | None = None, **arrays: object) -> Value:
     """Compute one metric.
 
     Parameters
@@ -111,19 +86,19 @@ def compute(name: str, /, *, registry: Registry | None = None, **arrays: Any) ->
     name
         Name of a metric, such as ``balanced_accuracy``.
     registry
-        Where else to look, for metrics of plugin files.
+        Registry with the metrics of plugin files.
     **arrays
-        Whatever is at hand (see the module); the metric takes what it needs.
+        Available arrays (see the module); those that the metric does not take are ignored.
 
     Raises
     ------
     BenchError
-        For an unknown name, a missing array, or arrays that do not fit.
+        For an unknown name, a missing array, or arrays of different lengths.
     """
     return _call(name, _function(name, registry), arrays)
 
 
-def _call(name: str, function: Callable[..., Value], arrays: Mapping[str, Any]) -> Value:
+def _call(name: str, function: Callable[..., Value], arrays: Mapping[str, object]) -> Value:
     parameters = inspect.signature(function).parameters.values()
     takes = {p.name for p in parameters}
     missing = [p.name for p in parameters if p.default is p.empty and arrays.get(p.name) is None]
@@ -141,80 +116,42 @@ def _call(name: str, function: Callable[..., Value], arrays: Mapping[str, Any]) 
 
 
 def uses_graph(name: str, registry: Registry | None = None) -> bool:
-    """Whether a metric takes the neighbour graph that can be computed once for all."""
+    """Return whether a metric takes the neighbour graph."""
     return "neighbours" in inspect.signature(_function(name, registry)).parameters
 
 
-def compute_all(
-    names: Iterable[str], /, *, registry: Registry | None = None, **arrays: Any
-) -> dict[str, Value]:
-    """Compute several metrics; those that use the neighbour graph share one.
+def needs(name: str, registry: Registry | None = None) -> str:
+    """Return what a metric needs: ``predictions``, ``scores`` or ``embedding``.
 
-    The parameters are those of :func:`compute`.
+    Raises
+    ------
+    BenchError
+        For an unknown name.
     """
-    functions = {name: _function(name, registry) for name in names}
-    graph = arrays.get("neighbours")
-    values: dict[str, Value] = {}
-    for name, function in functions.items():
-        looks = "neighbours" in inspect.signature(function).parameters
-        if looks and graph is None and arrays.get("X") is not None and len(arrays["X"]) > 1:
-            graph = neighbours(arrays["X"])
-        values[name] = _call(name, function, {**arrays, "neighbours": graph})
-    return values
-
-
-def compute_by(
-    name: str, groups: ArrayLike, /, *, registry: Registry | None = None, **arrays: Any
-) -> dict[str, Value]:
-    """Compute one metric within each group of rows, such as each batch or each class.
-
-    Parameters
-    ----------
-    name
-        Name of a metric.
-    groups
-        ``(n,)`` group of each row.
-    registry, **arrays
-        As for :func:`compute`; each array has n rows. A neighbour graph cannot be cut and is
-        computed again within each group.
-
-    Returns
-    -------
-    dict
-        Group name to value, in sorted order.
-    """
-    column = np.asarray(groups)
-    given = {
-        key: np.asarray(a) for key, a in arrays.items() if key != "neighbours" and a is not None
-    }
-    for key, array in given.items():
-        if len(array) != len(column):
-            raise BenchError(f"{key} has {len(array)} rows, the groups have {len(column)}")
-    function = _function(name, registry)
-    values: dict[str, Value] = {}
-    for group in np.unique(column):
-        mask = column == group
-        values[str(group)] = _call(name, function, {key: a[mask] for key, a in given.items()})
-    return values
+    if name in _packaged():
+        return str(_packaged()[name]["needs"])
+    if registry is None:
+        raise BenchError(f"there is no metric '{name}': `python -m bench list metrics`")
+    return str(registry.entry("metric", name).meta["needs"])
 
 
 ALWAYS = ("accuracy", "balanced_accuracy", "worst_batch_accuracy", "calibration_error")
-"""Metrics of predicted classes that every supervised run is scored by."""
+"""Metrics of predicted classes that are computed for every supervised run."""
 MIXING = "batch_1nn"
-"""Metric of profiles that every supervised run is scored by where its test batches differ."""
+"""Metric of profiles that is computed for every supervised run with several test batches."""
 FEW_CLASSES = 5
-"""Top-5 accuracy is left out for tasks with at most so many classes: it would be 1."""
+"""Top-5 accuracy is skipped for tasks with at most this many classes, where it is 1."""
 
 
 def scored(asked: Sequence[str], *, supervised: bool, n_classes: int) -> list[str]:
-    """Return the names of the metrics that a run is scored by.
+    """Return the names of the metrics that are computed for a run.
 
     Parameters
     ----------
     asked
         The split's primary metric and its further ones.
     supervised
-        Whether classes are predicted; otherwise only what was asked for is scored.
+        Whether classes are predicted; otherwise only ``asked`` is computed.
     n_classes
         Number of classes of the task.
     """

@@ -9,7 +9,7 @@ import textwrap
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.output.style import FORMATS, colour_of, fitted, legend_shape, marker_of
 
@@ -36,7 +36,7 @@ class Canvas:
     """
 
     figure: Figure
-    table: list[dict[str, Any]]
+    table: list[Mapping[str, object]]
     stem: str
     out: Path
     runs_digest: str

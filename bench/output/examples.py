@@ -6,7 +6,7 @@ import io
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bench.core.dataset import Opened
 
+T = TypeVar("T")
 GREEN, MAGENTA = (0.15, 1.0, 0.25), (0.85, 0.25, 1.0)
 
 
@@ -271,7 +272,7 @@ def _mask(index: pd.DataFrame, members: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(index["id"].isin(members["id"]), dtype=bool)
 
 
-def _spread(names: list[Any], count: int) -> list[Any]:
+def _spread(names: list[T], count: int) -> list[T]:
     """Return up to ``count`` names from all over the list."""
     places = np.unique(np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int))
     return [names[i] for i in places]

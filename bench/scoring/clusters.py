@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.metrics import compute
-from bench.scoring.labels import READOUTS
+from bench.records.schema import READOUTS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from bench.data.grouping import Grouping
     from bench.data.views import Side
 
-READOUTS = ("head", "probe", "knn1")
 CLUSTERED = ("accuracy", "balanced_accuracy")
 """Metrics whose value in each cluster is recorded, for intervals and paired differences."""
 TREATMENTS = "accuracy_treatments"

@@ -1,4 +1,10 @@
-"""Score the outputs of all folds of a run."""
+"""Score the outputs of all folds of a run.
+
+A fold's profiles are read out by the method's own head, by the probe that all rows of a board share
+(:mod:`bench.scoring.probe`), and by the class of the nearest training profile
+(:mod:`bench.scoring.nearest`). Predictions of all folds are pooled, averaged to the split's score
+unit, and scored overall and per fold, batch, class and cluster.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +15,11 @@ import numpy as np
 
 from bench.core.errors import BenchError
 from bench.data.views import column_of
-from bench.metrics import METRICS, _retrieval_clusters, compute, neighbours, uses_graph
-from bench.metrics import scored as scored_metrics
-from bench.scoring.clusters import clustered, softmax, to_units
-from bench.scoring.labels import CLUSTERED, READOUTS, TREATMENTS, treatment_classes, truth
+from bench.metrics import _retrieval_clusters, compute, needs, neighbours, uses_graph
+from bench.records.schema import READOUTS
+from bench.scoring.classification import Classification
+from bench.scoring.clusters import softmax, to_units
+from bench.scoring.labels import CLUSTERED, treatment_classes, truth
 from bench.scoring.nearest import nearest_classes
 from bench.scoring.probe import Probe, fit_probe
 from bench.scoring.result import Scored
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.core.samples import Output
     from bench.core.split import Split
-    from bench.core.types import Ints
     from bench.data.sides import Fold
     from bench.data.views import Side
 
@@ -166,22 +172,27 @@ class Scores:
         frame = merged
         if "head" not in frame:
             readout = "probe"
-        level = f"level:{self.opened.level}"
+        scorer = Classification(self.split, self.opened, self.classes, self.registry, self.masked)
+        level, fold = f"level:{self.opened.level}", frame["fold"].to_numpy(str)
         table: list[tuple[str, str, float, int]] = []
-        clusters: dict[str, dict[str, list[float]]] = {"values": {}, "parts": {}, "weights": {}}
+        clusters: dict[str, dict[str, list[float | None]]] = {
+            "values": {},
+            "parts": {},
+            "weights": {},
+        }
         names = sorted(frame[f"level:{cluster_level}"].unique())
         y = frame["y_true"].to_numpy(np.int64)
         cluster = frame[f"level:{cluster_level}"].to_numpy(str)
         for column in [c for c in READOUTS if c in frame]:
             scores = np.stack(frame[column].to_list()).astype(np.float32)
             said: dict[str, str] = {}
-            block = self._classification(y, scores, frame[level].to_numpy(str), frame, said)
+            block = scorer.rows(y, scores, frame[level].to_numpy(str), fold, said)
             if column == "knn1":  # votes are no probabilities, and one neighbour has no top five
                 block = [row for row in block if row[0] in CLUSTERED]
             table += [(f"{column}.{m}", s, v, n) for m, s, v, n in block]
             predicted = scores.argmax(axis=1)
             if self.masked:
-                predicted = self._among_treatments(scores)
+                predicted = scorer.among_treatments(scores)
             if column == readout:
                 table += block
                 self.used.update({m: {"all": text} for m, text in said.items()})
@@ -189,7 +200,7 @@ class Scores:
                 frame["scores"] = list(scores)
             elif column == "probe":
                 frame["probe_pred"] = predicted
-            for kind, found in self._clusters(y, scores, cluster, names).items():
+            for kind, found in scorer.clusters(y, scores, cluster, names).items():
                 for metric, values in found.items():
                     clusters[kind][f"{column}.{metric}"] = values
                     if column == readout:
@@ -235,86 +246,6 @@ class Scores:
                 return level
         return self.opened.levels[0]
 
-    def _classification(
-        self,
-        y: Ints,
-        scores: NDArray[np.float32],
-        batch: NDArray[np.str_],
-        frame: pd.DataFrame,
-        said: dict[str, str],
-    ) -> list[tuple[str, str, float, int]]:
-        predicted = scores.argmax(axis=1)
-        rows: list[tuple[str, str, float, int]] = []
-        asked = (self.split.metric, *self.split.metrics)
-        wanted = scored_metrics(asked, supervised=True, n_classes=len(self.classes))
-        names = [name for name in wanted if self._needs(name) != "embedding"]
-        treatments = treatment_classes(self.opened, self.classes)
-        by_subset = list(CLUSTERED)
-        if self.masked:
-            names = by_subset = [TREATMENTS]
-        elif TREATMENTS in names:
-            by_subset.append(TREATMENTS)
-        arrays: dict[str, Any] = {
-            "y_true": y,
-            "y_pred": predicted,
-            "scores": scores,
-            "batch": batch,
-            "treatments": treatments,
-        }
-        for name in names:
-            value = compute(name, registry=self.registry, **arrays)
-            rows.append((name, "all", value.value, value.n))
-            said[name] = value.used
-        fold = frame["fold"].to_numpy(str)
-        subsets = (
-            [("fold", name, fold == name) for name in np.unique(fold)]
-            if len(np.unique(fold)) > 1
-            else []
-        )
-        subsets += [("batch", name, batch == name) for name in np.unique(batch)]
-        for kind, subset, mask in subsets:
-            some = {
-                "y_true": y[mask],
-                "y_pred": predicted[mask],
-                "scores": scores[mask],
-                "treatments": treatments,
-            }
-            for name in by_subset:
-                value = compute(name, **some)
-                rows.append((name, f"{kind}={subset}", value.value, value.n))
-        of_class, answer = "accuracy", predicted
-        if self.masked:
-            of_class, answer = TREATMENTS, self._among_treatments(scores)
-        for k in np.unique(y):
-            mask = y == k
-            share = float((answer[mask] == k).mean())
-            rows.append((of_class, f"class={self.classes[k]}", share, int(mask.sum())))
-        return rows
-
-    def _among_treatments(self, scores: NDArray[np.float32]) -> Ints:
-        """Return the predicted classes, ``(n,)``, controls being no possible answer."""
-        allowed = treatment_classes(self.opened, self.classes)
-        answer: Ints = np.where(allowed, scores, -np.inf).argmax(axis=1)
-        return answer
-
-    def _clusters(
-        self, y: Ints, scores: NDArray[np.float32], cluster: NDArray[np.str_], names: list[str]
-    ) -> dict[str, dict[str, list[Any]]]:
-        """Return the clustered metrics in each cluster, as :func:`_clustered`."""
-        made: dict[str, dict[str, list[Any]]] = {"values": {}, "parts": {}, "weights": {}}
-        if not self.masked:
-            made = clustered(y, scores.argmax(axis=1), cluster, names)
-        if self.masked or TREATMENTS in (self.split.metric, *self.split.metrics):
-            # It is the accuracy on the rows of treatment classes, and no other row counts.
-            kept = treatment_classes(self.opened, self.classes)[y]
-            there = [name for name in names if kept[cluster == name].any()]
-            answer = self._among_treatments(scores)
-            found = clustered(y[kept], answer[kept], cluster[kept], there)
-            for kind, columns in found.items():
-                known = dict(zip(there, columns["accuracy"], strict=True))
-                made[kind][TREATMENTS] = [known.get(name) for name in names]
-        return made
-
     def _embedding(
         self, fold: str, X: NDArray[np.float32], frame: pd.DataFrame
     ) -> list[tuple[str, str, float, int]]:
@@ -323,7 +254,7 @@ class Scores:
         Batch mixing is looked at wherever the rows are of several batches.
         """
         batch = frame[f"level:{self.opened.level}"].to_numpy(str)
-        names = [name for name in self.split.metrics if self._needs(name) == "embedding"]
+        names = [name for name in self.split.metrics if needs(name, self.registry) == "embedding"]
         if len(np.unique(batch)) > 1 and self.split.hold_out is None:
             names.append("batch_1nn")
         arrays: dict[str, Any] = {
@@ -349,13 +280,6 @@ class Scores:
     def _share_a_graph(self, names: list[str], X: NDArray[np.float32]) -> bool:
         """Whether several metrics look at neighbours: the graph is then made once for all."""
         return len(X) > 1 and sum(uses_graph(name, self.registry) for name in names) > 1
-
-    def _needs(self, metric: str) -> str:
-        if metric in METRICS:
-            return str(METRICS[metric]["needs"])
-        if self.registry is None:
-            raise BenchError(f"there is no metric '{metric}': `python -m bench list metrics`")
-        return str(self.registry.entry("metric", metric).meta["needs"])
 
     def _retrieval(self, frame: pd.DataFrame) -> Scored:
         """Score retrieval over treatments: wells of one treatment are averaged by the metric."""

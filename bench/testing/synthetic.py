@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.core.samples import Output, Samples
+    from bench.core.types import Array, DType
 
 
 __all__ = ["Check", "synthetic_data"]
@@ -78,12 +79,12 @@ class Broken(Exception):
 class Rows:
     """Rows in memory."""
 
-    def __init__(self, values: NDArray[Any]) -> None:
+    def __init__(self, values: Array) -> None:
         self._values = values
         self.shape: tuple[int, ...] = values.shape[1:]
-        self.dtype: np.dtype[Any] = values.dtype
+        self.dtype: DType = values.dtype
 
-    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def read(self, rows: NDArray[np.int64]) -> Array:
         return self._values[rows]
 
 
@@ -128,7 +129,7 @@ def synthetic_data(kind: str = "profiles", plates: Mapping[str, int] | None = No
     code = np.array([0 if row["control"] else 1 + CLASSES.index(row["label"]) for row in rows])
     on = np.unique(index["plate"].to_numpy(str), return_inverse=True)[1]
     gain, offset = rng.uniform(0.6, 1.6, len(sizes)), rng.normal(0, 1, len(sizes))
-    values: NDArray[Any]
+    values: Array
     if kind == "profiles":
         signature = 2 * rng.standard_normal((1 + len(CLASSES), 6))
         values = signature[code] + rng.standard_normal((len(rows), 6))

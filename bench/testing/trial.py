@@ -36,9 +36,8 @@ from bench.testing.tables import NAN, unusable_tables
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
-
     from bench.core.dataset import Opened
+    from bench.core.types import Array
 
 _RECIPE = {"steps": 3, "batch_size": 16, "width": 4}
 
@@ -128,7 +127,7 @@ class Trial:
         calls = [np.arange(len(view))] if self.grouping is None else self.grouping
         return [view.take(idx) for idx in calls]
 
-    def rebuilt(self, state: Mapping[str, NDArray[Any]]) -> Any:
+    def rebuilt(self, state: Mapping[str, Array]) -> Any:
         """Return a method made from a state."""
         copied = {name: np.array(array) for name, array in state.items()}
         return call_checked("from_state", lambda: self.cls.from_state(self.params, copied))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -86,7 +86,7 @@ class Plate:
         date, number = str(self.date), str(self.number)
         return Units(self.laboratory, self.microscope, date, number, self.moves)
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> dict[str, object]:
         """Return the fields that are not left at their defaults, for the file beside the data."""
         return {
             field.name: getattr(self, field.name)

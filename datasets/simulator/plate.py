@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from .layout import CLASSES, Cells, Plate, shares_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from bench.core.types import Array
 
 CROP = 64
 """Width of a stored image, pixels."""
@@ -126,7 +128,7 @@ def _render_block(
     )
 
 
-def describe(plate: Plate, contents: Cells, conditions: Conditions) -> dict[str, Any]:
+def describe(plate: Plate, contents: Cells, conditions: Conditions) -> dict[str, object]:
     """Return the plate's parameters for the file beside the data: values of all knobs.
 
     Knobs that vary from well to well are given as their mean over the wells.
@@ -153,5 +155,5 @@ def describe(plate: Plate, contents: Cells, conditions: Conditions) -> dict[str,
     }
 
 
-def _column(values: NDArray[Any]) -> NDArray[np.float32]:
+def _column(values: Array) -> NDArray[np.float32]:
     return values.astype(np.float32)[:, None, None]

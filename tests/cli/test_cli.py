@@ -741,6 +741,35 @@ def test_json_and_nothing_but_json(call: Caller, tmp_path: Path) -> None:
         assert call("list", what, "--json").json[what] is not None
 
 
+def test_what_a_plugin_prints_is_not_in_the_json(call: Caller, tmp_path: Path) -> None:
+    path = dataset(tmp_path / "data")
+    plugin = tmp_path / "my_loud.py"
+    assert call("new", "method", "my-loud", "--output", str(plugin)).code == 0
+    source = plugin.read_text(encoding="utf-8")
+    plugin.write_text(source + "\n\nprint('loud at import')\n", encoding="utf-8")
+    said = call(
+        "run", "-m", "my-loud", "-s", f"{path}:weeks", *QUICK, "--plugin", plugin, "--json"
+    )  # fmt: skip
+    assert [run["method"] for run in said.json["runs"]] == ["my-loud"]
+    assert "loud at import" in said.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_interrupted_while_a_command_is_imported() -> None:
+    started = process("list", "methods", before=(
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'bench.cli.commands.listing':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Interrupt())"
+    ))  # fmt: skip
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, out) == (130, "")
+    assert "Traceback" not in err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_interrupted(tmp_path: Path) -> None:
     path, results = dataset(tmp_path / "data"), tmp_path / "results"

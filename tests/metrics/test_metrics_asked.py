@@ -34,7 +34,7 @@ def test_metrics_of_profiles_can_be_asked_for_with_any_split(
         calls.append(1)
         return original(X, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(metrics, "neighbours", counted)
+    monkeypatch.setattr("bench.scoring.scorer.neighbours", counted)
     [after] = bench.run("zscore", with_metrics(plain, ASKED, Registry()))
     assert calls == [1]
     assert after["run_id"] != before["run_id"]

@@ -33,7 +33,7 @@ Texts = NDArray[np.object_]
 # --------------------------------------------------------------------------- columns
 
 
-def _one_text(value: Any) -> str:
+def _one_text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
     return str(value)

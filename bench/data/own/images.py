@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.core.samples import Source
-    from bench.core.types import Ints
+    from bench.core.types import Array, Ints
 
 __all__ = ["Found", "open_array", "open_files"]
 
@@ -63,8 +63,8 @@ class Found:
 
 def open_files(
     folder: Path,
-    names: Sequence[NDArray[Any]],
-    crops: Sequence[NDArray[Any]] | None,
+    names: Sequence[Array],
+    crops: Sequence[Array] | None,
     channels: Sequence[int] | None,
     label: str,
 ) -> Found:
@@ -166,10 +166,10 @@ class ArrayRows:
     def __len__(self) -> int:
         return self.count
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_array": None, "_process": -1}
 
-    def read(self, rows: Ints) -> NDArray[Any]:
+    def read(self, rows: Ints) -> Array:
         """Return images ``(k, C, H, W)`` in the order of ``rows``.
 
         Raises
@@ -206,7 +206,7 @@ class ArrayRows:
         return self._array
 
 
-def _rows(array: Any, wanted: NDArray[np.int64]) -> NDArray[Any]:
+def _rows(array: Any, wanted: NDArray[np.int64]) -> Array:
     """Return ascending rows: in one stretch where they lie close, else one by one."""
     if not len(wanted):
         return np.asarray(array[0:0])

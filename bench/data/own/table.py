@@ -34,11 +34,9 @@ from bench.data.own.spec import Spec, check, parse, split_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from bench.core.samples import Source
     from bench.core.split import Split
-    from bench.core.types import Floats, Ints
+    from bench.core.types import Array, DType, Floats, Ints
     from bench.data.own.images import Found
 
 __all__ = ["ArraySource", "OwnData", "load", "open_declared"]
@@ -64,9 +62,9 @@ class ArraySource:
     def __init__(self, X: Floats) -> None:
         self._X = X
         self.shape: tuple[int, ...] = (X.shape[1],)
-        self.dtype: np.dtype[Any] = X.dtype
+        self.dtype: DType = X.dtype
 
-    def read(self, rows: Ints) -> NDArray[Any]:
+    def read(self, rows: Ints) -> Array:
         """Return a copy of the rows, ``(k, d)``."""
         return self._X[np.asarray(rows)]
 

@@ -3,7 +3,7 @@
 A file of this package whose name begins with a letter is a figure, or a table of figures that are
 drawn alike. At its top is a literal, read without importing the file::
 
-    META: dict[str, Any] = {
+    META: Meta = {
         "kind": "figure",
         "name": "degradation",      # as typed; "paper/table-1" is written into the folder paper/
         "title": "…",               # title of the figure
@@ -22,11 +22,12 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.entry import Entry
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.meta import Meta, read_folder
+from bench.records.record import Record, as_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,7 +47,7 @@ class FigureInput:
     meta
         Its literal.
     records
-        Runs, or mappings of the same form.
+        Runs.
     out
         Output folder.
     results
@@ -56,7 +57,7 @@ class FigureInput:
     """
 
     meta: Meta
-    records: Sequence[Mapping[str, Any]]
+    records: Sequence[Record]
     out: Path
     results: Path | None
     get_boards: Callable[[], Sequence[Board]]
@@ -100,7 +101,7 @@ def all_figures(registry: Registry | None = None) -> dict[str, Entry]:
 
 
 def draw(
-    records: Iterable[Mapping[str, Any]],
+    records: Iterable[Record | Mapping[str, object]],
     names: Sequence[str],
     out: Path,
     *,
@@ -138,16 +139,16 @@ def draw(
         if name not in figures and not group:
             raise BenchError(did_you_mean(name, list(figures), "figure"))
         wanted += group or [name]
-    records = list(records)
+    runs = [as_record(record) for record in records]
 
     @functools.cache
     def get_boards() -> Sequence[Board]:
         from bench.boards.select import boards as compute
 
-        return compute(records) if boards is None else boards
+        return compute(runs) if boards is None else boards
 
     files: list[Path] = []
     for name in dict.fromkeys(wanted or figures):
         figure = figures[name]
-        files += figure.load()(FigureInput(figure.meta, records, out, results, get_boards))
+        files += figure.load()(FigureInput(figure.meta, runs, out, results, get_boards))
     return files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.claims import judge, published
 from bench.core.canonical import digest
@@ -12,7 +12,7 @@ from bench.output.canvas import canvas
 from bench.output.style import PAGE, colour_of, marker_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -149,11 +149,11 @@ def _notes(found: Sequence[Judged]) -> list[str]:
     return notes
 
 
-def _list(names: Any) -> str:
+def _list(names: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(names))
 
 
-def _facts(one: Judged) -> dict[str, Any]:
+def _facts(one: Judged) -> dict[str, object]:
     claim = one.claim
     low, high = one.interval or (None, None)
     return {

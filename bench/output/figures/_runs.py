@@ -1,17 +1,18 @@
-"""Runs by what they share, for figures that need more than a board holds."""
+"""Groups of runs, for figures that need more than a leaderboard has."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.boards.board import EDITIONS, SELECTIONS
 from bench.boards.values import label_of
 from bench.core.canonical import canonical_json, digest
+from bench.core.control_names import is_control_row
 from bench.output.figures._shared import slug
-from bench.records.record import Record, as_record, flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.boards.board import Board
+    from bench.records.record import Record
 
-_KEY = (
+_key = attrgetter(
     "split_id",
     "edition",
     "recipe",
@@ -37,106 +39,101 @@ _KEY = (
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs of one split, edition, recipe and content of the data.
+    """Scored runs of one split, edition, recipe and content of the data.
 
     Attributes
     ----------
     records
-        Sorted by label and seed.
-    summaries
-        What boards need of each, in the same order.
+        Runs sorted by label and seed.
     """
 
     records: Sequence[Record]
-    summaries: Sequence[Mapping[str, Any]]
 
     @property
     def split(self) -> str:
-        """The canonical name of the split."""
-        return str(self.summaries[0]["split_id"])
+        """Canonical name of the split."""
+        return self.records[0].split_id
 
     @property
     def subtitle(self) -> str:
-        """Edition, recipe and selection in words."""
-        first = self.summaries[0]
-        data = EDITIONS.get(str(first["edition"]), str(first["edition"]))
-        if first.get("dataset_settings"):
-            data += f" ({_pairs(first['dataset_settings'])})"
-        recipe = f"recipe {first['recipe']}"
-        if first.get("recipe_overrides"):
-            recipe += f" with {_pairs(first['recipe_overrides'])}"
-        selection = str(first.get("selection", "last"))
-        return f"{data} · {recipe} · {SELECTIONS.get(selection, selection)}"
+        """Edition, recipe and selection, for the title of a figure."""
+        first = self.records[0]
+        data = EDITIONS.get(first.edition, first.edition)
+        if first.dataset_settings:
+            data += f" ({_pairs(first.dataset_settings)})"
+        recipe = f"recipe {first.recipe}"
+        if first.recipe_overrides:
+            recipe += f" with {_pairs(first.recipe_overrides)}"
+        return f"{data} · {recipe} · {SELECTIONS.get(first.selection, first.selection)}"
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """Columns that each row of a CSV begins with."""
-        return {key: self.summaries[0][key] for key in ("split_id", "edition", "recipe")}
+    def facts(self) -> dict[str, object]:
+        """First columns of each row of a CSV."""
+        first = self.records[0]
+        return {"split_id": first.split_id, "edition": first.edition, "recipe": first.recipe}
 
     @property
     def runs_digest(self) -> str:
-        """Identity of the runs and their predictions."""
-        runs = [[s["run_id"], s.get("predictions_sha256", "")] for s in self.summaries]
-        return digest(sorted(runs))
+        """Digest of the runs and their predictions."""
+        return digest(sorted([record.run_id, record.predictions_sha256] for record in self.records))
 
     def boards(self, boards: Iterable[Board]) -> list[Board]:
         """Return the leaderboards that contain runs of the group."""
-        run_ids = {str(summary["run_id"]) for summary in self.summaries}
+        run_ids = {record.run_id for record in self.records}
         return [board for board in boards if not run_ids.isdisjoint(board.run_ids)]
 
     def by_label(self) -> dict[str, list[Record]]:
-        """Return the records of each method with its parameters, in order of seeds."""
-        found: dict[str, list[Record]] = {}
-        for record, summary in zip(self.records, self.summaries, strict=True):
-            found.setdefault(label(summary), []).append(record)
-        return found
+        """Return the records per method and parameters, sorted by seed."""
+        groups: dict[str, list[Record]] = {}
+        for record in self.records:
+            groups.setdefault(label(record), []).append(record)
+        return groups
 
     def only(self, labels: Iterable[str]) -> Group:
-        """Return the runs of some methods alone."""
+        """Return the runs of some methods."""
         wanted = set(labels)
-        pairs = zip(self.records, self.summaries, strict=True)
-        kept = [(record, one) for record, one in pairs if label(one) in wanted]
-        return Group([record for record, _ in kept], [one for _, one in kept])
+        return Group([record for record in self.records if label(record) in wanted])
+
+    def in_order(self, labels: Iterable[str]) -> list[str]:
+        """Return labels sorted by name: ERM first, control rows last."""
+        controls = {label(record) for record in self.records if is_control_row(record.track)}
+        return sorted(labels, key=lambda name: (name in controls, name != "erm", name))
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
+def _pairs(values: Mapping[str, object]) -> str:
     return ", ".join(f"{key}={values[key]}" for key in sorted(values))
 
 
-def label(summary: Mapping[str, Any]) -> str:
-    """Return what a row of a board would be called."""
-    params = {stage: values for stage, values in (summary.get("params") or {}).items() if values}
-    return label_of(str(summary["method_id"]), params)
+def label(record: Record) -> str:
+    """Return the label of the run's row on a leaderboard."""
+    params = {stage: values for stage, values in record.params.items() if values}
+    return label_of(record.method_id, params)
 
 
-def grouped(records: Iterable[Mapping[str, Any]]) -> list[Group]:
-    """Return groups of the runs that were scored, sorted by split; fixtures are left out."""
-    groups: dict[str, list[tuple[str, int, str, Record, Any]]] = {}
-    for record in map(as_record, records):
-        one = flat(record)
-        if one.get("edition") == "fixture" or one.get("status", "ok") != "ok":
-            continue
-        key = canonical_json([one.get(name) for name in _KEY])
-        row = (label(one), int(one["seed"]), str(one["run_id"]), record, one)
-        groups.setdefault(key, []).append(row)
-    made = []
-    for key in sorted(groups):
-        rows = sorted(groups[key], key=lambda row: row[:3])
-        made.append(Group([row[3] for row in rows], [row[4] for row in rows]))
-    return made
+def grouped(records: Iterable[Record]) -> list[Group]:
+    """Return groups of the scored runs, sorted by split; fixtures are skipped."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if record.edition != "fixture" and record.ok:
+            key = canonical_json(list(_key(record)))
+            groups.setdefault(key, []).append(record)
+    return [
+        Group(sorted(groups[key], key=lambda record: (label(record), record.seed, record.run_id)))
+        for key in sorted(groups)
+    ]
 
 
 def group_stems(name: str, groups: Sequence[Group]) -> list[str]:
-    """Return a file name for each group, with what tells apart those of one split."""
+    """Return a file name per group; groups of the same split get distinct names."""
     plain = [f"{name}_{slug(group.split)}" for group in groups]
-    made = []
+    stems = []
     for stem, group in zip(plain, groups, strict=True):
         if plain.count(stem) > 1:
-            first = group.summaries[0]
-            where = slug(f"{first['edition']}_{first['recipe']}")
-            stem = f"{stem}_{where}_{group.runs_digest[:8]}"
-        made.append(stem)
-    return made
+            first = group.records[0]
+            variant = slug(f"{first.edition}_{first.recipe}")
+            stem = f"{stem}_{variant}_{group.runs_digest[:8]}"
+        stems.append(stem)
+    return stems
 
 
 def predictions_of(record: Record) -> pd.DataFrame | None:
@@ -146,31 +143,25 @@ def predictions_of(record: Record) -> pd.DataFrame | None:
 
 
 def with_predictions(groups: Iterable[Group]) -> list[tuple[Group, dict[str, list[pd.DataFrame]]]]:
-    """Return the groups that keep predictions, each with the tables of a method's seeds."""
-    found = []
+    """Return the groups with stored predictions, each with the tables of every method's seeds."""
+    pairs = []
     for group in groups:
         tables: dict[str, list[pd.DataFrame]] = {}
         for name, records in group.by_label().items():
-            kept = [table for one in records if (table := predictions_of(one)) is not None]
-            if kept:
-                tables[name] = kept
+            stored = [table for record in records if (table := predictions_of(record)) is not None]
+            if stored:
+                tables[name] = stored
         if tables:
-            found.append((group.only(tables), tables))
-    return found
+            pairs.append((group.only(tables), tables))
+    return pairs
 
 
-def in_order(labels: Iterable[str], summaries: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return labels by name: ERM first, reference rows last."""
-    reference = {label(one) for one in summaries if one.get("track") == "reference"}
-    return sorted(labels, key=lambda name: (name in reference, name != "erm", name))
-
-
-def mixing_value(record: Record, summary: Mapping[str, Any], metric: str) -> float:
+def mixing_value(record: Record, metric: str) -> float:
     """Return a metric of embeddings over all rows, or its mean over folds; NaN if it has none.
 
     Embeddings of two folds come from two models, so they are never pooled.
     """
-    value = summary["metrics"].get(metric)
+    value = record.metrics.get(metric)
     if value is not None:
         return float(value)
     folds = [v for key, v in record.subsets(metric, "embedding").items() if key.startswith("fold=")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.select import boards
 from bench.core.canonical import digest
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from bench.boards.board import Board, Row
     from bench.output.figures import FigureInput
 
-Records = Sequence[Mapping[str, Any]]
+Records = Sequence[Mapping[str, object]]
 LONGEST = 46
 """Characters of a name beside the axes; longer ones lose their track, then their end."""
 
 
-def setting_of(board: Board) -> tuple[Any, ...]:
+def setting_of(board: Board) -> tuple[object, ...]:
     """Return what must agree for boards to stand in one figure, beside the split."""
     return (
         board.edition,
@@ -35,8 +35,8 @@ def setting_of(board: Board) -> tuple[Any, ...]:
     )
 
 
-def by_setting(made: Iterable[Board]) -> dict[tuple[Any, ...], list[Board]]:
-    groups: dict[tuple[Any, ...], list[Board]] = {}
+def by_setting(made: Iterable[Board]) -> dict[tuple[object, ...], list[Board]]:
+    groups: dict[tuple[object, ...], list[Board]] = {}
     for board in made:
         groups.setdefault(setting_of(board), []).append(board)
     return groups
@@ -52,7 +52,7 @@ def one_readout(records: Records, found: list[Board]) -> list[Board]:
     return [board for board in again if (setting_of(board), board.split) in wanted]
 
 
-def stems_for(name: str, groups: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
+def stems_for(name: str, groups: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], str]:
     """Return a file name for each group: plain for one, with what tells them apart for more."""
     keys = list(groups)
     if len(keys) < 2:
@@ -104,7 +104,7 @@ def nothing(inputs: FigureInput, text: str) -> list[Path]:
     return made.files
 
 
-def row_facts(board: Board, row: Row) -> dict[str, Any]:
+def row_facts(board: Board, row: Row) -> dict[str, object]:
     return {
         "split": board.split,
         "edition": board.edition,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._panels import panels, shape
-from bench.output.figures._runs import group_stems, grouped, in_order, with_predictions
+from bench.output.figures._runs import group_stems, grouped, with_predictions
 from bench.output.figures._shared import nothing
 from bench.output.style import PAGE, shortened
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
+    from bench.core.meta import Meta
     from bench.output.figures import FigureInput
 
-META: dict[str, Any] = {
+META: Meta = {
     "kind": "figure",
     "name": "confusion",
     "title": "Which class is taken for which",
@@ -51,7 +52,7 @@ def draw(inputs: FigureInput) -> list[Path]:
         group_stems(META["name"], [group for group, _ in found]), found, strict=True
     ):
         classes = group.records[0].classes
-        labels = in_order(tables, group.summaries)
+        labels = group.in_order(tables)
         lines, _, side = shape(len(labels))
         named = len(classes) <= NAMED
         height = lines * (side + 0.1) + 0.9
@@ -103,7 +104,7 @@ def _panel(
 
 def _rows(
     made: Canvas,
-    facts: dict[str, Any],
+    facts: dict[str, object],
     label: str,
     counts: NDArray[np.int64],
     classes: Sequence[str],

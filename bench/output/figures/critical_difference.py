@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.pairs import Comparison, compare
 from bench.output.canvas import Canvas, canvas
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.boards.board import Board
+    from bench.core.meta import Meta
     from bench.output.figures import FigureInput
 
-META: dict[str, Any] = {
+META: Meta = {
     "kind": "figure",
     "name": "critical-difference",
     "title": "Average ranks and what they cannot tell apart",
@@ -44,7 +45,7 @@ def draw(inputs: FigureInput) -> list[Path]:
     if not found:
         why = "Ranks need two methods with scores in the same two clusters or more: run some first."
         return nothing(inputs, why)
-    groups: dict[tuple[Any, ...], list[Comparison]] = {}
+    groups: dict[tuple[object, ...], list[Comparison]] = {}
     for one in found:
         groups.setdefault(setting_of(one.board)[:4], []).append(one)
     files: list[Path] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.boards.board import Board
+    from bench.core.meta import Meta
     from bench.output.figures import FigureInput
 
-META: dict[str, Any] = {
+META: Meta = {
     "kind": "figure",
     "name": "degradation",
     "title": "Accuracy over increasingly different tests",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.board import EDITIONS
 from bench.core.canonical import digest
@@ -14,9 +14,10 @@ from bench.output.style import PAGE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.core.meta import Meta
     from bench.output.figures import FigureInput
 
-META: dict[str, Any] = {
+META: Meta = {
     "kind": "figure",
     "name": "examples",
     "title": "The same classes as each place sees them",

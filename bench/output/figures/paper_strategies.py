@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.boards.claims import Judged
+    from bench.core.meta import Meta
     from bench.output.figures import FigureInput
 
-META: dict[str, Any] = {
+META: Meta = {
     "kind": "figure",
     "name": "paper/strategies",
     "title": "BEN minus no BEN, by kind of training",

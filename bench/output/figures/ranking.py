@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.boards.board import Board
+    from bench.core.meta import Meta
     from bench.output.figures import FigureInput
 
-META: dict[str, Any] = {
+META: Meta = {
     "kind": "figure",
     "name": "ranking",
     "title": "Methods by primary metric",
@@ -47,7 +48,7 @@ def draw(inputs: FigureInput) -> list[Path]:
     if not found:
         return nothing(inputs, "There are no records to rank: run some first.")
     files: list[Path] = []
-    groups: dict[tuple[Any, ...], list[Board]] = {}
+    groups: dict[tuple[object, ...], list[Board]] = {}
     for board in found:
         groups.setdefault(setting_of(board)[:4], []).append(board)
     stems = stems_for(META["name"], groups)

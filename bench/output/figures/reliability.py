@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.output.canvas import canvas
 from bench.output.figures._panels import panels, shape
-from bench.output.figures._runs import group_stems, grouped, in_order, with_predictions
+from bench.output.figures._runs import group_stems, grouped, with_predictions
 from bench.output.figures._shared import nothing
 from bench.output.style import PAGE, colour_of
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from bench.core.meta import Meta
     from bench.output.figures import FigureInput
 
-META: dict[str, Any] = {
+META: Meta = {
     "kind": "figure",
     "name": "reliability",
     "title": "Confidence and how often it is right",
@@ -50,9 +51,9 @@ def draw(inputs: FigureInput) -> list[Path]:
     for stem, (group, tables) in zip(
         group_stems(META["name"], [group for group, _ in found]), found, strict=True
     ):
-        labels = in_order(tables, group.summaries)
+        labels = group.in_order(tables)
         readouts = {
-            name: {str(one["readout"]) for one in records}
+            name: {record.readout for record in records}
             for name, records in group.by_label().items()
         }
         lines, _, side = shape(len(labels))

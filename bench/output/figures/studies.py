@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.disk import write_files
 from bench.core.errors import BenchError
@@ -12,9 +12,10 @@ from bench.output.figures._shared import nothing
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.core.meta import Meta
     from bench.output.figures import FigureInput
 
-META: list[dict[str, Any]] = [
+META: list[Meta] = [
     {
         "kind": "figure",
         "name": "ablation",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.output.canvas import Canvas, canvas
-from bench.output.figures._runs import Group, group_stems, grouped, in_order, label, mixing_value
+from bench.output.figures._runs import Group, group_stems, grouped, label, mixing_value
 from bench.output.figures._shared import metric_words, nothing, row_facts
 from bench.output.style import PAGE, colour_of, legend_lines, marker_of
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.boards.board import Board
+    from bench.core.meta import Meta
     from bench.output.figures import FigureInput
 
-META: dict[str, Any] = {
+META: Meta = {
     "kind": "figure",
     "name": "tradeoff",
     "title": "Batch mixing against biology",
@@ -58,7 +59,7 @@ def draw(inputs: FigureInput) -> list[Path]:
         board = next(iter(group.boards(inputs.boards)), None)
         if board is None:
             continue
-        labels = in_order({name for one in values.values() for name in one}, group.summaries)
+        labels = group.in_order({name for one in values.values() for name in one})
         columns = min(3, len(values))
         lines = -(-len(values) // columns)
         height = 2.6 * lines + 0.75 + 0.16 * legend_lines(labels)
@@ -70,7 +71,7 @@ def draw(inputs: FigureInput) -> list[Path]:
                 _panel(made, ax, board, metric, points)
             for row in axes:
                 row[0].set_ylabel(metric_words(board.metric, board.readout))
-            tracks = {label(one): str(one.get("track", "")) for one in group.summaries}
+            tracks = {label(record): record.track for record in group.records}
             made.legend(labels, tracks)
             below = "large: mean over seeds, small: seeds"
             if len(group.records[0].folds) > 1:
@@ -84,13 +85,13 @@ def _values(group: Group) -> dict[str, dict[str, dict[int, float]]]:
     """Return mixing metric -> label -> seed -> value, of those that any run has."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for metric in MIXING:
-        for record, one in zip(group.records, group.summaries, strict=True):
-            if metric not in one["metrics"] and metric not in one.get("metric_versions", {}):
+        for record in group.records:
+            if metric not in record.metrics and metric not in record.metric_versions:
                 continue
-            value = mixing_value(record, one, metric)
+            value = mixing_value(record, metric)
             if np.isfinite(value):
-                place = found.setdefault(metric, {}).setdefault(label(one), {})
-                place[int(one["seed"])] = value
+                place = found.setdefault(metric, {}).setdefault(label(record), {})
+                place[record.seed] = value
     return found
 
 

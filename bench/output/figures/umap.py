@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.core.canonical import digest
 from bench.output.canvas import Canvas, canvas
-from bench.output.figures._runs import Group, group_stems, grouped, in_order, label
+from bench.output.figures._runs import Group, group_stems, grouped, label
 from bench.output.figures._scatter import chosen, key, scatter
 from bench.output.figures._shared import nothing, slug
 from bench.output.style import PAGE, sentence
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bench.core.meta import Meta
     from bench.output.figures import FigureInput
     from bench.records.record import Record
 
-META: dict[str, Any] = {
+META: Meta = {
     "kind": "figure",
     "name": "umap",
     "title": "Embeddings before and after",
@@ -58,7 +59,7 @@ def draw(inputs: FigureInput) -> list[Path]:
     work = []
     for group in grouped(inputs.records):
         found = {} if store is None else _kept(store, group)
-        work += [(group, name, found) for name in in_order(found, group.summaries)]
+        work += [(group, name, found) for name in group.in_order(found)]
     work = [(group, name, found) for group, name, found in work if _worth(name, found)]
     if not work:
         text = (
@@ -103,12 +104,12 @@ def draw(inputs: FigureInput) -> list[Path]:
 def _kept(store: Store, group: Group) -> dict[str, tuple[Record, Embedding]]:
     """Return each method's first seed whose last embedding is kept, of its first fold."""
     found: dict[str, tuple[Record, Embedding]] = {}
-    for record, one in zip(group.records, group.summaries, strict=True):
-        if label(one) in found:
+    for record in group.records:
+        if label(record) in found:
             continue
         made = embedding(store, record, 0)
         if made is not None:
-            found[label(one)] = (record, made)
+            found[label(record)] = (record, made)
     return found
 
 
@@ -126,8 +127,8 @@ def _before(
         return embedding(store, record, 0, stage=0)
     seed = record.seed
     for base in BASES:
-        for other, one in zip(group.records, group.summaries, strict=True):
-            if label(one) == base != name and int(one["seed"]) == seed:
+        for other in group.records:
+            if label(other) == base != name and other.seed == seed:
                 made = embedding(store, other, 0)
                 if made is not None:
                     return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from bench.boards.render.cells import (
     DASH,
@@ -21,18 +21,36 @@ from bench.output.report.summary import is_main
 from bench.output.report.text import SIGNS, data_context, script_json, subtitle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bench.boards.board import Board, Row
 
-    Run = Mapping[str, Any]
 COLUMNS = 10
 
 
 # --------------------------------------------------------------------------- boards
 
 
-def board_context(board: Board, anchor: str) -> dict[str, Any]:
+class BoardView(TypedDict):
+    """Data of a board for the template; ``details`` are for the script."""
+
+    board: Board
+    anchor: str
+    variant: bool
+    data: str
+    subtitle: str
+    axis: tuple[str, str]
+    chance_at: float
+    erm_at: float
+    published: bool
+    tuned: bool
+    rows: list[dict[str, object]]
+    notes: list[str]
+    details: dict[str, object]
+    weight: int
+
+
+def board_context(board: Board, anchor: str) -> BoardView:
     """Return what the template and the script need of a board."""
     low, high = _axis(board)
     erm = next(
@@ -41,7 +59,7 @@ def board_context(board: Board, anchor: str) -> dict[str, Any]:
     )
     names = sorted({name for row in board.rows for name in row.points})
     levels = {level_of(row) for row in board.rows if row.points}
-    details = {
+    details: dict[str, object] = {
         "metric": board.metric.replace("_", " "),
         "readout": board.readout,
         "level": levels.pop() if len(levels) == 1 else "batch",
@@ -88,7 +106,7 @@ def _at(value: float, low: float, high: float) -> float:
     return round(100 * (value - low) / (high - low), 1)
 
 
-def _row(row: Row, low: float, high: float) -> dict[str, Any]:
+def _row(row: Row, low: float, high: float) -> dict[str, object]:
     kinds = [row.verdict] if row.verdict in ("helps", "hurts") else []
     kinds += ["reference"] if row.track == "reference" else []
     kinds += ["unranked"] if row.rank is None else []
@@ -138,10 +156,10 @@ def _sizes(row: Row) -> str:
     return f"{row.n_seeds} × {row.n_clusters} {level if row.n_clusters == 1 else plural(level)}"
 
 
-def _details(row: Row, names: Sequence[str]) -> dict[str, Any]:
+def _details(row: Row, names: Sequence[str]) -> dict[str, object]:
     """Return what opening a row shows beyond its cells; short keys, since there are thousands."""
     cost = [row.cost.get(name) for name in ("apply_s", "steps", "images_seen", "peak_bytes")]
-    made: dict[str, Any] = {
+    made: dict[str, object] = {
         "k": [None if value is None else round(value, 2) for value in cost],
         "c": row.command,
     }

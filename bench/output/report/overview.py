@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.claims import MAX_REACH, STATUSES, claims_of
 from bench.boards.render.cells import (
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from bench.boards.board import Board, Row
     from bench.boards.claims import Judged
     from bench.core.registry import Registry
+    from bench.records.record import Record
 
-    Run = Mapping[str, Any]
 STANDS = 25
 
 CLAIMS_RULE = (
@@ -37,7 +37,7 @@ CLAIMS_RULE = (
 # --------------------------------------------------------------------------- at a glance
 
 
-def card(main: Sequence[Board], anchors: Mapping[str, str]) -> dict[str, Any]:
+def card(main: Sequence[Board], anchors: Mapping[str, str]) -> dict[str, object]:
     """Return methods at their defaults by boards, with the difference to ERM in each cell."""
     fitting = [
         board for board in main if any(row.diff_to_erm is not None for row in _own(board.rows))
@@ -94,16 +94,12 @@ def _cell(row: Row | None) -> dict[str, str] | None:
 # --------------------------------------------------------------------------- claims
 
 
-def claimed(runs: Sequence[Run], facts: Sequence[Run]) -> list[Run]:
-    """Return the runs that a published number may be compared with."""
-    return [
-        run
-        for run, known in zip(runs, facts, strict=True)
-        if known.get("edition") == "real" and claims_of(str(known["split_id"]))
-    ]
+def claimed(runs: Sequence[Record]) -> list[Record]:
+    """Return the runs that may be compared with a published number."""
+    return [run for run in runs if run.edition == "real" and claims_of(run.split_id)]
 
 
-def claims(judged: Sequence[Judged]) -> dict[str, Any]:
+def claims(judged: Sequence[Judged]) -> dict[str, object]:
     """Return the claims section of the page."""
     counts = Counter(one.status for one in judged)
     tested = [one for one in judged if one.status != "not run" or one.n_seeds]
@@ -126,10 +122,10 @@ def claims(judged: Sequence[Judged]) -> dict[str, Any]:
 
 def methods_context(
     made: Sequence[Board], anchors: Mapping[str, str], registry: Registry
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the methods section of the page."""
     pages = {entry.name: page_of(entry) for entry in registry.entries("method")}
-    stands: dict[str, list[dict[str, Any]]] = {}
+    stands: dict[str, list[dict[str, object]]] = {}
     for board in made:
         for row in board.rows:
             for stage in dict.fromkeys(row.method_id.split("+")):
@@ -157,7 +153,7 @@ def methods_context(
     }
 
 
-def _standing(board: Board, row: Row, anchors: Mapping[str, str]) -> dict[str, Any]:
+def _standing(board: Board, row: Row, anchors: Mapping[str, str]) -> dict[str, object]:
     settings = {**board.settings, **board.overrides}
     words = ", ".join(f"{key}={settings[key]}" for key in sorted(settings))
     return {

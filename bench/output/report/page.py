@@ -12,7 +12,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.claims import judge, published
 from bench.boards.render.cells import (
@@ -23,23 +23,23 @@ from bench.boards.select import boards
 from bench.core.canonical import digest
 from bench.core.version import __version__
 from bench.output.report.across import overview
-from bench.output.report.board_view import board_context
+from bench.output.report.board_view import BoardView, board_context
 from bench.output.report.methods import plain
 from bench.output.report.overview import card, claimed, claims, methods_context
 from bench.output.report.pictures import Drawn, Picture, pictures
 from bench.output.report.summary import RULES, finding, is_main
 from bench.output.report.text import CODE, data_context, pieces, script_json, subtitle
 from bench.output.style import colour_of
-from bench.records.record import flat
+from bench.records.record import Record, as_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from jinja2 import Environment
+
     from bench.boards.board import Board
     from bench.core.registry import Registry
     from bench.output.report.sentence import Finding
-
-    Run = Mapping[str, Any]
 
 __all__ = ["LIMIT", "Report", "build"]
 
@@ -74,11 +74,11 @@ class Report:
 
 
 def build(
-    records: Iterable[Run],
+    records: Iterable[Record | Mapping[str, object]],
     registry: Registry,
     *,
     split: str | None = None,
-    failures: Iterable[Mapping[str, Any]] = (),
+    failures: Iterable[Mapping[str, object]] = (),
     figures: bool = True,
     results: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -90,25 +90,24 @@ def build(
     records
         Committed runs (``Store.load_all``) or mappings of the same form.
     registry
-        What is known of methods; their files are read, never imported.
+        Methods to describe; their modules are imported, torch is not.
     split
-        Canonical or typed name of the only split to show.
+        Canonical or typed name of a split; all splits by default.
     failures
         As from ``Store.failures``.
     figures
-        Whether to draw them; without them a page takes a fraction of the time.
+        Whether to draw figures; without them a page takes a fraction of the time.
     results
-        The results folder, for figures of what lies beside the runs.
+        Results folder, for figures that need files next to the runs.
     say
-        Called with a line before each long step.
+        Called with the name of each long step.
 
     Raises
     ------
     BenchError
-        For a split that no record has.
+        If no record has the split.
     """
-    runs = list(records)
-    facts = [flat(run) for run in runs]
+    runs = [as_record(record) for record in records]
     say("boards")
     made = boards(runs, split=split, failures=failures)
     made.sort(key=_place)
@@ -116,11 +115,11 @@ def build(
     images: list[Picture] = []
     if figures and made:
         say("figures")
-        first, more = _runs_of(drawn, made, runs, facts)
+        first, more = _runs_of(drawn, made, runs)
         images = pictures(first, more, results=results, registry=registry)
     say("page")
-    judged = judge(published(), claimed(runs, facts))
-    context = {
+    judged = judge(published(), claimed(runs))
+    context: dict[str, object] = {
         "counted": _counted(runs, made),
         "claims": claims(judged),
         "drawn": _drawn_words(drawn, made),
@@ -128,14 +127,14 @@ def build(
     return _fitted(context, len(runs), made, images, registry)
 
 
-def _place(board: Board) -> tuple[Any, ...]:
+def _place(board: Board) -> tuple[object, ...]:
     """Real data before simulated, boards of the defaults before variants of them."""
     edition = {"real": 0, "simulated": 1}.get(board.edition, 2)
     return (not is_main(board), edition, board.split, board.recipe, board.title)
 
 
 def _fitted(
-    context: dict[str, Any],
+    context: dict[str, object],
     n_runs: int,
     made: Sequence[Board],
     images: Sequence[Picture],
@@ -144,7 +143,7 @@ def _fitted(
     """Render with as many boards and pictures as fit."""
     anchors = _anchors(made)
     views = [board_context(board, anchors[board.title]) for board in made]
-    shown: list[dict[str, Any]] = []
+    shown: list[BoardView] = []
     size = 0
     for view in views:
         size += view["weight"]
@@ -183,7 +182,7 @@ def _left_out(n: int, word: str, cure: str) -> str:
 
 
 @functools.cache
-def _environment() -> Any:
+def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
@@ -214,10 +213,10 @@ def inline(text: str) -> list[tuple[bool, str]]:
 
 def _context(
     made: Sequence[Board],
-    shown: Sequence[Mapping[str, Any]],
+    shown: Sequence[BoardView],
     anchors: Mapping[str, str],
     registry: Registry,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     from markupsafe import Markup
 
     script = (TEMPLATES / "script.js").read_text(encoding="utf-8")
@@ -261,7 +260,7 @@ def _context(
     }
 
 
-def _counted(runs: Sequence[Run], made: Sequence[Board]) -> str:
+def _counted(runs: Sequence[Record], made: Sequence[Board]) -> str:
     if not made:
         return ""
     methods = {row.method_id for board in made for row in board.rows if row.track != "reference"}
@@ -288,7 +287,7 @@ def _anchors(made: Sequence[Board]) -> dict[str, str]:
     }
 
 
-def _found(it: Finding, anchors: Mapping[str, str]) -> dict[str, Any]:
+def _found(it: Finding, anchors: Mapping[str, str]) -> dict[str, object]:
     return {
         "board": it.board,
         "sentences": it.sentences,
@@ -315,7 +314,7 @@ def _to_draw(boards: Sequence[Board]) -> list[Board]:
 
 
 def _runs_of(
-    drawn: Sequence[Board], boards: Sequence[Board], runs: Sequence[Run], facts: Sequence[Run]
+    drawn: Sequence[Board], boards: Sequence[Board], runs: Sequence[Record]
 ) -> tuple[Drawn, Drawn | None]:
     """Return the runs at default settings of some boards, and, if there are more, all of them."""
     wanted = {(board.split, board.edition, board.recipe) for board in drawn}
@@ -323,9 +322,9 @@ def _runs_of(
     def select(*, variants: bool) -> Drawn:
         records = [
             run
-            for run, fact in zip(runs, facts, strict=True)
-            if (fact["split_id"], fact["edition"], fact["recipe"]) in wanted
-            and (variants or not (fact.get("dataset_settings") or fact.get("recipe_overrides")))
+            for run in runs
+            if (run.split_id, run.edition, run.recipe) in wanted
+            and (variants or not (run.dataset_settings or run.recipe_overrides))
         ]
         members = [
             board

@@ -12,16 +12,17 @@ import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bench.boards.board import Board
     from bench.core.entry import Entry
     from bench.core.registry import Registry
+    from bench.records.record import Record
 
 __all__ = ["Drawn", "Picture", "pictures"]
 
@@ -79,12 +80,12 @@ class Drawn:
     Attributes
     ----------
     records
-        Runs, or mappings of the same form.
+        The runs.
     boards
         Their leaderboards; computed if None.
     """
 
-    records: Sequence[Mapping[str, Any]]
+    records: Sequence[Record]
     boards: Sequence[Board] | None = None
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from markupsafe import Markup
 
     from bench.boards.board import Board
 
-    Run = Mapping[str, Any]
 SIGNS = {"helps": "▲", "hurts": "▼", "cannot be told apart from ERM": "≈", "": "·"}
 
 
@@ -23,7 +22,7 @@ def pieces(label: str) -> list[str]:
 CODE = re.compile(r"``(.+?)``|:math:`(.+?)`|:[a-z:]+:`(.+?)`|`([^`]+)`")
 
 
-def script_json(data: Any) -> Any:
+def script_json(data: object) -> Markup:
     """Return JSON that no parser of HTML can take for markup."""
     from markupsafe import Markup
 
