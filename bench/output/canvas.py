@@ -25,7 +25,7 @@ _quickly: ContextVar[bool] = ContextVar("quickly", default=False)
 
 @dataclass
 class Canvas:
-    """A figure under way, with the rows behind it and the files that come of it.
+    """A figure being drawn, with the rows of its CSV and its output files.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Canvas:
         )
 
     def legend(self, labels: Sequence[str], tracks: Mapping[str, str]) -> None:
-        """Name the markers below the axes, in the place of notes."""
+        """Put the legend below the axes, where notes would be."""
         from matplotlib.lines import Line2D
 
         handles = [
@@ -97,7 +97,7 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
     Parameters
     ----------
     out
-        Folder, made if need be.
+        Output folder, created if missing.
     stem
         File name without suffix; ``paper/table-1`` is written into the folder ``paper``.
     runs_digest
@@ -123,7 +123,7 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
 
 @contextlib.contextmanager
 def writing(*formats: str, quickly: bool = False) -> Iterator[None]:
-    """Write figures in some of :data:`FORMATS` alone, for as long as the block lasts.
+    """Write figures in some of :data:`FORMATS` only, within the block.
 
     A page needs no PDF, and embedding its fonts takes longer than drawing.
 

@@ -1,4 +1,4 @@
-"""Tables -> axes: what all figures share. One look, one colour for a method everywhere.
+"""Style of all figures: sizes, colours and markers of methods, labels.
 
 matplotlib is imported when a figure is drawn, never with this module, and pyplot not at all: there
 is no window, no global state, and nothing left open.
@@ -166,7 +166,7 @@ def legend_lines(labels: Sequence[str]) -> int:
 
 
 def sentence(ax: Axes, text: str, width: int = 70) -> None:
-    """Say in a figure's place why it cannot be drawn, wrapped at ``width`` characters."""
+    """Draw a sentence instead of a figure, wrapped at ``width`` characters."""
     ax.set_axis_off()
     ax.text(
         0.02,

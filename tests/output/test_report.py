@@ -528,3 +528,14 @@ def test_the_templates_hold_no_inline_handler_and_no_address() -> None:
     for file in (ROOT / "bench" / "output" / "report" / "templates").iterdir():
         text = file.read_text(encoding="utf-8")
         assert not re.search(r"https?://|\bon[a-z]+=\"|innerHTML|\beval\(", text), file
+
+
+def test_a_method_without_params_is_described(tmp_path: Path) -> None:
+    file = tmp_path / "odd.py"
+    file.write_text(
+        'META = {"kind": "method", "name": "odd", "class": "Odd", "version": 1, '
+        '"level": "profile", "access": []}\nclass Odd:\n    Params = 3\n'
+    )
+    page = page_of(Registry([file]).entry("method", "odd"))
+    assert page.parameters == ()
+    assert page.problem

@@ -221,9 +221,9 @@ def test_wheel_holds_exactly_what_git_tracks(wheel: Path) -> None:
     assert {"METADATA", "entry_points.txt", "licenses/LICENSE"} <= about
     for name in (
         "py.typed",
-        "labshift.mplstyle",
-        "coverage.csv",
-        "published.csv",
+        "output/labshift.mplstyle",
+        "boards/stats/coverage.csv",
+        "boards/published.csv",
         "datasets/splits/coos7.toml",
     ):
         assert f"bench/{name}" in names

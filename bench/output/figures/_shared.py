@@ -1,4 +1,4 @@
-"""What the figures share: which boards may stand together, names, sentences."""
+"""Helpers of the figures: boards of one figure, file names, labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST = 46
 
 
 def setting_of(board: Board) -> tuple[object, ...]:
-    """Return what must agree for boards to stand in one figure, beside the split."""
+    """Return the settings that boards of one figure must share, besides the split."""
     return (
         board.edition,
         board.recipe,
@@ -128,7 +128,7 @@ def chance_line(ax: Axes, found: Sequence[Board], *, vertical: bool = False) -> 
 
 
 def interval_words(rows: Iterable[Row]) -> str:
-    """Say what the bars are, or why there are none."""
+    """Return a sentence on the bars, or on why there are none."""
     known = [row for row in rows if row.mean is not None]
     with_interval = [row for row in known if row.ci_low is not None]
     without = sorted({row.clusters_in_words for row in known if row.ci_low is None})

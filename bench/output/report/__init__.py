@@ -6,8 +6,8 @@
     pictures.py   named figures -> pictures     page.py      all of these -> what templates show
     templates/    the page, its style, its script
 
-The page is one file that asks no other computer for anything, made from records alone: neither
-torch nor a method is imported. The same records give the same bytes on any day.
+The page is one offline file, computed from records: torch is not imported, and neither are data
+sets. The same records give the same bytes.
 """
 
 from bench.output.report.page import LIMIT, Report, build

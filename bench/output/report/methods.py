@@ -98,6 +98,8 @@ def page_of(entry: Entry) -> MethodPage:
             rows = tuple(parameters(entry.load().Params))
         except BenchError as error:
             problem = f"{error}."
+        except (AttributeError, TypeError) as error:  # a plugin without a dataclass Params
+            problem = f"The parameters of {entry.origin} cannot be read: {error}."
     return MethodPage(
         name=entry.name,
         summary=str(meta.get("summary", "")),

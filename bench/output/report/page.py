@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 __all__ = ["LIMIT", "Report", "build"]
 
 LIMIT = 3_000_000
-"""Bytes that a page may have: what can be sent by mail."""
+"""Maximum size of a page in bytes, so that it can be sent by mail."""
 BOARDS_LIMIT = 2_050_000
-"""Bytes that boards may take of them, as estimated."""
+"""Maximum estimated size of the boards in bytes."""
 DRAWN = 8
 DRAWN_ROWS = 120
-"""Boards that figures are drawn of, and their rows: with more they take minutes."""
+"""Maximum number of boards in figures, and of their rows: more would take minutes."""
 FINDINGS = 24
 TEMPLATES = Path(__file__).with_name("templates")
 TITLE = "labshift report"

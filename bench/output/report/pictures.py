@@ -1,4 +1,4 @@
-"""Named figures -> pictures inside a page: drawn as for a folder, made small, told in words.
+"""Named figures -> compressed pictures inside a page.
 
 Figures are reached through ``bench.output.figures`` alone, so that a new one is on the page at
 once.
