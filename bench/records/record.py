@@ -27,7 +27,7 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
 
 from bench.core.canonical import canonical_json
 from bench.core.errors import BenchError
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from bench.records.schema import Batches, Fold, Provenance, Spec
 
-__all__ = ["Record", "as_record", "flat"]
+__all__ = ["Record", "as_record"]
 
 T = TypeVar("T")
 
@@ -375,9 +375,3 @@ def as_record(entry: Record | Mapping[str, object]) -> Record:
     if isinstance(entry, Record):
         return entry
     return Record(check(migrated(cast("dict[str, Json]", dict(entry)))))
-
-
-def flat(entry: Record | Mapping[str, object]) -> dict[str, Any]:
-    """Return the summary of a record together with its clusters."""
-    record = as_record(entry)
-    return {**record.summary, "clusters": record.clusters}
