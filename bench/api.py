@@ -17,21 +17,36 @@ from bench.core.params import make_params, param
 from bench.core.samples import Output, Samples, Source
 from bench.core.seeds import generator, seed_for
 from bench.core.split import Split
-from bench.core.types import Bools, Floats, Ints, Strings
+from bench.core.types import (
+    Array,
+    Arrays,
+    Bools,
+    Facts,
+    Floats,
+    Ints,
+    JsonObject,
+    Recipe,
+    Strings,
+)
 
 __all__ = [
     "Access",
     "AccessError",
+    "Array",
+    "Arrays",
     "BenchError",
     "Bools",
     "Context",
     "Dataset",
+    "Facts",
     "Floats",
     "Ints",
+    "JsonObject",
     "Method",
     "NotApplicable",
     "Opened",
     "Output",
+    "Recipe",
     "RunFailed",
     "Samples",
     "Source",

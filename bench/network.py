@@ -7,7 +7,7 @@ hooks of a method are documented in :class:`NetworkMethod`.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.training.batchwise import (
     BatchwiseMethod,
@@ -55,7 +55,7 @@ _NEED_TORCH = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _NEED_TORCH:
         return getattr(importlib.import_module(f"bench.training.{_NEED_TORCH[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.core.types import Array, DType
+    from bench.core.types import Array, Arrays, DType, JsonObject
 
 CLASSES = (
     "ER",
@@ -87,10 +87,10 @@ class Rows:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JsonObject:
         return {"files": self.files}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: JsonObject) -> None:
         self.__init__(state["files"])  # type: ignore[misc]
 
     def read(self, rows: NDArray[np.int64]) -> Array:
@@ -102,7 +102,7 @@ class Rows:
             If a file cannot be read any more, or an image holds NaN.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        if len(rows) and not (0 <= rows.min() and rows.max() < len(self)):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"rows lie in 0 .. {len(self) - 1}")
         out = np.empty((len(rows), *self.shape), self.dtype)
         where = np.searchsorted(self._starts, rows, side="right") - 1
@@ -158,7 +158,7 @@ class CropFile:
     path: Path
     part: str
     rows: Stored
-    columns: dict[str, Array]
+    columns: Arrays
 
     @classmethod
     def describe(cls, path: Path) -> CropFile:
@@ -201,7 +201,7 @@ class CropFile:
         return cls(path, part, rows, columns)
 
 
-def _block(data: Any, path: Path) -> int | None:
+def _block(data: Any, path: Path) -> int | None:  # noqa: ANN401
     """Return where the pixels begin in the file if they lie there as one plain block."""
     offset = data.id.get_offset()
     plain = data.chunks is None and data.compression is None and data.external is None
@@ -223,7 +223,7 @@ def _damaged(path: Path, error: BaseException) -> BenchError:
     )
 
 
-def _column(handle: Any, key: str, count: int, path: Path) -> Array:
+def _column(handle: Any, key: str, count: int, path: Path) -> Array:  # noqa: ANN401
     values = handle[key]
     if not hasattr(values, "shape"):
         raise BenchError(f"'{key}' in {path} is not an array: get the file again")
@@ -248,9 +248,9 @@ def _strings(column: Array) -> Array:
     names = []
     for value in unique.tolist():
         if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
+            value = value.decode("utf-8", "replace")  # noqa: PLW2901
         elif isinstance(value, float) and value.is_integer():
-            value = int(value)
+            value = int(value)  # noqa: PLW2901
         names.append(str(value).strip("\x00 \t\n"))
     return np.array(names, dtype=object)[inverse.reshape(-1)]
 
@@ -280,7 +280,7 @@ def check_alike(files: list[CropFile]) -> None:
             )
 
 
-def parameters_of(folder: Path) -> dict[str, Any]:
+def parameters_of(folder: Path) -> JsonObject:
     path = folder / "parameters.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -294,7 +294,7 @@ def parameters_of(folder: Path) -> dict[str, Any]:
 # --------------------------------------------------------------------------- digest
 
 
-def digest_of(paths: list[Path], parameters: dict[str, Any]) -> str:
+def digest_of(paths: list[Path], parameters: JsonObject) -> str:
     """Return the digest of the files' SHA-256.
 
     The sums are computed once and kept in the cache by path, size and time of change; those of

@@ -33,9 +33,19 @@ POSITIVE, NEGATIVE = (2, 9), 5
 WELLS = ("B02", "B03", "C07", "E11", "H18", "N23")
 ONE_SITE = ("HUVEC-03_2_C07", "RPE-09_4_B02")
 ABSENT = ("HEPG2-01/Plate3/B03_s1.png", "HUVEC-20/Plate1/H18_s2.png", "U2OS-04/Plate2/E11_s2.png")
-COLUMNS = (
-    "site_id,well_id,cell_type,dataset,experiment,plate,well,site,well_type,sirna,sirna_id"
-).split(",")
+COLUMNS = [
+    "site_id",
+    "well_id",
+    "cell_type",
+    "dataset",
+    "experiment",
+    "plate",
+    "well",
+    "site",
+    "well_type",
+    "sirna",
+    "sirna_id",
+]
 
 
 def write(folder: Path, size: int = SIZE) -> None:

@@ -21,10 +21,11 @@ from bench.core.disk import new_file
 from bench.core.folders import cache_folder, data_folder, file_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
+
+    from bench.core.types import Facts
 
 __all__ = ["NoSettings", "Table", "content_of"]
 
@@ -40,7 +41,7 @@ class Table(ABC):
     Settings = NoSettings
 
     name: ClassVar[str]
-    declared: ClassVar[Mapping[str, Any]]
+    declared: ClassVar[Facts]
     """The keys of a ``dataset.toml``, as :func:`bench.data.own.table.open_declared` takes them."""
     folder: ClassVar[str]
     """The folder in which the joined table is handed on, beside the one of this name."""
@@ -51,7 +52,7 @@ class Table(ABC):
     content: ClassVar[str]
     """:func:`content_of` the joined table."""
 
-    def __init__(self, settings: Any = None) -> None:
+    def __init__(self, settings: object = None) -> None:
         del settings  # none
 
     @abstractmethod

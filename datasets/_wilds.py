@@ -27,11 +27,12 @@ from bench.data.pixels import Pixels, kept
 from ._digest import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
 
+    from bench.core.types import Facts, JsonObject
     from bench.data.picture import Picture
 
 _CLASSES = {
@@ -40,7 +41,7 @@ _CLASSES = {
 }
 
 
-def wilds_class(name: str) -> Any:
+def wilds_class(name: str) -> Any:  # noqa: ANN401
     """Return the class of ``wilds`` for a data set.
 
     On import ``wilds`` starts a thread that asks a server for its newest version, unless the module
@@ -228,7 +229,7 @@ def marks_of(folder: Path, patterns: Sequence[str]) -> list[Any]:
     marks: list[Any] = [str(folder.absolute()), hashlib.sha256(content).hexdigest()]
     for pattern in patterns:
         for place in sorted(folder.glob(pattern)):
-            marks.append([str(place.relative_to(folder)), place.stat().st_mtime_ns])
+            marks.append([str(place.relative_to(folder)), place.stat().st_mtime_ns])  # noqa: PERF401
     return marks
 
 
@@ -238,7 +239,7 @@ def open_kept(
     folder: Path,
     patterns: Sequence[str],
     read: Callable[[Path], tuple[pd.DataFrame, list[Picture]]],
-) -> tuple[pd.DataFrame, Pixels, dict[str, Any]]:
+) -> tuple[pd.DataFrame, Pixels, JsonObject]:
     """Return the index, the images and the facts of a folder: kept ones, or read now.
 
     Parameters
@@ -278,7 +279,7 @@ def _memory(name: str, folder: Path) -> Path:
 
 def _recall(
     name: str, version: int, folder: Path, marks: list[Any]
-) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+) -> tuple[pd.DataFrame, JsonObject] | None:
     """Return the kept index and the facts beside it, if the folder has not changed since."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -301,7 +302,7 @@ def _remember(
     folder: Path,
     marks: list[Any],
     index: pd.DataFrame,
-    facts: Mapping[str, Any],
+    facts: Facts,
 ) -> None:
     """Keep an index and facts about it; a cache that cannot be written costs time alone."""
     import pyarrow as pa

@@ -89,7 +89,7 @@ class BBBC021:
 
     Settings = Settings
 
-    def __init__(self, settings: Any = None) -> None:
+    def __init__(self, settings: Any = None) -> None:  # noqa: ANN401
         self.settings = Settings() if settings is None else settings
 
     def editions(self) -> list[str]:

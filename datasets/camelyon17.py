@@ -17,7 +17,7 @@ and every record says how many. The *fixture* edition is made-up small files in 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Camelyon17:
 
     Settings = Settings
 
-    def __init__(self, settings: Any = None) -> None:
+    def __init__(self, settings: object = None) -> None:
         self.settings = Settings() if settings is None else settings
 
     def editions(self) -> list[str]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bench.core.types import Array
+    from bench.core.types import Array, JsonObject
 
 META = {
     "kind": "dataset",
@@ -97,7 +97,7 @@ class COOS7:
 
     Settings = Settings
 
-    def __init__(self, settings: Any = None) -> None:
+    def __init__(self, settings: Any = None) -> None:  # noqa: ANN401
         given = Settings() if settings is None else settings
         self.off = frozenset(w.strip() for w in given.off.split(",") if w.strip())
         if self.off:
@@ -162,7 +162,7 @@ class COOS7:
             Conditions(chosen.draw, chosen.strength, expand(self.off)),
         )
 
-    def _changed(self) -> dict[str, Any]:
+    def _changed(self) -> JsonObject:
         default = Settings()
         return {
             name: value
@@ -170,7 +170,7 @@ class COOS7:
             if value != getattr(default, name)
         }
 
-    def _open(self, folder: Path, edition: str, settings: dict[str, Any]) -> Opened:
+    def _open(self, folder: Path, edition: str, settings: JsonObject) -> Opened:
         paths = [folder / file_name(part) for part in PARTS]
         paths = [path for path in paths if path.exists()]
         found = [CropFile.describe(path) for path in paths]
@@ -204,7 +204,7 @@ def _nested(inner: Array, outer: Array) -> Array:
     )
 
 
-def _index(files: list[CropFile], parameters: dict[str, Any]) -> pd.DataFrame:
+def _index(files: list[CropFile], parameters: JsonObject) -> pd.DataFrame:
     import pandas as pd
 
     def joined(name: str) -> Array:

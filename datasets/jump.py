@@ -23,7 +23,7 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class Jump:
 
     Settings = Settings
 
-    def __init__(self, settings: Any = None) -> None:
+    def __init__(self, settings: object = None) -> None:
         del settings  # none
 
     def editions(self) -> list[str]:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from bench.core.types import JsonObject
+
     from .simulator.conditions import Conditions
     from .simulator.layout import Plate
 
@@ -93,7 +95,7 @@ class Simulated:
 
     Settings = Settings
 
-    def __init__(self, settings: Any = None) -> None:
+    def __init__(self, settings: Any = None) -> None:  # noqa: ANN401
         given = Settings() if settings is None else settings
         self.off = frozenset(w.strip() for w in given.off.split(",") if w.strip())
         if self.off:
@@ -143,7 +145,7 @@ class Simulated:
         files: list[CropFile] = []
         frames: list[pd.DataFrame] = []
         paths: list[Path] = []
-        facts: dict[str, Any] = {"files": {}}
+        facts: JsonObject = {"files": {}}
         for name in experiments:
             one = EXPERIMENTS[name]
             conditions = one.conditions(chosen.draw, chosen.strength, expand(self.off))

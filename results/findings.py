@@ -121,7 +121,10 @@ def _difference(row: Row) -> str:
 
 
 def _boards(
-    records: list[Any], split: str, overrides: Mapping[str, Any] | None = None, **settings: Any
+    records: list[Any],
+    split: str,
+    overrides: Mapping[str, Any] | None = None,
+    **settings: Any,  # noqa: ANN401
 ) -> list[Board]:
     made = boards(records, split=split, readout="head", recipe="default")
     wanted = dict(overrides or {})

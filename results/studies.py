@@ -104,7 +104,7 @@ def _command(facts: dict[str, Any]) -> str:
     return " ".join([*words, "--seeds", str(len(facts["seeds"]))])
 
 
-def _number(text: str) -> Any:
+def _number(text: str) -> Any:  # noqa: ANN401
     try:
         return float(text) if text else None
     except ValueError:

@@ -137,7 +137,7 @@ class _Rated:
 
 def _without(method: str, plain: Sequence[str]) -> str:
     """Return the chain to compare with: a correction's own first stage, else plain training."""
-    first = method.split("+")[0]
+    first = method.split("+", maxsplit=1)[0]
     if first in plain:
         return first
     return "erm" if "erm" in plain else "identity"

@@ -122,7 +122,7 @@ def compare(board: Board) -> Comparison:
         methods=methods,
         ranks=ranks,
         groups=groups,
-        notes=tuple(_notes(board, rows, pairs, ranks)),
+        notes=tuple(_notes(rows, pairs, ranks)),
     )
 
 
@@ -179,9 +179,7 @@ def _groups(ranks: Ranks) -> tuple[tuple[int, int], ...]:
     return tuple(made)
 
 
-def _notes(
-    board: Board, rows: Sequence[Row], pairs: Sequence[Pair], ranks: Ranks | None
-) -> list[str]:
+def _notes(rows: Sequence[Row], pairs: Sequence[Pair], ranks: Ranks | None) -> list[str]:
     if len(rows) < 2:
         return ["There are fewer than two methods with scores by cluster: nothing to compare."]
     notes = []

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.checkout import ROOT
 from bench.core.errors import BenchError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from bench.core.registry import Registry
+    from bench.core.types import JsonObject
 
 __all__ = ["CHECKS", "Finding", "examine"]
 
@@ -70,7 +71,7 @@ def examine(registry: Registry, results: Path) -> list[Finding]:
     for name, check in CHECKS.items():
         try:
             findings += check(registry, results)
-        except Exception as error:  # noqa: BLE001 - one broken check must not stop the others
+        except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             findings.append(
                 Finding(name, FAIL, f"the check failed ({reason})", "report it with this line")
@@ -154,7 +155,7 @@ def _clashes() -> Iterator[Finding]:
 def _quoted(requirement: str) -> str:
     import shlex
 
-    return shlex.quote(requirement.split(";")[0].strip())
+    return shlex.quote(requirement.split(";", maxsplit=1)[0].strip())
 
 
 def _plugins(registry: Registry, results: Path) -> Iterator[Finding]:
@@ -237,7 +238,7 @@ def _runtimes(registry: Registry, results: Path) -> Iterator[Finding]:
 
         versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
         yield Finding("torch", GOOD, versions)
-    except Exception as error:  # noqa: BLE001 - a mismatch raises various errors
+    except Exception as error:
         yield Finding(
             "torch",
             FAIL,
@@ -261,7 +262,7 @@ def _runtimes(registry: Registry, results: Path) -> Iterator[Finding]:
     yield from fighting(threadpool_info())
 
 
-def fighting(pools: list[dict[str, Any]]) -> Iterator[Finding]:
+def fighting(pools: list[JsonObject]) -> Iterator[Finding]:
     """Find OpenMP runtimes of different vendors in one process, which can deadlock.
 
     Parameters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.output import json_only, print_raw, width, write_output
+from bench.cli.output import json_only
 from bench.cli.progress import waiting
 from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.boards.board import Board
     from bench.core.registry import Registry
     from bench.records.store import Store
     from bench.runs.experiment import Experiment
@@ -29,10 +27,9 @@ __all__ = [
     "REFERENCE",
     "SPLITS",
     "SPLIT_FILTER",
-    "BoardOptions",
     "Common",
     "TrainingOptions",
-    "board_options",
+    "bundle",
     "check",
     "common_options",
     "training_options",
@@ -55,7 +52,7 @@ def check(option: str, value: str, allowed: Iterable[str]) -> None:
         raise BenchError(f"--{option}: {did_you_mean(value, values, option)}")
 
 
-def _bundle(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
+def bundle(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
     """Return a decorator that adds options and passes their values as one object.
 
     Parameters
@@ -130,7 +127,7 @@ class Common:
         return results_store(self.results)
 
 
-common_options = _bundle(
+common_options = bundle(
     "common",
     Common,
     [
@@ -249,7 +246,7 @@ class TrainingOptions:
             )
 
 
-training_options = _bundle(
+training_options = bundle(
     "training",
     TrainingOptions,
     [
@@ -300,110 +297,3 @@ SPLIT_FILTER = click.option(
     help="Name, alias or FILE.toml[:NAME]; default: all.",
 )
 REFERENCE = click.option("--reference", is_flag=True, help="Include the published records.")
-
-
-@dataclass(frozen=True)
-class BoardOptions:
-    """Options of the commands that print boards.
-
-    Attributes
-    ----------
-    split, metric, readout, edition, recipe
-        Which boards to compute; None for all.
-    form, output
-        ``--format`` and the file to write, None for stdout.
-    reference
-        Include the published records.
-    """
-
-    split: str | None
-    metric: str | None
-    readout: str
-    edition: str | None
-    recipe: str | None
-    form: str
-    output: str | None
-    reference: bool
-
-    def boards(
-        self,
-        store: Store,
-        registry: Registry,
-        *,
-        methods: Sequence[str] | None = None,
-        failures: bool = False,
-        studies: bool = False,
-    ) -> list[Board]:
-        """Compute the boards from records.
-
-        Parameters
-        ----------
-        store
-            The results folder.
-        registry
-            Where the split is looked up.
-        methods
-            Methods to include; None for all.
-        failures, studies
-            Include failed runs; include runs of studies.
-
-        Raises
-        ------
-        BenchError
-            If no record matches.
-        """
-        from bench.boards.select import boards
-        from bench.data.catalog import canonical_name
-
-        return boards(
-            store.load_all(reference=self.reference),
-            split=canonical_name(self.split, registry),
-            metric=self.metric,
-            readout=self.readout,
-            edition=self.edition,
-            recipe=self.recipe,
-            methods=methods,
-            failures=store.failures() if failures else (),
-            studies=studies,
-        )
-
-    def print(self, common: Common, render: Callable[[str, int, bool], str]) -> None:
-        """Print the boards or write them to ``--output``.
-
-        Parameters
-        ----------
-        common
-            Options of every command.
-        render
-            Takes format, width in characters and whether to use colour; returns text.
-        """
-        terminal = self.output is None and sys.stdout.isatty()
-        text = render("json" if common.as_json else self.form, width(terminal), terminal)
-        if self.output is None:
-            print_raw(text)
-        else:
-            write_output(self.output, text)
-
-
-def board_options(formats: str) -> Decorator:
-    """Return the decorator that adds the options of boards."""
-    return _bundle(
-        "options",
-        BoardOptions,
-        [
-            SPLIT_FILTER,
-            click.option("--metric", metavar="NAME", help="Default: primary metric of each split."),
-            click.option(
-                "--readout",
-                metavar="NAME",
-                default="auto",
-                show_default=True,
-                help="auto, head, probe or knn1.",
-            ),
-            click.option("--edition", metavar="NAME", help="real or simulated."),
-            click.option("--recipe", metavar="NAME", help="smoke, default or paper."),
-            click.option("--format", "form", metavar="NAME", default="table", help=formats),
-            click.option("--output", metavar="FILE", help="Write to FILE instead of stdout."),
-            REFERENCE,
-        ],
-    )

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from bench.core.errors import BenchError
 
@@ -16,7 +15,7 @@ __all__ = ["canonical_json", "digest"]
 # --------------------------------------------------------------------------- canonical form
 
 
-def _plain(value: object, where: str) -> Any:
+def _plain(value: object, where: str) -> object:
     """Return ``value`` as JSON's own types, refusing what has no single spelling."""
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -62,7 +61,7 @@ def digest(obj: object, length: int = 24) -> str:
     return hashlib.sha256(canonical_json(obj).encode()).hexdigest()[:length]
 
 
-def no_constant(name: str) -> Any:
+def no_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -111,7 +111,7 @@ class Dataset(Protocol):
     Settings: ClassVar[type]
     """A frozen dataclass of :func:`param` fields (a simulator's knobs); empty for most."""
 
-    def __init__(self, settings: Any) -> None: ...
+    def __init__(self, settings: object) -> None: ...
 
     def editions(self) -> list[str]:
         """Return the editions that can be opened on this machine now, best first."""

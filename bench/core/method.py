@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bench.core.access import Access
     from bench.core.samples import Output, Samples
-    from bench.core.types import Array, Recipe
+    from bench.core.types import Array, Arrays, Recipe
 
 
 __all__ = ["Context", "Method"]
@@ -70,7 +70,7 @@ class Method(Protocol):
     Params: ClassVar[type]
     """A frozen dataclass of :func:`param` fields."""
 
-    def __init__(self, params: Any) -> None: ...
+    def __init__(self, params: object) -> None: ...
 
     @classmethod
     def access(cls, params: Any) -> Access:
@@ -85,11 +85,11 @@ class Method(Protocol):
         """Return profiles, and logits if there is a head, for the rows of the view."""
         ...
 
-    def state(self) -> dict[str, Array]:
+    def state(self) -> Arrays:
         """Return all that was learned, as arrays."""
         ...
 
     @classmethod
-    def from_state(cls, params: Any, state: Mapping[str, Array]) -> Method:
+    def from_state(cls, params: object, state: Mapping[str, Array]) -> Method:
         """Rebuild a fitted method."""
         ...

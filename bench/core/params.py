@@ -12,7 +12,7 @@ import numpy as np
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bench.core.types import Facts, JsonObject
 
 
 __all__ = ["make_params", "param"]
@@ -22,7 +22,7 @@ __all__ = ["make_params", "param"]
 
 
 def param(
-    default: Any,
+    default: object,
     doc: str,
     *,
     unit: str = "",
@@ -88,7 +88,7 @@ def _convert(owner: str, name: str, text: Any, default: Any) -> Any:
         raise BenchError(f"{owner}.{name} takes {noun}, not '{text}'") from None
 
 
-def make_params(owner: str, params_class: type, values: Mapping[str, Any]) -> Any:
+def make_params(owner: str, params_class: type, values: Facts) -> Any:
     """Build a ``Params`` from text or typed values, checking names, types and ranges.
 
     Parameters
@@ -108,7 +108,7 @@ def make_params(owner: str, params_class: type, values: Mapping[str, Any]) -> An
     from bench.core.errors import did_you_mean
 
     fields = {f.name: f for f in dataclasses.fields(params_class)}
-    made: dict[str, Any] = {}
+    made: JsonObject = {}
     for key, text in values.items():
         if key not in fields:
             if not fields:

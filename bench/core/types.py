@@ -25,3 +25,5 @@ Values = Mapping[str, Mapping[str, Any]]
 """Parameters of methods: method to parameter to value."""
 Facts = Mapping[str, Any]
 """Entries of a JSON object."""
+JsonObject = dict[str, Any]
+"""A JSON object that is built up."""

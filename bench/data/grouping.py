@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bench.core.errors import BenchError, NotApplicable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bench.core.types import Facts, JsonObject
 
 __all__ = ["KINDS", "Grouping", "pieces"]
 
@@ -70,7 +70,7 @@ class Grouping:
     controls: int = 0
 
     @classmethod
-    def read(cls, given: Mapping[str, Any]) -> Grouping:
+    def read(cls, given: Facts) -> Grouping:
         """Check a mapping such as ``{"kind": "rows", "rows": 8}``.
 
         Raises
@@ -86,7 +86,7 @@ class Grouping:
         if set(values) != set(wanted):
             needs = ", ".join(wanted) or "no value"
             raise BenchError(f"grouping '{kind}' takes {needs}, not {', '.join(values) or 'none'}")
-        made: dict[str, Any] = {}
+        made: JsonObject = {}
         for name, (convert, low, high) in wanted.items():
             value = convert(values[name])
             if value != values[name] or not low <= value <= high:
@@ -97,7 +97,7 @@ class Grouping:
         return cls(kind, **made)
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> JsonObject:
         """What identifies it: the kind with its own values."""
         return {"kind": self.kind, **{name: getattr(self, name) for name in KINDS[self.kind]}}
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["own_dataset", "refuse_links"]
 
 
-def refuse_links(handle: Any, key: str, path: Path) -> None:
+def refuse_links(handle: object, key: str, path: Path) -> None:
     """Raise if a part of the name ``key`` is a soft or external link.
 
     Parameters

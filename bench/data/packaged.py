@@ -7,14 +7,16 @@ import importlib
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.split import Split
 from bench.data.rules import check_split
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from bench.core.types import Facts, JsonObject
 
 __all__ = ["packaged_splits", "read_split"]
 
@@ -23,7 +25,7 @@ _LISTS = ("expose", "metrics", "shares", "aggregate")
 _TABLES = ("train", "validation", "test", "where")
 
 
-def read_split(where: str, table: Mapping[str, Any]) -> Split:
+def read_split(where: str, table: Facts) -> Split:
     """Return the split that a table of plain values describes.
 
     Parameters
@@ -38,7 +40,7 @@ def read_split(where: str, table: Mapping[str, Any]) -> Split:
     BenchError
         For an unknown key, a wrong type, a missing field, or a split that contradicts itself.
     """
-    values: dict[str, Any] = {}
+    values: JsonObject = {}
     for key, value in table.items():
         if key not in _FIELDS:
             raise BenchError(f"{where}: " + did_you_mean(key, list(_FIELDS), "key"))

@@ -44,7 +44,7 @@ SECONDS = 10.0
 # --------------------------------------------------------------------------- names
 
 
-def job_description(pictures: Sequence[Picture], shape: Any, dtype: Any) -> str:
+def job_description(pictures: Sequence[Picture], shape: object, dtype: object) -> str:
     """Return the name of the work: of the files as they lie there, unread."""
     marks: dict[Path, str] = {}
     found = hashlib.sha256(f"{VERSION} {shape} {dtype}".encode())
@@ -91,7 +91,7 @@ def cut(planes: Array, picture: Picture) -> Array:
     if picture.crop is None:
         return planes
     top, left, height, width = picture.crop
-    inside = 0 <= top and 0 <= left and height > 0 and width > 0
+    inside = top >= 0 and left >= 0 and height > 0 and width > 0
     if not inside or top + height > planes.shape[1] or left + width > planes.shape[2]:
         raise BenchError(
             f"the crop {picture.crop} (top, left, height, width) leaves {picture.files[0]}, which "

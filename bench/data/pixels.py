@@ -80,7 +80,7 @@ class Pixels:
                 np.memmap(self.folder / "pixels.bin", self.dtype, "r", 0, shape)
             )
         rows = np.asarray(rows, dtype=np.int64)
-        if len(rows) and not (0 <= rows.min() and rows.max() < self._count):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < self._count):
             raise IndexError(f"rows lie in 0 .. {self._count - 1}")
         pixels: Array = self._mapped[rows]
         return pixels

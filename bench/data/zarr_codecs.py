@@ -18,12 +18,40 @@ if TYPE_CHECKING:
 __all__ = ["check_zarr"]
 
 CODECS = frozenset(
-    "adler32 astype bitround blosc bytes bz2 crc32 crc32c delta endian fixedscaleoffset "
-    "fletcher32 gzip jenkins_lookup3 lz4 lzma packbits pcodec quantize sharding_indexed shuffle "
-    "transpose zfpy zlib zstd "
-    # Image codecs of imagecodecs.
-    "imagecodecs_jpeg imagecodecs_jpeg2k imagecodecs_jpegls imagecodecs_jpegxl imagecodecs_jpegxr "
-    "imagecodecs_png imagecodecs_webp".split()
+    [
+        "adler32",
+        "astype",
+        "bitround",
+        "blosc",
+        "bytes",
+        "bz2",
+        "crc32",
+        "crc32c",
+        "delta",
+        "endian",
+        "fixedscaleoffset",
+        "fletcher32",
+        "gzip",
+        "jenkins_lookup3",
+        "lz4",
+        "lzma",
+        "packbits",
+        "pcodec",
+        "quantize",
+        "sharding_indexed",
+        "shuffle",
+        "transpose",
+        "zfpy",
+        "zlib",
+        "zstd",
+        "imagecodecs_jpeg",
+        "imagecodecs_jpeg2k",
+        "imagecodecs_jpegls",
+        "imagecodecs_jpegxl",
+        "imagecodecs_jpegxr",
+        "imagecodecs_png",
+        "imagecodecs_webp",
+    ]
 )
 LARGEST = 16 << 20
 """Bytes of a metadata file; a larger one is refused unread."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,8 @@ from bench.core.seeds import generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bench.core.types import Array
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -82,7 +84,7 @@ class Neighbours:
         return Neighbours(self.indices[:, :k], self.distances[:, :k])
 
 
-def matrix(X: ArrayLike) -> NDArray[Any]:
+def matrix(X: ArrayLike) -> Array:
     """Return ``X`` as an ``(n, d)`` floating array; raise :class:`BenchError` unless finite."""
     array = np.asarray(X)
     if array.ndim != 2:
@@ -168,7 +170,7 @@ def neighbours(X: ArrayLike, k: int = NEIGHBOURS) -> Neighbours:
     return Neighbours(shuffled[indices][back], distances[back])
 
 
-def named(values: ArrayLike, what: str, n: int) -> NDArray[Any]:
+def named(values: ArrayLike, what: str, n: int) -> Array:
     """Return a column as a one-dimensional array of length ``n``."""
     array = np.asarray(values)
     if array.shape != (n,):
@@ -176,7 +178,7 @@ def named(values: ArrayLike, what: str, n: int) -> NDArray[Any]:
     return array
 
 
-def has_value(column: NDArray[Any]) -> Bools:
+def has_value(column: Array) -> Bools:
     """Return which entries are set: not ``""``, not None, not NaN, and not negative integers."""
     if column.dtype.kind in "iu":
         return np.asarray(column >= 0)
@@ -184,14 +186,15 @@ def has_value(column: NDArray[Any]) -> Bools:
         return np.asarray(~np.isnan(column))
     if column.dtype.kind == "O":
         return np.array(
-            [value is not None and value == value and value != "" for value in column], dtype=bool
+            [value is not None and value == value and value != "" for value in column],
+            dtype=bool,
         )
     if column.dtype.kind in "US":
         return np.asarray(column != column.dtype.type(""))
     return np.ones(column.shape, dtype=bool)
 
 
-def codes(column: NDArray[Any]) -> tuple[Ints, NDArray[Any]]:
+def codes(column: Array) -> tuple[Ints, Array]:
     """Return integer codes ``(n,)`` and the sorted distinct values."""
     if column.dtype.kind == "O":
         column = column.astype(str)
@@ -199,7 +202,7 @@ def codes(column: NDArray[Any]) -> tuple[Ints, NDArray[Any]]:
     return inverse.astype(np.int64).reshape(-1), values
 
 
-def shared_graph(X: NDArray[Any], keep: Bools, given: Neighbours | None, k: int) -> Neighbours:
+def shared_graph(X: Array, keep: Bools, given: Neighbours | None, k: int) -> Neighbours:
     """Return a graph over the rows kept, with ``k`` neighbours (fewer for a small table).
 
     The graph that was given is used if it was made of the same rows and holds enough neighbours.

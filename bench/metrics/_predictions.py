@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +10,9 @@ from bench.core.errors import BenchError
 from bench.metrics._core import Bools, Doubles, Ints, Value, left_out
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
+
+    from bench.core.types import Array
 
 NOTHING = Value(float("nan"), 0, "no row has a class: undefined")
 
@@ -48,6 +50,6 @@ def scored_scores(y_true: ArrayLike, scores: ArrayLike) -> tuple[Ints, Doubles, 
     return truth[keep], table[keep], keep
 
 
-def without_class(keep: NDArray[Any]) -> str:
+def without_class(keep: Array) -> str:
     """Return the words for the rows that had no class."""
     return left_out(int((~keep).sum()), "without a class")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,9 @@ from bench.metrics._core import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
+
+    from bench.core.types import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class Profiles:
     label: Ints
     compound: Ints
     batch: Ints
-    names: NDArray[Any]
+    names: Array
     unlabelled: int
 
     def __len__(self) -> int:

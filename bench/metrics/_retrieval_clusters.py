@@ -12,6 +12,8 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bench.core.types import JsonObject
+
 
 __all__ = ["QueryClusters", "query_clusters"]
 
@@ -57,7 +59,7 @@ def query_clusters(name: str, /, **arrays: Any) -> QueryClusters:
     from bench.metrics._retrieval import nearest_matches, profiles
     from bench.metrics.map import average_precisions
 
-    def take(*wanted: str) -> dict[str, Any]:
+    def take(*wanted: str) -> JsonObject:
         return {key: arrays[key] for key in wanted if arrays.get(key) is not None}
 
     if name in ("nsc", "nscb"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,12 +10,12 @@ from bench.core.errors import BenchError
 from bench.metrics._core import Doubles, Ints, chunks, unit_rows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from bench.core.types import Array
 
 DISTANCES = ("cosine", "euclidean")
 
 
-def silhouette(X: NDArray[Any], code: Ints, n_groups: int, distance: str = "cosine") -> Doubles:
+def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") -> Doubles:
     """Return the silhouette width of each row, ``(n,)`` in [-1, 1] (Rousseeuw 1987).
 
     ``(b - a) / max(a, b)`` with a the mean distance to the other rows of the own group and b the

@@ -6,7 +6,7 @@ import io
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.core.dataset import Opened
+    from bench.core.types import Array, JsonObject
 
 T = TypeVar("T")
 GREEN, MAGENTA = (0.15, 1.0, 0.25), (0.85, 0.25, 1.0)
@@ -240,7 +241,7 @@ def load_sheets(folder: Path) -> list[Sheet]:
     for path in sorted(folder.glob("*.npz")):
         try:
             with np.load(path, allow_pickle=False) as kept:
-                facts: dict[str, Any] = json.loads(kept["facts"].tobytes().decode())
+                facts: JsonObject = json.loads(kept["facts"].tobytes().decode())
                 arrays = {"images": kept["images"], "ids": kept["ids"]}
             facts |= {name: tuple(facts[name]) for name in ("classes", "places", "spans")}
             made.append(Sheet(**facts, **arrays))
@@ -284,14 +285,14 @@ def _pick(rows: NDArray[np.int64], *address: str | int) -> int | None:
     return int(generator("examples", *address).choice(rows))
 
 
-def _range(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _range(pixels: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     flat = np.moveaxis(pixels, 1, 0).reshape(pixels.shape[1], -1)
     low, high = np.percentile(flat, [1, 99.8], axis=1)
     return low, np.maximum(high, low + 1)
 
 
 def _composite(
-    image: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]
+    image: Array, low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     span = (high - low)[:, None, None]
     scaled = np.sqrt(np.clip((image - low[:, None, None]) / span, 0, 1))

@@ -13,7 +13,7 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.canonical import no_constant, pretty_json
 from bench.core.disk import disk_errors
@@ -24,7 +24,7 @@ from bench.records.writing import discard, place
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from numpy.typing import NDArray
+    from bench.core.types import Array, Arrays, Facts, JsonObject
 
 __all__ = ["Artifact", "ArtifactStore"]
 
@@ -42,8 +42,8 @@ class Artifact:
         Small facts such as ``fit_s`` and ``steps``.
     """
 
-    arrays: dict[str, NDArray[Any]]
-    meta: dict[str, Any] = field(default_factory=dict)
+    arrays: Arrays
+    meta: JsonObject = field(default_factory=dict)
 
 
 class ArtifactStore:
@@ -90,8 +90,8 @@ class ArtifactStore:
         self,
         kind: Kind,
         artifact_id: str,
-        arrays: Mapping[str, NDArray[Any]],
-        meta: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, Array],
+        meta: Facts | None = None,
         *,
         replace: bool = False,
     ) -> Path:
@@ -121,7 +121,7 @@ class ArtifactStore:
                 raise BenchError(f"an array of an artifact cannot be named '{name}'")
             if array.dtype.hasobject:
                 raise BenchError(f"the array '{name}' contains objects, which are never stored")
-        files: dict[str, bytes | NDArray[Any]] = {"meta.json": pretty_json(meta or {})}
+        files: dict[str, bytes | Array] = {"meta.json": pretty_json(meta or {})}
         if kind == "fit":
             files["weights.safetensors"] = _weights(arrays)
         elif "embeddings" in arrays:
@@ -149,13 +149,13 @@ class ArtifactStore:
         shutil.rmtree(self.root / "scratch" / checked_id(fit_id), ignore_errors=True)
 
 
-def _read_fit(folder: Path) -> dict[str, NDArray[Any]]:
+def _read_fit(folder: Path) -> Arrays:
     from safetensors.numpy import load
 
     return dict(load((folder / "weights.safetensors").read_bytes()))
 
 
-def _read_apply(folder: Path) -> dict[str, NDArray[Any]]:
+def _read_apply(folder: Path) -> Arrays:
     from bench.core.arrays import load
 
     arrays = {file.stem: load(file) for file in sorted(folder.glob("*.npy"))}
@@ -164,7 +164,7 @@ def _read_apply(folder: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _weights(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def _weights(arrays: Mapping[str, Array]) -> bytes:
     import numpy as np
     from safetensors.numpy import save
 

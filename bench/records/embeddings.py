@@ -7,17 +7,16 @@ here reads data or labels; those of the scored rows stand in a record's predicti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
+    from bench.core.types import Facts
     from bench.records.store import Store
 
 __all__ = ["Embedding", "again", "embedding", "embeddings"]
@@ -49,7 +48,7 @@ class Embedding:
 
 
 def embedding(
-    store: Store, record: Mapping[str, Any], fold: int, stage: int = -1, side: str = "test"
+    store: Store, record: Facts, fold: int, stage: int = -1, side: str = "test"
 ) -> Embedding | None:
     """Return what one stage of a run put out, or None if it is not kept with its ids.
 
@@ -91,7 +90,7 @@ def embedding(
     )
 
 
-def embeddings(store: Store, record: Mapping[str, Any], sides: tuple[str, ...]) -> list[Embedding]:
+def embeddings(store: Store, record: Facts, sides: tuple[str, ...]) -> list[Embedding]:
     """Return the last stage's outputs of all folds that were run.
 
     Raises
@@ -125,7 +124,7 @@ def embeddings(store: Store, record: Mapping[str, Any], sides: tuple[str, ...]) 
     return made
 
 
-def again(record: Mapping[str, Any]) -> str:
+def again(record: Facts) -> str:
     """Return the command that makes a run and its embeddings again."""
     import shlex
 

@@ -173,7 +173,7 @@ def write(
     return [_placed(file, _bytes_to(data)) for file, data in texts.items()]
 
 
-def _bytes_to(data: bytes) -> Any:
+def _bytes_to(data: bytes) -> object:
     return lambda part: part.write_bytes(data)
 
 

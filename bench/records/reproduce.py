@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
+
+    from bench.core.types import Facts
 
 __all__ = ["command_of"]
 
 
-def command_of(runs: Sequence[Mapping[str, Any]]) -> str:
+def command_of(runs: Sequence[Facts]) -> str:
     """Return the command of some runs that differ in their seeds alone.
 
     Parameters
@@ -51,7 +53,7 @@ def command_of(runs: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.canonical import canonical_json
 from bench.core.errors import BenchError, did_you_mean
@@ -22,6 +22,8 @@ from bench.records.summary import DERIVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from bench.core.types import Facts, JsonObject
 
 __all__ = ["RULES", "Choice", "Derived", "Rule", "derived_name", "parse_derived", "rule", "select"]
 
@@ -178,8 +180,8 @@ class Choice:
         Records that the choice rests on.
     """
 
-    params: Mapping[str, Mapping[str, Any]]
-    recipe: Mapping[str, Any]
+    params: Mapping[str, Facts]
+    recipe: Facts
     score: float | None
     scores: tuple[float, ...]
     n_candidates: int
@@ -187,7 +189,7 @@ class Choice:
 
 
 def select(
-    records: Iterable[Mapping[str, Any]],
+    records: Iterable[Facts],
     name: str,
     split_id: str,
     method_id: str,
@@ -229,7 +231,7 @@ def select(
     if not chosen.tuned:
         return Choice({}, {}, None, (), 0, ())
     found: dict[str, dict[int, tuple[float, str]]] = {}
-    meant: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    meant: dict[str, tuple[JsonObject, JsonObject]] = {}
     parts = 1
     for record in records:
         spec = record["spec"]

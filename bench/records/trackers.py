@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from bench.core.types import Facts
     from bench.records.record import Record
     from bench.records.store import Store
 
@@ -60,13 +61,13 @@ def trackers(names: list[str], store: Store) -> list[Tracker]:
 # --------------------------------------------------------------------------- what is told
 
 
-def scalars(record: Mapping[str, Any]) -> dict[str, float]:
+def scalars(record: Facts) -> dict[str, float]:
     """Return the record's values over all rows by name, and its cost."""
     found = {name: values["all"] for name, values in record["metrics"].items() if "all" in values}
     return found | {f"cost/{key}": float(value) for key, value in record["cost"].items()}
 
 
-def facts(record: Mapping[str, Any]) -> dict[str, str]:
+def facts(record: Facts) -> dict[str, str]:
     """Return what the run was: split, edition, recipe, seed and changed parameters, as text."""
     spec = record["spec"]
     found = {
@@ -101,7 +102,7 @@ def curves(record: Record) -> Iterator[tuple[str, int, float]]:
         yield (f"{stage}/{fold}/{name}" if several else f"{stage}/{name}"), int(step), float(value)
 
 
-def title(record: Mapping[str, Any]) -> str:
+def title(record: Facts) -> str:
     """Return a name for people: method, split, seed and the first letters of the run id."""
     spec = record["spec"]
     return (

@@ -49,7 +49,11 @@ rounding errors of its neighbours' size)."""
 
 
 def apply_all(
-    method: Method, access: Access, view: Samples, grouping: list[Ints] | None, seed: int
+    method: Method,
+    access: Access,
+    view: Samples,
+    grouping: list[Ints] | None,
+    seed: int,
 ) -> Output:
     """Apply a method to all rows of a view, as it declared.
 

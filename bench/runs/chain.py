@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.core.dataset import Opened
     from bench.core.entry import Entry
     from bench.core.registry import Registry
-    from bench.core.types import Recipe, Values
+    from bench.core.types import JsonObject, Recipe, Values
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Stage:
         stated: Callable[[Any], frozenset[str]] | None = getattr(self.cls, "needs", None)
         return frozenset() if stated is None else frozenset(stated(self.params))
 
-    def changed(self, phase: str | None = None) -> dict[str, Any]:
+    def changed(self, phase: str | None = None) -> JsonObject:
         """Return the parameters that differ from their defaults, of one phase or of both."""
         return {
             f.name: getattr(self.params, f.name)

@@ -38,7 +38,7 @@ from bench.training.recipes import resolve
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from bench.core.types import Array, Arrays, Facts, Recipe
+    from bench.core.types import Array, Arrays, Facts, JsonObject, Recipe
 
 __all__ = ["Corrector"]
 
@@ -294,7 +294,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _chain(self, opened: Opened, fitted: tuple[str, Facts] | None = None) -> Chain:
         """Return the chain as it was fitted, or as it is set now."""
         typed, params = fitted or (self.method, self.params or {})
-        values: dict[str, dict[str, Any]] = {}
+        values: dict[str, JsonObject] = {}
         for key, value in params.items():
             owner, _, name = str(key).rpartition(".")
             values.setdefault(owner or typed.split("+")[-1].strip(), {})[name] = value

@@ -23,10 +23,9 @@ from bench.scoring.result import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
     from bench.core.method import Method
-    from bench.core.types import Array, Arrays, Facts, Ints
+    from bench.core.types import Array, Arrays, Facts, Ints, JsonObject
     from bench.data.grouping import Grouping
     from bench.data.sides import Fold
     from bench.runs.cache import Cache
@@ -209,7 +208,7 @@ class FoldRun:
 
     def _applied(
         self, stage: Stage, method: Method, state: Arrays, role: str, side: Side
-    ) -> tuple[Output, dict[str, Any]]:
+    ) -> tuple[Output, JsonObject]:
         """Apply a fitted method to a side, checking its output and what it adapted to."""
         access = stage.access
         view = side.view(access, batches=stage.per_batch)

@@ -13,7 +13,7 @@ import hashlib
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bench.core.dataset import Opened
     from bench.core.registry import Registry
-    from bench.core.types import Ints, Recipe
+    from bench.core.types import Ints, JsonObject, Recipe
     from bench.data.grouping import Grouping
     from bench.data.target import Partition
     from bench.runs.chain import Chain, Stage
@@ -50,7 +50,7 @@ def rows_digest(opened: Opened, rows: Ints) -> str:
     return kept[id(rows)][1]
 
 
-def recipe_identity(recipe: Recipe) -> dict[str, Any]:
+def recipe_identity(recipe: Recipe) -> JsonObject:
     """Return what of a recipe identifies a fit: a network's own file counts by its content.
 
     ``my/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file is listed beside
@@ -82,7 +82,7 @@ def fit_name(stage: Stage, registry: Registry) -> tuple[str, int]:
     return owner, int(registry.entry("method", owner).meta["version"])
 
 
-def _data(opened: Opened) -> dict[str, Any]:
+def _data(opened: Opened) -> JsonObject:
     name = opened.known_as or opened.name
     return {"digest": opened.digest, "settings": dict(opened.settings), "name": name}
 
@@ -157,7 +157,7 @@ def stage_ids(
         # Without a training set both sides are the same rows, but each has an order of its own.
         side = {"side": "train"} if train_rows == test_rows else {}
         parent_train = digest({**how, **side, "rows": train_rows, "parent": parent_train})
-        study: dict[str, Any] = {}
+        study: JsonObject = {}
         if grouping is not None and (stage.per_batch or grouping.drops_rows):
             study = {"study": grouping.spec}
         parent_test = digest({**how, **study, "rows": test_rows, "parent": parent_test})

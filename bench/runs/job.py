@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.access import TRACKS, Access, track_of
 from bench.core.canonical import digest
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.core.registry import Registry
-    from bench.core.types import Facts, Recipe, Values
+    from bench.core.types import Facts, JsonObject, Recipe, Values
     from bench.data.folds import Origin
     from bench.data.grouping import Grouping
     from bench.data.sides import Fold
@@ -185,12 +185,12 @@ class Job:
         entries = {name: self.registry.entry("metric", name) for name in sorted(names)}
         return {name: entry.meta["version"] for name, entry in entries.items()}
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> JsonObject:
         """Return what identifies the run; hashed to its id."""
         target, opened = self.target, self.target.opened
         # Values as they are used: "500" typed and 500 given are one run.
         recipe = identity.recipe_identity(self.recipe)
-        stages_of: list[dict[str, Any]] = []
+        stages_of: list[JsonObject] = []
         for fold in target.folds:
             mine = self.of_fold(fold)
             stages = [
@@ -243,7 +243,7 @@ class Job:
         }
 
 
-def _source_of(origin: Origin | None) -> dict[str, Any]:
+def _source_of(origin: Origin | None) -> JsonObject:
     """Return what a record states of the data set that an encoder was trained on."""
     if origin is None:
         return {}

@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.checkout import ROOT
 from bench.core.code_digest import portable_name
@@ -19,6 +19,8 @@ from bench.core.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from bench.core.types import JsonObject
 
 __all__ = ["command_line", "environment", "peak_bytes", "reset_peak", "source_digests"]
 
@@ -42,7 +44,7 @@ PACKAGES = (
 """Distributions whose versions may move a number."""
 
 
-def environment(device: str, threads: int, precision: str) -> dict[str, Any]:
+def environment(device: str, threads: int, precision: str) -> JsonObject:
     """Return the machine, the versions and the command, without importing any of the packages.
 
     Parameters
@@ -121,7 +123,7 @@ def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
 
 
 @functools.cache
-def _commit() -> dict[str, Any]:
+def _commit() -> JsonObject:
     """Return the git commit of the checkout, if there is one and git is installed."""
     if not (ROOT / ".git").exists():
         return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bench.scoring.scorer import Scores
 
     Tables = tuple[pd.DataFrame, pd.DataFrame | None, pd.DataFrame | None]
+    from bench.core.types import JsonObject
 
 __all__ = ["Runner"]
 
@@ -142,7 +143,7 @@ class Runner:
         code, environment = self._codes.of_run(job), self._environment(job)
         return outline(job, spec, run_id, code, environment, status=status, reason=reason)
 
-    def _environment(self, job: Job) -> dict[str, Any]:
+    def _environment(self, job: Job) -> JsonObject:
         return provenance.environment(
             device=self._device or "cpu",
             threads=threads(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,11 +11,10 @@ from bench.core.arrays import blocks
 from bench.core.errors import RunFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
     from bench.core.samples import Output
+    from bench.core.types import Facts
 
 
 def check_output(name: str, output: Output, n: int, n_classes: int) -> None:
@@ -61,7 +60,7 @@ class Scored:
 
     table: pd.DataFrame
     predictions: pd.DataFrame
-    clusters: Mapping[str, Any]
+    clusters: Facts
     n_eval: int
     readout: str = "probe"
     used: list[str] = field(default_factory=list)

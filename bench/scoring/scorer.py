@@ -9,7 +9,7 @@ unit, and scored overall and per fold, batch, class and cluster.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.core.samples import Output
     from bench.core.split import Split
+    from bench.core.types import JsonObject
     from bench.data.sides import Fold
     from bench.data.views import Side
 
@@ -257,7 +258,7 @@ class Scores:
         names = [name for name in self.split.metrics if needs(name, self.registry) == "embedding"]
         if len(np.unique(batch)) > 1 and self.split.hold_out is None:
             names.append("batch_1nn")
-        arrays: dict[str, Any] = {
+        arrays: JsonObject = {
             "X": X,
             "label": frame["y_true"].to_numpy(np.int64),
             "batch": batch,
@@ -294,7 +295,7 @@ class Scores:
             )
         if self.split.aggregate:
             X, rows = aggregated(X, rows, self.split.aggregate)
-        arrays: dict[str, Any] = {
+        arrays: JsonObject = {
             "X": X,
             "label": rows["y_true"].to_numpy(np.int64),
             "treatment": rows["role:treatment"].to_numpy(str),

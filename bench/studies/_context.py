@@ -141,7 +141,7 @@ class StudyContext:
 
     def takes(self, method: str, parameter: str) -> bool:
         """Return whether the last stage of a method has a parameter of this name."""
-        entry = self.registry.entry("method", method.split("+")[-1].strip())
+        entry = self.registry.entry("method", method.rsplit("+", maxsplit=1)[-1].strip())
         if entry.meta["level"] == "reference":
             return False
         return parameter in {f.name for f in dataclasses.fields(entry.load().Params)}

@@ -102,7 +102,7 @@ def run(context: StudyContext) -> Finding:
 
 def _condition(context: StudyContext, method: str) -> Condition | None:
     """Return the form of a method that uses controls alone, or None after leaving it out."""
-    last = method.split("+")[-1].strip()
+    last = method.rsplit("+", maxsplit=1)[-1].strip()
     if last == "adabn":
         return Condition(method, {last: {"rows": "controls"}})
     condition = Condition(method)

@@ -102,5 +102,5 @@ def _results(context: StudyContext, method: str) -> dict[float, ConditionResult]
 def _condition(method: str, k: int) -> Condition:
     if method == "ben" and k > 1:
         return Condition("ben-multi", {"ben-multi": {"per_batch": k}})
-    name = method.split("+")[0].strip()
+    name = method.split("+", maxsplit=1)[0].strip()
     return Condition(method, {name: {"per_batch": k}})

@@ -24,7 +24,7 @@ from bench.testing.synthetic import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bench.core.types import Facts, JsonObject
 
 
 __all__ = ["check_dataset"]
@@ -40,7 +40,7 @@ def check_dataset(
     dataset: str | type,
     *,
     edition: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Facts | None = None,
     plugins: tuple[Path | str, ...] = (),
     registry: Registry | None = None,
     raises: bool = True,
@@ -87,7 +87,11 @@ def check_dataset(
 
 class _DatasetChecks:
     def __init__(
-        self, cls: Any, meta: dict[str, Any], edition: str | None, settings: dict[str, Any]
+        self,
+        cls: Any,
+        meta: JsonObject,
+        edition: str | None,
+        settings: JsonObject,
     ) -> None:
         self.cls, self.meta, self.edition, self.settings = cls, meta, edition, settings
         self.report = Report()

@@ -24,9 +24,8 @@ from bench.testing.synthetic import (
 from bench.testing.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bench.core.registry import Registry
+    from bench.core.types import Facts, JsonObject
 
 __all__ = ["check_method"]
 
@@ -37,7 +36,7 @@ __all__ = ["check_method"]
 def check_method(
     method: str | type,
     *,
-    values: Mapping[str, Any] | None = None,
+    values: Facts | None = None,
     plugins: tuple[Path | str, ...] = (),
     registry: Registry | None = None,
     raises: bool = True,
@@ -93,9 +92,7 @@ def check_method(
 
 
 class _MethodChecks:
-    def __init__(
-        self, cls: Any, meta: dict[str, Any], path: Path | None, values: dict[str, Any]
-    ) -> None:
+    def __init__(self, cls: Any, meta: JsonObject, path: Path | None, values: JsonObject) -> None:
         self.cls, self.meta, self.path, self.values = cls, meta, path, values
         self.name = str(meta.get("name") or cls.__name__)
         self.report = Report()
@@ -237,7 +234,7 @@ class _MethodChecks:
                     "from other rows: add Access.CONTROLS"
                 )
 
-    def _access_of(self, given: dict[str, Any]) -> Access:
+    def _access_of(self, given: JsonObject) -> Access:
         params = make_params(self.name, self.cls.Params, given)
         access = call_checked("access(params)", lambda: self.cls.access(params))
         if not isinstance(access, Access):

@@ -235,18 +235,18 @@ def one_thread() -> Iterator[None]:
 @contextmanager
 def noise(seed: int) -> Iterator[None]:
     """Move the global generators that nobody may use, and put them back."""
-    legacy = np.random.get_state()  # noqa: NPY002 - it is this generator that is looked after
+    legacy = np.random.get_state()
     plain = random.getstate()
     torch = sys.modules.get("torch")
     before = None if torch is None else torch.random.get_rng_state()
-    np.random.seed(seed)  # noqa: NPY002
+    np.random.seed(seed)
     random.seed(seed)
     if torch is not None:
         torch.manual_seed(seed)
     try:
         yield
     finally:
-        np.random.set_state(legacy)  # noqa: NPY002
+        np.random.set_state(legacy)
         random.setstate(plain)
         if torch is not None:
             torch.random.set_rng_state(before)

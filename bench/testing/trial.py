@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bench.core.dataset import Opened
-    from bench.core.types import Array
+    from bench.core.types import Array, JsonObject
 
 _RECIPE = {"steps": 3, "batch_size": 16, "width": 4}
 
@@ -110,7 +110,12 @@ class Trial:
         return output
 
     def all(
-        self, method: Any, view: Samples, side: Side | None = None, *, backwards: bool = False
+        self,
+        method: Any,
+        view: Samples,
+        side: Side | None = None,
+        *,
+        backwards: bool = False,
     ) -> Output:
         """Return the output of all rows of a side (by default the evaluation side), as in a run."""
         grouping = grouping_of((side or self.test).batch, self.per_batch)
@@ -136,7 +141,7 @@ class Trial:
 
     def run(self, report: Report, prefix: str) -> None:
         """Run all checks; stop where nothing further can be looked at."""
-        found: dict[str, Any] = {}
+        found: JsonObject = {}
 
         def fits() -> None:
             found["method"] = self._fits()
@@ -274,7 +279,7 @@ class Trial:
         solid = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in state.items()}
         try:
             stored = load(save(solid))
-        except Exception as error:  # noqa: BLE001 - whatever the library says is the finding
+        except Exception as error:
             raise Broken(f"state() cannot be stored as safetensors: {error}") from None
         second = self.all(self.rebuilt(stored), self.seen(self.test))
         if bits(first) != bits(second):

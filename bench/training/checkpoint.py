@@ -9,11 +9,14 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.core.types import JsonObject
 
 # --------------------------------------------------------------------------- checkpoints
 
@@ -35,7 +38,7 @@ class Checkpoint:
         wait = max(CHECKPOINT_SECONDS, 20 * self._took)
         return self._path is not None and time.monotonic() - self._last >= wait
 
-    def save(self, content: dict[str, Any]) -> None:
+    def save(self, content: JsonObject) -> None:
         """Write a checkpoint atomically."""
         if self._path is None:
             return
@@ -61,7 +64,7 @@ class Checkpoint:
         self._last = time.monotonic()
         self._took = self._last - began
 
-    def load(self, device: str) -> dict[str, Any] | None:
+    def load(self, device: str) -> JsonObject | None:
         """Return the last checkpoint, or None."""
         if self._path is None or not self._path.is_file():
             return None

@@ -39,7 +39,7 @@ from bench.training.statistics import Batch
 if TYPE_CHECKING:
     from bench.core.method import Context
     from bench.core.samples import Samples
-    from bench.core.types import Recipe
+    from bench.core.types import JsonObject, Recipe
     from bench.training.samplers import Ints, Sampler
 
 __all__ = ["fit", "untrained_parameters"]
@@ -125,7 +125,7 @@ class _Loop:
         else:
             mean, sd = np.zeros(train.shape[0], np.float32), np.ones(train.shape[0], np.float32)
         self.scaling = Scaling(recipe["standardise"], mean, sd)
-        self.config: dict[str, Any] = {
+        self.config: JsonObject = {
             "recipe": recipe,
             "seed": ctx.seed,
             "shape": list(train.shape),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -21,8 +21,9 @@ from bench.training.recipes import located
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
-    from bench.core.types import Array, Arrays, Facts
+    from bench.core.types import Array, Arrays, Facts, JsonObject
     from bench.training.statistics import Statistics
 
 __all__ = ["Fitted", "Model", "method_name", "restore", "untrained_model"]
@@ -79,7 +80,7 @@ class Model(nn.Module):
         features = self.features(x)
         return features, self.head(features)
 
-    def using(self, statistics: Statistics) -> Any:
+    def using(self, statistics: Statistics) -> AbstractContextManager[None]:
         """Return a context in which BatchNorm uses these statistics."""
         return self.scope.using(statistics)
 
@@ -90,7 +91,7 @@ class Fitted:
 
     model: Model
     scaling: Scaling
-    config: dict[str, Any]
+    config: JsonObject
     device: str = "cpu"
 
     @property

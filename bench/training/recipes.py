@@ -17,7 +17,7 @@ from bench.core.access import Access
 from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
-    from bench.core.types import Recipe
+    from bench.core.types import JsonObject, Recipe
 
 __all__ = [
     "KINDS",
@@ -51,7 +51,7 @@ TORCHVISION = (
 )
 """Networks of torchvision that can be asked for by name."""
 
-_COMMON: dict[str, Any] = {
+_COMMON: JsonObject = {
     "network": "",
     "network_sha256": "",
     "width": 32,
@@ -83,7 +83,7 @@ _PROFILES = {"network": "mlp", "width": 128}
 # of 75, 90 epochs of N // 75 steps of which 10 are a linear warm-up.
 _PUBLISHED = {"epochs": 90, "batch_size": 75, "warmup": 10 / 90}
 
-RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+RECIPES: dict[str, dict[str, JsonObject]] = {
     "smoke": {
         "images": {**_IMAGES, "width": 8, "steps": 30, "batch_size": 32, "lr": 3e-3},
         "profiles": {**_PROFILES, "width": 32, "steps": 60, "batch_size": 32, "lr": 3e-3},
@@ -202,7 +202,7 @@ def located(recipe: Recipe) -> str:
     return _FILES.get(key, network)
 
 
-def _check_network(recipe: dict[str, Any], kind: str) -> None:
+def _check_network(recipe: JsonObject, kind: str) -> None:
     network = recipe["network"]
     recipe["network_sha256"] = ""
     if ":" in network:
@@ -226,7 +226,7 @@ def _check_network(recipe: dict[str, Any], kind: str) -> None:
         raise BenchError(did_you_mean(network, known, "network") + " Or give module:factory.")
 
 
-def resolve(name: str, kind: str, overrides: Recipe | None = None) -> dict[str, Any]:
+def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject:
     """Return the complete recipe, plain JSON, that a fit is made with.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from bench.core.types import JsonObject
     from bench.training.samplers import Bools, Ints
 
 __all__ = ["ApplyStatistics", "Batch", "Statistics"]
@@ -107,7 +108,7 @@ class Batch:
     n_batches: int
     generator: torch.Generator
     adapt: Batch | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: JsonObject = field(default_factory=dict)
     features: Tensor | None = None
     logits: Tensor | None = None
 

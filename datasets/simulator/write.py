@@ -25,6 +25,8 @@ from .plate import CROP, describe, render
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bench.core.types import JsonObject
+
 PARAMETERS = "parameters.json"
 
 
@@ -33,7 +35,7 @@ def file_name(part: str, name: str = "coos7") -> str:
     return f"COOS7_v1.1_{part}.hdf5" if name == "coos7" else f"{name}_{part}.hdf5"
 
 
-def parameters(name: str, plates: list[Plate], conditions: Conditions) -> dict[str, Any]:
+def parameters(name: str, plates: list[Plate], conditions: Conditions) -> JsonObject:
     """Return all that decides the pixels; its digest names the folder in the cache."""
     factors = {"factors": dict(conditions.factors)} if conditions.factors else {}
     return {
@@ -56,7 +58,7 @@ def _sources() -> str:
     return combined(file_digests(Path(__file__).resolve().parent.glob("*.py")))
 
 
-def digest(values: dict[str, Any]) -> str:
+def digest(values: JsonObject) -> str:
     """Return the SHA-256 of a value's canonical JSON."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -119,7 +121,7 @@ def _is_whole(folder: Path) -> bool:
 
 def write(
     folder: Path,
-    values: dict[str, Any],
+    values: JsonObject,
     plates: list[Plate],
     conditions: Conditions,
     workers: int | None = None,
@@ -175,7 +177,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _render_plate(plate: Plate, contents: Any, conditions: Conditions) -> NDArray[np.uint16]:
+def _render_plate(plate: Plate, contents: Any, conditions: Conditions) -> NDArray[np.uint16]:  # noqa: ANN401
     pixels = np.empty((len(contents.classes), 2, CROP, CROP), np.uint16)
     for label in range(len(CLASSES)):
         rows, images = render(plate, label, contents, conditions)
@@ -194,7 +196,7 @@ def _places(contents: list[Any]) -> tuple[dict[tuple[int, int], int], dict[int, 
     return first, sizes
 
 
-def _metadata(handle: Any, part: int, plates: list[Plate], contents: list[Any]) -> None:
+def _metadata(handle: Any, part: int, plates: list[Plate], contents: list[Any]) -> None:  # noqa: ANN401
     columns: dict[str, list[Any]] = {
         "labels": [],
         "dateIDs": [],
@@ -218,7 +220,7 @@ def _metadata(handle: Any, part: int, plates: list[Plate], contents: list[Any]) 
     handle.create_dataset("data", (n, 2, CROP, CROP), np.uint16, track_times=False)
 
 
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
+def _finite(values: JsonObject) -> JsonObject:
     return {
         key: None if isinstance(value, float) and not np.isfinite(value) else value
         for key, value in values.items()

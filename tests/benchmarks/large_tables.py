@@ -82,7 +82,7 @@ def go_through(folder: Path, name: str) -> dict[str, Any]:
     number = np.arange(len(index)) // WELLS
     held = number % 5 == 4
     peaks, stop = [0, 0], threading.Event()
-    import scipy.special  # noqa: F401  what a method imports is not counted as its data
+    import scipy.special  # noqa: F401
 
     idle = memory()[0]
 

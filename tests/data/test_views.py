@@ -99,7 +99,7 @@ def neighbours(thing: Any) -> list[Any]:
         if not name.startswith("__"):
             try:
                 found.append(getattr(thing, name))
-            except Exception:  # noqa: BLE001 - a property may refuse in any way
+            except Exception:  # noqa: BLE001
                 continue
     try:
         found += weakref.getweakrefs(thing)

@@ -52,7 +52,7 @@ def make_record(
         "method_id": method,
         "split_id": split,
         "split_digest": "0" * 32,
-        "dataset": split.split("/")[0],
+        "dataset": split.split("/", maxsplit=1)[0],
         "dataset_settings": {},
         "edition": edition,
         "data_digest": "d" * 32,

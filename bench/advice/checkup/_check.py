@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.data.views import column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bench.core.dataset import Opened
-    from bench.core.types import Strings
+    from bench.core.types import Facts, Strings
 
 FEW = 16
 """Rows of a batch below which its statistics are noise: the standard error of a mean of n rows is
@@ -37,7 +35,7 @@ class Check:
     topic: str
     state: str
     text: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
 
 def labels_of(opened: Opened) -> Strings:

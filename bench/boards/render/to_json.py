@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.boards.pairing import TEST
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bench.boards.board import Board, Row
+    from bench.core.types import JsonObject
 
 __all__ = ["to_json"]
 
@@ -17,12 +18,12 @@ __all__ = ["to_json"]
 # --------------------------------------------------------------------------- JSON
 
 
-def to_json(made: Iterable[Board]) -> dict[str, Any]:
+def to_json(made: Iterable[Board]) -> JsonObject:
     """Return the boards as JSON's own types; see the command line's ``leaderboard --json``."""
     return {"boards": [_board_json(board) for board in made]}
 
 
-def _board_json(board: Board) -> dict[str, Any]:
+def _board_json(board: Board) -> JsonObject:
     return {
         "split": board.split,
         "edition": board.edition,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import BoardOptions, Common, board_options, check, common_options
+from bench.cli.board_options import BoardOptions, board_options
+from bench.cli.options import Common, check, common_options
 
 
 @click.command()

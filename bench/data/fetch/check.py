@@ -20,14 +20,16 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
 from bench.data.hdf5 import refuse_links
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from bench.core.types import Facts, JsonObject
 
 __all__ = ["Report", "check_tree"]
 
@@ -47,7 +49,7 @@ class Report:
         A sentence each; none means that the tree is whole.
     """
 
-    groups: list[dict[str, Any]] = field(default_factory=list)
+    groups: list[JsonObject] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -58,7 +60,7 @@ class Report:
 
 def check_tree(
     folder: Path,
-    checks: Sequence[Mapping[str, Any]],
+    checks: Sequence[Facts],
     *,
     read: bool = True,
     show: Callable[[int, int], None] = lambda done, total: None,
@@ -120,7 +122,7 @@ _READ: dict[str, Callable[[Path], None]] = {"images": _read_image, "tables": _re
 
 def _listed(
     folder: Path,
-    check: Mapping[str, Any],
+    check: Facts,
     report: Report,
     read: Callable[[Path], None] | None,
     show: Callable[[int, int], None],
@@ -207,7 +209,7 @@ def _tried(read: Callable[[Path], None]) -> Callable[[Path], bool]:
         try:
             read(path)
         # decoders raise anything at all on damaged bytes
-        except Exception:  # noqa: BLE001
+        except Exception:
             return True
         return False
 
@@ -217,7 +219,7 @@ def _tried(read: Callable[[Path], None]) -> Callable[[Path], bool]:
 # --------------------------------------------------------------------------- HDF5
 
 
-def _hdf5(folder: Path, check: Mapping[str, Any], report: Report) -> None:
+def _hdf5(folder: Path, check: Facts, report: Report) -> None:
     import h5py
 
     paths = sorted(folder.glob(check["files"]))

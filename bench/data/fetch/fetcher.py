@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.disk import new_file
 from bench.core.errors import BenchError
@@ -22,6 +22,7 @@ from bench.data.fetch.tree import Desk, Tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bench.core.types import JsonObject
     from bench.data.fetch.check import Report
     from bench.data.fetch.listing import Fetchable
 
@@ -52,7 +53,7 @@ class Fetcher:
     what: Fetchable
     given: str = ""
     desk: Desk = field(default_factory=Desk)
-    options: dict[str, Any] = field(default_factory=dict)
+    options: JsonObject = field(default_factory=dict)
     zenodo: str = ""
 
     def __post_init__(self) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from bench.core.types import JsonObject
+
 __all__ = ["Meter", "Received", "download", "https_only"]
 
 STALL_S = 30.0
@@ -269,7 +271,7 @@ def _usable(url: str, part: Path, marks: Path, known: bool) -> int:
     return 0
 
 
-def _mark(marks: Path) -> dict[str, Any]:
+def _mark(marks: Path) -> JsonObject:
     try:
         return dict(json.loads(marks.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -277,7 +279,12 @@ def _mark(marks: Path) -> dict[str, Any]:
 
 
 def _agreed(
-    response: Any, file: IO[bytes], have: int, marks: Path, url: str, size: int | None
+    response: Any,
+    file: IO[bytes],
+    have: int,
+    marks: Path,
+    url: str,
+    size: int | None,
 ) -> int | None:
     """Make the file ready for a response, and return how long it will be if that is said."""
     length = response.headers.get("content-length", "")

@@ -35,7 +35,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from bench.core.errors import BenchError, did_you_mean
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bench.core.registry import Registry
+    from bench.core.types import Facts, JsonObject
 
 __all__ = [
     "Fetchable",
@@ -144,8 +145,8 @@ class Fetchable:
     folder: str
     files: tuple[File, ...]
     rows: tuple[Rows, ...] = ()
-    zenodo: Mapping[str, Any] = field(default_factory=dict)
-    checks: tuple[Mapping[str, Any], ...] = ()
+    zenodo: Facts = field(default_factory=dict)
+    checks: tuple[Facts, ...] = ()
     note: str = ""
     dataset: str = ""
 
@@ -180,7 +181,7 @@ def _inside(name: str, where: str) -> str:
     return name
 
 
-def _urls(value: Any, where: str) -> tuple[str, ...]:
+def _urls(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(u, str) for u in value):
         raise BenchError(f'{where} needs urls = ["https://…"], a list')
     for url in value:
@@ -189,7 +190,7 @@ def _urls(value: Any, where: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _known(table: Any, keys: Iterable[str], where: str) -> dict[str, Any]:
+def _known(table: object, keys: Iterable[str], where: str) -> JsonObject:
     if not isinstance(table, dict):
         raise BenchError(f"{where} must be a table, not {table!r}")
     for key in table:
@@ -198,7 +199,7 @@ def _known(table: Any, keys: Iterable[str], where: str) -> dict[str, Any]:
     return table
 
 
-def read_fetchable(name: str, content: Mapping[str, Any], where: str) -> Fetchable:
+def read_fetchable(name: str, content: Facts, where: str) -> Fetchable:
     """Return what a table of plain values describes.
 
     Parameters

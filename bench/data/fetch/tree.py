@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.disk import new_file
 from bench.core.errors import BenchError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bench.core.types import JsonObject
     from bench.data.fetch.listing import Fetchable
 
 __all__ = ["SOURCE", "Desk", "Tree", "folder_of", "verify"]
@@ -110,7 +111,7 @@ class Tree:
         self.note(file, Received("was here", stat.st_size, *sums), path)
         return True
 
-    def _unpacked(self, file: File, noted: dict[str, Any]) -> bool:
+    def _unpacked(self, file: File, noted: JsonObject) -> bool:
         if noted.get("unpacked"):
             return True
         target = self.folder / file.unpack
@@ -176,7 +177,7 @@ class Tree:
         self, file: File, received: Received, path: Path | None, *, unpacked: bool = False
     ) -> None:
         """Note in ``source.json`` where a file came from, with its size and checksums."""
-        facts: dict[str, Any] = {
+        facts: JsonObject = {
             "url": received.url,
             "bytes": received.bytes,
             "sha256": received.sha256,
@@ -247,7 +248,7 @@ def verify(what: Fetchable, desk: Desk) -> Report:
     return report
 
 
-def _read_source(folder: Path) -> dict[str, Any]:
+def _read_source(folder: Path) -> JsonObject:
     path = folder / SOURCE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from bench.core.errors import BenchError
@@ -19,7 +19,9 @@ from bench.data.fetch.https import download
 from bench.data.fetch.listing import File
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from bench.core.types import Facts, JsonObject
 
 __all__ = ["HOST", "Found", "choose", "find_record"]
 
@@ -38,7 +40,7 @@ class Found:
 
 
 def find_record(
-    wanted: Mapping[str, Any], host: str = HOST, say: Callable[[str], None] = lambda line: None
+    wanted: Facts, host: str = HOST, say: Callable[[str], None] = lambda line: None
 ) -> Found:
     """Search for the record and return its wanted files with their sizes and checksums.
 
@@ -57,7 +59,7 @@ def find_record(
     BenchError
         If nothing fits, several different records do, or Zenodo cannot be reached.
     """
-    hits: dict[str, dict[str, Any]] = {}
+    hits: dict[str, JsonObject] = {}
     for title in wanted["titles"]:
         query = urlencode({"q": f'"{title}"', "size": HITS})
         with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +78,7 @@ def find_record(
     return choose(list(hits.values()), wanted, host)
 
 
-def _fits(hit: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+def _fits(hit: Facts, wanted: Facts) -> bool:
     """Whether a record has one of the titles and all the files."""
     named = str(hit["metadata"]["title"]).casefold()
     has = {str(file["key"]) for file in hit.get("files") or []}
@@ -84,7 +86,7 @@ def _fits(hit: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return titled and has >= set(wanted["files"])
 
 
-def choose(hits: list[dict[str, Any]], wanted: Mapping[str, Any], host: str = HOST) -> Found:
+def choose(hits: list[JsonObject], wanted: Facts, host: str = HOST) -> Found:
     """Return the record among search hits that has the title and all the files.
 
     Of several versions of one record (the same ``conceptrecid``) the latest is taken.

@@ -65,7 +65,7 @@ def damaged(path: Path, kind: str) -> Iterator[None]:
     except PermissionError:
         raise BenchError(f"{path} may not be read: change its permissions") from None
     # readers raise anything at all on damaged bytes: zlib.error, IORegistryError, …
-    except Exception as e:  # noqa: BLE001
+    except Exception as e:
         said = (" ".join(str(e).split()) or type(e).__name__)[:160].rstrip(". ")
         raise BenchError(
             f"{path} cannot be read as {kind} ({said}): it is damaged, truncated or of another "
@@ -80,7 +80,7 @@ def _not_numeric(column: str, kind: str) -> BenchError:
     )
 
 
-def _float32(values: Any) -> Floats:
+def _float32(values: object) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         # what float32 cannot hold becomes infinite and is reported as such
         return cast("Floats", np.asarray(values).astype(np.float32))

@@ -178,7 +178,7 @@ class ArrayRows:
             If the file cannot be read any more, or a pixel is not finite.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        if len(rows) and not (0 <= rows.min() and rows.max() < self.count):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < self.count):
             raise IndexError(f"rows lie in 0 .. {self.count - 1}")
         array = self._opened()
         # HDF5 and zarr read ascending rows, each once.
@@ -216,7 +216,7 @@ def _rows(array: Any, wanted: NDArray[np.int64]) -> Array:
     return np.stack([np.asarray(array[int(row)]) for row in wanted])
 
 
-def _open(path: Path, key: str) -> Any:
+def _open(path: Path, key: str) -> object:
     kind = path.suffix.lower()
     if not path.exists():
         raise BenchError(f"{path} is not there: put it there, or mend array in the dataset.toml")

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from bench.core.types import Facts
+
 __all__ = ["Spec", "SplitSpec", "check", "parse", "split_of"]
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"must be a string, not {_shown(value)}")
     if not value.strip():
@@ -32,7 +34,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -45,7 +47,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _some_texts(value: Any) -> tuple[str, ...]:
+def _some_texts(value: object) -> tuple[str, ...]:
     texts = _texts(value)
     if not texts:
         raise ValueError("must name at least one column")
@@ -59,7 +61,7 @@ def _numbers(value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _side(value: Any) -> dict[str, tuple[str, ...]]:
+def _side(value: object) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, dict):
         example = '{ COLUMN = ["value"] }'
         raise ValueError(f"must be a table of column values such as {example}, not {_shown(value)}")
@@ -72,11 +74,11 @@ def _side(value: Any) -> dict[str, tuple[str, ...]]:
     return side
 
 
-def _test(value: Any) -> dict[str, tuple[str, ...]] | str:
+def _test(value: object) -> dict[str, tuple[str, ...]] | str:
     return value if value == "all" else _side(value)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = str(value) if isinstance(value, bool | dict) else repr(value)
     text = text.lower() if isinstance(value, bool) else text
     return text if len(text) <= 60 else text[:57] + "…"
@@ -151,7 +153,7 @@ _EXAMPLES = {
 }
 
 
-def _problem(error: Any, data: Mapping[str, Any]) -> str:
+def _problem(error: Any, data: Facts) -> str:
     """Say in one sentence what pydantic found, in the words of the file."""
     at = [str(part) for part in error["loc"]]
     key = at[-1]

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bench.core.samples import Source
     from bench.core.split import Split
-    from bench.core.types import Array, DType, Floats, Ints
+    from bench.core.types import Array, DType, Facts, Floats, Ints, JsonObject
     from bench.data.own.images import Found
 
 __all__ = ["ArraySource", "OwnData", "load", "open_declared"]
@@ -179,9 +179,7 @@ def load(path: Path) -> OwnData:
     return OwnData(spec.name, path, {split.name: split for split in splits.values()}, spec)
 
 
-def open_declared(
-    declared: Mapping[str, Any], path: Path, splits: Sequence[Split], sha256: str = ""
-) -> Opened:
+def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
     """Read a table that comes with the harness as a user's own is read.
 
     Parameters
@@ -246,7 +244,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
     if not len(frame):
         raise BenchError(f"{path} has no rows: write at least two classes in two batches")
     text = {name: as_text(frame[name]) for name in needed}
-    index = _index(spec, path, frame, text, derived, in_splits, table.typed)
+    index = _index(spec, frame, text, derived, in_splits, table.typed)
     source: Source
     content = None
     if spec.kind == "images":
@@ -290,7 +288,6 @@ def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> Foun
 
 def _index(
     spec: Spec,
-    path: Path,
     frame: pd.DataFrame,
     text: Mapping[str, Texts],
     derived: Mapping[str, tuple[str, ...] | None],
@@ -329,7 +326,7 @@ def _index(
         raise BenchError(
             f"label column '{spec.label}' needs two classes and has {found}: choose another label"
         )
-    made: dict[str, Any] = {"id": ids, "label": label, "control": control}
+    made: JsonObject = {"id": ids, "label": label, "control": control}
     for role, columns in derived.items():
         if not columns:
             continue
@@ -382,9 +379,19 @@ def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
 
     Of images, the digest of their pixels stands for where they lie.
     """
-    keys = (
-        "features id label batches level control treatment compound nscb_batch well position"
-    ).split()
+    keys = [
+        "features",
+        "id",
+        "label",
+        "batches",
+        "level",
+        "control",
+        "treatment",
+        "compound",
+        "nscb_batch",
+        "well",
+        "position",
+    ]
     said = spec.model_dump(mode="json", include=set(keys))
     whole = {"table": content, "keys": said}
     if pixels is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.canonical import digest
 from bench.output.canvas import Canvas, canvas
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from bench.boards.claims import Judged
     from bench.core.meta import Meta
+    from bench.core.types import JsonObject
     from bench.output.figures import FigureInput
 
 META: Meta = {
@@ -166,9 +167,9 @@ def _style(ax: Axes, labels: list[str]) -> None:
     ax.margins(x=0.15)
 
 
-def _ours(inputs: FigureInput) -> list[dict[str, Any]]:
+def _ours(inputs: FigureInput) -> list[JsonObject]:
     """Return the paired difference of every pair on every board of our records."""
-    rows: list[dict[str, Any]] = []
+    rows: list[JsonObject] = []
     for group in grouped(inputs.records):
         for board in group.boards(inputs.boards):
             by_label = {row.method: row for row in board.rows if row.mean is not None}
@@ -204,7 +205,7 @@ def _ours(inputs: FigureInput) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["edition"], row["split"], row["words"]))
 
 
-def _measured(made: Canvas, ax: Axes, rows: list[dict[str, Any]]) -> None:
+def _measured(made: Canvas, ax: Axes, rows: list[JsonObject]) -> None:
     if not rows:
         text = (
             "No record of ours has BEN and its counterpart on one split. Make some with: "

@@ -201,7 +201,7 @@ def search_space(tuning: Tuning) -> list[Dimension]:
     return made
 
 
-def _possible(tuning: Tuning, owner: str, key: str, value: Any) -> bool:
+def _possible(tuning: Tuning, owner: str, key: str, value: object) -> bool:
     return not trial_job(tuning, tuning.target, {owner: {key: value}}, {}, SEED).not_applicable
 
 
@@ -228,6 +228,6 @@ def trial_job(
 FAILED, SECONDS, RUNS, BEAT, WORKER = "failed", "seconds", "runs", "beat", "worker"
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """Return a value as it is printed: three digits of a float."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

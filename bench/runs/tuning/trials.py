@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import optuna
 
+    from bench.core.types import JsonObject
+
 
 def finished(study: optuna.Study) -> list[Any]:
     """Return the trials that count against the budget, in order: all but lost and running ones."""
@@ -89,8 +91,8 @@ def suggest(study: optuna.Study, trial: Any, name: str, space: Sequence[Dimensio
     study.sampler = optuna.samplers.TPESampler(
         seed=seed, n_startup_trials=10, multivariate=False, constant_liar=False
     )
-    params: dict[str, dict[str, Any]] = {}
-    recipe: dict[str, Any] = {}
+    params: dict[str, JsonObject] = {}
+    recipe: JsonObject = {}
     for one in space:
         if one.choices:
             value = trial.suggest_categorical(one.name, list(one.choices))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from bench.core.types import Facts, Recipe, Values
+    from bench.core.types import Facts, JsonObject, Recipe, Values
     from bench.data.sides import Fold
     from bench.runs.runner import Runner
 
@@ -77,7 +77,7 @@ class _Fold:
     def jobs(self, params: Values, recipe: Recipe) -> list[Job]:
         return [trial_job(self.tuning, part, params, recipe, SEED) for part in self.parts]
 
-    def run(self) -> tuple[Choice, dict[str, Any]]:
+    def run(self) -> tuple[Choice, JsonObject]:
         """Spend the budget and return the choice and its cost."""
         tuning, budget = self.tuning, self.tuning.budget
         with open_study(tuning, self.name, self.higher) as study:
@@ -154,7 +154,7 @@ class _Fold:
         self.tuning.store.drop_artifacts(sorted(made - kept))
         self.runner.made.difference_update(made - kept)
 
-    def _chosen(self, done: Sequence[Any]) -> tuple[Choice, dict[str, Any]]:
+    def _chosen(self, done: Sequence[Any]) -> tuple[Choice, JsonObject]:
         tuning = self.tuning
         runs = [run for trial in done for run in trial.user_attrs.get(RUNS, ())]
         records = [found for run in runs if (found := tuning.store.find(run)) is not None]
@@ -196,7 +196,7 @@ class _Fold:
 # --------------------------------------------------------------------------- one method
 
 
-def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[dict[str, Any]]:
+def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObject]:
     """Tune a method on every fold of a split, refit it on all training rows, and score it.
 
     Parameters
@@ -228,7 +228,7 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[dict[str,
     meta = tuning.registry.entry("metric", target.split.metric).meta
     higher = bool(meta.get("higher_is_better", True))
     tuned: dict[str, Tuned] = {}
-    facts: list[dict[str, Any]] = []
+    facts: list[JsonObject] = []
     trial_runner = _quiet(runner)
     for fold in target.folds:
         if not fold.scored.any():

@@ -1,0 +1,129 @@
+"""Options of the commands that print boards."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.options import REFERENCE, SPLIT_FILTER, bundle
+from bench.cli.output import print_raw, width, write_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.boards.board import Board
+    from bench.cli.options import Common, Decorator
+    from bench.core.registry import Registry
+    from bench.records.store import Store
+
+__all__ = ["BoardOptions", "board_options"]
+
+
+@dataclass(frozen=True)
+class BoardOptions:
+    """Options of the commands that print boards.
+
+    Attributes
+    ----------
+    split, metric, readout, edition, recipe
+        Which boards to compute; None for all.
+    form, output
+        ``--format`` and the file to write, None for stdout.
+    reference
+        Include the published records.
+    """
+
+    split: str | None
+    metric: str | None
+    readout: str
+    edition: str | None
+    recipe: str | None
+    form: str
+    output: str | None
+    reference: bool
+
+    def boards(
+        self,
+        store: Store,
+        registry: Registry,
+        *,
+        methods: Sequence[str] | None = None,
+        failures: bool = False,
+        studies: bool = False,
+    ) -> list[Board]:
+        """Compute the boards from records.
+
+        Parameters
+        ----------
+        store
+            The results folder.
+        registry
+            Where the split is looked up.
+        methods
+            Methods to include; None for all.
+        failures, studies
+            Include failed runs; include runs of studies.
+
+        Raises
+        ------
+        BenchError
+            If no record matches.
+        """
+        from bench.boards.select import boards
+        from bench.data.catalog import canonical_name
+
+        return boards(
+            store.load_all(reference=self.reference),
+            split=canonical_name(self.split, registry),
+            metric=self.metric,
+            readout=self.readout,
+            edition=self.edition,
+            recipe=self.recipe,
+            methods=methods,
+            failures=store.failures() if failures else (),
+            studies=studies,
+        )
+
+    def print(self, common: Common, render: Callable[[str, int, bool], str]) -> None:
+        """Print the boards or write them to ``--output``.
+
+        Parameters
+        ----------
+        common
+            Options of every command.
+        render
+            Takes format, width in characters and whether to use colour; returns text.
+        """
+        terminal = self.output is None and sys.stdout.isatty()
+        text = render("json" if common.as_json else self.form, width(terminal), terminal)
+        if self.output is None:
+            print_raw(text)
+        else:
+            write_output(self.output, text)
+
+
+def board_options(formats: str) -> Decorator:
+    """Return the decorator that adds the options of boards."""
+    return bundle(
+        "options",
+        BoardOptions,
+        [
+            SPLIT_FILTER,
+            click.option("--metric", metavar="NAME", help="Default: primary metric of each split."),
+            click.option(
+                "--readout",
+                metavar="NAME",
+                default="auto",
+                show_default=True,
+                help="auto, head, probe or knn1.",
+            ),
+            click.option("--edition", metavar="NAME", help="real or simulated."),
+            click.option("--recipe", metavar="NAME", help="smoke, default or paper."),
+            click.option("--format", "form", metavar="NAME", default="table", help=formats),
+            click.option("--output", metavar="FILE", help="Write to FILE instead of stdout."),
+            REFERENCE,
+        ],
+    )
