@@ -50,7 +50,7 @@ def limit() -> int:
     return int(text)
 
 
-def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:  # noqa: ANN401
     """Return an array of that shape with any values: in memory, or above the limit in a file.
 
     Raises

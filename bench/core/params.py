@@ -33,7 +33,7 @@ def param(
     search: tuple[Any, ...] | None = None,
     log: bool = False,
     phase: str = "fit",
-) -> Any:
+) -> Any:  # noqa: ANN401
     """Return a dataclass field of a method's ``Params``.
 
     Parameters
@@ -74,7 +74,7 @@ def param(
     return field(default=default, metadata=meta)
 
 
-def _convert(owner: str, name: str, text: Any, default: Any) -> Any:
+def _convert(owner: str, name: str, text: Any, default: Any) -> Any:  # noqa: ANN401
     kind = type(default)
     try:
         if kind is bool:
@@ -88,7 +88,7 @@ def _convert(owner: str, name: str, text: Any, default: Any) -> Any:
         raise BenchError(f"{owner}.{name} takes {noun}, not '{text}'") from None
 
 
-def make_params(owner: str, params_class: type, values: Facts) -> Any:
+def make_params(owner: str, params_class: type, values: Facts) -> Any:  # noqa: ANN401
     """Build a ``Params`` from text or typed values, checking names, types and ranges.
 
     Parameters

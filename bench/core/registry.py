@@ -119,7 +119,7 @@ class Registry:
     def _add_entry_points(self) -> None:
         from importlib.metadata import entry_points
 
-        for kind in _FOLDERS:
+        for kind in _FOLDERS:  # noqa: PLC0206
             for point in entry_points(group=_FOLDERS[kind]):
                 provider = point.dist.name if point.dist is not None else "unknown distribution"
                 self._add(

@@ -51,7 +51,7 @@ def refuse_links(handle: object, key: str, path: Path) -> None:
         group = group[name]
 
 
-def own_dataset(handle: Any, key: str, path: Path) -> Any:
+def own_dataset(handle: Any, key: str, path: Path) -> Any:  # noqa: ANN401
     """Return an array of an open HDF5 file whose values are in this file.
 
     Raises

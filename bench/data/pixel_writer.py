@@ -205,7 +205,7 @@ class Work:
                 raise BenchError(
                     f"{picture.files[0]} holds pixels that are not finite: mend the file"
                 )
-            planes = np.ascontiguousarray(planes)
+            planes = np.ascontiguousarray(planes)  # noqa: PLW2901
             pixels[row] = planes
             found = hashlib.blake2b(planes.data, digest_size=DIGEST_BYTES).digest()
             digests[row] = np.frombuffer(found, np.uint8)

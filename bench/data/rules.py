@@ -27,7 +27,7 @@ WHOLE = "all"
 # --------------------------------------------------------------------------- what a split says
 
 
-def check_split(split: Split) -> Split:
+def check_split(split: Split) -> Split:  # noqa: PLR0912
     """Return the split, or raise :class:`BenchError` where its fields contradict each other."""
     where = f"split '{split.name}'"
     if not split.shift.strip():

@@ -186,7 +186,7 @@ def has_value(column: Array) -> Bools:
         return np.asarray(~np.isnan(column))
     if column.dtype.kind == "O":
         return np.array(
-            [value is not None and value == value and value != "" for value in column],
+            [value is not None and value == value and value != "" for value in column],  # noqa: PLR0124
             dtype=bool,
         )
     if column.dtype.kind in "US":

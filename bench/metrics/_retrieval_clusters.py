@@ -37,7 +37,7 @@ class QueryClusters:
     values: NDArray[np.float64]
 
 
-def query_clusters(name: str, /, **arrays: Any) -> QueryClusters:
+def query_clusters(name: str, /, **arrays: Any) -> QueryClusters:  # noqa: ANN401
     """Return ``nsc``, ``nscb`` or ``map`` by compound, for intervals over compounds.
 
     Leaving out or resampling a compound as a query leaves it in the gallery: what varies is what

@@ -177,7 +177,7 @@ def _bytes_to(data: bytes) -> object:
     return lambda part: part.write_bytes(data)
 
 
-def _placed(path: Path, fill: Any) -> Path:
+def _placed(path: Path, fill: Any) -> Path:  # noqa: ANN401
     """Fill a file beside its place and move it there in one step."""
     part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:

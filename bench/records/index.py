@@ -38,7 +38,7 @@ def run_stamps(runs: Path) -> dict[str, str]:
                 if not RUN_ID.fullmatch(entry.name):
                     continue
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    stat = os.stat(f"{entry.path}/run.json")
+                    stat = os.stat(f"{entry.path}/run.json")  # noqa: PTH116
                     stamps[entry.name] = f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}"
     return stamps
 

@@ -50,7 +50,7 @@ rounding errors of its neighbours' size)."""
 
 def apply_all(
     method: Method,
-    access: Access,
+    access: Access,  # noqa: ARG001
     view: Samples,
     grouping: list[Ints] | None,
     seed: int,

@@ -190,7 +190,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise ValueError(str(error)) from error
         return in_order(side)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.target_tags.required = self._headed()
@@ -268,7 +268,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.n_features_out_ = out.shape[1]
         return out
 
-    def _learned(self, stage: Stage, train: Side, other: Side, *, supervised: bool) -> Any:
+    def _learned(self, stage: Stage, train: Side, other: Side, *, supervised: bool) -> Any:  # noqa: ANN401
         owner = stage.entry.meta.get("fit", stage.name)
         recipe = resolve("default", "profiles", dict(self.recipe or {}))
         context = Context(seed=seed_for("fit", owner, NAME, self.seed), recipe=recipe)

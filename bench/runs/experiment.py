@@ -179,7 +179,7 @@ def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
     return registry
 
 
-def prepare(
+def prepare(  # noqa: PLR0913
     methods: str | Iterable[str],
     splits: str | Iterable[str],
     *,
@@ -246,7 +246,7 @@ def prepare(
     return Experiment(chosen, targets, numbers, options, registry, store, edition, read.data)
 
 
-def run(
+def run(  # noqa: PLR0913
     methods: str | Iterable[str],
     splits: str | Iterable[str],
     *,

@@ -52,7 +52,7 @@ def plan(
             used.update(stage.name for stage in chain.stages)
             reason = why_not(chain, target) or why_not_grouped(chain, target, options.grouping)
             for seed in seeds:
-                jobs.append(
+                jobs.append(  # noqa: PERF401
                     Job(
                         target,
                         chain,

@@ -24,7 +24,7 @@ LEVEL = "batch"
 
 
 @functools.cache
-def registry_with(plugins: str) -> Registry:
+def registry_with(plugins: str) -> Registry:  # noqa: ARG001
     """Return all known methods; read again only when ``$BENCH_PLUGINS`` changes."""
     return Registry()
 
@@ -50,7 +50,7 @@ def ids(X: NDArray[np.float32], batch: NDArray[np.str_]) -> list[str]:
     return made
 
 
-def applied(method: Any, stage: Stage, side: Side, seed: int) -> Output:
+def applied(method: Any, stage: Stage, side: Side, seed: int) -> Output:  # noqa: ANN401
     """Apply a stage to a side as it declared."""
     access = stage.access
     view = side.view(access, batches=stage.per_batch)

@@ -282,7 +282,7 @@ class Scores:
         """Whether several metrics look at neighbours: the graph is then made once for all."""
         return len(X) > 1 and sum(uses_graph(name, self.registry) for name in names) > 1
 
-    def _retrieval(self, frame: pd.DataFrame) -> Scored:
+    def _retrieval(self, frame: pd.DataFrame) -> Scored:  # noqa: ARG002
         """Score retrieval over treatments: wells of one treatment are averaged by the metric."""
         import pandas as pd
 

@@ -88,7 +88,7 @@ def check_dataset(
 class _DatasetChecks:
     def __init__(
         self,
-        cls: Any,
+        cls: Any,  # noqa: ANN401
         meta: JsonObject,
         edition: str | None,
         settings: JsonObject,
@@ -200,5 +200,5 @@ class _DatasetChecks:
         if list(again.index["id"]) != list(self.opened.index["id"]):
             raise Broken("a second opening gives other rows")
 
-    def dataset_settings(self) -> Any:
+    def dataset_settings(self) -> Any:  # noqa: ANN401
         return make_params("data", self.cls.Settings, self.settings)

@@ -92,7 +92,7 @@ def check_method(
 
 
 class _MethodChecks:
-    def __init__(self, cls: Any, meta: JsonObject, path: Path | None, values: JsonObject) -> None:
+    def __init__(self, cls: Any, meta: JsonObject, path: Path | None, values: JsonObject) -> None:  # noqa: ANN401
         self.cls, self.meta, self.path, self.values = cls, meta, path, values
         self.name = str(meta.get("name") or cls.__name__)
         self.report = Report()
@@ -191,7 +191,7 @@ class _MethodChecks:
         if not meta["doc"].strip():
             raise Broken(f"Params.{one.name} needs a sentence: what it does, in which unit")
 
-        def allowed(value: Any, what: str) -> None:
+        def allowed(value: Any, what: str) -> None:  # noqa: ANN401
             try:
                 made = make_params(self.name, self.cls.Params, {one.name: value})
             except BenchError as error:

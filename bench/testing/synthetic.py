@@ -187,7 +187,7 @@ def check_texts(meta: Mapping[str, object], keys: Sequence[str]) -> None:
             raise Broken(f"'{key}' is missing: give one line")
 
 
-def call_checked(what: str, call: Callable[[], Any], hint: str = "") -> Any:
+def call_checked(what: str, call: Callable[[], Any], hint: str = "") -> Any:  # noqa: ANN401
     """Run the plugin's code; whatever it raises becomes a finding that names the place."""
     try:
         return call()
@@ -235,18 +235,18 @@ def one_thread() -> Iterator[None]:
 @contextmanager
 def noise(seed: int) -> Iterator[None]:
     """Move the global generators that nobody may use, and put them back."""
-    legacy = np.random.get_state()
+    legacy = np.random.get_state()  # noqa: NPY002
     plain = random.getstate()
     torch = sys.modules.get("torch")
     before = None if torch is None else torch.random.get_rng_state()
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
     random.seed(seed)
     if torch is not None:
         torch.manual_seed(seed)
     try:
         yield
     finally:
-        np.random.set_state(legacy)
+        np.random.set_state(legacy)  # noqa: NPY002
         random.setstate(plain)
         if torch is not None:
             torch.random.set_rng_state(before)
@@ -260,12 +260,12 @@ def bits_of(view: Samples) -> tuple[bytes, ...]:
     return tuple(a.tobytes() for a in (view.ids, view.y, view.batch, view.X) if a is not None)
 
 
-def state_bits(method: Any) -> dict[str, bytes]:
+def state_bits(method: Any) -> dict[str, bytes]:  # noqa: ANN401
     state = call_checked("state", method.state)
     return {name: np.asarray(array).tobytes() for name, array in state.items()}
 
 
-def shared_memory(cls: Any) -> dict[str, bytes]:
+def shared_memory(cls: Any) -> dict[str, bytes]:  # noqa: ANN401
     """Return what the class and its module hold in plain containers, as bytes."""
     module = sys.modules.get(cls.__module__)
     found: dict[str, bytes] = {}

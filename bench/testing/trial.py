@@ -45,7 +45,7 @@ _RECIPE = {"steps": 3, "batch_size": 16, "width": 4}
 class Trial:
     """One method with one set of parameters on one kind of made-up data."""
 
-    def __init__(self, cls: Any, name: str, params: Any, kind: str, is_network: bool) -> None:
+    def __init__(self, cls: Any, name: str, params: Any, kind: str, is_network: bool) -> None:  # noqa: ANN401
         from bench.training.recipes import recipe_access, resolve
 
         self.cls, self.name, self.params, self.kind = cls, name, params, kind
@@ -84,10 +84,10 @@ class Trial:
         """Return the context handed to ``fit``."""
         return Context(seed=seed_for("check", self.name), recipe=dict(self.recipe))
 
-    def fit(self, train: Samples, adapt: Samples | None) -> Any:
+    def fit(self, train: Samples, adapt: Samples | None) -> Any:  # noqa: ANN401
         """Return a fitted method."""
 
-        def fitted() -> Any:
+        def fitted() -> Any:  # noqa: ANN401
             method = self.cls(self.params)
             method.fit(train, adapt, self.context())
             return method
@@ -97,7 +97,7 @@ class Trial:
             hint = "; `adapt` is None unless Access.ADAPT is declared"
         return call_checked("fit", fitted, hint)
 
-    def apply(self, method: Any, view: Samples) -> Output:
+    def apply(self, method: Any, view: Samples) -> Output:  # noqa: ANN401
         """Return the output of one call."""
         from bench.runs.apply import check_part
 
@@ -111,7 +111,7 @@ class Trial:
 
     def all(
         self,
-        method: Any,
+        method: Any,  # noqa: ANN401
         view: Samples,
         side: Side | None = None,
         *,
@@ -132,7 +132,7 @@ class Trial:
         calls = [np.arange(len(view))] if self.grouping is None else self.grouping
         return [view.take(idx) for idx in calls]
 
-    def rebuilt(self, state: Mapping[str, Array]) -> Any:
+    def rebuilt(self, state: Mapping[str, Array]) -> Any:  # noqa: ANN401
         """Return a method made from a state."""
         copied = {name: np.array(array) for name, array in state.items()}
         return call_checked("from_state", lambda: self.cls.from_state(self.params, copied))
@@ -199,7 +199,7 @@ class Trial:
         method = self._fits()
         self._apart(method, self._gives(method))
 
-    def _fits(self) -> Any:
+    def _fits(self) -> Any:  # noqa: ANN401
         train, adapt = self.seen(self.train, labels=True), self.adapt()
         before = [bits_of(view) for view in (train, adapt) if view is not None]
         with noise(0):
@@ -208,7 +208,7 @@ class Trial:
             raise Broken("fit wrote into the samples: work on a copy, `samples.X.copy()`")
         return method
 
-    def _gives(self, method: Any) -> Output:
+    def _gives(self, method: Any) -> Output:  # noqa: ANN401
         from bench.scoring.result import check_output
 
         for side in (self.train, self.test):
@@ -223,7 +223,7 @@ class Trial:
                 raise Broken("Output.notes must be sentences")
         return first
 
-    def _row_order(self, method: Any) -> None:
+    def _row_order(self, method: Any) -> None:  # noqa: ANN401
         view = self.calls()[0]
         order = generator("check", "order").permutation(len(view))
         straight, turned = self.apply(method, view), self.apply(method, view.take(order))
@@ -244,7 +244,7 @@ class Trial:
                 "ctx.generator(...) in fit, none in apply, and do not iterate over sets"
             )
 
-    def _unchanged(self, method: Any) -> None:
+    def _unchanged(self, method: Any) -> None:  # noqa: ANN401
         view = self.calls()[0]
         samples, state, shared = bits_of(view), state_bits(method), shared_memory(self.cls)
         one = self.apply(method, view)
@@ -263,7 +263,7 @@ class Trial:
         if bits(one) != bits(two):
             raise Broken("the same rows get other values when apply is called again")
 
-    def _state(self, method: Any, first: Output) -> None:
+    def _state(self, method: Any, first: Output) -> None:  # noqa: ANN401
         from safetensors.numpy import load, save
 
         state = call_checked("state", method.state)
@@ -279,7 +279,7 @@ class Trial:
         solid = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in state.items()}
         try:
             stored = load(save(solid))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             raise Broken(f"state() cannot be stored as safetensors: {error}") from None
         second = self.all(self.rebuilt(stored), self.seen(self.test))
         if bits(first) != bits(second):
@@ -288,7 +288,7 @@ class Trial:
                 "learned, in full precision"
             )
 
-    def _apart(self, method: Any, first: Output) -> None:
+    def _apart(self, method: Any, first: Output) -> None:  # noqa: ANN401
         state = call_checked("state", method.state)
         view = self.seen(self.test)
         sentence = call_checked(
@@ -310,7 +310,7 @@ class Trial:
                     "apply to the next"
                 )
 
-    def _labels(self, method: Any) -> None:
+    def _labels(self, method: Any) -> None:  # noqa: ANN401
         view = self.calls()[0]
         told = replace(view, y=np.arange(len(view), dtype=np.int64) % len(CLASSES))
         if bits(self.apply(method, view)) != bits(self.apply(method, told)):
@@ -345,7 +345,7 @@ class Trial:
                 "run, and must carry nothing"
             )
 
-    def _small(self, method: Any) -> str | None:
+    def _small(self, method: Any) -> str | None:  # noqa: ANN401
         view = self.seen(self.test)
         for idx in (self.test.controls, ~self.test.controls):
             lone = view.take(np.flatnonzero(idx)[:1])

@@ -126,7 +126,7 @@ def keys() -> tuple[str, ...]:
     return tuple(key for key in _COMMON if key != "network_sha256")
 
 
-def _convert(key: str, value: Any) -> Any:
+def _convert(key: str, value: Any) -> Any:  # noqa: ANN401
     kind = type(_COMMON[key])
     try:
         if kind is bool:
@@ -142,7 +142,7 @@ def _convert(key: str, value: Any) -> Any:
         raise BenchError(f"recipe key '{key}' takes {noun}, not '{value}'") from None
 
 
-def _check(key: str, value: Any) -> None:
+def _check(key: str, value: Any) -> None:  # noqa: ANN401
     if key in _CHOICES and value not in _CHOICES[key]:
         raise BenchError(f"recipe key '{key}' is one of {' | '.join(_CHOICES[key])}, not '{value}'")
     if key in _RANGES:

@@ -41,7 +41,7 @@ def test_the_command_that_is_printed_works(form: str, tmp_path: Path) -> None:
 def test_files_pass_lint_and_types_with_short_and_long_names(tmp_path: Path) -> None:
     files = []
     for form in FORMS:
-        for name in (f"a-{form}", f"a-{form}-with-a-longer-name"):
+        for name in (f"my-{form}", f"my-{form}-with-a-longer-name"):
             files.append(written(form, tmp_path, name)[0])
     lint = [sys.executable, "-m", "ruff"]
     config = ["--config", str(ROOT / "pyproject.toml")]

@@ -74,7 +74,7 @@ def _kind_of(name: str, kind: str | None, registry: Registry) -> str:
 
     names = {kind: registry.names(kind) for kind in KINDS}
     names["figure"] = list(all_figures(registry))
-    for kind, known in names.items():
+    for kind, known in names.items():  # noqa: PLR1704
         if name in known or any(e.name == name and e.kind == kind for e in registry.broken):
             return kind
     known = [name for group in names.values() for name in group]

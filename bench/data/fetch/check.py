@@ -209,7 +209,7 @@ def _tried(read: Callable[[Path], None]) -> Callable[[Path], bool]:
         try:
             read(path)
         # decoders raise anything at all on damaged bytes
-        except Exception:
+        except Exception:  # noqa: BLE001
             return True
         return False
 

@@ -131,7 +131,7 @@ def group_stems(name: str, groups: Sequence[Group]) -> list[str]:
         if plain.count(stem) > 1:
             first = group.records[0]
             variant = slug(f"{first.edition}_{first.recipe}")
-            stem = f"{stem}_{variant}_{group.runs_digest[:8]}"
+            stem = f"{stem}_{variant}_{group.runs_digest[:8]}"  # noqa: PLW2901
         stems.append(stem)
     return stems
 

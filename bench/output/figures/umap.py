@@ -135,7 +135,7 @@ def _before(
     return None
 
 
-def _view(record: Record, group: Group, one: Embedding, most: int) -> _View:
+def _view(record: Record, group: Group, one: Embedding, most: int) -> _View:  # noqa: ARG001
     """Choose rows, and look up their classes among the scored ones."""
     picked = chosen(one.ids, most)
     ids = one.ids[picked]

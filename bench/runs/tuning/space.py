@@ -87,7 +87,7 @@ class Dimension:
             return f"{self.name} {' | '.join(map(str, self.choices))}"
         return f"{self.name} {self.low:g} .. {self.high:g}" + (" (log)" if self.log else "")
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: Any) -> bool:  # noqa: ANN401
         """Whether a value is in the space."""
         if self.choices:
             return value in self.choices

@@ -47,7 +47,7 @@ def open_study(tuning: Tuning, name: str, higher: bool) -> Iterator[optuna.Study
         )
 
 
-def _database(url: str) -> Any:
+def _database(url: str) -> Any:  # noqa: ANN401
     import optuna
 
     if "://" not in url:
@@ -123,7 +123,7 @@ def _journal(folder: Path, name: str) -> Iterator[Any]:
 class Beat:
     """Tells other workers now and then that a trial is still being worked on."""
 
-    def __init__(self, trial: Any, *, on: bool) -> None:
+    def __init__(self, trial: Any, *, on: bool) -> None:  # noqa: ANN401
         self._trial, self._on = trial, on
         self._stop: Any = None
 

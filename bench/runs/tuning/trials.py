@@ -54,7 +54,7 @@ def other_trials(study: optuna.Study, alone: bool) -> int:
     return running
 
 
-def _lost(trial: Any) -> bool:
+def _lost(trial: Any) -> bool:  # noqa: ANN401
     """Whether a trial's worker is gone: its process here, or silent for long elsewhere."""
     host, _, pid = str(trial.user_attrs.get(WORKER, "")).rpartition(":")
     if host == HOST and pid.isdigit():
@@ -80,7 +80,7 @@ def _place(study: optuna.Study, number: int) -> int:
     )
 
 
-def suggest(study: optuna.Study, trial: Any, name: str, space: Sequence[Dimension]) -> Any:
+def suggest(study: optuna.Study, trial: Any, name: str, space: Sequence[Dimension]) -> Any:  # noqa: ANN401
     """Return a candidate ``(params, recipe)``: the defaults first, then what the sampler draws."""
     import optuna
 
