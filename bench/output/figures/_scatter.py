@@ -61,7 +61,7 @@ def chosen(ids: NDArray[np.str_], most: int) -> NDArray[np.int64]:
 
 
 def scatter(ax: Axes, xy: NDArray[np.float64], names: NDArray[np.str_], seed: int = 0) -> None:
-    """Draw points in random order, so that no category covers another."""
+    """Draw points in a fixed shuffled order, so that no category covers another."""
     colours = category_colours(names.tolist())
     order = generator("scatter", seed).permutation(len(xy))
     order = order[np.argsort(names[order] != "", kind="stable")]  # rows without one are below
