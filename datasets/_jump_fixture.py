@@ -1,4 +1,4 @@
-"""Synthetic data in the layout of JUMP-CP: tests the pipeline and says nothing about cells.
+"""Synthetic data in the layout of JUMP-CP: tests the pipeline, has no biological meaning.
 
 Five laboratories with three microscope models and three batches each; two TARGET2 plates per batch
 and one COMPOUND plate in the first batch of each laboratory. TARGET2 plates have 12 compounds in

@@ -109,7 +109,7 @@ class COOS7:
         self.settings = dataclasses.replace(given, off=",".join(sorted(self.off)))
 
     def editions(self) -> list[str]:
-        """Return ``real`` if a published file is there, and ``simulated``.
+        """Return ``real`` if a published file is available, and ``simulated``.
 
         If any simulator setting is set, the simulated edition takes precedence.
         """

@@ -14,7 +14,7 @@ array on disk. The data set consists of the plates that are present, from a few 
 Features are raw: preprocessing is a stage of the split, ``mad-int-select``.
 
 The *fixture* edition is synthetic data in the same layout: five laboratories, three microscope
-models, 35 plates. It tests the pipeline and says nothing about cells.
+models, 35 plates. It tests the pipeline and has no biological meaning.
 """
 
 from __future__ import annotations
