@@ -1,6 +1,6 @@
 """Synthetic files in a published layout, written once into the cache; always identical.
 
-They allow loaders and the full pipeline to run on a fresh machine. They are not evidence about methods.
+They let loaders and the full pipeline run on a fresh machine and are not evidence about methods.
 """
 
 from __future__ import annotations
