@@ -84,7 +84,7 @@ def boards_latex(made: Sequence[Board]) -> str:
         shown, shared = _narrow(board.rows)
         head = " & ".join(_tex_text(column.name) for column in shown)
         kinds = "".join("l" if column.text else "r" for column in shown)
-        # The last text column holds sentences, which must be broken into lines.
+        # The last text column contains sentences, which need line breaks.
         kinds = r"p{0.27\linewidth}".join(kinds.rsplit("l", 1))
         lines += [
             f"% runs {board.runs_digest}",

@@ -242,9 +242,7 @@ def _hdf5(folder: Path, check: Facts, report: Report) -> None:
                     bad = f"has keys of different lengths ({lengths})"
                 else:
                     rows += next(iter(lengths.values()))
-                    for key in check[
-                        "keys"
-                    ]:  # the first and the last value, so that missing data raise
+                    for key in check["keys"]:  # raises if the data are truncated
                         _ = file[key][0], file[key][-1]
         except BenchError as error:
             bad = f"is refused ({error})"

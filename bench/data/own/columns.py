@@ -131,7 +131,7 @@ def named_columns(spec: Spec, splits: Sequence[Split]) -> dict[str, str]:
 
 
 def split_columns(splits: Sequence[Split]) -> dict[str, str]:
-    """Return each column that a split names, with the place that names it."""
+    """Return each column that a split names, with the key that names it."""
     named: dict[str, str] = {}
     for split in splits:
         where = f"[splits.{split.name.partition('/')[2]}]"
