@@ -504,7 +504,7 @@ def test_row_order_carries_nothing(planted: Path, tmp_path: Path, access: str) -
         assert record["ranked"] is False
 
 
-CARRIED = "a test batch gets another answer after other test batches were seen"
+CARRIED = "a test batch gets another output after other test batches were seen"
 CAUGHT = {
     "moving average": (
         "TEST_BATCH",
