@@ -1,8 +1,8 @@
-"""BBBC021 in miniature: 12 mechanisms, compounds that stay in one week, two fields a well.
+"""Miniature BBBC021: 12 mechanisms, compounds restricted to one week, two fields per well.
 
-As in the published set two mechanisms are found in one week alone, some compounds lie at two
-concentrations, compounds without a known mechanism are there too, and a file that is listed is
-missing. Weeks have two plates with the same wells (replicates).
+As in the published data, two mechanisms occur in only one week, some compounds have two
+concentrations, some have no known mechanism, and one listed file is missing. Each week has two
+plates with the same wells (replicates).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ONE_WEEK = ("Cholesterol-lowering", "Kinase inhibitors")
 WEEKS, PLATES, DMSO, SITES = 4, 2, 3, (1, 2)
 HEIGHT, WIDTH = 72, 136
 ABSENT = ("Week2", "s2")
-"""Week of the first plate, and site, of the one file that is listed and not there."""
+"""Week, first plate and site of the one listed file that is missing."""
 CHANNELS = (("DAPI", 1), ("Tubulin", 2), ("Actin", 4))
 HEAD = ["TableNumber", "ImageNumber"]
 TAIL = [
@@ -50,7 +50,7 @@ TAIL = [
 
 
 def compounds() -> list[tuple[str, float, str, int]]:
-    """Return compound, concentration, mechanism (empty for unknown) and week, from 0."""
+    """Return compound, concentration, mechanism (empty if unknown) and week, counted from 0."""
     rows: list[tuple[str, float, str, int]] = []
     for k, moa in enumerate(MECHANISMS):
         for j in range(2):
@@ -62,7 +62,7 @@ def compounds() -> list[tuple[str, float, str, int]]:
 
 
 def write(folder: Path) -> None:
-    """Write both tables and the folders of the plates into an existing folder."""
+    """Write both tables and the plate folders into an existing folder."""
     import pandas as pd
     import tifffile
 

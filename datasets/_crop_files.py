@@ -1,7 +1,7 @@
-"""Files of crops in COOS-7's layout: their pixels, their columns, and their digest.
+"""Crop files in the layout of COOS-7: pixels, columns and digest.
 
-Read alike by every data set whose files have the keys of COOS-7 (Lu et al. 2019): the published
-one, its simulation, and the simulated shifts.
+Shared by all data sets whose files have the keys of COOS-7 (Lu et al. 2019): the published one, its
+simulation, and the simulated shifts.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ IDS = {
 
 @dataclass(frozen=True)
 class Stored:
-    """Where the images of one file are: a place in it, or a data set to be asked."""
+    """Location of the images of one file: an offset in the file, or an HDF5 dataset."""
 
     path: Path
     count: int
@@ -62,18 +62,17 @@ class Stored:
 
 
 class Rows:
-    """Reads images by row without holding them; can be pickled and reopened in another process.
+    """Source that reads images by row; can be pickled and reopened in another process.
 
-    Images that lie in a file as one plain block are mapped into memory, so a read touches only
-    their pages. Chunked or compressed ones are read chunk by chunk through HDF5, each chunk once,
-    whatever the order asked for.
+    Images stored in one contiguous block are memory-mapped, so a read loads only their pages.
+    Chunked or compressed images are read through HDF5, each chunk once, in any requested order.
 
     Attributes
     ----------
     shape
         Shape of one image, ``(C, H, W)``.
     dtype
-        Type of what :meth:`read` returns: ``uint8``, ``uint16`` or ``float32``, in native order.
+        Dtype returned by :meth:`read`: ``uint8``, ``uint16`` or ``float32``, native byte order.
     """
 
     def __init__(self, files: list[Stored]) -> None:
@@ -99,7 +98,7 @@ class Rows:
         Raises
         ------
         BenchError
-            If a file cannot be read any more, or an image holds NaN.
+            If a file can no longer be read, or an image contains NaN.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
@@ -162,7 +161,7 @@ class CropFile:
 
     @classmethod
     def describe(cls, path: Path) -> CropFile:
-        """Read all but the pixels of a file, and check its layout."""
+        """Read everything except the pixels of a file, and check its layout."""
         import h5py
 
         part = path.stem.rsplit("_", 1)[-1]
@@ -193,7 +192,7 @@ class CropFile:
                     tuple(data.shape[1:]),
                     data.dtype,
                     _block(data, path),
-                    # A chunk of one huge block is cut, so that memory stays small.
+                    # A chunk of one huge block is split to limit memory.
                     min(data.chunks[0], 1024) if data.chunks else 1024,
                 )
         except (OSError, RuntimeError, KeyError) as error:
@@ -202,7 +201,7 @@ class CropFile:
 
 
 def _block(data: Any, path: Path) -> int | None:  # noqa: ANN401
-    """Return where the pixels begin in the file if they lie there as one plain block."""
+    """Return the offset of the pixels in the file if they are one contiguous block."""
     offset = data.id.get_offset()
     plain = data.chunks is None and data.compression is None and data.external is None
     if not plain or offset is None or data.is_virtual:
@@ -243,7 +242,7 @@ def _column(handle: Any, key: str, count: int, path: Path) -> Array:  # noqa: AN
 
 
 def _strings(column: Array) -> Array:
-    """Return names as str: numbers without a decimal point, bytes decoded, blanks cut."""
+    """Return names as str: integral numbers without ".0", bytes decoded, blanks stripped."""
     unique, inverse = np.unique(column, return_inverse=True)
     names = []
     for value in unique.tolist():
@@ -256,7 +255,7 @@ def _strings(column: Array) -> Array:
 
 
 def classes_of(file: CropFile) -> Array:
-    """Return class names ``(n,)`` for labels that are numbers 0 .. 6 or names."""
+    """Return class names ``(n,)`` for labels given as numbers 0 to 6 or as names."""
     known = {str(i): name for i, name in enumerate(CLASSES)}
     known |= {name.casefold(): name for name in CLASSES}
     labels = file.columns["label"]
@@ -295,10 +294,10 @@ def parameters_of(folder: Path) -> JsonObject:
 
 
 def digest_of(paths: list[Path], parameters: JsonObject) -> str:
-    """Return the digest of the files' SHA-256.
+    """Return a digest of the SHA-256 of the files.
 
-    The sums are computed once and kept in the cache by path, size and time of change; those of
-    the simulated edition are in its parameters.
+    The sums are computed once and cached by path, size and modification time. Those of the
+    simulated edition are in its parameters.
     """
     if parameters:
         sums = {path.name: parameters["files"][path.name]["sha256"] for path in paths}
@@ -322,12 +321,12 @@ def _remembered_sums(paths: list[Path]) -> dict[str, str]:
         ):
             return {name: known["sha256"][name] for name in marks}
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there yet, or not ours: computed below
+        pass  # missing or unreadable: computed below
 
     from .simulator.write import sha256
 
     with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
         sums = dict(zip(marks, pool.map(sha256, paths), strict=True))
-    with suppress(OSError), new_file(memory) as part:  # without a cache it is only slower
+    with suppress(OSError), new_file(memory) as part:  # the cache is optional
         part.write_text(json.dumps({"marks": marks, "sha256": sums}), encoding="utf-8")
     return sums

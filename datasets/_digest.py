@@ -1,4 +1,4 @@
-"""The digest of a data set whose images are decoded once: of contents, never of paths."""
+"""Digest of a data set with decoded images; depends on its content, never on paths."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def digest_of(index: pd.DataFrame, pixels: str) -> str:
-    """Return the digest of a data set: of its pixels and of every column of its index.
+    """Return the digest of the pixels and all index columns of a data set.
 
     Parameters
     ----------
     index
-        One row an image.
+        One row per image.
     pixels
         The digest of the decoded images, in the order of the index.
     """

@@ -1,6 +1,6 @@
-"""Made-up files in a published layout: written once into the cache, always the same.
+"""Synthetic files in a published layout, written once into the cache; always identical.
 
-They let loaders and the whole pipeline run on a fresh machine, and show nothing about any method.
+They let loaders and the full pipeline run on a fresh machine and are not evidence about methods.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def ensure(name: str, version: int, write: Callable[[Path], None]) -> Path:
-    """Return the folder of a fixture, made by ``write(folder)`` if it is not in the cache.
+    """Return the folder of a fixture, created by ``write(folder)`` if it is not in the cache.
 
-    It appears whole or not at all, and two processes that start at once make it once.
+    It is created atomically, and only once if two processes start together.
 
     Raises
     ------
@@ -59,21 +59,21 @@ def images(
     size: int,
     contrast: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """Return images ``(n, size, size, 3)`` uint8 with a little of the class and of the batch in.
+    """Return images ``(n, size, size, 3)`` uint8 with a weak class signal and a batch effect.
 
     Parameters
     ----------
     name
-        Address of the draws.
+        Seed of the draws.
     kind
-        ``(n,)`` whole numbers: rows of one kind have blobs of one size and number, and one balance
-        of the channels.
+        ``(n,)`` integers: rows of one kind share the size and number of blobs and the balance of
+        the channels.
     batch
-        ``(n,)`` whole numbers: rows of one batch share a gain and an offset for each channel.
+        ``(n,)`` integers: rows of one batch share a gain and an offset for each channel.
     size
         Height and width in pixels.
     contrast
-        Of what tells the kinds apart.
+        Strength of the differences between kinds.
     """
     rng = generator(name, "pixels")
     n_kinds, n_batches = int(kind.max()) + 1, int(batch.max()) + 1

@@ -1,9 +1,9 @@
-"""A made-up set in JUMP-CP's layout: it tests the pipeline and says nothing about cells.
+"""Synthetic data in the layout of JUMP-CP: tests the pipeline, has no biological meaning.
 
-Five laboratories on three microscope models, three batches each, two TARGET2 plates a batch and one
-COMPOUND plate in the first batch of each laboratory. 12 compounds on TARGET2 plates, two wells
-each, six more on COMPOUND plates, eight DMSO wells, two empty ones. Of the 48 features one is
-constant, one has gaps, six nearly repeat another.
+Five laboratories with three microscope models and three batches each; two TARGET2 plates per batch
+and one COMPOUND plate in the first batch of each laboratory. TARGET2 plates have 12 compounds in
+two wells each; COMPOUND plates have six more. Each plate has eight DMSO wells and two empty ones.
+Of the 48 features, one is constant, one has missing values, and six are near duplicates of another.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SEED = "jump fixture"
 
 
 def ensure(root: Path) -> Path:
-    """Return the folder of the set, written first if it is not there."""
+    """Return the folder of the fixture, creating it if necessary."""
     target = root / f"jump-v{VERSION}"
     if target.is_dir():
         return target

@@ -1,9 +1,9 @@
-"""RxRx1-WILDS in miniature: its 51 experiments, 4 cell types and 4 plates, with few small wells.
+"""Miniature RxRx1-WILDS: its 51 experiments, 4 cell types and 4 plates, with few small wells.
 
-As in the published set each experiment has every treatment once and every control once a plate, the
-treatments fall into the same four groups of a plate in all experiments, some wells were imaged at
-one site, and the metadata list images that are not there. Class numbers say nothing: controls stand
-among the treatments and are told by ``well_type``.
+As in the published data, each experiment has every treatment once, and every control once per
+plate. In all experiments the treatments form the same four plate groups. Some wells were imaged at
+only one site, and the metadata list images that are missing. Class numbers have no meaning:
+controls are mixed with treatments and identified by ``well_type``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 EXPERIMENTS = {
-    # cell type: experiments of the official training, validation and test sides
+    # cell type: number of experiments in the official training, validation and test sides
     "HEPG2": (7, 1, 3),
     "HUVEC": (16, 1, 7),
     "RPE": (7, 1, 3),
@@ -49,7 +49,7 @@ COLUMNS = [
 
 
 def write(folder: Path, size: int = SIZE) -> None:
-    """Write ``rxrx1_v1.0/`` with images of ``size`` pixels a side into an existing folder."""
+    """Write ``rxrx1_v1.0/`` with images of ``size`` x ``size`` pixels into an existing folder."""
     import imagecodecs
     import pandas as pd
 

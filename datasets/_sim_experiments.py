@@ -1,21 +1,20 @@
-"""The experiments of the simulated shifts: which plates there are and what is done to them.
+"""Experiments of the simulated shifts: their plates and the conditions of each plate.
 
-All rest on the simulator's frozen distributions. Two of its laboratories and two of its
-microscopes take part, those of simulated COOS-7 with the same draw. A shift is a condition that
-the test plates have and the training plates have not; its size is multiplied by ``strength``, and
-with 0 both sides are made alike. The technical variation of days, plates and wells is there at
-any strength.
+All use the simulator's frozen distributions. The two laboratories and two microscopes are those of
+simulated COOS-7 with the same draw. A shift is a condition that applies to the test plates and not
+to the training plates. Its size is multiplied by ``strength``; with 0, both sides have the same
+conditions. The technical variation of days, plates and wells is the same at any strength.
 
 ``shifts``
-    one training set and six tests. The test plates carry the same numbers and days in every
-    test, so they share the draws of day, plate and well, and two tests differ by their shift.
+    one training set and six tests. The test plates have the same numbers and days in every
+    test, so they share the draws of day, plate and well. Two tests differ only by their shift.
 ``lamp``
-    plates imaged column by column, and a laboratory gives each class a column of its own: a
-    class is imaged first while the lamp is cold. The test plates are imaged twice, once in that
-    order and once with their wells in random order, and are the same cells to the last electron
-    but for the light.
+    plates are imaged column by column, and the laboratory gives each class its own column, so some
+    classes are imaged while the lamp is cold. The test plates are imaged twice: in that order, and
+    with their wells in random order. Both versions show identical cells (the same electrons) and
+    differ only in the light.
 ``nested``
-    each class lies on the plates of one day only; test plates hold all classes.
+    in training, each class is on the plates of one day only; test plates contain all classes.
 """
 
 from __future__ import annotations
@@ -35,21 +34,21 @@ if TYPE_CHECKING:
 
 SPRING = (20180305, 20180307, 20180312, 20180314, 20180319, 20180321, 20180326, 20180328)
 AUTUMN = (20180910, 20180912, 20180917, 20180919, 20180924, 20180926, 20181001, 20181003)
-"""Days of training and of test plates. Eight are the fewest that an interval is given for."""
+"""Days of training and test plates. Intervals require at least eight."""
 
 LEARNT, TESTED = 200, 100
-"""Images of a training plate and of a test plate."""
+"""Images per training plate and per test plate."""
 
 LAMP = 0.3
-"""Share of the light that a cold lamp lacks in ``lamp``, at strength 1.
+"""Fraction of the light missing with a cold lamp in ``lamp``, at strength 1.
 
-Arc lamps take 20-30 minutes to settle (Zeiss Campus, mercury arc lamps); the share is an
-assumption, at the upper end of what the simulator's own spread of lamps reaches.
+Arc lamps take 20-30 minutes to stabilise (Zeiss Campus, mercury arc lamps). The fraction is an
+assumption, at the upper end of the simulator's lamp variation.
 """
 TILT = 1.5
 """Standard deviation of the logarithm of a class's share on a plate of ``label-shift``.
 
-At strength 1; three times the spread that the plates of every experiment have (assumption).
+At strength 1. Three times the plate variation that all experiments have (assumption).
 """
 MARKERS = {
     "stain-protein": 0.52,
@@ -60,26 +59,26 @@ MARKERS = {
     "bleed-nucleus": 0.66,
     "localisation": 0.5,
 }
-"""Standard deviations of what another set of stains changes, on the knobs' own scales.
+"""Standard deviations of the changes due to another set of stains, on the scale of each knob.
 
-Those of uniform draws (on the logarithm) over: brightness 0.5 to 3 times that of the usual label
-(fluorescent proteins and dyes of one colour), background 0.5 to 2 times, bleed-through 1-10 %;
-how much of the label lies outside its organelle is an assumption.
+They are those of uniform draws (on the log scale) of brightness, 0.5 to 3 times that of the usual
+label (fluorescent proteins and dyes of one colour), background, 0.5 to 2 times, and bleed-through,
+1-10 %. The fraction of the label outside its organelle is an assumption.
 """
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Plates that are made together.
+    """Plates that are simulated together.
 
     Attributes
     ----------
     parts
-        Names of its files: the training part, then the tests.
+        Names of its files: the training part, followed by the tests.
     plates
-        Returns the plates of a draw, a strength and a scale.
+        Returns the plates for a draw, a strength and a scale.
     turned
-        Levels and knobs whose frozen deviations ``strength`` multiplies.
+        Levels and knobs whose fixed deviations are multiplied by ``strength``.
     """
 
     parts: tuple[str, ...]
@@ -96,7 +95,7 @@ def _count(images: int, scale: float) -> int:
 
 
 def _shifts(draw: int, strength: float, scale: float) -> list[Plate]:
-    busy = (1, 5)  # days on which a second plate meets a warm lamp
+    busy = (1, 5)  # days on which the second plate is imaged with a warm lamp
     days = sorted([*SPRING, *(SPRING[day] for day in busy)])
     plates = [
         Plate(100 + i, ("training",), "A", "0", date, i - days.index(date), _count(LEARNT, scale))
@@ -216,4 +215,4 @@ EXPERIMENTS = {
     "lamp": Experiment(("lamp-training", "lamp-kept", "lamp-scrambled"), _lamp, ("lamp",)),
     "nested": Experiment(("nested-training", "nested-test"), _nested),
 }
-"""All experiments by name; no part is in two of them."""
+"""All experiments by name; each part belongs to exactly one."""

@@ -1,9 +1,9 @@
-"""Real tables of profiles that come with the harness by name: joined from files at cited commits.
+"""Packaged tables of real profiles, joined from source files at cited commits.
 
-Nothing is fetched here: ``python -m bench data fetch NAME`` does that. What is there is taken: the
-published source files (their sha256 is checked) or a table that was joined already. The joined
-table goes to the cache. It is compared with a sum over its names and values, so that it is the same
-table whichever way it came, and it has the digest of the table as it was first published.
+This module downloads nothing: use ``python -m bench data fetch NAME``. It uses either the published
+source files (verified by sha256) or an existing joined table. The joined table is stored in the
+cache. A digest of its names and values verifies that both ways give the same table. The digest of
+the data set is that of the first published table.
 """
 
 from __future__ import annotations
@@ -32,44 +32,44 @@ __all__ = ["NoSettings", "Table", "content_of"]
 
 @dataclass(frozen=True)
 class NoSettings:
-    """A table has no settings."""
+    """Settings of a table: none."""
 
 
 class Table(ABC):
-    """One table, real alone. A subclass says how it is declared and joined."""
+    """A table with only a real edition. Subclasses declare and join it."""
 
     Settings = NoSettings
 
     name: ClassVar[str]
     declared: ClassVar[Facts]
-    """The keys of a ``dataset.toml``, as :func:`bench.data.own.table.open_declared` takes them."""
+    """Keys of a ``dataset.toml``, as expected by :func:`bench.data.own.table.open_declared`."""
     folder: ClassVar[str]
-    """The folder in which the joined table is handed on, beside the one of this name."""
+    """Alternative folder of the joined table, in addition to the folder called ``name``."""
     table: ClassVar[str]
     """File name of the joined table."""
     published: ClassVar[str]
-    """sha256 of the joined table's bytes as it was first published."""
+    """sha256 of the bytes of the joined table as first published."""
     content: ClassVar[str]
-    """:func:`content_of` the joined table."""
+    """Result of :func:`content_of` for the joined table."""
 
     def __init__(self, settings: object = None) -> None:
         del settings  # none
 
     @abstractmethod
     def join(self, folder: Path) -> pd.DataFrame:
-        """Return the table made of the source files in a folder."""
+        """Return the table joined from the source files in a folder."""
 
     def editions(self) -> list[str]:
-        """Return ``real`` if the source files or the joined table are here."""
+        """Return ``real`` if the source files or the joined table are available."""
         return ["real"] if self._joined() or self._sources() else []
 
     def open(self, edition: str) -> Opened:
-        """Open the table, joining it first if need be.
+        """Open the table, joining it first if necessary.
 
         Raises
         ------
         BenchError
-            If nothing is here, a source file is not the published one, or the table is another.
+            If no files are available, a source file is not the published one, or the table differs.
         """
         from bench.data.own.table import open_declared
         from bench.data.packaged import packaged_splits
@@ -83,7 +83,7 @@ class Table(ABC):
         return dataclasses.replace(opened, name=self.name, known_as=opened.name)
 
     def prepare(self, edition: str) -> Path:
-        """Return the joined table, made first if need be; opens no connection.
+        """Return the path of the joined table, creating it if necessary; does not use the network.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class Table(ABC):
             frame.to_parquet(part, index=False)
         return target
 
-    # ------------------------------------------------------------------ what is here
+    # ------------------------------------------------------------------ files
 
     def _files(self) -> tuple[Any, ...]:
         from bench.data.fetch.listing import packaged_fetchable
@@ -159,9 +159,9 @@ class Table(ABC):
 
 
 def content_of(frame: pd.DataFrame) -> str:
-    """Return the sha256 (hex) of a table's column names and values, whatever file it came from.
+    """Return the sha256 (hex) of the column names and values of a table, from any file format.
 
-    Numbers of features count as float32, columns ``meta_*`` as text, nothing as the empty text.
+    Features are compared as float32, columns ``meta_*`` as text, and missing values as "".
     """
     total = hashlib.sha256()
     for name in frame.columns:
@@ -178,6 +178,6 @@ def content_of(frame: pd.DataFrame) -> str:
 
 
 def features_of(frame: pd.DataFrame) -> list[str]:
-    """Return the columns that CellProfiler measured of cells, in order."""
+    """Return the columns measured by CellProfiler in cells, in order."""
     parts = ("Cells_", "Cytoplasm_", "Nuclei_")
     return [name for name in frame.columns if name.startswith(parts)]

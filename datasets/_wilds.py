@@ -1,8 +1,8 @@
-"""What the WILDS data sets share: where their folder lies, their official sides, the kept index.
+"""Shared code of the WILDS data sets: their folder, official sides and cached index.
 
-``wilds`` is imported here and nowhere else. Which row is on which side of an official split is
-asked of its own class, so there is no second copy of the rule; its constructor takes seconds for a
-large table, so the answer is kept with the index.
+``wilds`` is imported only here. The official sides are computed by its own classes, so the rule is
+not duplicated. Its constructor takes seconds for a large table; the result is cached with the
+index.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _CLASSES = {
 def wilds_class(name: str) -> Any:  # noqa: ANN401
     """Return the class of ``wilds`` for a data set.
 
-    On import ``wilds`` starts a thread that asks a server for its newest version, unless the module
-    it asks with cannot be imported: it is made so for the duration.
+    On import, ``wilds`` starts a thread that queries a server for its latest version, unless the
+    module used for the query cannot be imported. That module is blocked during the import.
     """
     module, cls = _CLASSES[name]
     missing = object()
@@ -61,18 +61,18 @@ def wilds_class(name: str) -> Any:  # noqa: ANN401
 
 
 def sides(name: str, table: pd.DataFrame, scheme: str, *, index: bool = False) -> NDArray[np.str_]:
-    """Return the official side of each row, ``(n,)``: ``train``, ``val``, ...; ``""`` is none.
+    """Return the official side of each row, ``(n,)``: ``train``, ``val``, ... or ``""`` for none.
 
     Parameters
     ----------
     name
         ``rxrx1`` or ``camelyon17``.
     table
-        The metadata, in the published columns and types.
+        The metadata, with the published columns and dtypes.
     scheme
         ``split_scheme`` of the class: ``official`` or ``mixed-to-test``.
     index
-        Whether the published file begins with a column of row numbers.
+        Whether the published file starts with a column of row numbers.
     """
     import pandas as pd
 
@@ -82,8 +82,8 @@ def sides(name: str, table: pd.DataFrame, scheme: str, *, index: bool = False) -
         folder.mkdir()
         (folder / "RELEASE_v1.0.txt").touch()
         table.to_csv(folder / "metadata.csv", index=index)
-        # wilds writes into the array of a column, which pandas forbids where a program, or a
-        # library in it, asked for copy-on-write.
+        # wilds writes into the array of a column, which pandas forbids if the calling program or
+        # a library enabled copy-on-write.
         with pd.option_context("mode.copy_on_write", False):
             made = cls(root_dir=root, split_scheme=scheme)
     words = {number: word for word, number in made.split_dict.items()}
@@ -94,9 +94,9 @@ def sides(name: str, table: pd.DataFrame, scheme: str, *, index: bool = False) -
 
 
 def find_folder(name: str) -> Path | None:
-    """Return the folder with ``metadata.csv`` of the real edition, if there is one.
+    """Return the folder that contains ``metadata.csv`` of the real edition, or None.
 
-    Looked for are ``rxrx1/rxrx1_v1.0``, ``rxrx1_v1.0`` and ``rxrx1`` in the data folder.
+    Searches ``rxrx1/rxrx1_v1.0``, ``rxrx1_v1.0`` and ``rxrx1`` in the data folder.
     """
     places = (
         data_folder(name) / f"{name}_v1.0",
@@ -107,7 +107,7 @@ def find_folder(name: str) -> Path | None:
 
 
 def find_real(name: str) -> Path:
-    """Return that folder, or raise :class:`BenchError` where there is none."""
+    """Return the folder of the real edition; raises :class:`BenchError` if there is none."""
     folder = find_folder(name)
     if folder is None:
         raise BenchError(
@@ -118,16 +118,16 @@ def find_real(name: str) -> Path:
 
 
 def read_metadata(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
-    """Return columns of a metadata file as text, whatever their order and whatever else is there.
+    """Return columns of a metadata file as text; column order and other columns are ignored.
 
     Parameters
     ----------
     path
         The file.
     columns
-        Those that must be there, without an empty cell.
+        Required columns, without empty cells.
     numbers
-        Which of them hold whole numbers; ``3.0`` is read as ``3``.
+        Columns that contain integers; ``3.0`` is read as ``3``.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def read_metadata(path: Path, columns: Sequence[str], numbers: Sequence[str]) ->
 
 
 def refuse_twice(path: Path, index: pd.DataFrame) -> None:
-    """Raise :class:`BenchError` if two rows of an index are one image."""
+    """Raise :class:`BenchError` if two rows of an index refer to the same image."""
     twice = index["id"].duplicated()
     if twice.any():
         raise BenchError(
@@ -177,7 +177,7 @@ def refuse_twice(path: Path, index: pd.DataFrame) -> None:
 
 
 def _present(pictures: Sequence[Picture]) -> NDArray[np.bool_]:
-    """Return which pictures are files, by one look at each folder."""
+    """Return which pictures exist as files; lists each folder once."""
     known: dict[Path, set[str]] = {}
     found = np.zeros(len(pictures), bool)
     for i, picture in enumerate(pictures):
@@ -192,7 +192,7 @@ def _present(pictures: Sequence[Picture]) -> NDArray[np.bool_]:
 
 
 def _refuse_gaps(folder: Path, paths: Sequence[str], found: NDArray[np.bool_]) -> None:
-    """Refuse a folder in which whole folders of images are missing: that is half an archive."""
+    """Raise if entire image folders are missing: the archive is then incomplete."""
     listed = {path.rpartition("/")[0] for path in paths}
     there = {path.rpartition("/")[0] for path, ok in zip(paths, found, strict=True) if ok}
     gone = sorted(listed - there)
@@ -204,7 +204,7 @@ def _refuse_gaps(folder: Path, paths: Sequence[str], found: NDArray[np.bool_]) -
 
 
 def _not_there(paths: Sequence[str], found: NDArray[np.bool_]) -> list[str]:
-    """Return a sentence for the records about images that are listed and not there, if any."""
+    """Return a sentence for the records about listed images that are missing, if any."""
     n = int((~found).sum())
     if not n:
         return []
@@ -215,15 +215,15 @@ def _not_there(paths: Sequence[str], found: NDArray[np.bool_]) -> list[str]:
     ]
 
 
-# --------------------------------------------------------------------------- the kept index
+# --------------------------------------------------------------------------- cached index
 
 
 def marks_of(folder: Path, patterns: Sequence[str]) -> list[Any]:
-    """Return what tells whether a folder changed, without a look at each image.
+    """Return values that change when a folder changes, without checking each image.
 
-    The metadata file by content; every folder of images (that matches one of the patterns) by its
-    time of change, which moves when an image is added, removed or replaced by another file, though
-    not when one is overwritten in place.
+    The content of the metadata file, and the modification time of every image folder that matches a
+    pattern. This time changes when an image is added, removed or replaced by another file, but not
+    when an image is overwritten in place.
     """
     content = (folder / "metadata.csv").read_bytes()
     marks: list[Any] = [str(folder.absolute()), hashlib.sha256(content).hexdigest()]
@@ -240,14 +240,14 @@ def open_kept(
     patterns: Sequence[str],
     read: Callable[[Path], tuple[pd.DataFrame, list[Picture]]],
 ) -> tuple[pd.DataFrame, Pixels, JsonObject]:
-    """Return the index, the images and the facts of a folder: kept ones, or read now.
+    """Return the index, images and facts of a folder, from the cache if possible.
 
     Parameters
     ----------
     name, version
-        The data set, and the version of its loader.
+        Name of the data set, and version of its loader.
     folder, patterns
-        Where it is and which folders hold images, as for :func:`marks_of`.
+        Folder of the data set, and its image folders, as for :func:`marks_of`.
     read
         Returns the index and the pictures of all rows that the metadata list.
     """
@@ -280,7 +280,7 @@ def _memory(name: str, folder: Path) -> Path:
 def _recall(
     name: str, version: int, folder: Path, marks: list[Any]
 ) -> tuple[pd.DataFrame, JsonObject] | None:
-    """Return the kept index and the facts beside it, if the folder has not changed since."""
+    """Return the cached index and its facts, if the folder has not changed since."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -292,7 +292,7 @@ def _recall(
                 return None
             table = file.read()
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        return None  # not there yet, or not ours: made again
+        return None  # missing or unreadable: computed again
     return table.to_pandas(), facts
 
 
@@ -304,7 +304,7 @@ def _remember(
     index: pd.DataFrame,
     facts: Facts,
 ) -> None:
-    """Keep an index and facts about it; a cache that cannot be written costs time alone."""
+    """Cache an index and its facts; write errors are ignored, since the cache only saves time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -312,5 +312,5 @@ def _remember(
     table = pa.Table.from_pandas(index, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"labshift": told})
     path = _memory(name, folder)
-    with suppress(OSError), new_file(path) as part:  # without a cache it is only slower
+    with suppress(OSError), new_file(path) as part:  # the cache is optional
         pq.write_table(table, part)

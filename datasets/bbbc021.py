@@ -1,18 +1,18 @@
 """BBBC021: MCF7 cells under 113 compounds, 38 of them with a known mechanism of action.
 
-Each row is one field of view: DNA, tubulin and actin (16 bit). Fields of treatments with a
-mechanism and of DMSO are read, the others are left out. Batch levels, smallest first: plate, week.
-``treatment`` is compound and concentration, ``well`` unique (``Week1_22123/B02``), ``position`` the
-well's name on the plate alone, ``image`` the field itself. In the whole set there are 103
-treatments of 38 compounds with 12 mechanisms on 55 plates of 10 weeks; every compound was imaged in
-one week alone.
+Each row is one field of view: DNA, tubulin and actin (16 bit). Only fields of DMSO and of
+treatments with a known mechanism are read. Batch levels, smallest first: plate, week.
+``treatment`` is compound and concentration, ``well`` is unique (``Week1_22123/B02``), ``position``
+is the well name within the plate, ``image`` is the field. The full data set has 103 treatments
+of 38 compounds with 12 mechanisms on 55 plates from 10 weeks; every compound was imaged in only
+one week.
 
 The *real* edition is read as published, from the data folder (``bbbc021``):
-``BBBC021_v1_image.csv``, ``BBBC021_v1_moa.csv`` and the folders of the plates, ``Week1_22123/`` and
-so on, as the archives unpack. Fields whose files are not there are left out, and every record says
-how many: a part of the 55 archives will do. Images are decoded once, into an array of about 20 GB
-in the cache folder. The *fixture* edition is made-up small files in the same layout, read by the
-same code.
+``BBBC021_v1_image.csv``, ``BBBC021_v1_moa.csv`` and the plate folders as the archives unpack,
+``Week1_22123/`` and so on. Fields with missing files are left out, and every record states their
+number, so a subset of the 55 archives is sufficient. Images are decoded once, into an array of
+about 20 GB in the cache folder. The *fixture* edition consists of small synthetic files in the same
+layout, read by the same code.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ CONFOUNDED = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What the files do not say."""
+    """Values that the files do not contain."""
 
     pixel: float = param(
         0.32,
@@ -85,7 +85,7 @@ class Settings:
 
 
 class BBBC021:
-    """BBBC021 in its real and its fixture edition."""
+    """BBBC021 in its real and fixture editions."""
 
     Settings = Settings
 
@@ -93,12 +93,12 @@ class BBBC021:
         self.settings = Settings() if settings is None else settings
 
     def editions(self) -> list[str]:
-        """Return ``real`` where the published table is there, and ``fixture``."""
+        """Return ``real`` if the published table is available, and ``fixture``."""
         there = (data_folder("bbbc021") / IMAGES).is_file()
         return ["real", "fixture"] if there else ["fixture"]
 
     def prepare(self, edition: str) -> Path:
-        """Return the folder of an edition, writing the fixture if need be."""
+        """Return the folder of an edition, writing the fixture if necessary."""
         if edition == "fixture":
             return _fixtures.ensure("bbbc021", _bbbc021_fixture.VERSION, _bbbc021_fixture.write)
         if edition != "real":
@@ -112,12 +112,12 @@ class BBBC021:
         return folder
 
     def open(self, edition: str) -> Opened:
-        """Open an edition; the first time, its images are decoded.
+        """Open an edition; its images are decoded the first time.
 
         Raises
         ------
         BenchError
-            If files are missing, damaged or not in the published layout.
+            If files are missing or damaged, or do not have the published layout.
         """
         folder = self.prepare(edition)
         index, files = read_index(folder)
@@ -156,7 +156,7 @@ class BBBC021:
 
 
 def read_index(folder: Path) -> tuple[pd.DataFrame, list[tuple[Path, ...]]]:
-    """Return the fields of treatments with a mechanism and of DMSO, and the files of each.
+    """Return the fields of DMSO and of treatments with a mechanism, and the files of each.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def read_index(folder: Path) -> tuple[pd.DataFrame, list[tuple[Path, ...]]]:
 
 
 def _place(path: str) -> str:
-    """Return the folder that an archive unpacks: the table says ``Week1/Week1_22123``."""
+    """Return the folder name after unpacking: the table has ``Week1/Week1_22123``."""
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
@@ -267,7 +267,7 @@ def _mechanisms(path: Path) -> dict[tuple[str, float], str]:
 
 
 def _present(folder: Path, files: list[tuple[Path, ...]]) -> tuple[np.ndarray, list[str]]:
-    """Return which fields have all their files, by one look at each folder, and a note."""
+    """Return which fields have all their files, listing each folder once, and a note."""
     known: dict[Path, set[str]] = {}
     there = np.ones(len(files), bool)
     first = ""

@@ -1,9 +1,9 @@
 """BBBC021 as CellProfiler profiles: 632 wells of MCF-7 cells, 12 mechanisms, 10 weeks.
 
-Well means of 516 raw features (Ljosa et al. 2013), joined with the image table by plate and well
+Well means of 516 raw features (Ljosa et al. 2013), joined with the image table by plate and well,
 and with the mechanisms by compound and concentration, all from one commit of
-``cytomining/cytominergallery``. Each compound lies in one week, so week and compound are
-confounded: scaling the treated wells of each week takes the biology away with the week.
+``cytomining/cytominergallery``. Each compound occurs in only one week, so week and compound are
+confounded: scaling the treated wells of each week removes the biology together with the week.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class BBBC021Profiles(Table):
         Raises
         ------
         BenchError
-            If a well has no image, or a treatment no mechanism.
+            If a well has no image or a treatment has no mechanism.
         """
         import pandas as pd
 

@@ -1,17 +1,18 @@
-"""Camelyon17-WILDS: patches of lymph node sections from five hospitals, with tumour or without.
+"""Camelyon17-WILDS: patches of lymph node sections from five hospitals, with or without tumour.
 
-Each row is one patch, 96 x 96 pixels in three colours (8 bit); the label says whether the middle
-32 x 32 pixels hold tumour. Batch levels, smallest first: slide (50, ten of a hospital) and
-hospital, on which methods act by default. Hospital 2 is the test, hospital 1 the validation; a
-part of the patches of the three training hospitals is the in-distribution side. The column
-``official`` is the side of the official split, taken from the class in ``wilds``. Slides are what
-intervals are made over. There are no controls, and no wells.
+Each row is one patch, 96 x 96 pixels in three colours (8 bit). The label states whether the central
+32 x 32 pixels contain tumour. Batch levels, smallest first: slide (50, ten per hospital) and
+hospital, the default level of the methods. Hospital 2 is the test set, hospital 1 the validation
+set; some patches of the three training hospitals are the in-distribution test set. The column
+``official`` is the side of the official split, as computed by the class in ``wilds``. Confidence
+intervals are computed over slides. There are no controls and no wells.
 
 The *real* edition is read as published: ``camelyon17_v1.0/`` with ``metadata.csv``,
 ``patches/patient_PPP_node_N/patch_patient_PPP_node_N_x_X_y_Y.png`` and ``RELEASE_v1.0.txt``, in the
 data folder (as ``camelyon17/camelyon17_v1.0`` or ``camelyon17_v1.0``). Patches are decoded once,
-into an array of about 13 GB in the cache folder. Those that are listed but not there are left out,
-and every record says how many. The *fixture* edition is made-up small files in the same layout.
+into an array of about 13 GB in the cache folder. Listed patches that are missing are left out, and
+every record states their number. The *fixture* edition consists of small synthetic files in the
+same layout.
 """
 
 from __future__ import annotations
@@ -59,11 +60,11 @@ FIXTURE = 1
 
 @dataclass(frozen=True)
 class Settings:
-    """The data set has no settings."""
+    """Settings of the data set: none."""
 
 
 class Camelyon17:
-    """Camelyon17-WILDS in its real and its fixture edition."""
+    """Camelyon17-WILDS in its real and fixture editions."""
 
     Settings = Settings
 
@@ -71,11 +72,11 @@ class Camelyon17:
         self.settings = Settings() if settings is None else settings
 
     def editions(self) -> list[str]:
-        """Return ``real`` where a published metadata file is there, and ``fixture``."""
+        """Return ``real`` if a published metadata file is available, and ``fixture``."""
         return ["fixture"] if _wilds.find_folder("camelyon17") is None else ["real", "fixture"]
 
     def prepare(self, edition: str) -> Path:
-        """Return the folder ``camelyon17_v1.0`` of an edition, writing the fixture if need be."""
+        """Return the folder ``camelyon17_v1.0`` of an edition; writes the fixture if necessary."""
         if edition == "fixture":
             return _fixtures.ensure("camelyon17", FIXTURE, write_fixture) / "camelyon17_v1.0"
         if edition != "real":
@@ -83,12 +84,12 @@ class Camelyon17:
         return _wilds.find_real("camelyon17")
 
     def open(self, edition: str) -> Opened:
-        """Open an edition from its kept index; the first time, read the metadata and decode.
+        """Open an edition from its cached index; the first time, read the metadata and decode.
 
         Raises
         ------
         BenchError
-            If files are missing, damaged or not in the published layout.
+            If files are missing or damaged, or do not have the published layout.
         """
         return open_folder(self.prepare(edition), edition)
 
@@ -112,7 +113,7 @@ def open_folder(folder: Path, edition: str) -> Opened:
 
 
 def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
-    """Return one row and one picture for each patch that the metadata list."""
+    """Return one row and one picture for each patch listed in the metadata."""
     import pandas as pd
 
     path = folder / "metadata.csv"
@@ -120,7 +121,7 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
     unknown = sorted(set(table["tumor"]) - set(CLASSES))
     if unknown:
         raise BenchError(f"{path}: tumor is 0 or 1, not {unknown[0]}: get the file again")
-    # Patients have three digits in the names of files, whatever a table was saved by.
+    # Patient numbers have three digits in file names, however the table was saved.
     patient = table["patient"].str.replace(r"\.0+$", "", regex=True).str.zfill(3)
     node = "patient_" + patient + "_node_" + table["node"]
     place = "x_" + table["x_coord"] + "_y_" + table["y_coord"]
@@ -141,7 +142,7 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
     )
     _wilds.refuse_twice(path, index)
     pictures = [
-        # some releases have an alpha channel, which wilds leaves out as well
+        # some releases have an alpha channel, which wilds also drops
         Picture((folder / "patches" / one / f"patch_{one}_{other}.png",), channels=(0, 1, 2))
         for one, other in zip(node.tolist(), place.tolist(), strict=True)
     ]
@@ -151,13 +152,13 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
 # --------------------------------------------------------------------------- fixture
 
 HOSPITALS, SLIDES, PATCHES, SIZE = 5, 10, 12, 32
-"""Hospitals, slides of each, patches of each slide, and their height and width in pixels."""
+"""Hospitals, slides per hospital, patches per slide, and patch height and width in pixels."""
 ABSENT = (7, 400)
-"""Rows of the fixture's metadata whose patch is not there."""
+"""Rows of the fixture's metadata whose patch is missing."""
 
 
 def write_fixture(folder: Path) -> None:
-    """Write ``camelyon17_v1.0/`` in miniature: five hospitals of ten slides, as published."""
+    """Write a miniature ``camelyon17_v1.0/``: five hospitals of ten slides, as published."""
     import imagecodecs
     import pandas as pd
 

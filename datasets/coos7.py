@@ -1,17 +1,17 @@
 """COOS-7: cells of seven organelle classes and four tests of increasing shift.
 
-The published set is five HDF5 files, ``COOS7_v1.1_training.hdf5`` and ``COOS7_v1.1_test1.hdf5`` to
-``..._test4.hdf5``, with the keys ``data`` (N x 2 x 64 x 64: protein, nucleus), ``labels``,
-``dateIDs``, ``microscopeIDs``, ``plateIDs`` and ``wellIDs``. Sizes and types are taken from the
-files. What the paper reports, the class-balanced error, is 1 - ``balanced_accuracy``; its families
-on fixed features are ``fixed-knn``, ``fixed-logistic`` and ``fixed-forest``. The *real* edition is
+The published data are five HDF5 files, ``COOS7_v1.1_training.hdf5`` and ``COOS7_v1.1_test1.hdf5``
+to ``..._test4.hdf5``, with the keys ``data`` (N x 2 x 64 x 64: protein, nucleus), ``labels``,
+``dateIDs``, ``microscopeIDs``, ``plateIDs`` and ``wellIDs``. Sizes and dtypes are read from the
+files. The paper reports the class-balanced error, 1 - ``balanced_accuracy``; its classifiers on
+fixed features are ``fixed-knn``, ``fixed-logistic`` and ``fixed-forest``. The *real* edition is
 these files in ``$BENCH_DATA/coos7`` or the user's data folder.
 
-The *simulated* edition has the same five files, written by :mod:`bench.datasets.simulator` and
-read by the same code. Its files have the published keys and no others, so the one thing the
-published layout does not know, the laboratory, comes from ``parameters.json`` beside them; only
-this edition has the column ``laboratory``. It is no batch level of its own: in these five files
-it changes together with the microscope.
+The *simulated* edition consists of the same five files, written by :mod:`bench.datasets.simulator`
+and read by the same code. They have only the published keys. The laboratory, which the published
+layout does not contain, is read from ``parameters.json`` in the same folder, so only this edition
+has the column ``laboratory``. It is not a separate batch level, because in these files it changes
+together with the microscope.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def file_name(part: str) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of the simulated edition; the real one has none."""
+    """Settings of the simulated edition; the real edition has none."""
 
     draw: int = param(
         100,
@@ -88,11 +88,11 @@ class Settings:
 
 
 class COOS7:
-    """The data set in its real and its simulated edition.
+    """COOS-7 in its real and simulated editions.
 
     Batch levels, smallest first: plate, date (the day of imaging), microscope. Names of an inner
-    level that occur in several outer ones are joined with the outer name, so levels are nested.
-    ``well`` is the plate's name and the well's, ``position`` the well's alone.
+    level that occur in several outer ones are prefixed with the outer name, so levels are nested.
+    ``well`` is the names of plate and well, ``position`` the name of the well alone.
     """
 
     Settings = Settings
@@ -109,9 +109,9 @@ class COOS7:
         self.settings = dataclasses.replace(given, off=",".join(sorted(self.off)))
 
     def editions(self) -> list[str]:
-        """Return ``real`` if a published file is there, and ``simulated``.
+        """Return ``real`` if a published file is available, and ``simulated``.
 
-        Whoever changes a setting of the simulator means the simulated edition: it stands first.
+        If any simulator setting is set, the simulated edition takes precedence.
         """
         real = any((data_folder("coos7") / file_name(part)).exists() for part in PARTS)
         if not real:
@@ -124,7 +124,7 @@ class COOS7:
         Raises
         ------
         BenchError
-            If files are missing, truncated or not in the published layout.
+            If files are missing or truncated, or do not have the published layout.
         """
         if edition == "simulated":
             return self._open(self.prepare(edition), edition, self._changed())
@@ -139,7 +139,7 @@ class COOS7:
         return self._open(self.prepare(edition), edition, {})
 
     def prepare(self, edition: str) -> Path:
-        """Return the folder with an edition's files, simulating them if need be."""
+        """Return the folder of an edition's files, simulating them if necessary."""
         if edition == "real":
             folder = data_folder("coos7")
             missing = [part for part in PARTS if not (folder / file_name(part)).exists()]
@@ -195,7 +195,7 @@ class COOS7:
 
 
 def _nested(inner: Array, outer: Array) -> Array:
-    """Return inner names, joined with the outer ones if one of them occurs in several of those."""
+    """Return inner names, prefixed with the outer names if one occurs in several of those."""
     pairs = {(a, b) for a, b in zip(inner.tolist(), outer.tolist(), strict=True)}
     if len(pairs) == len({a for a, _ in pairs}):
         return inner

@@ -1,20 +1,20 @@
-"""JUMP-CP: Cell Painting profiles of one plate map in many laboratories on several microscopes.
+"""JUMP-CP: Cell Painting profiles of one plate map from many laboratories and microscopes.
 
-Read as the Cell Painting Gallery and ``jump-cellpainting/datasets`` publish them, in
+Files have the layout of the Cell Painting Gallery and ``jump-cellpainting/datasets``, in
 ``$BENCH_DATA/jump``::
 
     metadata/plate.csv.gz  well.csv.gz  compound.csv.gz  microscope_config.csv
     metadata/perturbation_control.csv
-    source_6/workspace/profiles/BATCH/PLATE/PLATE.parquet        one a plate, any number of plates
+    source_6/workspace/profiles/BATCH/PLATE/PLATE.parquet        one per plate, any number
 
-A row is a well, its features the CellProfiler columns that every plate has and that are finite in
-every well. The class is the compound (``Metadata_JCP2022``); DMSO wells are the negative controls,
-empty wells are left out. Plates are read once, one after the other, to one array on disk that is
-mapped into memory; the plates that are there are the data set, so 12 plates or 2,000 are read
-alike. Features are raw: what is done to them is a stage of the split, ``mad-int-select``.
+A row is a well. Its features are the CellProfiler columns that all plates have and that are finite
+in every well. The class is the compound (``Metadata_JCP2022``). DMSO wells are the negative
+controls; empty wells are left out. Plates are read once, one after the other, into a memory-mapped
+array on disk. The data set consists of the plates that are present, from a few to thousands.
+Features are raw: preprocessing is a stage of the split, ``mad-int-select``.
 
-The *fixture* edition is a made-up set in the same layout: five laboratories, three microscope
-models, 35 plates. It tests the pipeline and says nothing about cells.
+The *fixture* edition is synthetic data in the same layout: five laboratories, three microscope
+models, 35 plates. It tests the pipeline and has no biological meaning.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ PARTS = ("Cells_", "Cytoplasm_", "Nuclei_")
 TABLES = ("plate.csv.gz", "well.csv.gz", "compound.csv.gz", "microscope_config.csv")
 CONTROLS = "perturbation_control.csv"
 DMSO = "JCP2022_033924"
-"""The negative control, where the table of controls is not there."""
+"""The negative control, if the table of controls is missing."""
 EMPTY = "JCP2022_999999"
 KEYS = ("Metadata_Source", "Metadata_Plate", "Metadata_Well")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The data have no settings."""
+    """Settings of the data set: none."""
 
 
 class Mapped:
@@ -81,7 +81,7 @@ class Mapped:
 
 
 class Jump:
-    """Wells of JUMP-CP, batch levels plate, batch, source (laboratory) and microscope."""
+    """Wells of JUMP-CP; batch levels plate, batch, source (laboratory) and microscope."""
 
     Settings = Settings
 
@@ -89,18 +89,18 @@ class Jump:
         del settings  # none
 
     def editions(self) -> list[str]:
-        """Return ``real`` if the tables and a plate are here, and ``fixture``."""
+        """Return ``real`` if the tables and a plate are available, and ``fixture``."""
         folder = data_folder("jump")
         there = all((folder / "metadata" / name).is_file() for name in TABLES)
         return ["real", "fixture"] if there and plates_in(folder) else ["fixture"]
 
     def open(self, edition: str) -> Opened:
-        """Open an edition; its plates are read first if they were not yet.
+        """Open an edition; its plates are read first if necessary.
 
         Raises
         ------
         BenchError
-            If files are missing, damaged, or not in the published layout.
+            If files are missing or damaged, or do not have the published layout.
         """
         import pandas as pd
 
@@ -127,7 +127,7 @@ class Jump:
         )
 
     def prepare(self, edition: str) -> Path:
-        """Return the folder with an edition's array and index, made if need be."""
+        """Return the folder of an edition's array and index, creating them if necessary."""
         if edition == "fixture":
             from ._jump_fixture import ensure
 
@@ -145,7 +145,7 @@ class Jump:
         return self._ready(folder)
 
     def _ready(self, folder: Path) -> Path:
-        """Return where a folder's plates stand as one array, reading them if they changed."""
+        """Return the path of the array of a folder's plates, reading the plates if they changed."""
         paths = plates_in(folder)
         marks = []
         for path in [*(folder / "metadata" / name for name in (*TABLES, CONTROLS)), *paths]:
@@ -166,7 +166,7 @@ class Jump:
 
 
 def plates_in(folder: Path) -> list[Path]:
-    """Return the parquet files of plates, sorted by their names."""
+    """Return the parquet files of plates, sorted by name."""
     return sorted(folder.glob("source_*/workspace/profiles/*/*/*.parquet"))
 
 
@@ -180,13 +180,13 @@ COLUMNS = (
 def read_plates(folder: Path, paths: list[Path], target: Path) -> None:
     """Write ``X.npy``, ``index.parquet`` and ``facts.json`` from the plates of a folder.
 
-    The plates are read twice, with one plate in memory at a time: first for the features that all
-    plates have with finite values, then for their values.
+    The plates are read twice, one at a time: first to find the features that are finite on all
+    plates, then to read their values.
 
     Raises
     ------
     BenchError
-        If a table or a plate is not as published, or no well has a compound.
+        If a table or a plate does not have the published layout, or no well has a compound.
     """
     index, features, sums, n_seen = _survey(folder, paths)
     array = np.lib.format.open_memmap(
@@ -203,7 +203,7 @@ def read_plates(folder: Path, paths: list[Path], target: Path) -> None:
     del array
     index = index[list(COLUMNS)]
     index.to_parquet(target / "index.parquet", index=False)
-    # of names and bytes alone: the version of a library must not change it
+    # only names and bytes: library versions must not change the digest
     content = json.dumps([features, sums, *(index[c].astype(str).tolist() for c in COLUMNS)])
     facts = {
         "digest": hashlib.sha256(content.encode()).hexdigest(),
@@ -215,7 +215,7 @@ def read_plates(folder: Path, paths: list[Path], target: Path) -> None:
 
 
 def _survey(folder: Path, paths: list[Path]) -> tuple[pd.DataFrame, list[str], list[str], int]:
-    """Return the wells of all plates with their file and row, and the features that all share.
+    """Return the wells of all plates with their file and row, and the features common to all.
 
     Returns
     -------
@@ -226,7 +226,7 @@ def _survey(folder: Path, paths: list[Path]) -> tuple[pd.DataFrame, list[str], l
     sums
         SHA-256 of each plate.
     n_seen
-        Number of features that any plate has.
+        Number of distinct features over all plates.
     """
     import pandas as pd
 
@@ -309,7 +309,7 @@ def _table(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _source(names: pd.Series[str]) -> pd.Series[str]:
-    """Return ``source_3`` for ``3`` too: earlier tables name laboratories by number."""
+    """Return ``source_3`` also for ``3``: earlier tables number the laboratories."""
     return names.where(names.str.startswith("source_"), "source_" + names)
 
 
@@ -362,6 +362,6 @@ def _wells(folder: Path) -> pd.DataFrame:
     joined["treatment"] = joined["Metadata_JCP2022"]
     inchi = compounds.drop_duplicates("Metadata_JCP2022").set_index("Metadata_JCP2022")
     key = joined["Metadata_JCP2022"].map(inchi["Metadata_InChIKey"])
-    # different numbers of one molecule are one compound; its first block leaves out the salt form
+    # different identifiers of one molecule are one compound; the first block omits the salt form
     joined["compound"] = key.where(key.notna() & (key != ""), joined["Metadata_JCP2022"])
     return joined

@@ -1,9 +1,9 @@
-"""JUMP-CP source_3: statistics of images, 8 compounds crossed with 9 batches of one laboratory.
+"""JUMP-CP source_3: image statistics, 8 compounds crossed with 9 batches of one laboratory.
 
-1,800 images with 55 statistics of single channels and 10 correlations between channels. They come
-from ``bscheuringer/cell-painting-domain-shift-baselines``, whose table names no compound: labels
-are joined here by plate and well from ``jump-cellpainting/datasets``. There are no negative
-controls, and each compound lies in four positions, the same on each plate.
+1,800 images with 55 statistics of single channels and 10 correlations between channels, from
+``bscheuringer/cell-painting-domain-shift-baselines``. That table has no compound names: labels are
+joined by plate and well from ``jump-cellpainting/datasets``. There are no negative controls. Each
+compound occupies four positions, the same on each plate.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class JumpSource3(Table):
     }
 
     def join(self, folder: Path) -> pd.DataFrame:
-        """Return images with plate, well and site, read from their names, and their compound.
+        """Return images with plate, well and site, parsed from their names, and their compound.
 
         Raises
         ------
         BenchError
-            If a name has another form, or a well is not in the table of wells.
+            If a name has another format, or a well is not in the table of wells.
         """
         import pandas as pd
 

@@ -1,9 +1,9 @@
-"""One JUMP-MOA compound plate under four staining variants: markers that training never saw.
+"""One JUMP-MOA compound plate under four staining variants: stains not seen in training.
 
-1,535 wells with the 259 features that all three batches share; 47 mechanisms, 24 negative controls
-a plate, the same layout on each plate. From one commit of the Broad Institute's repository of new
-phenotypic dyes. The values were normalised to the plate's DMSO and selected over all plates before
-they were published, so nothing here is a claim about methods that saw no test plate.
+1,535 wells with the 259 features common to all three batches; 47 mechanisms and 24 negative
+controls per plate, with the same layout on each plate. From one commit of the Broad Institute's
+repository of new phenotypic dyes. The published values were normalised to the DMSO of the plate and
+feature-selected over all plates, so results do not support claims without test-batch access.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STAINS = {
     "BR00122248": "Standard CP (exposed to ChromaLive)",
     "BR00122250": "Standard CP",
 }
-"""Plate -> stain, as in the authors' notebook of the analysis."""
+"""Plate -> stain, from the authors' analysis notebook."""
 COLUMNS = {
     "Metadata_batch": "meta_batch",
     "Metadata_Plate": "meta_plate",
@@ -73,7 +73,7 @@ class JumpStains(Table):
     }
 
     def join(self, folder: Path) -> pd.DataFrame:
-        """Return the wells of all batches with the features that each of them has."""
+        """Return the wells of all batches with the features that all batches have."""
         import pandas as pd
 
         parts = [

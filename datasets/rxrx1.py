@@ -1,19 +1,19 @@
 """RxRx1-WILDS: 1,138 genetic perturbations of four cell types in 51 experiments of four plates.
 
 Each row is one image, a site of a well: 256 x 256 pixels of nuclei, endoplasmic reticulum and actin
-(8 bit), one of 1,139 classes. Treatments occur once an experiment. The 30 positive controls and the
-untreated well occur on every plate and are published as classes: they are trained on and scored,
-and the control mask is a label. Batch levels, smallest first: plate (of one experiment, named
-``HUVEC-18/2``), experiment, cell type. ``well`` is unique (``HUVEC-18/2/B02``), ``position`` is the
-well's name on the plate alone. The column ``official`` is the side of the official split, the
-column ``mixed`` that of the published in-distribution reference ``mixed-to-test``; both are those
-of the class in ``wilds``.
+(8 bit), one of 1,139 classes. Treatments occur once per experiment. The 30 positive controls and
+the untreated well occur on every plate and are published as classes: they are used in training and
+scored, and the control mask is a label. Batch levels, smallest first: plate (within an experiment,
+named ``HUVEC-18/2``), experiment, cell type. ``well`` is unique (``HUVEC-18/2/B02``), ``position``
+is the well name within the plate. The column ``official`` is the side of the official split, and
+``mixed`` that of the published in-distribution split ``mixed-to-test``; both are computed by the
+class in ``wilds``.
 
 The *real* edition is read as published: ``rxrx1_v1.0/`` with ``metadata.csv``,
 ``images/EXPERIMENT/PlateN/WELL_sS.png`` and ``RELEASE_v1.0.txt``, in the data folder (as
 ``rxrx1/rxrx1_v1.0`` or ``rxrx1_v1.0``). Images are decoded once, into an array of about 25 GB in
-the cache folder. Those that are listed but not there are left out, and every record says how many.
-The *fixture* edition is made-up small files in the same layout, read by the same code.
+the cache folder. Listed images that are missing are left out, and every record states their number.
+The *fixture* edition consists of small synthetic files in the same layout, read by the same code.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ CAUTION = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What the files do not say."""
+    """Values that the files do not contain."""
 
     pixel: float = param(
         0.65,
@@ -87,7 +87,7 @@ class Settings:
 
 
 class RxRx1:
-    """RxRx1-WILDS in its real and its fixture edition."""
+    """RxRx1-WILDS in its real and fixture editions."""
 
     Settings = Settings
 
@@ -95,11 +95,11 @@ class RxRx1:
         self.settings = Settings() if settings is None else settings
 
     def editions(self) -> list[str]:
-        """Return ``real`` where a published metadata file is there, and ``fixture``."""
+        """Return ``real`` if a published metadata file is available, and ``fixture``."""
         return ["fixture"] if _wilds.find_folder("rxrx1") is None else ["real", "fixture"]
 
     def prepare(self, edition: str) -> Path:
-        """Return the folder ``rxrx1_v1.0`` of an edition, writing the fixture if need be."""
+        """Return the folder ``rxrx1_v1.0`` of an edition, writing the fixture if necessary."""
         if edition == "fixture":
             made = _fixtures.ensure("rxrx1", _rxrx1_fixture.VERSION, _rxrx1_fixture.write)
             return made / "rxrx1_v1.0"
@@ -108,18 +108,18 @@ class RxRx1:
         return _wilds.find_real("rxrx1")
 
     def open(self, edition: str) -> Opened:
-        """Open an edition from its kept index; the first time, read the metadata and decode.
+        """Open an edition from its cached index; the first time, read the metadata and decode.
 
         Raises
         ------
         BenchError
-            If files are missing, damaged or not in the published layout.
+            If files are missing or damaged, or do not have the published layout.
         """
         return open_folder(self.prepare(edition), edition, self.settings.pixel)
 
 
 def open_folder(folder: Path, edition: str, pixel: float = Settings().pixel) -> Opened:
-    """Open a folder in the published layout; ``pixel`` is the size of one, um."""
+    """Open a folder in the published layout; ``pixel`` is the pixel size, um."""
     patterns = ("images", "images/*", "images/*/Plate*")
     index, pixels, facts = _wilds.open_kept("rxrx1", META["version"], folder, patterns, _read)
     return Opened(
@@ -147,7 +147,7 @@ def open_folder(folder: Path, edition: str, pixel: float = Settings().pixel) -> 
 
 
 def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
-    """Return one row and one picture for each image that the metadata list."""
+    """Return one row and one picture for each image listed in the metadata."""
     import pandas as pd
 
     path = folder / "metadata.csv"
@@ -159,7 +159,7 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
                 f"{path}: '{unknown[0]}' is no {column}; known are {', '.join(known)}: get the "
                 "file again"
             )
-    # 1138 and 1138.0 are one class, whatever wrote the file; names stay names
+    # 1138 and 1138.0 are the same class; text names are kept
     label = table["sirna_id"].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
     plate = table["experiment"] + "/" + table["plate"]
     well = plate + "/" + table["well"]
@@ -192,7 +192,7 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
 
 
 def _official(table: pd.DataFrame, label: pd.Series[str]) -> pd.DataFrame:
-    """Return the metadata in the types that ``wilds`` reads: classes numbered without a gap."""
+    """Return the metadata in the dtypes that ``wilds`` reads, with consecutive class numbers."""
     codes = np.unique(label.to_numpy(str), return_inverse=True)[1]
     numbers = {column: table[column].astype(np.int64) for column in NUMBERS}
     return table.assign(sirna_id=codes, **numbers)

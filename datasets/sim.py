@@ -1,24 +1,24 @@
-"""Simulated shifts: one cause at a time, as strong as one likes.
+"""Simulated shifts: one cause at a time, at any strength.
 
-Plates of seven organelle classes from the simulator behind simulated COOS-7, in its file layout
-and read by the same code. Each split changes one thing between training and test, which in real
-data never happens: the laboratory without the microscope, the microscope without the laboratory,
-the stains, the shares of the classes, or nothing. ``strength`` multiplies the size of the shift, so
-a method can be followed from no shift at all (0) to twice and more of what is usual;
-the ordinary variation of days, plates and wells stays as it is.
+Plates of seven organelle classes from the simulator of simulated COOS-7, in the same file layout
+and read by the same code. Each split changes one factor between training and test, which does not
+happen in real data: the laboratory without the microscope, the microscope without the laboratory,
+the stains, the shares of the classes, or nothing. ``strength`` multiplies the size of the shift,
+so a method can be evaluated from no shift (0) to twice the usual shift and more. The ordinary
+variation of days, plates and wells does not change.
 
-``sim/warm-lamp`` is a trap. In training, classes are imaged one after another while the lamp warms
-up, so brightness tells the class. The same test cells are there twice: imaged in the same order
-(``sim/warm-lamp-kept``) and with the wells in random order. What a method loses between the two it
-had learned from the lamp; ``run`` prints both and the drop. Look at it with
+``sim/warm-lamp`` tests for a shortcut. In training, classes are imaged one after another while the
+lamp warms up, so brightness predicts the class. The same test cells are imaged twice: in the same
+order (``sim/warm-lamp-kept``) and with the wells in random order. The drop between the two
+measures how much a method relies on the lamp; ``run`` prints both scores and the drop. Run it with
 ``--standardise none`` as well as the default ``image``: standardising each image removes most of
-what the lamp does before any method sees it.
+the lamp effect before any method sees it.
 
-``sim/nested`` holds each class on the plates of one day in training: whatever removes the
-differences between days and plates can remove the classes with them.
+In ``sim/nested``, each class is on the plates of only one day in training: a method that removes
+the differences between days and plates can also remove the classes.
 
 ``sim/laboratory``, ``sim/microscope``, ``sim/both``, ``sim/new-markers``, ``sim/label-shift`` and
-``sim/no-shift`` share their training plates, so one training serves all six.
+``sim/no-shift`` have the same training plates, so one trained model is evaluated on all six.
 """
 
 from __future__ import annotations
@@ -85,12 +85,12 @@ class Settings:
 
 
 class Simulated:
-    """The data set; each split opens the files of its own experiment.
+    """The simulated shifts; each split opens the files of its own experiment.
 
-    Batch levels, smallest first: plate, date (the day of imaging), laboratory, microscope. Columns
-    beside them: ``part`` (the file), ``marker`` (the stains, empty for the usual ones), ``well``,
-    ``position`` and ``minute`` (when a well was imaged, in whole minutes since the lamp was
-    switched on).
+    Batch levels, smallest first: plate, date (the day of imaging), laboratory, microscope. Other
+    columns: ``part`` (the file), ``marker`` (the stains, empty for the usual ones), ``well``,
+    ``position`` and ``minute`` (imaging time of a well, in minutes since the lamp was switched on,
+    rounded down).
     """
 
     Settings = Settings
@@ -123,7 +123,7 @@ class Simulated:
         return self._open(edition, list(EXPERIMENTS))
 
     def open_split(self, edition: str, split: Split) -> Opened:
-        """Open the files of the experiments whose parts a split names, or all if it names none."""
+        """Open the experiments whose parts a split names, or all experiments if it names none."""
         from ._sim_experiments import EXPERIMENTS
 
         named: set[str] = set()
@@ -182,7 +182,7 @@ class Simulated:
 
 
 SAME_PLATES = {"lamp-kept": "lamp-test", "lamp-scrambled": "lamp-test"}
-"""Parts that show the same plates, under one name."""
+"""Parts that show the same plates -> their common name."""
 
 
 def _index(
@@ -190,8 +190,8 @@ def _index(
 ) -> pd.DataFrame:
     """Return the rows of one file.
 
-    Tests reuse numbers of plates and days, which are other plates all the same: names of plates
-    hold the part, and those of days the place.
+    Tests reuse plate and day numbers for different plates and days. To keep them distinct, plate
+    names include the part, and day names include the laboratory and microscope.
     """
     import pandas as pd
 

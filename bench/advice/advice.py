@@ -14,41 +14,40 @@ __all__ = ["Advice", "Compared"]
 METRIC = "balanced_accuracy"
 ALPHA = 0.05
 LOSES = 0.05
-"""A class loses if its accuracy falls by more than this."""
+"""A class loses if its accuracy drops by more than this."""
 UNCORRECTED: tuple[str, ...] = ("identity", "erm")
-"""Rows that stand for doing nothing."""
+"""Rows without a correction."""
 Records = Sequence["Record"]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A method against doing without it.
+    """A method compared with its uncorrected baseline.
 
     Attributes
     ----------
     method, track
-        The chain and what it had to be told.
+        The chain and the information that it uses.
     without
-        The chain it is compared with.
+        The baseline chain.
     mean, sd
-        Balanced accuracy by the probe over seeds.
+        Balanced accuracy of the probe over seeds.
     gain, low, high
-        Difference to ``without``, and its interval where there are enough batches
+        Difference to ``without``, and its interval if there are enough batches
         (``bench.boards.pairing``).
     p
-        Of that difference, adjusted for all methods that were tried (Holm); None without an
-        interval.
+        P value of the gain, adjusted for the number of methods (Holm); None without an interval.
     better_in, n_batches
-        Held-out batches in which it scores higher, of how many.
+        Number of held-out batches where it scores higher, and their total.
     grade
-        ``clear``: the interval is above 0 and the adjusted p below 0.05. ``likely``: higher in at
-        least three quarters of the batches, by more than the seeds' SD of the difference, but not
-        proven. ``none``: neither. ``harm``: the interval is below 0; with too few batches for one,
-        lower in every batch.
+        ``clear``: the interval is above 0 and the adjusted p value below 0.05. ``likely``: higher
+        in at least three quarters of the batches, by more than the SD over seeds of the
+        difference, but not significant. ``none``: neither. ``harm``: the interval is below 0; with
+        too few batches for an interval, lower in every batch.
     losers
-        Classes whose accuracy falls by more than 5 points, and by how much, worst first.
+        Classes whose accuracy drops by more than 5 points, with the drop, worst first.
     n_classes
-        Classes that were scored.
+        Number of scored classes.
     """
 
     method: str
@@ -69,22 +68,22 @@ class Compared:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, and why.
+    """A recommendation for one split.
 
     Attributes
     ----------
     split
-        Canonical name of the holdout.
+        Canonical name of the split.
     title
         Split, edition, recipe and seeds.
     use
-        The method, or an empty string: do not correct.
+        The recommended method; empty means no correction.
     rows
-        Every method that was compared, best first.
+        All compared methods, best first.
     baselines
         Uncorrected chains and their means.
     chosen_gain
-        Mean gain on a held-out batch of what would have been chosen without it; None with fewer
+        Mean gain on a held-out batch of the method selected without that batch; None with fewer
         than three batches.
     sections
         Heading -> sentences.

@@ -1,4 +1,4 @@
-"""Advice as one page that opens from disk: no script, no request, readable on paper."""
+"""Advice as one offline HTML page: no script, no request, printable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).parent / "templates" / "advice.html"
 HALF = 100.0
-"""Half the width of a row's interval bar in its own units; no gain stands in the middle."""
+"""Half-width of a row's interval bar in its own units; a gain of 0 is in the middle."""
 
 
 def page(advice: Sequence[Advice], lines: Sequence[Check], command: str) -> str:
@@ -22,11 +22,11 @@ def page(advice: Sequence[Advice], lines: Sequence[Check], command: str) -> str:
     Parameters
     ----------
     advice
-        One for each split; text in it is escaped.
+        One per split; text in it is escaped.
     lines
-        What was found in the data.
+        Results of the data checks.
     command
-        What to type to make the page again.
+        Command that creates the page.
     """
     from jinja2 import Environment
 
@@ -36,8 +36,8 @@ def page(advice: Sequence[Advice], lines: Sequence[Check], command: str) -> str:
 
 
 def place(advice: Advice, value: float) -> float:
-    """Return where a gain stands in a bar: all rows of a split share the scale, 0 in the middle."""
+    """Return the position of a gain in a bar: all rows of a split share the scale, 0 is centred."""
     ends = [abs(v) for row in advice.rows for v in (row.gain, row.low, row.high) if v is not None]
     largest = max(ends, default=0.0) or 1.0
-    # Two units are kept free on each side, so that a mark at the end is seen whole.
+    # Two units are free on each side, so that a mark at the end is fully visible.
     return round(HALF + (HALF - 2) * value / largest, 1)

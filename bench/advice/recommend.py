@@ -1,13 +1,13 @@
-"""Which correction to use on somebody's own data, in plain words made of numbers.
+"""Recommend a correction for a data set, with the evidence as text.
 
-A pure function of records and of what :mod:`bench.advice.checkup` found. Every method is compared
-with doing without its correction: a correction of profiles with the uncorrected profiles, a way of
-training with plain training (``erm``), each on the same held-out batches and seeds. All rows are
-read out by the probe, so that like is compared with like.
+The recommendation is a pure function of records and of the results of :mod:`bench.advice.checkup`.
+Every method is compared with its uncorrected baseline on the same held-out batches and seeds: a
+correction of profiles with the uncorrected profiles, a training method with plain training
+(``erm``). All rows use the probe, so that scores are comparable.
 
-The best of many looks better than it is. So the test of each method is adjusted for how many were
-tried (Holm), and the choice itself is tested: made anew without each held-out batch in turn, what
-would it have gained on that batch?
+The best of many methods is overestimated. The p value of each method is therefore adjusted for the
+number of methods (Holm). The selection is also validated: it is repeated without each held-out
+batch in turn, and the gain of the selected method is measured on that batch.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def advise(
         Complete records of several methods on one split with the same recipe and seeds, with
         ``identity`` or ``erm`` among them.
     lines, supports
-        What :func:`bench.advice.checkup.examine` and :func:`bench.advice.support.supported` found.
+        Results of :func:`bench.advice.checkup.examine` and :func:`bench.advice.support.supported`.
 
     Raises
     ------
     BenchError
-        If no uncorrected row is among the records, or they are of several splits.
+        If the records contain no uncorrected row, or belong to several splits.
     """
     done = [record for record in map(as_record, records) if record.ok]
     splits = {record.split_id for record in done}
@@ -73,7 +73,7 @@ def advise(
         raise BenchError("advice is about one split at a time: run the methods on one")
     by_method: dict[str, list[Record]] = {}
     for record in done:
-        # On a table a correction alone stands for the same on uncorrected profiles.
+        # On a table, a correction alone is the same as the correction of uncorrected profiles.
         name = record.method_id.removeprefix("identity+")
         by_method.setdefault(name, []).append(record)
     rated = {name: _Rated.of(runs) for name, runs in by_method.items()}
@@ -118,7 +118,7 @@ def advise(
 
 @dataclass(frozen=True)
 class _Rated:
-    """Records of one method, with their scores and the mean over seeds of each held-out batch."""
+    """Records of one method, with their scores and the mean over seeds per held-out batch."""
 
     records: Records
     scores: Scores
@@ -136,7 +136,7 @@ class _Rated:
 
 
 def _without(method: str, plain: Sequence[str]) -> str:
-    """Return the chain to compare with: a correction's own first stage, else plain training."""
+    """Return the baseline chain: a correction's own first stage, else plain training."""
     first = method.split("+", maxsplit=1)[0]
     if first in plain:
         return first
@@ -182,7 +182,7 @@ def _compared(
 
 
 def _by_class(runs: Records) -> dict[str, float]:
-    """Return the mean over seeds of each class's accuracy under the record's own read-out."""
+    """Return the mean over seeds of each class's accuracy with the readout of the record."""
     found: dict[str, list[float]] = {}
     for record in runs:
         for subset, value in record.subsets("accuracy", "probe").items():
@@ -192,10 +192,11 @@ def _by_class(runs: Records) -> dict[str, float]:
 
 
 def _best(rows: Sequence[Compared], uncorrected: float) -> Compared | None:
-    """Return the row to recommend, None for none.
+    """Return the row to recommend, or None.
 
-    Of those with evidence (``clear`` before ``likely``) that score above every uncorrected row,
-    the best; but one that needs to be told less is preferred if it lies within the best one's SD.
+    Candidates have evidence (``clear`` before ``likely``) and score above every uncorrected row.
+    The best candidate is returned, or one that uses less information if it is within the best one's
+    SD.
     """
     for grade in ("clear", "likely"):
         able = [row for row in rows if row.grade == grade and row.mean > uncorrected]
@@ -209,9 +210,9 @@ def _best(rows: Sequence[Compared], uncorrected: float) -> Compared | None:
 def _chosen_gain(
     methods: Sequence[Mapping[str, float]], without: Mapping[str, float]
 ) -> float | None:
-    """Return the mean gain on a batch of the method that the other batches would have chosen.
+    """Return the mean gain, over batches, of the method selected on the other batches.
 
-    The uncorrected row is among the choices, so choosing nothing gains 0.
+    The uncorrected row is a candidate with gain 0.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which methods a data set can honestly support, and why not the others."""
+"""Which methods a data set supports, with reasons for the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["MethodSupport", "supported"]
 
 @dataclass(frozen=True)
 class MethodSupport:
-    """Whether a method can be used.
+    """Whether a method can be used on a data set.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class MethodSupport:
     verdict
         ``yes``, ``with care`` or ``no``.
     reason
-        Why with care, or why not.
+        Reason for ``with care`` or ``no``.
     """
 
     name: str
@@ -44,20 +44,20 @@ class MethodSupport:
 def supported(
     targets: Sequence[Target], registry: Registry, lines: Sequence[Check]
 ) -> list[MethodSupport]:
-    """Return a verdict for every registered method, reference rows left out.
+    """Return a verdict for every registered method; reference rows are skipped.
 
-    *No* is what a run would say: not applicable to any of the splits, or refused. *With care* is
-    for methods that take statistics of a whole test batch where batches hold classes of their own
-    or few rows.
+    *No* means that a run would be refused or is not applicable to any of the splits. *With care*
+    applies to methods that compute statistics of complete test batches, if batches have
+    batch-specific classes or few rows.
 
     Parameters
     ----------
     targets
         The opened splits.
     registry
-        Whose methods.
+        Registry with the methods.
     lines
-        What :func:`bench.advice.checkup.examine` found.
+        Results of :func:`bench.advice.checkup.examine`.
     """
     made = []
     for entry in registry.entries("method"):
@@ -76,7 +76,7 @@ def supported(
                 jobs.append(job)
         if not jobs:
             why = reasons[0] if reasons else "no split can be run"
-            # The same words for all that lack the same.
+            # Methods with the same missing requirement share one sentence.
             why = why.removeprefix(f"{entry.name} ").replace(f"{entry.name}.", "METHOD.")
             made.append(MethodSupport(entry.name, "no", why))
             continue
@@ -86,7 +86,7 @@ def supported(
 
 
 def _care(job: Job, lines: Sequence[Check]) -> str:
-    """Return why a method needs care on these data, or an empty string."""
+    """Return why a method requires care on these data; empty if it does not."""
     whole = Access.TEST_BATCH in job.chain.access or Access.ADAPT in job.chain.access
     stage = job.chain.stages[-1]
     by_topic = {line.topic: line for line in lines}

@@ -1,4 +1,4 @@
-"""A recommendation in words."""
+"""A recommendation as text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.boards.pairing import Paired
 
 
-# --------------------------------------------------------------------------- words
+# --------------------------------------------------------------------------- text
 
 
 def advice_title(done: Records) -> str:
@@ -42,7 +42,7 @@ def advice_sections(
     supports: Sequence[MethodSupport],
     gaps: Sequence[Paired],
 ) -> dict[str, tuple[str, ...]]:
-    """Return the sections of a recommendation, as heading and sentences."""
+    """Return the sections of a recommendation: headings and sentences."""
     use, sure = _use(rows, best, baselines), _sure(rows, best, gain)
     return {
         "What to use": tuple(use),

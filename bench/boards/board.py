@@ -1,8 +1,8 @@
-"""Records -> boards: a pure function, without clock, network or a look at other records.
+"""Leaderboards, computed from records by a pure function.
 
-A board holds runs that may be compared: one split, edition, data content, recipe, selection,
-metric and read-out. Within it a row is a method with its parameters, over seeds. Nothing is scaled
-over the methods present, so that adding one never moves another's numbers.
+A board contains comparable runs: same split, edition, data content, recipe, selection, metric and
+readout. Each row is one method with its parameters, aggregated over seeds. Scores are never scaled
+across methods, so adding a method does not change the numbers of another.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["MIN_CLUSTERS", "MIN_SEEDS", "Board", "Row"]
 
 MIN_SEEDS = 3
-"""With fewer seeds a row is marked and not ranked."""
+"""Rows with fewer seeds are marked and not ranked."""
 TRACKS = ("inductive", "test-controls", "test-batch", "transductive", "reference")
 BASELINE = "erm"
 READOUTS = ("auto", "head", "probe", "knn1")
@@ -43,28 +43,28 @@ class Row:
     Attributes
     ----------
     method
-        Label: the chain with the parameters that differ from their defaults.
+        Label: the chain with its non-default parameters.
     method_id, params
-        The chain and those parameters by stage.
+        The chain, and the non-default parameters by stage.
     track, access, level, readout, badges, tuning
         As in the records.
     status
         ``ok`` or ``not-applicable``.
     reason
-        Why it is not applicable, or not ranked; empty otherwise.
+        Why the row is not applicable or not ranked; empty otherwise.
     mean, sd
-        Over seeds, of the metric over all evaluated units; ``sd`` has n - 1 in its denominator.
+        Mean and standard deviation (n - 1) over seeds of the metric on all scored units.
     seeds, values
         The seeds and their values, in the same order.
     n_clusters, cluster_level
-        How many clusters (plates, weeks, …) the interval rests on.
+        Number of clusters behind the interval, and their level (plate, week, …).
     points
-        Mean over seeds of each cluster, by its name.
+        Cluster name -> mean over seeds.
     ci_low, ci_high
-        Interval of 95 % over seeds crossed with clusters, centred on ``mean``; None with one
-        seed or fewer than :data:`MIN_CLUSTERS` clusters.
+        95 % interval over seeds crossed with clusters, centred on ``mean``; None with one seed or
+        fewer than :data:`MIN_CLUSTERS` clusters.
     diff_to_erm, diff_low, diff_high, diff_p, diff_seeds
-        Mean difference to ERM over the seeds that both have, its interval and p value
+        Mean difference to ERM over the common seeds, its interval and p value
         (``bench.boards.pairing``).
     verdict
         ``helps``, ``hurts``, ``cannot be told apart from ERM``; empty without an interval or with
@@ -72,23 +72,23 @@ class Row:
     rank
         Within the track, from 1; None if not ranked.
     cost
-        ``fit_s`` and ``apply_s`` (means, seconds), ``steps`` and ``images_seen`` of the training
-        (means), ``peak_bytes`` (largest).
+        ``fit_s`` and ``apply_s`` (means, seconds), ``steps`` and ``images_seen`` in training
+        (means), ``peak_bytes`` (maximum).
     command
-        What makes exactly this row's runs, one line for each stretch of seeds; for a row that was
-        tuned what was typed, since its values are found by the search.
+        Commands that reproduce exactly the runs of this row, one line per range of seeds. For a
+        tuned row, the command as typed, since the search finds the values.
     typed
-        The commands that the records were made with, which may have made other rows as well.
+        The commands that created the records; they may have created other rows too.
     published
-        What papers reported of this method on this split, each with its status by this row's runs
-        (``bench.boards.claims``).
+        Published numbers of this method on this split, each with its status given the runs of
+        this row (``bench.boards.claims``).
     scores
-        The values by seed and cluster that intervals and paired differences are computed from;
-        None without a value.
+        Values by seed and cluster, used for intervals and paired differences; None without a
+        value.
     versus_erm
-        The paired difference to ERM that the ``diff_`` values are read from.
+        The paired difference to ERM; source of the ``diff_`` values.
     codes
-        The different codes that made the runs; more than one is not ranked.
+        The distinct code versions of the runs. A row with more than one is not ranked.
     """
 
     method: str
@@ -148,7 +148,7 @@ class Row:
 
     @property
     def diff_seeds(self) -> int:
-        """Number of seeds that the row and ERM have in common."""
+        """Number of seeds shared with ERM."""
         return 0 if self.versus_erm is None else self.versus_erm.n_seeds
 
     @property
@@ -160,33 +160,33 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """Rows that may be compared.
+    """Rows that can be compared.
 
     Attributes
     ----------
     split, edition, recipe, metric, readout, selection
-        What is equal for all rows.
+        Equal for all rows.
     overrides
-        Recipe values that were set by hand.
+        Recipe values set by hand.
     settings
-        Settings of the data, such as a simulator's draw, that differ from their defaults.
+        Non-default settings of the data, such as a simulator's draw.
     higher_is_better
         Direction of the metric.
     chance
-        Score of guessing, or None.
+        Score of random guessing, or None.
     shift
-        What differs between training and test data, a sentence.
+        One sentence: how training and test data differ.
     title
-        All of this in words.
+        All of the above as text.
     runs_digest
-        Identity of the runs and predictions that the board was made of.
+        Digest of the runs and predictions behind the board.
     run_ids
         Ids of these runs.
     rows
-        By track, in order of rank; reference rows last.
+        Sorted by track, then rank; reference rows last.
     notes
-        Sentences: coverage of the intervals, what differences could be found at all, mixed
-        hardware, failed runs, repeated seeds.
+        Sentences: coverage of the intervals, detectable differences, mixed hardware, failed runs,
+        repeated seeds.
     """
 
     split: str

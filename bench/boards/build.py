@@ -49,7 +49,7 @@ def build_board(
     readout: str,
     failures: Sequence[Mapping[str, object]],
 ) -> Board | None:
-    """Return the board of a group of runs and one metric, or None if no run has the metric."""
+    """Return the board of one metric for a group of runs, or None if no run has the metric."""
     scored = [run for run in runs if run.ok]
     if scored and not any(metric in run.metric_names for run in scored):
         return None
@@ -157,7 +157,7 @@ def _row(
 
 
 def _why_empty(runs: Sequence[Record], metric: str, readout: str) -> str:
-    """Return why no run of a row has a value."""
+    """Return why a row has no value."""
     if not any(run.ok for run in runs):
         return next((run.reason for run in runs if run.reason), "")
     reasons = [reason for run in runs for reason in run.unranked_because]
@@ -165,9 +165,10 @@ def _why_empty(runs: Sequence[Record], metric: str, readout: str) -> str:
 
 
 def _reported(runs: Sequence[Record], metric: str, readout: str) -> tuple[Judged, ...]:
-    """Return the published numbers of a row, judged by its runs alone.
+    """Return the published numbers of a row, with their status given only the runs of this row.
 
-    Simulated rows have them too: judged by the rule, as numbers of real data that were not run.
+    Simulated rows have published numbers too; their status is always *not run*, because
+    published numbers come from real data.
     """
     first = runs[0]
     method, params = first.method_id, without_level(first)
@@ -183,7 +184,7 @@ def _reported(runs: Sequence[Record], metric: str, readout: str) -> tuple[Judged
 
 
 def _mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and the standard deviation with n - 1; None for a single value."""
+    """Return mean and standard deviation (n - 1); the latter is None for a single value."""
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return mean, None

@@ -1,23 +1,23 @@
-"""What papers reported beside what was measured: each published number with its status.
+"""Compare published numbers with our results and assign a status to each.
 
-``published.csv`` holds the numbers, where each was read, and which of our records could match it.
-A claim is compared with records of the real data alone, made with the recipe that it names at its
-published settings, without selection; simulated and fixture records never match.
+``published.csv`` lists the numbers, the source of each, and which of our records can match it.
+Only records of real data are compared, run with the recipe that the claim names at its published
+settings and without selection. Simulated data and fixtures never match.
 
-The rule
---------
-The paper and we score the same rows, so what differs between two honest attempts is the training:
-the interval of 95 % is over trainings, not over plates.
+Rule
+----
+Paper and records score the same rows, so two correct attempts differ only in training. The 95 %
+interval is therefore over trainings, not over plates.
 
-* The paper gives a standard deviation over n > 1 runs: Welch's t interval of the difference of the
-  two means.
-* It gives one number: that is one more training, and a prediction interval for one more training
-  is laid around our mean, ``t * SD * sqrt(1 + 1 / n)`` with our standard deviation.
+* The paper gives a standard deviation over n > 1 runs: Welch's t interval for the difference of
+  the two means.
+* The paper gives a single number: it is treated as one more training. The prediction interval for
+  one more training is ``t * SD * sqrt(1 + 1 / n)`` around our mean, with our standard deviation.
 
-Both are widened by half a unit of the last digit printed. A claim is *reproduced* if the interval
-of the difference holds 0 and reaches no further than 0.05 to either side of its middle: a spread so
-wide that it would agree with anything reproduces nothing. With fewer than three seeds it counts as
-*not run*. A claim that names no method of ours is never compared, and says why.
+Both intervals are widened by half a unit of the last printed digit. A claim is *reproduced* if the
+interval of the difference contains 0 and its half-width is at most 0.05: a wider interval would
+agree with any number. With fewer than three seeds the claim is *not run*. A claim that matches
+none of our methods is never compared, and its reason is stated.
 """
 
 from __future__ import annotations
@@ -47,37 +47,37 @@ __all__ = [
 ]
 
 MIN_SEEDS = 3
-"""With fewer seeds of ours a claim counts as not run."""
+"""With fewer of our seeds a claim is *not run*."""
 MAX_REACH = 0.05
-"""An interval that reaches further to either side is too wide to reproduce a number."""
+"""Maximum half-width of the interval; a wider one cannot reproduce a number."""
 STATUSES = ("reproduced", "not reproduced", "not run")
 GRADES = {"P": "read in the source itself", "S": "read where another work quotes it"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A published number, and which records could match it.
+    """A published number and the records that can match it.
 
     Attributes
     ----------
     name
         ``SOURCE/METHOD/WHERE-METRIC``, unique.
     reported_dataset, reported_split, reported_metric, reported_method
-        In the words of the source.
+        As the source writes them.
     value, sd
         Proportions; ``sd`` is None where none is given.
     rounding
-        Half a unit of the last digit that was printed.
+        Half a unit of the last printed digit.
     n_runs
-        Trainings behind the number; None if not stated.
+        Number of trainings behind the value; None if not stated.
     source, grade, note
-        Citation; ``P`` if it was read there, ``S`` if another work quotes it; what to know.
+        Citation; ``P`` (read in the primary source) or ``S`` (quoted by another work); remarks.
     dataset, split_ids, metric, readout, method_id, params, level, recipe, n_eval
-        What a matching record holds. ``split_ids`` are alternatives; ``level`` is empty where it
-        does not matter; ``recipe`` is ``any`` where nothing is trained; ``n_eval`` scored rows.
-        All empty in a claim that is never compared.
+        Required values of a matching record. ``split_ids`` are alternatives; ``level`` is empty if
+        it does not matter; ``recipe`` is ``any`` if nothing is trained; ``n_eval`` is the number of
+        scored rows. All are empty if the claim is never compared.
     unmatched
-        Why it is never compared; empty for all others.
+        Why the claim is never compared; empty otherwise.
     """
 
     name: str
@@ -105,12 +105,12 @@ class Claim:
 
     @property
     def comparable(self) -> bool:
-        """Whether a record of ours could match it."""
+        """Whether one of our records can match it."""
         return bool(self.method_id)
 
     @property
     def command(self) -> str:
-        """The command whose records would match it; empty if there is none."""
+        """The command that creates matching records; empty if there is none."""
         if not self.comparable:
             return ""
         words = ["python -m bench run --method", self.method_id, "--split", self.split_ids[0]]
@@ -127,7 +127,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A claim beside what was measured.
+    """A claim compared with our results.
 
     Attributes
     ----------
@@ -136,17 +136,17 @@ class Judged:
     status
         ``reproduced``, ``not reproduced`` or ``not run``.
     mean, sd
-        Of the matching records over seeds; ``sd`` (n - 1) is None with one seed, both with none.
+        Over seeds of the matching records; ``sd`` (n - 1) is None with one seed, both with none.
     n_seeds
-        Seeds found.
+        Number of matching seeds.
     difference
         Measured minus published; None without records.
     interval
-        Of the difference, 95 %, ``(low, high)``; None with fewer than three seeds.
+        95 % interval of the difference, ``(low, high)``; None with fewer than three seeds.
     reading
-        One sentence.
+        The result as one sentence.
     run_ids
-        The records.
+        Ids of the matching records.
     """
 
     claim: Claim
@@ -172,13 +172,13 @@ def _published() -> tuple[Claim, ...]:
 
 
 def published() -> list[Claim]:
-    """Return all claims, in the order of their sources. Reads a packaged file of 148 rows."""
+    """Return all claims in the order of their sources, from a packaged file of 148 rows."""
     return list(_published())
 
 
 @functools.cache
 def claims_of(split_id: str) -> tuple[Claim, ...]:
-    """Return the claims that records of a split could match."""
+    """Return the claims that records of a split can match."""
     return tuple(claim for claim in _published() if split_id in claim.split_ids)
 
 
@@ -200,7 +200,7 @@ def _claim(row: Mapping[str, str]) -> Claim:
     )
 
 
-# --------------------------------------------------------------------------- judging
+# --------------------------------------------------------------------------- status
 
 
 def judge(
@@ -213,8 +213,8 @@ def judge(
     claims
         As from :func:`published`.
     records
-        Committed runs (``Store.load_all``) or mappings of the same form. Runs that do not match
-        any claim are of no consequence.
+        Committed runs (``Store.load_all``) or mappings of the same form. Runs that match no claim
+        are ignored.
     """
     by_split: dict[str, list[Record]] = {}
     for run in map(as_record, records):
@@ -227,7 +227,7 @@ def judge(
 
 
 def _may_count(run: Record) -> bool:
-    """Return whether a run may be compared with published numbers: real data, nothing tuned."""
+    """Return whether a run can be compared with published numbers: real data, not tuned."""
     return (
         run.edition == "real"
         and run.ok
@@ -240,7 +240,7 @@ def _may_count(run: Record) -> bool:
 
 
 def without_level(run: Record) -> dict[str, dict[str, object]]:
-    """Return a run's changed parameters by stage; its batch level is compared separately."""
+    """Return a run's non-default parameters by stage; its batch level is compared separately."""
     params: dict[str, dict[str, object]] = {
         stage: {key: value for key, value in values.items() if key != "level"}
         for stage, values in run.params.items()
@@ -287,9 +287,9 @@ def _judged(claim: Claim, runs: Sequence[Record]) -> Judged:
 
 
 def _one_setting(runs: Sequence[Record]) -> list[Record]:
-    """Return the latest run of each seed, of the one setting that has the most seeds.
+    """Return the latest run per seed, for the setting with the most seeds.
 
-    Runs of other data, version of the method, recipe or code are not averaged.
+    Runs that differ in data, method version, recipe or code are never averaged.
     """
     settings: dict[str, dict[int, Record]] = {}
     for run in sorted(runs, key=lambda run: (run.created, run.run_id)):
@@ -313,7 +313,7 @@ def _one_setting(runs: Sequence[Record]) -> list[Record]:
 
 
 def _reach(claim: Claim, sd: float, n: int) -> float:
-    """Return half the width of the interval of the difference, 95 %, rounding included."""
+    """Return the half-width of the 95 % interval of the difference, including rounding."""
     from scipy.special import stdtrit
 
     ours = sd**2 / n

@@ -1,4 +1,4 @@
-"""Leaderboards as a data frame: what ``bench.leaderboard`` is."""
+"""Leaderboards as a data frame (``bench.leaderboard``)."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ def leaderboard(
     Parameters
     ----------
     split
-        Canonical name of a split, or the name that was typed for its runs, such as an alias or
+        Canonical name of a split, or the name as typed for its runs, such as an alias or
         ``FILE.toml:NAME``; all splits by default.
     results
         Results folder; by default ``$BENCH_RESULTS``, else ``results``.
     reference
-        Include the published records in its subfolder ``reference``.
+        Include the published records in the subfolder ``reference``.
     metric
         Name of a metric, also as ``head.NAME``, ``probe.NAME`` or ``knn1.NAME``; each split's
         primary metric by default.
     readout
         ``head``, ``probe``, ``knn1`` or ``auto``: the head if all methods of a board have one.
     edition, recipe, methods
-        Keep only these; methods by name or chain.
+        Filters; methods by name or chain.
     studies
-        Include runs of studies, which have boards of their own.
+        Include runs of studies, which are on separate boards.
 
     Returns
     -------
@@ -82,14 +82,14 @@ def leaderboard(
         Sorted by board, then by track and rank. Scores and differences are in the metric's unit
         (proportions in [0, 1] for accuracies); ``ci_low`` and ``ci_high`` are 95 % limits over
         seeds crossed with clusters, ``diff_p`` is the p value of the paired difference to ``erm``
-        (``bench.boards.pairing.TEST``), ``fit_s`` and ``apply_s`` are seconds. Values that are not
-        defined are missing, and ``reason`` states why a row has no rank. Without records the frame
-        is empty.
+        (``bench.boards.pairing.TEST``), ``fit_s`` and ``apply_s`` are seconds. Undefined values
+        are missing, and ``reason`` states why a row has no rank. The frame is empty without
+        records.
 
     Raises
     ------
     BenchError
-        For a split, metric, edition, recipe or readout that no record has, or a damaged record.
+        If no record has the split, metric, edition, recipe or readout, or if a record is damaged.
 
     Examples
     --------

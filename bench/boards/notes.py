@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.records.record import Record
 
 
-# --------------------------------------------------------------------------- words
+# --------------------------------------------------------------------------- text
 
 
 def board_title(run: Record, metric: str, readout: str) -> str:
@@ -44,18 +44,18 @@ def _pairs(values: Values) -> str:
 
 
 def chance_note(run: Record, metric: str) -> float | None:
-    """Return the score of guessing, for metrics where it follows from the number of classes."""
+    """Return the score of random guessing, for metrics where the number of classes gives it."""
     return float(run.chance) if metric in ("accuracy", "balanced_accuracy") else None
 
 
 def coverage(rows: Sequence[Row]) -> list[str]:
-    """Say how often intervals such as these hold the truth, as simulated."""
+    """Return the simulated coverage of such intervals as a sentence."""
     sizes = sorted({(row.n_clusters, row.n_seeds) for row in rows if row.ci_low is not None})
     return list(dict.fromkeys(printed_coverage(*size).sentence for size in sizes))
 
 
 def detectable(rows: Sequence[Row]) -> list[str]:
-    """Say which difference to ERM the board can detect, from the spread of those it has."""
+    """Return the detectable difference to ERM, from the spread of the observed differences."""
     found: list[tuple[float, int]] = []
     for row in rows:
         gap = row.versus_erm
@@ -74,7 +74,7 @@ def detectable(rows: Sequence[Row]) -> list[str]:
 
 
 def mixture(runs: Sequence[Record]) -> list[str]:
-    """State which hardware and versions the runs of a board do not share: digits may differ."""
+    """List hardware and versions that differ between runs; last digits may differ."""
     notes = []
     for key, noun in (
         ("device", "devices"),
@@ -95,7 +95,7 @@ def mixture(runs: Sequence[Record]) -> list[str]:
 
 
 def other_code(rows: Sequence[Row], base: Row | None) -> list[str]:
-    """Name the rows that were run by another code of the harness than ERM."""
+    """Name the rows whose harness code differs from that of ERM."""
     if base is None:
         return []
     names = [r.method for r in rows if r.versus_erm and codes_differ(r.codes, base.codes)]
@@ -108,13 +108,13 @@ def other_code(rows: Sequence[Row], base: Row | None) -> list[str]:
 
 
 def _few(names: Iterable[str]) -> str:
-    """Name up to three rows, or give their number."""
+    """Return the names of up to three rows, or their number."""
     labels = sorted(names)
     return ", ".join(labels) if len(labels) <= 3 else f"{len(labels)} rows"
 
 
 def upstream(runs: Sequence[Record]) -> list[str]:
-    """State the preprocessing before any method, which no track counts."""
+    """Return upstream preprocessing, which is not part of any track."""
     steps = dict.fromkeys(step for run in runs for step in run.upstream)
     if not steps:
         return []
@@ -125,7 +125,7 @@ def upstream(runs: Sequence[Record]) -> list[str]:
 
 
 def cautions(runs: Sequence[Record]) -> list[str]:
-    """Return the warnings of the data set about methods, with the rows that they are about."""
+    """Return the data set's warnings about methods, with the affected rows."""
     labels: dict[str, set[str]] = {}
     for run in runs:
         for sentence in run.cautions:
@@ -134,7 +134,7 @@ def cautions(runs: Sequence[Record]) -> list[str]:
 
 
 def failed_notes(runs: Sequence[Record], failures: Sequence[Mapping[str, object]]) -> list[str]:
-    """Return notes about runs that failed and are missing from the board."""
+    """Return notes about failed runs, which are missing from the board."""
     names = {name for run in runs for name in (run.split_id, run.split)}
     notes = [
         f"Failed and not shown: {run.method}, seed {run.seed} ({run.reason})."

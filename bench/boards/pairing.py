@@ -1,14 +1,14 @@
-"""The paired difference of two methods, its interval and its p value.
+"""Paired difference between two methods, with interval and p value.
 
-Every comparison of labshift is made here: leaderboards, ``compare``, studies and ``recommend``
-print the same difference, interval and p value for the same two methods.
+All comparisons use this module: leaderboards, ``compare``, studies and ``recommend`` print the
+same difference, interval and p value for the same two methods.
 
 The test is a paired t test over seeds crossed with clusters. The differences ``a - b`` by seed and
-cluster follow ``mean + seed + cluster + residual``; the standard error of their mean counts seeds
-and clusters as samples, with Satterthwaite's degrees of freedom (``stats.intervals.interval``). So
-the p value answers the question of the interval beside it: it is below 0.05 exactly where the 95 %
-interval excludes 0. A sign-flip test over clusters averages seeds first, which answers for the
-trainings at hand alone; it is kept as a check that needs no normal distribution.
+cluster follow ``mean + seed + cluster + residual``. The standard error of their mean treats seeds
+and clusters as samples, with Satterthwaite's degrees of freedom (``stats.intervals.interval``).
+The p value therefore agrees with the interval: it is below 0.05 exactly if the 95 % interval
+excludes 0. A sign-flip test over clusters averages seeds first and so applies only to the given
+trainings. It is reported as a check that does not assume a normal distribution.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["TEST", "Paired", "Span", "pair", "span_of_mean"]
 
 TEST = "paired t test, seeds crossed with clusters (Satterthwaite)"
-"""Name of the test that gives every printed p value of a difference."""
+"""Name of the test behind every printed p value of a difference."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Limits of a 95 % interval and the p value of a mean of 0; None where there is no interval."""
+    """Limits of a 95 % interval and the p value of a zero mean; None without an interval."""
 
     low: float | None = None
     high: float | None = None
@@ -44,14 +44,14 @@ class Span:
 def span_of_mean(scores: Scores) -> Span:
     """Return the interval of the pooled metric over seeds crossed with clusters.
 
-    The width comes from the clusters, the centre is the mean over seeds of the pooled metric: where
-    ``scores.additive`` is false the weighted mean of the clusters is close to it, but not equal.
+    The width comes from the clusters. The centre is the mean over seeds of the pooled metric. If
+    ``scores.additive`` is false, the weighted mean of the clusters is close to it but not equal.
 
     Parameters
     ----------
     scores
-        Of one method, or differences of two. With one seed there is no interval, since how much
-        another training would differ is not known, and with fewer than 8 clusters neither.
+        Scores of one method, or differences between two. There is no interval with one seed (the
+        variance between trainings is unknown) or with fewer than 8 clusters.
     """
     if len(scores.seeds) < 2 or len(scores.clusters) < MIN_CLUSTERS:
         return Span()
@@ -68,7 +68,7 @@ def span_of_mean(scores: Scores) -> Span:
 
 @dataclass(frozen=True, eq=False)
 class Paired:
-    """A paired difference between two methods, over the seeds and clusters that both have.
+    """A paired difference between two methods over their common seeds and clusters.
 
     Attributes
     ----------
@@ -76,14 +76,14 @@ class Paired:
         Mean over the common seeds of the pooled metric of the first minus that of the second, and
         its standard deviation (n - 1) over seeds; ``sd`` is None with one common seed.
     low, high, p
-        95 % limits over seeds crossed with clusters, and the p value of :data:`TEST`; None with one
-        common seed or fewer than 8 common clusters.
+        95 % limits over seeds crossed with clusters, and the p value of :data:`TEST`; None with
+        one common seed or fewer than 8 common clusters.
     n_seeds
         Number of common seeds.
     by_cluster
-        ``(n_clusters,)`` difference within each common cluster, seeds averaged. Empty if the two
-        cannot be compared by cluster: other rows were scored in one of them, or only one has the
-        terms of which its pooled metric is the mean.
+        ``(n_clusters,)`` difference within each common cluster, averaged over seeds. Empty if the
+        clusters are not comparable: different rows were scored in a cluster, or only one method
+        has the terms that its pooled metric averages.
     """
 
     difference: float
@@ -101,17 +101,17 @@ class Paired:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether there is an interval and 0 is outside."""
+        """Whether there is an interval and it excludes 0."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     @property
     def p_sign_flip(self) -> float | None:
-        """P value of sign flips over clusters; None with one cluster or without a difference."""
+        """P value of the sign-flip test over clusters; None with one cluster or no difference."""
         return sign_flip_p(self.by_cluster)
 
     @property
     def smallest_p(self) -> float:
-        """The smallest ``p_sign_flip`` that so many clusters can give."""
+        """Minimum attainable ``p_sign_flip`` with this number of clusters."""
         return smallest_p(self.n_clusters)
 
     @property
@@ -134,7 +134,7 @@ def pair(first: Scores | ArrayLike, second: Scores | ArrayLike) -> Paired | None
     first, second
         Scores of two methods on the same split, matched by the names of seeds and clusters, or
         arrays ``(n_seeds, n_clusters)``, matched by position. Clusters are weighted by the sizes of
-        ``first`` if both have sizes. Scores of different splits have nothing in common to pair.
+        ``first`` if both have sizes. Scores of different splits cannot be paired.
     """
     a, b = as_scores(first), as_scores(second)
     mine = dict(zip(a.seeds, a.pooled, strict=True))
@@ -157,7 +157,7 @@ def pair(first: Scores | ArrayLike, second: Scores | ArrayLike) -> Paired | None
 
 
 def _gaps(a: Scores, b: Scores, seeds: list[int], pooled: tuple[float, ...]) -> Scores:
-    """Return the differences by seed and cluster; without clusters where these do not compare."""
+    """Return the differences by seed and cluster; without clusters if these are not comparable."""
     none = Scores(np.empty((len(seeds), 0)), tuple(seeds), pooled=pooled)
     if a.additive != b.additive:  # a term of a pooled metric and a metric cannot be subtracted
         return none

@@ -1,8 +1,8 @@
 """Every pair of methods of a board, with Holm's correction, and average ranks.
 
-A board compares each row with ERM. Here all rows are compared with each other by the same test
-(``bench.boards.pairing``), and its p values are adjusted for the number of pairs (Holm 1979). Ranks
-are averaged over clusters, with Friedman's test and Nemenyi's critical difference (Demsar 2006,
+A board compares each row with ERM. This module compares all rows pairwise by the same test
+(``bench.boards.pairing``) and adjusts the p values for the number of pairs (Holm 1979). Ranks are
+averaged over clusters, with Friedman's test and Nemenyi's critical difference (Demsar 2006,
 JMLR 7:1-30).
 """
 
@@ -33,20 +33,20 @@ __all__ = ["Comparison", "Pair", "compare"]
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two methods on the seeds and clusters that both have.
+    """Two methods compared on their common seeds and clusters.
 
     Attributes
     ----------
     first, second
         Labels; ``difference`` is the first minus the second.
     difference, low, high, p
-        As on a board: mean over seeds of the pooled metric's difference, its 95 % limits and p;
-        limits and p are None with fewer than 8 clusters or one seed.
+        As on a board: mean over seeds of the difference of the pooled metric, its 95 % limits and
+        p value; limits and p are None with fewer than 8 clusters or one seed.
     p_holm
         ``p`` adjusted for all pairs of the comparison.
     p_sign_flip, smallest_p
-        p of sign flips over clusters, seeds averaged first, as a check without a normal
-        distribution, and the smallest that so many clusters can give.
+        P value of the sign-flip test over clusters, with seeds averaged first (a check that does
+        not assume a normal distribution), and its minimum with this number of clusters.
     detectable
         The difference that a paired t test over clusters detects with power 0.8 at 5 %; None with
         one cluster.
@@ -75,15 +75,15 @@ class Comparison:
     Attributes
     ----------
     board
-        What was compared.
+        The board.
     pairs
-        By adjusted p, then by size of the difference.
+        Sorted by adjusted p, then by size of the difference.
     methods, ranks
         Labels, best average rank first, and the ranks over clusters in that order; ``ranks`` is
         None with fewer than two methods or clusters.
     groups
-        Runs of methods whose average ranks differ by less than the critical difference, as
-        positions ``(first, last)`` in ``methods``; each is as long as it can be.
+        Maximal runs of methods whose average ranks differ by less than the critical difference, as
+        positions ``(first, last)`` in ``methods``.
     notes
         Sentences.
     """
@@ -97,7 +97,7 @@ class Comparison:
 
 
 def compare(board: Board) -> Comparison:
-    """Compare the rows of a board with each other; reference lines are left out."""
+    """Compare the rows of a board pairwise; reference rows are skipped."""
     rows = [row for row in board.rows if row.track != "reference" and row.points]
     pairs = [
         made
@@ -127,7 +127,7 @@ def compare(board: Board) -> Comparison:
 
 
 def _pair(first: Row, second: Row) -> Pair | None:
-    """Return the paired difference, or None if the two have no seed or cluster in common."""
+    """Return the paired difference, or None without a common seed or cluster."""
     if first.scores is None or second.scores is None:
         return None
     gap = pair(first.scores, second.scores)
@@ -150,7 +150,7 @@ def _pair(first: Row, second: Row) -> Pair | None:
 
 
 def _ranks(rows: Sequence[Row], *, higher: bool) -> tuple[tuple[str, ...], Ranks | None]:
-    """Return labels and average ranks over the clusters that all rows have, best first."""
+    """Return labels and average ranks over the clusters common to all rows, best first."""
     labels = tuple(row.method for row in rows)
     shared = set.intersection(*(set(row.points) for row in rows)) if rows else set()
     if len(rows) < 2 or len(shared) < 2:
@@ -165,7 +165,7 @@ def _ranks(rows: Sequence[Row], *, higher: bool) -> tuple[tuple[str, ...], Ranks
 
 
 def _groups(ranks: Ranks) -> tuple[tuple[int, int], ...]:
-    """Return the longest runs of methods that the critical difference does not tell apart."""
+    """Return the longest runs of methods within the critical difference of each other."""
     made: list[tuple[int, int]] = []
     values = ranks.ranks
     for first in range(len(values)):

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def baseline(rows: Sequence[Row]) -> Row | None:
-    """Return the row of ERM at its defaults; of several versions the last."""
+    """Return the row of ERM with default parameters; of several versions, the last."""
     found = [row for row in rows if row.method_id == BASELINE and not row.params and row.seeds]
     return found[-1] if found else None
 
 
 def compared(row: Row, base: Row, *, higher: bool) -> Row:
-    """Add the paired difference to ERM, and what it says."""
+    """Add the paired difference to ERM and the verdict."""
     if row is base or row.scores is None or base.scores is None:
         return row
     gap = pair(row.scores, base.scores)
@@ -41,9 +41,9 @@ def compared(row: Row, base: Row, *, higher: bool) -> Row:
 
 
 def equal_budgets(rows: Sequence[Row], notes: list[str]) -> list[Row]:
-    """Say what each tuned row could spend, and rank none that could spend another amount.
+    """Record the tuning budget of each tuned row, and do not rank rows with a different budget.
 
-    The budget of most rows counts; of equally many the largest.
+    The most frequent budget is the standard; on ties, the largest.
     """
     tuned = [row for row in rows if row.tuning and row.mean is not None]
     if not tuned:
@@ -73,7 +73,7 @@ def _budget_words(budget: tuple[int, float, int]) -> str:
 
 
 def ranked(rows: Sequence[Row], *, higher: bool) -> list[Row]:
-    """Give ranks within each track; equal means share a rank."""
+    """Assign ranks within each track; equal means share a rank."""
     made = []
     for row in rows:
         rank = None
@@ -95,7 +95,7 @@ def _is_ranked(row: Row) -> bool:
 
 
 def sorted_rows(rows: Sequence[Row], *, higher: bool) -> list[Row]:
-    """Return rows by track, ranked rows first, best first."""
+    """Return rows sorted by track, then ranked rows first, best first."""
 
     def place(row: Row) -> tuple[int, bool, float, float, str]:
         track = TRACKS.index(row.track) if row.track in TRACKS else len(TRACKS) - 2

@@ -19,14 +19,14 @@ __all__ = ["BoardSet", "boards"]
 
 Entries = Iterable[Record | Mapping[str, object]]
 Key = tuple[str | None, ...]
-"""What is equal for the runs of a board: metric, then all that :func:`_key` compares, then the
+"""Key shared by the runs of a board: metric, the values that :func:`_key` compares, and the
 version of the metric."""
 
 
 class BoardSet:
-    """The boards of some records, each computed once.
+    """The boards of a set of records, each computed once.
 
-    A report and its figures select boards of the same records in several ways: pass one set to
+    A report and its figures select boards of the same records in several ways. Pass one instance to
     all of them.
 
     Parameters
@@ -34,7 +34,7 @@ class BoardSet:
     records
         Committed runs (``Store.load_all``) or mappings of the same form.
     failures
-        As from ``Store.failures``: named in the notes, never shown as rows.
+        As from ``Store.failures``; listed in the notes, never shown as rows.
     """
 
     def __init__(self, records: Entries, failures: Iterable[Mapping[str, object]] = ()) -> None:
@@ -43,7 +43,7 @@ class BoardSet:
         self._boards: dict[tuple[object, ...], Board | None] = {}
 
     def only(self, records: Entries) -> BoardSet:
-        """Return the set of some of the records, which shares the boards computed so far."""
+        """Return the instance for a subset of the records; it shares the computed boards."""
         part = BoardSet(records, self._failures)
         part._boards = self._boards
         return part
@@ -95,7 +95,7 @@ class BoardSet:
         return _distinct([board for board in found if board is not None])
 
     def _board(self, runs: Sequence[Record], metric: str, readout: str) -> Board | None:
-        # A row's command and the notes on failures depend on how method and split were typed.
+        # A row's command and the notes on failures depend on the typed method and split names.
         key = (metric, readout, *((run.run_id, run.method, run.split) for run in runs))
         if key not in self._boards:
             self._boards[key] = build_board(runs, metric, readout, self._failures)
@@ -119,29 +119,28 @@ def boards(
     Parameters
     ----------
     records
-        Committed runs (``Store.load_all``) or mappings of the same form. Those of fixtures are
-        left out: no board is made of them.
+        Committed runs (``Store.load_all``) or mappings of the same form. Fixtures are skipped.
     split
-        Canonical name, or the name that was typed when the runs were made; all by default, without
-        those that were made of another split's rows for validation or a study.
+        Canonical name, or the name as typed for the runs. By default all splits, except those
+        derived from another split's rows for validation or a study.
     metric
         Name of a metric, also as ``head.NAME``, ``probe.NAME`` or ``knn1.NAME``; each
         split's primary metric by default.
     readout
-        ``head``, ``probe``, ``knn1`` (class of the nearest training profile), or ``auto``: by
-        probe if any row of the board has no head, since like is compared with like.
+        ``head``, ``probe``, ``knn1`` (class of the nearest training profile), or ``auto``:
+        ``probe`` if any row of the board has no head, so that all rows use the same readout.
     edition, recipe, methods
-        Keep only these; methods by typed name or chain.
+        Filters; methods by typed name or chain.
     failures
-        As from ``Store.failures``: named in the notes, never shown as rows.
+        As from ``Store.failures``; listed in the notes, never shown as rows.
     studies
-        Whether runs of studies, whose test rows were grouped in another way, have boards of their
-        own. They never stand on the board of ordinary runs.
+        Whether to include runs of studies, which group test rows differently. They are on separate
+        boards, never with ordinary runs.
 
     Raises
     ------
     BenchError
-        For a split, metric, edition, recipe or read-out that no record has.
+        If no record has the split, metric, edition, recipe or readout.
     """
     return BoardSet(records, failures).select(
         split=split,
@@ -177,7 +176,7 @@ _HIDDEN = ("split_digest", "data_digest", "recipe_digest", "standardise", "score
 
 
 def _key(run: Record, metric: str | None) -> Key:
-    """Return all that must agree for two runs to share a board; the metric comes first."""
+    """Return the values that two runs on one board must share; the metric comes first."""
     name = metric or run.primary
     facts: Mapping[str, object] = {**run.summary}
     values = [facts[key] for key in (*_SHOWN, *_HIDDEN)]
@@ -192,8 +191,8 @@ def _key(run: Record, metric: str | None) -> Key:
 def _grouped(runs: list[Record], metric: str | None) -> dict[Key, list[Record]]:
     """Return the runs of each board.
 
-    Where runs of one split have different primary metrics, each of these has a board, which has the
-    other runs too, with or without a value: a method that uses labels has no official score.
+    If the runs of a split have different primary metrics, each metric has a board with all runs,
+    with or without a value: a method that uses labels has no official score.
     """
     groups: dict[Key, list[Record]] = {}
     for run in runs:
@@ -217,7 +216,7 @@ def _grouped(runs: list[Record], metric: str | None) -> dict[Key, list[Record]]:
 
 
 def _distinct(found: list[Board]) -> list[Board]:
-    """Sort the boards, and distinguish those with equal titles although their data differ."""
+    """Sort the boards, and distinguish those with equal titles but different data."""
     found.sort(key=lambda board: (board.split, board.edition, board.recipe, board.title))
     titles = [board.title for board in found]
     if len(set(titles)) == len(titles):

@@ -1,4 +1,4 @@
-"""Scores of records for boards, and what makes a row."""
+"""Scores of records for boards, and the keys and labels of rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["changed_params", "label_of", "readout_of", "scores_of"]
 
 
 def readout_of(runs: Sequence[Record], metric: str, asked: str) -> str:
-    """Return the readout by which runs are compared.
+    """Return the readout used to compare runs.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ def readout_of(runs: Sequence[Record], metric: str, asked: str) -> str:
     Returns
     -------
     str
-        ``embedding`` for a metric of the profiles themselves.
+        A readout, or ``embedding`` for a metric of the profiles.
     """
     if not any(f"{head}.{metric}" in run.metrics for run in runs for head in ("head", "probe")):
-        # Records write prefixed values for all that a readout predicts, so a bare metric is one
-        # of the profiles themselves, unless its META states that it needs predictions.
+        # Records use prefixed values for all predictions of a readout, so a metric without prefix
+        # is one of the profiles, unless its META states that it needs predictions.
         needs = _metric_meta(metric).get("needs")
         own = {run.readout for run in runs if metric in run.metrics}
         if needs == "embedding" or (needs is None and len(own) > 1):
@@ -58,7 +58,7 @@ def scores_of(
 ) -> tuple[Scores, dict[str, float]]:
     """Return the scores of a method by seed and cluster, and the mean over seeds of each cluster.
 
-    Clusters that have no value for one of the seeds are left out.
+    Clusters without a value for every seed are excluded.
 
     Parameters
     ----------
@@ -107,13 +107,13 @@ def _value(run: Record, metric: str, readout: str) -> float:
 
 
 def row_key(run: Record) -> str:
-    """Return what is equal for the runs of a row: all but the seed."""
+    """Return the key of a row: all values but the seed."""
     budget = [budget_of(run.tuning)] if run.tuning else []
     return sorted_json([run.method_id, changed_params(run), run.versions, *budget])
 
 
 def budget_of(tuning: Tuning) -> tuple[int, float, int]:
-    """Return the tuning budget of a fold: trials finished, seconds, validation sets."""
+    """Return the tuning budget per fold: finished trials, seconds, validation sets."""
     return (
         int(tuning.get("trials", 0)),
         float(tuning.get("seconds_asked", 0.0)),
@@ -122,12 +122,12 @@ def budget_of(tuning: Tuning) -> tuple[int, float, int]:
 
 
 def changed_params(run: Record) -> dict[str, Values]:
-    """Return the parameters that differ from their defaults, without stages that have none."""
+    """Return the non-default parameters by stage; stages without any are omitted."""
     return {stage: dict(params) for stage, params in run.params.items() if params}
 
 
 def methods_with_versions(groups: Mapping[str, Sequence[Record]]) -> set[str]:
-    """Return the rows that need their version in the label, as another version has a row too."""
+    """Return the rows that need a version in the label, because another version has a row too."""
     by_label: dict[str, list[str]] = {}
     for key, runs in groups.items():
         by_label.setdefault(label_of_run(runs[0]), []).append(key)
@@ -135,15 +135,15 @@ def methods_with_versions(groups: Mapping[str, Sequence[Record]]) -> set[str]:
 
 
 def codes_of(runs: Iterable[Record]) -> tuple[CodeSummary, ...]:
-    """Return the different codes that made some runs; runs without ``code`` count as one."""
+    """Return the distinct code versions of some runs; runs without ``code`` count as one."""
     return tuple({run.code["digest"]: run.code for run in runs}.values())
 
 
 def codes_differ(first: Iterable[CodeSummary], second: Iterable[CodeSummary]) -> bool:
-    """Return whether the harness of two sets of runs differs, in a folder that both name.
+    """Return whether two sets of runs differ in harness code, within folders that both list.
 
-    The files of the methods themselves are not compared. A run without ``code`` differs from every
-    run that has one.
+    The files of the methods are not compared. A run without ``code`` differs from every run with
+    it.
     """
     return any(_code_differs(a, b) for a in first for b in second)
 
@@ -156,19 +156,19 @@ def _code_differs(a: CodeSummary, b: CodeSummary) -> bool:
 
 
 def label_of_run(run: Record) -> str:
-    """Return what the row of a run is called."""
+    """Return the label of a run's row."""
     return label_of(run.method_id, changed_params(run))
 
 
 def label_of(method_id: str, params: Mapping[str, Values]) -> str:
-    """Return ``ben(level=week,rows=controls)``, ``erm+tvn(rank=50)``: what a row is called.
+    """Return the label of a row: ``ben(level=week,rows=controls)``, ``erm+tvn(rank=50)``.
 
     Parameters
     ----------
     method_id
         The chain, stages joined by ``+``.
     params
-        Parameters that differ from their defaults, by stage.
+        Non-default parameters by stage.
     """
     stages = method_id.split("+")
     words = []
@@ -180,19 +180,19 @@ def label_of(method_id: str, params: Mapping[str, Values]) -> str:
 
 
 def word(value: object) -> str:
-    """Return a value of a parameter as text."""
+    """Return a parameter value as text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)
 
 
 def _metric_meta(metric: str) -> Meta:
-    """Return the literal of a packaged metric; empty if unknown."""
+    """Return the META of a packaged metric; empty if unknown."""
     from bench.metrics import METRICS
 
     return METRICS.get(metric, {})
 
 
 def metric_higher_is_better(metric: str) -> bool:
-    """Return the direction of a metric; higher is better for an unknown one."""
+    """Return whether higher is better; true for an unknown metric."""
     return bool(_metric_meta(metric).get("higher_is_better", True))

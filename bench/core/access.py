@@ -1,4 +1,4 @@
-"""What a method may see, and the track that follows from it."""
+"""Access that a method declares, and the track that follows from it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ __all__ = ["Access", "track_of"]
 
 
 class Access(enum.Flag):
-    """What a method may see beyond the rows and labels of the training set.
+    """Inputs of a method beyond the rows and labels of the training set.
 
     ``TRAIN_BATCH``
         the batch of each training row.
     ``TRAIN_WELL``
-        which training rows come from the same well, under opaque names: no position.
+        training rows from the same well, as opaque names without positions.
     ``CONTROLS``
-        which rows are negative controls, in every view that it gets.
+        which rows are negative controls, in all views.
     ``TEST_CONTROLS``
-        the negative controls of the one test batch that is being corrected.
+        the negative controls of the test batch that is being corrected.
     ``TEST_BATCH``
-        all unlabelled rows of the one test batch that is being corrected.
+        all unlabelled rows of the test batch that is being corrected.
     ``ADAPT``
-        the whole unlabelled evaluation set while fitting.
+        the entire unlabelled evaluation set during fitting.
     """
 
     NONE = 0
@@ -36,12 +36,12 @@ class Access(enum.Flag):
 
     @property
     def words(self) -> list[str]:
-        """The names in the spelling of the command line: ``test-batch``."""
+        """The names as spelled on the command line, such as ``test-batch``."""
         return [flag.name.lower().replace("_", "-") for flag in Access if flag in self]  # type: ignore[union-attr]
 
     @classmethod
     def parse(cls, words: list[str]) -> Access:
-        """Read the words of a method's literal; raise :class:`BenchError` on an unknown one."""
+        """Parse the words of a method's literal; raise :class:`BenchError` on an unknown word."""
         access = cls.NONE
         for word in words:
             try:
@@ -56,7 +56,7 @@ TRACKS = ("inductive", "test-controls", "test-batch", "transductive", "reference
 
 
 def track_of(access: Access) -> str:
-    """Return the track of an access, the weakest claim that it forces."""
+    """Return the most permissive track that an access implies."""
     if Access.ADAPT in access:
         return "transductive"
     if Access.TEST_BATCH in access:

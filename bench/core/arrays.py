@@ -1,8 +1,8 @@
-"""Arrays that may be larger than memory: above a size they live in an unnamed file on disk.
+"""Arrays that may be larger than memory: above a size limit they are backed by a temporary file.
 
-Such an array is an ordinary ``ndarray``; its pages are the file's, so that the system may drop them
-when memory is short and reads them again when they are needed. The file has no name and is gone
-with the array, also when the process is killed.
+Such an array is an ordinary memory-mapped ``ndarray``. The system can drop its pages when memory is
+low and reads them again when needed. The file has no name and is deleted with the array, even if
+the process is killed.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ __all__ = ["VARIABLE", "blocks", "empty", "gather", "limit", "load"]
 
 VARIABLE = "BENCH_ARRAY_BYTES"
 LIMIT = 1 << 30
-"""Bytes up to which an array is in memory, unless ``$BENCH_ARRAY_BYTES`` says otherwise."""
+"""Default maximum size of an array in memory, in bytes; see ``$BENCH_ARRAY_BYTES``."""
 BLOCK_BYTES = 1 << 25
-"""About so many bytes are handled at a time."""
+"""Approximate number of bytes processed at a time."""
 
 
 def limit() -> int:
-    """Return the number of bytes up to which an array is held in memory.
+    """Return the maximum size of an array in memory, in bytes.
 
     Raises
     ------
     BenchError
-        If the variable is no whole number.
+        If the variable is not an integer.
     """
     text = os.environ.get(VARIABLE, "")
     if not text:
@@ -51,12 +51,12 @@ def limit() -> int:
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:  # noqa: ANN401
-    """Return an array of that shape with any values: in memory, or above the limit in a file.
+    """Return an uninitialised array, in memory or, above the limit, in a temporary file.
 
     Raises
     ------
     BenchError
-        If the disk has no room.
+        If the disk is full.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size <= limit():
@@ -66,7 +66,7 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:  # noqa: AN
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)  # a full disk is said here, not later
+                os.posix_fallocate(file.fileno(), 0, size)  # raise now if the disk is full
             mapped = np.memmap(file, dtype, "r+", shape=shape)
     except OSError as error:
         raise BenchError(
@@ -84,7 +84,7 @@ def blocks(n: int, row_bytes: int) -> Iterator[slice]:
 
 
 def gather(source: Source, rows: Ints) -> NDArray[np.float32]:
-    """Return rows of a source of profiles, ``(k, d)`` float32, read block by block."""
+    """Return rows of a source of profiles, ``(k, d)`` float32, read in blocks."""
     d = int(source.shape[0])
     out: NDArray[np.float32] = empty((len(rows), d))
     for part in blocks(len(rows), 4 * d):
@@ -93,7 +93,7 @@ def gather(source: Source, rows: Ints) -> NDArray[np.float32]:
 
 
 def load(path: Path) -> Array:
-    """Return an array of a ``.npy`` file, above the limit as pages of that file."""
+    """Return the array of a ``.npy`` file, memory-mapped above the limit."""
     if path.stat().st_size <= limit():
         array: Array = np.load(path, allow_pickle=False)
         return array

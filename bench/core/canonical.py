@@ -16,7 +16,7 @@ __all__ = ["canonical_json", "digest"]
 
 
 def _plain(value: object, where: str) -> object:
-    """Return ``value`` as JSON's own types, refusing what has no single spelling."""
+    """Convert ``value`` to JSON types; raise if it has no unique representation."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
@@ -40,18 +40,18 @@ def _plain(value: object, where: str) -> object:
 
 
 def canonical_json(obj: object) -> str:
-    """Return the one spelling of ``obj``: sorted keys, no spaces, ASCII, shortest exact floats.
+    """Return canonical JSON: sorted keys, no spaces, ASCII, shortest exact floats.
 
     Parameters
     ----------
     obj
-        None, bool, int, finite float, str, lists, tuples and mappings of these with text keys;
-        NumPy scalars and arrays count as the Python values that they hold.
+        None, bool, int, finite float, str, and lists, tuples and mappings of these with string
+        keys. NumPy scalars and arrays are converted to Python values.
 
     Raises
     ------
     BenchError
-        For NaN, infinity, a key that is not text, or another type; names the place.
+        For NaN, infinity, a key that is not a string, or another type. The message gives the path.
     """
     return json.dumps(_plain(obj, "record"), sort_keys=True, separators=(",", ":"), allow_nan=False)
 

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class _CheckoutFinder:
     """Finds ``bench.methods`` and ``bench.datasets`` in a checkout that is not installed.
 
-    The two folders have no ``__init__.py``: with one, running from the root of the checkout would
-    shadow another package named ``datasets``. The finder comes last, so an installation wins.
+    The two folders have no ``__init__.py``, because a folder ``datasets`` with one would shadow
+    another package when Python runs in the checkout. An installed package takes precedence.
     """
 
     _folders = ("bench.methods", "bench.datasets")

@@ -1,8 +1,8 @@
-"""Digests of source code that stay equal when only words change.
+"""Digests of source code that ignore docstrings and comments.
 
 A digest covers the syntax tree of a file without docstrings, comments, annotations, imports and
-``META``: what is left is what runs. It is computed from a dump of the tree's non-empty fields and
-not from :func:`ast.dump`, so that all Python versions agree.
+``META``. It is computed from the tree's non-empty fields and not from :func:`ast.dump`, so that all
+Python versions agree.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _tokens(node: object) -> Iterator[str]:
 
 
 def _joined(items: list[object]) -> list[object]:
-    """Merge neighbouring texts of an f-string and drop empty ones, which versions cut apart."""
+    """Merge adjacent strings of an f-string and drop empty ones; Python versions differ here."""
     result: list[object] = []
     for item in items:
         text = _text(item)
@@ -97,7 +97,7 @@ def _text(item: object) -> str | None:
 
 
 def _is_silent(item: object) -> bool:
-    """Return whether a statement changes no value: an import, a text, ``META``, ``__all__``."""
+    """Return whether a statement is ignored: an import, a string, ``META``, ``__all__``."""
     if isinstance(item, _IMPORTS):
         return True
     if isinstance(item, ast.Expr):
@@ -113,10 +113,10 @@ def _is_silent(item: object) -> bool:
 
 
 def file_digests(paths: Iterable[Path | str]) -> dict[str, str]:
-    """Return a short digest of the code of files, by names equal on every machine.
+    """Return a short digest of the code of files, by machine-independent names.
 
-    Digests are kept in the cache folder under the SHA-256 of the file's content, so that a file is
-    parsed once. A file that is not valid Python has the digest of its bytes.
+    Digests are cached under the SHA-256 of the file's content, so that each file is parsed once.
+    A file that is not valid Python has the digest of its bytes.
 
     Parameters
     ----------
@@ -126,8 +126,8 @@ def file_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     Returns
     -------
     dict
-        :func:`portable_name` -> hex digits, sorted by name. Of two files with one name, the second
-        name has a suffix.
+        :func:`portable_name` -> hex digits, sorted by name. If two files have the same name, the
+        second name gets a suffix.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def portable_name(path: Path) -> str:
     """Return a name of a source file that is the same on every machine.
 
     ``methods/ben.py``, ``datasets/coos7.py`` or ``bench/metrics/nsc.py`` for files of this project,
-    the path inside ``site-packages`` for an installed plugin, else ``plugin/NAME.py``.
+    the path inside ``site-packages`` for installed plugins, otherwise ``plugin/NAME.py``.
     """
     package = ROOT / "bench"
     for folder in ("methods", "datasets"):
@@ -192,14 +192,14 @@ def combined(files: Mapping[str, str]) -> str:
 
 
 def differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the sorted names of files whose digests differ, or that only one side has."""
+    """Return the sorted names of files whose digests differ or exist on one side only."""
     return sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
 
 
 def by_folder(files: Mapping[str, str]) -> dict[str, str]:
-    """Return one digest per folder, of the folders that runs of one split have in common.
+    """Return one digest per folder, for folders that all runs of one split share.
 
-    Those of methods and metrics are left out: runs of different methods differ there.
+    Folders of methods and metrics are excluded, since runs of different methods differ there.
     """
     folders: dict[str, dict[str, str]] = {}
     for name, value in files.items():

@@ -1,4 +1,4 @@
-"""Literals of the control rows, which ``list`` shows without importing anything."""
+"""Literals of the control rows, which ``list`` shows without importing code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["CONTROL", "METAS", "NAMES", "is_control_row"]
 
 CONTROL = "reference"
-"""Track, and level of the method, of a control row, as it is in records and in ``list``."""
+"""Track and kind of method of a control row, as in records and in ``list``."""
 _SUMMARIES = {
     "identity": "No correction: the table itself; on images fixed untrained features.",
     "shuffle": "The features of another row: what chance looks like on every metric.",
@@ -38,8 +38,8 @@ METAS = tuple(_meta(name, summary) for name, summary in _SUMMARIES.items())
 
 
 def is_control_row(label: object) -> bool:
-    """Whether the track of a record, or the level of a method, is that of a control row.
+    """Whether the track of a record, or the kind of a method, is that of a control row.
 
-    Control rows (``identity``, ``shuffle``, ...) are printed for comparison and have no rank.
+    Control rows (``identity``, ``shuffle``, ...) are shown for comparison and are unranked.
     """
     return label == CONTROL

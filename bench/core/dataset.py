@@ -1,4 +1,4 @@
-"""The contract of a data set."""
+"""Interface of data sets."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ __all__ = ["Dataset", "Opened"]
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A data set that was opened in one edition.
+    """A data set opened in one edition.
 
     Attributes
     ----------
     index
-        One row a sample, in file order. Columns: ``id`` (unique str), ``label`` (str; ``""`` for
-        rows without a class), ``control`` (bool), and every batch level, ``well``, ``position``,
-        ``treatment``, ``compound`` and other metadata as str columns.
+        One row per sample, in file order. Columns: ``id`` (unique str), ``label`` (str; ``""`` for
+        rows without a class), ``control`` (bool), and as str columns every batch level, ``well``,
+        ``position``, ``treatment``, ``compound`` and other metadata.
     source
         Reads the rows; row ``i`` of ``index`` is row ``i`` of the source.
     levels
         Batch levels, smallest first: names of columns of ``index``.
     level
-        The default level that methods act on.
+        The default batch level for methods.
     edition
         ``real``, ``simulated`` or ``fixture``.
     digest
-        Content digest of the data (hex): of the files' sha256, not of their paths.
+        Content digest of the data (hex), from the SHA-256 of the files, not their paths.
     upstream
-        Processing that the data already had, in words.
+        Description of upstream preprocessing.
     settings
-        Parameters of the data themselves that differ from their defaults (a simulator's draw and
-        strength): part of the identity of every run.
+        Non-default parameters of the data (such as replicate and strength of a simulator). They are
+        part of the identity of every run.
     columns
         Roles of columns: ``treatment``, ``compound``, ``nscb_batch``, ``well``, ``position``, and
-        ``kind``: the column that says ``treatment`` for a treated row and something else for a
-        control.
+        ``kind``: the column with ``treatment`` for treated rows and another value for controls.
     control_classes
-        Whether the data set publishes its controls as classes: they keep their labels, are trained
-        on and scored. The control mask is then a label, and a run that used it is scored on the
-        treatment classes alone.
+        Whether controls are classes of the data set. They then keep their labels and are trained on
+        and scored. The control mask is then a label, so runs that use it are scored on the
+        treatment classes only.
     notes
-        Sentences for every record, such as how many images were not there.
+        Remarks for every record, such as the number of missing images.
     cautions
-        Batch level -> a sentence for the record of every run that acts on that level, such as what
-        a batch gives away about its classes.
+        Batch level -> a remark for the record of every run that acts on that level, such as what a
+        batch reveals about its classes.
     channels
-        Names of the channels of an image, in their order; empty where they are not known.
+        Names of the image channels, in order; empty if unknown.
     pixel
-        Size of a pixel in the sample, um; 0 where it is not known.
+        Pixel size in the sample, um; 0 if unknown.
     content
-        Returns ``(n,)`` digests of the rows' values, equal where two rows are: what the audit looks
-        for on both sides of a split. None where it is not known without reading everything.
+        Returns ``(n,)`` digests of the rows' values. Equal rows have equal digests; the audit uses
+        them to find duplicates between training and test. None if computing them requires reading
+        all data.
     known_as
-        The name under which the same rows enter identities and seeds, where it is another one: a
-        table has one fit, whether it is opened by its registered name or by its TOML file.
+        Name used for the rows in identities and seeds, if different. A table has one fit, whether
+        it is opened by its registered name or by its TOML file.
     """
 
     name: str
@@ -100,23 +100,22 @@ class Opened:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A data set: one file in ``datasets/``, one class named in the file's ``META``.
+    """A data set: one file in ``datasets/``, with its class named in the file's ``META``.
 
-    A data set whose splits rest on different files may also have ``open_split(edition, split)``,
-    which returns what ``open`` returns but for the rows that no side of this split names. It is
-    then called in place of ``open``; splits for which it returns the same digest share what was
-    opened.
+    If splits use different files, a data set may also define ``open_split(edition, split)``. It
+    returns the same as ``open`` except for rows that the split does not use, and is called instead
+    of ``open``. Splits with the same digest share the opened data set.
     """
 
     Settings: ClassVar[type]
-    """A frozen dataclass of :func:`param` fields (a simulator's knobs); empty for most."""
+    """A frozen dataclass of :func:`param` fields (simulator parameters); empty for most."""
 
     def __init__(self, settings: object) -> None: ...
 
     def editions(self) -> list[str]:
-        """Return the editions that can be opened on this machine now, best first."""
+        """Return the editions available on this machine, in order of preference."""
         ...
 
     def open(self, edition: str) -> Opened:
-        """Open an edition quickly and without reading all pixels."""
+        """Open an edition without reading all pixels."""
         ...

@@ -25,7 +25,7 @@ class Parameter:
     pattern
         Regular expression that a string must match, or an empty string.
     search
-        What ``tune`` explores; empty if the parameter is not tuned.
+        Search space of ``tune``; empty if the parameter is not tuned.
     """
 
     name: str

@@ -35,21 +35,21 @@ STALE_SECONDS = 24 * 3600
 
 @contextlib.contextmanager
 def disk_errors(doing: str, path: Path, otherwise: str = "--results DIR") -> Iterator[None]:
-    """Turn an ``OSError`` into one line that says what to do.
+    """Convert an ``OSError`` to a one-line message that suggests a fix.
 
     Parameters
     ----------
     doing
         The verb after "cannot", such as ``write``.
     path
-        File or folder concerned.
+        The file or folder.
     otherwise
-        How another folder is chosen: an option, or an environment variable.
+        How to choose another folder: an option or an environment variable.
 
     Raises
     ------
     BenchError
-        If the operating system refuses.
+        If the operating system reports an error.
     """
     try:
         yield
@@ -76,7 +76,7 @@ def write_synced(path: Path, data: bytes | Array) -> None:
     with path.open("wb") as file:
         if isinstance(data, bytes):
             file.write(data)
-        else:  # without a copy in memory
+        else:  # avoid a copy in memory
             import numpy as np
 
             np.save(file, data, allow_pickle=False)
@@ -85,7 +85,7 @@ def write_synced(path: Path, data: bytes | Array) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the entries of a folder durable, where the system can (not on Windows)."""
+    """Flush the entries of a folder to disk, if supported (not on Windows)."""
     if os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY)
@@ -113,11 +113,11 @@ def _delete_stale(path: Path, inside: Path | None) -> None:
 
 @contextlib.contextmanager
 def new_file(path: Path, *, parents: bool = True, inside: Path | None = None) -> Iterator[Path]:
-    """Write a file in one step.
+    """Write a file atomically.
 
-    Yields a temporary path with the same suffix. On success the file written
-    there replaces ``path``; after an exception it is deleted and ``path`` is unchanged. The content
-    is not flushed to the disk; use :func:`write_synced` inside where a power cut matters.
+    Yields a temporary path with the same suffix. On success the file written there replaces
+    ``path``. After an exception it is deleted and ``path`` is unchanged. The content is not
+    flushed to disk; use :func:`write_synced` if it must survive a power failure.
 
     Parameters
     ----------
@@ -126,12 +126,12 @@ def new_file(path: Path, *, parents: bool = True, inside: Path | None = None) ->
     parents
         Whether to create its folder.
     inside
-        Where to put the temporary file, on the same disk; default: next to ``path``.
+        Folder for the temporary file, on the same disk. Default: next to ``path``.
 
     Raises
     ------
     OSError
-        If the operating system refuses; see :func:`disk_errors`.
+        If the operating system reports an error; see :func:`disk_errors`.
     """
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,11 +147,11 @@ def new_file(path: Path, *, parents: bool = True, inside: Path | None = None) ->
 
 @contextlib.contextmanager
 def new_folder(path: Path, *, replace: bool = False, inside: Path | None = None) -> Iterator[Path]:
-    """Write a folder in one step.
+    """Write a folder atomically.
 
-    Yields an empty temporary folder. On success it is renamed to ``path``; after an exception it is
+    Yields an empty temporary folder. On success it is renamed to ``path``. After an exception it is
     deleted and ``path`` is unchanged. If another process creates ``path`` meanwhile, that folder is
-    kept and this one is dropped: both are assumed to have the same content.
+    kept and this one is dropped; both are assumed to have the same content.
 
     Parameters
     ----------
@@ -160,12 +160,12 @@ def new_folder(path: Path, *, replace: bool = False, inside: Path | None = None)
     replace
         Whether an existing folder is replaced.
     inside
-        Where to put the temporary folder, on the same disk; default: next to ``path``.
+        Folder for the temporary folder, on the same disk. Default: next to ``path``.
 
     Raises
     ------
     OSError
-        If the operating system refuses; see :func:`disk_errors`.
+        If the operating system reports an error; see :func:`disk_errors`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if inside is not None:
@@ -193,24 +193,24 @@ def new_folder(path: Path, *, replace: bool = False, inside: Path | None = None)
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Write a file in one step, flushed to the disk; text is encoded as UTF-8.
+    """Write a file atomically and flush it to disk; text is encoded as UTF-8.
 
     Raises
     ------
     OSError
-        If the operating system refuses; the file is then the old one or absent.
+        If the operating system reports an error. The file is then unchanged or missing.
     """
     with new_file(path) as part:
         write_synced(part, data.encode() if isinstance(data, str) else data)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Write derived files, each in one step, and return their paths.
+    """Write derived files, each atomically, and return their paths.
 
     Raises
     ------
     BenchError
-        If the operating system refuses; a file is then the old one or absent.
+        If the operating system reports an error. A file is then unchanged or missing.
     """
     paths = [folder / name for name in files]
     with disk_errors("write", folder):

@@ -1,7 +1,7 @@
 """A registered name, imported only when it is loaded.
 
-A plugin file may import its neighbours relatively (``from ._helpers import x``): its folder serves
-as the package. Imports above that folder are not supported.
+A plugin file may use relative imports of files in its folder (``from ._helpers import x``).
+Imports from parent folders are not supported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Entry:
     kind
         ``method``, ``dataset``, ``metric``, ``figure`` or ``study``.
     meta
-        The literal of the file; empty for an entry point that was not loaded.
+        The literal of the file; empty for an entry point that has not been loaded.
     module
         Dotted name, or None for a plugin file.
     path
@@ -40,7 +40,7 @@ class Entry:
     problem
         Why it cannot be used, or an empty string.
     resolved
-        Whether the literal was read; False for an entry point that was not used yet.
+        Whether the literal was read; False for an entry point that has not been used.
     """
 
     kind: str
@@ -101,7 +101,7 @@ class Entry:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import a plugin file as a member of a package that is its folder."""
+    """Import a plugin file as a module in a package with the file's folder."""
     folder = hashlib.sha256(str(path.parent).encode()).hexdigest()[:12]
     package = f"bench_plugin_{folder}"
     if package not in sys.modules:

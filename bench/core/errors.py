@@ -1,4 +1,4 @@
-"""The exceptions that people see: one line, what is wrong, where, and how to mend it."""
+"""Exceptions with one-line messages: what is wrong, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class BenchError(Exception):
 
 
 class AccessError(BenchError):
-    """A method asked for something that its declared access does not include."""
+    """A method accessed an input that it did not declare."""
 
 
 class NotApplicable(BenchError):
-    """The split lacks something that the method needs; decided before any training."""
+    """The split lacks something that the method requires; raised before any training."""
 
 
 class RunFailed(BenchError):
@@ -23,21 +23,21 @@ class RunFailed(BenchError):
 
 
 def did_you_mean(name: str, known: list[str], what: str) -> str:
-    """Return a sentence about an unknown name, with the nearest known ones.
+    """Return a message about an unknown name, with the closest known names.
 
     Parameters
     ----------
     name
-        What was typed.
+        The unknown name.
     known
-        The names that exist.
+        The existing names.
     what
         The noun, such as ``method``.
     """
     import difflib
 
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    # Of equally near names the one that begins alike comes first: fingers slip later in a word.
+    # Break ties by common prefix.
     near.sort(
         key=lambda other: (
             -round(difflib.SequenceMatcher(None, name, other).ratio(), 2),

@@ -1,9 +1,9 @@
-"""Fixed, untrained features of an image: what the reference row ``identity`` means for images.
+"""Fixed, untrained features of images, used by the control row ``identity``.
 
-No weight is learned and nothing is normalised over images, so these features keep every batch
-effect that the pixels hold. For each channel: quantiles of intensity, its mean, standard
-deviation and skewness, the radial power spectrum, and the mean gradient; and the correlation of
-each pair of channels.
+No weights are learned and no statistics over images are used, so the features contain all batch
+effects of the pixels. Per channel: quantiles, mean, standard deviation and skewness of the
+intensity, the radial power spectrum, and the mean gradient. In addition, the correlation of each
+pair of channels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where data sets lie on this machine, where derived data may be kept, and sums of their files."""
+"""Folders of data sets and derived data, and checksums of files."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 def data_folder(name: str) -> Path:
-    """Return the folder of a downloaded data set; it need not exist.
+    """Return the folder of a downloaded data set, whether or not it exists.
 
-    ``$BENCH_DATA/<name>`` if the variable is set, else the user's data folder of the platform
+    ``$BENCH_DATA/<name>`` if the variable is set, otherwise the user's data folder of the platform
     (``~/.local/share/labshift/<name>`` on Linux).
     """
     return _root("BENCH_DATA", "user_data_path") / name
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder of derived data that can be made again; it need not exist.
+    """Return the folder of derived data, whether or not it exists.
 
-    ``$BENCH_CACHE/<name>`` if the variable is set, else the user's cache folder of the platform
-    (``~/.cache/labshift/<name>`` on Linux).
+    ``$BENCH_CACHE/<name>`` if the variable is set, otherwise the user's cache folder of the
+    platform (``~/.cache/labshift/<name>`` on Linux).
     """
     return _root("BENCH_CACHE", "user_cache_path") / name
 
 
 def file_sums(path: Path, show: Callable[[int, int], None] | None = None) -> tuple[str, str]:
-    """Return sha256 and md5 of a file, read once."""
+    """Return SHA-256 and MD5 of a file, reading it once."""
     import hashlib
 
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)

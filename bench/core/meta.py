@@ -1,7 +1,7 @@
 """Read and check the ``META`` literal at the top of an extension's file, without importing it.
 
 Methods, data sets, metrics, figures and studies are files with a literal ``META``. It is read with
-:func:`ast.literal_eval`, so that listing them costs no import.
+:func:`ast.literal_eval`, so they can be listed without importing them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 KINDS = ("method", "dataset", "metric", "figure", "study")
 LEVELS = ("network", "classifier", "profile")
 KINDS_OF_SHIFT = ("location", "scale", "covariance", "nested", "label-shift")
-"""Values of a method's ``helps`` and ``hurts``: how new batches may differ."""
+"""Values of a method's ``helps`` and ``hurts``: ways in which new batches can differ."""
 FIGURE_NEEDS = ("records", "predictions", "embeddings", "studies", "examples")
 """What a figure may read: ``run.json``, the predictions next to it, and the folders ``artifacts/``,
 ``studies/`` and ``examples/`` of the results folder."""
@@ -84,13 +84,13 @@ Meta = TypedDict(
     },
     total=False,
 )
-"""The literal of an extension; which keys there are depends on its kind."""
+"""The literal of an extension; its keys depend on the kind."""
 
 
 def _parse(path: Path) -> ast.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes and the like: the import reports them
+            warnings.simplefilter("ignore")  # invalid escapes etc. are reported on import
             return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except OSError as error:
         raise BenchError(
@@ -136,7 +136,7 @@ def read_literals(path: Path) -> list[Meta]:
     Raises
     ------
     BenchError
-        If the file cannot be read or parsed, or its ``META`` is no such literal.
+        If the file cannot be read or parsed, or its ``META`` is not such a literal.
     """
     for node in _parse(path).body:
         if isinstance(node, ast.Assign):
@@ -198,7 +198,7 @@ def read_folder(folder: Path, kind: str) -> list[tuple[Path, Meta]]:
     folder
         The folder.
     kind
-        The kind that each must have.
+        The kind that each literal must have.
 
     Raises
     ------
@@ -235,7 +235,7 @@ def target_of(meta: Mapping[str, object] | Meta, kind: str = "") -> str:
 
 
 def check_meta(meta: object, where: str) -> Meta:
-    """Return a literal if it has all that the harness reads.
+    """Return a literal if it has all required keys.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def check_meta(meta: object, where: str) -> Meta:
     Raises
     ------
     BenchError
-        If it is no dict, a key is missing, or a value is of another type or not allowed.
+        If it is not a dict, a key is missing, or a value has another type or is not allowed.
     """
     if not isinstance(meta, dict) or meta.get("kind") not in KINDS or not meta.get("name"):
         raise BenchError(

@@ -1,4 +1,4 @@
-"""The contract of a correction method."""
+"""Interface of correction methods."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ __all__ = ["Context", "Method"]
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What the harness hands to ``fit``.
+    """Arguments that the benchmark passes to ``fit``.
 
     Attributes
     ----------
     seed
-        The run's seed, already mixed with the address of this fit.
+        Seed of this fit, derived from the run's seed and the address of the fit.
     recipe
         The resolved recipe: steps, batch_size, lr, network, standardise, ... (see
-        ``bench.training.recipes``). Equal for all methods that are compared.
+        ``bench.training.recipes``). The same for all compared methods.
     device
         ``cpu`` or ``cuda``.
     scratch
-        A folder for checkpoints, gone when the record is committed.
+        Folder for checkpoints, deleted when the record is committed.
     log
         ``log(step, **scalars)`` adds a point to the record's curves.
     progress
-        ``progress(done, total)`` moves the bar.
+        ``progress(done, total)`` updates the progress bar.
     """
 
     seed: int
@@ -56,15 +56,15 @@ class Context:
 
 @runtime_checkable
 class Method(Protocol):
-    """A correction: one file, one class named in the ``class`` entry of the file's ``META``.
+    """A correction: one file, with its class named in the ``class`` entry of the file's ``META``.
 
-    The runner calls ``fit`` once for each training set and ``apply`` for the training rows and the
-    evaluation rows; both are timed. A method gets labels in ``fit`` alone.
+    The runner calls ``fit`` once per training set, and ``apply`` for the training rows and the
+    evaluation rows. Both are timed. Labels are available in ``fit`` only.
 
-    ``apply`` is deterministic and leaves the method unchanged. If the method declares
-    ``TEST_BATCH`` or ``TEST_CONTROLS``, each call holds all rows of exactly one batch; otherwise
-    it holds a seeded random mixture of rows, and what it returns for a row must not depend on the
-    other rows of the call.
+    ``apply`` is deterministic and does not modify the method. If the method declares
+    ``TEST_BATCH`` or ``TEST_CONTROLS``, each call has all rows of exactly one batch. Otherwise
+    each call has a seeded random mixture of rows, and the output of a row must not depend on the
+    other rows.
     """
 
     Params: ClassVar[type]
@@ -74,19 +74,19 @@ class Method(Protocol):
 
     @classmethod
     def access(cls, params: Any) -> Access:
-        """Return what the method needs to see with these parameters."""
+        """Return the access required with these parameters."""
         ...
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
-        """Learn from the training view; ``adapt`` is the evaluation view if ADAPT is declared."""
+        """Fit on the training view; ``adapt`` is the evaluation view if ADAPT is declared."""
         ...
 
     def apply(self, samples: Samples) -> Output:
-        """Return profiles, and logits if there is a head, for the rows of the view."""
+        """Return profiles, and logits if the method has a head, for the rows of the view."""
         ...
 
     def state(self) -> Arrays:
-        """Return all that was learned, as arrays."""
+        """Return the fitted state as arrays."""
         ...
 
     @classmethod

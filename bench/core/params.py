@@ -51,12 +51,12 @@ def param(
     pattern
         Regular expression that a string must match in full.
     search
-        What ``tune`` explores: ``(low, high)`` for a number, the values for a string or bool;
-        None is not tuned.
+        Search space of ``tune``: ``(low, high)`` for a number, the values for a string or bool.
+        If None, the parameter is not tuned.
     log
         Whether ``tune`` samples the logarithm.
     phase
-        ``fit`` if a change needs a new fit, ``apply`` if it does not.
+        ``fit`` if a change requires a new fit, ``apply`` otherwise.
     """
     if phase not in ("fit", "apply"):
         raise ValueError(f"phase is 'fit' or 'apply', not {phase!r}")
@@ -89,7 +89,7 @@ def _convert(owner: str, name: str, text: Any, default: Any) -> Any:  # noqa: AN
 
 
 def make_params(owner: str, params_class: type, values: Facts) -> Any:  # noqa: ANN401
-    """Build a ``Params`` from text or typed values, checking names, types and ranges.
+    """Build a ``Params`` from strings or typed values; check names, types and ranges.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def make_params(owner: str, params_class: type, values: Facts) -> Any:  # noqa: 
     Raises
     ------
     BenchError
-        For an unknown key, a value of the wrong type, or one out of range.
+        For an unknown key, a value of the wrong type, or a value out of range.
     """
     from bench.core.errors import did_you_mean
 

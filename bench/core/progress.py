@@ -1,4 +1,4 @@
-"""How far a long preparation is, for whoever shows it; nobody has to."""
+"""Progress callbacks for long preparation steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LISTENER: ContextVar[Callable[[str, int, int], None] | None] = ContextVar("list
 
 
 def report(label: str, done: int, total: int) -> None:
-    """Tell whoever listens that ``done`` of ``total`` parts of ``label`` are there."""
+    """Report that ``done`` of ``total`` parts of ``label`` are finished."""
     listener = _LISTENER.get()
     if listener is not None:
         listener(label, done, total)
@@ -21,7 +21,7 @@ def report(label: str, done: int, total: int) -> None:
 
 @contextmanager
 def listening(listener: Callable[[str, int, int], None]) -> Iterator[None]:
-    """Hand every report made inside the block to ``listener(label, done, total)``."""
+    """Pass every report made inside the block to ``listener(label, done, total)``."""
     token = _LISTENER.set(listener)
     try:
         yield

@@ -4,9 +4,9 @@ Entries come from the packaged folders, from plugin files (``--plugin FILE`` or 
 separated as in ``PATH``) and from entry points of the groups ``bench.methods``, ``bench.datasets``
 and ``bench.metrics``.
 
-A file named by the user must be usable, else an error is raised at once. Broken plugins found via
-the environment or entry points are kept with their error, which is raised on use. Duplicate names
-raise an error that lists both providers.
+Files specified by the user must be usable; otherwise an error is raised immediately. Broken plugins
+found via the environment or entry points are stored with their error, which is raised on use.
+Duplicate names raise an error that lists both providers.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _OWN = "labshift"
 class Registry:
     """All registered names: packaged, from plugin files, and from entry points.
 
-    Packaged figures and studies are listed by their own packages; here are those of plugin files.
+    Packaged figures and studies are listed by their own packages, not here.
 
     Parameters
     ----------
     plugins
-        Files that the user named: each must be usable, and its name unused.
+        Files specified by the user. Each must be usable, and its name must be unused.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Registry:
     Raises
     ------
     BenchError
-        If a file in ``plugins`` is unusable or its name is taken.
+        If a file in ``plugins`` cannot be used or its name is taken.
     """
 
     def __init__(self, plugins: tuple[Path, ...] = ()) -> None:
@@ -143,13 +143,13 @@ class Registry:
         return [self._entries[kind, name] for name in self.names(kind)]
 
     def entry(self, kind: str, name: str) -> Entry:
-        """Return a usable entry; the literal of an entry point is read now.
+        """Return a usable entry. The literal of an entry point is read on first use.
 
         Raises
         ------
         BenchError
-            For an unknown name, with the most similar names; for a name that is used twice, with
-            both providers; for a broken plugin, with the reason.
+            For an unknown name, with the most similar names; for a duplicate name, with both
+            providers; for a broken plugin, with the reason.
         """
         named = self._entries.get((kind, name))
         if named is None:

@@ -1,8 +1,8 @@
-"""The contracts: all that a method, a data set or a metric imports.
+"""Views of samples, and outputs of methods.
 
-A method sees :class:`Samples`, a *view* of some rows. What a method did not declare in its
-:class:`Access` is not in the view, nor reachable from it by attributes. Views protect against
-mistakes; they are no sandbox against code that reads files behind the harness's back.
+A method sees :class:`Samples`, a *view* of some rows. Inputs that a method did not declare in its
+:class:`Access` are not in the view and cannot be reached through its attributes. Views protect
+against mistakes. They are not a sandbox against code that reads files directly.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Output", "Samples", "Source"]
 
 
 class Source(Protocol):
-    """Reads the raw rows of an opened data set. Held by the harness, never by a method."""
+    """Reads the raw rows of an opened data set. Used by the benchmark, never by a method."""
 
     shape: tuple[int, ...]
     """Shape of one row: ``(C, H, W)`` of an image or ``(d,)`` of a profile."""
@@ -33,14 +33,14 @@ class Source(Protocol):
     """``uint8``, ``uint16`` or ``float32``."""
 
     def read(self, rows: Ints) -> Array:
-        """Return the rows, ``(k, *shape)`` in :attr:`dtype`, in the order asked for."""
+        """Return the rows, ``(k, *shape)`` in :attr:`dtype`, in the requested order."""
         ...
 
 
 class _Handle:
-    """An opaque key into the private table of sources, so that a view holds no source.
+    """Opaque key into the private table of sources, so that a view has no reference to a source.
 
-    It has no attributes, not even a weak reference: the callback of one would lead to the table.
+    It has no attributes and no weak reference, since a callback would give access to the table.
     """
 
     __slots__ = ()
@@ -59,7 +59,7 @@ _SOURCES: dict[int, tuple[Source, Ints]] = {}
 
 
 def new_handle(source: Source, rows: Ints) -> _Handle:
-    """Return a key to these rows of a source, for the harness; gone from the table with the key."""
+    """Return a key to these rows of a source. The entry is deleted together with the key."""
     handle = _Handle()
     _SOURCES[id(handle)] = (source, rows)
     return handle
@@ -67,27 +67,27 @@ def new_handle(source: Source, rows: Ints) -> _Handle:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """A view of some rows. Row order says nothing: it is a seeded shuffle.
+    """A view of some rows. Rows are in seeded random order.
 
     Attributes
     ----------
     ids
-        ``(n,)`` opaque names, salted for each run.
+        ``(n,)`` opaque ids, salted per run.
     y
-        ``(n,)`` int64 classes ``0 .. n_classes - 1``; -1 is withheld, or a row without a class
-        (negative controls: part of the batch like any other row, but with no loss).
+        ``(n,)`` int64 classes ``0 .. n_classes - 1``; -1 if withheld, or if the row has no class
+        (negative controls: in the batch like any other row, but excluded from the loss).
     batch
-        ``(n,)`` opaque batch names at the level that the method acts on; ``""`` withheld.
+        ``(n,)`` opaque batch names at the level that the method acts on; ``""`` if withheld.
     n_classes
         Number of classes of the task.
     shape
         Shape of one row: ``(C, H, W)`` for images, ``(d,)`` for profiles.
     X
-        ``(n, d)`` float32 profiles (a table, or the output of an earlier stage), else None.
+        ``(n, d)`` float32 profiles (a table, or the output of an earlier stage), otherwise None.
     exposed
-        Columns that the split exposes on purpose; they are printed with the result.
+        Columns exposed by the split; printed with the result.
     well
-        ``(n,)`` opaque names of the wells of training rows, with ``TRAIN_WELL`` access, else None.
+        ``(n,)`` opaque well names of training rows, with ``TRAIN_WELL`` access, otherwise None.
     """
 
     ids: Strings
@@ -122,7 +122,7 @@ class Samples:
         Raises
         ------
         BenchError
-            If the view holds profiles, not images.
+            If the view contains profiles, not images.
         """
         if self._handle is None:
             raise BenchError("these samples are profiles: read .X, not .images()")
@@ -170,19 +170,19 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What a stage returns for a view: row ``i`` belongs to ``ids[i]``.
+    """Output of a stage for a view: row ``i`` belongs to ``ids[i]``.
 
     Attributes
     ----------
     X
-        ``(n, d)`` float32, finite: the profile. For a network the input of its last linear layer.
+        ``(n, d)`` float32, finite: profiles. For a network, the input of its last linear layer.
     logits
-        ``(n, n_classes)`` float32 where the method has a classification head, else None.
+        ``(n, n_classes)`` float32 if the method has a classification head, otherwise None.
     fallbacks
-        Number of test batches that were smaller than the method's stated minimum and took its
-        stated fallback.
+        Number of test batches smaller than the method's minimum, for which it used its
+        fallback.
     notes
-        Sentences for the record, such as which step was left out.
+        Remarks for the record, such as a skipped step.
     """
 
     X: Floats

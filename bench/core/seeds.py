@@ -1,4 +1,4 @@
-"""Randomness has an address: a seed is a hash of the names it may depend on."""
+"""Addressed seeds: a seed is a hash of the names that it depends on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 def seed_for(*address: str | int) -> int:
     """Return the 63-bit seed of an address such as ``("ben", "coos7", 3)``.
 
-    Adding a method, a split or a draw never moves the numbers of another, because no generator
+    Adding a method, a split or a draw does not change the results of others, because no generator
     is shared between addresses.
     """
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in address)

@@ -14,7 +14,7 @@ __all__ = ["Split"]
 
 @dataclass(frozen=True)
 class Split:
-    """What is trained on and what is tested on, as column values of a data set's index.
+    """Training and test sets, as column values of a data set's index.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Split:
     dataset
         Name of the data set.
     shift
-        A sentence: what differs between train and test.
+        One sentence: the difference between training and test data.
     task
         ``classify`` or ``retrieve``.
     metric
@@ -31,42 +31,43 @@ class Split:
     score_unit
         ``row``, or a column of the index whose rows are averaged before scoring.
     hold_out
-        A column: each of its values once as test. Excludes ``train``/``test``.
+        A column: each of its values is the test set once. Excludes ``train``/``test``.
     train, validation, test
-        Column name -> values; a row belongs if all columns match. ``train=None`` with ``test``
-        given is "all other rows"; ``test="all"`` with ``protocol="unsupervised"`` is every row.
+        Column name -> values; rows must match all columns. ``train=None`` with ``test`` set means
+        all other rows. ``test="all"`` with ``protocol="unsupervised"`` means all rows.
     protocol
-        ``supervised``, or ``unsupervised``: no labels, correct all rows, score retrieval; or
-        ``transfer``: the first stage is trained on the training rows of another data set's split,
-        with their labels, and taken to all rows of this one as it is; later stages are fitted on
-        these, without labels, and retrieval is scored.
+        ``supervised``, ``unsupervised`` or ``transfer``. With ``unsupervised``, all rows are
+        corrected without labels and scored by retrieval. With ``transfer``, the first stage is
+        trained on the training rows of another data set's split, with labels, and applied to all
+        rows of this one unchanged. Later stages are fitted on these rows without labels, and scored
+        by retrieval.
     source
-        With ``transfer``: the name of that split.
+        With ``transfer``: the name of the source split.
     channels
-        With ``transfer``: channel of this data set -> channel of the other that it stands for.
-        Without it the channels must have the same names.
+        With ``transfer``: channel of this data set -> matching channel of the source. By default
+        the channels must have the same names.
     aggregate
-        How rows become what retrieval is scored on: ``COLUMN=mean`` or ``COLUMN=median``
-        (element-wise), one step after another; none leaves averaging to the metric.
+        Steps that aggregate rows for retrieval: ``COLUMN=mean`` or ``COLUMN=median``
+        (element-wise), applied in order. If empty, the metric does the averaging.
     expose
-        Columns handed to methods on purpose; printed with the result.
+        Columns that methods may see; printed with the result.
     metrics
         Further metrics to compute.
     shares
-        Columns whose values may occur on both sides, declared (an in-distribution test).
+        Columns whose values may occur in both training and test (an in-distribution test).
     alias
-        Another name.
+        Alternative name.
     where
-        Column name -> values: the rows that take part at all; the others are on neither side.
+        Column name -> values: rows used by the split. All other rows are ignored.
     preprocess
-        A profile method that stands at the head of every chain on this split, the same for all
-        that are compared: part of their identities and of their track, not of their names.
+        A profile method applied before every chain on this split, the same for all methods.
+        It is part of their identities and tracks, but not of their names.
     companion
-        A split with the same training rows whose test rows come from the training batches: what an
-        ordinary hold-out would have reported. Scored beside this one.
+        A split with the same training rows whose test rows come from the training batches, as in
+        an ordinary hold-out. It is scored together with this split.
     cluster
-        The batch level whose values intervals are made over; by default the highest level that
-        varies among the scored rows.
+        The batch level used as the cluster of confidence intervals. Default: the highest level
+        that varies among the scored rows.
     """
 
     name: str

@@ -26,4 +26,4 @@ Values = Mapping[str, Mapping[str, Any]]
 Facts = Mapping[str, Any]
 """Entries of a JSON object."""
 JsonObject = dict[str, Any]
-"""A JSON object that is built up."""
+"""A mutable JSON object."""

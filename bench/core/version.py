@@ -1,4 +1,4 @@
-"""Version of labshift, and of the numbers that it computes."""
+"""Version of labshift, and of its numerics."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ __all__ = ["NUMERICS", "__version__"]
 __version__ = "0.1.0"
 
 NUMERICS = 1
-"""Version of the numbers that the harness computes; part of every identity where it is not 1.
+"""Version of the benchmark's numerics; part of every identity unless it is 1.
 
-Raise it when the golden numbers of the training loop, samplers, inference or probe move; runs made
-before then count as other runs. A method whose own numbers move raises its ``version`` instead.
+Increase it when golden numbers of the training loop, samplers, inference or probe change. Earlier
+runs then have other ids. If only a method's results change, increase its ``version`` instead.
 """

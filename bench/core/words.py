@@ -1,6 +1,6 @@
-"""Spelling of counts, lists, numbers, intervals, sizes and durations for people.
+"""Format counts, lists, numbers, intervals, sizes and durations for display.
 
-Every message, board, figure and page uses these functions, so that a value reads the same
+All messages, boards, figures and pages use these functions, so that values have the same format
 everywhere.
 """
 
@@ -60,11 +60,11 @@ def listed(
     Parameters
     ----------
     items
-        What is enumerated, in order.
+        The items, in order.
     most
-        Number of items to name; further ones are counted. Default: all.
+        Maximum number of items to name; the others are counted. Default: all.
     sep, last
-        Separator, and what precedes the last item.
+        Separator, and separator before the last item.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def listed(
 
 
 def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
-    """Return a number with fixed decimals and a true minus sign; a dash for None.
+    """Return a number with fixed decimals and a minus sign (U+2212); a dash for None.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 3, *, sign: bool = False) -> str:
-    """Return ``[0.372, 0.951]``; a dash if an end is None."""
+    """Return an interval such as ``[0.372, 0.951]``; a dash if an end is None."""
     if low is None or high is None:
         return DASH
     return f"[{number(low, digits, sign=sign)}, {number(high, digits, sign=sign)}]"

@@ -1,1 +1,1 @@
-"""From a split's name or a user's file to the rows that a method may see."""
+"""Data sets, splits and views: from a split's name or a user's file to the rows a method gets."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["audit", "split_digest"]
 
 
-# --------------------------------------------------------------------------- what is shared
+# --------------------------------------------------------------------------- audit
 
 
 def audit(
@@ -34,31 +34,31 @@ def audit(
     made: Sequence[Fold],
     content: Array | None = None,
 ) -> list[str]:
-    """Return one sentence for each thing that lies on both sides and is not declared.
+    """Return one sentence for each undeclared overlap between the training and the test side.
 
-    Looked at are the physical wells and the batch levels: a plate on both sides makes a test easier
-    than its ``shift`` says; and where it is known the rows' content, since a copy of a training row
-    is no test. What is in ``split.shares`` is declared and passes. Without a supervised training on
-    rows of this data set there are no sides and nothing to report.
+    Three things are compared: physical wells, batch levels and, where known, row content. A plate
+    on both sides makes the test easier than the split's ``shift`` states, and a copy of a training
+    row is not a valid test row. Overlap that is declared in ``split.shares`` is accepted. A split
+    without supervised training on this data set has no sides, so there is nothing to report.
 
     Parameters
     ----------
     split, opened, made
         The split, its data set and its folds.
     content
-        ``(n,)`` digests, equal where two rows are; by default what the data set keeps of its own,
-        if anything. ``bench.data.content`` makes them for any data set.
+        ``(n,)`` digests, equal for equal rows. Default: the digests that the data set provides, if
+        any. ``bench.data.content`` computes them for any data set.
 
     Raises
     ------
     BenchError
-        If a sample itself is on both sides.
+        If a sample is on both sides.
     """
     if split.protocol != "supervised":
         return []
     ids = np.asarray(opened.index["id"], dtype=object).astype(str)
     for fold in made:
-        # by id and not by row: a data set may hold one sample in two rows
+        # by id, not by row: one sample may occur in two rows of a data set
         learnt = set(ids[fold.train].tolist()) | set(ids[fold.validation].tolist())
         both = sorted(learnt & set(ids[fold.test].tolist()))
         if both:
@@ -95,7 +95,7 @@ def audit(
 
 
 def _copies(ids: Array, made: Sequence[Fold], content: Array) -> list[str]:
-    """Return a sentence about test rows that equal a training row value by value, if any do."""
+    """Return a sentence about test rows that are exact duplicates of training rows, if any."""
     _, codes = np.unique(content, return_inverse=True)
     found: set[int] = set()
     for fold in made:
@@ -112,9 +112,9 @@ def _copies(ids: Array, made: Sequence[Fold], content: Array) -> list[str]:
 
 
 def split_digest(opened: Opened, made: Sequence[Fold]) -> str:
-    """Return the sha256 (hex) of which sample is on which side of each fold, scored or not.
+    """Return the sha256 (hex) of the side of each sample in each fold, scored or not.
 
-    It depends on ids, not on the order of rows.
+    It depends on the ids, not on the order of the rows.
     """
     ids = np.asarray(opened.index["id"], dtype=object).astype(str)
     sides = [

@@ -1,4 +1,4 @@
-"""Resolve the text after ``--split``: a packaged split, a plugin's, or the user's own file."""
+"""Resolve the argument of ``--split``: a packaged split, a plugin's split, or a user's file."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class NamedSplit:
-    """A split that was named on the command line.
+    """A split named on the command line.
 
     Attributes
     ----------
     typed
-        Text that names this split after ``--split``.
+        Text that selects this split after ``--split``.
     split
         Its declaration.
     own
-        The user's data, if the text names a file.
+        The user's data set, if the text names a file.
     """
 
     typed: str
@@ -50,7 +50,7 @@ class NamedSplit:
 
 
 def resolve(typed: str, registry: Registry | None = None) -> NamedSplit:
-    """Return the split of a text.
+    """Return the split that an argument of ``--split`` selects.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def resolve(typed: str, registry: Registry | None = None) -> NamedSplit:
     Raises
     ------
     BenchError
-        For an unknown name, a file that is invalid, or one of several splits without ``:NAME``.
+        For an unknown name, an invalid file, or a file with several splits without ``:NAME``.
     """
     file = parse_split_argument(typed)
     if file is None:
@@ -72,7 +72,7 @@ def resolve(typed: str, registry: Registry | None = None) -> NamedSplit:
 
 
 def resolve_all(typed: str, registry: Registry | None = None) -> list[NamedSplit]:
-    """Return the split of a text, or all splits of ``FILE.toml``; see :func:`resolve`."""
+    """Return the selected split, or all splits of ``FILE.toml``; see :func:`resolve`."""
     file = parse_split_argument(typed)
     if file is None or file[1] is not None:
         return [resolve(typed, registry)]
@@ -82,14 +82,14 @@ def resolve_all(typed: str, registry: Registry | None = None) -> list[NamedSplit
 
 
 def canonical_name(typed: str | None, registry: Registry | None = None) -> str | None:
-    """Return the canonical name of a text; of a name that is not registered, the name itself.
+    """Return the canonical name of a text; an unregistered name is returned unchanged.
 
-    Records may be of splits whose plugin is not loaded. None, for all splits, is returned as None.
+    Records may refer to splits whose plugin is not loaded. None means all splits and is returned.
 
     Raises
     ------
     BenchError
-        For a file that is invalid.
+        For an invalid file.
     """
     if typed is None:
         return None
@@ -108,13 +108,13 @@ def _own(path: Path) -> OwnData:
 def known_splits(registry: Registry | None = None) -> dict[str, Split]:
     """Return the packaged splits and those of data set plugins, by canonical name.
 
-    A plugin lists its splits under ``splits`` in its ``META``: each a literal with the fields of
+    A plugin lists its splits under ``splits`` in its ``META``: literals with the fields of
     :class:`bench.api.Split`.
 
     Raises
     ------
     BenchError
-        If a split of a plugin is invalid, or its name is used already.
+        If a split of a plugin is invalid or its name is already in use.
     """
     splits = packaged_splits()
     for entry in registry.entries("dataset") if registry else ():
@@ -138,12 +138,12 @@ def find_split(name: str, splits: Mapping[str, Split] | None = None) -> Split:
     name
         Name or alias.
     splits
-        Where to look; default: the packaged splits.
+        Splits to search; default: the packaged splits.
 
     Raises
     ------
     BenchError
-        For an unknown name, with the most similar names.
+        For an unknown name; the message lists the most similar names.
     """
     splits = packaged_splits() if splits is None else splits
     for split in splits.values():
@@ -156,13 +156,13 @@ def find_split(name: str, splits: Mapping[str, Split] | None = None) -> Split:
 
 
 def parse_split_argument(text: str) -> tuple[Path, str | None] | None:
-    """Read ``FILE.toml[:NAME]``, cut at the last colon after ``.toml``.
+    """Parse ``FILE.toml[:NAME]``, split at the last colon after ``.toml``.
 
     Returns
     -------
     tuple of Path and str or None, or None
-        The file, and the name of the split if there is one; None if the text names no TOML file
-        and is the name of a registered split instead.
+        The file, and the name of the split or None. None instead of a tuple if the text is not a
+        TOML file, but the name of a registered split.
 
     Raises
     ------

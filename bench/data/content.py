@@ -1,4 +1,4 @@
-"""Digests of the rows' values: which samples are the same sample under two names."""
+"""Digests of row values, to find equal samples under different names."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from bench.core.dataset import Opened
 
 CHUNK = 1024
-"""Rows that are read at a time."""
+"""Rows per block."""
 _SIZE = 16
 
 
 def row_digests(opened: Opened) -> NDArray[np.str_]:
-    """Return a digest (hex) of each row's values, ``(n,)``: equal where two rows are.
+    """Return a digest (hex) of each row's values, ``(n,)``; equal rows have equal digests.
 
-    Data sets that keep digests of their own are asked. Of others every row is read once, and the
-    digests are kept in the cache under the data's own digest.
+    Digests that the data set provides are used. Otherwise every row is read once and the digests
+    are cached under the digest of the data set.
     """
     if opened.content is not None:
         return opened.content()
@@ -37,7 +37,7 @@ def row_digests(opened: Opened) -> NDArray[np.str_]:
         if found.shape == (n,) and found.dtype == f"<U{2 * _SIZE}":
             return found  # type: ignore[no-any-return]
     except (OSError, ValueError, EOFError):
-        pass  # not there yet, or not ours: made below
+        pass  # missing or unreadable: computed below
     made = []
     for start in range(0, n, CHUNK):
         rows = opened.source.read(np.arange(start, min(start + CHUNK, n)))
@@ -45,6 +45,6 @@ def row_digests(opened: Opened) -> NDArray[np.str_]:
             made.append(hashlib.blake2b(row.data, digest_size=_SIZE).hexdigest())  # noqa: PERF401
         report(f"reading {opened.name}", len(made), n)
     digests = np.array(made, dtype=f"<U{2 * _SIZE}")
-    with suppress(OSError), new_file(path) as part:  # without a cache it is only slower
+    with suppress(OSError), new_file(path) as part:  # the cache is optional
         np.save(part, digests)
     return digests

@@ -1,4 +1,4 @@
-"""One image file to one array: PNG and TIFF of 8 and 16 bit, any number of channels."""
+"""Decode one image file to an array: PNG and TIFF of 8 and 16 bit, any number of channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["DTYPES", "read_image"]
 
 DTYPES = ("uint8", "uint16", "float32")
-"""What a pixel may be; anything else is refused, since a cast would lose or invent values."""
+"""Accepted pixel types; others raise, because a cast would lose or invent values."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -23,14 +23,14 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 def read_image(path: Path) -> Array:
     """Return the pixels of a file, ``(C, H, W)`` of ``uint8``, ``uint16`` or ``float32``.
 
-    The kind is taken from the first bytes, not from the name. In a TIFF the planes of a stack are
-    the channels, in file order. Palettes are expanded to colours; an alpha channel stays one.
+    The format is detected from the first bytes, not from the file name. The planes of a TIFF stack
+    are the channels, in file order. Palettes are expanded to colours; an alpha channel is kept.
 
     Raises
     ------
     BenchError
-        If the file is not there, is damaged, is neither PNG nor TIFF, or holds pixels of another
-        type or more than three axes.
+        If the file does not exist, is damaged, is neither PNG nor TIFF, or has another pixel type
+        or more than three axes.
     """
     try:
         content = Path(path).read_bytes()
@@ -51,7 +51,7 @@ def read_image(path: Path) -> Array:
             raise BenchError(f"{path} is neither PNG nor TIFF: convert it to one of them")
     except BenchError:
         raise
-    except Exception as error:  # the decoders have a dozen exceptions of their own
+    except Exception as error:  # the decoders raise many exception types
         lines = str(error).strip().splitlines()
         raise BenchError(
             f"{path} cannot be decoded; it is truncated or damaged: get it again "

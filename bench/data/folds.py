@@ -1,6 +1,6 @@
-"""Splits: from column values of a data set's index to rows on the training and the test side.
+"""Splits: from the values of index columns to the rows of the training and the test side.
 
-Importing this module costs no more than NumPy: ``list splits`` reads the packaged splits with it.
+Importing this module loads only NumPy: ``list splits`` uses it to read the packaged splits.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 __all__ = ["folds"]
 CONTENT = "content"
-"""What ``shares`` names where equal rows may lie on both sides."""
+"""Value of ``shares`` that allows equal rows on both sides."""
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """What an encoder was trained on that is taken to another data set.
+    """Training data of an encoder that is applied to another data set.
 
     Attributes
     ----------
     split
-        Name of the split whose training rows these are.
+        Name of the split that defines the training rows.
     opened
         Its data set.
     train
-        Rows of that data set, ascending.
+        Training rows of that data set, ascending.
     classes
-        Label map of the training.
+        Label map used in training.
     """
 
     split: str
@@ -55,28 +55,28 @@ class Origin:
 def folds(split: Split, opened: Opened) -> list[Fold]:
     """Return the folds of a split, in natural order of their names.
 
-    ``hold_out`` gives one fold for each value of the column: the rows with the value are the test
-    side, all others the training side. ``test`` with or without ``train`` gives the single fold
-    ``all``; without ``train`` every row outside ``test`` and ``validation`` trains. The
-    unsupervised protocol gives the single fold ``all`` with every row on both sides; so does
-    ``transfer``, but with no row on the training side, which is another data set's
-    (:class:`Origin`).
+    ``hold_out`` gives one fold for each value of the column: rows with that value are the test
+    side, all other rows the training side. ``test``, with or without ``train``, gives the single
+    fold ``all``; without ``train``, every row outside ``test`` and ``validation`` is a training
+    row. The unsupervised protocol gives the single fold ``all`` with every row on both sides.
+    ``transfer`` does the same, except that its training side is empty: the training rows belong to
+    another data set (:class:`Origin`).
 
-    The label map is one for the split, sorted. With ``hold_out`` it holds the classes that occur
-    under at least two held-out values, the only ones that can be both trained and scored; otherwise
-    the classes of the training rows, so that it never depends on which classes the test holds and
-    several tests of one training set share a fit. Rows of other classes are excluded from scoring
-    and counted.
+    A split has one label map, sorted. With ``hold_out`` it contains the classes that occur under
+    at least two held-out values, because only these can be both trained and scored. Otherwise it
+    contains the classes of the training rows. It then does not depend on the classes of the test
+    rows, and several tests of one training set can share a fit. Rows of other classes are excluded
+    from scoring and counted.
 
-    A fold may have nothing to score (:attr:`Fold.scored` all false), for instance where a
-    held-out week holds controls and classes of its own only; a split may not.
+    A fold may have no scored rows (:attr:`Fold.scored` is all false), for instance if a held-out
+    week contains only controls and classes that occur nowhere else. A split must have some.
 
     Raises
     ------
     BenchError
-        For an unknown column or value, sides that are empty or overlap, one held-out value, rows
-        without a value where the column decides, fewer than two classes to train, or nothing
-        to score.
+        For an unknown column or value, empty or overlapping sides, a single held-out value, rows
+        without a value in a column that the split uses, fewer than two training classes, or no
+        scored rows.
     """
     check_split(split)
     where = f"split '{split.name}'"
@@ -117,9 +117,9 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
 
 
 def _inside(split: Split, opened: Opened) -> Bools:
-    """Return the rows that take part, ``(n,)`` bool; each value of ``where`` must have some.
+    """Return a mask ``(n,)`` of the rows in the split; each value of ``where`` must have rows.
 
-    A scenario of five laboratories of which one is missing would be another scenario.
+    Without this check, a missing laboratory would silently give a different split.
     """
     inside = np.ones(len(opened.index), dtype=bool)
     for name, values in (split.where or {}).items():
@@ -136,7 +136,7 @@ def _inside(split: Split, opened: Opened) -> Bools:
 
 
 def _whole_units(split: Split, opened: Opened, made: Sequence[Fold], labels: Texts) -> None:
-    """Refuse a score unit whose rows cannot be averaged to one prediction."""
+    """Raise if the rows of a score unit cannot be averaged to one prediction."""
     where, name = f"split '{split.name}'", split.score_unit
     if name == "row":
         return

@@ -1,13 +1,13 @@
-"""How the rows of a test batch are grouped into inference batches, for studies.
+"""Group the rows of a test batch into inference batches, for studies.
 
-A method that declares test-batch access gets each test batch whole. A study asks what it does when
-an inference batch holds fewer rows, or others: the rows of each test batch are then dealt out into
-pieces, and each piece is one call of ``apply``. Every row lies in exactly one piece, so it is
-answered for and scored once, whatever the grouping: scores of two groupings rest on the same rows,
-and a method that looks at no test batch cannot move. Nothing is resampled.
+By default, a method with test-batch access gets each test batch in one call. A study measures the
+effect of smaller or different inference batches: the rows of each test batch are partitioned into
+pieces, and each piece is one call of ``apply``. Every row is in exactly one piece, so it is
+predicted and scored once under any grouping. Scores of two groupings therefore use the same rows,
+and the score of a method without test-batch access does not change. Nothing is resampled.
 
-The functions here are pure: they get the labels as an argument. Only ``bench.scoring.labels`` has
-them.
+The functions are pure: they take the labels as an argument. Only ``bench.scoring.labels`` reads
+labels.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KINDS: dict[str, dict[str, tuple[type, float, float]]] = {
     "quarter-plate": {},
     "controls": {"controls": (int, 1, 1e9)},
 }
-"""Kind -> its values, each with type and inclusive range."""
+"""Kind -> its values, each with its type and inclusive range."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,18 @@ class Grouping:
     Attributes
     ----------
     kind
-        ``rows``: at random into the fewest pieces of at most ``rows`` rows, of nearly equal size.
-        ``parts``: at random into ``parts`` pieces of nearly equal size.
+        ``rows``: random pieces of nearly equal size, as few as possible, of at most ``rows`` rows.
+        ``parts``: ``parts`` random pieces of nearly equal size.
         ``dirichlet``: pieces of ``rows`` rows whose class composition is drawn from a Dirichlet
         distribution around the composition of the test batch (see :func:`pieces`).
         ``single-class``: one piece for each class.
-        ``same-sizes``: rows at random, in pieces as large as those of ``single-class``: what the
-        smaller size alone does.
-        ``quarter-plate``: the four quarters of the plate's layout.
-        ``controls``: the test batch whole, but with at most ``controls`` of its negative controls;
+        ``same-sizes``: random rows, in pieces of the sizes that ``single-class`` gives. Isolates
+        the effect of the smaller size.
+        ``quarter-plate``: the four quarters of the plate layout.
+        ``controls``: the complete test batch, with at most ``controls`` of its negative controls;
         the others are left out.
     rows, parts, alpha, controls
-        Values of the kinds that have them, else 0.
+        Values of the kinds that use them, otherwise 0.
     """
 
     kind: str
@@ -76,7 +76,7 @@ class Grouping:
         Raises
         ------
         BenchError
-            For an unknown kind, a missing or foreign value, or one out of range.
+            For an unknown kind, a missing or unexpected value, or a value out of range.
         """
         values = dict(given)
         kind = str(values.pop("kind", ""))
@@ -98,17 +98,17 @@ class Grouping:
 
     @property
     def spec(self) -> JsonObject:
-        """What identifies it: the kind with its own values."""
+        """The kind and its values; they identify the grouping."""
         return {"kind": self.kind, **{name: getattr(self, name) for name in KINDS[self.kind]}}
 
     @property
     def drops_rows(self) -> bool:
-        """Whether rows are left out, so that no stage sees them."""
+        """Whether rows are left out, so that no stage gets them."""
         return self.kind == "controls"
 
     @property
     def words(self) -> str:
-        """What an inference batch holds, for records and titles."""
+        """Description of an inference batch, for records and titles."""
         return {
             "rows": f"inference batches of {self.rows} row{'s' if self.rows > 1 else ''}",
             "parts": f"inference batches of 1/{self.parts} of the test batch",
@@ -130,34 +130,35 @@ def pieces(
 ) -> list[Ints]:
     """Return the positions of each piece of one test batch.
 
-    With ``dirichlet`` the rows with a class are cut into M pieces of nearly equal size, at most
-    ``rows``. A piece draws its composition ``q ~ Dirichlet(alpha K p)`` where p are the K classes'
-    shares in the test batch (the symmetric Dirichlet of parameter alpha if all are equally
-    frequent), then its rows one by one: a class by q, a row of it at random. A class that is used
-    up leaves q, which is scaled back to 1; if all of q is used up, the composition of the rows
-    that are left is used. Small alpha gives pieces of one class, large alpha the composition of
-    the test batch. This is the partition of Hsu, Qi and Brown 2019 (arXiv 1909.06335, section 3),
-    applied within each test batch; pieces that are filled last are nearer to what was left over.
+    With ``dirichlet``, the rows with a class are split into M pieces of nearly equal size, at most
+    ``rows``. Each piece draws its composition ``q ~ Dirichlet(alpha K p)``, where p are the shares
+    of the K classes in the test batch (this is the symmetric Dirichlet with parameter alpha if all
+    classes are equally frequent). It then draws its rows one by one: a class from q, then a random
+    row of this class. An exhausted class is removed from q, and q is normalised again. If all
+    classes of q are exhausted, the composition of the remaining rows is used. A small alpha gives
+    pieces of one class, a large alpha the composition of the test batch. This is the partition of
+    Hsu, Qi and Brown 2019 (arXiv 1909.06335, section 3), applied within each test batch. The pieces
+    that are filled last are closer to the composition of the remaining rows.
 
-    Rows without a class (negative controls) are dealt out in proportion to the size of the pieces.
+    Rows without a class (negative controls) are distributed in proportion to the piece sizes.
 
     Parameters
     ----------
     grouping
-        What is wanted.
+        Kind of grouping and its values.
     labels
         ``(n,)`` class of each row, ``""`` for rows without one.
     controls
         ``(n,)`` bool.
     position
-        ``(n,)`` wells such as ``B07``, or None.
+        ``(n,)`` well names such as ``B07``, or None.
     rng
-        Makes all draws.
+        Generator of all random draws.
 
     Raises
     ------
     NotApplicable
-        If a quarter of a plate is asked for and the wells have no position that can be read.
+        If quarters of a plate are requested and the well positions cannot be parsed.
     """
     n = len(labels)
     order = rng.permutation(n).astype(np.int64)
@@ -190,7 +191,7 @@ def pieces(
 
 
 def _dirichlet(by_class: list[Ints], grouping: Grouping, rng: np.random.Generator) -> list[Ints]:
-    """Return pieces of the rows of some classes, each in random order already."""
+    """Return pieces from the rows of each class; these rows are already in random order."""
     counts = np.array([len(rows) for rows in by_class])
     n, share = int(counts.sum()), counts / counts.sum()
     used = np.zeros(len(counts), dtype=np.int64)
@@ -201,7 +202,7 @@ def _dirichlet(by_class: list[Ints], grouping: Grouping, rng: np.random.Generato
         for _ in part:
             left = counts - used
             weight = np.where(left > 0, q, 0.0)
-            # A draw with tiny alpha rounds to zero for all but one class.
+            # A draw with tiny alpha is zero after rounding for all classes but one.
             weight = weight if weight.sum() > 0 else left.astype(float)
             k = int(rng.choice(len(counts), p=weight / weight.sum()))
             chosen.append(by_class[k][used[k]])
@@ -211,7 +212,7 @@ def _dirichlet(by_class: list[Ints], grouping: Grouping, rng: np.random.Generato
 
 
 def _quarters(position: Strings | None) -> Ints:
-    """Return which quarter of the occupied layout each well lies in, ``(n,)`` 0 to 3."""
+    """Return the quarter of the occupied layout for each well, ``(n,)`` 0 to 3."""
     found = (
         [] if position is None else [re.search(r"([A-Z]{1,2})0*(\d{1,2})$", p) for p in position]
     )

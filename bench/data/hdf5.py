@@ -1,8 +1,7 @@
-"""Open arrays of HDF5 files whose values are in the file itself.
+"""Open HDF5 arrays whose values are stored in the file itself.
 
-A link to another file, or values stored in an external file, would let a file from somebody else
-name any file of the machine. Rows that are memory-mapped by their offset would come from the wrong
-file.
+An untrusted file could use a link to another file, or values stored in an external file, to read
+any file of the machine. Memory-mapping by offset would also read from the wrong file.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ __all__ = ["own_dataset", "refuse_links"]
 
 
 def refuse_links(handle: object, key: str, path: Path) -> None:
-    """Raise if a part of the name ``key`` is a soft or external link.
+    """Raise if a component of the name ``key`` is a soft or external link.
 
     Parameters
     ----------
     handle
         An open ``h5py.File`` or group.
     key
-        Name of a group or array, with ``/`` between its parts.
+        Name of a group or array, with components separated by ``/``.
     path
         The file, for the message.
 
     Raises
     ------
     BenchError
-        If a part of the name is a link. A name that does not exist is accepted.
+        If a component is a link. A name that does not exist is accepted.
     """
     import h5py
 
@@ -52,7 +51,7 @@ def refuse_links(handle: object, key: str, path: Path) -> None:
 
 
 def own_dataset(handle: Any, key: str, path: Path) -> Any:  # noqa: ANN401
-    """Return an array of an open HDF5 file whose values are in this file.
+    """Return an array of an open HDF5 file whose values are stored in this file.
 
     Raises
     ------
@@ -60,7 +59,7 @@ def own_dataset(handle: Any, key: str, path: Path) -> Any:  # noqa: ANN401
         If ``key`` is a link, or its values are stored in other files (external storage or a
         virtual dataset).
     KeyError
-        If there is no such name.
+        If the name does not exist.
     """
     import h5py
 

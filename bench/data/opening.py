@@ -1,4 +1,4 @@
-"""From what was typed after ``--split`` to opened data and folds."""
+"""Open the data sets and folds of the splits given with ``--split``."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ def open_splits(
     settings: Mapping[str, object],
     say: Callable[[str], None],
 ) -> list[Target]:
-    """Open every split that was named; a data set is opened once.
+    """Open the given splits; each data set is opened once.
 
     Parameters
     ----------
     names
         Names, aliases, or ``FILE.toml[:NAME]``.
     registry
-        Where data sets are looked up.
+        Registry of data sets.
     edition
-        ``auto`` takes the real edition where it is there, and says which one it took.
+        ``auto`` prefers the real edition if it is available, and reports its choice.
     settings
-        Values of the data's own parameters, such as a simulator's ``strength``; those under
-        ``source.`` are of the data set that an encoder is trained on before it is taken to another.
+        Parameters of the data set, such as a simulator's ``strength``. The prefix ``source.``
+        selects the data set that an encoder is trained on before a transfer.
     say
-        Takes the line about the edition.
+        Receives the line about the edition.
 
     Raises
     ------
     BenchError
-        For an unknown name, an edition that is not there, or bad data.
+        For an unknown name, an edition that is not available, or invalid data.
     """
     opened: dict[str, Opened] = {}
     parts: dict[str, Opened] = {}
@@ -109,7 +109,7 @@ def _transfer(
     say: Callable[[str], None],
     said: set[str],
 ) -> Target:
-    """Open both data sets of a transfer, in one edition, and cut the second to fit the first."""
+    """Open both data sets of a transfer in one edition, and cut the target to fit the source."""
     from bench.data.transfer import fitted_to
 
     source = find_split(split.source, known_splits(registry))
@@ -147,12 +147,12 @@ def _choose(
     dataset = cls(make_params("data", cls.Settings, settings))
     there = dataset.editions()
     if not there and edition in ("auto", "real"):
-        dataset.open("real")  # says what is missing, and how to get it
+        dataset.open("real")  # raises: what is missing and how to get it
     return dataset, _edition(split.dataset, there, edition)
 
 
 def _edition(name: str, there: list[str], edition: str) -> str:
-    """Return the edition to open of those that are there, best first."""
+    """Return the edition to open; ``there`` lists the available ones, best first."""
     if not there or (edition != "auto" and edition not in there):
         asked = "common" if edition == "auto" else edition
         known = ", ".join(there) or "none"

@@ -1,4 +1,4 @@
-"""Read split tables, and the splits that come with the package."""
+"""Read split tables and the packaged splits."""
 
 from __future__ import annotations
 
@@ -75,18 +75,18 @@ def _folders() -> list[Path]:
 
 
 def packaged_splits(folders: Sequence[Path] | None = None) -> dict[str, Split]:
-    """Return the splits that come with the harness, by canonical name.
+    """Return the packaged splits, by canonical name.
 
     Parameters
     ----------
     folders
-        Where to look for ``*.toml`` files, each with ``[[split]]`` tables whose keys are the
+        Folders to search for ``*.toml`` files, each with ``[[split]]`` tables whose keys are the
         fields of :class:`bench.api.Split`; default: ``splits/`` of ``bench.datasets``.
 
     Raises
     ------
     BenchError
-        For a file that is not TOML, an unknown key, a wrong type, or a name or alias taken twice.
+        For an invalid TOML file, an unknown key, a wrong type, or a duplicate name or alias.
     """
     splits: dict[str, Split] = {}
     taken: dict[str, str] = {}

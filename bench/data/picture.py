@@ -15,16 +15,16 @@ __all__ = ["Picture"]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image: its files and the part of them that is meant.
+    """One image: its files and the crop and channels to use.
 
     Attributes
     ----------
     files
-        Their channels are put one behind the other; all have the same height and width.
+        Image files, concatenated along the channel axis; all have the same height and width.
     crop
-        Top, left, height and width in pixels, inside the image; None is all of it.
+        Top, left, height and width in pixels, inside the image; None is the full image.
     channels
-        Which of the channels, in which order; None is all of them in file order.
+        Channels to use, in order; None is all of them in file order.
     """
 
     files: tuple[Path, ...]

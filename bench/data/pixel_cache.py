@@ -26,27 +26,27 @@ def decoded(
     label: str = "images",
     workers: int | None = None,
 ) -> Pixels:
-    """Return the array of some images, decoding them first if it is not in the cache.
+    """Return the array of images, decoding them first if it is not in the cache.
 
-    What is in the cache is found by paths, sizes and times of change of the files. Pictures that
-    follow each other and have the same files are cut from one decoding.
+    Cache entries are identified by the paths, sizes and modification times of the files.
+    Consecutive pictures with the same files are decoded once.
 
     Parameters
     ----------
     pictures
         The images, in row order.
     shape, dtype
-        What each must be, ``(C, H, W)``; by default what the first one is.
+        Required shape ``(C, H, W)`` and dtype of each image; default: those of the first one.
     label
-        What is being decoded, for the progress.
+        Label of the progress bar.
     workers
-        Threads; the number of processors if None. The array does not depend on it.
+        Number of threads; default: the number of processors. Does not affect the array.
 
     Raises
     ------
     BenchError
-        If a file is missing, damaged or of another shape or type than the first, a crop leaves its
-        image, or the cache cannot be written.
+        If a file is missing, damaged, or differs from the first in shape or type, a crop exceeds
+        its image, or the cache cannot be written.
     """
     if not pictures:
         raise BenchError(f"{label}: there is no image to decode")

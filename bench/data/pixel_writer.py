@@ -1,9 +1,8 @@
-"""Images of many files, decoded once into one array on disk that all processes map into memory.
+"""Decode many image files once into one array on disk that all processes map into memory.
 
-The array is named by what is in it: the same images from another folder, or from files that were
-only copied or touched, are the same array. It appears whole or not at all. Decoding is done in
-threads, a block of images at a time; a process that is killed leaves its finished blocks to the
-next one, and two that start at once do the work once.
+The array is named by its content: copied, touched or moved image files give the same array. It is
+written atomically. Threads decode one block of images at a time. If a process is killed, the next
+one reuses its finished blocks, and two processes that start together decode only once.
 """
 
 from __future__ import annotations
@@ -36,16 +35,16 @@ if TYPE_CHECKING:
     from bench.data.picture import Picture
 
 BLOCK = 64
-"""Images that one thread decodes before it says so."""
+"""Images per block, the unit of progress."""
 SECONDS = 10.0
-"""How often finished blocks are written down."""
+"""How often the list of finished blocks is saved."""
 
 
 # --------------------------------------------------------------------------- names
 
 
 def job_description(pictures: Sequence[Picture], shape: object, dtype: object) -> str:
-    """Return the name of the work: of the files as they lie there, unread."""
+    """Return a digest of the job: of paths and file metadata, without reading the files."""
     marks: dict[Path, str] = {}
     found = hashlib.sha256(f"{VERSION} {shape} {dtype}".encode())
     for picture in pictures:
@@ -80,7 +79,7 @@ def planes_of(files: tuple[Path, ...]) -> Array:
 
 
 def cut(planes: Array, picture: Picture) -> Array:
-    """Return the channels and the crop that a picture declares."""
+    """Return the pixels of a picture: its channels and crop."""
     if picture.channels is not None:
         if not all(0 <= k < len(planes) for k in picture.channels):
             raise BenchError(
@@ -105,7 +104,7 @@ def _words(planes: Array) -> str:
 
 
 class Work:
-    """The decoding of one list of pictures, in a folder that outlives a process that is killed."""
+    """Decoding job of a list of pictures, in a folder that survives an interrupted process."""
 
     def __init__(
         self,
@@ -122,7 +121,7 @@ class Work:
         self.starts = range(0, len(pictures), BLOCK)
 
     def make(self, workers: int | None) -> Pixels:
-        """Decode what is not decoded yet, and give the array its name."""
+        """Decode the remaining images and move the array to its final path."""
         self.folder.mkdir(exist_ok=True)
         n = len(self.pictures)
         n_bytes = n * int(np.prod(self.shape)) * self.dtype.itemsize
@@ -137,7 +136,7 @@ class Work:
         return self._named(digests)
 
     def _continued(self, path: Path, n_bytes: int) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-        """Return which blocks an earlier process finished, and the digests of their rows."""
+        """Return a mask of the blocks finished by an earlier process, and their rows' digests."""
         done = np.zeros(len(self.starts), bool)
         digests = np.zeros((len(self.pictures), DIGEST_BYTES), np.uint8)
         try:
@@ -147,7 +146,7 @@ class Work:
             if fits and path.stat().st_size == n_bytes:
                 return before, rows
         except (OSError, ValueError, KeyError, EOFError):
-            pass  # nothing to go on with
+            pass  # nothing to resume
         return done, digests
 
     def _check_space(self, path: Path, n_bytes: int) -> None:
@@ -170,7 +169,7 @@ class Work:
         waiting = [int(block) for block in np.flatnonzero(~done)]
         n_workers = max(1, workers or min(os.cpu_count() or 1, 16))
         written = time.monotonic()
-        # Threads, not processes: the decoders work outside the lock of the interpreter.
+        # Threads, not processes: the decoders release the GIL.
         with ThreadPoolExecutor(n_workers) as pool:
             jobs: dict[Any, int] = {}
             try:
@@ -220,14 +219,14 @@ class Work:
     def _write_down(
         self, pixels: Array, done: NDArray[np.bool_], digests: NDArray[np.uint8]
     ) -> None:
-        """Note the finished blocks, after their pixels are on disk."""
+        """Record the finished blocks, after their pixels are on disk."""
         if isinstance(pixels, np.memmap):
             pixels.flush()
         with new_file(self.folder / "done.npz") as part:
             np.savez(part, done=done, rows=digests)
 
     def _named(self, digests: NDArray[np.uint8]) -> Pixels:
-        """Move the finished array to the place that its content gives it."""
+        """Move the finished array to the path that its content determines."""
         facts = {
             "version": VERSION,
             "count": len(self.pictures),
@@ -251,8 +250,8 @@ class Work:
 
 
 def _moved(work: Path, folder: Path) -> Pixels:
-    """Rename a finished folder; another process may put the same array there at the same time."""
-    if folder.exists():  # and not whole
+    """Rename a finished folder; another process may create the same array at the same time."""
+    if folder.exists():  # but incomplete
         shutil.rmtree(folder, ignore_errors=True)
     try:
         work.rename(folder)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Pixels", "kept"]
 
 VERSION = 1
-"""Version of the layout on disk and of the decoding."""
+"""Version of the on-disk layout and of the decoding."""
 DIGEST_BYTES = 16
 
 
@@ -36,10 +36,10 @@ def hex_digest(digests: NDArray[np.uint8]) -> NDArray[np.str_]:
 
 
 class Pixels:
-    """A decoded array, read by row: a :class:`bench.api.Source`.
+    """A decoded array, read by row; a :class:`bench.api.Source`.
 
-    It is mapped, not loaded: a read touches the pages of its rows alone, and processes that read
-    the same rows share them. Can be pickled and opened again in another process.
+    The array is memory-mapped: a read loads only the pages of its rows, and processes that read the
+    same rows share them. Can be pickled and reopened in another process.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Pixels:
     dtype
         ``uint8``, ``uint16`` or ``float32``.
     digest
-        Digest (hex) of all images in their order, with shape and type.
+        Digest (hex) of all images in order, with shape and dtype.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,7 +86,7 @@ class Pixels:
         return pixels
 
     def digests(self) -> NDArray[np.str_]:
-        """Return the digest (hex) of each image's pixels, ``(n,)``: equal for equal images."""
+        """Return the digest (hex) of each image's pixels, ``(n,)``; equal for equal images."""
         return hex_digest(np.load(self.folder / "rows.npy"))
 
 
@@ -95,7 +95,7 @@ def whole(folder: Path) -> Pixels | None:
     try:
         return Pixels(folder)
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # not there, or not ours: made again
+        return None  # missing or unreadable: decoded again
 
 
 def finished(root: Path, job: str) -> Pixels | None:
@@ -103,10 +103,10 @@ def finished(root: Path, job: str) -> Pixels | None:
     try:
         digest = json.loads((root / "jobs" / f"{job}.json").read_text(encoding="utf-8"))["digest"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # nobody has done it yet
+        return None  # not decoded yet
     return whole(root / str(digest)[:32])
 
 
 def kept(digest: str) -> Pixels | None:
-    """Return the array of that digest if it is in the cache and whole."""
+    """Return the array of that digest if the cache has it complete, otherwise None."""
     return whole(cache_root() / digest[:32])

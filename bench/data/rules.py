@@ -24,11 +24,11 @@ _STEPS = ("mean", "median")
 WHOLE = "all"
 
 
-# --------------------------------------------------------------------------- what a split says
+# --------------------------------------------------------------------------- declaration
 
 
 def check_split(split: Split) -> Split:  # noqa: PLR0912
-    """Return the split, or raise :class:`BenchError` where its fields contradict each other."""
+    """Return the split; raises :class:`BenchError` if its fields contradict each other."""
     where = f"split '{split.name}'"
     if not split.shift.strip():
         raise BenchError(

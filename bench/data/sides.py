@@ -33,21 +33,21 @@ class Fold:
     Attributes
     ----------
     name
-        The held-out value, or ``all`` where the split has one fold.
+        The held-out value, or ``all`` if the split has only one fold.
     train, validation, test
-        Positions in the index of the opened data set, ascending and disjoint (except in the
-        unsupervised protocol, where ``train`` and ``test`` are all rows). Rows without a class
-        are among them: they belong to their batch like any other row.
+        Positions in the index of the opened data set, ascending and disjoint. In the unsupervised
+        protocol, ``train`` and ``test`` both contain all rows. Rows without a class are included:
+        they belong to their batch like any other row.
     scored
-        ``(len(test),)`` true for the rows of ``test`` that count: not a control, and of a class
-        that the training rows hold. The others stay unlabelled rows of their batch.
+        ``(len(test),)`` bool, true for the rows of ``test`` that are scored: not a control, and of
+        a class that occurs in the training rows. The others remain unlabelled rows of their batch.
     classes
         The label map of the *split*, the same in every fold: class ``k`` is ``classes[k]``.
-        A row whose label is not in it has no class (-1), in training too.
+        A row whose label is not in it has no class (-1), also in training.
     n_excluded
-        Rows of ``test`` left out because their class has no training rows; controls not counted.
+        Number of ``test`` rows, without controls, whose class has no training rows: not scored.
     excluded_classes
-        Those classes.
+        Classes of these rows.
     """
 
     name: str
@@ -69,7 +69,7 @@ def rows_of(n: int) -> str:
 
 
 def _natural(text: str) -> tuple[object, ...]:
-    """Sort key that puts ``Week2`` before ``Week10``; ties are broken by the text itself."""
+    """Sort key that puts ``Week2`` before ``Week10``; ties are broken by the text."""
     parts = re.split(r"(\d+)", text)
     return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts), text
 
@@ -91,12 +91,12 @@ def _number(text: str) -> float | None:
 
 
 def _value(wanted: str, present: Sequence[str], where: str, what: str) -> str:
-    """Return the value of a column that ``wanted`` names: itself, or the one equal as a number."""
+    """Return the column value that ``wanted`` refers to: an equal text or an equal number."""
     if wanted in present:
         return wanted
     number = _number(wanted)
     if number is not None:
-        # 3 in a TOML file is "3.0" in a column of floats and may be "03" in a column of text
+        # 3 in a TOML file is "3.0" in a float column and may be "03" in a text column
         equal = [value for value in present if _number(value) == number]
         if len(equal) == 1:
             return equal[0]
@@ -106,7 +106,7 @@ def _value(wanted: str, present: Sequence[str], where: str, what: str) -> str:
 def _matching(
     split: Split, opened: Opened, side: str, table: Mapping[str, Sequence[str]]
 ) -> NDArray[np.bool_]:
-    """Return the mask of rows whose columns all have one of the values."""
+    """Return the mask of rows that have one of the values in each of the columns."""
     mask = np.ones(len(opened.index), dtype=bool)
     for name, values in table.items():
         column = split_column(split, opened, name, side)
@@ -172,7 +172,7 @@ def held_out(split: Split, opened: Opened, labels: Texts, inside: Bools) -> list
 def fixed(split: Split, opened: Opened, labels: Texts, inside: Bools) -> Fold:
     where = f"split '{split.name}'"
     test = split.test
-    if test is None or isinstance(test, str):  # check_split has refused both
+    if test is None or isinstance(test, str):  # check_split rejects both
         raise TypeError(f"{where}: test must be a table")
     masks = {"test": _matching(split, opened, "test", test)}
     masks["validation"] = np.zeros(len(labels), dtype=bool)

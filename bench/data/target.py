@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """Rows that a stage of a chain is fitted on.
+    """Rows used to fit a stage of a chain.
 
     Attributes
     ----------
     opened
-        Their data set.
+        The data set of the rows.
     rows
         ``(n,)`` int64 rows of the data set.
     classes
@@ -41,7 +41,7 @@ class Partition:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A split that was opened: the data set and its folds."""
+    """An opened split: the data set and its folds."""
 
     typed: str
     split: Split
@@ -53,7 +53,7 @@ class Target:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The label map."""
+        """Label map of the split."""
         return self.folds[0].classes
 
     @property
@@ -62,14 +62,14 @@ class Target:
         return self.split.protocol == "supervised"
 
     def training_rows(self, fold: Fold) -> Ints:
-        """Return the rows of a fold that read-outs, and stages without labels, are fitted on.
+        """Return the rows of a fold that read-out heads and unlabelled stages are fitted on.
 
-        With the protocol ``transfer`` these are the rows that are scored.
+        With the protocol ``transfer`` these are the scored rows.
         """
         return fold.train if self.origin is None else fold.test
 
     def partition(self, stage: int, fold: Fold) -> Partition:
-        """Return the rows that a stage of a chain is fitted on: of the source data set if any."""
+        """Return the rows a stage of a chain is fitted on: those of the source data set, if any."""
         if self.origin is not None and stage == 0:
             return Partition(self.origin.opened, self.origin.train, self.origin.classes)
         classes = self.classes if self.supervised else ()
@@ -84,17 +84,17 @@ def open_target(
     published: bool = False,
     origin: Origin | None = None,
 ) -> Target:
-    """Make the folds of a split and audit them.
+    """Compute the folds of a split and audit them.
 
     Parameters
     ----------
     typed, split, opened
-        What was asked for.
+        The split as typed, its declaration and its data set.
     published
-        Whether the sides are somebody else's published ones: sharing that was not declared is then
-        a note in every record, since it cannot be mended here.
+        Whether the sides were published by others. Undeclared overlap is then a note in every
+        record instead of an error, because it cannot be fixed here.
     origin
-        What the encoder is trained on, with the protocol ``transfer``.
+        Training data of the encoder, with the protocol ``transfer``.
 
     Raises
     ------
@@ -113,9 +113,9 @@ def open_target(
 
 
 def with_metrics(target: Target, names: Sequence[str], registry: Registry) -> Target:
-    """Return a target that is scored by further metrics too.
+    """Return a target with additional metrics.
 
-    They are part of what identifies a run, and change neither its training nor its other values.
+    The metrics are part of a run's id. They change neither its training nor its other values.
 
     Raises
     ------

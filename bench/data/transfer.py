@@ -1,8 +1,8 @@
-"""One data set's images as another's network takes them: the same channels, extent and size.
+"""Fit the images of one data set to the network of another: same channels, extent and size.
 
-A network that was trained on images of one data set knows structures of one size, in channels of
-one order. Images of another set are cut into pieces that are as wide in the sample as a training
-image, by the pixel sizes that both data sets state, and resampled to the training image's pixels.
+A network trained on images of one data set expects structures of one size and channels in one
+order. Images of the other data set are cut into pieces that have the physical width of a training
+image, computed from the pixel sizes of both data sets, and resampled to its size in pixels.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def fitted_to(
 ) -> Opened:
     """Return a data set whose rows are pieces of another's images, as wide as training images.
 
-    Pieces do not overlap; as many as fit lie side by side in the middle of each image. The column
-    ``image`` holds the id of the image that a piece was cut from.
+    Pieces do not overlap. As many as fit are placed in a centred grid on each image. The column
+    ``image`` contains the id of the image from which a piece was cut.
 
     Parameters
     ----------
     target
         The data set whose images are cut.
     like
-        The data set that was trained on; ``shape``, ``channels`` and ``pixel`` of its images count.
+        The training data set; ``shape``, ``channels`` and ``pixel`` of its images are used.
     channels
         Channel of ``target`` -> channel of ``like``; None if they have the same names.
     where
@@ -49,8 +49,8 @@ def fitted_to(
     Raises
     ------
     BenchError
-        If the channels are not told to be the same ones, a pixel size is not known, or an image is
-        smaller than a piece.
+        If the correspondence of the channels is not declared, a pixel size is unknown, or an image
+        is smaller than a piece.
     """
     if not (target.is_images and like.is_images):
         raise BenchError(f"split '{where}': both data sets of a transfer must hold images")
@@ -90,7 +90,7 @@ def fitted_to(
 def _order(
     target: Opened, like: Opened, channels: Mapping[str, str] | None, where: str
 ) -> list[int]:
-    """Return which channel of the target stands at each place of a training image."""
+    """Return the index of the target channel for each channel of a training image."""
     names = {one.name: list(one.channels) for one in (target, like)}
     for one in (target, like):
         if len(one.channels) != one.source.shape[0]:
@@ -126,7 +126,7 @@ def _order(
 
 @dataclass(frozen=True)
 class Piece:
-    """What is cut from each image: ``corners`` (top, left), ``height``, ``width``, ``size``."""
+    """Cut pattern of each image: ``corners`` (top, left), ``height``, ``width``, ``size``."""
 
     corners: tuple[tuple[int, int], ...]
     height: int
@@ -159,7 +159,7 @@ def _piece(target: Opened, like: Opened, where: str) -> Piece:
 
 
 class Pieces:
-    """Cuts and resamples pieces when they are read; ``shape`` and ``dtype`` as any source."""
+    """Source that cuts and resamples pieces on read; has ``shape`` and ``dtype``."""
 
     def __init__(self, source: Source, piece: Piece, order: tuple[int, ...]) -> None:
         self._source, self._piece, self._order = source, piece, order
@@ -167,9 +167,9 @@ class Pieces:
         self.dtype: DType = np.dtype(source.dtype)
 
     def read(self, rows: Ints) -> Array:
-        """Return pieces ``(k, C, H, W)`` in the data set's own type, rounded where it is whole.
+        """Return pieces ``(k, C, H, W)`` in the dtype of the data set; integer types are rounded.
 
-        Resampling is bilinear with the kernel widened to the new pixel where that is coarser, so
+        Resampling is bilinear. When downsampling, the kernel is widened to the new pixel size, so
         that fine structures do not alias.
         """
         import torch

@@ -1,8 +1,8 @@
-"""Views: which rows a method may see, and how much of each.
+"""Views: the rows that a method gets, and the information about each row.
 
 A view is built from an opened data set, the rows of one side of a fold, and the method's declared
-access. Its rows stand in a seeded random order and carry salted names, so that neither tells
-anything about well, plate or class.
+access. Its rows are in seeded random order and have salted names, so that neither reveals the well,
+plate or class.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _COLUMNS: weakref.WeakKeyDictionary[Opened, dict[str, NDArray[np.str_]]] = (
 def column_of(opened: Opened, name: str) -> NDArray[np.str_]:
     """Return a column of the index as text, ``(n,)``, read-only.
 
-    Kept for as long as the data set is open: making text of a column of a large index costs more
-    than all that is then done with it.
+    Cached while the data set is open: converting a column of a large index to text is the most
+    expensive step.
     """
     kept = _COLUMNS.setdefault(opened, {})
     if name not in kept:
@@ -50,17 +50,17 @@ def column_of(opened: Opened, name: str) -> NDArray[np.str_]:
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """The rows of one side of a fold, in view order. Held by the harness, never by a method.
+    """The rows of one side of a fold, in view order. Methods never get this object.
 
     Attributes
     ----------
     rows
         ``(n,)`` int64 rows of the opened data set.
     y
-        ``(n,)`` int64 classes of training rows, -1 for rows without one; all -1 on the evaluation
-        side, whose labels only ``bench.scoring.labels`` reads.
+        ``(n,)`` int64 classes of training rows, -1 for rows without one. All -1 on the evaluation
+        side; only ``bench.scoring.labels`` reads the labels of that side.
     batch
-        ``(n,)`` true batch names at the level in use.
+        ``(n,)`` true batch names at the selected level.
     controls
         ``(n,)`` bool.
     """
@@ -79,11 +79,11 @@ class Side:
         return len(self.rows)
 
     def with_profiles(self, X: NDArray[np.float32]) -> Side:
-        """Return the same rows seen through an earlier stage, ``(n, d)`` float32."""
+        """Return the same rows with the output of an earlier stage, ``(n, d)`` float32."""
         return replace(self, X=np.ascontiguousarray(X, dtype=np.float32))
 
     def take(self, idx: Ints) -> Side:
-        """Return the rows at ``idx``, ``(k,)`` positions, in that order."""
+        """Return the rows at positions ``idx``, ``(k,)``, in that order."""
         return replace(
             self,
             rows=self.rows[idx],
@@ -96,18 +96,18 @@ class Side:
     def view(
         self, access: Access, *, batches: bool, labels: bool = False, wells: bool = False
     ) -> Samples:
-        """Return what a method may see of this side.
+        """Return the part of this side that a method may see.
 
         Parameters
         ----------
         access
-            Declared access; the control mask is in the view only with ``CONTROLS``.
+            Declared access; the view contains the control mask only with ``CONTROLS``.
         batches
-            Whether batch names are given.
+            Whether to include batch names.
         labels
-            Whether ``y`` is given: to ``fit`` alone.
+            Whether to include ``y``: only for ``fit``.
         wells
-            Whether opaque names of the wells are given: to ``fit`` alone.
+            Whether to include opaque well names: only for ``fit``.
         """
         n = len(self)
         handle = None
@@ -117,8 +117,8 @@ class Side:
         if X is None:
             handle = new_handle(self.opened.source, self.rows)
         else:
-            # An earlier stage's output is also the harness's own: a method that scales its rows in
-            # place would scale them for the read-out too.
+            # The output of an earlier stage is also used by the harness: a method that scales its
+            # rows in place would also change them for the read-out head.
             X = X.view()
             X.flags.writeable = False
         return Samples(
@@ -153,7 +153,7 @@ def encode(labels: Sequence[str] | NDArray[np.str_], classes: Sequence[str]) -> 
     Parameters
     ----------
     labels
-        ``(n,)`` text; ``""`` is a row without a class.
+        ``(n,)`` text; ``""`` for a row without a class.
     classes
         The label map, as in :attr:`bench.data.sides.Fold.classes`.
     """
@@ -162,9 +162,9 @@ def encode(labels: Sequence[str] | NDArray[np.str_], classes: Sequence[str]) -> 
 
 
 def class_codes(opened: Opened, rows: Ints, classes: Sequence[str]) -> Ints:
-    """Return ``(n,)`` int64 classes of rows; -1 for another class and for negative controls.
+    """Return ``(n,)`` int64 classes of rows; -1 for other classes and for negative controls.
 
-    Controls keep their class if the data set publishes them as classes.
+    Controls keep their class if the data set publishes them as a class.
     """
     y = encode(column_of(opened, "label")[rows], classes)
     if not opened.control_classes:
@@ -181,24 +181,24 @@ def make_side(
     labels: bool,
     expose: tuple[str, ...] = (),
 ) -> Side:
-    """Put the rows of one side of a fold in an order that says nothing.
+    """Arrange the rows of one side of a fold in random order.
 
     Parameters
     ----------
     opened
         The data set.
     rows
-        ``(n,)`` rows of the side. Their own order does not matter: they are sorted by id first.
+        ``(n,)`` rows of the side. Their order does not matter: they are sorted by id first.
     classes
         Label map of the split: class ``k`` is ``classes[k]``.
     level
         Column of the index whose values are the batches.
     address
-        What the order and the salt may depend on, such as the digest of the rows and the seed.
+        Values that seed the order and the salt, such as the digest of the rows and the seed.
     labels
-        Whether the side holds its labels (training) or not (evaluation).
+        Whether the side includes its labels (training) or not (evaluation).
     expose
-        Columns that the split exposes to methods on purpose.
+        Columns that the split deliberately exposes to methods.
     """
     index = opened.index
     if level not in index.columns:
@@ -232,7 +232,7 @@ def batches_of(names: NDArray[np.str_]) -> Iterator[Ints]:
 
 
 def chunks_of(n: int, size: int, *address: str | int) -> Iterator[Ints]:
-    """Yield seeded random mixtures of positions, each at most ``size`` long."""
+    """Yield seeded random chunks of positions, each of length ``size`` or less."""
     order = generator("chunks", *address).permutation(n)
     for start in range(0, n, size):
         yield order[start : start + size]

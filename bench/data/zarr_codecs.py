@@ -1,7 +1,7 @@
-"""Check the metadata of a zarr array before anything of it is decoded.
+"""Check the metadata of a zarr array before decoding any of it.
 
-Some codecs run code: numcodecs' ``pickle`` restores any Python object. Only codecs that turn bytes
-into numbers are accepted, in the formats 2 and 3.
+Some codecs execute code: numcodecs' ``pickle`` restores any Python object. Only codecs that turn
+bytes into numbers are accepted, in formats 2 and 3.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CODECS = frozenset(
     ]
 )
 LARGEST = 16 << 20
-"""Bytes of a metadata file; a larger one is refused unread."""
+"""Maximum size of a metadata file in bytes; larger files are rejected without reading them."""
 DEEPEST = 16
 
 
@@ -69,7 +69,7 @@ def check_zarr(folder: Path) -> None:
     Raises
     ------
     BenchError
-        Names the metadata file, and the codec or data type.
+        If it does; the message names the metadata file and the codec or data type.
     """
     for name in (".zarray", "zarr.json", ".zmetadata"):
         for path in sorted(folder.rglob(name)):

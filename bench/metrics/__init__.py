@@ -1,7 +1,7 @@
 """Metrics: pure functions from arrays to a number and the data it is based on.
 
-One file per metric, named like the metric, with a literal ``META`` at its top. Nothing heavy is
-imported until a metric is computed. ``META["needs"]`` states the arrays that a metric takes:
+There is one file per metric, with the metric's name and a literal ``META`` at its top. Large
+packages are imported on first use. ``META["needs"]`` defines the arrays that a metric takes:
 
 ``predictions``
     ``f(y_true, y_pred, *, batch)``: ``(n,)`` int64 classes, without rows of ``y_true = -1``.
@@ -9,8 +9,8 @@ imported until a metric is computed. ``META["needs"]`` states the arrays that a 
     ``f(y_true, scores)``: ``(n, n_classes)`` probabilities.
 ``embedding``
     ``f(X, *, label, batch, compound, treatment, neighbours)``: ``(n, d)`` profiles and columns of
-    length n; each metric takes those that it needs. Neighbours are by cosine similarity; the graph
-    can be computed once for several metrics.
+    length n; each metric takes a subset. Neighbours are by cosine similarity. The graph can be
+    computed once for several metrics.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def compute(name: str, /, *, registry: Registry | None = None, **arrays: object)
     registry
         Registry with the metrics of plugin files.
     **arrays
-        Available arrays (see the module); those that the metric does not take are ignored.
+        Available arrays (see the module). Arrays that the metric does not take are ignored.
 
     Raises
     ------
@@ -121,12 +121,12 @@ def uses_graph(name: str, registry: Registry | None = None) -> bool:
 
 
 def needs(name: str, registry: Registry | None = None) -> str:
-    """Return what a metric needs: ``predictions``, ``scores`` or ``embedding``.
+    """Return the inputs of a metric: ``predictions``, ``scores`` or ``embedding``.
 
     Raises
     ------
     BenchError
-        For an unknown name.
+        If the name is unknown.
     """
     if name in _packaged():
         return str(_packaged()[name]["needs"])
@@ -149,9 +149,9 @@ def scored(asked: Sequence[str], *, supervised: bool, n_classes: int) -> list[st
     Parameters
     ----------
     asked
-        The split's primary metric and its further ones.
+        The primary and additional metrics of the split.
     supervised
-        Whether classes are predicted; otherwise only ``asked`` is computed.
+        Whether classes are predicted. If not, only ``asked`` is computed.
     n_classes
         Number of classes of the task.
     """

@@ -1,4 +1,4 @@
-"""What all metrics share: the value with its counts, and the one neighbour graph."""
+"""Shared code of the metrics: values with their counts, and the neighbour graph."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
 NEIGHBOURS = 90
-"""Neighbours in the shared graph: three times LISI's perplexity of 30."""
+"""Number of neighbours in the shared graph: three times LISI's perplexity of 30."""
 CHUNK_BYTES = 64 * 2**20
-"""Memory for one block of similarities."""
+"""Memory of one block of similarities, in bytes."""
 TIE = 1e-9
-"""Similarities (float64, at most 1) that differ by less are tied: the profiles are float32."""
+"""Tolerance for ties of similarities (float64, at most 1), because profiles are float32."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A metric's value and what it rests on.
+    """Value of a metric and the data it is based on.
 
     Attributes
     ----------
     value
-        The number; NaN where the metric is undefined, and ``used`` says why.
+        The value; NaN if undefined, with the reason in ``used``.
     n
-        Number of rows, profiles or queries that were scored.
+        Number of scored rows, profiles or queries.
     used
-        A sentence for the record: how many rows, labels or batches were used and left out.
+        Text for the record: number of rows, labels or batches used and excluded.
     """
 
     value: float
@@ -49,15 +49,15 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The nearest neighbours of each row by cosine similarity, the row itself excluded.
+    """Nearest neighbours of each row by cosine similarity, excluding the row itself.
 
     Attributes
     ----------
     indices
         ``(n, k)`` int64 positions, nearest first.
     distances
-        ``(n, k)`` float64 Euclidean distances between the rows scaled to unit length (chords);
-        cosine distance is ``distances ** 2 / 2``. The order is that of the cosine.
+        ``(n, k)`` float64 Euclidean distances between rows scaled to unit length (chords).
+        Cosine distance is ``distances ** 2 / 2``. The order is that of the cosine.
     """
 
     indices: Ints
@@ -68,16 +68,16 @@ class Neighbours:
 
     @property
     def k(self) -> int:
-        """Neighbours known for each row."""
+        """Number of neighbours per row."""
         return int(self.indices.shape[1])
 
     def take(self, k: int) -> Neighbours:
-        """Return the graph of the ``k`` nearest.
+        """Return the graph of the ``k`` nearest neighbours.
 
         Raises
         ------
         BenchError
-            If fewer than ``k`` are known.
+            If the graph has fewer than ``k`` neighbours.
         """
         if k > self.k:
             raise BenchError(f"the neighbour graph holds {self.k} neighbours a row, not {k}")
@@ -85,7 +85,7 @@ class Neighbours:
 
 
 def matrix(X: ArrayLike) -> Array:
-    """Return ``X`` as an ``(n, d)`` floating array; raise :class:`BenchError` unless finite."""
+    """Return ``X`` as an ``(n, d)`` float array; raise :class:`BenchError` if not finite."""
     array = np.asarray(X)
     if array.ndim != 2:
         raise BenchError(f"an embedding is rows x features, not an array of shape {array.shape}")
@@ -98,9 +98,9 @@ def matrix(X: ArrayLike) -> Array:
 
 
 def unit_rows(X: ArrayLike) -> Doubles:
-    """Return the rows scaled to unit length, ``(n, d)`` float64; a zero row stays zero."""
+    """Return rows scaled to unit length, ``(n, d)`` float64; zero rows stay zero."""
     array = matrix(X).astype(np.float64)
-    # Scaling by the largest entry first keeps the squares of huge or tiny rows in range.
+    # Scale by the largest entry first, so that squares do not overflow or underflow.
     largest = np.abs(array).max(axis=1, keepdims=True, initial=0.0)
     array /= np.where(largest > 0, largest, 1.0)
     length = np.linalg.norm(array, axis=1, keepdims=True)
@@ -109,7 +109,7 @@ def unit_rows(X: ArrayLike) -> Doubles:
 
 
 def chunks(n: int, width: int, itemsize: int = 8) -> Iterator[slice]:
-    """Yield slices of ``n`` rows such that a block of ``width`` columns stays in memory."""
+    """Yield slices of ``n`` rows such that a block of ``width`` columns fits in memory."""
     rows = max(1, CHUNK_BYTES // max(1, width * itemsize))
     for start in range(0, n, rows):
         yield slice(start, min(n, start + rows))
@@ -118,21 +118,20 @@ def chunks(n: int, width: int, itemsize: int = 8) -> Iterator[slice]:
 def neighbours(X: ArrayLike, k: int = NEIGHBOURS) -> Neighbours:
     """Return the exact ``k`` nearest neighbours of each row by cosine similarity.
 
-    Similarities are computed in blocks of bounded memory, in float64. Rows that are equally near
-    stand in an order that depends on a fixed seed and not on their place in the table, so that a
-    collapsed embedding scores what chance gives.
+    Similarities are computed in float64, in blocks of bounded memory. Ties are ordered by a fixed
+    random seed and not by row order, so that a collapsed embedding scores at chance level.
 
     Parameters
     ----------
     X
         ``(n, d)`` embedding, n >= 2.
-    k
+    Number of neighbours; at most n - 1 are returned.
         Neighbours wanted; at most n - 1 are returned.
 
     Raises
     ------
     BenchError
-        If there are fewer than two rows, or values that are not finite.
+        If there are fewer than two rows, or values are not finite.
     """
     unit = unit_rows(X)
     n = len(unit)
@@ -141,10 +140,10 @@ def neighbours(X: ArrayLike, k: int = NEIGHBOURS) -> Neighbours:
     k = min(k, n - 1)
     shuffled = generator("neighbours").permutation(n)
     unit = unit[shuffled]
-    # A zero row has no direction: its cosine with anything is 0, its chord the square root of 2.
+    # A zero row has no direction: its cosine is defined as 0, its chord as the square root of 2.
     lacking = 1.0 - (unit != 0).any(axis=1)
-    # Candidates are chosen by products, taken about the mean row so that embeddings far from the
-    # origin lose no digits, and then ordered by the norms of differences.
+    # Select candidates by products of rows centred on the mean, to avoid loss of precision far
+    # from the origin, then order them by the norms of differences.
     centred = unit - unit.mean(axis=0)
     handicap = ((centred**2).sum(axis=1) + lacking) / 2
     spare = min(n - 1, k + 8)
@@ -203,9 +202,9 @@ def codes(column: Array) -> tuple[Ints, Array]:
 
 
 def shared_graph(X: Array, keep: Bools, given: Neighbours | None, k: int) -> Neighbours:
-    """Return a graph over the rows kept, with ``k`` neighbours (fewer for a small table).
+    """Return a graph over the selected rows, with ``k`` neighbours (fewer for a small table).
 
-    The graph that was given is used if it was made of the same rows and holds enough neighbours.
+    ``given`` is used if it has the same rows and enough neighbours.
     """
     n = int(keep.sum())
     k = min(k, n - 1)
@@ -222,5 +221,5 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def left_out(number: int, why: str) -> str:
-    """Return ``; 3 rows without a label left out``, or nothing for none."""
+    """Return text such as ``; 3 rows without a label left out``; empty if the number is 0."""
     return f"; {counted(number, 'row')} {why} left out" if number else ""

@@ -26,16 +26,16 @@ PERPLEXITY = 30.0
 
 
 def weights(distances: Doubles, perplexity: float) -> Doubles:
-    """Return neighbour weights ``(n, k)`` that sum to 1, of a given perplexity.
+    """Return neighbour weights ``(n, k)`` that sum to 1, with a given perplexity.
 
-    Weights are ``exp(-beta * distance)`` with one beta for each row, found by bisection so that
-    the exponential of their entropy is ``perplexity`` (van der Maaten & Hinton 2008, with the
-    plain distance in place of its square, as LISI has it).
+    Weights are ``exp(-beta * distance)`` with one beta per row. Beta is found by bisection, such
+    that the exponential of the entropy is ``perplexity`` (van der Maaten & Hinton 2008, with the
+    distance instead of its square, as in LISI).
     """
     target = np.log(perplexity)
     gaps = distances - distances[:, :1]
     n = len(gaps)
-    # In units of the mean distance beta is of order one whatever the scale of the embedding.
+    # In units of the mean distance, beta is of order one for any scale of the embedding.
     scale = gaps.mean(axis=1, keepdims=True)
     gaps = gaps / np.where(scale > 0, scale, 1.0)
     low, high = np.zeros(n), np.full(n, np.inf)
@@ -44,8 +44,8 @@ def weights(distances: Doubles, perplexity: float) -> Doubles:
         power = np.exp(-gaps * beta[:, None])
         total = power.sum(axis=1)
         entropy = np.log(total) + beta * (gaps * power).sum(axis=1) / total
-        # Entropy falls with beta. Rows whose nearest neighbours tie cannot reach a low
-        # perplexity: beta grows until they share the weight equally.
+        # Entropy decreases with beta. If nearest neighbours tie, a low perplexity cannot be
+        # reached: beta grows until they share the weight equally.
         flat = entropy > target
         low, high = np.where(flat, beta, low), np.where(flat, high, beta)
         beta = np.where(np.isinf(high), np.minimum(beta * 2, 1e12), (low + high) / 2)
@@ -61,7 +61,7 @@ def lisi(graph: Neighbours, code: Ints, n_values: int, perplexity: float = PERPL
     Parameters
     ----------
     graph
-        Neighbours of each row; ``3 * perplexity`` of them are used, or all if fewer.
+        Neighbours of each row. ``3 * perplexity`` of them are used, or all if fewer.
     code
         ``(n,)`` integer codes 0 .. n_values - 1.
     n_values
@@ -87,7 +87,7 @@ def lisi(graph: Neighbours, code: Ints, n_values: int, perplexity: float = PERPL
 def lisi_of(
     X: ArrayLike, column: ArrayLike, what: str, given: Neighbours | None
 ) -> tuple[Doubles, int, Bools, int]:
-    """Return the index of the rows that have a value, the number of values, which rows, and k."""
+    """Return LISI of the rows with a value, the number of values, a row mask, and k."""
     table = matrix(X)
     values = named(column, what, len(table))
     keep = has_value(values)

@@ -1,4 +1,4 @@
-"""Checks that the metrics of predictions and scores share."""
+"""Input checks shared by the metrics of predictions and scores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def classes_of(values: ArrayLike, what: str) -> Ints:
 
 
 def scored(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Ints, Ints, Bools]:
-    """Return the true and predicted classes of the rows that have a class, and which they are."""
+    """Return true and predicted classes of the rows with a class, and the mask of these rows."""
     truth, guess = classes_of(y_true, "y_true"), classes_of(y_pred, "y_pred")
     if truth.shape != guess.shape:
         raise BenchError(f"y_true has {len(truth)} rows, y_pred has {len(guess)}")
@@ -37,7 +37,7 @@ def scored(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Ints, Ints, Bools]:
 
 
 def scored_scores(y_true: ArrayLike, scores: ArrayLike) -> tuple[Ints, Doubles, Bools]:
-    """Return classes and scores, ``(m, n_classes)``, of the rows that have a class."""
+    """Return classes and scores, ``(m, n_classes)``, of the rows with a class."""
     truth = classes_of(y_true, "y_true")
     table = np.asarray(scores, dtype=np.float64)
     if table.ndim != 2 or len(table) != len(truth):
@@ -51,5 +51,5 @@ def scored_scores(y_true: ArrayLike, scores: ArrayLike) -> tuple[Ints, Doubles, 
 
 
 def without_class(keep: Array) -> str:
-    """Return the words for the rows that had no class."""
+    """Return text about the rows without a class."""
     return left_out(int((~keep).sum()), "without a class")

@@ -1,4 +1,4 @@
-"""Retrieval among profiles: who is nearest, and is it right."""
+"""Nearest-neighbour retrieval among profiles."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Profiles:
-    """Rows averaged to one profile for each treatment (and batch).
+    """Rows averaged to one profile per treatment (and batch).
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Profiles:
     names
         ``(m,)`` compound of each profile, the cluster for resampling.
     unlabelled
-        Number of rows that were left out because they have no label.
+        Number of rows excluded because they have no label.
     """
 
     unit: Doubles
@@ -60,7 +60,7 @@ def profiles(
     batch: ArrayLike | None,
     treatment: ArrayLike | None,
 ) -> Profiles:
-    """Average the rows of each treatment, label, compound and batch; rows without label drop."""
+    """Average rows by treatment, label, compound and batch; drop rows without a label."""
     table = matrix(X)
     n = len(table)
     label = named(label, "label", n)
@@ -94,8 +94,8 @@ class Matches:
     Attributes
     ----------
     right
-        ``(m,)`` float64 in [0, 1]: 1 if it has, 0 if not, the share among profiles that tie; NaN
-        for a query that is not scored.
+        ``(m,)`` float64 in [0, 1]: 1 if it has, 0 if not, or the fraction among tied profiles.
+        NaN for a query that is not scored.
     scored
         ``(m,)`` bool.
     """
@@ -107,7 +107,7 @@ class Matches:
 def nearest_matches(table: Profiles, *, not_same_batch: bool) -> Matches:
     """Return the matches with neighbours of the same compound (and batch) excluded.
 
-    A query is scored if its label is found in another compound (and another batch) at all.
+    A query is scored if its label occurs in another compound (and another batch).
     """
     m = len(table)
     right = np.full(m, np.nan)

@@ -20,16 +20,16 @@ __all__ = ["QueryClusters", "query_clusters"]
 
 @dataclass(frozen=True, eq=False)
 class QueryClusters:
-    """A retrieval metric by groups of queries, the gallery being the same for all.
+    """A retrieval metric by groups of queries; all groups share the same gallery.
 
     Attributes
     ----------
     names
-        Compounds (for ``map`` the treatments or labels that are averaged first).
+        Compounds (for ``map``, the treatments or labels that are averaged first).
     sizes
-        ``(n_clusters,)`` weight of each in the metric: its scored queries (for ``map`` 1).
+        ``(n_clusters,)`` weight in the metric: the number of scored queries (for ``map``, 1).
     values
-        ``(n_clusters,)`` mean over the queries; weighted by ``sizes`` it is the metric.
+        ``(n_clusters,)`` mean over queries. The mean weighted by ``sizes`` is the metric.
     """
 
     names: list[str]
@@ -40,8 +40,7 @@ class QueryClusters:
 def query_clusters(name: str, /, **arrays: Any) -> QueryClusters:  # noqa: ANN401
     """Return ``nsc``, ``nscb`` or ``map`` by compound, for intervals over compounds.
 
-    Leaving out or resampling a compound as a query leaves it in the gallery: what varies is what
-    was asked, not what could be found.
+    Resampling or excluding a compound as a query does not remove it from the gallery.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ def query_clusters(name: str, /, **arrays: Any) -> QueryClusters:  # noqa: ANN40
     Raises
     ------
     BenchError
-        For another metric, or arrays that do not fit.
+        For another metric, or arrays of different lengths.
     """
     from bench.metrics._core import codes, has_value
     from bench.metrics._retrieval import nearest_matches, profiles

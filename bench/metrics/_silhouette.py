@@ -18,9 +18,9 @@ DISTANCES = ("cosine", "euclidean")
 def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") -> Doubles:
     """Return the silhouette width of each row, ``(n,)`` in [-1, 1] (Rousseeuw 1987).
 
-    ``(b - a) / max(a, b)`` with a the mean distance to the other rows of the own group and b the
-    least mean distance to another group; 0 for a row that is alone in its group. Cosine distances
-    need no pairs: the mean over a group is one minus the product with the group's mean.
+    It is ``(b - a) / max(a, b)``, with a the mean distance to the other rows of the own group and b
+    the smallest mean distance to another group; 0 for a group of one row. Cosine distances need no
+    pairs: the mean over a group is one minus the product with the group's mean.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") ->
         sums = np.zeros((n_groups, unit.shape[1]))
         np.add.at(sums, code, unit)
         total = sizes[None, :] - unit @ sums.T
-        # The sum over the own group includes the row itself, at distance 1 - |unit|^2.
+        # The sum over the own group includes the row's distance to itself, 1 - |unit|^2.
         total[rows, code] -= 1 - (unit**2).sum(axis=1)
     else:
         points = X.astype(np.float64)
@@ -58,7 +58,7 @@ def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") ->
                 square[block, None] + square[None, order] - 2 * (points[block] @ points[order].T)
             )
             apart = np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
-            # Cancellation leaves a trace of a row's distance to itself.
+            # Cancellation leaves a rounding error in a row's distance to itself.
             apart[rows[: block.stop - block.start], place[block]] = 0.0
             total[block] = np.add.reduceat(apart, starts, axis=1)
     inner = total[rows, code] / np.maximum(sizes[code] - 1, 1)
@@ -66,7 +66,7 @@ def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") ->
     mean[rows, code] = np.inf
     outer = mean.min(axis=1)
     widest = np.maximum(inner, outer)
-    # Rows that coincide with everything have no width; sums of zeros may leave -1e-17.
+    # Rows at distance 0 from all others have width 0; sums of zeros may give -1e-17.
     width = np.where(widest > 1e-12, (outer - inner) / np.where(widest > 0, widest, 1.0), 0.0)
     result: Doubles = np.where(sizes[code] > 1, width, 0.0)
     return result

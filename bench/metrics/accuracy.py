@@ -1,4 +1,4 @@
-"""Share of rows whose class was predicted."""
+"""Fraction of rows with a correctly predicted class."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ META = {
 
 
 def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Value:
-    """Return the share of rows with ``y_pred == y_true``.
+    """Return the fraction of rows with ``y_pred == y_true``.
 
     Parameters
     ----------
     y_true
-        ``(n,)`` classes; rows with -1 are left out and counted.
+        ``(n,)`` classes; rows with -1 are skipped and counted.
     y_pred
         ``(n,)`` predicted classes.
 
     Raises
     ------
     BenchError
-        If the columns differ in length or hold no whole numbers.
+        If the lengths of the columns differ or values are not integers.
     """
     truth, guess, keep = scored(y_true, y_pred)
     if not len(truth):

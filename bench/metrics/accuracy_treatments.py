@@ -1,4 +1,4 @@
-"""Share of treated rows whose class was predicted, controls being no possible answer."""
+"""Fraction of treated rows with a correct class, predicted among treatment classes."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ META = {
 def accuracy_treatments(y_true: ArrayLike, scores: ArrayLike, treatments: ArrayLike) -> Value:
     """Return the accuracy over the rows of treatment classes, among those classes.
 
-    Where controls are published as classes, knowing which rows are controls is knowing their
-    labels. Here controls are neither scored nor can be answered, so that knowledge is worth
-    nothing, and methods with and without it can be compared.
+    If controls are classes, the control mask reveals their labels. Here controls are neither
+    scored nor predicted, so the mask gives no advantage, and methods with and without it can be
+    compared.
 
     Parameters
     ----------
     y_true
-        ``(n,)`` classes; rows with -1 or of a control class are left out and counted.
+        ``(n,)`` classes; rows with -1 or of a control class are skipped and counted.
     scores
-        ``(n, n_classes)`` scores of any scale; the first of equal ones counts.
+        ``(n, n_classes)`` scores of any scale; ties go to the first class.
     treatments
         ``(n_classes,)`` bool: which classes are treatments.
 
     Raises
     ------
     BenchError
-        If the shapes do not fit or the scores are not finite.
+        If shapes do not match or scores are not finite.
     """
     truth, table, keep = scored_scores(y_true, scores)
     allowed = np.asarray(treatments, dtype=bool)

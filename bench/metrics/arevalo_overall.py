@@ -1,4 +1,4 @@
-"""The overall score of Arevalo et al., asked for by name and never shown by itself."""
+"""Overall score of Arevalo et al., computed only on request and always with its components."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ META = {
 
 MIXING_WEIGHT, BIOLOGY_WEIGHT = 0.4, 0.6
 LACKING = "kBET, Leiden NMI and ARI, and mAP against controls"
-"""Of the published ten components these are not computed here."""
+"""Components of the published ten that are not computed."""
 
 
 def arevalo_overall(
@@ -45,33 +45,33 @@ def arevalo_overall(
 ) -> Value:
     """Return ``0.4 * mean(mixing) + 0.6 * mean(biology)``.
 
-    Mixing is ``graph_connectivity``, ``ilisi`` and ``silhouette_batch``; biology is
-    ``silhouette_label``, ``clisi`` and ``map``. The published score has four and six components:
-    kBET, the two Leiden scores and the mAP against controls are not among these, so that values are
-    not those of the paper, which also scales over the methods compared. A component that is
-    undefined is left out of its mean and named.
+    Mixing is ``graph_connectivity``, ``ilisi`` and ``silhouette_batch``. Biology is
+    ``silhouette_label``, ``clisi`` and ``map``. The published score has four and six components.
+    kBET, the two Leiden scores and the mAP against controls are not included, and the paper also
+    scales over the compared methods, so values differ from the paper. An undefined component is
+    excluded from its mean and listed.
 
     Parameters
     ----------
     X
         ``(n, d)`` profiles.
     label, batch, treatment
-        ``(n,)`` columns, as for the components; rows without a label (controls) or a batch are
-        left out of all of them.
+        ``(n,)`` columns, as for the components. Rows without a label (controls) or a batch are
+        excluded from all components.
     neighbours
-        The shared graph of these rows.
+        Precomputed neighbour graph of these rows; computed by default.
 
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     table = matrix(X)
     column = named(label, "label", len(table))
     where = named(batch, "batch", len(table))
     keep = has_value(column) & has_value(where)
     if not keep.all():
-        neighbours = None  # a graph over all rows does not fit those that are left
+        neighbours = None  # a graph over all rows is not valid for a subset
     X, label, batch = table[keep], column[keep], where[keep]
     if treatment is not None:
         treatment = named(treatment, "treatment", len(table))[keep]

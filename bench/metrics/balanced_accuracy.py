@@ -1,4 +1,4 @@
-"""Mean over classes of the share of rows that were recognised."""
+"""Mean recall over classes."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def balanced_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Value:
     Parameters
     ----------
     y_true
-        ``(n,)`` classes; rows with -1 are left out and counted.
+        ``(n,)`` classes; rows with -1 are skipped and counted.
     y_pred
-        ``(n,)`` predicted classes; a prediction of a class that does not occur is an error like
-        any other.
+        ``(n,)`` predicted classes. Predicting a class that does not occur in ``y_true`` is an
+        ordinary error.
 
     Raises
     ------
     BenchError
-        If the columns differ in length or hold no whole numbers.
+        If the lengths of the columns differ or values are not integers.
     """
     truth, guess, keep = scored(y_true, y_pred)
     if not len(truth):

@@ -1,4 +1,4 @@
-"""How well the nearest neighbour tells the batch."""
+"""Batch classification by the nearest neighbour."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ META = {
 
 
 def batch_1nn(X: ArrayLike, *, batch: ArrayLike, neighbours: Neighbours | None = None) -> Value:
-    """Return the share of rows whose nearest other row is of the same batch.
+    """Return the fraction of rows whose nearest other row is from the same batch.
 
-    Neighbours that tie (within 1e-9 of cosine) count by their share. Well mixed batches give the
-    chance level, 1 / n_batches if they are of one size, which the sentence states.
+    Tied neighbours (within 1e-9 of cosine) count fractionally. For well-mixed batches it is the
+    chance level, 1 / n_batches for batches of equal size, which ``used`` states.
 
     Parameters
     ----------
     X
         ``(n, d)`` profiles.
     batch
-        ``(n,)`` batches; rows without one ("") are left out.
+        ``(n,)`` batches; rows without one ("") are skipped.
     neighbours
-        The shared graph of these rows.
+        Precomputed neighbour graph of these rows; computed by default.
 
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     table = matrix(X)
     column = named(batch, "batch", len(table))
@@ -62,7 +62,7 @@ def batch_1nn(X: ArrayLike, *, batch: ArrayLike, neighbours: Neighbours | None =
     n = len(code)
     if len(names) < 2:
         return Value(float("nan"), 0, f"{counted(len(names), 'batch', 'batches')}: undefined")
-    # A few neighbours are enough to see ties; the shared graph holds more.
+    # A few neighbours are enough to detect ties; the shared graph has more.
     graph = shared_graph(table, keep, neighbours, 10)
     cosine = graph.distances**2 / 2
     tied = cosine <= cosine[:, :1] + TIE

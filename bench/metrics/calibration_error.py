@@ -1,4 +1,4 @@
-"""How far the confidence of predictions is from their accuracy."""
+"""Difference between the confidence and the accuracy of predictions."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def calibration_error(y_true: ArrayLike, scores: ArrayLike) -> Value:
     Parameters
     ----------
     y_true
-        ``(n,)`` classes; rows with -1 are left out and counted.
+        ``(n,)`` classes; rows with -1 are skipped and counted.
     scores
-        ``(n, n_classes)`` probabilities: not negative, each row adding up to 1.
+        ``(n, n_classes)`` probabilities: non-negative, each row summing to 1.
 
     Raises
     ------
     BenchError
-        If the shapes do not fit, or the scores are no probabilities.
+        If shapes do not match, or scores are not probabilities.
     """
     truth, table, keep = scored_scores(y_true, scores)
     if not len(truth):

@@ -1,4 +1,4 @@
-"""How many labels a neighbourhood holds."""
+"""Effective number of labels in neighbourhoods."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def clisi(X: ArrayLike, *, label: ArrayLike, neighbours: Neighbours | None = Non
     X
         ``(n, d)`` profiles.
     label
-        ``(n,)`` labels; rows without one ("" or -1) are left out.
+        ``(n,)`` labels; rows without one ("" or -1) are skipped.
     neighbours
-        The shared graph of these rows.
+        Precomputed neighbour graph of these rows; computed by default.
 
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     index, n_labels, keep, k = lisi_of(X, label, "label", neighbours)
     used = f"{counted(len(index), 'row')}, {counted(n_labels, 'label')}"

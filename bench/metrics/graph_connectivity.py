@@ -1,4 +1,4 @@
-"""Whether the rows of a label hang together in the neighbour graph."""
+"""Connectivity of the rows of each label in the neighbour graph."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ def graph_connectivity(
 ) -> Value:
     """Return the mean over labels of (largest connected component / rows of the label).
 
-    Two rows are joined if either is among the k nearest of the other; for each label only the
-    joins among its own rows count.
+    Two rows are connected if either is among the k nearest neighbours of the other. For each
+    label, only edges between its own rows are used.
 
     Parameters
     ----------
     X
         ``(n, d)`` profiles.
     label
-        ``(n,)`` labels; rows without one ("" or -1) are left out.
+        ``(n,)`` labels; rows without one ("" or -1) are skipped.
     neighbours
-        The shared graph of these rows.
+        Precomputed neighbour graph of these rows; computed by default.
     k
-        Neighbours of each row.
+        Number of neighbours per row.
 
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -78,7 +78,7 @@ def graph_connectivity(
     inside = code[start] == code[end]
     edges = coo_array((np.ones(int(inside.sum())), (start[inside], end[inside])), shape=(n, n))
     _, component = connected_components(edges, directed=True, connection="weak")
-    # No component crosses a label, so the largest of a label is the largest count among its rows.
+    # Components do not cross labels, so the maximum over a label's rows is its largest component.
     size = np.bincount(component)[component]
     largest = np.zeros(len(names))
     np.maximum.at(largest, code, size)

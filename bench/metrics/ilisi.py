@@ -1,4 +1,4 @@
-"""How many batches a neighbourhood holds."""
+"""Effective number of batches in neighbourhoods."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def ilisi(X: ArrayLike, *, batch: ArrayLike, neighbours: Neighbours | None = Non
     """Return ``(median LISI of batches - 1) / (n_batches - 1)``.
 
     LISI is the effective number of batches among the 90 nearest neighbours (perplexity 30). It is
-    computed between rows scaled to unit length, so that the neighbours are those of the cosine:
-    ``harmonypy.compute_lisi`` on the scaled rows gives the same.
+    computed on rows scaled to unit length, so that neighbours are by cosine similarity.
+    ``harmonypy.compute_lisi`` on the scaled rows gives the same result.
 
     Parameters
     ----------
     X
         ``(n, d)`` profiles.
     batch
-        ``(n,)`` batches; rows without one ("") are left out.
+        ``(n,)`` batches; rows without one ("") are skipped.
     neighbours
-        The shared graph of these rows.
+        Precomputed neighbour graph of these rows; computed by default.
 
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     index, n_batches, keep, k = lisi_of(X, batch, "batch", neighbours)
     used = f"{counted(len(index), 'row')}, {counted(n_batches, 'batch', 'batches')}"

@@ -79,8 +79,8 @@ def average_precisions(
             found = np.sort(similarity[i, positive[i]])
             others = np.sort(similarity[i, negative[i]])
             if len(found) and len(others):
-                # How many stand at or above each positive: rows that tie count as retrieved, so
-                # the order among ties does not matter and a constant embedding gives prevalence.
+                # Rows ranked at or above each positive. Ties count as retrieved, so their order
+                # is irrelevant and a constant embedding scores the prevalence.
                 hits = len(found) - np.searchsorted(found, found - TIE)
                 misses = len(others) - np.searchsorted(others, found - TIE)
                 precision[rows[block.start + i]] = float((hits / (hits + misses)).mean())
@@ -98,29 +98,29 @@ def mean_average_precision(
     """Return the mean average precision over queries, averaged within groups first.
 
     Each row is a query that ranks the others by cosine similarity. Positives are rows of the same
-    treatment (or, without that column, the same label) in another batch; without batches, all of
-    them. Negatives are rows of another treatment. The average precision is the mean over positives
-    of the share of positives among the rows ranked at least as high. Queries without a positive
-    or a negative are left out; the mean is over treatments of the mean over their queries, so
-    that a large group counts no more than a small one. Chance is about the share of positives.
+    treatment (or the same label, if there is no treatment column) in another batch, or all of them
+    if there are no batches. Negatives are rows of another treatment. The average precision is the
+    mean over positives of the fraction of positives among the rows ranked at least as high. Queries
+    without a positive or a negative are skipped. Queries are averaged per treatment first, so that
+    all treatments have the same weight. Chance level is about the fraction of positives.
 
     Parameters
     ----------
     X
         ``(n, d)`` profiles.
     label
-        ``(n,)`` labels; rows without one ("" or -1: controls) are neither query nor answer.
+        ``(n,)`` labels; rows without one ("" or -1: controls) are neither query nor candidate.
     batch
         ``(n,)`` batches.
     treatment
-        ``(n,)`` what replicates share, if that is finer than the label.
+        ``(n,)`` group of the replicates, if finer than the label.
     negatives
         ``all`` rows of other treatments, or only those of the query's own ``batch``.
 
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     precision = average_precisions(
         X, label=label, batch=batch, treatment=treatment, negatives=negatives

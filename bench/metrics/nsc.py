@@ -32,17 +32,17 @@ def nsc(
     compound: ArrayLike,
     treatment: ArrayLike | None = None,
 ) -> Value:
-    """Return the share of treatments whose nearest other-compound treatment has their label.
+    """Return the fraction of treatments whose nearest other-compound treatment has their label.
 
-    Treatments whose label occurs in no other compound have no right answer and are left out.
-    Nearest profiles that tie (within 1e-9) count by their share.
+    Treatments whose label occurs in no other compound cannot be matched and are skipped. Tied
+    nearest profiles (within 1e-9) count fractionally.
 
     Parameters
     ----------
     X
         ``(n, d)`` profiles of treatments, or of wells if ``treatment`` is given.
     label
-        ``(n,)`` mechanism; rows without one ("" or -1: controls) are left out.
+        ``(n,)`` mechanism; rows without one ("" or -1: controls) are skipped.
     compound
         ``(n,)`` compound.
     treatment
@@ -51,7 +51,7 @@ def nsc(
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     table = profiles(X, label, compound, None, treatment)
     found = nearest_matches(table, not_same_batch=False)

@@ -33,18 +33,19 @@ def nscb(
     batch: ArrayLike,
     treatment: ArrayLike | None = None,
 ) -> Value:
-    """Return the share of treatments matched across compounds and batches.
+    """Return the fraction of treatments matched across compounds and batches.
 
-    Treatments whose label occurs in no other compound of another batch have no right answer and
-    are left out (on BBBC021 the labels of a single week: 92 of 103 stay). They remain in the
-    gallery as wrong answers. Nearest profiles that tie (within 1e-9) count by their share.
+    Treatments whose label occurs in no other compound of another batch cannot be matched and are
+    skipped as queries (on BBBC021, 92 of 103 remain; the others have labels of a single week). They
+    remain in the gallery as wrong candidates. Tied nearest profiles (within 1e-9) count
+    fractionally.
 
     Parameters
     ----------
     X
         ``(n, d)`` profiles of treatments, or of wells if ``treatment`` is given.
     label
-        ``(n,)`` mechanism; rows without one ("" or -1: controls) are left out.
+        ``(n,)`` mechanism; rows without one ("" or -1: controls) are skipped.
     compound
         ``(n,)`` compound.
     batch
@@ -55,7 +56,7 @@ def nscb(
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     table = profiles(X, label, compound, batch, treatment)
     found = nearest_matches(table, not_same_batch=True)

@@ -1,4 +1,4 @@
-"""How little of the variance the batches explain."""
+"""Fraction of variance not explained by batch."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ META = {
 
 
 def pcr(X: ArrayLike, *, batch: ArrayLike) -> Value:
-    """Return one minus the share of variance that regressing the components on batch explains.
+    """Return one minus the fraction of variance explained by regressing components on batch.
 
-    Principal-component regression weights the R-squared of each component by the component's
-    variance. Over all components that equals the sum of squares between batches over the total,
-    in any rotation, so no components are computed. Batches that differ in biology explain
-    variance too; batches of pure noise explain ``(n_batches - 1) / (n - 1)``.
+    Principal-component regression weights the R-squared of each component by its variance. Over
+    all components this equals the between-batch sum of squares divided by the total, in any
+    rotation, so no components are computed. Biological differences between batches also explain
+    variance. Batches of pure noise explain ``(n_batches - 1) / (n - 1)``.
 
     Parameters
     ----------
     X
         ``(n, d)`` profiles.
     batch
-        ``(n,)`` batches; rows without one ("") are left out.
+        ``(n,)`` batches; rows without one ("") are skipped.
 
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     table = matrix(X)
     column = named(batch, "batch", len(table))

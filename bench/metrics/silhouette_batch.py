@@ -1,4 +1,4 @@
-"""How little the batches part the rows of a label."""
+"""Mixing of batches within each label, by silhouette width."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def silhouette_batch(
 ) -> Value:
     """Return the mean over labels of the mean of ``1 - abs(silhouette width by batch)``.
 
-    Within each label; labels with one batch, or with as many batches as rows, are skipped and
-    counted (with one replicate in each batch that is every label).
+    It is computed within each label. Labels with one batch, or with as many batches as rows, are
+    skipped and counted (with one replicate per batch, all labels are).
 
     Parameters
     ----------
     X
         ``(n, d)`` profiles.
     label
-        ``(n,)`` labels; rows without one ("" or -1) are left out.
+        ``(n,)`` labels; rows without one ("" or -1) are skipped.
     batch
         ``(n,)`` batches.
     distance
@@ -47,7 +47,7 @@ def silhouette_batch(
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     table = matrix(X)
     column = named(label, "label", len(table))

@@ -1,4 +1,4 @@
-"""How compact and parted the labels are."""
+"""Compactness and separation of labels, by silhouette width."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ META = {
 
 
 def silhouette_label(X: ArrayLike, *, label: ArrayLike, distance: str = "cosine") -> Value:
-    """Return ``(mean silhouette width + 1) / 2``; 0.5 where labels overlap fully.
+    """Return ``(mean silhouette width + 1) / 2``; 0.5 if labels overlap completely.
 
     Parameters
     ----------
     X
         ``(n, d)`` profiles.
     label
-        ``(n,)`` labels; rows without one ("" or -1) are left out.
+        ``(n,)`` labels; rows without one ("" or -1) are skipped.
     distance
         ``cosine``, or ``euclidean`` as in scib.
 
     Raises
     ------
     BenchError
-        If the columns do not fit or the profiles are not finite.
+        If the lengths of the columns differ or profiles are not finite.
     """
     table = matrix(X)
     column = named(label, "label", len(table))

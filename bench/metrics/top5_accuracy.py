@@ -1,4 +1,4 @@
-"""Share of rows whose class is among the five that score highest."""
+"""Fraction of rows whose class is among the five highest scores."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ TOP = 5
 
 
 def top5_accuracy(y_true: ArrayLike, scores: ArrayLike) -> Value:
-    """Return the share of rows whose class is among the five that score highest.
+    """Return the fraction of rows whose class is among the five highest scores.
 
-    A class that ties with others across the fifth place counts in part: with equal scores for
-    all classes the value is the chance level, 5 / n_classes.
+    A class tied across the fifth rank counts fractionally. If all scores are equal, the value is
+    the chance level, 5 / n_classes.
 
     Parameters
     ----------
     y_true
-        ``(n,)`` classes; rows with -1 are left out and counted.
+        ``(n,)`` classes; rows with -1 are skipped and counted.
     scores
         ``(n, n_classes)`` scores of any scale.
 
     Raises
     ------
     BenchError
-        If the shapes do not fit or the scores are not finite.
+        If shapes do not match or scores are not finite.
     """
     truth, table, keep = scored_scores(y_true, scores)
     if not len(truth):

@@ -1,4 +1,4 @@
-"""Accuracy in the batch where it is lowest."""
+"""Lowest accuracy over batches."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ META = {
 }
 
 FEW = 10
-"""A batch with fewer rows is counted in the sentence: its accuracy is coarse."""
+"""Batches with fewer rows are counted in ``used``, because their accuracy is imprecise."""
 
 
 def worst_batch_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, batch: ArrayLike) -> Value:
     """Return the lowest accuracy over batches.
 
-    All batches count, however small; how small they are is stated, since the lowest of many noisy
-    numbers lies below the accuracy of the truly worst batch.
+    All batches are included. The sizes of small batches are reported, since the minimum of many
+    noisy values is below the accuracy of the truly worst batch.
 
     Parameters
     ----------
     y_true
-        ``(n,)`` classes; rows with -1 are left out and counted.
+        ``(n,)`` classes; rows with -1 are skipped and counted.
     y_pred
         ``(n,)`` predicted classes.
     batch
@@ -46,7 +46,7 @@ def worst_batch_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, batch: ArrayLi
     Raises
     ------
     BenchError
-        If the columns differ in length or hold no whole numbers.
+        If the lengths of the columns differ or values are not integers.
     """
     truth, guess, keep = scored(y_true, y_pred)
     if not len(truth):

@@ -43,8 +43,8 @@ class Canvas:
     files: list[Path]
 
     def title(self, text: str, below: str) -> None:
-        """Put a bold title on the figure, and under it the edition, recipe and selection."""
-        # The empty second line keeps the place of a line in a font of its own.
+        """Add a bold title, and below it the edition, recipe and selection."""
+        # The empty second line reserves space for a line in a different font.
         self.figure.suptitle(
             f"{text}\n", x=0.01, ha="left", fontsize=9, fontweight="bold", parse_math=False
         )
@@ -59,7 +59,7 @@ class Canvas:
         )
 
     def legend(self, labels: Sequence[str], tracks: Mapping[str, str]) -> None:
-        """Put the legend below the axes, where notes would be."""
+        """Add the legend below the axes, in place of notes."""
         from matplotlib.lines import Line2D
 
         handles = [
@@ -82,7 +82,7 @@ class Canvas:
             text.set_parse_math(False)
 
     def notes(self, sentences: Sequence[str], width: int) -> None:
-        """Put sentences below the axes, wrapped at ``width`` characters."""
+        """Add sentences below the axes, wrapped at ``width`` characters."""
         lines = [line for text in sentences if text for line in textwrap.wrap(text, width)]
         if lines:
             self.figure.supxlabel(
@@ -92,7 +92,7 @@ class Canvas:
 
 @contextlib.contextmanager
 def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) -> Iterator[Canvas]:
-    """Open a figure in the project's style; on leaving, write PDF, PNG and CSV.
+    """Open a figure in the project's style; on exit, write PDF, PNG and CSV.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
     stem
         File name without suffix; ``paper/table-1`` is written into the folder ``paper``.
     runs_digest
-        Identity of the records, written to the files' metadata. No date is written: the same
-        records give the same bytes.
+        Digest of the records, written to the metadata of the files. No date is written, so the
+        same records give the same bytes.
     width, height
         Inches.
 
@@ -123,17 +123,17 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
 
 @contextlib.contextmanager
 def writing(*formats: str, quickly: bool = False) -> Iterator[None]:
-    """Write figures in some of :data:`FORMATS` only, within the block.
+    """Within the block, write figures only in the given :data:`FORMATS`.
 
-    A page needs no PDF, and embedding its fonts takes longer than drawing.
+    The report page needs no PDF, and embedding its fonts takes longer than drawing.
 
     Parameters
     ----------
     formats
-        Of :data:`FORMATS`.
+        Subset of :data:`FORMATS`.
     quickly
-        Hardly compress pictures, which are made small afterwards, and draw none of a figure whose
-        table is a sentence alone.
+        Use low PNG compression, since pictures are compressed later, and draw no picture if the
+        table of a figure is only a sentence.
     """
     token, other = _wanted.set(formats), _quickly.set(quickly)
     try:

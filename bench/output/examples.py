@@ -1,4 +1,4 @@
-"""Draw example images of a data set, one column a class and one row a place they were made."""
+"""Draw example images of a data set, one column per class and rows by laboratory or microscope."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ GREEN, MAGENTA = (0.15, 1.0, 0.25), (0.85, 0.25, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """Example images of a data set, ready to be drawn where the data are not.
+    """Example images of a data set, which can be drawn without the data set.
 
     Attributes
     ----------
     name, edition, settings
         Of the data set.
     classes
-        Names of the columns.
+        Column names.
     places, spans
         Name of each row, and its display range in counts.
     images
         ``(rows, columns, H, W, 3)`` uint8.
     ids
-        ``(rows, columns)`` ids of the images; "" where a class has none there.
+        ``(rows, columns)`` image ids; "" if a class has no image in the row.
     channels
         Number of channels of the images.
     """
@@ -59,13 +59,13 @@ class Sheet:
 
     @property
     def title(self) -> str:
-        """``Examples of coos7, simulated, draw=1``; the real edition needs no word."""
+        """``Examples of coos7, simulated, draw=1``; the real edition is not named."""
         edition = "" if self.edition == "real" else f", {self.edition}"
         return f"Examples of {self.name}{edition}{self.settings}"
 
     @property
     def caption(self) -> str:
-        """How the images are shown."""
+        """How the images are displayed."""
         colours = "green: channel 0, magenta: channel 1; " if self.channels > 1 else ""
         where = "in counts, stated at its left"
         return f"{colours}one range a row and channel, {where}; square-root scale"
@@ -74,28 +74,28 @@ class Sheet:
 def make_sheet(opened: Opened, *, per_place: int = 3, seed: int = 0, max_classes: int = 8) -> Sheet:
     """Choose and render example images.
 
-    Columns are classes. Rows are grouped by place, the combination of laboratory and microscope
-    as far as the index names them (else the largest batch level), and each row of a group shows
-    another plate. Two channels are laid over each other, the first green and the second magenta;
-    one channel, or the first of more than two, is grey. Each row has one display range for each
-    channel, from the 1st to the 99.8th percentile of its images on a square-root scale, and
-    states it in counts: so brightness can be compared along a row but not between rows.
+    Columns are classes. Rows are grouped by place: the combination of laboratory and microscope
+    as far as the index has them, else the largest batch level. Each row of a group shows a
+    different plate. Two channels are overlaid, the first green and the second magenta. One
+    channel, or the first of more than two, is grey. Each row has one display range per channel,
+    from the 1st to the 99.8th percentile of its images on a square-root scale, and states it in
+    counts. Brightness is therefore comparable within a row but not between rows.
 
     Parameters
     ----------
     opened
         A data set of images.
     per_place
-        Rows of each place.
+        Rows per place.
     seed
-        Decides which images are shown.
+        Seed for the choice of images.
     max_classes
-        Classes shown; the first ones in alphabetical order if there are more.
+        Maximum number of classes, in alphabetical order.
 
     Raises
     ------
     BenchError
-        If the data set holds profiles.
+        If the data set contains profiles.
     """
     if not opened.is_images:
         raise BenchError(f"{opened.name} holds profiles, not images: it has no example images")
@@ -136,7 +136,7 @@ def make_sheet(opened: Opened, *, per_place: int = 3, seed: int = 0, max_classes
 
 
 def fill(figure: Figure, sheet: Sheet, font: float = 8) -> None:
-    """Draw a sheet on a figure; no titles."""
+    """Draw a sheet on a figure, without titles."""
     axes = figure.subplots(len(sheet.places), len(sheet.classes), squeeze=False)
     for kind, axis in zip(sheet.classes, axes[0], strict=True):
         axis.set_title(_wrap(kind), fontsize=font, fontweight="normal", loc="center")
@@ -167,17 +167,17 @@ def draw_examples(
     opened, per_place, seed, max_classes
         As for :func:`make_sheet`.
     path
-        File to write; its ending decides the format.
+        Output file; its suffix determines the format.
 
     Returns
     -------
     pathlib.Path
-        The file written.
+        The output file.
 
     Raises
     ------
     BenchError
-        If the data set holds profiles, or the file cannot be written.
+        If the data set contains profiles, or the file cannot be written.
     """
     sheet = make_sheet(opened, per_place=per_place, seed=seed, max_classes=max_classes)
     import matplotlib as mpl
@@ -209,7 +209,7 @@ def draw_examples(
 
 
 def save_sheet(sheet: Sheet, folder: Path) -> Path:
-    """Keep a sheet for ``figures examples``, without a pickle; return its file."""
+    """Save a sheet for ``figures examples``, without pickle; return its file."""
     from bench.core.disk import write_files
 
     facts = {
@@ -230,12 +230,12 @@ def save_sheet(sheet: Sheet, folder: Path) -> Path:
 
 
 def load_sheets(folder: Path) -> list[Sheet]:
-    """Return the sheets kept in a folder, sorted by file name; none if there is no folder.
+    """Return the sheets in a folder, sorted by file name; none if the folder does not exist.
 
     Raises
     ------
     BenchError
-        If a file is damaged; says which to delete.
+        If a file is damaged; the message names the file to delete.
     """
     made = []
     for path in sorted(folder.glob("*.npz")):
@@ -274,7 +274,7 @@ def _mask(index: pd.DataFrame, members: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _spread(names: list[T], count: int) -> list[T]:
-    """Return up to ``count`` names from all over the list."""
+    """Return up to ``count`` names, evenly spaced over the list."""
     places = np.unique(np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int))
     return [names[i] for i in places]
 

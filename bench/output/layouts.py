@@ -1,6 +1,6 @@
-"""Two-dimensional layouts of embeddings, by one rule for all, through scanpy.
+"""Two-dimensional layouts of embeddings, computed with scanpy by the same rule for all.
 
-scanpy takes seconds to import, so nothing imports this module but a figure that is being drawn.
+scanpy takes seconds to import, so this module is imported only when a figure is drawn.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["COMPONENTS", "MOST", "NEIGHBOURS", "layout"]
 
 COMPONENTS = 50
-"""Principal components that a layout rests on, or as many as there are."""
+"""Maximum number of principal components for a layout."""
 NEIGHBOURS = 15
 MOST = 2000
-"""Rows of a layout: of more, a seeded choice by their ids, the same for every method."""
+"""Maximum rows of a layout; larger sets are subsampled by id, identically for every method."""
 RULE = (
     f"first {COMPONENTS} principal components, {NEIGHBOURS} neighbours by cosine, seed 0, at most "
     f"{MOST:,} rows"
@@ -47,8 +47,8 @@ def layout(X: NDArray[np.float32], kind: Literal["umap", "tsne"] = "umap") -> ND
     import scanpy as sc
 
     with warnings.catch_warnings():
-        # scanpy, umap-learn and numba warn of one another's versions and of a seeded run being
-        # sequential; none of it is for the reader of a figure.
+        # scanpy, umap-learn and numba warn about each other's versions and about sequential
+        # execution of a seeded run; readers of a figure do not need these warnings.
         warnings.simplefilter("ignore")
         data = anndata.AnnData(np.ascontiguousarray(X, dtype=np.float32))
         count = min(COMPONENTS, X.shape[1], len(X) - 1)
@@ -64,7 +64,7 @@ def layout(X: NDArray[np.float32], kind: Literal["umap", "tsne"] = "umap") -> ND
             return np.asarray(data.obsm["X_tsne"], dtype=np.float64)
         near = min(NEIGHBOURS, len(X) - 1)
         sc.pp.neighbors(data, n_neighbors=near, use_rep=basis, metric="cosine", random_state=0)
-        # Below this a spectral start has too few rows to solve for.
+        # With fewer rows, spectral initialisation fails.
         start = "spectral" if len(X) > 20 else "random"
         sc.tl.umap(data, init_pos=start, random_state=0)
         return np.asarray(data.obsm["X_umap"], dtype=np.float64)

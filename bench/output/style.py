@@ -1,7 +1,7 @@
 """Style of all figures: sizes, colours and markers of methods, labels.
 
-matplotlib is imported when a figure is drawn, never with this module, and pyplot not at all: there
-is no window, no global state, and nothing left open.
+matplotlib is imported when a figure is drawn, not with this module. pyplot is never imported, so
+there is no window and no global state.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = [
 ]
 
 COLUMN = 3.46
-"""Width of a journal's column in inches (88 mm)."""
+"""Column width of a journal in inches (88 mm)."""
 PAGE = 7.09
-"""Width of a journal's page in inches (180 mm)."""
+"""Page width of a journal in inches (180 mm)."""
 
 KNOWN = {
     "erm": "#000000",
@@ -49,8 +49,8 @@ KNOWN = {
     "position-only": "#9A9AB0",
     "batch-only": "#909A90",
 }
-"""Colours of the names that everybody knows; told apart with any colour vision (Okabe & Ito 2008,
-darkened where they would be faint on white)."""
+"""Colours of well-known methods; safe for colour-blind readers (Okabe & Ito 2008, darkened where
+too faint on white)."""
 OTHERS = (
     "#332288",
     "#117733",
@@ -63,11 +63,11 @@ OTHERS = (
     "#8C510A",
     "#5E3C99",
 )
-"""Colours of all other methods, chosen by the name alone: adding a method moves no other."""
+"""Colours of all other methods, selected by name only: a new method does not change others."""
 FORMATS = ("pdf", "png", "csv")
-"""What a figure is written as."""
+"""Output formats of figures."""
 _END = 34
-"""Characters of a name at the end of a line."""
+"""Maximum characters of a name at the end of a line."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p")
 
 
@@ -88,8 +88,8 @@ APART = {
     "sphering-all": "d",
     "tvn": "8",
 }
-"""Markers of names that would else share both colour and marker with another packaged method. Add
-to it, and change nothing: a method looks alike in every release."""
+"""Markers of packaged methods that would otherwise share colour and marker with another. Only add
+entries, so that a method has the same marker in every release."""
 
 
 def _hash(text: str) -> int:
@@ -97,7 +97,7 @@ def _hash(text: str) -> int:
 
 
 def _alone(method: str) -> str:
-    """Return a label without the stage that stands for a table as it is."""
+    """Return a label without the stage for an uncorrected table."""
     return method.removeprefix("identity+")
 
 
@@ -107,15 +107,15 @@ def colour_of(method: str) -> str:
     Parameters
     ----------
     method
-        Name, chain or label: ``ben(level=week)`` has the colour of ``ben``, and is told from it
-        by :func:`marker_of`.
+        Name, chain or label: ``ben(level=week)`` has the colour of ``ben`` and a different marker
+        (:func:`marker_of`).
     """
     name = "+".join(stage.partition("(")[0] for stage in _alone(method).split(" ")[0].split("+"))
     return KNOWN.get(name) or OTHERS[_hash(name) % len(OTHERS)]
 
 
 def marker_of(method: str) -> str:
-    """Return the marker of a label: a circle for a known method at its defaults."""
+    """Return the marker of a label: a circle for a known method with default parameters."""
     method = _alone(method)
     if method in KNOWN:
         return MARKERS[0]
@@ -125,7 +125,7 @@ def marker_of(method: str) -> str:
 
 
 def fitted(label: str, width: int, lines: int = 1) -> str:
-    """Return a name on at most so many lines, with an ellipsis; the CSV has it whole."""
+    """Return a name on a limited number of lines, with an ellipsis; the CSV has the full name."""
     wrapped = textwrap.wrap(label, width)
     if len(wrapped) <= lines:
         return "\n".join(wrapped)
@@ -134,7 +134,7 @@ def fitted(label: str, width: int, lines: int = 1) -> str:
 
 
 def shortened(name: str, width: int) -> str:
-    """Return a name without its middle if it is longer: its beginning and its end tell it apart."""
+    """Return a long name without its middle, because its beginning and end identify it."""
     if len(name) <= width:
         return name
     end = (width - 1) // 2
@@ -142,9 +142,9 @@ def shortened(name: str, width: int) -> str:
 
 
 def legend_shape(labels: Sequence[str]) -> tuple[int, int]:
-    """Return how many columns a legend has, and how many characters a name has in it.
+    """Return the number of legend columns, and the maximum characters of a name in a column.
 
-    Of ten names one may be longer and is wrapped: it shall not cost all others their columns.
+    One name in ten may be longer and is wrapped, so that it does not reduce the number of columns.
     """
     lengths = sorted(map(len, labels)) or [1]
     usual = lengths[int(0.9 * (len(lengths) - 1))]
@@ -153,7 +153,7 @@ def legend_shape(labels: Sequence[str]) -> tuple[int, int]:
 
 
 def legend_lines(labels: Sequence[str]) -> int:
-    """Return how many lines the legend of these labels takes, to leave room for it."""
+    """Return the number of lines of a legend with these labels, to reserve space."""
     columns, width = legend_shape(labels)
     heights = [1 + fitted(label, width, 3).count("\n") for label in labels]
     each, more = divmod(len(labels), columns)
@@ -183,7 +183,7 @@ def sentence(ax: Axes, text: str, width: int = 70) -> None:
 def label_ends(
     ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, str]
 ) -> None:
-    """Name lines at their right ends, moved apart where they would overlap.
+    """Label lines at their right ends, and move labels that overlap.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def label_ends(
 
 
 def within(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move places that keep a gap into limits, if all of them fit there, else leave them."""
+    """Shift positions into the limits and keep their gaps; unchanged if they do not fit."""
     if (len(places) - 1) * gap > high - low:
         return list(places)
     order = sorted(range(len(places)), key=lambda i: places[i])
@@ -247,10 +247,10 @@ def within(places: Sequence[float], gap: float, low: float, high: float) -> list
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Return places near ``values``, in the same order, at least ``gap`` apart.
+    """Return positions near ``values``, in the same order, at least ``gap`` apart.
 
-    Neighbours that are too close are merged into blocks that stand around their mean, as in
-    isotonic regression, so that the sum of squared moves is the least possible.
+    Neighbours that are too close are merged into blocks centred on their mean, as in isotonic
+    regression, which minimises the sum of squared shifts.
     """
     order = sorted(range(len(values)), key=lambda i: values[i])
     blocks: list[tuple[float, list[int]]] = []

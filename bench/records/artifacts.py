@@ -1,4 +1,4 @@
-"""Artifacts: weights of fits and profiles of applies, kept so that they need not be recomputed.
+"""Artifacts: fitted weights and applied profiles, stored to avoid recomputing them.
 
 ::
 
@@ -36,8 +36,8 @@ class Artifact:
     Attributes
     ----------
     arrays
-        Arrays by name. An apply has ``embeddings``, shape ``(n, d)``, and where the harness wrote
-        it ``ids`` and ``batch``, shape ``(n,)``, bytes in UTF-8.
+        Arrays by name. An apply has ``embeddings``, shape ``(n, d)``, and optionally ``ids`` and
+        ``batch``, shape ``(n,)``, UTF-8 bytes.
     meta
         Small facts such as ``fit_s`` and ``steps``.
     """
@@ -52,7 +52,7 @@ class ArtifactStore:
     Parameters
     ----------
     root
-        The results folder; it need not exist.
+        The results folder; it is created if needed.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -63,11 +63,11 @@ class ArtifactStore:
         return self.root / "artifacts" / checked_id(artifact_id)
 
     def has_artifact(self, artifact_id: str) -> bool:
-        """Return whether an artifact is kept, without reading it."""
+        """Return whether an artifact exists, without reading it."""
         return (self.artifact_path(artifact_id) / "meta.json").is_file()
 
     def read_artifact(self, kind: Kind, artifact_id: str) -> Artifact | None:
-        """Return the weights of a fit or the arrays of an apply, or None if they are not kept.
+        """Return the weights of a fit or the arrays of an apply, or None if they do not exist.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class ArtifactStore:
         ----------
         kind
             ``fit``: all arrays in ``weights.safetensors``. ``apply``: one ``<name>.npy`` per
-            array, ``embeddings`` among them.
+            array, including ``embeddings``.
         artifact_id
             Fit id or apply id, hex.
         arrays
@@ -114,7 +114,7 @@ class ArtifactStore:
         Raises
         ------
         BenchError
-            If an array cannot be stored without a pickle, or the disk refuses.
+            If an array cannot be stored without a pickle, or a write fails.
         """
         for name, array in arrays.items():
             if not re.fullmatch(r"[\w.\-/]+", name) or (kind == "apply" and "/" in name):

@@ -30,7 +30,7 @@ __all__ = ["check", "json_schema", "migrated"]
 
 
 def migrated(data: dict[str, Json]) -> dict[str, Json]:
-    """Return a record with the keys that an earlier labshift did not write.
+    """Return a record with keys added that earlier versions did not write.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def check(data: object) -> RunRecord:
     Raises
     ------
     BenchError
-        For a missing key or a value of another type; the message names the key.
+        If a key is missing or a value has another type. The message names the key.
     """
     _checker(RunRecord)(data, "")
     return cast("RunRecord", data)
@@ -135,7 +135,7 @@ def _checker(hint: object) -> _Check:
         def check_type(value: object, where: str) -> None:
             if type(value) in accepted:
                 return
-            # A subclass, such as numpy.float64; but true and false are no integers.
+            # Subclasses such as numpy.float64 are accepted, but bool is not an integer.
             if isinstance(value, bool) or not isinstance(value, tuple(accepted)):
                 raise _refuse(where, expected, value)
 

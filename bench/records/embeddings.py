@@ -1,7 +1,7 @@
-"""The embeddings that runs left on disk, with the names of their rows.
+"""Stored embeddings of runs, with the ids of their rows.
 
-An artifact of an apply holds the rows of one side of one fold, in the order of its ``ids``. Nothing
-here reads data or labels; those of the scored rows stand in a record's predictions.
+The artifact of an apply contains the rows of one side of one fold, in the order of its ``ids``.
+This module reads neither data nor labels. Labels of scored rows are in a record's predictions.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ __all__ = ["Embedding", "again", "embedding", "embeddings"]
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """The output of one stage for one side of a fold.
+    """Output of one stage for one side of a fold.
 
     Attributes
     ----------
     fold, side, method
-        Where it belongs; ``side`` is ``train`` or ``test``, ``method`` the chain up to the stage.
+        Origin: ``side`` is ``train`` or ``test``, ``method`` the chain up to the stage.
     X
         ``(n, d)`` float32.
     ids, batch
-        ``(n,)`` names of the rows and of their batches.
+        ``(n,)`` ids of the rows and names of their batches.
     level
         The batch level that the stage acts on.
     """
@@ -50,18 +50,18 @@ class Embedding:
 def embedding(
     store: Store, record: Facts, fold: int, stage: int = -1, side: str = "test"
 ) -> Embedding | None:
-    """Return what one stage of a run put out, or None if it is not kept with its ids.
+    """Return the output of one stage of a run, or None if it is not stored with its ids.
 
     Parameters
     ----------
     store
-        Where the artifacts are.
+        Results folder with the artifacts.
     record
         A record.
     fold
-        Number of the fold, in the order of the record.
+        Index of the fold, in the order of the record.
     stage
-        Number of the stage; the last one by default.
+        Index of the stage. Default: the last stage.
     side
         ``test`` or ``train``.
 
@@ -91,12 +91,12 @@ def embedding(
 
 
 def embeddings(store: Store, record: Facts, sides: tuple[str, ...]) -> list[Embedding]:
-    """Return the last stage's outputs of all folds that were run.
+    """Return the last stage's outputs of all executed folds.
 
     Raises
     ------
     BenchError
-        If one of them is not kept; says how to make them again.
+        If an output is not stored. The message gives the command that recreates it.
     """
     made = []
     left_out = {
@@ -125,7 +125,7 @@ def embeddings(store: Store, record: Facts, sides: tuple[str, ...]) -> list[Embe
 
 
 def again(record: Facts) -> str:
-    """Return the command that makes a run and its embeddings again."""
+    """Return the command that repeats a run and recreates its embeddings."""
     import shlex
 
     spec = record["spec"]

@@ -1,4 +1,4 @@
-"""Corrected embeddings of a run in the formats of others: AnnData, parquet, npy."""
+"""Export corrected embeddings of a run to AnnData, parquet or npy."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["FORMATS", "chosen_sides", "provenance", "table", "write"]
 
 
 def chosen_sides(store: Store, record: Record, asked: str) -> tuple[str, ...]:
-    """Return which sides to export: ``test`` always, ``train`` where it is asked for or is there.
+    """Return the sides to export: always ``test``; ``train`` if requested or available.
 
-    With several folds each row is once in a test set and else in training sets of other models,
-    so training rows are then exported only if asked for.
+    With several folds, each row is in one test set and in the training sets of other models.
+    Training rows are then exported only if requested.
     """
     if asked != "auto":
         return ("train", "test") if asked == "both" else (asked,)
@@ -42,31 +42,31 @@ def chosen_sides(store: Store, record: Record, asked: str) -> tuple[str, ...]:
 def table(
     store: Store, record: Record, sides: Sequence[str], index: pd.DataFrame | None = None
 ) -> tuple[NDArray[np.float32], pd.DataFrame]:
-    """Return the embeddings of a run and what is known of their rows.
+    """Return the embeddings of a run and the metadata of their rows.
 
     Parameters
     ----------
     store, record
-        The run and where it lies.
+        The run and its results folder.
     sides
         ``train``, ``test`` or both.
     index
-        The index of the data set (``bench.api.Opened.index``); without it there are no labels of
-        rows that were not scored, and no batch levels but that which the method acted on.
+        The index of the data set (``bench.api.Opened.index``). Without it, rows that were not
+        scored have no labels, and the only batch level is the one that the method acted on.
 
     Returns
     -------
     X : ndarray
         ``(n, d)`` float32.
     obs : pandas.DataFrame
-        One row each: ``id``, ``fold``, ``split`` (``train`` or ``test``), the columns of the index
-        (``data_split`` where one of these names is taken), ``label``, ``prediction`` (empty where a
-        row was not scored).
+        One row per embedding: ``id``, ``fold``, ``split`` (``train`` or ``test``), the columns of
+        the index (``data_split`` if it has a column ``split``), ``label``, ``prediction`` (empty if
+        the row was not scored).
 
     Raises
     ------
     BenchError
-        If embeddings are not kept, or folds gave embeddings of different widths.
+        If embeddings are not stored, or their widths differ between folds.
     """
     import pandas as pd
 
@@ -124,7 +124,7 @@ def _rows(
 
 
 def provenance(record: Record) -> dict[str, str]:
-    """Return where the embeddings come from, as text."""
+    """Return the provenance of the embeddings, as text."""
     return {
         "run_id": record.run_id,
         "method": record.method_id,
@@ -150,13 +150,13 @@ def write(
 ) -> list[Path]:
     """Write embeddings in one of :data:`FORMATS` and return the files.
 
-    ``npy`` is accompanied by a CSV of ``obs``, row for row, and a JSON of ``facts``; parquet holds
-    the facts in its schema's metadata under ``labshift``; h5ad in ``uns["labshift"]``.
+    ``npy`` adds a CSV of ``obs`` in the same row order and a JSON of ``facts``. Parquet stores the
+    facts in the schema metadata under ``labshift``, h5ad in ``uns["labshift"]``.
 
     Raises
     ------
     BenchError
-        If a file cannot be written; the old one is then still there.
+        If a file cannot be written. An existing file is then unchanged.
     """
     columns = [f"e{k:04d}" for k in range(X.shape[1])]
     if form == "h5ad":
@@ -178,7 +178,7 @@ def _bytes_to(data: bytes) -> object:
 
 
 def _placed(path: Path, fill: Any) -> Path:  # noqa: ANN401
-    """Fill a file beside its place and move it there in one step."""
+    """Write a temporary file in the same folder and rename it to ``path``."""
     part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

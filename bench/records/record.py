@@ -1,6 +1,6 @@
 """A committed run: typed access to ``run.json`` and its tables.
 
-:class:`Record` is the only class that knows how ``run.json`` is laid out. Use its attributes
+:class:`Record` is the only class that depends on the layout of ``run.json``. Use its attributes
 instead of keys:
 
 ========================================== =========================================================
@@ -17,8 +17,8 @@ instead of keys:
 ``record["key"]``, ``dict(record)``        ``run.json`` as a mapping, for JSON output
 ========================================== =========================================================
 
-A *readout* is ``head``, ``probe``, ``knn1``, ``embedding`` for a metric of the profiles themselves,
-or None for the record's own. :func:`as_record` returns a record of a plain mapping, checked against
+A *readout* is ``head``, ``probe``, ``knn1``, ``embedding`` for a metric of the profiles, or None
+for the record's own readout. :func:`as_record` converts a plain mapping and checks it against
 the schema.
 """
 
@@ -89,7 +89,7 @@ class Record(Mapping[str, object]):
     path
         Folder of the run; None for a record that is not on disk.
     brief
-        JSON of the summary and of the clusters, where the index has them.
+        JSON of the summary and of the clusters, if the index has them.
     """
 
     __slots__ = ("_brief", "_clusters", "_data", "_path", "_summary")

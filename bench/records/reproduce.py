@@ -1,4 +1,4 @@
-"""The command that makes a row: what a reader types to get its numbers again."""
+"""The command that reproduces a row of a board."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["command_of"]
 
 
 def command_of(runs: Sequence[Facts]) -> str:
-    """Return the command of some runs that differ in their seeds alone.
+    """Return the command of runs that differ in their seeds only.
 
     Parameters
     ----------
     runs
-        As from ``bench.records.record.summarise``: one method with its parameters, one split,
-        edition and recipe.
+        Summaries from ``bench.records.record.summarise``, for one method with its parameters,
+        one split, edition and recipe.
 
     Returns
     -------
     str
-        ``python -m bench run …``; several lines where the seeds are not 0 to N - 1, since one
-        command runs one seed or the first N. What was typed, where the parameters were searched.
+        ``python -m bench run …``. Several lines if the seeds are not 0 to N - 1, since one
+        command runs one seed or the first N. For tuned runs, the original command.
     """
     first = runs[0]
     if first.get("selection", "last") != "last":
@@ -35,7 +35,7 @@ def command_of(runs: Sequence[Facts]) -> str:
     words += ["--split", str(first["split"])]
     if first["recipe"] != "default":
         words += ["--recipe", str(first["recipe"])]
-    if ".toml" not in str(first["split"]):  # a table has one edition, and needs no choice
+    if ".toml" not in str(first["split"]):  # tables have a single edition
         words += ["--edition", str(first["edition"])]
     owners = {
         "recipe": first.get("recipe_overrides") or {},
@@ -60,7 +60,7 @@ def _word(value: object) -> str:
 
 
 def _seeds(seeds: Iterable[int]) -> list[list[str]]:
-    """Return the options that ask for these seeds and no others, one list a command."""
+    """Return the options that select exactly these seeds, one list per command."""
     known = sorted(set(seeds))
     if known == list(range(len(known))) and len(known) > 1:
         return [["--seeds", str(len(known))]]

@@ -17,12 +17,12 @@ RESULTS = "BENCH_RESULTS"
 
 
 def results_store(results: Path | str | None = None) -> Store:
-    """Return the store of a results folder: ``results``, else ``$BENCH_RESULTS``, else ``results``.
+    """Return the store of a results folder: ``results``, ``$BENCH_RESULTS`` or ``results/``.
 
     Parameters
     ----------
     results
-        The folder; it need not exist.
+        The folder; it is created if needed.
     """
     return Store(Path(results or os.environ.get(RESULTS) or "results"))
 
@@ -33,7 +33,7 @@ def load_records(results: Path | str | None = None, *, reference: bool = False) 
     Parameters
     ----------
     results
-        The folder; default ``$BENCH_RESULTS``, else ``results``.
+        The folder. Default: ``$BENCH_RESULTS`` if set, otherwise ``results``.
     reference
         Include the published records in its subfolder ``reference``.
 

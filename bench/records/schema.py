@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 SCHEMA = 1
-"""Version of ``run.json``. Records of a later version are refused."""
+"""Version of ``run.json``. Records of a later version raise an error."""
 
 READOUTS = ("head", "probe", "knn1")
 """Readout heads: the network's own head, the shared linear probe, the nearest training profile."""
@@ -150,7 +150,7 @@ class Cost(TypedDict):
 
 
 class Batches(TypedDict, total=False):
-    """Test batches of a run; empty where nothing was scored."""
+    """Test batches of a run; empty if nothing was scored."""
 
     n_test: Annotated[int, "Number of test batches"]
     rows_min: Annotated[int, "Rows of the smallest test batch"]
@@ -160,7 +160,7 @@ class Batches(TypedDict, total=False):
 
 
 class Provenance(TypedDict, total=False):
-    """Machine, versions and command; recorded, never part of the identity."""
+    """Machine, versions and command. They are not part of the run's identity."""
 
     python: Annotated[str, "Version of Python"]
     platform: Annotated[str, "Operating system and architecture"]
@@ -178,7 +178,7 @@ class Provenance(TypedDict, total=False):
 
 
 class Code(TypedDict):
-    """Digest of the code whose changes can change a number."""
+    """Digest of the code that can change results."""
 
     digest: Annotated[str, "Digest over all files"]
     files: Annotated[dict[str, str], "Digest per file"]
@@ -268,14 +268,14 @@ class Machine(TypedDict):
 
 
 class CodeSummary(TypedDict):
-    """The code of a run, for comparing runs; empty where it is not recorded."""
+    """The code of a run, for comparing runs; empty if it was not recorded."""
 
     digest: Annotated[str, "Digest over all files"]
     folders: Annotated[dict[str, str], "Digest per folder"]
 
 
 class Summary(TypedDict):
-    """The part of a record that boards use, flat; the index stores it for every run."""
+    """The part of a record that boards use, as a flat dictionary; stored in the index."""
 
     run_id: str
     method: str

@@ -1,13 +1,12 @@
-"""Selection rules: which candidate of a method is run, as a pure function of records.
+"""Selection rules: how the candidate of a method is selected, as a pure function of records.
 
-A *candidate* is a method with its parameters and the recipe values set for it. Every candidate was
-run on the same validation rows, which were carved out of the training rows
-(``bench.runs.holdouts``), and those runs are records under a derived name,
-``SPLIT~RULE.1of2@FOLD``. Choosing reads nothing else: the rows that a split is scored on are in
-none of them.
+A *candidate* is a method with its parameters and recipe overrides. All candidates are run on the
+same validation rows, which are a part of the training rows (``bench.runs.holdouts``). These runs
+are stored as records under a derived name, ``SPLIT~RULE.1of2@FOLD``. Selection reads these records
+only, and they contain no test rows of the split.
 
-``oracle`` is the exception, and says so: it reads the score on the test rows, to show how much a
-better selection could gain. It is never ranked.
+``oracle`` is the exception: it reads the score on the test rows, to show how much a better
+selection rule could gain. It is never ranked.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ __all__ = ["RULES", "Choice", "Derived", "Rule", "derived_name", "parse_derived"
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to choose among candidates.
+    """A rule for selecting among candidates.
 
     Attributes
     ----------
     name
-        As typed, and as in ``spec["selection"]`` of a record.
+        Name on the command line, and in ``spec["selection"]`` of a record.
     words
-        For the title of a board.
+        Text for the title of a board.
     summary
-        What the validation rows are.
+        Description of the validation rows.
     tuned
-        Whether candidates are compared at all.
+        Whether several candidates are compared.
     ranked
-        Whether rows chosen like this may be ranked.
+        Whether rows selected by this rule may be ranked.
     min_batches
-        Batches that a training set needs for it.
+        Minimum number of training batches.
     """
 
     name: str
@@ -88,12 +87,12 @@ RULES: dict[str, Rule] = {
 
 
 def rule(name: str) -> Rule:
-    """Return a rule.
+    """Return the rule with a name.
 
     Raises
     ------
     BenchError
-        For an unknown name.
+        If the name is unknown.
     """
     if name not in RULES:
         raise BenchError(did_you_mean(name, list(RULES), "selection rule"))
@@ -105,20 +104,20 @@ def rule(name: str) -> Rule:
 
 @dataclass(frozen=True)
 class Derived:
-    """What the name of a derived split says.
+    """Components of the name of a derived split.
 
     Attributes
     ----------
     split
-        The split that it was made of.
+        The split that it is derived from.
     kind
-        A selection rule, or what ``bench.runs.holdouts`` held out.
+        A selection rule, or a kind of hold-out of ``bench.runs.holdouts``.
     level
-        Batch level; empty is the data set's own.
+        Batch level; empty for the default of the data set.
     part, parts
-        Which of how many, from 1.
+        Number of this part, from 1, and the number of parts.
     fold
-        The fold of the split whose training rows were carved; empty for all of them.
+        The fold whose training rows are partitioned; empty for all folds.
     """
 
     split: str
@@ -144,7 +143,7 @@ def derived_name(derived: Derived) -> str:
 
 
 def parse_derived(name: str) -> Derived | None:
-    """Return what a derived split's name says, or None for an ordinary split."""
+    """Parse the name of a derived split; return None for an ordinary split."""
     found = _NAME.fullmatch(name)
     if found is None:
         return None
@@ -159,25 +158,25 @@ def parse_derived(name: str) -> Derived | None:
     )
 
 
-# --------------------------------------------------------------------------- choosing
+# --------------------------------------------------------------------------- selection
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The candidate that a rule chose.
+    """The candidate selected by a rule.
 
     Attributes
     ----------
     params
         Parameters that differ from their defaults, by stage.
     recipe
-        Recipe values that were set.
+        Recipe overrides.
     score, scores
-        Mean over the validation parts, and each part's; None for ``last``.
+        Mean over the validation parts, and the score of each part. None for ``last``.
     n_candidates
-        Candidates that had a score on every part.
+        Number of candidates with a score on every part.
     run_ids
-        Records that the choice rests on.
+        Records used for the selection.
     """
 
     params: Mapping[str, Facts]
@@ -199,11 +198,11 @@ def select(
     fold: str = "",
     higher: bool = True,
 ) -> Choice:
-    """Return what a rule chooses for one fold of a split.
+    """Select a candidate for one fold of a split.
 
-    Only candidates that have a score on every validation part compete; of equal scores the one
-    with fewer changed values wins, then the first in canonical order. The order of the records is
-    of no consequence.
+    Only candidates with a score on every validation part are compared. Ties are broken by the
+    smaller number of changed values, then by canonical order. The order of the records is
+    ignored.
 
     Parameters
     ----------
@@ -212,20 +211,20 @@ def select(
     name
         One of :data:`RULES`.
     split_id, fold
-        The split and the fold that is to be run; ``fold`` is empty for a split with one.
+        The split and the fold to run. ``fold`` is empty for a split with one fold.
     method_id
         The chain.
     seed
-        Of the validation runs.
+        Seed of the validation runs.
     level
-        Batch level of the rule, if it is not the data set's own.
+        Batch level of the rule; empty for the default of the data set.
     higher
-        Direction of the primary metric.
+        Whether a higher value of the primary metric is better.
 
     Raises
     ------
     BenchError
-        For an unknown rule, or if no candidate has all scores.
+        If the rule is unknown, or no candidate has all scores.
     """
     chosen = rule(name)
     if not chosen.tuned:

@@ -58,12 +58,12 @@ def _to_stderr(line: str) -> None:
 
 
 class Store(ArtifactStore):
-    """All records in a results folder. Nothing is created until something is written.
+    """All records in a results folder. Folders are created on the first write.
 
     Parameters
     ----------
     root
-        The results folder; it need not exist.
+        The results folder; it is created if needed.
     warn
         Called with one line per record that is skipped; writes to stderr by default.
     """
@@ -90,12 +90,12 @@ class Store(ArtifactStore):
     # ---------------------------------------------------------------- reading
 
     def find(self, run_id: str) -> Record | None:
-        """Return the run if it is complete, else None.
+        """Return the run if it is complete, otherwise None.
 
         Raises
         ------
         BenchError
-            If its ``run.json`` is damaged; says which folder to delete.
+            If its ``run.json`` is damaged. The message names the folder to delete.
         """
         folder = self.path_of(run_id)
         text = text_of(folder)
@@ -115,7 +115,7 @@ class Store(ArtifactStore):
         Raises
         ------
         BenchError
-            If the folder cannot be read or has no published records although they are requested.
+            If the folder cannot be read, or published records are requested but missing.
         """
         with disk_errors("read", self.root):
             own = self._load_indexed()
@@ -130,7 +130,7 @@ class Store(ArtifactStore):
             return [records[run_id] for run_id in sorted(records)]
 
     def load_reference(self) -> list[Record]:
-        """Return the published records of ``reference/`` alone, sorted by run id.
+        """Return only the published records of ``reference/``, sorted by run id.
 
         Records that cannot be read are skipped with a warning.
 
@@ -181,7 +181,7 @@ class Store(ArtifactStore):
 
     @property
     def index(self) -> Path:
-        """The derived index; deleting it loses nothing."""
+        """The derived index; it is rebuilt if deleted."""
         return self.root / "index.parquet"
 
     def _write_index(self, records: Mapping[str, Record], stamps: Mapping[str, str]) -> None:
@@ -198,8 +198,8 @@ class Store(ArtifactStore):
     def prepare(self) -> None:
         """Create the folder, check that it is writable and delete old unfinished files.
 
-        Called before a training starts, so that a folder that is not writable costs a second, not
-        an hour.
+        Called before a training starts, so that a read-only folder raises immediately and not
+        after the training.
 
         Raises
         ------
@@ -219,7 +219,7 @@ class Store(ArtifactStore):
     ) -> Path:
         """Write a complete run in one step and return its folder.
 
-        If another process was first, its record stays and this one is dropped.
+        If another process has already written the run, its record is kept and this one is dropped.
 
         Parameters
         ----------
@@ -233,7 +233,7 @@ class Store(ArtifactStore):
         Raises
         ------
         BenchError
-            If the record contains NaN or infinity, or the disk refuses; nothing is left behind.
+            If the record contains NaN or infinity, or a write fails. No files are left then.
         """
         target = self.path_of(str(record["run_id"]))
         files = {"run.json": pretty_json(record)}
@@ -251,7 +251,7 @@ class Store(ArtifactStore):
         environment: Mapping[str, object],
         about: Mapping[str, object] | None = None,
     ) -> Path:
-        """Write why a run failed and return the folder; an earlier failure is replaced.
+        """Save why a run failed and return the folder; an earlier failure is replaced.
 
         Parameters
         ----------
@@ -260,7 +260,7 @@ class Store(ArtifactStore):
         traceback
             Text of the exception.
         environment
-            As from ``bench.runs.provenance.environment``.
+            From ``bench.runs.provenance.environment``.
         about
             Further facts, such as method, split and seed.
         """

@@ -40,7 +40,7 @@ def is_derived(split_id: str) -> bool:
 
 
 def saw_test_batches(upstream: Iterable[str]) -> bool:
-    """Return whether a published preprocessing step was fitted on the test batches too."""
+    """Return whether a published preprocessing step was also fitted on the test batches."""
     return any("all plates" in step or "all batches" in step for step in upstream)
 
 
@@ -52,8 +52,8 @@ def _without_duplicates(columns: Mapping[str, T], readout: str) -> dict[str, T]:
 def summarise(record: RunRecord) -> Summary:
     """Return the part of a record that boards use.
 
-    ``metrics`` contains values over all scored units. A value that the record has both as ``NAME``
-    and as ``READOUT.NAME`` is kept under the second name.
+    ``metrics`` contains values over all scored units. A value stored both as ``NAME`` and as
+    ``READOUT.NAME`` is returned under the second name.
     """
     spec, provenance, code = record["spec"], record["provenance"], record.get("code")
     overall = {name: values["all"] for name, values in record["metrics"].items() if "all" in values}
@@ -129,14 +129,14 @@ class ClusterScores:
     level
         Level of the clusters, such as ``plate``.
     names
-        Names of all clusters, also of those without a value.
+        Names of all clusters, including those without a value.
     sizes
         Cluster -> number of scored units.
     values
-        Cluster -> the metric within the cluster, where it is defined.
+        Cluster -> the metric within the cluster, if it is defined.
     parts, weights
         Cluster -> contribution to the pooled metric, and its weight. The pooled metric is the
-        weighted mean of the parts. Empty where the record has no such decomposition.
+        weighted mean of the parts. Empty if the record has no such decomposition.
     """
 
     level: str

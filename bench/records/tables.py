@@ -13,16 +13,16 @@ __all__ = ["predictions_digest"]
 
 
 def predictions_digest(predictions: pd.DataFrame) -> str:
-    """Return the SHA-256 of what a table of predictions says, as 64 hex digits.
+    """Return the SHA-256 of the contents of a predictions table, as 64 hex digits.
 
-    The order of rows and columns, the width of integers and the kind of text column do not
-    matter; a single bit of a score does. Floating point columns count as float32.
+    It does not depend on the order of rows and columns, the width of integers or the string dtype.
+    It changes with any bit of a score. Floating point columns are hashed as float32.
 
     Parameters
     ----------
     predictions
         Columns ``id``, ``batch``, ``fold``, ``y_true``, ``y_pred``, ``scores`` (float32 vectors);
-        others are hashed as well.
+        other columns are hashed as well.
     """
     import numpy as np
 
@@ -62,6 +62,6 @@ def parquet_bytes(table: pd.DataFrame) -> bytes:
             wanted = pa.list_(pa.float32())
             made = made.set_column(i, entry.name, made.column(i).cast(wanted))
     sink = io.BytesIO()
-    # pandas' own metadata names its version: without it the bytes depend on the content alone.
+    # pandas' metadata contains its version; without it the bytes depend on the content only.
     pq.write_table(made.replace_schema_metadata(None), sink, compression="zstd")
     return sink.getvalue()

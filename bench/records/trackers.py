@@ -1,8 +1,8 @@
-"""Runs in other people's trackers: TensorBoard and MLflow (extra ``track``).
+"""Log runs to experiment trackers: TensorBoard and MLflow (extra ``track``).
 
-A tracker is told of complete records only, so that what it shows is what is on record. It is told
-once: a record that it holds already is left alone. Both libraries are imported when they are asked
-for, and neither sends anything anywhere but to the tracking server that the user named.
+Only complete records are logged, each once. Records that a tracker already has are skipped. Both
+libraries are imported on first use. Data are sent only to the tracking server that the user
+configured.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ __all__ = ["TRACKERS", "MLflow", "TensorBoard", "Tracker", "trackers"]
 
 
 class Tracker(Protocol):
-    """Takes complete records."""
+    """Logs complete records."""
 
     where: str
-    """What to type to look at it."""
+    """Command to view the results."""
 
     def add(self, record: Record) -> bool:
-        """Add a record; return False if it was there already."""
+        """Add a record; return False if it already exists."""
         ...
 
 
 def trackers(names: list[str], store: Store) -> list[Tracker]:
-    """Return the trackers of some names.
+    """Return the trackers with the given names.
 
     Parameters
     ----------
     names
-        Of :data:`TRACKERS`.
+        Names in :data:`TRACKERS`.
     store
-        Files of a tracker stand in its folder.
+        Results folder, which also contains files of the trackers.
 
     Raises
     ------
     BenchError
-        For an unknown name, or a library that is not installed.
+        If a name is unknown, or a library is not installed.
     """
     made: list[Tracker] = []
     for name in names:
@@ -58,17 +58,17 @@ def trackers(names: list[str], store: Store) -> list[Tracker]:
     return made
 
 
-# --------------------------------------------------------------------------- what is told
+# --------------------------------------------------------------------------- logged values
 
 
 def scalars(record: Facts) -> dict[str, float]:
-    """Return the record's values over all rows by name, and its cost."""
+    """Return the record's values over all rows by name, and the cost of the run."""
     found = {name: values["all"] for name, values in record["metrics"].items() if "all" in values}
     return found | {f"cost/{key}": float(value) for key, value in record["cost"].items()}
 
 
 def facts(record: Facts) -> dict[str, str]:
-    """Return what the run was: split, edition, recipe, seed and changed parameters, as text."""
+    """Return split, edition, recipe, seed and changed parameters of the run, as text."""
     spec = record["spec"]
     found = {
         "method": record["method_id"],
@@ -92,7 +92,7 @@ def facts(record: Facts) -> dict[str, str]:
 
 
 def curves(record: Record) -> Iterator[tuple[str, int, float]]:
-    """Yield the points of the training curves: name, step, value. A fold has a name of its own."""
+    """Yield points of the training curves: name, step, value. Names include the fold."""
     table = record.curves()
     if table is None:
         return
@@ -103,7 +103,7 @@ def curves(record: Record) -> Iterator[tuple[str, int, float]]:
 
 
 def title(record: Facts) -> str:
-    """Return a name for people: method, split, seed and the first letters of the run id."""
+    """Return a readable name: method, split, seed and the first letters of the run id."""
     spec = record["spec"]
     return (
         f"{record['method_id']} {spec['split_id']} {spec['edition']} {spec['recipe']} "
@@ -115,12 +115,12 @@ def title(record: Facts) -> str:
 
 
 class TensorBoard:
-    """Event files below ``<results>/tensorboard``, a folder for each run id.
+    """Event files in ``<results>/tensorboard``, one folder per run id.
 
     Parameters
     ----------
     root
-        Folder of the results.
+        The results folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -133,7 +133,7 @@ class TensorBoard:
         self.where = f"tensorboard --logdir {self.folder}"
 
     def add(self, record: Record) -> bool:
-        """Write the curves, the scores at the last step, and what the run was."""
+        """Write the curves, the scores at the last step, and the facts of the run."""
         name = title(record).replace("/", "-").replace(" ", "_")
         folder = self.folder / name
         if folder.exists():
@@ -155,18 +155,18 @@ class TensorBoard:
 class MLflow:
     """Runs of the experiment ``labshift`` at ``$MLFLOW_TRACKING_URI``.
 
-    Without that variable they go into the database ``<results>/mlflow.db``.
+    The default is the database ``<results>/mlflow.db``.
 
     Parameters
     ----------
     root
-        Folder of the results.
+        The results folder.
     """
 
     experiment = "labshift"
 
     def __init__(self, root: Path) -> None:
-        # MLflow reports its use to its makers unless told not to.
+        # MLflow sends usage statistics unless this is set.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("DO_NOT_TRACK", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -194,7 +194,7 @@ class MLflow:
             ) from None
 
     def add(self, record: Record) -> bool:
-        """Log parameters, tags, scores and curves; a run that was cut off is logged anew."""
+        """Log parameters, tags, scores and curves; an incomplete run is logged again."""
         from mlflow.entities import Metric, Param
 
         wanted = f"tags.run_id = '{record.run_id}'"
@@ -209,14 +209,14 @@ class MLflow:
         points += [Metric(_name(key), value, when, 0) for key, value in scalars(record).items()]
         params = [Param(_name(key), value) for key, value in facts(record).items()]
         self._client.log_batch(made.run_id, params=params)
-        for k in range(0, len(points), 1000):  # what the server takes in one call
+        for k in range(0, len(points), 1000):  # maximum batch size of the server
             self._client.log_batch(made.run_id, metrics=points[k : k + 1000])
         self._client.set_terminated(made.run_id)
         return True
 
 
 def _name(text: str) -> str:
-    """Return a name that MLflow takes: letters, digits and ``_-. :/``."""
+    """Return a valid MLflow name: letters, digits and ``_-. :/``."""
     return re.sub(r"[^\w\-. :/]", "_", text, flags=re.ASCII)
 
 

@@ -33,9 +33,9 @@ def place(
     *,
     replace: bool = False,
 ) -> None:
-    """Write a folder with its files, or nothing.
+    """Write a folder with its files atomically.
 
-    If another process is first, its folder stays and this one is dropped.
+    If another process has already written the folder, it is kept and this one is dropped.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def place(
     Raises
     ------
     BenchError
-        If the disk refuses; nothing is left behind.
+        If a write fails. No files are left in this case.
     """
     replace = replace or not (target / witness).is_file()
     with (
@@ -65,12 +65,12 @@ def place(
 
 
 def discard(root: Path, target: Path) -> None:
-    """Delete a folder; it disappears in one step. A missing folder is ignored.
+    """Delete a folder atomically. A missing folder is ignored.
 
     Raises
     ------
     BenchError
-        If the disk refuses.
+        If the folder cannot be deleted.
     """
     with disk_errors("delete", target):
         aside = temporary(root) / f"{target.name}-{secrets.token_hex(6)}"
@@ -86,7 +86,7 @@ def check_writable(root: Path) -> None:
     Raises
     ------
     BenchError
-        If the disk refuses.
+        If the folder is not writable.
     """
     with disk_errors("write results to", root):
         probe = temporary(root) / f"probe-{secrets.token_hex(6)}"
@@ -98,6 +98,6 @@ def check_writable(root: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in temporary(root).iterdir():
             with contextlib.suppress(OSError):
-                # Wall clock, because it is compared with times of the file system.
+                # Use wall-clock time, because it is compared with file times.
                 if time.time() - entry.stat().st_mtime > STALE_SECONDS:
                     shutil.rmtree(entry, ignore_errors=True)

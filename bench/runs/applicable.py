@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _no_transfer(stage: Stage, target: Target) -> str:
-    """Return why the first stage of a chain cannot be taken to another data set, or ``""``."""
+    """Return why the first stage of a chain cannot transfer to another data set, or ``""``."""
     assert target.origin is not None
     if Access.ADAPT in stage.access:
         return (
@@ -49,7 +49,7 @@ def why_not(chain: Chain, target: Target) -> str:
             return str(reason)
         if transferred and (reason := _no_transfer(stage, target)):
             return reason
-        # What trains without a head trains without labels.
+        # Networks without a head train without labels.
         trained = stage.kind in ("network", "classifier")
         headed = trained and getattr(stage.cls, "has_head", True)
         if headed and target.split.protocol == "unsupervised":
@@ -68,7 +68,7 @@ def why_not(chain: Chain, target: Target) -> str:
                 not part.opened.index["control"].to_numpy(bool)[part.rows].any() for part in learnt
             ):
                 return f"{stage.name} needs controls in every training set of {target.split.name}"
-        # What the recipe adds (standardising by plate) makes no method train batch by batch.
+        # Access added by the recipe (standardising by plate) does not require training by batch.
         if stage.kind == "network" and Access.TRAIN_BATCH in stage.cls.access(stage.params):
             for fold, part in zip(target.folds, learnt, strict=True):
                 if len(np.unique(column_of(part.opened, stage.level)[part.rows])) < 2:
@@ -81,7 +81,7 @@ def why_not(chain: Chain, target: Target) -> str:
 
 
 def why_not_grouped(chain: Chain, target: Target, grouping: Grouping | None) -> str:
-    """Return why a chain cannot run with test rows grouped in a study's way, or an empty string."""
+    """Return why a chain cannot run with a study's grouping of test rows, or an empty string."""
     if grouping is None:
         return ""
     if not target.supervised:

@@ -1,8 +1,8 @@
 """Apply a method as it declared, and detect undeclared adaptation.
 
 A method that declares test-batch access gets one call per test batch. Every other method gets
-seeded random mixtures of rows. Both are then called again with other chunks of rows: the output of
-a row may depend on the declared rows only.
+seeded random mixtures of rows. Both are then called again with different chunks of rows, because
+the output of a row may depend on the declared rows only.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK = 1024
-"""Rows of a call for methods without test-batch access."""
+"""Rows per call for methods without test-batch access."""
 CHECKED = 256
-"""Rows that are asked for again to compare two chunkings."""
+"""Rows that are applied again to compare two chunkings."""
 SPREAD_ROWS = 4096
-"""About so many rows give the spread of a feature, whatever the size of the table."""
+"""Approximate number of rows used to estimate the spread of a feature."""
 TOLERANCE = 1e-3
-"""Largest deviation between two answers in a feature, relative to its spread over all rows."""
+"""Maximum deviation between two outputs of a feature, relative to its spread over all rows."""
 ROUNDING = 1e-5
-"""Deviation that float32 sums in another order may cause: relative to the largest value of the
-feature, plus relative to the spread of the median feature (a nearly dead unit of a network has
-rounding errors of its neighbours' size)."""
+"""Tolerance for float32 summation order: relative to the largest value of the feature, plus
+relative to the spread of the median feature (the rounding errors of a nearly dead network unit are
+as large as those of its neighbours)."""
 
 
 def apply_all(
@@ -55,7 +55,7 @@ def apply_all(
     grouping: list[Ints] | None,
     seed: int,
 ) -> Output:
-    """Apply a method to all rows of a view, as it declared.
+    """Apply a method to all rows of a view with its declared access.
 
     Parameters
     ----------
@@ -66,9 +66,9 @@ def apply_all(
     view
         The rows.
     grouping
-        Positions of each batch for methods with test-batch access, else None.
+        Positions of each batch for methods with test-batch access; None for others.
     seed
-        Of the mixtures.
+        Random seed of the mixtures.
     """
     calls = grouping if grouping is not None else list(chunks_of(len(view), CHUNK, "apply", seed))
     # One at a time: avoid holding all outputs in memory.
@@ -84,23 +84,22 @@ def undeclared_adaptation(
     seed: int,
     rebuild: Callable[[], Method] | None = None,
 ) -> str | None:
-    """Apply again with other chunks; return a sentence if the output changed, else None.
+    """Apply a method again with different chunks; return a message if the output changed, or None.
 
-    For a method without test-batch access a random subset is sent as one call. For a method with
-    it, the first batch is sent again after all others, and the last batch is sent to a method that
-    was rebuilt from its state and saw no other, so that nothing may have been carried over in
-    either direction; and if it declared the controls of the batch alone, half of the treated rows
-    are left out of a batch with controls and of one without, on which the answer for the others
-    must not depend.
+    Without test-batch access, a random subset is applied in one call. With test-batch access, the
+    first batch is applied again after all others, to detect state left by later batches. The last
+    batch is applied by a method rebuilt from its state that has seen no other batch. If the method
+    declares access to the controls of the batch only, half of the treated rows are removed from
+    one batch with controls and one without; the output of the remaining rows must not change.
 
     Parameters
     ----------
     method, access, view, grouping, seed
-        As given to :func:`apply_all`.
+        As for :func:`apply_all`.
     first
-        What it returned.
+        Output of the first call.
     rebuild
-        Returns the method as it was before it was applied to any row; None leaves that out.
+        Returns the method in its state before any call of ``apply``. If None, this is skipped.
     """
     n = len(view)
     if grouping is None:
@@ -149,26 +148,26 @@ def differs(first: Output, again: Output, idx: Ints) -> bool:
     for a, b in pairs:
         if (len(idx), *a.shape[1:]) != b.shape:
             return True
-        # Feature by feature: in a table of raw measurements one of large numbers would else hide
-        # what was done to all others.
+        # Compare per feature: in raw measurements, features with large values would otherwise
+        # hide changes in all others.
         some = a[:: max(1, len(a) // SPREAD_ROWS)].astype(np.float64)
         spread, largest = some.std(axis=0), np.abs(some).max(axis=0)
         allowed = TOLERANCE * spread + ROUNDING * (largest + np.median(spread))
-        # Negated, so that a value that is no number counts as a difference.
+        # Negated so that NaN counts as a difference.
         if not (np.abs(a[idx].astype(np.float64) - b) <= allowed).all():
             return True
     return False
 
 
 def grouping_of(batch: NDArray[np.str_], per_batch: bool) -> list[Ints] | None:
-    """Return the positions of each batch, or None for a method that gets mixtures."""
+    """Return the positions of each batch, or None for a method that gets mixtures of rows."""
     return list(batches_of(batch)) if per_batch else None
 
 
 def check_part(output: Output, n: int) -> None:
-    """Raise :class:`RunFailed` if what ``apply`` returned is no output of ``n`` rows.
+    """Raise :class:`RunFailed` if the output of ``apply`` is not valid for ``n`` rows.
 
-    Without it numpy would spread one row over many, or narrow float64, and nobody would notice.
+    Otherwise numpy would silently broadcast one row over many, or cast float64 to float32.
     """
     if not isinstance(output, Output):
         raise RunFailed(f"apply returned a {type(output).__name__}: the contract says Output")
@@ -186,12 +185,12 @@ def check_part(output: Output, n: int) -> None:
 
 
 def assemble(n: int, parts: Iterable[tuple[Ints, Output]]) -> Output:
-    """Put the outputs of several calls back into view order, one call after the other.
+    """Put the outputs of several calls back into view order.
 
     Raises
     ------
     RunFailed
-        If a call returned something else than one row of the same width for each of its rows.
+        If a call did not return one row of the same width for each of its input rows.
     """
     X: NDArray[np.float32] | None = None
     logits: NDArray[np.float32] | None = None

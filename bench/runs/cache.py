@@ -1,4 +1,4 @@
-"""Fitted weights and corrected profiles on disk, used only where the same code made them."""
+"""Cache of fitted weights and corrected profiles on disk, valid for unchanged code only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Cache", "Use"]
 
 Use = Literal["keep", "renew", "ignore"]
-"""Use of artifacts on disk: read and add; replace all but those of this process; neither."""
+"""How to use artifacts on disk: read and write; replace those of other processes; ignore."""
 
 
 class Cache:
@@ -32,9 +32,9 @@ class Cache:
     use
         Whether artifacts are read and written.
     written
-        Ids of artifacts that this process wrote; new ones are added.
+        Ids of artifacts written by this process; new ids are added.
     say
-        Receives a note for each training that is repeated because the code differs.
+        Receives a message for each training that is repeated because the code changed.
     """
 
     def __init__(
@@ -44,16 +44,16 @@ class Cache:
         self._outdated: set[str] = set()
 
     def read(self, kind: Kind, key: str, code: Code, name: str) -> Artifact | None:
-        """Return an artifact, or None if there is none that may be used.
+        """Return an artifact, or None if there is no valid one.
 
         Parameters
         ----------
         kind, key
-            What is read: ``fit`` or ``apply``, and its id.
+            Kind of the artifact, ``fit`` or ``apply``, and its id.
         code
-            The code that would make it now.
+            Current code that would produce it.
         name
-            The method, for the note.
+            Method name, for the message.
         """
         if self.use == "ignore" or (self.use == "renew" and key not in self._written):
             return None
@@ -78,7 +78,7 @@ class Cache:
         facts: Mapping[str, object],
         code: Code,
     ) -> None:
-        """Store an artifact in place of an outdated one."""
+        """Store an artifact, replacing an outdated one."""
         if self.use == "ignore":
             return
         replace = key in self._outdated or (self.use == "renew" and key not in self._written)
@@ -88,7 +88,7 @@ class Cache:
         self._outdated.discard(key)
 
     def scratch(self, fit_id: str, code: Code) -> Path | None:
-        """Return the folder of a fit's checkpoints, which only the same code continues from."""
+        """Return the folder of a fit's checkpoints. Only unchanged code resumes from them."""
         if self.use == "ignore":
             return None
         if self.use == "renew":

@@ -1,8 +1,8 @@
-"""A chain of stages such as ``erm+tvn``: which code, which parameters, which access.
+"""A chain of stages such as ``erm+tvn``: its code, parameters and access.
 
-A chain begins with one network stage, with a classifier that needs no network, or with
-``identity`` (the table itself, or fixed untrained features of images), and goes on with profile
-stages. A profile method alone gets a default parent: ``erm`` on images, ``identity`` on a table.
+The first stage is a network, a classifier without a network, or ``identity`` (the table itself, or
+fixed untrained features of images). Profile stages follow. A single profile method gets a default
+first stage: ``erm`` on images, ``identity`` on a table.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class Stage:
     Attributes
     ----------
     entry
-        Who provides it.
+        Registry entry of the method.
     cls
-        The class.
+        The method class.
     params
         An instance of the class's ``Params``.
     level
-        The batch level that it acts on: a column of the data set's index.
+        The batch level that it acts on, a column of the data set's index.
     also
         Access that the recipe adds, such as standardising by plate.
     shared
-        Whether the split puts it at the head of every chain: it is no part of the method's name.
+        Whether the split adds this stage before every method. It is then not in the method's name.
     """
 
     entry: Entry
@@ -65,18 +65,18 @@ class Stage:
 
     @property
     def access(self) -> Access:
-        """What it needs to see with these parameters."""
+        """Access required with these parameters."""
         declared: Access = self.cls.access(self.params)
         return declared | self.also
 
     @property
     def per_batch(self) -> bool:
-        """Whether each call of ``apply`` has exactly one test batch."""
+        """Whether each call of ``apply`` gets exactly one test batch."""
         return bool(self.access & (Access.TEST_BATCH | Access.TEST_CONTROLS))
 
     @property
     def sees_batches(self) -> bool:
-        """Whether it distinguishes batches, in training or at test."""
+        """Whether it uses batch labels in training or at test."""
         if is_control_row(self.kind):
             return bool(self.cls.sees_batches)
         seen = Access.TRAIN_BATCH | Access.TEST_BATCH | Access.TEST_CONTROLS | Access.ADAPT
@@ -84,12 +84,12 @@ class Stage:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the data must have: ``controls``, ``images``. A class method ``needs`` states it."""
+        """Required data, such as ``controls`` or ``images``, from the class method ``needs``."""
         stated: Callable[[Any], frozenset[str]] | None = getattr(self.cls, "needs", None)
         return frozenset() if stated is None else frozenset(stated(self.params))
 
     def changed(self, phase: str | None = None) -> JsonObject:
-        """Return the parameters that differ from their defaults, of one phase or of both."""
+        """Return the parameters that differ from their defaults, of one phase or both."""
         return {
             f.name: getattr(self.params, f.name)
             for f in dataclasses.fields(self.params)
@@ -100,19 +100,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class Chain:
-    """The stages of one method as typed."""
+    """The stages of one method, as specified by the user."""
 
     typed: str
     stages: tuple[Stage, ...]
 
     @property
     def own(self) -> tuple[Stage, ...]:
-        """The stages of the method itself, without what the split puts before all methods."""
+        """The stages of the method itself, without shared preprocessing."""
         return tuple(stage for stage in self.stages if not stage.shared)
 
     @property
     def preprocess(self) -> str:
-        """What the split puts before all methods, or an empty string."""
+        """The split's shared preprocessing method, or an empty string."""
         return "+".join(stage.name for stage in self.stages if stage.shared)
 
     @property
@@ -130,20 +130,20 @@ class Chain:
 
     @property
     def track(self) -> str:
-        """The track, ``reference`` for a reference row alone."""
+        """The track; ``reference`` if the only stage is a reference."""
         if all(is_control_row(stage.kind) for stage in self.own):
             return TRACKS[-1]
         return track_of(self.access)
 
     @property
     def readout(self) -> str:
-        """``head`` for a single network or classifier, else ``probe``."""
+        """``head`` for a single network or classifier, otherwise ``probe``."""
         alone = len(self.own) == 1 and self.own[0].kind in ("network", "classifier")
         return "head" if alone else "probe"
 
     @property
     def badges(self) -> list[str]:
-        """Remarks that the track does not carry."""
+        """Remarks that the track does not include."""
         if Access.CONTROLS in self.access and self.track == "inductive":
             return ["training controls"]
         return []
@@ -157,33 +157,33 @@ def parse_chain(
     recipe: Recipe,
     preprocess: str = "",
 ) -> Chain:
-    """Read ``ben+tvn`` and its parameters.
+    """Parse a chain such as ``ben+tvn`` and its parameters.
 
     Parameters
     ----------
     typed
         Method names joined by ``+``.
     registry
-        Where names are looked up.
+        Registry used to look up names.
     opened
-        The data set: decides the default parent and the default level.
+        The data set. It determines the default first stage and the default batch level.
     values
         Parameter values by method name.
     recipe
         The resolved recipe.
     preprocess
-        A profile method that the split puts before all others, or empty.
+        Profile method that the split applies before all others, or empty.
 
     Raises
     ------
     BenchError
-        For an unknown name, an order that makes no sense, or a wrong parameter.
+        If a name is unknown, the order of stages is invalid, or a parameter is wrong.
     """
     names = [name.strip() for name in typed.split("+")]
     entries = [registry.entry("method", name) for name in names]
     for entry in entries:
         if entry.problem:
-            entry.load()  # raises with the reason
+            entry.load()  # raises with the reason if the entry is broken
     kinds = [str(entry.meta["level"]) for entry in entries]
     if kinds[0] == "profile":
         parent = "erm" if opened.is_images else "identity"

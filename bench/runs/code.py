@@ -1,4 +1,4 @@
-"""Which source files can change the numbers of a run, and their digests."""
+"""Source files that can change the results of a run, and their digests."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ STAGES = (
 )
 """Files of ``bench`` that fits and corrected profiles depend on."""
 TRAINING = ("training/*.py",)
-"""Files that networks depend on, too."""
+"""Files that networks depend on in addition."""
 SCORING = ("metrics/_*.py", "scoring/*.py")
-"""Files that scores depend on, in addition to those of the metrics in use."""
+"""Files that scores depend on, in addition to those of the selected metrics."""
 NO_NUMBERS = ("training/recipes.py",)
 """Files whose effect is part of a run's identity: the resolved recipe."""
 
 
 class Codes:
-    """Digests of the code of stages and runs; the files of each are read once."""
+    """Digests of the code of stages and runs. Each file is read once."""
 
     def __init__(self) -> None:
         self._codes: dict[tuple[tuple[str, str, Path | None], ...], Code] = {}
 
     def of_fit(self, job: Job, number: int) -> Code:
-        """Return the code that the fit of a stage of a chain depends on.
+        """Return the code that the fit of a stage depends on.
 
-        Methods that share a fit share its code, whichever of them asks.
+        Methods that share a fit have the same fit code.
         """
         origin = job.target.origin
-        # A network that is taken to another data set is the one of a run on its own.
+        # A network transferred to another data set is that of a run on its own data set.
         data = [job.target.opened] if origin is None or number else [origin.opened]
         return self._code(job, _entries(job, number)[:-1], data)
 
     def of_stage(self, job: Job, number: int) -> Code:
-        """Return the code that the profiles of a stage of a chain depend on."""
+        """Return the code that the profiles of a stage depend on."""
         return self._code(job, _entries(job, number), _data(job))
 
     def of_run(self, job: Job) -> Code:
@@ -85,7 +85,7 @@ class Codes:
         if key not in self._codes:
             files = [path for entry in entries for path in entry.sources]
             files += _package(STAGES)
-            # A plugin of any kind may use the training loop.
+            # Plugins of any kind may use the training loop.
             if any(e.meta["level"] == "network" or e.provider != "labshift" for e in methods):
                 files += _package(TRAINING)
             if metrics:
@@ -96,7 +96,7 @@ class Codes:
 
 
 def _entries(job: Job, number: int) -> list[Entry]:
-    """Return who fits and who applies each stage of a chain up to a number, in this order."""
+    """Return the entries that fit and apply each stage up to ``number``, in this order."""
     entries: list[Entry] = []
     for stage in job.chain.stages[: number + 1]:
         entries.append(job.registry.entry("method", fit_name(stage, job.registry)[0]))

@@ -25,7 +25,7 @@ class Companion(NamedTuple):
     record
         Its record.
     new_batches
-        Whether the rows of the run's split come from batches that are not in its training set.
+        Whether the scored rows of the split come from batches outside the training set.
     """
 
     record: Record
@@ -44,7 +44,7 @@ def companions_of(
     edition: str,
     data: Mapping[str, object],
 ) -> Companions:
-    """Run the companion of each split, which shares its trainings."""
+    """Run the companion of each split. It shares the trainings of the split's runs."""
     from bench.data.catalog import find_split, known_splits
     from bench.data.opening import open_splits
     from bench.runs.plan import plan
@@ -75,7 +75,7 @@ def companions_of(
 
 
 def _only(options: Options, job: Job) -> Options:
-    """Keep the parameters of one chain; others would be refused as unused."""
+    """Keep the parameters of one chain; others would raise as unused."""
     names = {stage.name for stage in job.chain.stages}
     values = {name: value for name, value in options.values.items() if name in names}
     return dataclasses.replace(options, values=values)

@@ -7,9 +7,9 @@
     corrector = Corrector("tvn").fit(X, batch=plates, controls=is_dmso)
     corrected = corrector.transform(X_new, batch=new_plates, controls=new_is_dmso)
 
-It goes the harness's own way: the same chain, the same views (a method sees what it declared and
-nothing else), each batch in a call of its own where the method acts on one batch. So its output is
-that of a run on the same rows.
+It uses the same code path as a benchmark run: the same chain and the same views, so a method sees
+only the inputs that it declares. Methods that act on one batch get one call per batch.
+The output equals that of a run on the same rows.
 """
 
 from __future__ import annotations
@@ -44,41 +44,41 @@ __all__ = ["Corrector"]
 
 
 class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Any correction of profiles, or chain of them, as a transformer.
+    """Transformer for any correction of profiles, or a chain of corrections.
 
-    Methods that estimate from the batch that they correct (``zscore``, ``tvn``, ``combat``, …) are
-    given one batch of ``transform`` per call: the corrected row then depends on the rows that are
-    passed with it.
+    Methods that estimate from the batch that they correct (``zscore``, ``tvn``, ``combat``, …) get
+    one batch of ``transform`` per call. A corrected row then depends on the other rows passed in
+    the same call.
 
     Parameters
     ----------
     method
-        Name or chain, such as ``tvn``, ``zscore+sphering`` or, with labels, ``erm+zscore``: a
-        network method is trained on the table as an MLP.
+        Method or chain, such as ``tvn``, ``zscore+sphering`` or, with labels, ``erm+zscore``.
+        Network methods train an MLP on the table.
     params
-        Parameters of the methods, ``{"variant": "efaar"}`` of the last one or
-        ``{"tvn.variant": "efaar"}``; ``python -m bench show method tvn`` has them.
+        Method parameters: ``{"variant": "efaar"}`` for the last method, or
+        ``{"tvn.variant": "efaar"}``. ``python -m bench show method tvn`` lists them.
     recipe
-        Changes of the default recipe of network methods, such as ``{"steps": 200}``.
+        Overrides of the default recipe of network methods, such as ``{"steps": 200}``.
     seed
-        Of whatever is random in a method.
+        Random seed of the methods.
 
     Attributes
     ----------
     n_features_in_
         Number of columns seen in ``fit``.
     feature_names_in_
-        Their names, where ``X`` had names.
+        Their names, if ``X`` has column names.
     classes_
-        Classes of ``y``; empty without.
+        Classes of ``y``; empty if ``y`` was not passed.
     states_
-        What each stage learned, as arrays.
+        Fitted state of each stage, as arrays.
     fitted_
-        The method and parameters that were fitted; setting others changes nothing until ``fit``.
+        The fitted method and parameters. Changing parameters has no effect until the next ``fit``.
     n_features_out_
         Number of columns returned.
     fallbacks_
-        Number of batches in ``fit`` that were too small and took the method's fallback.
+        Number of batches in ``fit`` that were too small, so the method's fallback was used.
 
     Examples
     --------
@@ -116,27 +116,27 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         batch_adapt: ArrayLike | None = None,
         controls_adapt: ArrayLike | None = None,
     ) -> Self:
-        """Learn from training rows.
+        """Fit on training rows.
 
         Parameters
         ----------
         X
             ``(n, d)`` profiles, finite.
         y
-            ``(n,)`` classes, for network methods; profile methods see no labels.
+            ``(n,)`` classes, for network methods. Ignored by profile methods.
         batch
-            ``(n,)`` names of batches, such as plates; without it all rows are one batch.
+            ``(n,)`` batch names, such as plates. By default all rows are one batch.
         controls
-            ``(n,)`` bool, true for negative controls; without it no row is one.
+            ``(n,)`` bool, true for negative controls. By default no row is a control.
         X_adapt, batch_adapt, controls_adapt
-            Unlabelled rows for methods that adapt while fitting (``harmony``,
-            ``coral-to-target``); without them, they adapt to ``X`` itself.
+            Unlabelled rows for methods that adapt during fitting (``harmony``,
+            ``coral-to-target``). By default these methods adapt to ``X``.
 
         Raises
         ------
         ValueError
-            For arrays that do not fit, an unknown method or parameter, or data that the method
-            cannot be used on.
+            If arrays have the wrong shape, the method or a parameter is unknown, or the method does
+            not apply to the data.
         """
         self._fit(X, y, batch, controls, (X_adapt, batch_adapt, controls_adapt))
         return self
@@ -152,7 +152,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         batch_adapt: ArrayLike | None = None,
         controls_adapt: ArrayLike | None = None,
     ) -> NDArray[np.float32]:
-        """Learn from training rows and return them corrected; parameters as for :meth:`fit`.
+        """Fit on training rows and return them corrected. Parameters are those of :meth:`fit`.
 
         Returns
         -------
@@ -168,14 +168,14 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         batch: ArrayLike | None = None,
         controls: ArrayLike | None = None,
     ) -> NDArray[np.float32]:
-        """Return rows corrected, ``(n, p)`` float32; parameters as for :meth:`fit`.
+        """Return corrected rows, ``(n, p)`` float32. Parameters are those of :meth:`fit`.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before :meth:`fit`.
+            If called before :meth:`fit`.
         ValueError
-            For arrays that do not fit, or rows that the method cannot correct.
+            If arrays have the wrong shape, or the method cannot correct the rows.
         """
         check_is_fitted(self, "states_")
         rows: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
@@ -200,7 +200,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _n_features_out(self) -> int:
         return int(self.n_features_out_)
 
-    # ------------------------------------------------------------------ the harness's own way
+    # ------------------------------------------------------------------ benchmark code path
 
     def _fit(
         self,
@@ -213,7 +213,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         try:
             headed = self._headed(strict=True)
             if headed and y is None:
-                # In scikit-learn's own words first: callers look for them.
+                # Raise scikit-learn's standard message first, because callers match on it.
                 raise ValueError(
                     f"This Corrector estimator requires y to be passed, but the target y is None: "
                     f"{self.method} is trained on classes"
@@ -280,7 +280,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return method
 
     def _headed(self, *, strict: bool = False) -> bool:
-        """Whether a stage is trained on classes; of an unknown method only ``fit`` complains."""
+        """Whether a stage trains on classes. Unknown methods raise in ``fit`` only."""
         try:
             registry = registry_with(os.environ.get(PLUGINS, ""))
             entries = [registry.entry("method", one.strip()) for one in self.method.split("+")]
@@ -292,7 +292,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             return False
 
     def _chain(self, opened: Opened, fitted: tuple[str, Facts] | None = None) -> Chain:
-        """Return the chain as it was fitted, or as it is set now."""
+        """Return the fitted chain, or the chain of the current parameters."""
         typed, params = fitted or (self.method, self.params or {})
         values: dict[str, JsonObject] = {}
         for key, value in params.items():
@@ -324,7 +324,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         *,
         labels: Array | None,
     ) -> Side:
-        """Put rows into the harness's form; what was not given says nothing."""
+        """Convert rows to a :class:`Side`; missing inputs use neutral values."""
         import pandas as pd
 
         n = len(X)

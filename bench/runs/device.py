@@ -14,16 +14,16 @@ DEFAULT_THREADS = 1
 
 
 def threads() -> int:
-    """Return the number of threads of a fit: ``$BENCH_THREADS``, else one.
+    """Return the number of threads of a fit: ``$BENCH_THREADS``, or 1 by default.
 
-    One thread gives the same bits on machines with other numbers of cores, and cannot collapse
-    where other processes use the cores: two threads that wait for each other on a busy machine
-    are slower than one.
+    One thread gives bit-identical results on machines with different numbers of cores. It also
+    avoids slowdowns on busy machines, where two threads that wait for each other are slower
+    than one.
 
     Raises
     ------
     BenchError
-        If the variable is not a whole number of at least 1.
+        If the variable is not an integer of at least 1.
     """
     text = os.environ.get(THREADS, "")
     if not text:

@@ -1,6 +1,6 @@
-"""What runs will take, in time, memory and disk, judged by the records of earlier ones.
+"""Estimated time, memory and disk use of runs, from the records of earlier runs.
 
-Nothing is estimated from thin air: where no record is near enough, the answer is None and says so.
+If no record is similar enough, the estimate is None and ``basis`` gives the reason.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ __all__ = ["Estimate", "Total", "estimate", "total"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one run is expected to cost, alone.
+    """Expected cost of one run.
 
     Attributes
     ----------
     fit_s, apply_s
-        Seconds of training and of applying, None if unknown.
+        Seconds of training and of applying; None if unknown.
     peak_bytes
-        Largest memory of the process.
+        Peak memory of the process.
     disk_bytes
-        Record and artifacts together.
+        Size of the record and its artifacts.
     basis
-        What it rests on, in words.
+        Description of the records used.
     """
 
     fit_s: float | None = None
@@ -44,16 +44,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Total:
-    """What several runs are expected to cost together; a training that they share counts once.
+    """Expected cost of several runs together; a shared training is counted once.
 
     Attributes
     ----------
     seconds, disk_bytes
         Sums over the runs with an estimate.
     peak_bytes
-        The largest.
+        Maximum over the runs.
     n_unknown
-        Runs without an estimate, which are in none of the numbers.
+        Number of runs without an estimate. They are excluded from all totals.
     """
 
     seconds: float
@@ -63,21 +63,21 @@ class Total:
 
 
 def estimate(job: Job, store: Store, records: Sequence[Summary]) -> Estimate:
-    """Return what a run is expected to cost.
+    """Estimate the cost of a run.
 
-    The nearest records decide, and only complete ones: of the same chain on the same split with the
-    same recipe (medians over them); else of the same chain and kind of data with the same recipe,
-    scaled by the rows that pass through the network and by the rows that are scored; else, for a
-    chain with a network, of any other network with that recipe, scaled alike.
+    Only the most similar complete records are used, in this order: the same chain, split and
+    recipe (medians); the same chain, kind of data and recipe, scaled by the number of rows that
+    pass through the network and the number of scored rows; for a chain with a network, any other
+    network with the same recipe, scaled in the same way.
 
     Parameters
     ----------
     job
         The run.
     store
-        Where the records are, to see what they take on disk.
+        Results folder, used to measure disk usage.
     records
-        Summaries (:func:`bench.records.record.summarise`) of the records to judge by.
+        Summaries (:func:`bench.records.record.summarise`) of earlier records.
     """
     spec = job.spec()
     kind = "images" if job.target.opened.is_images else "profiles"
@@ -112,7 +112,7 @@ def estimate(job: Job, store: Store, records: Sequence[Summary]) -> Estimate:
 
 
 def total(jobs: Sequence[Job], made: Sequence[Estimate], store: Store) -> Total:
-    """Return what runs cost together: a training counts once, one that is kept not at all."""
+    """Sum the cost of runs. Shared trainings count once, stored trainings not at all."""
     counted: set[str] = set()
     seconds, disk, peak, unknown = 0.0, 0, 0, 0
     for job, one in zip(jobs, made, strict=True):
@@ -149,7 +149,7 @@ def _scaled(job: Job, store: Store, records: list[Summary], basis: str, kind: st
 
 
 def _rows_trained(job: Job, n: int) -> int:
-    """Return how many rows pass through the network in one training on ``n`` rows."""
+    """Return the number of rows that pass through the network in one training on ``n`` rows."""
     recipe = job.recipe
     size = int(recipe["batch_size"])
     steps = int(recipe["steps"]) or int(recipe["epochs"]) * max(n // size, 1)
@@ -157,7 +157,7 @@ def _rows_trained(job: Job, n: int) -> int:
 
 
 def _disk_of(store: Store) -> Callable[[Summary], int | None]:
-    """Return a function that gives the bytes of a record and its artifacts, None if it has none."""
+    """Return a function that measures a record and its artifacts in bytes; None if missing."""
 
     def size(summary: Summary) -> int | None:
         found = store.find(summary["run_id"])

@@ -1,4 +1,4 @@
-"""Methods on splits, from names to records: what ``bench.run`` and the commands that train call."""
+"""Run methods on splits; used by ``bench.run`` and the training commands."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ class Progress(Protocol):
     """Receives messages and progress while an experiment runs."""
 
     def say(self, line: str) -> None:
-        """Show one line of text, such as a note about a record."""
+        """Show a one-line message, such as a note about a record."""
 
     def update(self, label: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` steps of a training are finished."""
 
     def done(self, record: Record) -> None:
-        """Take a finished run."""
+        """Receive a finished run."""
 
 
 class _Stderr:
-    """Prints notes on stderr and shows nothing else."""
+    """Prints messages on stderr; shows no progress."""
 
     def say(self, line: str) -> None:
         sys.stderr.write(f"{line}\n")
@@ -68,7 +68,7 @@ class Experiment:
     Attributes
     ----------
     methods
-        Methods or chains, as named by the user.
+        Methods or chains, as specified by the user.
     targets
         The opened splits.
     seeds
@@ -76,7 +76,7 @@ class Experiment:
     options
         Options common to all runs.
     registry, store
-        Where names are looked up, and where records are written.
+        Registry used to look up names, and results folder for records.
     edition, data
         Requested edition and settings of the data sets.
     """
@@ -96,8 +96,8 @@ class Experiment:
         Raises
         ------
         BenchError
-            For a method or metric that does not suit a split, or a setting of a method that is not
-            in the experiment.
+            If a method or metric does not apply to a split, or a setting refers to a method that
+            is not in the experiment.
         """
         from bench.runs.plan import plan
 
@@ -120,7 +120,7 @@ class Experiment:
         jobs
             Default: all jobs of the experiment.
         progress
-            Default: notes are printed on stderr.
+            Default: messages are printed on stderr.
 
         Returns
         -------
@@ -139,7 +139,7 @@ class Experiment:
     def companions(
         self, jobs: Sequence[Job], records: Sequence[Record], progress: Progress | None = None
     ) -> Companions:
-        """Run the in-distribution companions of jobs, which share their trainings.
+        """Run the in-distribution companions of jobs. They share the trainings of the jobs.
 
         Returns
         -------
@@ -154,7 +154,7 @@ class Experiment:
     def reopen(
         self, split: str, data: Mapping[str, object], say: Callable[[str], None] | None = None
     ) -> Target:
-        """Open a split with changed settings of its data set."""
+        """Open a split with different settings of its data set."""
         from bench.data.opening import open_splits
 
         show = say or _Stderr().say
@@ -163,12 +163,12 @@ class Experiment:
 
 
 def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
-    """Return all names, including those in plugin files; worker processes inherit the files.
+    """Return all names, including those in plugin files. Worker processes inherit the files.
 
     Raises
     ------
     BenchError
-        If a file is unusable or its name is taken.
+        If a file cannot be used or its name is taken.
     """
     paths = tuple(Path(plugin).resolve() for plugin in plugins)
     registry = Registry(paths)
@@ -197,21 +197,21 @@ def prepare(  # noqa: PLR0913
     registry: Registry | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Experiment:
-    """Check names and settings, and open the data; nothing is trained.
+    """Check names and settings, and open the data. Nothing is trained.
 
     Parameters are those of :func:`run`, and:
 
     Parameters
     ----------
     registry
-        Where names are looked up; default: :func:`open_registry` of ``plugins``.
+        Registry used to look up names. Default: :func:`open_registry` of ``plugins``.
     say
-        Receives one line per data set, naming its edition; default: printed on stderr.
+        Receives one line per data set with its edition. Default: printed on stderr.
 
     Raises
     ------
     BenchError
-        For an unknown name, a wrong value, an edition that is not available, or bad data.
+        If a name is unknown, a value is wrong, an edition is not available, or data are invalid.
     """
     chosen, named = _names(methods, "method"), _names(splits, "split")
     for option, value, allowed in (
@@ -263,7 +263,7 @@ def run(  # noqa: PLR0913
     plugins: Iterable[Path | str] = (),
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Run methods on splits and write records; runs on disk are not repeated.
+    """Run methods on splits and write records. Existing runs are not repeated.
 
     Parameters
     ----------
@@ -276,21 +276,20 @@ def run(  # noqa: PLR0913
     recipe, edition, device
         Values of ``RECIPES``, ``EDITIONS`` and ``DEVICES`` of this module.
     settings
-        ``{"ben.rows": "controls", "recipe.steps": 800, "data.strength": 2}``, or texts
+        ``{"ben.rows": "controls", "recipe.steps": 800, "data.strength": 2}``, or strings
         ``KEY=VALUE``. A key without a prefix is a parameter of all methods.
     metrics, network, standardise
-        Additional metrics; short for ``recipe.network`` and ``recipe.standardise``.
+        Additional metrics; shorthand for ``recipe.network`` and ``recipe.standardise``.
     if_exists
-        What to do if a run is on disk: ``skip`` returns it; ``refresh`` repeats it if
-        it was made by other code; ``rerun`` repeats it and its trainings; ``verify`` repeats it and
-        compares
-        the predictions.
+        Action if a run exists: ``skip`` returns it; ``refresh`` repeats it if its code has
+        changed; ``rerun`` repeats it and its trainings; ``verify`` repeats it and compares the
+        predictions.
     results
-        Results folder; default ``$BENCH_RESULTS``, else ``results``.
+        Results folder. Default: ``$BENCH_RESULTS`` if set, otherwise ``results``.
     plugins
         Python files with methods, data sets or metrics.
     progress
-        Receives messages and progress; default: notes are printed on stderr.
+        Receives messages and progress. Default: messages are printed on stderr.
 
     Returns
     -------
@@ -300,7 +299,7 @@ def run(  # noqa: PLR0913
     Raises
     ------
     BenchError
-        For an unknown name, a wrong value, an edition that is not available, or bad data.
+        If a name is unknown, a value is wrong, an edition is not available, or data are invalid.
 
     Examples
     --------
@@ -329,7 +328,7 @@ def run(  # noqa: PLR0913
 
 
 def _names(names: str | Iterable[str], option: str) -> list[str]:
-    """Return names without repetition; refuse an empty list."""
+    """Return names without duplicates; raise if there are none."""
     texts = [names] if isinstance(names, str) else list(names)
     result = [name.strip() for text in texts for name in text.split(",") if name.strip()]
     if not result:

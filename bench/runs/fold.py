@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["FoldRun"]
 
 Outputs = dict[str, Output]
-"""``train`` and ``test``: output for the rows of each side."""
+"""``train`` and ``test``: outputs of the rows of each side."""
 
 
 class FoldRun:
@@ -45,20 +45,20 @@ class FoldRun:
     Parameters
     ----------
     job, fold
-        What is fitted, and the fold's rows; the job has the parameters chosen for this fold.
+        The job and the fold to run. The job has the parameters selected for this fold.
     cache, codes
-        Artifacts on disk, and digests of the code that makes them.
+        Artifacts on disk, and digests of the code that produces them.
     device
         Returns the device of networks.
     progress
-        ``progress(label, done, total)`` shows the steps of a training.
+        ``progress(label, done, total)`` reports training steps.
     label
-        Name shown with them.
+        Label passed to ``progress``.
 
     Attributes
     ----------
     spent
-        Costs and remarks, once :meth:`outputs` has returned.
+        Costs and remarks, available after :meth:`outputs` returns.
     batch_sizes
         Rows in each test batch.
     train_key
@@ -103,14 +103,14 @@ class FoldRun:
         return train, profiles["train"], test, profiles["test"]
 
     def network(self) -> Method:
-        """Return the first stage fitted: from disk, or trained if it is not there."""
+        """Return the fitted first stage, from disk if available, otherwise trained."""
         train, test = self._sides(self.job.chain.stages[0])
         return self._fitted(0, self.job.ids(self.fold)[0], self._learnt(0, train), test)[0]
 
     # ------------------------------------------------------------------ rows
 
     def _sides(self, stage: Stage) -> tuple[Side, Side]:
-        """Return the training rows and the evaluation rows as a stage sees them."""
+        """Return the training rows and the evaluation rows in the form that a stage sees."""
         target, fold = self.job.target, self.fold
         rows = target.training_rows(fold)
         train = self._side(rows, stage.level, "train", labels=target.supervised)
@@ -134,7 +134,7 @@ class FoldRun:
         )
 
     def _learnt(self, k: int, train: Side) -> Side:
-        """Return the rows that a stage is fitted on: the training rows, or those of the source."""
+        """Return the rows that a stage is fitted on: training rows, or rows of the source."""
         partition = self.job.target.partition(k, self.fold)
         if partition.opened is train.opened:
             return train
@@ -150,10 +150,10 @@ class FoldRun:
         )
 
     def _grouped(self, grouping: Grouping, test: Side) -> Side:
-        """Return the evaluation side as a study groups it, with the same rows for every stage."""
+        """Return the evaluation side with a study's grouping, the same rows for every stage."""
         if not grouping.drops_rows:
             return inference_batches(grouping, test, self.job.seed)
-        # Rows to leave out are drawn once, at the level that the chain corrects.
+        # Omitted rows are drawn once, at the batch level that the chain corrects.
         level = next(stage.level for stage in self.job.chain.stages if stage.per_batch)
         everything = self._side(self.fold.test, level, "test", labels=False)
         left = inference_batches(grouping, everything, self.job.seed).rows
@@ -162,7 +162,7 @@ class FoldRun:
     # ------------------------------------------------------------------ stages
 
     def _control_row(self, k: int, ids: identity.StageIds, train: Side, test: Side) -> Outputs:
-        """Return the outputs of a control row, which is cheap and sees what methods do not."""
+        """Return the outputs of a control row, which may see inputs that methods cannot."""
         stage, classes = self.job.chain.stages[k], self.job.target.classes
         method = stage.cls(stage.params)
         views = {"train": control_view(train, classes), "test": control_view(test, classes)}
@@ -177,7 +177,7 @@ class FoldRun:
     def _stage(
         self, k: int, ids: identity.StageIds, learnt: Side, sides: dict[str, Side]
     ) -> Outputs:
-        """Return the outputs of a stage that is fitted on ``learnt``, for each of ``sides``."""
+        """Return the outputs of a stage fitted on ``learnt``, for each of ``sides``."""
         stage = self.job.chain.stages[k]
         code = self.codes.of_stage(self.job, k)
         keys = {"train": ids.apply_train, "test": ids.apply_test}
@@ -209,14 +209,14 @@ class FoldRun:
     def _applied(
         self, stage: Stage, method: Method, state: Arrays, role: str, side: Side
     ) -> tuple[Output, JsonObject]:
-        """Apply a fitted method to a side, checking its output and what it adapted to."""
+        """Apply a fitted method to a side; check its output and its access."""
         access = stage.access
         view = side.view(access, batches=stage.per_batch)
-        # By the opaque names: the order of the calls carries no information either.
+        # Group by the anonymised names, so that the call order carries no information.
         grouping = grouping_of(view.batch, stage.per_batch)
         target, fold = self.job.target, self.fold
         rows = fold.test if role == "test" else target.training_rows(fold)
-        # Of the rows alone, so that the same rows from another file are mixed alike.
+        # Depends on the rows only, so the same rows from another file are mixed in the same way.
         seed = seed_for("chunks", identity.rows_digest(side.opened, rows), self.job.seed)
         started = time.perf_counter()
         output = apply_all(method, access, view, grouping, seed)
@@ -265,13 +265,13 @@ class FoldRun:
         view = learnt.view(
             access,
             batches=Access.TRAIN_BATCH in access,
-            labels=True,  # a side without labels has -1 throughout
+            labels=True,  # a side without labels has -1 for all rows
             wells=Access.TRAIN_WELL in access,
         )
         adapt = test.view(access, batches=True) if Access.ADAPT in access else None
         started = time.perf_counter()
         method.fit(view, adapt, context)
-        # A network method counts the rows itself; the steps of others are those of its progress.
+        # A network method counts the rows itself; for others, use the steps reported as progress.
         spent = getattr(method, "cost", None) or {"steps": seen["steps"], "images_seen": 0}
         facts = {
             "fit_s": time.perf_counter() - started,
@@ -283,7 +283,7 @@ class FoldRun:
         return method, facts
 
     def _rebuilt(self, stage: Stage, state: Mapping[str, Array]) -> Method:
-        """Return a fitted method from its state, on the device in use."""
+        """Rebuild a fitted method from its state, on the current device."""
         method: Method = stage.cls.from_state(stage.params, state)
         if stage.kind == "network" and hasattr(method, "to"):
             method.to(self.device())
@@ -291,13 +291,13 @@ class FoldRun:
 
 
 def _reordered(output: Output, rows: Ints, wanted: Ints) -> Output:
-    """Return an output for the same rows in another order."""
+    """Return an output with its rows in another order."""
     place = {row: i for i, row in enumerate(rows.tolist())}
     return Output(output.X[[place[row] for row in wanted.tolist()]])
 
 
 def _arrays(side: Side, output: Output) -> Arrays:
-    """Return the arrays stored of an output, with ids and batches of its rows in UTF-8."""
+    """Return the arrays of an output to store, with ids and batches of its rows in UTF-8."""
     arrays: Arrays = {
         "embeddings": output.X,
         "ids": np.char.encode(column_of(side.opened, "id")[side.rows], "utf-8"),
@@ -308,13 +308,13 @@ def _arrays(side: Side, output: Output) -> Arrays:
     return arrays
 
 
-# Closures of their own, so that nothing else can be reached from what a method is given.
+# Separate closures, so that methods cannot reach other objects through their arguments.
 
 
 def _log(points: list[tuple[int, str, float]]) -> Callable[..., None]:
     def log(step: int, **scalars: float) -> None:
         values = {name: float(value) for name, value in scalars.items()}
-        # A record has no NaN: such a point is left out of the curve.
+        # Records cannot store NaN, so non-finite points are dropped.
         points.extend((int(step), name, v) for name, v in values.items() if np.isfinite(v))
 
     return log

@@ -1,11 +1,11 @@
 """Splits derived from the training rows of a split: validation sets and ordinary hold-outs.
 
-Nothing here reads a test row of the split, with one exception that is named for what it does:
-:func:`mixed_to_test` trains on test plates to measure the generalisation gap on the test
-distribution (WILDS, Koh et al. 2021, section 5.1); it is no way to choose anything.
+Test rows of the split are never read, with one exception: :func:`mixed_to_test` trains on test
+plates to measure the generalisation gap on the test distribution (WILDS, Koh et al. 2021,
+section 5.1). It must not be used for model selection.
 
-Which rows are held out has an address of its own (``generator("carve", …)``): it is the same for
-every method, seed and recipe, and another split's is another.
+The held-out rows have their own seed address (``generator("carve", …)``). They are the same for
+every method, seed and recipe, and differ between splits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["SHARE", "check_only_training", "held_out", "mixed_to_test", "oracle", "validation"]
 
 SHARE = 0.25
-"""Share of the rows, wells or batches that is held out at a time."""
+"""Share of the rows, wells or batches in each held-out set."""
 
 
 # --------------------------------------------------------------------------- validation
@@ -41,25 +41,25 @@ SHARE = 0.25
 def validation(
     target: Target, fold: Fold, name: str, *, level: str = "", parts: int = 2
 ) -> list[Target]:
-    """Return the derived splits that a rule scores candidates on, for one fold.
+    """Return the validation splits that a selection rule scores candidates on, for one fold.
 
     Parameters
     ----------
     target, fold
-        The split and the fold whose training rows are carved.
+        The split, and the fold whose training rows are partitioned.
     name
         ``id-val``, ``ood-val`` or ``leave-one-batch-out``.
     level
-        Batch level of the values that are held out; empty is the data set's own.
+        Batch level to hold out. If empty, the default of the data set.
     parts
-        How many disjoint sets of rows or batches are held out in turn, at most as many as there
-        are; ``leave-one-batch-out`` has as many as there are batches.
+        Number of disjoint held-out sets of rows or batches, at most the number of groups.
+        ``leave-one-batch-out`` always has one per batch.
 
     Raises
     ------
     BenchError
         If the training rows have too few batches for the rule, or no held-out row has a class
-        that the others have; names a rule that is possible.
+        that also occurs in the remaining rows. The message names a rule that can be used.
     """
     column, used = _grouping(target.opened, name, level)
     groups = _groups(column[fold.train])
@@ -91,7 +91,7 @@ def validation(
 
 
 def oracle(target: Target, fold: Fold) -> Target:
-    """Return one fold with its own test rows, under a derived name: selection that is no result."""
+    """Return one fold with its own test rows under a derived name, for oracle selection only."""
     whose = fold.name if len(target.folds) > 1 else ""
     name = Derived(target.split.name, "oracle", fold=whose)
     return _derived(target, name, f"oracle: {rule('oracle').summary}", [fold])
@@ -100,7 +100,7 @@ def oracle(target: Target, fold: Fold) -> Target:
 def check_only_training(target: Target, fold: Fold, derived: Sequence[Target]) -> None:
     """Raise :class:`BenchError` if a derived split has a row outside the fold's training rows.
 
-    Called on whatever is about to be scored for a choice, so that no way of making it can slip.
+    Called on every split that is scored for model selection.
     """
     ids = column_of(target.opened, "id")
     mine = set(ids[fold.train].tolist())
@@ -121,7 +121,7 @@ def _of(fold: str) -> str:
 
 
 def _grouping(opened: Opened, name: str, level: str) -> tuple[Array, str]:
-    """Return the value that each row is held out with, and the noun for it."""
+    """Return the group of each row, ``(n,)``, and the noun for a group."""
     if name == "id-val":
         return _wells(opened)
     if level and level not in opened.levels:
@@ -171,7 +171,7 @@ def _disjoint(
 
 
 def _without(target: Target, fold: Fold, column: Array, held: Sequence[str]) -> Fold | None:
-    """Return the training rows with some groups held out; None if nothing could be scored."""
+    """Return the fold with some groups held out, or None if no held-out row can be scored."""
     out = np.isin(column[fold.train], list(held))
     return _scored(target, fold.name, fold.train[~out], fold.train[out])
 
@@ -213,7 +213,7 @@ def _derived(target: Target, name: Derived, shift: str, folds: list[Fold]) -> Ta
     looked_at = (opened.columns.get("well", "well"), *opened.levels)
     shares = tuple(dict.fromkeys(c for c in looked_at if c in opened.index.columns))
     split = dataclasses.replace(split, shares=shares)
-    audit(split, opened, folds)  # raises if a sample is on both sides
+    audit(split, opened, folds)  # raises if a sample is in both training and test rows
     return Target(split.name, split, opened, folds, split_digest(opened, folds))
 
 
@@ -221,7 +221,7 @@ def _derived(target: Target, name: Derived, shift: str, folds: list[Fold]) -> Ta
 
 
 def held_out(target: Target, kind: str, level: str = "") -> Target | None:
-    """Return a split that tests on held-out *training* rows: the score of an ordinary hold-out.
+    """Return a split that tests on held-out *training* rows, as an ordinary hold-out does.
 
     Parameters
     ----------
@@ -230,14 +230,14 @@ def held_out(target: Target, kind: str, level: str = "") -> Target | None:
     kind
         ``random-rows``, ``random-wells``, or ``held-out`` with a batch ``level``.
     level
-        For ``held-out``: the level of the values that are held out.
+        For ``held-out``: the batch level to hold out.
 
     Returns
     -------
     Target or None
-        The same folds as ``target``, each with about a quarter of its own training rows as test
-        rows and the others to train on; None where the data do not offer it (wells are not known
-        or have one row, a level has one training value, nothing could be scored).
+        The folds of ``target``. About a quarter of each fold's training rows become its test rows,
+        and the others are its training rows. None if the data do not allow it: wells are unknown
+        or have one row each, the level has one training value, or no row can be scored.
     """
     opened = target.opened
     if kind == "random-rows":
@@ -270,17 +270,17 @@ def held_out(target: Target, kind: str, level: str = "") -> Target | None:
 
 
 def mixed_to_test(target: Target) -> tuple[Target, str] | None:
-    """Return a split that scores the same test rows by models trained on the test distribution.
+    """Return a split that scores the same test rows with models trained on the test distribution.
 
-    The test plates of each fold are halved; each half is scored by a training set in which rows of
-    the other half replace as many training rows, so that it is as large as before.
-    Where a test set is one plate, its wells are halved; where those are not known, its rows.
+    The test plates of each fold are split into two halves. Each half is scored by a model whose
+    training set has as many rows replaced by rows of the other half, so its size is unchanged.
+    If a test set is one plate, its wells are halved; if wells are unknown, its rows are.
 
     Returns
     -------
     tuple or None
-        The split, with two folds for each fold of ``target``, and the noun of what was halved;
-        None where it has nothing to halve.
+        The split, with two folds for each fold of ``target``, and the noun for the halved groups.
+        None if there is nothing to halve.
     """
     opened = target.opened
     plate = opened.levels[0]
@@ -310,7 +310,7 @@ def mixed_to_test(target: Target) -> tuple[Target, str] | None:
             )
             if one is None:
                 continue
-            # The very rows that the split itself scores, so that the difference is the shift's.
+            # Score exactly the rows of the original split, so that only the training set differs.
             own = dict(zip(fold.test.tolist(), fold.scored.tolist(), strict=True))
             both = one.scored & np.array([own[row] for row in one.test.tolist()])
             made.append(dataclasses.replace(one, scored=both))

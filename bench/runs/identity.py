@@ -1,9 +1,8 @@
 """Identities of fits, profiles and runs: hashes of declared inputs, computed without torch.
 
-``fit id``   method and version, fit-phase parameters that differ from their defaults, resolved
-recipe, seed, label map, training rows, adaptation rows if used, content digest of the data, and
-the parent stage's apply id.
-``apply id`` fit id, apply-phase parameters, the evaluated rows and how they are grouped.
+``fit id``   method and version, non-default fit-phase parameters, resolved recipe, seed, label map,
+training rows, adaptation rows if used, content digest of the data, and the parent stage's apply id.
+``apply id`` fit id, apply-phase parameters, the evaluated rows and their grouping.
 ``run id``   all of these, the split and the metric versions.
 """
 
@@ -38,12 +37,12 @@ _DIGESTS: weakref.WeakKeyDictionary[Opened, dict[int, tuple[Ints, str]]] = (
 
 
 def rows_digest(opened: Opened, rows: Ints) -> str:
-    """Return a digest of the ids of some rows, whatever their order.
+    """Return a digest of the ids of some rows, independent of their order.
 
-    Kept for each array of rows: a chain on many folds asks for the same ones again and again.
+    Cached per array of rows, because a chain on many folds uses the same arrays repeatedly.
     """
     kept = _DIGESTS.setdefault(opened, {})
-    if id(rows) not in kept:  # the array is kept too, so its number is not given to another
+    if id(rows) not in kept:  # the array is also stored, so its id cannot be reused
         ids = np.sort(column_of(opened, "id")[rows])
         found = hashlib.sha256("\x1f".join(ids.tolist()).encode()).hexdigest()[:32]
         kept[id(rows)] = (rows, found)
@@ -51,10 +50,10 @@ def rows_digest(opened: Opened, rows: Ints) -> str:
 
 
 def recipe_identity(recipe: Recipe) -> JsonObject:
-    """Return what of a recipe identifies a fit: a network's own file counts by its content.
+    """Return the parts of a recipe that identify a fit. A custom network file counts by content.
 
-    ``my/nets.py:wide`` is ``nets.py:wide`` here, since the sha256 of the file is listed beside
-    it: results do not change when a folder is moved.
+    ``my/nets.py:wide`` becomes ``nets.py:wide``, because the SHA-256 of the file is also listed.
+    Moving the folder therefore does not change identities.
     """
     file, colon, factory = str(recipe.get("network", "")).rpartition(":")
     if colon and file.endswith(".py"):
@@ -72,7 +71,7 @@ class StageIds:
 
 
 def numerics() -> dict[str, int]:
-    """Return the version of the harness's numbers, named only where it is not 1."""
+    """Return the version of the benchmark's numerics, included only if it is not 1."""
     return {} if NUMERICS == 1 else {"numerics": NUMERICS}
 
 
@@ -104,17 +103,17 @@ def stage_ids(
     Parameters
     ----------
     chain, registry, recipe, seed
-        The stages, where their methods are looked up, the resolved recipe and the run's seed.
+        The stages, the registry for their methods, the resolved recipe and the run's seed.
     learnt
-        The rows that each stage is fitted on. Those of a first stage that is taken to another data
-        set are of its own, with the identity of a run on it.
+        The rows that each stage is fitted on. If the first stage is transferred from another data
+        set, its rows are from that data set, and its identity is that of a run on it.
     opened, test
-        The data set and its rows that are scored.
+        The data set and its scored rows.
     expose
         Columns that the split exposes to methods.
     grouping
-        A study's grouping of the test rows. It is part of an apply id only where it can matter: of
-        stages that see a test batch, and of all if rows are left out.
+        A study's grouping of the test rows. It is part of an apply id only if it can change the
+        result: for stages that see a test batch, and for all stages if rows are omitted.
     """
     test_rows = rows_digest(opened, test)
     here = _data(opened)
@@ -131,7 +130,7 @@ def stage_ids(
                 "method": owner,
                 "version": version,
                 "params": stage.changed("fit"),
-                # Who sees no batches while fitting is fitted alike whatever the level.
+                # Without batch access in the fit, the fit does not depend on the level.
                 "level": stage.level if access & (Access.TRAIN_BATCH | Access.ADAPT) else "",
                 "recipe": recipe_identity(recipe) if stage.kind == "network" else {},
                 "expose": list(expose),
@@ -154,7 +153,7 @@ def stage_ids(
         }
         if transferred:
             how["data"] = here
-        # Without a training set both sides are the same rows, but each has an order of its own.
+        # Without a training set both sides have the same rows, but in different orders.
         side = {"side": "train"} if train_rows == test_rows else {}
         parent_train = digest({**how, **side, "rows": train_rows, "parent": parent_train})
         study: JsonObject = {}

@@ -1,6 +1,6 @@
-"""What is to be run: splits opened and audited, chains checked against them, and jobs with ids.
+"""Jobs to run: opened and audited splits, chains checked against them, and their ids.
 
-Everything that can be refused is refused here, before anything is trained.
+All input errors are raised here, before anything is trained.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 RETRIEVAL = ("nscb", "nsc", "map")
 """Metrics of a split without training."""
 TREATMENTS = "accuracy_treatments"
-"""Metric of a run that saw which rows are controls where these are classes."""
+"""Metric of a run that sees which rows are controls although controls are classes."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is equal for all runs of one call.
+    """Options common to all runs of one call.
 
     Attributes
     ----------
     recipe
         ``smoke``, ``default`` or ``paper``.
     overrides
-        Recipe keys that were set by hand.
+        Recipe keys set by hand.
     values
         Method parameters by method name.
     device
@@ -47,8 +47,8 @@ class Options:
     if_exists
         ``skip``, ``refresh``, ``rerun`` or ``verify``.
     grouping
-        For studies: how the rows of each test batch are grouped into inference batches instead of
-        whole (see ``bench.data.grouping``); None is whole.
+        For studies: how the rows of each test batch are partitioned into inference batches
+        (see ``bench.data.grouping``). If None, each test batch is one inference batch.
     """
 
     recipe: str = "default"
@@ -61,16 +61,16 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """What was chosen for one fold, from its own training rows.
+    """Selected parameters of one fold, from its own training rows.
 
     Attributes
     ----------
     chain
-        The stages with the chosen parameters.
+        The stages with the selected parameters.
     recipe
-        The resolved recipe with the chosen values.
+        The resolved recipe with the selected values.
     overrides
-        The recipe values that were chosen.
+        The selected recipe values.
     """
 
     chain: Chain
@@ -80,18 +80,18 @@ class Tuned:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run to make: a chain on a split with a seed.
+    """One run: a chain on a split with a seed.
 
     Attributes
     ----------
     selection
-        The rule that chose its parameters; ``last`` is none.
+        The rule that selected its parameters; ``last`` means no selection.
     tuned
-        Fold -> what was chosen for it; empty without selection.
+        Fold -> selected parameters; empty without selection.
     tuning
-        The budget of the choice, part of the run's identity; see ``bench.runs.tuning.space``.
+        The tuning budget, part of the run's identity; see ``bench.runs.tuning.space``.
     tuning_facts
-        What else is recorded of it.
+        Further recorded facts about the tuning.
     """
 
     target: Target
@@ -109,7 +109,7 @@ class Job:
     tuning_facts: Facts = field(default_factory=dict)
 
     def of_fold(self, fold: Fold) -> Job:
-        """Return the job with the parameters that were chosen for one fold; itself without any."""
+        """Return the job with the parameters selected for one fold, or itself without selection."""
         chosen = self.tuned.get(fold.name)
         if chosen is None:
             return self
@@ -133,12 +133,12 @@ class Job:
 
     @property
     def chains(self) -> list[Chain]:
-        """The chains of all folds: one without selection."""
+        """The chains of all folds; a single chain without selection."""
         return [one.chain for one in self.tuned.values()] or [self.chain]
 
     @property
     def access(self) -> Access:
-        """What any fold's chain needs to see."""
+        """Union of the access of all folds' chains."""
         access = Access.NONE
         for chain in self.chains:
             access |= chain.access
@@ -146,12 +146,12 @@ class Job:
 
     @property
     def track(self) -> str:
-        """The track of that access: the weakest claim of all folds."""
+        """The most permissive track that the access implies."""
         return self.chain.track if self.chain.track == TRACKS[-1] else track_of(self.access)
 
     @property
     def masked(self) -> bool:
-        """Whether the chain sees which rows are controls although these are classes."""
+        """Whether the chain sees which rows are controls although controls are classes."""
         seen = Access.CONTROLS | Access.TEST_CONTROLS
         classes = self.target.supervised and self.target.opened.control_classes
         return classes and bool(self.access & seen)
@@ -163,7 +163,7 @@ class Job:
 
     @property
     def cautions(self) -> list[str]:
-        """What the data set says about methods that act on one of its batch levels."""
+        """Warnings of the data set about methods that act on one of its batch levels."""
         cautions = self.target.opened.cautions
         levels = [stage.level for stage in self.chain.stages if stage.sees_batches]
         return list(dict.fromkeys(cautions[level] for level in levels if level in cautions))
@@ -174,7 +174,7 @@ class Job:
         from bench.metrics import scored
 
         split = self.target.split
-        # Only metrics that score this split: a new metric leaves the ids of other runs unchanged.
+        # Only metrics that score this split, so that a new metric does not change other run ids.
         names = [TREATMENTS]
         if not self.masked:
             names = scored(
@@ -186,9 +186,9 @@ class Job:
         return {name: entry.meta["version"] for name, entry in entries.items()}
 
     def spec(self) -> JsonObject:
-        """Return what identifies the run; hashed to its id."""
+        """Return the specification that identifies the run. Its hash is the run id."""
         target, opened = self.target, self.target.opened
-        # Values as they are used: "500" typed and 500 given are one run.
+        # Use parsed values, so that "500" and 500 give the same run.
         recipe = identity.recipe_identity(self.recipe)
         stages_of: list[JsonObject] = []
         for fold in target.folds:
@@ -207,13 +207,13 @@ class Job:
             stages_of.append({"fold": fold.name, "stages": stages})
             if fold.name in self.tuned and self.tuned[fold.name].overrides:
                 stages_of[-1]["recipe"] = dict(self.tuned[fold.name].overrides)
-        # Only where one is set: ids of runs without a grouping stay the same.
+        # Included only if set, so that ids of runs without a grouping do not change.
         study = {} if self.grouping is None else {"grouping": self.grouping.spec}
-        # Only where something was chosen: ids of other runs stay the same.
+        # Included only if parameters were selected, so that other ids do not change.
         tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
-        # Named only where there is one: ids of other runs stay the same.
+        # Included only if set, so that other ids do not change.
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
-        # Named only where it is not the highest level that varies, which needs no name.
+        # Included only if it is not the default, the highest level that varies.
         cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
         aggregate = {"aggregate": list(target.split.aggregate)} if target.split.aggregate else {}
         return {
@@ -244,7 +244,7 @@ class Job:
 
 
 def _source_of(origin: Origin | None) -> JsonObject:
-    """Return what a record states of the data set that an encoder was trained on."""
+    """Return the recorded facts about the data set that an encoder was trained on."""
     if origin is None:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""What the record of a run states besides its results."""
+"""Contents of a run's record besides its results."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def outline(
     code
         Digests of the code in use.
     environment
-        As from :func:`bench.runs.provenance.environment`.
+        From :func:`bench.runs.provenance.environment`.
     status, reason
-        ``ok``, ``not-applicable`` or ``failed``, and why.
+        ``ok``, ``not-applicable`` or ``failed``, and the reason.
     """
     target, chain = job.target, job.chain
     unranked = _unranked(job)
@@ -115,7 +115,7 @@ def _track(job: Job) -> str:
 
 
 def _unranked(job: Job) -> list[str]:
-    """Return reasons why the run has no rank, known before it starts."""
+    """Return reasons why the run is unranked that are known before it starts."""
     reasons = ["smoke recipe"] if job.recipe_name == "smoke" else []
     if not rule(job.selection).ranked:
         reasons.append(f"{job.selection}: selected on the test rows")
@@ -152,7 +152,7 @@ def _notes(job: Job) -> list[str]:
 
 
 def _lower_is_better(job: Job) -> list[str]:
-    """Return metrics that are better when lower; those of plugins are known here alone."""
+    """Return metrics where lower is better, including those of plugins."""
     split = job.target.split
     names = dict.fromkeys((job.primary, split.metric, *split.metrics))
     metas = {name: job.registry.entry("metric", name).meta for name in names}

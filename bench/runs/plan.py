@@ -26,13 +26,13 @@ def plan(
     options: Options,
     registry: Registry,
 ) -> list[Job]:
-    """Check every pair of method and split before anything runs, and return the jobs.
+    """Return the jobs, after checking every pair of method and split.
 
     Raises
     ------
     BenchError
-        For unknown names, parameters nobody has, a batch-wise method on a training set with one
-        batch, or a metric that cannot score the split.
+        If a name is unknown, no method has a parameter, a batch-wise method has a training set
+        with one batch, or a metric cannot score the split.
     """
     jobs: list[Job] = []
     used: set[str] = set()
@@ -75,7 +75,7 @@ def plan(
 
 
 def _check_metrics(target: Target, registry: Registry) -> None:
-    """Refuse a metric that the split cannot be scored by, before anything is trained."""
+    """Raise if a metric cannot score the split."""
     split = target.split
     needs = {
         name: str(registry.entry("metric", name).meta["needs"])

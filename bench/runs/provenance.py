@@ -41,18 +41,18 @@ PACKAGES = (
     "optuna",
     "safetensors",
 )
-"""Distributions whose versions may move a number."""
+"""Distributions whose version may change results."""
 
 
 def environment(device: str, threads: int, precision: str) -> JsonObject:
-    """Return the machine, the versions and the command, without importing any of the packages.
+    """Return machine, versions and command, without importing the packages.
 
     Parameters
     ----------
     device
         ``cpu`` or ``cuda``.
     threads
-        Threads that the computation was given.
+        Number of threads used for the computation.
     precision
         ``float32`` or ``bfloat16``.
 
@@ -60,9 +60,9 @@ def environment(device: str, threads: int, precision: str) -> JsonObject:
     -------
     dict
         ``labshift`` (version), ``commit`` (of a git checkout; with ``modified`` if tracked files
-        have changes that are not committed), ``python``, ``platform``, ``cpu``,
-        ``device``, ``threads``, ``precision``, ``packages`` (name to version of those that are
-        installed), ``command``, ``created`` (UTC, ISO 8601, to the second).
+        have uncommitted changes), ``python``, ``platform``, ``cpu``, ``device``, ``threads``,
+        ``precision``, ``packages`` (name to version of installed packages), ``command``,
+        ``created`` (UTC, ISO 8601, to the second).
     """
     return {
         "labshift": __version__,
@@ -80,13 +80,13 @@ def environment(device: str, threads: int, precision: str) -> JsonObject:
 
 
 def command_line(argv: list[str] | None = None) -> str:
-    """Return what was typed as ``python -m bench …``, ready to be pasted into a shell.
+    """Return the command line as ``python -m bench …``, quoted for a shell.
 
     Parameters
     ----------
     argv
-        The arguments after the program's name; those of this process by default. Absolute paths
-        below the working folder are made relative, so that the line works elsewhere.
+        Arguments after the program name. Default: those of this process. Absolute paths below
+        the working folder become relative, so that the command works elsewhere.
     """
     here = str(Path.cwd()) + os.sep
     words = sys.argv[1:] if argv is None else argv
@@ -94,7 +94,7 @@ def command_line(argv: list[str] | None = None) -> str:
 
 
 def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
-    """Return the SHA-256 of source files by a name that is the same on every machine.
+    """Return the SHA-256 of source files by a machine-independent name.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     -------
     dict
         ``methods/ben.py``, ``datasets/coos7.py``, ``bench/metrics/nsc.py`` for files of this
-        project, the path inside ``site-packages`` for an installed plugin, ``plugin/NAME.py`` for
-        a file that the user named.
+        project, the path inside ``site-packages`` for installed plugins, ``plugin/NAME.py`` for
+        files specified by the user.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted({Path(path).resolve() for path in paths}):
         name, content = portable_name(path), hashlib.sha256(path.read_bytes()).hexdigest()
-        if found.get(name, content) != content:  # two plugins of one name in different folders
+        if found.get(name, content) != content:  # plugins with the same name in different folders
             name = f"{name}#{content[:8]}"
         found[name] = content
     return dict(sorted(found.items()))
@@ -124,7 +124,7 @@ def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
 
 @functools.cache
 def _commit() -> JsonObject:
-    """Return the git commit of the checkout, if there is one and git is installed."""
+    """Return the git commit of the checkout, if git and a checkout are available."""
     if not (ROOT / ".git").exists():
         return {}
     git = ["git", "-C", str(ROOT)]
@@ -158,7 +158,7 @@ def _versions() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    """Return the processor's model name, or its architecture where no name is to be had."""
+    """Return the processor's model name, or its architecture if the name is unavailable."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
@@ -170,7 +170,7 @@ def _cpu() -> str:
 
 
 def _device(device: str) -> str:
-    """Return ``cpu``, or ``cuda`` with the card's name if torch is in use anyway."""
+    """Return ``cpu``, or ``cuda`` with the card's name if torch is already imported."""
     torch = sys.modules.get("torch")
     if device.startswith("cuda") and torch is not None and torch.cuda.is_available():
         return f"{device} ({torch.cuda.get_device_name(device)})"
@@ -178,7 +178,7 @@ def _device(device: str) -> str:
 
 
 def reset_peak() -> bool:
-    """Start a new measurement of :func:`peak_bytes`; return whether the system can (Linux)."""
+    """Reset :func:`peak_bytes`; return whether the system supports it (Linux only)."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -187,9 +187,9 @@ def reset_peak() -> bool:
 
 
 def peak_bytes() -> int:
-    """Return the largest resident memory of this process in bytes, since :func:`reset_peak`.
+    """Return the peak resident memory of this process in bytes, since :func:`reset_peak`.
 
-    Where the mark cannot be reset (all but Linux), it is the maximum of the process.
+    On systems other than Linux, it is the peak since the process started.
     """
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():

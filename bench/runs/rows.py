@@ -25,12 +25,12 @@ LEVEL = "batch"
 
 @functools.cache
 def registry_with(plugins: str) -> Registry:  # noqa: ARG001
-    """Return all known methods; read again only when ``$BENCH_PLUGINS`` changes."""
+    """Return all registered methods; reloaded only if ``$BENCH_PLUGINS`` changes."""
     return Registry()
 
 
 def column(values: ArrayLike, n: int, name: str) -> NDArray[np.str_]:
-    """Return user input as text ``(n,)``; raise if its length differs."""
+    """Return user input as strings, ``(n,)``; raise if the length differs."""
     given = np.asarray(values)
     if given.shape != (n,):
         raise ValueError(f"{name} must have one value a row of X: {n}, not shape {given.shape}")
@@ -51,7 +51,7 @@ def ids(X: NDArray[np.float32], batch: NDArray[np.str_]) -> list[str]:
 
 
 def applied(method: Any, stage: Stage, side: Side, seed: int) -> Output:  # noqa: ANN401
-    """Apply a stage to a side as it declared."""
+    """Apply a stage to a side with its declared access."""
     access = stage.access
     view = side.view(access, batches=stage.per_batch)
     grouping = grouping_of(view.batch, stage.per_batch)
@@ -59,7 +59,7 @@ def applied(method: Any, stage: Stage, side: Side, seed: int) -> Output:  # noqa
 
 
 def in_order(side: Side) -> NDArray[np.float32]:
-    """Return the profiles of a side in the order in which its rows were given."""
+    """Return the profiles of a side in input order."""
     assert side.X is not None
     out = np.empty_like(side.X)
     out[side.rows] = side.X

@@ -50,14 +50,14 @@ class Runner:
     options
         Options common to all runs.
     say
-        Receives notes, one line each.
+        Receives messages, one line each.
     progress
         ``progress(label, done, total)``.
 
     Attributes
     ----------
     made
-        Ids of artifacts that this runner wrote; a rerun uses no others.
+        Ids of artifacts written by this runner; a rerun uses no others.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class Runner:
     # ------------------------------------------------------------------ one run
 
     def run(self, job: Job) -> Data:
-        """Return the record of a job: from disk if it is there, else computed and committed.
+        """Return the record of a job, from disk if it exists; otherwise run it and commit it.
 
         Raises
         ------
         BenchError
-            If the input is at fault; a run that fails otherwise has the status ``failed``.
+            If the input is invalid. A run that fails for another reason has the status ``failed``.
         """
         spec = job.spec()
         run_id = digest(spec)
@@ -115,7 +115,7 @@ class Runner:
         return {**record, "path": str(path)}
 
     def _serves(self, job: Job, stored: Record) -> bool:
-        """Return whether a record on disk is the answer, noting if other code made it."""
+        """Return whether an existing record can be used; report if its code differs."""
         if self.options.if_exists not in ("skip", "refresh"):
             return False
         files = self._other_code(job, stored)
@@ -129,12 +129,12 @@ class Runner:
         return True
 
     def _other_code(self, job: Job, record: Facts) -> list[str]:
-        """Return the files in which the code of a record differs from the code in use."""
+        """Return the files that differ between a record's code and the current code."""
         if "code" in record:
             return differing(record["code"]["files"], self._codes.of_run(job)["files"])
         if self.options.if_exists == "refresh":
             return ["not recorded"]
-        # Older records have only the content of the method's files.
+        # Older records store only digests of the method's files.
         return differing(record.get("sources") or {}, method_sources(job.chain))
 
     def _outline(
@@ -151,7 +151,7 @@ class Runner:
         )
 
     def _failed(self, job: Job, spec: Facts, run_id: str, error: Exception) -> Data:
-        """Keep the traceback and return a record that is not committed."""
+        """Save the traceback and return a record that is not committed."""
         where = self.store.fail(
             run_id,
             traceback.format_exc(),
@@ -228,7 +228,7 @@ class Runner:
         return record, (scored.table, scored.predictions, _curve_table(spent.curves))
 
     def _all_folds(self, job: Job, scores: Scores, use: Use) -> tuple[Spent, list[str], list[int]]:
-        """Run the folds and add their outputs to the scores; return costs, notes, batch sizes."""
+        """Run all folds and add their outputs to the scores; return costs, notes, batch sizes."""
         spent, notes, sizes = Spent(), [], []
         folds = job.target.folds
         for k, fold in enumerate(folds):
@@ -270,7 +270,7 @@ class Runner:
 
 
 def _verified(record: Data, stored: Record) -> Data:
-    """Return a repeated run with whether its predictions are those on record."""
+    """Return a repeated run, marked with whether its predictions equal the recorded ones."""
     same = all(record[key] == stored[key] for key in ("status", "predictions_sha256"))
     verified = {**record, "verified": same, "path": str(stored.path)}
     if not same:

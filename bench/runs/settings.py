@@ -1,4 +1,4 @@
-"""Settings of an experiment, sorted by what they apply to."""
+"""Settings of an experiment, grouped by what they apply to."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings by what they apply to.
+    """Settings, grouped by what they apply to.
 
     Attributes
     ----------
     methods
         Method parameters by method name.
     recipe
-        Changes of the recipe.
+        Overrides of the recipe.
     data
-        Settings of the data set; those of a source data set begin with ``source.``.
+        Settings of the data set. Settings of a source data set begin with ``source.``.
     """
 
     methods: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -40,22 +40,22 @@ class Settings:
     def read(
         cls, settings: Mapping[str, object] | Iterable[str], methods: Sequence[str], names: Registry
     ) -> Settings:
-        """Sort settings by their prefix and check those of methods.
+        """Group settings by their prefix and check method parameters.
 
         Parameters
         ----------
         settings
             Keys ``METHOD.PARAMETER``, ``recipe.KEY``, ``data.KEY`` or ``data.source.KEY`` with
-            their values, or texts ``KEY=VALUE``. A bare ``PARAMETER`` applies to all methods.
+            their values, or strings ``KEY=VALUE``. A bare ``PARAMETER`` applies to all methods.
         methods
             Methods or chains.
         names
-            The registry in which methods are looked up.
+            Registry used to look up methods.
 
         Raises
         ------
         BenchError
-            For a text without ``=``, an unknown parameter or a wrong value.
+            If a string has no ``=``, a parameter is unknown, or a value is wrong.
         """
         result = cls()
         for key, value in _pairs(settings):
@@ -73,7 +73,7 @@ class Settings:
         return result
 
     def _spread(self, key: str, value: object, methods: Sequence[str], registry: Registry) -> None:
-        """Set a parameter of all methods; each must have it."""
+        """Set a parameter of all methods; each must define it."""
         for method in methods:
             name = method.split("+")[-1].strip()
             entry = registry.entry("method", name)

@@ -13,22 +13,22 @@ __all__ = ["Spent"]
 
 @dataclass
 class Spent:
-    """What the stages of a fold cost, and what they reported.
+    """Cost and reports of the stages of a fold.
 
     Attributes
     ----------
     fit_s, apply_s
-        Seconds.
+        Durations in seconds.
     steps, images_seen
-        Training steps, and rows that went through a network in training.
+        Training steps, and rows that passed through the network in training.
     fallbacks
-        Batches of each side that were too small and took a method's fallback.
+        Number of batches of each side that were too small, so a method's fallback was used.
     curves
         Logged values: ``fold``, ``stage``, ``step``, ``name``, ``value``.
     notes
         Remarks of methods.
     adaptation
-        A sentence if a method adapted to rows without declaring it.
+        Message if a method adapted to rows without declaring it.
     """
 
     fit_s: float = 0.0
@@ -41,7 +41,7 @@ class Spent:
     adaptation: str | None = None
 
     def add_fit(self, fold: str, stage: str, facts: Facts) -> None:
-        """Add a training: a chain costs what it would cost alone."""
+        """Add a training. Each chain is charged its full training cost."""
         self.fit_s += facts["fit_s"]
         self.steps += facts["steps"]
         self.images_seen += facts["images_seen"]
@@ -53,7 +53,7 @@ class Spent:
     def add_apply(self, role: str, facts: Facts) -> None:
         """Add a call of ``apply`` for all rows of a side."""
         self.apply_s += facts["apply_s"]
-        # Stages of a chain see the same batches: the largest count, not the sum.
+        # Stages of a chain see the same batches, so take the maximum, not the sum.
         self.fallbacks[role] = max(self.fallbacks[role], facts["fallbacks"])
         self.notes += facts["notes"]
         self.adaptation = self.adaptation or facts["adaptation"]

@@ -1,1 +1,1 @@
-"""Scores of predictions and profiles. The only room that reads test labels."""
+"""Scores of predictions and profiles. Only this package reads test labels."""

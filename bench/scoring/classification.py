@@ -116,7 +116,7 @@ class Classification:
         return rows
 
     def among_treatments(self, scores: Floats) -> Ints:
-        """Return the predicted classes, ``(n,)``, without controls as a possible answer."""
+        """Return the predicted classes, ``(n,)``, restricted to treatment classes."""
         allowed = self.treatments
         answer: Ints = np.where(allowed, scores, -np.inf).argmax(axis=1)
         return answer
@@ -131,7 +131,7 @@ class Classification:
             for kind, columns in clustered(y, scores.argmax(axis=1), cluster, names).items():
                 by_kind[kind] |= {name: list(column) for name, column in columns.items()}
         if self.masked or TREATMENTS in (self.split.metric, *self.split.metrics):
-            # It is the accuracy on the rows of treatment classes, and no other row counts.
+            # Accuracy on the rows of treatment classes; other rows are ignored.
             kept = self.treatments[y]
             there = [name for name in names if kept[cluster == name].any()]
             answer = self.among_treatments(scores)

@@ -1,4 +1,4 @@
-"""Scores by cluster, and predictions averaged to scored units."""
+"""Scores per cluster, and predictions averaged to scored units."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def clustered(
     y: Ints, predicted: Ints, cluster: NDArray[np.str_], names: list[str]
 ) -> dict[str, dict[str, list[float]]]:
-    """Return the clustered metrics in each cluster, in the order of ``names``.
+    """Return the clustered metrics of each cluster, in the order of ``names``.
 
-    ``values`` are the metrics of the cluster's own rows: what a point in a figure shows. Intervals
-    rest on ``parts``, whose mean weighted by ``weights`` is the pooled metric exactly. Both
-    metrics are weighted shares of correct rows: for accuracy each row counts 1 / n; for balanced
-    accuracy, the mean of K recalls, a row of class k counts 1 / (K n_k), so that a cluster without
-    some class weighs less and is never asked for a recall that it does not have.
+    ``values`` are the metrics of the cluster's own rows, shown as points in figures. Intervals use
+    ``parts``: their mean weighted by ``weights`` equals the pooled metric. Both metrics are
+    weighted fractions of correct rows. For accuracy, each row has weight 1 / n. For balanced
+    accuracy, the mean of K recalls, a row of class k has weight 1 / (K n_k). A cluster without
+    some class then has a lower weight, and no undefined recall is needed.
     """
     hit = (predicted == y).astype(np.float64)
     present, codes = np.unique(y, return_inverse=True)
@@ -48,7 +48,7 @@ def clustered(
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return probabilities ``(n, n_classes)`` of logits."""
+    """Return the probabilities of logits, ``(n, n_classes)``."""
     z = logits.astype(np.float64)
     z -= z.max(axis=1, keepdims=True)
     p = np.exp(z)
@@ -57,7 +57,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def to_units(frame: pd.DataFrame) -> pd.DataFrame:
-    """Average the probabilities of the rows of one score unit, within fold and class."""
+    """Average the probabilities of the rows of each score unit, within fold and class."""
     if "unit" not in frame:
         return frame
     columns = [c for c in READOUTS if c in frame]

@@ -1,8 +1,8 @@
-"""Control rows: the scores of no correction, of chance, of the true labels and of leaks.
+"""Control rows: no correction, chance level, true labels and leaks.
 
-They are listed like methods and have no rank. They are classes with the interface of a method and
-are in this room because their views (:func:`control_view`) have what no method sees: the true
-classes of all rows, and the positions and batches by name.
+They are listed like methods but are unranked. They have the interface of a method. They are in this
+package because their views (:func:`control_view`) contain data that no method sees: the true
+classes of all rows, and the names of positions and batches.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ Arrays = dict[str, "NDArray[np.generic]"]
 POSITION = "position"
 LEVEL = "level:"
 BLOCK = 256
-"""Images whose fixed features are computed at a time."""
+"""Number of images per block when computing fixed features."""
 NOISE = 0.01
 """Standard deviation of the noise of ``label-oracle``."""
 
 
 def control_view(side: Side, classes: tuple[str, ...]) -> Samples:
-    """Return all rows of a side with their true classes, and their positions and batches by name.
+    """Return all rows of a side with true classes and names of positions and batches.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ class NoParams:
 
 
 class ControlRow:
-    """A control row: a method without parameters, whose ``apply`` gets all rows of a side at once.
+    """A control row: a method without parameters. ``apply`` gets all rows of a side at once.
 
     Attributes
     ----------
     sees_batches
-        Whether it distinguishes batches.
+        Whether it uses batch labels.
     """
 
     Params = NoParams
@@ -87,7 +87,7 @@ class ControlRow:
 
     @classmethod
     def access(cls, params: NoParams) -> Access:  # noqa: ARG003
-        """Return no access: the views of control rows have everything they need."""
+        """Return no access, because the views of control rows contain everything."""
         return Access.NONE
 
     @classmethod
@@ -99,24 +99,24 @@ class ControlRow:
         opened
             The data set.
         transferred
-            Whether the training rows are those of another data set.
+            Whether the training rows are from another data set.
         """
         return ""
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
-        """Keep what the row needs of the training side; most need nothing."""
+        """Store the required data of the training side; by default none."""
 
     def apply(self, samples: Samples) -> Output:
         """Return the profiles of all rows of a side."""
         raise NotImplementedError
 
     def state(self) -> Arrays:
-        """Return what :meth:`fit` kept."""
+        """Return the data stored by :meth:`fit`."""
         return dict(self._state)
 
     @classmethod
     def from_state(cls, params: NoParams, state: Mapping[str, NDArray[np.generic]]) -> Self:
-        """Rebuild a fitted row."""
+        """Rebuild a fitted control row."""
         row = cls(params)
         row._state = dict(state)
         return row
@@ -131,10 +131,10 @@ class Identity(ControlRow):
 
 
 class Shuffle(ControlRow):
-    """The profile of another row."""
+    """The profile of a random other row."""
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
-        """Keep the seed, and which rows are the training rows."""
+        """Store the seed and the ids of the training rows."""
         self._state = {"seed": np.array(ctx.seed), "train": train.ids}
 
     def apply(self, samples: Samples) -> Output:
@@ -142,7 +142,7 @@ class Shuffle(ControlRow):
         train = self._state["train"]
         rng = generator("shuffle", int(self._state["seed"]))
         order = rng.permutation(len(train))
-        if not np.array_equal(train, samples.ids):  # the evaluation rows are shuffled second
+        if not np.array_equal(train, samples.ids):  # evaluation rows use the second permutation
             order = rng.permutation(len(samples))
         return Output(_profiles(samples)[order])
 
@@ -162,10 +162,10 @@ class BatchMean(ControlRow):
 
 
 class LabelOracle(ControlRow):
-    """The true class, one-hot with a little noise."""
+    """The true class, one-hot with Gaussian noise."""
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
-        """Keep the seed of the noise."""
+        """Store the seed of the noise."""
         self._state = {"seed": np.array(ctx.seed)}
 
     def apply(self, samples: Samples) -> Output:
@@ -178,19 +178,19 @@ class LabelOracle(ControlRow):
 
 
 class _OneHot(ControlRow):
-    """Columns of the index, one-hot over the values that occur in training."""
+    """One-hot columns of the index, for values that occur in training."""
 
     sees_batches = True
 
     @classmethod
     def why_not(cls, opened: Opened, *, transferred: bool) -> str:
-        """Refuse training rows of another data set."""
+        """Return a reason if the training rows are from another data set."""
         if transferred:
             return f"the wells and batches of training are not those of {opened.name}"
         return ""
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
-        """Keep the values that occur in training."""
+        """Store the values that occur in training."""
         self._state = {
             key: np.unique(values)
             for key, values in train.exposed.items()
@@ -217,7 +217,7 @@ class PositionOnly(_OneHot):
 
     @classmethod
     def why_not(cls, opened: Opened, *, transferred: bool) -> str:
-        """Refuse a data set without positions, too."""
+        """Return a reason, also if the data set has no positions."""
         reason = super().why_not(opened, transferred=transferred)
         if not reason and POSITION not in opened.columns:
             reason = f"{opened.name} has no column with the position on the plate"

@@ -1,9 +1,9 @@
 """Scoring: the only module that reads the labels of evaluation rows.
 
-A fold's profiles are read out by the method's own head where there is one, by the probe that all
-rows of a board share (``bench.scoring.probe``), and by the class of the nearest training profile
-(``bench.scoring.nearest``). Predictions of all folds are pooled, averaged to
-the split's score unit, and scored overall, for each fold, batch, class and cluster.
+Profiles of a fold are evaluated by the method's own head if available, by the shared probe
+(``bench.scoring.probe``), and by the class of the nearest training profile
+(``bench.scoring.nearest``). Predictions of all folds are pooled, averaged to the split's score
+unit, and scored overall and per fold, batch, class and cluster.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
     from bench.data.views import Side
 
 CLUSTERED = ("accuracy", "balanced_accuracy")
-"""Metrics whose value in each cluster is recorded, for intervals and paired differences."""
+"""Metrics that are recorded per cluster, for intervals and paired differences."""
 TREATMENTS = "accuracy_treatments"
-"""The same, where controls are classes: the one metric of runs that saw which rows are controls."""
+"""The same if controls are classes: the only metric of runs that see which rows are controls."""
 
 
 def truth(side: Side, classes: tuple[str, ...]) -> Ints:
-    """Return the true classes of a side in view order, ``(n,)`` int64, -1 without one."""
+    """Return the true classes of a side in view order, ``(n,)`` int64; -1 for no class."""
     return class_codes(side.opened, side.rows, classes)
 
 
 def inference_batches(grouping: Grouping, side: Side, seed: int) -> Side:
-    """Group the rows of the evaluation side into inference batches, as a study wants them.
+    """Partition the rows of the evaluation side into inference batches for a study.
 
-    The rows of each batch of the side are dealt out by :func:`bench.data.grouping.pieces`, which
-    may look at their classes. The method sees the batches that come of it, and no label.
+    The rows of each batch are partitioned by :func:`bench.data.grouping.pieces`, which may use
+    their classes. The method sees the resulting batches, but no labels.
 
     Parameters
     ----------
     grouping
-        How.
+        How to partition the rows.
     side
-        The evaluation side, its batches whole.
+        The evaluation side with its original batches.
     seed
-        The run's seed. Draws depend on it, on the grouping and on the ids of the batch's rows: all
-        methods with a seed meet the same inference batches, whatever the order of the rows.
+        The run's seed. Draws depend on the seed, the grouping and the ids of the batch's rows.
+        All methods with the same seed get the same inference batches, for any row order.
     """
     opened, n = side.opened, len(side)
     names = np.full(n, "", dtype=object)
@@ -79,8 +79,9 @@ def inference_batches(grouping: Grouping, side: Side, seed: int) -> Side:
 def treatment_classes(opened: Opened, classes: tuple[str, ...]) -> NDArray[np.bool_]:
     """Return which classes are treatments, ``(n_classes,)``.
 
-    A class is one if every row of it is a treated one, by the column in the role ``kind``; without
-    such a column, if none of its rows is a negative control. Names and numbers say nothing.
+    A class is a treatment if all its rows are treated, according to the column with the role
+    ``kind``, or if that column is missing, if none of its rows is a negative control. Class names
+    and numbers are not used.
     """
     column = opened.columns.get("kind")
     if column is None:

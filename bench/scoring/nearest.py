@@ -1,7 +1,7 @@
-"""The read-out without any training: a row is of the class of the nearest training profile.
+"""Nearest-neighbour readout without training: each row gets the class of the nearest profile.
 
-Nearness is the cosine between profiles as they are, the convention of the field for profiles of
-treatments (``nsc``) and of batches (``batch_1nn``).
+The similarity is the cosine of the unscaled profiles, as is common for profiles of treatments
+(``nsc``) and of batches (``batch_1nn``).
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from bench.core.types import Floats, Ints
 
 BLOCK_BYTES = 64 * 2**20
-"""Memory for one block of cosines."""
+"""Memory of one block of cosines, in bytes."""
 TIE = 1e-9
-"""Cosines (float64) that differ by less are tied: the profiles are float32."""
+"""Tolerance for ties of cosines (float64), because profiles are float32."""
 
 
 def nearest_classes(X: Floats, y: Ints, Z: Floats, n_classes: int) -> Floats:
-    """Return the share of each class among the nearest training profiles of rows.
+    """Return the share of each class among the nearest training profiles.
 
     Parameters
     ----------
     X, y
         ``(n, d)`` training profiles and their classes ``0 .. n_classes - 1``.
     Z
-        ``(m, d)`` profiles to be read out.
+        ``(m, d)`` profiles to classify.
     n_classes
         Number of classes K.
 
     Returns
     -------
     numpy.ndarray
-        ``(m, K)`` float32. One class has 1, unless nearest profiles tie: then each tied profile
-        has an equal share. A row without a direction (all zeros) is as near to all as to any.
+        ``(m, K)`` float32. One class has 1, unless several nearest profiles tie; then each of them
+        has an equal share. A zero profile ties with all training profiles.
     """
     votes = np.zeros((len(Z), n_classes), np.float32)
     gallery = _unit(X)
@@ -44,7 +44,7 @@ def nearest_classes(X: Floats, y: Ints, Z: Floats, n_classes: int) -> Floats:
     for start in range(0, len(Z), step):
         cosine = _unit(Z[start : start + step]) @ gallery.T
         tied = cosine >= cosine.max(axis=1, keepdims=True) - TIE
-        # Nearly every row has one nearest profile: the few with more are added up apart.
+        # Most rows have one nearest profile; rows with ties are added separately.
         first = tied.argmax(axis=1)
         block = one_hot[first]
         several = np.flatnonzero(tied.sum(axis=1) > 1)
@@ -55,7 +55,7 @@ def nearest_classes(X: Floats, y: Ints, Z: Floats, n_classes: int) -> Floats:
 
 
 def _unit(X: Floats) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Return rows of unit length, ``(n, d)`` float64; a zero row stays zero."""
+    """Return rows scaled to unit length, ``(n, d)`` float64; zero rows stay zero."""
     rows = X.astype(np.float64)
     length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
     np.divide(rows, length, out=rows, where=length > 0)

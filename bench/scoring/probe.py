@@ -1,8 +1,8 @@
-"""The read-out that every row of a board shares: one multinomial logistic regression.
+"""The shared probe: multinomial logistic regression, the same for all rows of a board.
 
-L2-penalised, on features standardised with the training rows' mean and standard deviation. The
-inverse penalty ``C`` comes from a fixed grid, chosen by cross-validation that holds out whole
-training batches, so that a probe cannot live on the batch effect.
+It is L2-penalised, on features standardised with the training rows' mean and standard deviation.
+The inverse penalty ``C`` is selected from a fixed grid by cross-validation over training batches,
+so that the probe cannot exploit batch effects.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from bench.core.types import Floats, Ints
 
 GRID = (1e-3, 1e-2, 1e-1, 1.0)
-"""Candidates for C; ties go to the smaller, the stronger penalty."""
+"""Candidates for C; ties are broken by the smaller value, i.e. the stronger penalty."""
 WITHOUT_BATCHES = 1e-2
-"""C when no batch can be held out: the training rows hold one batch, or one with two classes."""
+"""C if no batch can be held out: a single training batch, or only one with two classes."""
 FOLDS = 3
 CHOICE_ROWS = 2000
-"""At most so many training rows take part in the choice of C; all of them in the final fit."""
+"""Maximum number of training rows for selecting C; the final fit uses all rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A fitted read-out: ``coef`` (K, d), ``intercept`` (K,), ``mean`` (d,), ``scale`` (d,)."""
+    """A fitted probe: ``coef`` (K, d), ``intercept`` (K,), ``mean`` (d,), ``scale`` (d,)."""
 
     coef: NDArray[np.float64]
     intercept: NDArray[np.float64]
@@ -50,7 +50,7 @@ class Probe:
 
 
 def fit_probe(X: Floats, y: Ints, batch: NDArray[np.str_], n_classes: int, seed: int) -> Probe:
-    """Fit the read-out.
+    """Fit the probe.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def fit_probe(X: Floats, y: Ints, batch: NDArray[np.str_], n_classes: int, seed:
     n_classes
         Number of classes K of the task.
     seed
-        Decides which batches are held out together and which rows take part in the choice.
+        Seed of the cross-validation folds, and of the rows used to select C.
 
     Raises
     ------
@@ -84,8 +84,8 @@ def fit_probe(X: Floats, y: Ints, batch: NDArray[np.str_], n_classes: int, seed:
     if len(present) == 1:
         intercept[present] = 0.0
         return Probe(coef, intercept, mean, scale, WITHOUT_BATCHES)
-    # Problems this small lose more to the threads' waiting for each other than they gain: measured
-    # ten times slower with two threads where another process keeps one core busy.
+    # For small problems, thread synchronisation costs more than it saves: two threads were
+    # ten times slower when another process used one core.
     with threadpool_limits(limits=1):
         C = _choose(Z, y, batch, seed)
         model = _logistic(Z, y, C)
@@ -126,6 +126,6 @@ def _logistic(Z: NDArray[np.float64], y: Ints, C: float) -> Any:  # noqa: ANN401
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        # A probe that stopped after its iterations is a valid probe: equal effort for all rows.
+        # A probe at the iteration limit is valid; all rows use the same limit.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=C, max_iter=200, tol=1e-4).fit(Z, y)

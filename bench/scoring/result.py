@@ -1,4 +1,4 @@
-"""Scores of a run, and checks of what a method returned."""
+"""Scores of a run, and checks of a method's output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_output(name: str, output: Output, n: int, n_classes: int) -> None:
-    """Raise :class:`RunFailed` if an output has the wrong shape, type or a value not finite."""
+    """Raise :class:`RunFailed` if an output has a wrong shape or type, or is not finite."""
     X = output.X
     if X.ndim != 2 or len(X) != n:
         raise RunFailed(f"{name} returned profiles of shape {X.shape} for {n} rows")
@@ -38,7 +38,7 @@ def check_output(name: str, output: Output, n: int, n_classes: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Everything that the record holds of the scores.
+    """Scores stored in the record.
 
     Attributes
     ----------
@@ -51,11 +51,11 @@ class Scored:
     n_eval
         Number of score units.
     readout
-        ``head`` or ``probe``: whose values have no prefix.
+        ``head`` or ``probe``: the readout without a prefix in metric names.
     used
-        What each metric rests on, in words, and what was left out, as far as it is printed.
+        Data that each metric uses, as text, including excluded rows.
     rests_on
-        The same of every metric, by subset: how many rows, labels and batches it used.
+        The same per metric and subset: numbers of rows, labels and batches.
     """
 
     table: pd.DataFrame
@@ -67,7 +67,7 @@ class Scored:
     rests_on: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Return ``{metric: {subset: value}}`` of the values that are defined."""
+        """Return ``{metric: {subset: value}}`` of all defined values."""
         result: dict[str, dict[str, float]] = {}
         for metric, subset, value, _ in self.table.itertuples(index=False):
             if not np.isfinite(value):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def aggregated(
     X: NDArray[np.float32], rows: pd.DataFrame, steps: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], pd.DataFrame]:
-    """Average rows step by step, such as crops to images and images to treatments.
+    """Aggregate rows in steps, such as crops to images and images to treatments.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def aggregated(
         ``(n, d)`` profiles.
     rows
         ``(n,)`` rows that describe them. Rows of one name that differ in class, treatment, compound
-        or retrieval batch stay apart.
+        or retrieval batch are not merged.
     steps
         ``COLUMN=mean`` or ``COLUMN=median``, element-wise.
 

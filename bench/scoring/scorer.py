@@ -1,6 +1,6 @@
 """Score the outputs of all folds of a run.
 
-A fold's profiles are read out by the method's own head, by the probe that all rows of a board share
+Profiles of a fold are evaluated by the method's own head, by the shared probe
 (:mod:`bench.scoring.probe`), and by the class of the nearest training profile
 (:mod:`bench.scoring.nearest`). Predictions of all folds are pooled, averaged to the split's score
 unit, and scored overall and per fold, batch, class and cluster.
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Scores:
-    """Collects the folds of one run and scores them once all are there.
+    """Collects the folds of one run and scores them.
 
-    A run that is ``masked`` saw which rows are controls although these are classes: it is scored on
-    the rows of treatment classes, by :data:`TREATMENTS` alone.
+    A ``masked`` run sees which rows are controls although controls are classes. It is scored on the
+    rows of treatment classes only, by :data:`TREATMENTS`.
     """
 
     split: Split
@@ -61,7 +61,7 @@ class Scores:
     used: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def leave_out(self, fold: Fold) -> None:
-        """Count what a fold leaves out; all that there is to do with one without scored rows."""
+        """Count the excluded rows of a fold; sufficient for a fold without scored rows."""
         self.n_excluded += fold.n_excluded
         self.excluded_classes.update(fold.excluded_classes)
 
@@ -77,7 +77,7 @@ class Scores:
         key: str = "",
         probes: dict[str, Probe] | None = None,
     ) -> None:
-        """Read out one fold: fit the probe on training rows, predict the evaluation rows.
+        """Add one fold: fit the probe on training rows and predict the evaluation rows.
 
         Parameters
         ----------
@@ -86,8 +86,8 @@ class Scores:
         seed
             The run's seed.
         key, probes
-            Identity of the training profiles, and probes that were fitted on them already: tests
-            that share a training set share the probe too.
+            Identity of the training profiles, and probes already fitted on them. Test sets that
+            share a training set also share the probe.
         """
         import pandas as pd
 
@@ -151,8 +151,8 @@ class Scores:
         Parameters
         ----------
         readout
-            ``head`` or ``probe``: whose values stand under the names without a prefix. A network
-            that has no head is read out by the probe.
+            ``head`` or ``probe``: the readout whose metric names have no prefix. For a network
+            without a head, the probe is used.
         """
         import pandas as pd
 
@@ -188,7 +188,7 @@ class Scores:
             scores = np.stack(frame[column].to_list()).astype(np.float32)
             said: dict[str, str] = {}
             block = scorer.rows(y, scores, frame[level].to_numpy(str), fold, said)
-            if column == "knn1":  # votes are no probabilities, and one neighbour has no top five
+            if column == "knn1":  # votes are not probabilities, and top five needs more neighbours
                 block = [row for row in block if row[0] in CLUSTERED]
             table += [(f"{column}.{m}", s, v, n) for m, s, v, n in block]
             predicted = scores.argmax(axis=1)
@@ -221,9 +221,9 @@ class Scores:
         )
 
     def _over_folds(self) -> list[tuple[str, str, float, int]]:
-        """Return the metrics of profiles: of each fold, and over folds their mean.
+        """Return the metrics of profiles per fold, and their mean over folds.
 
-        Profiles of two folds come from two models and have no common space, so nothing is pooled.
+        Profiles of different folds come from different models, so they are not pooled.
         """
         if len(self.frames) == 1:
             return [(name, "all", value, n) for name, _, value, n in self.mixing]
@@ -239,7 +239,7 @@ class Scores:
         return table
 
     def cluster_level(self, frame: pd.DataFrame) -> str:
-        """Return the split's own level, or the highest one that varies among the scored rows."""
+        """Return the split's cluster level; default: the highest that varies among scored rows."""
         if self.split.cluster:
             return self.split.cluster
         for level in reversed(self.opened.levels):
@@ -250,9 +250,9 @@ class Scores:
     def _embedding(
         self, fold: str, X: NDArray[np.float32], frame: pd.DataFrame
     ) -> list[tuple[str, str, float, int]]:
-        """Score the profiles of one fold: those of two folds come from two models.
+        """Score the profiles of one fold separately, since each fold has its own model.
 
-        Batch mixing is looked at wherever the rows are of several batches.
+        Batch mixing is scored if the rows are from several batches.
         """
         batch = frame[f"level:{self.opened.level}"].to_numpy(str)
         names = [name for name in self.split.metrics if needs(name, self.registry) == "embedding"]
@@ -279,11 +279,11 @@ class Scores:
         return rows
 
     def _share_a_graph(self, names: list[str], X: NDArray[np.float32]) -> bool:
-        """Whether several metrics look at neighbours: the graph is then made once for all."""
+        """Whether several metrics use a neighbour graph, which is then computed once."""
         return len(X) > 1 and sum(uses_graph(name, self.registry) for name in names) > 1
 
     def _retrieval(self, frame: pd.DataFrame) -> Scored:  # noqa: ARG002
-        """Score retrieval over treatments: wells of one treatment are averaged by the metric."""
+        """Score retrieval of treatments; the metric averages the wells of each treatment."""
         import pandas as pd
 
         X, rows = self.embeddings[0]

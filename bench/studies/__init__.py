@@ -1,21 +1,21 @@
-"""Studies: one question each, answered by a table, a figure and three sentences built from numbers.
+"""Studies: each answers one question with a table, a figure and three sentences.
 
-One file per study, found by its name, with a literal ``META`` at its top that is read without
-importing it, and a function ``run``:
+Each study is one file, found by its name, with a literal ``META`` that is read without importing
+the file, and a function ``run``:
 
 ``META``
-    ``kind`` (``"study"``), ``name``, ``version`` (bumped when numbers change), ``question`` (one
-    sentence with a question mark), ``methods`` (what is studied without ``--method``), ``point``
-    (what ``--points`` varies, or ``""``) and ``points`` (its default values, or ``[]``).
+    ``kind`` (``"study"``), ``name``, ``version`` (increased when numbers change), ``question`` (one
+    sentence with a question mark), ``methods`` (default for ``--method``), ``point`` (what
+    ``--points`` varies, or ``""``) and ``points`` (its default values, or ``[]``).
 ``run(context)``
     Takes a :class:`StudyContext` and returns a :class:`Finding`. ``context.result(Condition(...))``
     runs a method or reads its records, ``context.difference`` computes a paired difference, and
-    ``context.leave_out`` states what cannot be studied. A study reads no labels, writes no file and
-    uses no clock: its finding is a function of records (or of fitted networks), so the same records
+    ``context.leave_out`` states what is skipped. A study reads no labels, writes no file and uses
+    no clock: its finding is a function of records (or of fitted networks), so the same records
     give the same bytes.
 
-Files whose names begin with an underscore are shared by studies. A new study is a new file:
-``list studies`` and ``study NAME`` find it.
+Files whose names begin with an underscore are shared by studies. ``list studies`` and ``study
+NAME`` find new files automatically.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what studies use on first use, so that listing them stays light."""
+    """Import the names of studies on first use, so that listing studies is fast."""
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -79,12 +79,12 @@ def known(registry: Registry | None = None) -> dict[str, Meta]:
     Parameters
     ----------
     registry
-        Adds the studies of its plugin files.
+        Registry; the studies of its plugin files are included.
 
     Raises
     ------
     BenchError
-        If a plugin's study has the name of a packaged one.
+        If a plugin's study has the same name as a packaged one.
     """
     metas = {meta["name"]: meta for _, meta in _packaged()}
     for entry in registry.entries("study") if registry else ():

@@ -1,4 +1,4 @@
-"""What a study works with: runs of conditions, their scores, and paired differences."""
+"""Context of a study: runs of conditions, their scores, and paired differences."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class StudyContext:
     target
         The opened split.
     methods
-        As typed, or the study's own.
+        As typed, or the default of the study.
     seeds
         Seeds of every condition.
     points
-        Values of what the study varies, in rising order.
+        Values of the varied setting, in ascending order.
     registry, runner, options
-        Of the harness.
+        Registry, runner and options of the benchmark.
     left_out
-        Method or condition -> why it is not in the study.
+        Method or condition -> why it is skipped.
     failed
-        Records of runs that failed.
+        Records of failed runs.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class StudyContext:
         self._records: dict[str, Record] = {}
         self._others: set[str] = set()
 
-    # ------------------------------------------------------------------ what is studied
+    # ------------------------------------------------------------------ inputs
 
     @property
     def metric(self) -> str:
@@ -84,12 +84,12 @@ class StudyContext:
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing."""
+        """Accuracy of random guessing."""
         return 1.0 / len(self.target.classes)
 
     @property
     def runs_digest(self) -> str:
-        """Identity of all runs and predictions that were used."""
+        """Digest of all runs and predictions used."""
         runs = sorted(
             [run_id, record.predictions_sha256, record.status]
             for run_id, record in self._records.items()
@@ -98,12 +98,12 @@ class StudyContext:
 
     @property
     def run_ids(self) -> list[str]:
-        """Ids of all runs that were used."""
+        """Ids of all runs used."""
         return sorted(self._records)
 
     @functools.cached_property
     def readout(self) -> str:
-        """``head`` if every method studied has one, else ``probe``: like is compared with like."""
+        """``head`` if every studied method has one, else ``probe``, the common readout."""
         chains = [self.job(Condition(method), self.seeds[0]).chain for method in self.methods]
         headed = [
             c.readout == "head" and getattr(c.stages[0].cls, "has_head", True) for c in chains
@@ -111,20 +111,20 @@ class StudyContext:
         return "head" if all(headed) else "probe"
 
     def depend_on(self, identity: str) -> None:
-        """Add an input of the finding that is no run, such as profiles, to its digest."""
+        """Add an input that is not a run, such as profiles, to the digest of the finding."""
         self._others.add(identity)
 
     def leave_out(self, name: str, reason: str) -> None:
-        """State why a method or a condition is not in the study."""
+        """State why a method or a condition is skipped."""
         self.left_out.setdefault(name, reason)
 
     def job(self, condition: Condition, seed: int) -> Job:
-        """Return the checked job of one seed of a condition.
+        """Return the validated job of one seed of a condition.
 
         Raises
         ------
         BenchError
-            For an unknown method or a wrong parameter.
+            For an unknown method or an invalid parameter.
         """
         targets = [condition.target or self.target]
         options = self._options(condition)
@@ -147,14 +147,14 @@ class StudyContext:
         return parameter in {f.name for f in dataclasses.fields(entry.load().Params)}
 
     def per_batch(self, condition: Condition) -> bool:
-        """Return whether any stage processes each test batch in a call of its own."""
+        """Return whether any stage processes each test batch in a separate call."""
         chain = self.job(condition, self.seeds[0]).chain
         return any(stage.per_batch for stage in chain.stages)
 
     # ------------------------------------------------------------------ runs
 
     def result(self, condition: Condition) -> ConditionResult:
-        """Return the scores of a condition; runs that are on record are not repeated."""
+        """Return the scores of a condition; existing runs are not repeated."""
         records = []
         for seed in self.seeds:
             record = Record(cast("RunRecord", self.runner.run(self.job(condition, seed))))
@@ -172,7 +172,7 @@ class StudyContext:
         runs = {record.seed: record for record in scored}
         readout = readout_of(scored, self.metric, self.readout)
         if not all(record.has(self.metric, readout) for record in scored):
-            # Where controls are classes, a method that uses them is scored by another metric.
+            # If controls are classes, a method that uses them is scored with another metric.
             return ConditionResult(condition, label, reason=f"it has no {self.metric_text} here")
         scores, _ = scores_of(runs, self.metric, readout)
         span = span_of_mean(scores)
@@ -201,12 +201,12 @@ class StudyContext:
         a, b
             Results with scores.
         by_cluster
-            False for results on different rows, which have no interval of their difference.
+            False for results on different rows, whose difference has no interval.
 
         Raises
         ------
         BenchError
-            If the two have no seed in common.
+            If the two have no common seed.
         """
         found = pair(a.scores, b.scores) if a.scores is not None and b.scores is not None else None
         if found is None:

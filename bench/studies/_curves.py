@@ -1,4 +1,4 @@
-"""Studies that vary one thing: a curve per method, differences to one end of the curve."""
+"""Studies that vary one setting: a curve per method, with differences to a reference point."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ __all__ = [
 ]
 
 CLOSE = 0.01
-"""A score counts as that of the reference if it is at most so much lower."""
+"""A score counts as equal to the reference if it is at most this much lower."""
 END = math.inf
-"""Point of the reference where the curve ends in it: the full test batch, all controls."""
+"""The reference as the last point of the curve: the full test batch, all controls."""
 
 
 @dataclass
 class Curve:
-    """One method over the points of a study.
+    """Results of one method over the points of a study.
 
     Attributes
     ----------
     label
         Name of the curve.
     reference
-        The result that differences are to: the full test batch, a single plate, no effect.
+        Baseline of the differences: the full test batch, a single plate, no effect.
     results
         Point -> result, in the order of the points.
     flat
-        Whether the method cannot depend on the points: one result, drawn as a level line.
+        Whether the method cannot depend on the points: one result, drawn as a horizontal line.
     """
 
     label: str
@@ -70,24 +70,24 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axis:
-    """What a study varies.
+    """The setting that a study varies.
 
     Attributes
     ----------
     column, heading
-        Column of the point in the table, and its heading where the table is printed.
+        Table column of the point, and its printed heading.
     label
-        Label of the figure's axis.
+        Axis label of the figure.
     reference
-        The point that differences are to, as text.
+        The point that serves as baseline, as text.
     name
         Point -> text; by default the number.
     tick
-        Point -> text at the axis; by default ``name``.
+        Point -> tick label; by default ``name``.
     to_scale
-        Whether the figure places points by their value, instead of at equal distances.
+        Whether the axis is to scale, instead of evenly spaced.
     joined
-        Whether points are joined by a line; not where they have no order.
+        Whether a line joins the points; false if they have no order.
     """
 
     column: str
@@ -108,22 +108,22 @@ def curve_finding(
     notes: tuple[str, ...],
     columns: Mapping[str, str] | None = None,
 ) -> Finding:
-    """Return table, figure and reading of curves.
+    """Return table, figure and reading of a set of curves.
 
     Parameters
     ----------
     context
-        The study's.
+        Context of the study.
     curves
         One per method, in the order of the methods.
     axis
-        What varies.
+        The varied setting.
     reading
-        Takes the curves that a sentence names, at least one, and returns three sentences.
+        Takes the curves to mention, at least one, and returns three sentences.
     notes
-        How it was computed.
+        Sentences on how the result was computed.
     columns
-        Further columns of the table that are printed, with their headings.
+        Additional printed columns of the table, with their headings.
     """
     shown = {
         "method": "method",
@@ -147,7 +147,7 @@ def curve_finding(
 
 
 def _table(context: StudyContext, curves: Sequence[Curve], axis: Axis) -> list[dict[str, Cell]]:
-    """Return a row for each method and point."""
+    """Return one row per method and point."""
     rows: list[dict[str, Cell]] = []
     for curve in curves:
         differences = curve.differences(context)
@@ -176,7 +176,7 @@ def _table(context: StudyContext, curves: Sequence[Curve], axis: Axis) -> list[d
 
 
 def _draw(canvas: Canvas, context: StudyContext, curves: Sequence[Curve], axis: Axis) -> None:
-    """Draw a line for each method; small points are seeds, bars are intervals."""
+    """Draw one line per method; small points are seeds, bars are intervals."""
     ax = canvas.figure.subplots()
     drawn = [c for c in curves if c.reference.ok or any(x.ok for x in c.results.values())]
     points = sorted({point for curve in curves for point in curve.results})
@@ -242,18 +242,18 @@ def grouped_curves(
     points_of: Callable[[ConditionResult], Mapping[float, Mapping[str, object]]],
     condition_of: Callable[[str], Condition | None] = Condition,
 ) -> list[Curve]:
-    """Run every method with test rows grouped in several ways.
+    """Run every method with several groupings of the test rows.
 
-    A method that does not use test batches has one result, drawn as a level line.
+    A method that does not use test batches has one result, drawn as a horizontal line.
 
     Parameters
     ----------
     context
-        The study's.
+        Context of the study.
     points_of
-        Takes the result with full test batches and returns a grouping for each point.
+        Takes the result with full test batches and returns a grouping per point.
     condition_of
-        The condition of a method with full test batches; None for one that was left out.
+        The condition of a method with full test batches; None if the method is skipped.
     """
     curves = []
     for method in context.methods:
@@ -289,20 +289,20 @@ def with_end(curves: Sequence[Curve]) -> Sequence[Curve]:
 
 
 def named_curves(curves: Sequence[Curve]) -> list[Curve]:
-    """Return the curves that sentences name: the first few that depend on the points."""
+    """Return the curves to mention in sentences: the first few that depend on the points."""
     return [c for c in curves if not c.flat and c.results][:NAMED]
 
 
 def flat_text(curves: Sequence[Curve]) -> str:
-    """Name the methods that cannot depend on what is varied, as the end of a sentence."""
+    """Return a clause that names the methods that cannot depend on the varied setting."""
     flat = [f"{c.label} ({c.reference.text})" for c in curves if c.flat]
     return f"; {listed(flat)} cannot depend on it" if flat else ""
 
 
 def fewest_within(curve: Curve, close: float = CLOSE) -> float:
-    """Return the smallest point from which on all scores are within ``close`` of the reference.
+    """Return the smallest point from which all scores are within ``close`` of the reference.
 
-    :data:`END` if there is none.
+    Returns :data:`END` if there is none.
     """
     fewest = END
     for point in sorted(curve.results, reverse=True):
@@ -316,7 +316,7 @@ def fewest_within(curve: Curve, close: float = CLOSE) -> float:
 def smallest_without_fallback(curve: Curve) -> float:
     """Return the smallest point at which most inference batches do not use the fallback.
 
-    With the fallback another method is scored.
+    The fallback is a different method.
     """
     return min(
         point

@@ -1,4 +1,4 @@
-"""Fitted networks and profiles of folds, for studies that look inside."""
+"""Fitted networks and profiles of folds, for studies of network internals."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ Ints = NDArray[np.int64]
 
 
 def fitted_network(context: StudyContext, job: Job, fold: Fold) -> NetworkMethod:
-    """Return the fitted network of a chain on one fold, from disk or trained again."""
+    """Return the fitted network of a chain on one fold, loaded from disk or retrained."""
     return cast("NetworkMethod", context.runner.fold_run(job, fold).network())
 
 
 def profiles_of(context: StudyContext, job: Job, train: Ints, test: Ints) -> tuple[Side, Output]:
     """Return the training side and its profiles of a chain fitted on any rows.
 
-    Trainings and profiles are kept like those of runs, but there is no record: nothing is scored,
-    so a row may be on both sides.
+    Trainings and profiles are stored like those of runs, but without a record: nothing is scored,
+    so a row can be on both sides.
 
     Parameters
     ----------
     context, job
-        The study's, and the chain.
+        Context of the study, and the chain.
     train, test
-        Rows of the opened data set; ``test`` is what a transductive method adapts to.
+        Rows of the opened data set; a transductive method adapts to ``test``.
     """
     first = job.target.folds[0]
     fold = Fold(
@@ -68,9 +68,9 @@ def batch_statistics(
 ) -> list[tuple[str, Doubles, Doubles]]:
     """Return the statistics of each group of rows before each BatchNorm layer.
 
-    Every group is processed by the network on its own; layers normalise as the method does: by
-    running averages, or by the group. Before each BatchNorm layer the mean and the biased variance
-    of every channel over the group's rows and pixels are computed, as the layer does.
+    The network processes each group separately, and its layers normalise as in the method: by
+    running averages, or by the group. The mean and the biased variance of every channel over the
+    rows and pixels of the group are computed before each BatchNorm layer, as in the layer.
 
     Parameters
     ----------
@@ -79,12 +79,12 @@ def batch_statistics(
     view
         Rows as ``apply`` sees them.
     groups
-        Positions of the rows of each group, at least two each.
+        Row positions of each group, at least two each.
 
     Returns
     -------
     list
-        For each layer in order its path, and mean and variance ``(groups, channels)``.
+        One entry per layer, in order: its path, and mean and variance ``(groups, channels)``.
     """
     from bench.training.batchnorm import BatchStatistics, moments
 

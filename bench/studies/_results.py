@@ -32,10 +32,10 @@ class Condition:
     method
         As typed, such as ``ben`` or ``erm+tvn``.
     values
-        Parameters by stage, on top of those of the command line.
+        Parameters by stage, in addition to those of the command line.
     grouping
-        How test rows are grouped into inference batches, as :meth:`Grouping.read` takes it; by
-        default the test batches as they are.
+        How test rows are grouped into inference batches, as accepted by :meth:`Grouping.read`; by
+        default the test batches.
     target
         An opened split, by default the study's own.
     """
@@ -53,23 +53,23 @@ class ConditionResult:
     Attributes
     ----------
     condition, label
-        What was run, and its name with the parameters that differ from their defaults.
+        The condition, and its name with non-default parameters.
     reason
         Why there are no scores; empty otherwise.
     scores
         The metric by seed and cluster (plate, week, ...); None without scores.
     level
-        What a cluster is, such as ``plate``.
+        Level of the clusters, such as ``plate``.
     low, high
-        95 % limits over seeds crossed with clusters, or None (fewer than 8 clusters, one seed).
+        95 % limits over seeds crossed with clusters; None with fewer than 8 clusters or one seed.
     rows
         Median number of rows in an inference batch.
     largest
         Largest number of rows in an inference batch.
     batches, fallbacks
-        Inference batches of a seed, and how many of them used the method's fallback (means).
+        Inference batches per seed, and how many of them used the method's fallback (means).
     records
-        The records, in order of the seeds.
+        The records, in order of seeds.
     """
 
     condition: Condition
@@ -92,12 +92,12 @@ class ConditionResult:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds that have a score."""
+        """Seeds with a score."""
         return () if self.scores is None else self.scores.seeds
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The metric over all scored rows of each seed."""
+        """The metric over all scored rows, per seed."""
         return () if self.scores is None else self.scores.pooled
 
     @property
@@ -107,12 +107,12 @@ class ConditionResult:
 
     @property
     def sd(self) -> float | None:
-        """Standard deviation over seeds, n - 1; None with one."""
+        """Standard deviation over seeds (n - 1); None with one."""
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
 
     @property
     def n_clusters(self) -> int:
-        """Number of clusters that have a score with every seed."""
+        """Number of clusters with a score for every seed."""
         return 0 if self.scores is None else len(self.scores.clusters)
 
     @property
@@ -121,7 +121,7 @@ class ConditionResult:
         return f"{self.mean:.3f}" + (f" ± {self.sd:.3f}" if self.sd is not None else "")
 
     def facts(self) -> dict[str, Cell]:
-        """Return the columns that every table of a study has."""
+        """Return the columns common to all study tables."""
         return {
             "method": self.label,
             "mean": self.mean if self.ok else None,
@@ -136,7 +136,7 @@ class ConditionResult:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference between two results on the seeds and clusters that both have.
+    """A paired difference between two results over their common seeds and clusters.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class Difference:
         95 % limits over seeds crossed with clusters and the p value of a difference of 0
         (``bench.boards.pairing``), or None.
     n_clusters, level
-        Number of common clusters, and what a cluster is.
+        Number of common clusters, and their level.
     """
 
     mean: float
@@ -159,16 +159,16 @@ class Difference:
 
     @classmethod
     def of(cls, pair: Paired, level: str, *, by_cluster: bool = True) -> Difference:
-        """Return a difference as studies print it.
+        """Return a difference for display in studies.
 
         Parameters
         ----------
         pair
             The difference of two results.
         level
-            What a cluster is.
+            Level of the clusters.
         by_cluster
-            False for results on different rows, whose clusters do not pair.
+            False for results on different rows, whose clusters cannot be paired.
         """
         if not by_cluster:
             return cls(pair.difference, pair.sd, None, None, 0, level)
@@ -176,12 +176,12 @@ class Difference:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether there is an interval and 0 is outside."""
+        """Whether there is an interval and it excludes 0."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     @property
     def text(self) -> str:
-        """``+0.026 [+0.010, +0.041]``, or with the SD of seeds where there is no interval."""
+        """``+0.026 [+0.010, +0.041]``, or with the SD over seeds if there is no interval."""
         text = f"{self.mean:+.3f}"
         if self.low is not None and self.high is not None:
             return f"{text} [{self.low:+.3f}, {self.high:+.3f}]"
@@ -200,24 +200,22 @@ def difference_columns(prefix: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a study returns.
+    """Result of a study.
 
     Attributes
     ----------
     table
-        Rows of the CSV, plain values by column.
+        Printed columns -> heading.
     shown
-        Column -> heading of the columns that are printed.
-    reading
-        Three sentences built from the numbers: the result, its size and spread, and what the
-        numbers do not show.
+        Three sentences built from the numbers: the result, its size and spread, and the
+        limitations.
     draw
-        Draws on an open canvas and appends the rows behind the figure to ``canvas.table``; None
-        where there is nothing to draw: the figure then shows the first sentence.
+        Draws on an open canvas and appends the rows behind the figure to ``canvas.table``; if
+        None, the figure shows the first sentence.
     height
-        Inches; the width is that of a page.
+        Height in inches; the width is that of a page.
     notes
-        Sentences under the table: how it was computed.
+        Sentences below the table on how the result was computed.
     """
 
     table: Sequence[Mapping[str, Cell]]

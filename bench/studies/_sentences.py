@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["differences_text", "limits", "listed", "nothing", "noun_of", "spread"]
 
 NAMED = 4
-"""Methods that a sentence names; the table has all."""
+"""Maximum methods in a sentence; the table lists all."""
 
 
 def listed(items: Iterable[object], most: int = NAMED, sep: str = ", ") -> str:
-    """Return ``a, b and c``; beyond ``most`` the rest are counted.
+    """Return ``a, b and c``; items beyond ``most`` are counted.
 
-    With another ``sep`` the items may contain commas themselves.
+    With a different ``sep``, the items can contain commas.
     """
     return words.listed(items, most, sep=sep, last=" and " if sep == ", " else sep)
 
@@ -32,7 +32,7 @@ def differences_text(differences: Iterable[tuple[str, Difference]], sep: str = "
 
 
 def spread(context: StudyContext) -> str:
-    """State what the number after ± is."""
+    """State the meaning of the number after ±."""
     seeds = len(context.seeds)
     return f"± is the SD of {seeds} seeds" if seeds > 1 else "one seed, so the spread is unknown"
 
@@ -40,16 +40,16 @@ def spread(context: StudyContext) -> str:
 def limits(
     context: StudyContext, differences: Sequence[tuple[str, Difference]], more: str = ""
 ) -> str:
-    """Return the last sentence of a reading: what the numbers do not show.
+    """Return the last sentence of a reading: the limitations.
 
     Parameters
     ----------
     context
-        The study's.
+        Context of the study.
     differences
-        The comparisons of the reading, each with its name.
+        The comparisons in the reading, each with its name.
     more
-        A clause on what this study cannot show by its design.
+        A clause on limitations of the study design.
     """
     clauses = []
     without = [gap for _, gap in differences if gap.low is None]
@@ -88,7 +88,7 @@ def noun_of(level: str) -> str:
 
 
 def nothing(context: StudyContext) -> tuple[str, str, str]:
-    """Return the reading of a study that could not run anything."""
+    """Return the reading of a study without any runs."""
     reasons = [f"{name}: {reason}" for name, reason in context.left_out.items()]
     return (
         f"This study does not apply to {context.target.split.name}.",

@@ -1,4 +1,4 @@
-"""Shares of variance in balanced layouts: estimators by hand, tested on planted data."""
+"""Variance components in balanced layouts, tested on simulated data."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Crossed:
     Attributes
     ----------
     batch, label, both, rest
-        ``(channels,)`` components of batches, of classes, of their interaction, and of what
-        differs between groups of one batch and class. Estimates below zero count as zero.
+        ``(channels,)`` components of batches, of classes, of their interaction, and of groups
+        within the same batch and class. Negative estimates are set to zero.
     """
 
     batch: Doubles
@@ -39,9 +39,9 @@ class Crossed:
         return self.batch + self.label + self.both + self.rest
 
     def shares(self) -> dict[str, float]:
-        """Return the mean over channels of each component's share; channels without any drop out.
+        """Return each component's share, averaged over channels; constant channels are ignored.
 
-        NaN if no channel varies.
+        NaN if all channels are constant.
         """
         parts = {"batch": self.batch, "class": self.label, "both": self.both, "rows": self.rest}
         total = self.total
@@ -60,13 +60,13 @@ def crossed(y: Doubles) -> Crossed:
     ``rest = MS_rest``, ``both = (MS_both - MS_rest) / R``,
     ``batch = (MS_batch - MS_both) / (C R)``, ``class = (MS_class - MS_both) / (B R)``
 
-    (Searle, Casella and McCulloch 1992, *Variance Components*, section 4.4). They are unbiased
-    before estimates below zero are set to zero.
+    (Searle, Casella and McCulloch 1992, *Variance Components*, section 4.4). The estimates are
+    unbiased before negative values are set to zero.
 
     Parameters
     ----------
     y
-        ``(B, C, R, channels)``, each of the first three at least 2.
+        ``(B, C, R, channels)``, with B, C and R at least 2.
     """
     B, C, R = y.shape[:3]
     cell = y.mean(axis=2)
@@ -88,7 +88,7 @@ def crossed(y: Doubles) -> Crossed:
 def nested(y: Doubles) -> tuple[Doubles, Doubles]:
     """Return the components between and within batches of ``(B, R, channels)``, per channel.
 
-    ``within = MS_within``, ``between = (MS_between - MS_within) / R``, not below zero.
+    ``within = MS_within``, ``between = (MS_between - MS_within) / R``, at least zero.
     """
     B, R = y.shape[:2]
     means = y.mean(axis=1)
@@ -98,17 +98,17 @@ def nested(y: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def complete_block(counts: Ints, least: int) -> tuple[Ints, Ints]:
-    """Return batches and classes of which every pair has at least ``least`` rows.
+    """Return batches and classes such that every pair has at least ``least`` rows.
 
-    The batch or class with the smallest share of filled cells is left out again and again, the
-    class or batch of least rows among equals, until all cells are filled.
+    The batch or class with the smallest fraction of filled cells is removed repeatedly until all
+    cells are filled; ties are broken by the fewest rows.
 
     Parameters
     ----------
     counts
-        ``(batches, classes)`` rows of each.
+        ``(batches, classes)`` number of rows.
     least
-        Rows that a cell must have.
+        Minimum rows per cell.
     """
     rows, columns = np.arange(counts.shape[0]), np.arange(counts.shape[1])
     while len(rows) and len(columns):

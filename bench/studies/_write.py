@@ -1,4 +1,4 @@
-"""The files of a study: table, figure, reading."""
+"""Output files of a study: table, figure, reading."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def subtitle(context: StudyContext) -> str:
     Raises
     ------
     BenchError
-        For a fixture, from which no result is shown.
+        For a fixture, whose results are never shown.
     """
     opened, options = context.target.opened, context.options
     if opened.edition == "fixture":
@@ -128,7 +128,7 @@ def write(folder: Path, meta: Meta, context: StudyContext, finding: Finding) -> 
 
 
 def markdown(facts: StudyFacts, table: Sequence[Mapping[str, Cell]]) -> list[str]:
-    """Return the lines of reading.md: title, three sentences, table, what was left out."""
+    """Return the lines of reading.md: title, three sentences, table, skipped conditions."""
     lines = [f"# {facts['split']}: {facts['question']}", "", f"{facts['title']}", ""]
     lines += [" ".join(facts["reading"]), ""]
     shown = {k: v for k, v in facts["shown"].items() if any(cell_text(r.get(k)) for r in table)}
@@ -145,7 +145,7 @@ def markdown(facts: StudyFacts, table: Sequence[Mapping[str, Cell]]) -> list[str
 
 
 def cell_text(value: Cell) -> str:
-    """Return a value of a table as text; empty for None."""
+    """Return a table value as text; empty for None."""
     if value is None or value == "":
         return ""
     if isinstance(value, float):

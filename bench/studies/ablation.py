@@ -1,6 +1,6 @@
-"""Which half of batch-wise normalisation has the effect: sampling of batches or statistics.
+"""Ablation of batch-wise normalisation: effect of batch sampling and of statistics.
 
-Nine conditions, {mixed, one plate drawn with replacement, one plate in a covering order} in
+Nine conditions: {mixed, one plate drawn with replacement, one plate in a covering order} in
 training x {running averages, the test batch, its negative controls} at test:
 
 =========  ===========================  ===========================  ============================
@@ -11,11 +11,11 @@ plate      ``erm-plate``                ``ben``                      ``ben-contr
 covering   ``erm-plate`` (covering)     ``ben`` (covering)           ``ben-controls`` (covering)
 =========  ===========================  ===========================  ============================
 
-The covering sampler visits every row once an epoch, so it separates the effect of one plate per
-batch from that of drawing plates with replacement. The published contrast (Lin and Lu 2022, table
-3) changes sampler and statistics at once. ``ben-controls`` uses the statistics of controls in
-training too: no training on one plate with all rows' statistics fits a network for controls.
-Nothing is trained twice: conditions of one row share a training, except those of controls.
+The covering sampler visits every row once per epoch. It separates the effect of one plate per
+batch from the effect of drawing plates with replacement. The published contrast (Lin and Lu 2022,
+table 3) changes sampler and statistics at once. ``ben-controls`` also uses control statistics in
+training, because training with statistics of all rows does not fit a network to controls. Nothing
+is trained twice: conditions in the same row share a training, except those with controls.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ META = {
 SAMPLERS = ("mixed", "plate", "covering")
 STATISTICS = ("running", "batch", "controls")
 BASE = "mixed/running"
-"""Plain training: the condition of ``erm``."""
+"""Plain training: the condition ``erm``."""
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A place in the table of conditions."""
+    """A cell in the table of conditions."""
 
     sampler: str
     statistics: str
@@ -87,7 +87,7 @@ STEPS = (
     ("controls instead of all rows, trained on mixtures", "mixed/controls", "mixed/batch"),
     ("controls instead of all rows, trained on plates", "plate/controls", "plate/batch"),
 )
-"""Pairs of conditions that differ in one thing: name, condition, condition before."""
+"""Pairs of conditions that differ in one factor: name, condition, baseline condition."""
 SHOWN = {
     "training": "training batch",
     "statistics": "statistics",
@@ -107,7 +107,7 @@ NOTES = (
 
 
 def run(context: StudyContext) -> Finding:
-    """Score the conditions of the methods that were named."""
+    """Score the conditions of the selected methods."""
     own = {place.method for place in PLACES}
     for method in context.methods:
         if method not in own:

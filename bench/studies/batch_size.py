@@ -1,10 +1,10 @@
-"""How many rows of a new batch are needed before its own statistics help.
+"""Measure how many rows of a new batch make batch statistics useful.
 
-Every test batch is split at random into the fewest pieces of at most k rows, of nearly equal size
-(``bench.data.grouping``), and a method processes one piece at a time. The training is that of the
-ordinary run, and so are the rows that are scored: each once, at every k. A method that needs more
-rows than a piece has uses its documented fallback, which the table counts. Lin and Lu 2022 (PMLR
-200:74-93) leave open how large an inference batch must be.
+Every test batch is split at random into the smallest number of pieces of at most k rows, of nearly
+equal size (``bench.data.grouping``). A method processes one piece at a time. Training and scored
+rows are those of the ordinary run: each row is scored once for every k. A method that needs more
+rows than a piece has uses its documented fallback; the table counts these cases. Lin and Lu 2022
+(PMLR 200:74-93) leave open how large an inference batch must be.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ META = {
 }
 
 MIDDLE = 8
-"""Rows of the comparison in the reading, or the nearest number that was run."""
+"""Number of rows compared in the reading, or the nearest number that was run."""
 NOTES = (
     "Pieces are drawn from the test batches at random, anew for each seed and the same for all "
     "methods; every row is scored once. Fallbacks: number of inference batches that used the "

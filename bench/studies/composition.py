@@ -1,8 +1,8 @@
-"""Two inference batches that occur in a laboratory: a quarter of a plate, and a single class.
+"""Two realistic inference batches: a quarter of a plate, and a single class.
 
-Each is compared with random rows in pieces of the same size, since a smaller inference batch has a
-cost of its own: quarters of the layout with random quarters, one class at a time with random pieces
-as large as the classes. Every row is scored once in each.
+Each is compared with random pieces of the same size, because a smaller inference batch has its own
+cost: quarters of the layout with random quarters, and single classes with random pieces as large as
+the classes. Every row is scored once in each.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ KINDS: dict[float, tuple[str, str, dict[str, object]]] = {
 }
 """Point -> name, tick and grouping; 0 is the full test batch."""
 PAIRS = ((2.0, 1.0), (4.0, 3.0))
-"""Each kind with the random pieces of the same size."""
+"""Each kind with its random pieces of the same size."""
 NOTES = (
     "Quarters of the plate are those of the occupied layout, by row and column of the wells. "
     "Negative controls are distributed evenly where classes are separated. Every row is scored "

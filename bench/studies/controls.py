@@ -1,8 +1,9 @@
-"""How many negative controls of a new batch do corrections need that use controls.
+"""Measure how many negative controls of a new batch control-based corrections need.
 
-Each test batch keeps at most c of its negative controls, drawn at random; the others are left out
-of the inference batch, and all treated rows stay. Training is unchanged: its batches keep all their
-controls. A method that needs more controls uses its documented fallback, which the table counts.
+Each test batch keeps at most c of its negative controls, drawn at random. The other controls are
+removed from the inference batch; all treated rows stay. Training is unchanged and uses all
+controls. A method that needs more controls uses its documented fallback; the table counts these
+cases.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ AXIS = Axis("controls", "controls", "negative controls in a test batch (at most)
 
 
 def run(context: StudyContext) -> Finding:
-    """Score every method that uses controls with few of them."""
+    """Score every control-based method with few controls."""
     opened = context.target.opened
     if not opened.has_controls:
         context.leave_out("all methods", f"{opened.name} has no negative controls")
@@ -101,7 +102,7 @@ def run(context: StudyContext) -> Finding:
 
 
 def _condition(context: StudyContext, method: str) -> Condition | None:
-    """Return the form of a method that uses controls alone, or None after leaving it out."""
+    """Return the variant of a method that uses only controls; None if there is none (skipped)."""
     last = method.rsplit("+", maxsplit=1)[-1].strip()
     if last == "adabn":
         return Condition(method, {last: {"rows": "controls"}})

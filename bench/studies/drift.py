@@ -1,15 +1,15 @@
-"""What happens to profiles already analysed when a batch arrives and the method is refitted.
+"""How much existing profiles change when a batch arrives and the method is refitted.
 
 Each held-out batch of the split arrives in turn. Before: the method fitted on the other batches,
-and their profiles. After: the method fitted on all of them, the new one with its labels, and the
-profiles of the *old* rows again. (A transductive method adapts before to the old rows and after to
-the new batch.) Profiles of two fits are equal up to a rotation, a scale and an origin that mean
-nothing, so both are reduced to their leading principal components and the new ones are aligned to
-the old ones by a Procrustes transform, fitted on the old batches' negative controls; without
-controls, on a random half of the old rows. Drift is the root mean square distance that the other
-old rows have moved, in units of the root mean square distance between replicates (rows of one
-treatment, else of one class, in different batches) before. For comparison, the study measures how
-much a fit with another seed moves them without a new batch: only drift beyond that is due to the
+and their profiles. After: the method fitted on all batches, including the new one with its labels,
+and the new profiles of the *old* rows. (A transductive method adapts to the old rows before, and
+to the new batch after.) Profiles of two fits agree only up to rotation, scale and origin. Both
+are therefore reduced to their leading principal components, and the new ones are aligned to the
+old ones by a Procrustes transform, fitted on the negative controls of the old batches or, without
+controls, on a random half of the old rows. Drift is the root mean square displacement of the other
+old rows, in units of the root mean square distance between replicates before (rows of the same
+treatment, else of the same class, in different batches). As a baseline, the study measures the
+displacement from a fit with another seed and no new batch: only drift beyond that is due to the
 batch. Nothing is scored.
 """
 
@@ -53,7 +53,7 @@ Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 MOST_COMPONENTS = 32
 PER_COMPONENT = 4
-"""Rows that align, at least, for each component."""
+"""Minimum rows for alignment per component."""
 
 
 SHOWN = {
@@ -129,7 +129,7 @@ def run(context: StudyContext) -> Finding:
 
 @dataclass(frozen=True)
 class _Profiles:
-    """Profiles of old rows, in the order of the rows' numbers."""
+    """Profiles of old rows, in the order of row numbers."""
 
     rows: NDArray[np.int64]
     X: Doubles
@@ -190,7 +190,7 @@ def _before_after(context: StudyContext, job: Job, fold: Fold) -> tuple[_Profile
 
 @dataclass(frozen=True)
 class _Gauge:
-    """Which rows align two sets of profiles, which are measured, and which are replicates."""
+    """Rows for alignment, rows for measurement, and replicate groups."""
 
     align: Bools
     measured: Bools
@@ -214,7 +214,7 @@ class _Gauge:
         return cls(align, ~align & ~controls, name, side.batch, text)
 
     def drift(self, before: _Profiles, after: _Profiles) -> tuple[float, int, float]:
-        """Return the drift, the components that it was measured in, and their variance."""
+        """Return the drift, the number of components, and their explained variance."""
         k = int(np.count_nonzero(self.align) // PER_COMPONENT)
         k = max(1, min(k, MOST_COMPONENTS, before.X.shape[1], after.X.shape[1]))
         one, kept = leading(before.X, k)
@@ -227,7 +227,7 @@ class _Gauge:
 
 
 def leading(X: Doubles, k: int) -> tuple[Doubles, float]:
-    """Return the ``k`` leading principal components of rows, and their share of the variance."""
+    """Return the ``k`` leading principal components of rows, and their explained variance."""
     centred = X - X.mean(axis=0)
     values, vectors = np.linalg.eigh(centred.T @ centred)
     total = float(values.sum())
@@ -237,9 +237,10 @@ def leading(X: Doubles, k: int) -> tuple[Doubles, float]:
 def procrustes(moving: Doubles, fixed: Doubles, on: Bools) -> Doubles:
     """Return ``moving`` rotated, scaled and shifted onto ``fixed``, fitted on the rows ``on``.
 
-    Least squares over orthogonal matrices, reflections included, one scale and one shift: with the
-    singular values of ``moving' fixed = U S V'`` (both centred) the rotation is ``U V'`` and the
-    scale ``trace S / |moving|^2`` (Schoenemann and Carroll 1970, doi:10.1007/BF02291266).
+    Least squares over orthogonal matrices (including reflections), one scale and one shift. With
+    the singular value decomposition ``moving' fixed = U S V'`` (both centred), the rotation is
+    ``U V'`` and the scale ``trace S / |moving|^2`` (Schoenemann and Carroll 1970,
+    doi:10.1007/BF02291266).
     """
     a, b = moving[on], fixed[on]
     centre_a, centre_b = a.mean(axis=0), b.mean(axis=0)
@@ -252,12 +253,12 @@ def procrustes(moving: Doubles, fixed: Doubles, on: Bools) -> Doubles:
 
 
 def replicate_distance(X: Doubles, replicate: NDArray[np.str_], batch: NDArray[np.str_]) -> float:
-    """Return the root mean square distance of rows of one replicate group in different batches.
+    """Return the root mean square distance of replicates in different batches.
 
     Raises
     ------
     NotApplicable
-        If no group has rows in two batches, or all of them coincide.
+        If no group has rows in two batches, or all rows coincide.
     """
     total, pairs = 0.0, 0
     for name in np.unique(replicate):

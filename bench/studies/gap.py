@@ -1,14 +1,14 @@
-"""What the shift costs, measured on the test distribution, and what an ordinary hold-out hides.
+"""The cost of the distribution shift, and the optimism of ordinary hold-outs.
 
-In-distribution minus out-of-distribution accuracy mixes two things: the shift, and that the two
-test sets are not equally hard. The gap is therefore measured on *one* test set, twice: by a model
-trained as the split states, and by one whose training set has other plates of the test set in
-place of as many training rows (``mixed-to-test``; Koh et al. 2021, WILDS, section 5.1). Both
-differences are shown.
+In-distribution minus out-of-distribution accuracy mixes two effects: the shift, and the different
+difficulty of the two test sets. The gap is therefore measured on *one* test set, twice: by a model
+trained as the split states, and by a model whose training set has other plates of the test set in
+place of the same number of training rows (``mixed-to-test``; Koh et al. 2021, WILDS, section 5.1).
+Both differences are shown.
 
 The study also scores the same method on rows held out of its training set: random rows, random
-wells, plates, laboratories. These are the scores that are reported without another laboratory; the
-difference to the test is their optimism. Every held-out set is about a quarter of the training
+wells, plates, laboratories. Such scores are reported when no other laboratory is available; their
+difference to the test score is the optimism. Every held-out set is about a quarter of the training
 rows, drawn once for all methods and seeds.
 """
 
@@ -70,7 +70,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class _Kind:
-    """One way to test: its name, as text, and the opened split."""
+    """A test scenario: its name, its text, and the opened split."""
 
     name: str
     text: str
@@ -116,7 +116,7 @@ def run(context: StudyContext) -> Finding:
 
 
 def _kinds(context: StudyContext) -> list[_Kind]:
-    """Return the ways to test that the data allow; the others are left out with a reason."""
+    """Return the test scenarios that the data support; the others are skipped with a reason."""
     target = context.target
     kinds = [_Kind(TEST, "the test of the split", target)]
     mixed = mixed_to_test(target)
@@ -142,12 +142,12 @@ def _kinds(context: StudyContext) -> list[_Kind]:
 
 
 def _many(level: str) -> str:
-    """Return a column's name as a noun in the plural."""
+    """Return a column name as a plural noun."""
     return plural(noun_of(level))
 
 
 def _over(context: StudyContext, scored: dict[str, ConditionResult], name: str) -> Difference:
-    """Return a score minus that of the test: paired by cluster where both are on the same rows."""
+    """Return a score minus that of the test: paired by cluster if both are on the same rows."""
     return context.difference(scored[name], scored[TEST], by_cluster=name == MIXED)
 
 

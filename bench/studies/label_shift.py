@@ -1,12 +1,13 @@
-"""What happens to a correction when the classes of a test batch are mixed in other proportions.
+"""How label shift in test batches affects a correction.
 
-Every test batch is split into inference batches of one size whose class composition is drawn from a
-Dirichlet distribution around the composition of the test batch: alpha 100 keeps it, alpha 0.01
-gives nearly one class (``bench.data.grouping.pieces`` has the exact procedure). Rows are not
-resampled: each is in one inference batch and is scored once, so all alphas are scored on the same
-rows. Only the other rows of a row's inference batch change, and a method that uses no test batch
-has the same score at every alpha. Differences are to the largest alpha, which has inference batches
-of the same size; the difference from there to the full test batch is the cost of the smaller size.
+Every test batch is split into inference batches of equal size. Their class composition is drawn
+from a Dirichlet distribution around the composition of the test batch: alpha 100 preserves it,
+alpha 0.01 gives nearly one class (``bench.data.grouping.pieces`` documents the procedure). Rows are
+not resampled: each is in one inference batch and is scored once, so all alphas are scored on the
+same rows. Only the other rows in the inference batch change. A method that does not use test
+batches has the same score at every alpha. Differences are to the largest alpha, whose inference
+batches have the same size. The remaining difference to the full test batch is the cost of the
+smaller size.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ META = {
 }
 
 ROWS = 32
-"""Rows in an inference batch; a quarter of the median test batch if that is less, at least 4."""
+"""Rows per inference batch; a quarter of the median test batch if that is less, at least 4."""
 LABEL = "Dirichlet alpha of the classes in an inference batch (small: nearly one class)"
 NOTES = (
     "Whole is the full test batch, as it is mixed. Every row is in one inference batch and is "

@@ -1,22 +1,21 @@
-"""Whether biology cancels out in the statistics of a batch, as batch-wise normalisation assumes.
+"""Test whether biology cancels out in batch statistics, as batch-wise normalisation assumes.
 
 Lin and Lu 2022 (PMLR 200:74-93) argue that the BatchNorm statistics of a plate contain its batch
-effect and not its biology, since every plate is a mixture. Here the statistics are decomposed.
-Groups of n rows, all of one class and one batch, are processed by the fitted network one by one,
-and before each BatchNorm layer the mean and the variance of every channel over the group are
-recorded. Over batches x classes x replicate groups a crossed two-way decomposition
-(``_variance.crossed``) gives the share of the variance between groups that is due to batch, to
-class, to their interaction, and to which rows were drawn. The same is done with groups of n rows
-drawn from a batch as it is mixed: the remaining variance between batches (``_variance.nested``),
-and, since the effect of the draw decreases with the number of rows, the batch's share in the
-variance of the statistics of *full* batches. Variances are analysed as logarithms. ``total`` is the
-variance that is decomposed: that of the groups' means in units of the mean variance within a group,
-or that of the logarithms.
+effect and not its biology, since every plate is a mixture. This study decomposes the statistics.
+The fitted network processes groups of n rows, all of one class and one batch, one group at a time.
+The mean and variance of every channel over the group are recorded before each BatchNorm layer. A
+crossed two-way decomposition over batches x classes x replicate groups (``_variance.crossed``)
+gives the shares of the variance between groups that are due to batch, class, their interaction,
+and the sampling of rows. The same is done with groups of n rows drawn at random from a batch. This
+gives the remaining variance between batches (``_variance.nested``) and, since the sampling effect
+decreases with the number of rows, the share of the batch in the variance of the statistics of
+*full* batches. Variances are analysed as logarithms. ``total`` is the decomposed variance: that of
+the group means in units of the mean variance within a group, or that of the logarithms.
 
-The input of a layer depends on the layers before it, so ``erm`` normalises by running averages on
-the way and ``ben`` by the group itself. Rows of all batches are used, held out or not; classes are
-read by ``bench.scoring.labels`` and reach no method. Where classes and batches are not crossed, as
-where each compound is in one week, batch and biology cannot be separated, and the study does not
+The input of a layer depends on the previous layers, so ``erm`` normalises them by running averages
+and ``ben`` by the group. Rows of all batches are used, held out or not. Classes are read by
+``bench.scoring.labels`` and are not passed to any method. If classes and batches are not crossed,
+as when each compound is in one week, batch and biology cannot be separated and the study does not
 apply.
 """
 
@@ -59,10 +58,10 @@ META = {
 }
 
 SIZES = (16, 8, 4, 2)
-"""Rows in a group: the largest number for which half of batches x classes have two groups."""
+"""Rows per group: the largest number for which half of batches x classes have two groups."""
 REPLICATES = 2
 MOST_CLASSES = 12
-"""Classes of the block; of more, those with most rows."""
+"""Maximum number of classes; those with most rows are used."""
 PARTS = {"batch": "#D55E00", "class": "#0072B2", "both": "#CC79A7", "rows": "#C4C4C4"}
 NAMES = {"batch": "batch", "class": "class", "both": "batch x class", "rows": "which rows"}
 
@@ -130,7 +129,7 @@ def run(context: StudyContext) -> Finding:
 
 @dataclass(frozen=True)
 class _Row:
-    """Shares of one statistic before one layer: mean over folds and seeds, SD over seeds."""
+    """Variance shares of one statistic before one layer: mean over folds and seeds, seed SD."""
 
     method: str
     layer: str
@@ -182,7 +181,7 @@ def _row(key: Key, by_seed: list[list[Shares]], layout: _Layout) -> _Row:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which groups of rows are sent through the networks.
+    """The groups of rows that the networks process.
 
     ``batch`` and ``y`` are the batch and the class of every row of the data set.
     """
@@ -209,7 +208,7 @@ class _Layout:
 
 
 def _layout(context: StudyContext, level: str) -> _Layout:
-    """Choose the groups.
+    """Select the groups.
 
     Raises
     ------
@@ -283,11 +282,11 @@ def _decompose(
     y
         ``(groups, channels)``: the single-class groups, then the mixed ones.
     unit
-        ``(channels,)`` what the total variance is divided by.
+        ``(channels,)`` divisor of the total variance.
     layout
-        Of the groups.
+        Layout of the groups.
     each
-        Mixed groups of each batch.
+        Mixed groups per batch.
     """
     B, C = len(layout.batches), len(layout.classes)
     n = B * C * REPLICATES

@@ -1,9 +1,9 @@
-"""One plate in each training batch, or several, each normalised by itself.
+"""One or several plates per training batch, each normalised separately.
 
-With k plates a training batch of K rows has K / k rows of each: one gradient step averages over
-plates, at the price of statistics from fewer rows. Lin and Lu 2022 (PMLR 200:74-93) name it as an
-open question of BEN. A curve is a method that has the parameter ``per_batch``; ``ben`` with several
-plates is ``ben-multi``, which is the same training under a name of its own.
+With k plates, a training batch of K rows has K / k rows of each. A gradient step then averages over
+plates, but statistics come from fewer rows. Lin and Lu 2022 (PMLR 200:74-93) name this an open
+question of BEN. There is one curve per method with the parameter ``per_batch``. ``ben`` with
+several plates is the same training as ``ben-multi``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ AXIS = Axis("plates", "plates in a batch", "plates in a training batch", "fewest
 
 
 def run(context: StudyContext) -> Finding:
-    """Train every method that can with each number of plates."""
+    """Train every supported method with each number of plates."""
     curves: list[Curve] = []
     for method in dict.fromkeys("ben" if m == "ben-multi" else m for m in context.methods):
         if context.takes(method, "per_batch"):
@@ -84,7 +84,7 @@ def run(context: StudyContext) -> Finding:
 
 
 def _results(context: StudyContext, method: str) -> dict[float, ConditionResult]:
-    """Return the scores of a method by number of plates; what cannot be run is left out."""
+    """Return the scores of a method by number of plates; invalid numbers are skipped."""
     results: dict[float, ConditionResult] = {}
     for k in context.points:
         try:

@@ -1,9 +1,9 @@
-"""How strong technical effects may be before a method breaks.
+"""Measure how strong technical effects can be before a method breaks.
 
-The physical deviations of a simulated data set are scaled together (``data.strength``), or one
-alone if all others are switched off (``--set data.off=...``). At strength 0 training and test are
-alike; a method *breaks* where it has lost half of its margin over chance, by linear interpolation
-between two strengths. Only simulated data have this setting.
+The physical deviations of a simulated data set are scaled together (``data.strength``), or one at a
+time if all others are switched off (``--set data.off=...``). At strength 0 training and test have
+the same distribution. A method *breaks* at the strength where it has lost half of its margin over
+chance, by linear interpolation between two strengths. Only simulated data have this setting.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ def breaks_at(means: dict[float, float], chance: float) -> float | None:
     Parameters
     ----------
     means
-        Strength -> score, of at least one strength.
+        Strength -> score, at least one strength.
     chance
-        Score of guessing.
+        Score of random guessing.
     """
     points = sorted(means)
     half = (means[points[0]] + chance) / 2

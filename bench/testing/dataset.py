@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["check_dataset"]
 
 CHUNK = 4096
-"""Rows read at a time."""
+"""Number of rows read at a time."""
 
 
 # --------------------------------------------------------------------------- data sets
@@ -45,34 +45,34 @@ def check_dataset(
     registry: Registry | None = None,
     raises: bool = True,
 ) -> list[Check]:
-    """Check that a data set keeps the contract; reads a few of its rows.
+    """Check that a data set follows the interface, by reading some of its rows.
 
     Parameters
     ----------
     dataset
-        Its name, or its class (whose module then holds the literal ``META``).
+        Name, or class. The module of the class must contain the literal ``META``.
     edition
-        The edition to open; by default the first that is here.
+        The edition to open. Default: the first one available.
     settings
-        Values of its settings, such as a simulator's.
+        Settings of the data set, such as simulator parameters.
     plugins
-        Plugin files in which the name is looked up too.
+        Plugin files to search for the name.
     registry
-        Where the name is looked up instead.
+        Registry used to look up the name instead.
     raises
-        Whether to raise when a check fails.
+        Whether to raise if a check fails.
 
     Returns
     -------
     list of Check
-        In the order in which they were made.
+        In the order of execution.
 
     Raises
     ------
     AssertionError
-        If a check fails, with what is wrong and how to mend it.
+        If a check fails. The message describes the error and a fix.
     BenchError
-        If there is no such data set, or it cannot be imported.
+        If the data set does not exist or cannot be imported.
     """
     if isinstance(dataset, str):
         registry = registry or Registry(tuple(Path(path) for path in plugins))

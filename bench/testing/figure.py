@@ -32,30 +32,30 @@ def check_figure(
     registry: Registry | None = None,
     raises: bool = True,
 ) -> list[Check]:
-    """Check that a figure keeps its contract: drawn from two runs on synthetic data, and from none.
+    """Check a figure: draw it from two runs on synthetic data, and from no runs.
 
     Parameters
     ----------
     figure
-        Its name.
+        Name of the figure.
     plugins
-        Plugin files in which the name is looked up too.
+        Plugin files to search for the name.
     registry
-        Where the name is looked up instead.
+        Registry used to look up the name instead.
     raises
-        Whether to raise when a check fails.
+        Whether to raise if a check fails.
 
     Returns
     -------
     list of Check
-        In the order in which they were made.
+        In the order of execution.
 
     Raises
     ------
     AssertionError
-        If a check fails, with what is wrong and how to fix it.
+        If a check fails. The message describes the error and a fix.
     BenchError
-        If there is no such figure, or it cannot be imported.
+        If the figure does not exist or cannot be imported.
     """
     registry = registry or Registry(tuple(Path(path) for path in plugins))
     figures = all_figures(registry)

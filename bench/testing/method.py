@@ -41,32 +41,32 @@ def check_method(
     registry: Registry | None = None,
     raises: bool = True,
 ) -> list[Check]:
-    """Check that a method keeps the contract.
+    """Check that a method follows the interface.
 
     Parameters
     ----------
     method
-        Its name, or its class (whose module then holds the literal ``META``).
+        Name, or class. The module of the class must contain the literal ``META``.
     values
         Parameters that differ from their defaults.
     plugins
-        Plugin files to look the name up in, beside what is installed.
+        Plugin files to search for the name, in addition to installed methods.
     registry
-        Where to look the name up instead.
+        Registry used to look up the name instead.
     raises
-        Whether to raise when a check fails.
+        Whether to raise if a check fails.
 
     Returns
     -------
     list of Check
-        In the order in which they were made; what could not be reached is left out.
+        In the order of execution. Checks that depend on a failed check are skipped.
 
     Raises
     ------
     AssertionError
-        If a check fails, with what is wrong and how to mend it.
+        If a check fails. The message describes the error and a fix.
     BenchError
-        If there is no such method, it cannot be imported, or it is a reference row.
+        If the method does not exist, cannot be imported, or is a control row.
     """
     if isinstance(method, str):
         from bench.core.registry import Registry
@@ -117,7 +117,7 @@ class _MethodChecks:
         return self.report.checks
 
     def _kinds(self) -> tuple[str, ...]:
-        """Return what the method is tried on: what stands first on both kinds, as it needs."""
+        """Return the kinds of test data: both for a first stage, unless it requires images."""
         if self.meta.get("level") not in ("network", "classifier"):
             return ("profiles",)
         needs = getattr(self.cls, "needs", None)
@@ -129,7 +129,7 @@ class _MethodChecks:
     def _is_network(self) -> bool:
         return bool(self.meta.get("level") == "network")
 
-    # ------------------------------------------------------------------ what is written down
+    # ------------------------------------------------------------------ declarations
 
     def _meta(self) -> None:
         from bench.core.meta import check_meta
@@ -242,7 +242,7 @@ class _MethodChecks:
         return access
 
     def _variants(self) -> list[tuple[str, Any]]:
-        """Return every choice that is not the default, one parameter at a time."""
+        """Return all non-default choices, one parameter at a time."""
         found: list[tuple[str, Any]] = []
         for one in dataclasses.fields(self.cls.Params):
             given = self.values.get(one.name, one.default)
@@ -253,7 +253,7 @@ class _MethodChecks:
         return found
 
     def _choices(self, kind: str) -> None:
-        """Run every other choice shortly: its access differs, so may its mistakes."""
+        """Run all other choices briefly, since their access can differ."""
         for field, value in self._variants():
             params = make_params(self.name, self.cls.Params, {**self.values, field: value})
             trial = Trial(self.cls, self.name, params, kind, self._is_network())

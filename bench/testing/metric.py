@@ -40,30 +40,30 @@ def check_metric(
     registry: Registry | None = None,
     raises: bool = True,
 ) -> list[Check]:
-    """Check that a metric keeps its contract, on random predictions and profiles.
+    """Check that a metric follows the interface, on random predictions and profiles.
 
     Parameters
     ----------
     metric
-        Its name.
+        Name of the metric.
     plugins
-        Plugin files in which the name is looked up too.
+        Plugin files to search for the name.
     registry
-        Where the name is looked up instead.
+        Registry used to look up the name instead.
     raises
-        Whether to raise when a check fails.
+        Whether to raise if a check fails.
 
     Returns
     -------
     list of Check
-        In the order in which they were made.
+        In the order of execution.
 
     Raises
     ------
     AssertionError
-        If a check fails, with what is wrong and how to fix it.
+        If a check fails. The message describes the error and a fix.
     BenchError
-        If there is no such metric, or it cannot be imported.
+        If the metric does not exist or cannot be imported.
     """
     registry = registry or Registry(tuple(Path(path) for path in plugins))
     entry = registry.entry("metric", metric)
@@ -95,7 +95,7 @@ class _MetricChecks:
             raise Broken("higher_is_better must be True or False")
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return new arrays of what the metric needs; one row in ten has no class."""
+        """Return new arrays for the metric's inputs; one row in ten has no class."""
         rng = generator("check", "metric")
         truth = rng.integers(0, CLASSES, ROWS)
         truth[::10] = -1

@@ -27,16 +27,16 @@ hold_out = "plate"
 
 
 class _Silent:
-    """Shows nothing."""
+    """A progress receiver that shows nothing."""
 
     def say(self, line: str) -> None:
-        """Show no line."""
+        """Ignore a message."""
 
     def update(self, label: str, done: int, total: int) -> None:
-        """Show no progress."""
+        """Ignore progress."""
 
     def done(self, record: Record) -> None:
-        """Show no record."""
+        """Ignore a finished run."""
 
 
 def example_records(folder: Path) -> Sequence[Mapping[str, object]]:
@@ -45,7 +45,7 @@ def example_records(folder: Path) -> Sequence[Mapping[str, object]]:
     Parameters
     ----------
     folder
-        Empty folder for the table and the results.
+        Empty folder for table and results.
     """
     import pandas as pd
 

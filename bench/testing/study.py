@@ -23,28 +23,28 @@ def check_study(
     registry: Registry | None = None,
     raises: bool = True,
 ) -> list[Check]:
-    """Check that the file of a study is complete; ``study NAME --recipe smoke`` runs it.
+    """Check that the file of a study is complete. To run it: ``study NAME --recipe smoke``.
 
     Parameters
     ----------
     study
-        Its name.
+        Name of the study.
     plugins
-        Plugin files in which the name is looked up.
+        Plugin files to search for the name.
     registry
-        Where the name is looked up instead.
+        Registry used to look up the name instead.
     raises
-        Whether to raise when a check fails.
+        Whether to raise if a check fails.
 
     Returns
     -------
     list of Check
-        In the order in which they were made.
+        In the order of execution.
 
     Raises
     ------
     AssertionError
-        If a check fails, with what is wrong and how to fix it.
+        If a check fails. The message describes the error and a fix.
     BenchError
         If no plugin file has this study, or it cannot be imported.
     """

@@ -1,15 +1,15 @@
-"""The conformance kit: whether a method, or a data set, keeps the contract of ``bench.api``.
+"""Synthetic data and helpers for the conformance checks of extensions.
 
-For the tests of anyone who writes a plugin::
+To use the checks in the tests of a plugin::
 
     from bench.testing.synthetic import check_method
 
     def test_my_method_keeps_the_contract():
         check_method("my-method")
 
-Everything runs on small made-up data, in a second or two. A method that passes can be run, stored,
-resumed and compared; whether it is any good is another question. The kit finds mistakes. It is no
-proof against somebody who means to deceive.
+All checks run on small synthetic data within seconds. A method that passes can be run, stored,
+resumed and compared. The checks do not measure its quality. They find mistakes, but cannot detect
+deliberate circumvention.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ CLASSES = ("a", "b", "c")
 TRAINING = {"p0": 24, "p1": 24, "p2": 24, "p3": 24}
 TEST = {"p4": 22, "p5": 26, "p6": 24}
 RAGGED = {"p0": 24, "p1": 24, "p2": 1, "p3": 2}
-"""Rows of each plate of the made-up data; ragged ones train what meets small plates."""
+"""Rows per plate of the synthetic data; unequal sizes for methods that act on small plates."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes
     ----------
     name
-        What it was.
+        Name of the check.
     ok
-        Whether it held.
+        Whether it passed.
     message
-        What is wrong and how to mend it; or a remark.
+        The error and a fix, or a remark.
     """
 
     name: str
@@ -70,14 +70,14 @@ class Check:
 
 
 class Broken(Exception):
-    """The contract is broken: what, and how to mend it."""
+    """A check failed; the message describes the error and a fix."""
 
 
-# --------------------------------------------------------------------------- made-up data
+# --------------------------------------------------------------------------- synthetic data
 
 
 class Rows:
-    """Rows in memory."""
+    """A source of rows in memory."""
 
     def __init__(self, values: Array) -> None:
         self._values = values
@@ -89,20 +89,20 @@ class Rows:
 
 
 def synthetic_data(kind: str = "profiles", plates: Mapping[str, int] | None = None) -> Opened:
-    """Return a small data set in memory: three classes, controls, and a shift for each plate.
+    """Return a small data set in memory: three classes, controls, and a shift per plate.
 
     Parameters
     ----------
     kind
         ``profiles``, (n, 6) float32; or ``images``, (n, 2, 18, 18) uint8.
     plates
-        Number of rows by plate. By default 96 rows on four plates to train on and 72 on three to
-        test on.
+        Number of rows per plate. Default: 96 training rows on four plates and 72 test rows on
+        three.
 
     Returns
     -------
     Opened
-        Levels ``plate`` and ``week``; two rows a well; about a quarter of the wells are controls.
+        Levels ``plate`` and ``week``; two rows per well; about a quarter of the wells are controls.
     """
     import pandas as pd
 
@@ -152,13 +152,13 @@ def synthetic_data(kind: str = "profiles", plates: Mapping[str, int] | None = No
 
 
 class Report:
-    """Runs checks and keeps what they found."""
+    """Runs checks and collects their results."""
 
     def __init__(self) -> None:
         self.checks: list[Check] = []
 
     def look(self, name: str, check: Callable[[], str | None]) -> bool:
-        """Run one check; it returns a remark or None, and raises what is wrong."""
+        """Run a check. It returns a remark or None, and raises if it fails."""
         try:
             remark = check()
         except Broken as broken:
@@ -172,7 +172,7 @@ class Report:
 
 
 def raise_failed(checks: list[Check], name: str, raises: bool) -> list[Check]:
-    """Return checks; with ``raises``, raise AssertionError if one failed."""
+    """Return checks; if ``raises``, raise AssertionError if one failed."""
     failed = [f"{check.name}: {check.message}" for check in checks if not check.ok]
     if raises and failed:
         raise AssertionError(f"{name} does not keep the contract:\n" + "\n".join(failed))
@@ -180,7 +180,7 @@ def raise_failed(checks: list[Check], name: str, raises: bool) -> list[Check]:
 
 
 def check_texts(meta: Mapping[str, object], keys: Sequence[str]) -> None:
-    """Raise :class:`Broken` unless a literal has one line of text under each key."""
+    """Raise :class:`Broken` unless each key of a literal has one line of text."""
     for key in keys:
         text = meta.get(key)
         if not isinstance(text, str) or not text.strip() or "\n" in text:
@@ -188,7 +188,7 @@ def check_texts(meta: Mapping[str, object], keys: Sequence[str]) -> None:
 
 
 def call_checked(what: str, call: Callable[[], Any], hint: str = "") -> Any:  # noqa: ANN401
-    """Run the plugin's code; whatever it raises becomes a finding that names the place."""
+    """Run the plugin's code; convert an exception to a failed check with its location."""
     try:
         return call()
     except Broken:
@@ -210,7 +210,7 @@ def call_checked(what: str, call: Callable[[], Any], hint: str = "") -> Any:  # 
 
 
 def _where(error: BaseException) -> str:
-    """Return the last place outside the harness, as `` (file.py line 12)``."""
+    """Return the last location outside the package, as `` (file.py line 12)``."""
     package = ROOT / "bench"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
@@ -221,7 +221,7 @@ def _where(error: BaseException) -> str:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute in one thread: on so few rows several only wait for each other."""
+    """Compute on one thread, since threads slow down computations on few rows."""
     import torch
 
     before = torch.get_num_threads()
@@ -234,7 +234,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def noise(seed: int) -> Iterator[None]:
-    """Move the global generators that nobody may use, and put them back."""
+    """Reseed the global generators, which extensions must not use, and restore them on exit."""
     legacy = np.random.get_state()  # noqa: NPY002
     plain = random.getstate()
     torch = sys.modules.get("torch")
@@ -266,7 +266,7 @@ def state_bits(method: Any) -> dict[str, bytes]:  # noqa: ANN401
 
 
 def shared_memory(cls: Any) -> dict[str, bytes]:  # noqa: ANN401
-    """Return what the class and its module hold in plain containers, as bytes."""
+    """Return values in plain containers of the class and its module, as bytes."""
     module = sys.modules.get(cls.__module__)
     found: dict[str, bytes] = {}
     for where, owner in (("class attribute", cls), ("global", module)):

@@ -1,4 +1,4 @@
-"""Tables that cannot be corrected: a method raises in one line, or returns finite values."""
+"""Tables that cannot be corrected: methods must raise, or return finite values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAN = "a NaN"
 
 
 def unusable_tables() -> dict[str, Opened]:
-    """Return variants of :func:`bench.testing.synthetic.synthetic_data` by what is wrong."""
+    """Return variants of :func:`bench.testing.synthetic.synthetic_data`, by their defect."""
     data = synthetic_data("profiles")
     index = data.index
     X = data.source.read(np.arange(len(index)))

@@ -43,7 +43,7 @@ _RECIPE = {"steps": 3, "batch_size": 16, "width": 4}
 
 
 class Trial:
-    """One method with one set of parameters on one kind of made-up data."""
+    """One method with one set of parameters on one kind of synthetic data."""
 
     def __init__(self, cls: Any, name: str, params: Any, kind: str, is_network: bool) -> None:  # noqa: ANN401
         from bench.training.recipes import recipe_access, resolve
@@ -66,22 +66,22 @@ class Trial:
         role = "train" if labels else "test"
         return make_side(opened, rows, CLASSES, self.level, "check", role, labels=labels)
 
-    # ------------------------------------------------------------------ what is called
+    # ------------------------------------------------------------------ method calls
 
     def seen(self, side: Side, *, labels: bool = False) -> Samples:
-        """Return a side as ``apply`` (or with labels ``fit``) sees it."""
+        """Return a side as seen by ``apply``, or by ``fit`` if ``labels``."""
         batches = Access.TRAIN_BATCH in self.access if labels else self.per_batch
         wells = labels and Access.TRAIN_WELL in self.access
         return side.view(self.access, batches=batches, labels=labels, wells=wells)
 
     def adapt(self) -> Samples | None:
-        """Return the evaluation view for ADAPT methods, else None."""
+        """Return the evaluation view for ADAPT methods, otherwise None."""
         if Access.ADAPT not in self.access:
             return None
         return self.test.view(self.access, batches=True)
 
     def context(self) -> Context:
-        """Return the context handed to ``fit``."""
+        """Return the context passed to ``fit``."""
         return Context(seed=seed_for("check", self.name), recipe=dict(self.recipe))
 
     def fit(self, train: Samples, adapt: Samples | None) -> Any:  # noqa: ANN401
@@ -117,7 +117,7 @@ class Trial:
         *,
         backwards: bool = False,
     ) -> Output:
-        """Return the output of all rows of a side (by default the evaluation side), as in a run."""
+        """Return the output for all rows of a side (default: evaluation side), as in a run."""
         grouping = grouping_of((side or self.test).batch, self.per_batch)
         if grouping is not None and backwards:
             grouping = grouping[::-1]
@@ -127,20 +127,20 @@ class Trial:
         return output
 
     def calls(self) -> list[Samples]:
-        """Return the evaluation view as ``apply`` gets it: whole batches, or one mixture."""
+        """Return the evaluation views passed to ``apply``: complete batches, or one mixture."""
         view = self.seen(self.test)
         calls = [np.arange(len(view))] if self.grouping is None else self.grouping
         return [view.take(idx) for idx in calls]
 
     def rebuilt(self, state: Mapping[str, Array]) -> Any:  # noqa: ANN401
-        """Return a method made from a state."""
+        """Return a method rebuilt from a state."""
         copied = {name: np.array(array) for name, array in state.items()}
         return call_checked("from_state", lambda: self.cls.from_state(self.params, copied))
 
     # ------------------------------------------------------------------ checks
 
     def run(self, report: Report, prefix: str) -> None:
-        """Run all checks; stop where nothing further can be looked at."""
+        """Run all checks, except those that depend on a failed check."""
         found: JsonObject = {}
 
         def fits() -> None:
@@ -195,7 +195,7 @@ class Trial:
         return f"refused: {', '.join(remarks)}" if remarks else None
 
     def shortly(self) -> None:
-        """Fit and apply, and hold the method to its access."""
+        """Fit and apply, and check the method's access."""
         method = self._fits()
         self._apart(method, self._gives(method))
 
@@ -324,7 +324,7 @@ class Trial:
         known = [*names, *np.unique(np.concatenate([self.seen(s).batch for s in sides]))]
         if (adapt := self.adapt()) is not None:
             known += [*np.unique(adapt.batch)]
-        # Sorted batches keep their order: a sampler may number them by it.
+        # Keep the order of sorted batch names, since samplers may number batches by it.
         new = {old: f"{k:04d}-x" if old else "" for k, old in enumerate(sorted(set(known)))}
 
         def renamed(view: Samples) -> Samples:
@@ -358,7 +358,7 @@ class Trial:
         return None if remark is None else f"refused, in words: {remark}"
 
     def _clean(self, what: str, call: Callable[[], Any]) -> str | None:
-        """Run a call that may refuse with a BenchError, and nothing else."""
+        """Run a call that may raise a BenchError, but no other exception."""
         try:
             output = call()
         except Broken as broken:

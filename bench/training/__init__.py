@@ -1,7 +1,7 @@
-"""Training and inference of networks: one loop, with hooks for methods.
+"""Training and inference of networks: a shared loop, with hooks for methods.
 
-``classification_loss`` and ``reverse_gradient`` are public and imported on first use; importing
-this package does not import torch.
+``classification_loss`` and ``reverse_gradient`` are public and imported on first use, so that
+importing this package does not import torch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The networks: a small residual one, an MLP, torchvision's by name, and anyone's own.
+"""Network architectures: a small ResNet, an MLP, torchvision networks and custom networks.
 
-Every network is split at its last ``nn.Linear``: what comes before gives the features ``(n, d)``,
-and that layer, the head, gives the logits.
+Every network is split at its last ``nn.Linear``, the head. The input of the head is the features
+``(n, d)``, its output the logits.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class _Residual(nn.Module):
 class SmallResNet(nn.Module):
     """A residual network for small crops: ``(n, C, H, W)`` -> ``(n, 4 width)`` -> logits.
 
-    A 5x5 convolution of stride 2 and pooling, then three residual blocks of ``width``, 2 and 4
-    times ``width`` channels; mean over pixels. About 300,000 weights at width 32.
+    A 5x5 convolution of stride 2 and pooling, followed by three residual blocks of ``width``, 2 and
+    4 times ``width`` channels, and a mean over pixels. About 300,000 weights at width 32.
     """
 
     def __init__(self, n_channels: int, n_classes: int, width: int) -> None:
@@ -83,11 +83,11 @@ class SmallResNet(nn.Module):
 
 
 def mlp(n_features: int, n_classes: int, width: int, layers: int) -> nn.Sequential:
-    """Return ``layers`` linear layers, BatchNorm and ReLU after all but the last, the head."""
+    """Return an MLP with BatchNorm and ReLU after each linear layer except the last, the head."""
     sizes = [n_features] + [width] * (layers - 1)
     parts: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
-        # BatchNorm subtracts the mean, so a bias would change nothing and get no gradient.
+        # BatchNorm subtracts the mean, so a bias would have no effect and no gradient.
         parts += [nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()]
     return nn.Sequential(*parts, nn.Linear(sizes[-1], n_classes))
 
@@ -98,7 +98,7 @@ def _sha256(path: Path) -> str:
 
 
 def _imagenet(name: str) -> tuple[dict[str, Tensor], str]:
-    """Return torchvision's ImageNet weights (version 1) and the sha256 of their file."""
+    """Return torchvision's ImageNet weights (version 1) and the SHA-256 of their file."""
     import torchvision
 
     weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
@@ -122,10 +122,10 @@ def _imagenet(name: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _adapt_first_convolution(network: nn.Module, n_channels: int, *, pretrained: bool) -> None:
-    """Make the first convolution take ``n_channels``.
+    """Change the number of input channels of the first convolution to ``n_channels``.
 
-    Trained filters are averaged over their input channels and scaled so that the response to equal
-    channels stays what it was; untrained ones are drawn anew.
+    Pretrained filters are averaged over their input channels and scaled, so that the response to
+    equal channels is unchanged. Untrained filters are initialised again.
     """
     for path, layer in network.named_modules():
         if not isinstance(layer, nn.Conv2d):
@@ -156,7 +156,7 @@ def _adapt_first_convolution(network: nn.Module, n_channels: int, *, pretrained:
 def _torchvision(name: str, n_channels: int, n_classes: int, weights: str) -> tuple[nn.Module, str]:
     import torchvision
 
-    # Residual-free inits draw from the global generator, which the caller has seeded.
+    # Initialisation draws from the global generator, which the caller has seeded.
     network: nn.Module = torchvision.models.get_model(name, weights=None)
     digest = ""
     if weights == "imagenet":
@@ -212,7 +212,7 @@ def _last_linear(network: nn.Module, described: str) -> tuple[str, nn.Linear]:
 
 
 def _probe(network: nn.Module, shape: tuple[int, ...], described: str) -> Tensor:
-    """Apply a network to two rows in evaluation mode; no buffer moves."""
+    """Apply a network to two rows in evaluation mode, without changing buffers."""
     rows = torch.linspace(-1, 1, 2 * int(torch.tensor(shape).prod())).reshape(2, *shape)
     training = network.training
     network.eval()
@@ -239,14 +239,14 @@ def build(
     *,
     weights: str,
 ) -> tuple[nn.Module, nn.Linear, str]:
-    """Return the network without its head, the head, and the sha256 of pretrained weights.
+    """Return the network without its head, the head, and the SHA-256 of pretrained weights.
 
     Parameters
     ----------
     described
-        ``small-resnet``, ``mlp``, a torchvision name, or ``module:factory`` where
+        ``small-resnet``, ``mlp``, a torchvision name, or ``module:factory``, where
         ``factory(n_channels, n_classes)`` (features instead of channels for profiles) returns an
-        ``nn.Module`` from rows to logits whose last ``nn.Linear`` is its last layer.
+        ``nn.Module`` from rows to logits. Its last layer must be its last ``nn.Linear``.
     shape
         Shape of one row.
     n_classes
@@ -259,8 +259,8 @@ def build(
     Raises
     ------
     BenchError
-        If the network cannot be made, does not run on such rows, or is not split by its last
-        linear layer; or if weights cannot be fetched.
+        If the network cannot be built, does not run on such rows, or its output is not that of its
+        last linear layer; or if weights cannot be downloaded.
 
     Notes
     -----

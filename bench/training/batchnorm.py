@@ -1,8 +1,8 @@
-"""BatchNorm layers with statistics that are chosen once for the network.
+"""BatchNorm layers with configurable statistics.
 
-A network's BatchNorm layers are replaced by :class:`BatchStatistics`, which keeps their names,
-parameters and buffers, and asks one shared :class:`Scope` whose mean and variance to use. With the
-scope at rest a layer does what PyTorch's own does.
+A network's BatchNorm layers are replaced by :class:`BatchStatistics`, which has the same names,
+parameters and buffers, and reads from one shared :class:`Scope` which mean and variance to use. By
+default a layer behaves as in PyTorch.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ __all__ = [
 
 
 class LayerVisitor(Protocol):
-    """Takes the place of the layers while statistics of a large batch are collected."""
+    """Replaces the layers while statistics of a large batch are collected."""
 
     def visit(self, layer: BatchStatistics, x: Tensor) -> Tensor: ...
 
 
 class Scope:
-    """What all layers of one network share: whose statistics are used now."""
+    """State shared by all layers of one network: the statistics in use."""
 
     def __init__(self) -> None:
         self.statistics = Statistics()
@@ -55,20 +55,20 @@ class Scope:
 
 
 class BatchStatistics(_BatchNorm):
-    """BatchNorm over the rows and pixels of ``(n, C, ...)`` that takes statistics from a scope.
+    """BatchNorm over the rows and pixels of ``(n, C, ...)``, with statistics from a scope.
 
-    For channel c and the rows S that give statistics to a row,
+    For channel c and the set S of rows used for the statistics of a row,
     ``y = weight_c (x - mean_c(S)) / sqrt(var_c(S) + eps) + bias_c``, where mean and biased variance
-    run over S and all pixels (Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1). Gradients
-    flow through mean and variance. In training the running averages move as PyTorch moves them,
-    towards the mean over groups where there are several.
+    are over S and all pixels (Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1). Gradients
+    flow through mean and variance. In training, running averages are updated as in PyTorch, with
+    the mean over groups if there are several.
     """
 
     scope: Scope
 
     @classmethod
     def of(cls, layer: _BatchNorm, scope: Scope) -> BatchStatistics:
-        """Return a layer with the parameters and buffers of ``layer``, shared and not copied."""
+        """Return a layer that shares the parameters and buffers of ``layer``."""
         made = cls(
             layer.num_features,
             layer.eps,
@@ -78,7 +78,7 @@ class BatchStatistics(_BatchNorm):
         )
         if layer.affine:
             made.weight, made.bias = layer.weight, layer.bias
-        # A layer that tracks nothing would use the rows of the call at test, unasked.
+        # Without running averages, a layer would use the statistics of the call at test.
         if layer.track_running_stats:
             made.running_mean, made.running_var = layer.running_mean, layer.running_var
             made.num_batches_tracked = layer.num_batches_tracked
@@ -127,7 +127,7 @@ class BatchStatistics(_BatchNorm):
         self.running_var.lerp_(unbiased.mean(0).to(self.running_var.dtype), rate)
 
     def normalise(self, x: Tensor, mean: Tensor, var: Tensor, code: Tensor | None = None) -> Tensor:
-        """Normalise ``(n, C, ...)`` by given ``(g, C)`` statistics; ``code`` ``(n,)`` picks one."""
+        """Normalise ``(n, C, ...)`` by ``(g, C)`` statistics; ``code`` ``(n,)`` selects a group."""
         tail = (1,) * (x.dim() - 2)
         if code is None:
             code = torch.zeros(1, dtype=torch.long, device=x.device)
@@ -135,9 +135,9 @@ class BatchStatistics(_BatchNorm):
         if self.affine:
             scale = scale * self.weight
         mean, scale = mean[code], scale[code]
-        # The mean goes first: scale x - scale mean would cancel where the offset is large.
+        # Subtract the mean first: scale x - scale mean loses precision for large offsets.
         out = (x.float() - mean.view(*mean.shape, *tail)) * scale.view(*scale.shape, *tail)
-        bias: Tensor | None = self.bias  # newer layers may scale and not shift
+        bias: Tensor | None = self.bias  # newer layers may have a scale and no bias
         if bias is not None:
             out = out + bias.view(1, -1, *tail)
         return out.to(x.dtype)
@@ -153,19 +153,19 @@ def moments(
     x
         ``(n, C, ...)``.
     mask
-        ``(n,)`` bool, rows that give the statistics; None is all.
+        ``(n,)`` bool, rows used for the statistics; None means all rows.
     group
-        ``(n,)`` integer codes; None is one group.
+        ``(n,)`` integer codes; None means one group.
 
     Returns
     -------
     tuple
-        mean and var ``(g, C)`` float32, count ``(g,)``, and ``(n,)`` position of each row's group.
+        mean and var ``(g, C)`` float32, count ``(g,)``, and ``(n,)`` index of each row's group.
 
     Raises
     ------
     RunFailed
-        If a group has no row that gives statistics.
+        If a group has no row to compute statistics from.
     """
     n = x.shape[0]
     for name, given in (("mask", mask), ("group", group)):
@@ -187,13 +187,13 @@ def moments(
     if mask is not None:
         member = member * mask.to(flat.dtype)[:, None]
     rows = member.sum(0)
-    # On an accelerator the check would wait for the device in every layer; without rows the loss is
-    # not finite, which the training loop reports.
+    # On an accelerator the check would synchronise in every layer. Without rows the loss is not
+    # finite, which the training loop reports.
     if not x.is_cuda and bool((rows == 0).any()):
         raise RunFailed("a batch has no rows that give normalisation statistics, such as controls")
     weight = (member / rows).T
     mean = weight @ row_mean
-    # Within rows plus between rows: no difference of large squares.
+    # Within-row plus between-row variance avoids differences of large squares.
     var = weight @ (row_var + (row_mean - mean[code]).square())
     return mean, var, rows * flat.shape[2], code
 
@@ -201,8 +201,8 @@ def moments(
 def convert(network: nn.Module, scope: Scope) -> nn.Module:
     """Replace every BatchNorm layer (1d, 2d, 3d, Sync) of a network, in place; return it.
 
-    A layer that is used in two places stays one layer; parameters and buffers are shared with the
-    layers replaced, so frozen parameters stay frozen.
+    A layer that is used in two places is converted once. Parameters and buffers are shared with
+    the replaced layers, so frozen parameters remain frozen.
     """
     made: dict[int, BatchStatistics] = {}
 
@@ -214,7 +214,7 @@ def convert(network: nn.Module, scope: Scope) -> nn.Module:
     if isinstance(network, _BatchNorm):
         return replacement(network)
     for parent in list(network.modules()):
-        for name, child in list(parent._modules.items()):  # children by every name they have
+        for name, child in list(parent._modules.items()):  # including shared children
             if isinstance(child, _BatchNorm):
                 setattr(parent, name, replacement(child))
     return network
@@ -230,7 +230,7 @@ def normalisation_layers(network: nn.Module) -> dict[str, str]:
 
 
 def refuse_without_batch_norm(network: nn.Module, described: str, method: str) -> None:
-    """Raise if a network has no BatchNorm layer, naming the normalisation layers that it has."""
+    """Raise if a network has no BatchNorm layer. The message lists its normalisation layers."""
     if any(isinstance(layer, _BatchNorm) for layer in network.modules()):
         return
     found = normalisation_layers(network)

@@ -29,7 +29,7 @@ __all__ = ["BatchwiseMethod", "BatchwiseParams", "inference_rows", "rows_that_gi
 
 @dataclass(frozen=True)
 class BatchwiseParams:
-    """How a training batch is made of experimental batches; all belong to the fit."""
+    """How training batches are sampled from experimental batches, in the fit phase."""
 
     level: str = param(
         "", "batch level that a training batch comes from; empty is the data set's default"
@@ -74,12 +74,12 @@ class BatchwiseParams:
 
 
 class BatchwiseMethod(NetworkMethod):
-    """Training batches that come from one experimental batch and are normalised by themselves.
+    """Training batches from one experimental batch, normalised by their own statistics.
 
-    For channel c of a BatchNorm layer and the rows S of the training batch that give statistics,
-    x is replaced by gamma_c (x - mean_S) / sqrt(var_S + eps) + beta_c, where mean_S and var_S
-    (biased) run over S and all pixels, and gamma and beta are shared by all batches. The running
-    averages are updated as PyTorch does, although only some methods read them.
+    For channel c of a BatchNorm layer and the set S of rows used for the statistics, x is replaced
+    by gamma_c (x - mean_S) / sqrt(var_S + eps) + beta_c, where mean_S and var_S (biased) are over S
+    and all pixels, and gamma and beta are shared by all batches. Running averages are updated as
+    in PyTorch, although only some methods use them.
     """
 
     Params: ClassVar[type] = BatchwiseParams
@@ -87,7 +87,7 @@ class BatchwiseMethod(NetworkMethod):
 
     @classmethod
     def access(cls, params: Any) -> Access:
-        """Return the access of training; a subclass adds what it uses at test."""
+        """Return the access of training; subclasses add the access used at test."""
         return Access.TRAIN_BATCH | (Access.NONE if params.rows == "all" else Access.CONTROLS)
 
     def sampler(self, train: Samples, group: Ints, recipe: Recipe, seed: int) -> Sampler:
@@ -105,7 +105,7 @@ class BatchwiseMethod(NetworkMethod):
         )
 
     def train_statistics(self, batch: Batch) -> Statistics:
-        """Return statistics of the batch, per experimental batch, of the rows that give them."""
+        """Return statistics per experimental batch, from the rows selected by ``rows``."""
         return Statistics(
             "rows",
             mask=batch.controls if self.params.rows == "controls" else None,
@@ -114,7 +114,7 @@ class BatchwiseMethod(NetworkMethod):
 
 
 def rows_that_give(samples: Samples, rows: Rows) -> Bools:
-    """Return ``(n,)`` bool: which rows of a view give statistics."""
+    """Return which rows of a view are used for the statistics, ``(n,)`` bool."""
     if rows == "all":
         return np.ones(len(samples), bool)
     controls = samples.controls()

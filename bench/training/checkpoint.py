@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 # --------------------------------------------------------------------------- checkpoints
 
 CHECKPOINT_SECONDS = 5.0
-"""Least time between two checkpoints; also at least 20 times what writing one takes."""
+"""Minimum time between checkpoints; also at least 20 times the time to write one."""
 
 
 class Checkpoint:
-    """One file in the scratch folder, replaced atomically, and read only if it is of this fit."""
+    """A file in the scratch folder, replaced atomically and read only for the same fit."""
 
     def __init__(self, folder: Path | None, fingerprint: str) -> None:
         self._path = None if folder is None else Path(folder) / "training.pt"
@@ -45,14 +45,14 @@ class Checkpoint:
         began = time.monotonic()
         buffer = io.BytesIO()
         torch.save({**content, "fingerprint": self._fingerprint}, buffer)
-        # Forked processes have main threads of one number, hence the process too.
+        # Forked processes can have the same thread id, so add the process id.
         temporary = self._path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(buffer.getbuffer())
             temporary.replace(self._path)
         except FileNotFoundError:
-            # Another process ended the same fit just now and cleared the folder: go on without.
+            # Another process finished the same fit and deleted the folder: continue without.
             pass
         except OSError as error:
             with suppress(OSError):
@@ -72,7 +72,7 @@ class Checkpoint:
             content = torch.load(self._path, map_location=device, weights_only=True)
             matches = content["fingerprint"] == self._fingerprint
         except (RuntimeError, OSError, EOFError, KeyError, ValueError, TypeError):
-            return None  # damaged: training from the start gives the same weights
+            return None  # damaged: train from the start, with the same result
         except pickle.UnpicklingError:
             return None
         return dict(content) if matches else None

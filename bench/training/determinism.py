@@ -16,10 +16,10 @@ __all__ = ["reproducible"]
 
 @contextmanager
 def reproducible(seed: int, device: str, shape: Sequence[int]) -> Iterator[None]:
-    """Deterministic kernels and a seeded global generator, both put back afterwards.
+    """Use deterministic kernels and a seeded global generator; restore both on exit.
 
-    Rows that are profiles are computed on one thread: the matrices are so small that threads wait
-    for each other longer than they compute, above all where others use the machine too.
+    Profiles are computed on one thread, because for such small matrices thread synchronisation
+    takes longer than the computation, especially on a busy machine.
     """
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -41,11 +41,11 @@ def reproducible(seed: int, device: str, shape: Sequence[int]) -> Iterator[None]
 
 
 def seed_torch(seed: int, device: str = "cpu") -> None:
-    """Seed the generators that draws on a device come from, as ``torch.manual_seed`` does.
+    """Seed the generators used on a device, like ``torch.manual_seed``.
 
-    That of the processor is seeded alone where it is the device: ``torch.manual_seed`` keeps the
-    seed for each kind of accelerator that was not used yet, with the text of the call's stack,
-    which takes longer than a training step of a small network may.
+    On the CPU, only the CPU generator is seeded. ``torch.manual_seed`` also queues a seed for each
+    uninitialised accelerator together with a formatted stack trace, which can take longer than a
+    training step of a small network.
     """
     if device == "cpu":
         torch.default_generator.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Stop a training whose loss is not finite, without waiting for the device at each step."""
+"""Stop training if the loss is not finite, without synchronising with the device at each step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["FiniteCheck"]
 
 CHECK_EVERY = 50
-"""Steps between two checks on an accelerator. A check waits for all kernels queued so far."""
+"""Steps between checks on an accelerator. A check waits for all queued kernels."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class _Step:
 
 
 class FiniteCheck:
-    """Check the loss of each step: at once on the CPU, every ``CHECK_EVERY`` steps elsewhere.
+    """Check the loss of each step: immediately on the CPU, every ``CHECK_EVERY`` steps elsewhere.
 
-    The values of unchecked steps stay on the device, so a late check still names the first step
-    whose loss is not finite.
+    The values of unchecked steps remain on the device, so a late check still reports the first step
+    with a non-finite loss.
 
     Parameters
     ----------
@@ -57,8 +57,7 @@ class FiniteCheck:
         Raises
         ------
         RunFailed
-            If the loss of this step, or of an earlier step that was not yet checked, is not
-            finite.
+            If the loss is not finite in this step, or in an earlier unchecked step.
         """
         values = torch.stack([term.reshape(()) for term in terms.values()])
         loss = values.sum()
@@ -78,7 +77,7 @@ class FiniteCheck:
         Raises
         ------
         RunFailed
-            Names the first step whose loss is not finite, and what may help.
+            If a loss is not finite. The message names the first such step and suggests fixes.
         """
         steps, self._steps = self._steps, []
         if not steps:

@@ -1,4 +1,4 @@
-"""How a trained network is applied: row by row, or to a test batch by its own statistics."""
+"""Apply a trained network row by row, or to a test batch with the batch's own statistics."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 __all__ = ["TestBatch", "apply", "chunked_rows"]
 
 APPLY_ROWS = 256
-"""Rows in one forward pass where rows do not share statistics."""
+"""Rows per forward pass if rows do not share statistics."""
 
 WHOLE_VALUES = 1 << 24
-"""A test batch with more input values than this is normalised layer by layer, in pieces."""
+"""Maximum input values of a test batch before it is normalised layer by layer, in pieces."""
 
 PIECE_VALUES = 1 << 22
-"""Input values in a piece on the CPU."""
+"""Input values per piece on the CPU."""
 DEVICE_PIECE_VALUES = 1 << 25
-"""Input values in a piece on an accelerator, which small pieces would leave idle."""
+"""Input values per piece on an accelerator, where small pieces are inefficient."""
 
 
 class TestBatch:
     """The rows of one call of ``apply``, for methods that adapt a copy of the model to them."""
 
-    __test__ = False  # not a test, whatever its name
+    __test__ = False  # not collected by pytest
 
     def __init__(self, fitted: Fitted, samples: Samples) -> None:
         self._fitted = fitted
@@ -63,16 +63,16 @@ class TestBatch:
         return self._samples.images(idx) if X is None else X[idx]
 
     def x(self, idx: Ints) -> Tensor:
-        """Return rows as the network takes them, ``(k, ...)`` float32; no augmentation."""
+        """Return rows as network inputs, ``(k, ...)`` float32, without augmentation."""
         native = as_float(self._read(idx), self._fitted.device)
         scaled = self._fitted.scaling(native, self._plate)
         return laid_out(scaled, bool(self._fitted.config["recipe"]["channels_last"]))
 
     def keys(self) -> NDArray[np.uint64]:
-        """Return ``(n,)`` numbers that depend on the content of each row alone.
+        """Return ``(n,)`` keys that depend on the content of each row only.
 
-        They order rows at random, in the same way whatever the order of the view or the names of
-        its rows.
+        They define a random order of the rows that does not depend on the order of the view or the
+        names of its rows.
         """
         found = np.empty(len(self), np.uint64)
         for start in range(0, len(self), APPLY_ROWS):
@@ -85,24 +85,24 @@ class TestBatch:
 def chunked_rows(
     gives: NDArray[np.bool_], keys: NDArray[np.uint64], k: int
 ) -> list[tuple[Ints, Ints]]:
-    """Split a test batch into pieces whose statistics come from exactly ``k`` rows each.
+    """Split a test batch into pieces whose statistics use exactly ``k`` rows each.
 
     Parameters
     ----------
     gives
-        ``(n,)`` bool: the m rows that give statistics.
+        ``(n,)`` bool: the m rows used for the statistics.
     keys
-        ``(n,)`` content keys that order the rows at random.
+        ``(n,)`` content keys that define a random order of the rows.
     k
-        Rows that give the statistics of a piece; ``k >= m`` makes one piece.
+        Number of rows for the statistics of a piece. If ``k >= m``, there is one piece.
 
     Returns
     -------
     list of (idx, kept)
-        ``idx`` are positions of the rows in a piece, the ``min(k, m)`` that give statistics first;
-        ``kept`` are the positions within ``idx`` of the rows that this piece answers for. The last
-        piece is filled up with giving rows answered for elsewhere. A row that gives nothing goes
-        to a piece that its own key decides, so it does not depend on other such rows.
+        ``idx`` are positions of the rows in a piece, starting with the ``min(k, m)`` rows used for
+        the statistics. ``kept`` are the positions within ``idx`` whose output is used. The last
+        piece is filled up with rows whose output comes from another piece. A row not used for the
+        statistics is assigned to a piece by its own key, independently of other such rows.
     """
     giving = np.flatnonzero(gives)
     giving = giving[np.argsort(keys[giving], kind="stable")]
@@ -121,7 +121,7 @@ def chunked_rows(
 
 
 class ApplyHooks(Protocol):
-    """The hooks of a method that inference calls; see ``NetworkMethod``."""
+    """Method hooks called during inference; see ``NetworkMethod``."""
 
     has_head: ClassVar[bool]
 
@@ -131,10 +131,10 @@ class ApplyHooks(Protocol):
 
 
 def apply(method: ApplyHooks, fitted: Fitted, samples: Samples) -> Output:
-    """Return features and logits of a view, with the statistics that the method asks for.
+    """Return features and logits of a view, with the statistics that the method selects.
 
-    Neither method nor model is changed. Where rows give the statistics of a test batch, all of
-    them are used at once, in one forward pass or, for large batches, layer by layer.
+    Neither method nor model is modified. Statistics of a test batch are computed from all of its
+    selected rows, in one forward pass or, for large batches, layer by layer.
     """
     n, model = len(samples), fitted.model
     if tuple(samples.shape) != tuple(fitted.config["shape"]):
@@ -190,7 +190,7 @@ def apply(method: ApplyHooks, fitted: Fitted, samples: Samples) -> Output:
 def _by_rows(
     model: Model, rows: TestBatch, idx: Ints, gives: NDArray[np.bool_]
 ) -> tuple[Tensor, Tensor]:
-    """Apply the model to rows whose statistics come from those of them that give some."""
+    """Apply the model to rows, with statistics from the rows selected by ``gives``."""
     device = next(model.parameters()).device
     values = math.prod(rows.x(idx[:1]).shape)
     mask = None if gives.all() else torch.from_numpy(gives).to(device)

@@ -1,4 +1,4 @@
-"""From native rows to what a network takes: reading, standardising, turning, on the device."""
+"""Network inputs from native rows: reading, standardisation and augmentation on the device."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 __all__ = ["RowReader", "Scaling", "as_float", "augmented", "channel_moments", "laid_out", "moved"]
 
 PRELOAD_BYTES = 1 << 30
-"""Training images up to this size are read once and kept."""
+"""Maximum size of training images that are cached in memory."""
 STEPS_AHEAD = 3
-"""Training batches that are gathered ahead of need for an accelerator."""
+"""Number of training batches prefetched for an accelerator."""
 
 
 @dataclass
 class Scaling:
-    """How native rows become float32 inputs.
+    """Conversion of native rows to float32 inputs.
 
     Attributes
     ----------
     standardise
         ``image``: each image and channel by its own mean and standard deviation (n - 1 in the
         denominator, as published). ``plate``: by those of all rows of the row's batch. ``none``:
-        by constants of the training set. A deviation of 0 counts as 1. Profiles are scaled per
-        feature where images are per channel, with n in the denominator.
+        by constants of the training set. A standard deviation of 0 is replaced by 1. Profiles are
+        scaled per feature instead of per channel, with n in the denominator.
     mean, sd
         ``(C,)`` or ``(d,)`` float32 constants of the training set; used with ``none``.
     """
@@ -49,7 +49,7 @@ class Scaling:
     sd: NDArray[np.float32]
 
     def __call__(self, x: Tensor, given: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Return ``x`` standardised; ``given`` are ``(k or 1, C)`` statistics for ``plate``."""
+        """Return standardised ``x``; ``given`` are ``(k or 1, C)`` statistics for ``plate``."""
         tail = (1,) * (x.dim() - 2)
         if self.standardise == "image" and x.dim() == 4:
             sd, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
@@ -70,7 +70,7 @@ def as_float(rows: Array | Tensor, device: str) -> Tensor:
     Parameters
     ----------
     rows
-        ``(k, ...)`` uint8, uint16, float32 or int16; int16 are the bits of uint16 values.
+        ``(k, ...)`` uint8, uint16, float32 or int16. int16 are the bits of uint16 values.
     device
         ``cpu`` or ``cuda``.
     """
@@ -78,13 +78,13 @@ def as_float(rows: Array | Tensor, device: str) -> Tensor:
         rows = np.ascontiguousarray(rows)
         rows = torch.from_numpy(rows.view(np.int16) if rows.dtype == np.uint16 else rows)
     rows = rows.to(device, non_blocking=True)
-    if rows.dtype == torch.int16:  # not every build of torch converts uint16
+    if rows.dtype == torch.int16:  # some builds of torch cannot convert uint16
         return rows.int().bitwise_and_(0xFFFF).float()
     return rows.float()
 
 
 def moved(values: Array, device: str) -> Tensor:
-    """Return a small array on the device, without waiting for work queued there."""
+    """Copy a small array to the device, without synchronising with it."""
     tensor = torch.from_numpy(values)
     return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
@@ -92,7 +92,7 @@ def moved(values: Array, device: str) -> Tensor:
 def channel_moments(
     read: Callable[[Ints], Array], idx: Ints, chunk: int = 512
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and standard deviation per channel or feature over the rows, 0 -> 1."""
+    """Return mean and standard deviation per channel or feature over the rows; 0 becomes 1."""
     count, mean, m2 = 0.0, np.zeros(1), np.zeros(1)
     for start in range(0, len(idx), chunk):
         rows = read(idx[start : start + chunk]).astype(np.float64)
@@ -104,23 +104,23 @@ def channel_moments(
         mean = mean + gap * (n / (count + n))
         count += n
     sd = np.sqrt(m2 / count)
-    # A constant column leaves a spread of rounding size; dividing by that would blow it up.
+    # Constant columns have a standard deviation of rounding size; do not divide by it.
     sd = np.where(sd > 1e-6 * np.abs(mean), sd, 1.0)
     return mean.astype(np.float32), sd.astype(np.float32)
 
 
 class RowReader:
-    """Reads rows of a view: from memory if they fit, else ahead of need in a thread.
+    """Reads rows of a view, from memory if they fit, otherwise prefetched in a thread.
 
-    On an accelerator rows are always gathered ahead of need, in page-locked memory, so that they
-    are copied while the device computes.
+    For an accelerator rows are always prefetched into pinned memory, so that copies overlap with
+    computation.
 
     Parameters
     ----------
     samples
         The view.
     expected
-        Number of rows that training will ask for.
+        Number of rows that training will read.
     device
         ``cpu`` or ``cuda``.
     """
@@ -161,7 +161,7 @@ class RowReader:
         return rows_there
 
     def step(self, step: int, sampler: Sampler, total: int) -> tuple[Ints, Ints, Array | Tensor]:
-        """Return positions, codes and rows of a step, and start to read the next steps."""
+        """Return positions, codes and rows of a step, and prefetch the next steps."""
         idx, group = sampler(step)
         if self._kept is not None and not self._pinned:
             return idx, group, self._kept[idx]
@@ -179,7 +179,7 @@ class RowReader:
         return idx, group, rows
 
     def close(self) -> None:
-        """End the reading threads."""
+        """Stop the reading threads."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
@@ -187,8 +187,8 @@ class RowReader:
 def augmented(x: Tensor, rng: torch.Generator) -> Tensor:
     """Return each image under one of the eight symmetries of the square, drawn uniformly.
 
-    Mirrorings of both axes and, where the image is square, transposition, each with probability
-    1/2: their products are the flips and right-angle rotations, each once.
+    Both axes are flipped and, if the image is square, transposed, each with probability 1/2. The
+    products are the flips and right-angle rotations, each exactly once.
     """
     draws = torch.rand((3, x.shape[0], 1, 1, 1), generator=rng)
     if x.device.type != "cpu":
@@ -202,7 +202,7 @@ def augmented(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def laid_out(x: Tensor, channels_last: bool) -> Tensor:
-    """Return ``x`` with its memory in the order that the network computes in."""
+    """Return ``x`` in the memory format of the network."""
     if channels_last and x.dim() == 4:
         return x.contiguous(memory_format=torch.channels_last)
     return x.contiguous()

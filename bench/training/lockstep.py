@@ -1,9 +1,9 @@
 """Run one network on several pieces of a batch, layer by layer, in one pass.
 
 The statistics of a BatchNorm layer over all rows are known once every piece has reached the layer.
-Each piece runs in a thread of its own that pauses at each layer; one thread runs at a time, in a
-fixed order, so results do not depend on scheduling. The activations of all pieces that the network
-still needs are in memory together, as in one forward pass over all rows.
+Each piece runs in its own thread that pauses at each layer. One thread runs at a time, in a fixed
+order, so results do not depend on scheduling. The required activations of all pieces are in memory
+together, as in one forward pass over all rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Cancelled(BaseException):
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Return the free memory of a device in bytes, or None where it is not known."""
+    """Return the free memory of a device in bytes, or None if unknown."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -47,7 +47,7 @@ def available_bytes(device: torch.device) -> int | None:
 
 
 class _Piece(Generic[T]):
-    """One piece: a thread that runs until the next layer, and waits there."""
+    """One piece: a thread that runs until the next layer and waits there."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -63,7 +63,7 @@ class _Piece(Generic[T]):
         self._resume.acquire()
         try:
             if not self._cancelled:
-                with torch.no_grad():  # a setting of each thread
+                with torch.no_grad():  # this setting is per thread
                     self.result = self._work()
         except _Cancelled:
             pass
@@ -73,14 +73,14 @@ class _Piece(Generic[T]):
         self._paused.release()
 
     def pause(self) -> None:
-        """Wait at a layer; called in the thread of the piece."""
+        """Wait at a layer; called from the piece's thread."""
         self._paused.release()
         self._resume.acquire()
         if self._cancelled:
             raise _Cancelled
 
     def advance(self) -> None:
-        """Run the piece up to its next layer, or to its end."""
+        """Run the piece to its next layer, or to its end."""
         if not self._thread.is_alive():
             self._thread.start()
         self._resume.release()
@@ -89,7 +89,7 @@ class _Piece(Generic[T]):
             raise self.error
 
     def cancel(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         if self._thread.is_alive():
             self._cancelled = True
             self._resume.release()
@@ -105,10 +105,10 @@ def run_in_lockstep(
     Parameters
     ----------
     works
-        For each piece a function that is handed ``pause`` and calls it at each layer, once it has
-        added its rows to the statistics of that layer.
+        A function per piece. It receives ``pause`` and calls it at each layer, after adding its
+        rows to the statistics of that layer.
     layer_complete
-        Called when all pieces have reached a layer, before any goes on.
+        Called when all pieces have reached a layer, before any of them continues.
 
     Raises
     ------

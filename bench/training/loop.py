@@ -1,8 +1,8 @@
-"""The one training loop.
+"""The shared training loop.
 
-Every network method goes through :func:`fit`; what makes it different are the hooks of
-:class:`bench.network.NetworkMethod`. Each step is a function of the seed and its number, so
-training that was interrupted goes on from its checkpoint to bit-identical weights.
+Every network method is trained by :func:`fit` and differs in the hooks of
+:class:`bench.network.NetworkMethod`. Each step is a function of the seed and the step number, so
+interrupted training resumes from its checkpoint with bit-identical weights.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ __all__ = ["fit", "untrained_parameters"]
 
 
 SCALING_ROWS = 2048
-"""Training images that the constants of standardise=none are computed from."""
+"""Number of training images used for the constants of standardise=none."""
 
 
-# --------------------------------------------------------------------------- the loop
+# --------------------------------------------------------------------------- training loop
 
 
 class TrainHooks(BuildHooks, Protocol):
-    """The hooks of a method that the training loop calls; see ``NetworkMethod``."""
+    """Method hooks called by the training loop; see ``NetworkMethod``."""
 
     params: Any
 
@@ -77,7 +77,7 @@ class TrainHooks(BuildHooks, Protocol):
 
 @dataclass
 class _Stream:
-    """One source of training rows: the training view, or the adaptation view."""
+    """A source of training rows: the training view or the adaptation view."""
 
     samples: Samples
     rows: RowReader
@@ -90,7 +90,7 @@ class _Stream:
 
 
 class _Loop:
-    """Training of one method: everything that a step needs."""
+    """State of the training of one method."""
 
     def __init__(
         self, method: TrainHooks, train: Samples, adapt: Samples | None, ctx: Context
@@ -213,19 +213,19 @@ def _optimiser(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def fit(method: TrainHooks, train: Samples, adapt: Samples | None, ctx: Context) -> Fitted:
-    """Train a network with a method's hooks; fixed steps, last weights.
+    """Train a network with a method's hooks for a fixed number of steps; use the last weights.
 
-    If ``ctx.scratch`` has a checkpoint of the same fit, training continues from it and ends in
-    the same bits; points logged before are logged again.
+    If ``ctx.scratch`` has a checkpoint of the same fit, training resumes from it with
+    bit-identical results. Points logged before are logged again.
 
     Raises
     ------
     RunFailed
         If the loss is not finite.
     NotApplicable
-        If there is nothing to train on, or too few batches for the method's sampler.
+        If there are no training rows, or too few batches for the method's sampler.
     BenchError
-        If the network does not suit, or a checkpoint cannot be written.
+        If the network does not suit the method, or a checkpoint cannot be written.
     """
     loop = _Loop(method, train, adapt, ctx)
     try:
@@ -302,7 +302,7 @@ def _train(loop: _Loop) -> Fitted:
 def untrained_parameters(
     method: TrainHooks, train: Samples, adapt: Samples | None, ctx: Context
 ) -> list[str]:
-    """Return the names of parameters that get no gradient, or only zeros, in the first step."""
+    """Return the names of parameters without a gradient, or with zeros only, in the first step."""
     loop = _Loop(method, train, adapt, ctx)
     try:
         with reproducible(seed_for("training", ctx.seed), ctx.device, train.shape):

@@ -21,7 +21,7 @@ def classification_loss(batch: Batch) -> Tensor:
     """Return the mean cross-entropy over the rows with a class; 0 if there are none."""
     assert batch.logits is not None
     labelled = batch.y >= 0
-    if batch.y.is_cuda:  # selecting rows would wait for the device in each step
+    if batch.y.is_cuda:  # selecting rows would synchronise in each step
         total = F.cross_entropy(batch.logits, batch.y, ignore_index=-1, reduction="sum")
         return total / labelled.sum().clamp(min=1)
     if not bool(labelled.any()):

@@ -1,4 +1,4 @@
-"""What a network method is: a class with hooks into the one training loop.
+"""Base class of network methods: hooks into the shared training loop.
 
 A method overrides only what makes it different. The loop (``bench.training.loop``) calls, for each
 step:
@@ -6,21 +6,21 @@ step:
 =====================  ============================================================================
 hook                   decides
 =====================  ============================================================================
-``sampler``            which rows make a training batch
-``adapt_sampler``      which unlabelled rows come along, for methods that adapt (access ADAPT)
+``sampler``            rows of a training batch
+``adapt_sampler``      unlabelled rows in addition, for methods that adapt (access ADAPT)
 ``modify``             changes to the network, before training and whenever it is rebuilt
 ``extra_modules``      further trained modules and buffers: a domain head, group weights
-``inputs``             what goes into the network: mixing, views
-``train_statistics``   whose statistics BatchNorm uses
-``forward``            how features and logits come about
+``inputs``             inputs of the network: mixing, views
+``train_statistics``   which statistics BatchNorm uses
+``forward``            how features and logits are computed
 ``loss``               the minimised value
-``after_step``         what happens once the weights have moved
+``after_step``         actions after each optimiser step
 =====================  ============================================================================
 
-and for each test batch ``apply_statistics`` and ``adapt_model``. ``remarks`` says what the record
-should tell of the training set, such as rows that could not take part. State that must survive an
-interruption lives in buffers of ``extra_modules``; the checkpoint has them like weights. Noise
-comes from ``batch.generator``, which is seeded by the step, so a resumed run draws the same.
+and for each test batch ``apply_statistics`` and ``adapt_model``. ``remarks`` returns notes about
+the training set for the record, such as rows that were excluded. State that must survive an
+interruption is stored in buffers of ``extra_modules``, which are part of the checkpoint. Noise
+comes from ``batch.generator``, which is seeded by step, so a resumed run draws the same values.
 
 This module imports no torch, so that parameters can be read without it. Methods import torch
 inside their hooks.
@@ -53,21 +53,21 @@ __all__ = ["NetworkMethod", "NoParams"]
 
 @dataclass(frozen=True)
 class NoParams:
-    """Of a method without parameters."""
+    """Parameters of a method without parameters."""
 
 
 class NetworkMethod:
-    """Base of all methods that train a network. Without changes it is empirical risk minimisation.
+    """Base class of all methods that train a network. The default is empirical risk minimisation.
 
-    A subclass is one file. It states ``Params`` (a frozen dataclass of ``param`` fields), its
-    ``access``, and overrides the hooks in which it differs.
+    A subclass is one file. It defines ``Params`` (a frozen dataclass of ``param`` fields) and
+    ``access``, and overrides hooks.
     """
 
     Params: ClassVar[type] = NoParams
     needs_batch_norm: ClassVar[bool] = False
-    """Whether a network without BatchNorm is refused."""
+    """Whether the method requires a network with BatchNorm."""
     has_head: ClassVar[bool] = True
-    """Whether the classification head is trained; without one, logits are None."""
+    """Whether the classification head is trained. If not, logits are None."""
 
     def __init__(self, params: Any) -> None:
         self.params = params
@@ -75,17 +75,17 @@ class NetworkMethod:
 
     @classmethod
     def access(cls, params: Any) -> Access:
-        """Return the access beyond rows and labels of the training set."""
+        """Return the access required beyond rows and labels of the training set."""
         return Access.NONE
 
     @classmethod
     def needs(cls, params: Any) -> frozenset[str]:
-        """Return what the data must have: ``controls`` if they are declared."""
+        """Return the required data: ``controls`` if access to controls is declared."""
         seen = cls.access(params)
         uses = bool(seen & (Access.CONTROLS | Access.TEST_CONTROLS))
         return frozenset({"controls"}) if uses else frozenset()
 
-    # ------------------------------------------------------------------ hooks while training
+    # ------------------------------------------------------------------ training hooks
 
     def sampler(self, train: Samples, group: Ints, recipe: Recipe, seed: int) -> Sampler:
         """Return ``step -> (idx, group)``; see ``bench.training.samplers``.
@@ -112,7 +112,7 @@ class NetworkMethod:
         return network
 
     def extra_modules(self, n_features: int, n_classes: int, n_batches: int) -> nn.Module | None:
-        """Return further modules: trained with the network, reached as ``model.extra``."""
+        """Return additional modules, trained with the network and available as ``model.extra``."""
         return None
 
     def inputs(self, batch: Batch) -> Batch:
@@ -120,40 +120,40 @@ class NetworkMethod:
         return batch
 
     def train_statistics(self, batch: Batch) -> Statistics:
-        """Return whose statistics BatchNorm uses for this batch."""
+        """Return which statistics BatchNorm uses for this batch."""
         return Statistics()
 
     def forward(self, model: Model, batch: Batch) -> None:
-        """Fill ``batch.features`` and ``batch.logits``; also of ``batch.adapt``, on its own."""
+        """Set ``batch.features`` and ``batch.logits``; for ``batch.adapt``, in a separate pass."""
         for part in (batch, batch.adapt):
             if part is not None:
                 with model.using(self.train_statistics(part)):
                     part.features, part.logits = model(part.x)
 
     def loss(self, model: Model, batch: Batch) -> Tensor | dict[str, Tensor]:
-        """Return the loss, or named terms of which the sum is the loss; each is logged."""
+        """Return the loss, or named terms whose sum is the loss. Each term is logged."""
         from bench.training.losses import classification_loss
 
         return classification_loss(batch)
 
     def after_step(self, model: Model, batch: Batch) -> None:
-        """Act after the optimiser's step, such as on an average of the weights."""
+        """Run after each optimiser step, for example to average weights."""
 
     def remarks(self, train: Samples) -> list[str]:
-        """Return sentences for the record about this training set; a function of it alone."""
+        """Return remarks for the record, which depend on this training set only."""
         return []
 
-    # ------------------------------------------------------------------ hooks while applying
+    # ------------------------------------------------------------------ inference hooks
 
     def apply_statistics(self, samples: Samples) -> ApplyStatistics | None:
-        """Return whose statistics BatchNorm uses for the view; None is the running averages."""
+        """Return which statistics BatchNorm uses; None means the running averages."""
         return None
 
     def adapt_model(self, model: Model, rows: TestBatch) -> Model:
-        """Return the model that is applied to a test batch: itself, or an adapted copy."""
+        """Return the model to apply to a test batch: ``model`` itself or an adapted copy."""
         return model
 
-    # ------------------------------------------------------------------ the contract
+    # ------------------------------------------------------------------ method interface
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
         """Train with the recipe of the context.
@@ -177,14 +177,14 @@ class NetworkMethod:
 
     @property
     def fitted(self) -> Fitted:
-        """What training left behind."""
+        """The result of the training."""
         if self._fitted is None:
             raise BenchError(f"{type(self).__name__} is applied before it was fitted")
         return self._fitted
 
     @property
     def cost(self) -> dict[str, int]:
-        """``steps`` of the training and ``images_seen``, the rows that went into the network."""
+        """``steps`` of the training, and ``images_seen``, the rows passed through the network."""
         return {"steps": self.fitted.steps, "images_seen": self.fitted.rows_seen}
 
     def to(self, device: str) -> None:
@@ -192,7 +192,7 @@ class NetworkMethod:
         self.fitted.to(device)
 
     def state(self) -> Arrays:
-        """Return weights, scaling and the description of the network, as arrays."""
+        """Return weights, scaling and network description as arrays."""
         return self.fitted.state()
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A network with its head and scope, and all that is needed to apply it after training."""
+"""A network with its head and scope, and everything needed to apply it after training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Fitted", "Model", "method_name", "restore", "untrained_model"]
 
 
 class BuildHooks(Protocol):
-    """The hooks of a method that decide how its network is built."""
+    """Method hooks that determine how its network is built."""
 
     needs_batch_norm: ClassVar[bool]
     has_head: ClassVar[bool]
@@ -43,7 +43,7 @@ class BuildHooks(Protocol):
 
 
 class Model(nn.Module):
-    """A network, its head, what a method added, and the scope of its normalisation.
+    """A network, its head, modules added by a method, and the scope of its normalisation.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Model(nn.Module):
     head
         The last linear layer.
     extra
-        What ``extra_modules`` returned; an empty module otherwise.
+        Result of ``extra_modules``; an empty module by default.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Model(nn.Module):
 
 @dataclass
 class Fitted:
-    """A trained model with all that is needed to apply it."""
+    """A trained model with everything needed to apply it."""
 
     model: Model
     scaling: Scaling
@@ -96,12 +96,12 @@ class Fitted:
 
     @property
     def steps(self) -> int:
-        """Steps of the training."""
+        """Number of training steps."""
         return int(self.config["steps"])
 
     @property
     def rows_seen(self) -> int:
-        """Rows that went into the network while training."""
+        """Number of rows passed through the network in training."""
         return int(self.config["rows_seen"])
 
     def to(self, device: str) -> None:
@@ -110,7 +110,7 @@ class Fitted:
         self.device = device
 
     def state(self) -> Arrays:
-        """Return everything as arrays: ``config`` is JSON in bytes."""
+        """Return all parts as arrays; ``config`` is JSON in bytes."""
         text = json.dumps(self.config, sort_keys=True).encode()
         arrays: Arrays = {
             "config": np.frombuffer(text, np.uint8).copy(),
@@ -118,19 +118,19 @@ class Fitted:
             "scaling.sd": self.scaling.sd.copy(),
         }
         for name, tensor in self.model.state_dict().items():
-            # A copy in plain memory order: arrays that alias live weights would move with them.
+            # Copy, because arrays that share memory with the weights would change with them.
             arrays[f"model.{name}"] = np.array(tensor.detach().cpu().numpy(), order="C", copy=True)
         return arrays
 
 
 def untrained_model(method: BuildHooks, config: Facts, *, weights: str) -> tuple[Model, str]:
-    """Return the untrained model that a config describes, and the sha256 of pretrained weights.
+    """Return the untrained model described by a config, and the SHA-256 of pretrained weights.
 
-    Moves torch's global generator; call it inside :func:`reproducible`.
+    Uses torch's global generator; call it inside :func:`reproducible`.
     """
     recipe, seed = config["recipe"], int(config["seed"])
-    # Each part has a seed of its own, so that a method's additions leave the network's start alone.
-    # All of them are made on the processor.
+    # Each part has its own seed, so that a method's modules do not change the network's
+    # initial weights. All parts are created on the CPU.
     seed_torch(seed_for("network", seed))
     network, head, digest = build(
         located(recipe), tuple(config["shape"]), config["n_classes"], recipe, weights=weights
@@ -152,7 +152,7 @@ def untrained_model(method: BuildHooks, config: Facts, *, weights: str) -> tuple
 
 
 def method_name(method: BuildHooks) -> str:
-    """Return the name in the ``META`` of the method's file, else that of its class."""
+    """Return the name in the ``META`` of the method's file, or else its class name."""
     meta = getattr(sys.modules.get(type(method).__module__), "META", {})
     if meta.get("class") == type(method).__name__:
         return str(meta["name"])
@@ -160,12 +160,12 @@ def method_name(method: BuildHooks) -> str:
 
 
 def restore(method: BuildHooks, state: Mapping[str, Array]) -> Fitted:
-    """Rebuild what :meth:`Fitted.state` returned, on the CPU.
+    """Rebuild the model from :meth:`Fitted.state`, on the CPU.
 
     Raises
     ------
     BenchError
-        If the arrays are not a network's, or do not fit the network that they describe.
+        If the arrays are not from a network, or do not match the described network.
     """
     try:
         config = json.loads(bytes(np.asarray(state["config"], np.uint8)).decode())
@@ -184,7 +184,7 @@ def restore(method: BuildHooks, state: Mapping[str, Array]) -> Fitted:
         if name.startswith("model.")
     }
     if not any(True for _ in model.extra.state_dict()):
-        # A method that shares this fit may do without the modules that only training used.
+        # A method that shares this fit may not have the modules that only training uses.
         weights = {k: v for k, v in weights.items() if not k.startswith("extra.")}
     try:
         model.load_state_dict(weights)

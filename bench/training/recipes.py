@@ -1,7 +1,7 @@
 """Training recipes: named literals, resolved to one plain dict that all compared methods share.
 
-A resolved recipe is JSON and part of a fit's identity; nothing else decides how a network is
-trained. A method may change the sampler and the loss, never these values.
+A resolved recipe is JSON and part of a fit's identity. It contains all training settings. A method
+may change the sampler and the loss, but never these values.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TORCHVISION = (
     "vgg11_bn",
     "wide_resnet50_2",
 )
-"""Networks of torchvision that can be asked for by name."""
+"""Names of supported torchvision networks."""
 
 _COMMON: JsonObject = {
     "network": "",
@@ -80,7 +80,7 @@ _IMAGES = {
 _PROFILES = {"network": "mlp", "width": 128}
 
 # BEN's published optimisation (Lin & Lu 2022, section 4.1): Adam 1e-3, weight decay 1e-5, batches
-# of 75, 90 epochs of N // 75 steps of which 10 are a linear warm-up.
+# of 75, 90 epochs of N // 75 steps, 10 of them with linear warm-up.
 _PUBLISHED = {"epochs": 90, "batch_size": 75, "warmup": 10 / 90}
 
 RECIPES: dict[str, dict[str, JsonObject]] = {
@@ -97,7 +97,7 @@ RECIPES: dict[str, dict[str, JsonObject]] = {
         "profiles": {**_PROFILES, **_PUBLISHED, "width": 512},
     },
 }
-"""Name -> kind of sample -> what differs from the common values."""
+"""Name -> kind of sample -> differences from the common values."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "weights": ("none", "imagenet"),
@@ -108,7 +108,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("float32", "bfloat16"),
 }
 
-# Inclusive ranges; lr has an open lower end, checked separately.
+# Inclusive ranges; the lower end of lr is exclusive and checked separately.
 _RANGES: dict[str, tuple[float, float]] = {
     "width": (1, 65536),
     "layers": (2, 64),
@@ -157,7 +157,7 @@ def factory_source(network: str) -> Path:
     Raises
     ------
     BenchError
-        If there is no such module or file.
+        If the module or file does not exist.
     """
     module, _, factory = network.rpartition(":")
     if not module or not factory.isidentifier():
@@ -167,7 +167,7 @@ def factory_source(network: str) -> Path:
         if not path.is_file():
             raise BenchError(f"network '{network}': there is no file {module}")
         return path
-    # A console script does not have the current folder on its path; `python -m` does.
+    # Console scripts do not have the current folder on sys.path; `python -m` does.
     here = str(Path.cwd())
     added = here not in sys.path and "" not in sys.path
     if added:
@@ -188,14 +188,14 @@ def factory_source(network: str) -> Path:
 
 
 _FILES: dict[tuple[str, str], str] = {}
-"""Where a network's own file was found in this process, by its content and the factory's name."""
+"""Files of custom networks loaded in this process, by content and factory name."""
 
 
 def located(recipe: Recipe) -> str:
-    """Return the network of a recipe as it can be imported now.
+    """Return the network of a recipe in a form that can be imported now.
 
-    A recipe that comes with a stored training may name a file that was moved since; one of the
-    same content that was asked for by its new path serves as well.
+    The recipe of a stored training may name a file that was moved since. A file with the same
+    content, loaded from its new path, is then used.
     """
     network = str(recipe["network"])
     key = (str(recipe.get("network_sha256", "")), network.rpartition(":")[2])
@@ -227,29 +227,29 @@ def _check_network(recipe: JsonObject, kind: str) -> None:
 
 
 def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject:
-    """Return the complete recipe, plain JSON, that a fit is made with.
+    """Return the complete recipe of a fit, as plain JSON.
 
     Parameters
     ----------
     name
         ``smoke``, ``default`` or ``paper``.
-    kind
+    ``images`` or ``profiles``: the kind of sample.
         ``images`` or ``profiles``: what one sample is.
     overrides
         Values by key; strings are converted to the key's type. ``steps`` and ``epochs`` replace
-        each other. ``network`` may be ``module:factory`` of the user's own, whose source file then
-        enters the recipe by its sha256.
+        each other. ``network`` may be the user's own ``module:factory``. The recipe then includes
+        the SHA-256 of its source file.
 
     Returns
     -------
     dict
-        Every key of the recipe. ``warmup`` is the share of all steps with a linearly rising
-        rate; one epoch is ``n // batch_size`` steps; ``steps`` is 0 where ``epochs`` decides.
+        Every key of the recipe. ``warmup`` is the fraction of steps with a linearly rising
+        rate. One epoch is ``n // batch_size`` steps. ``steps`` is 0 if ``epochs`` is used.
 
     Raises
     ------
     BenchError
-        For an unknown name, key or value, in one line.
+        For an unknown name or key, or an invalid value.
     """
     if name not in RECIPES:
         raise BenchError(did_you_mean(name, list(RECIPES), "recipe"))
@@ -288,10 +288,10 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
 
 
 def recipe_access(recipe: Recipe) -> Access:
-    """Return what the recipe itself makes every network see, in addition to the method's access.
+    """Return the access that a recipe adds to the access of every network method.
 
-    Standardising by the statistics of a plate uses the batch of each training row and all
-    rows of the test batch; nothing else in a recipe does.
+    Only standardising by plate adds access: it uses the batch of each training row and all rows of
+    the test batch.
     """
     if recipe["standardise"] == "plate":
         return Access.TRAIN_BATCH | Access.TEST_BATCH

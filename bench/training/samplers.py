@@ -2,7 +2,7 @@
 
 Each function here returns a *sampler*, a callable ``step -> (idx, group)``: positions in the
 training view, ``(k,)`` int64, and the batch code of each of them, ``(k,)`` int64. Equal arguments
-give equal rows at a step, in whatever order the steps are asked for.
+give equal rows at a step, for any order of calls.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def _check_size(k: int) -> None:
 def mixed(group: Ints, k: int, seed: int) -> Sampler:
     """Return batches drawn from all rows: a shuffle per epoch, without replacement.
 
-    An epoch is ``n // k`` steps; the ``n % k`` last rows of its shuffle are left out, so no row
-    occurs twice in a batch. With fewer than ``k`` rows every batch has all of them.
+    An epoch is ``n // k`` steps. The last ``n % k`` rows of each shuffle are dropped, so no row
+    occurs twice in a batch. With fewer than ``k`` rows, every batch has all of them.
 
     Parameters
     ----------
     group
-        ``(n,)`` batch codes, handed through.
+        ``(n,)`` batch codes, returned by the sampler.
     k
-        Rows in a batch.
+        Batch size.
     seed
         Seed of the stream.
     """
@@ -73,8 +73,8 @@ def mixed(group: Ints, k: int, seed: int) -> Sampler:
 def usable_groups(group: Ints, rows: Rows, controls: Bools | None, least: int = 1) -> Ints:
     """Return the codes of batches that a batch-wise sampler can draw from.
 
-    A batch is usable if it has at least one row for the loss (any row, or with ``rows`` treated or
-    controls a treated one) and at least ``least`` rows for the statistics.
+    A batch is usable if it has at least one row for the loss (any row, or a treated row if
+    ``rows`` is ``treated`` or ``controls``) and at least ``least`` rows for the statistics.
     """
     names = np.unique(group)
     if rows == "all":
@@ -92,7 +92,7 @@ def _draw(rng: np.random.Generator, pool: Ints, k: int) -> Ints:
 
 
 def _shares(k: int, parts: int) -> list[int]:
-    """Split ``k`` rows into ``parts`` shares that differ by at most one."""
+    """Split ``k`` rows into ``parts`` sizes that differ by at most one."""
     return [k // parts + (i < k % parts) for i in range(parts)]
 
 
@@ -115,28 +115,28 @@ def batchwise(
     group
         ``(n,)`` batch codes.
     k
-        Rows in a training batch, shared as equally as possible among its experimental batches.
+        Training batch size, divided as equally as possible among the experimental batches.
     seed
         Seed of the stream.
     how
-        ``independent``, as published for BEN: at each step the experimental batches are drawn
-        uniformly, whatever their size (different ones if ``per_batch`` > 1), then rows within
-        each, without replacement where it has enough rows and with replacement where it does
-        not. ``covering``: an epoch visits every row once; each experimental batch is cut into
-        the fewest pieces of nearly equal size that fit, and the pieces come in random order, so
-        large batches are visited more often and a training batch may have fewer than ``k`` rows.
+        ``independent``, as published for BEN: at each step, experimental batches are drawn
+        uniformly, regardless of their size (distinct ones if ``per_batch`` > 1). Rows are then
+        drawn within each, without replacement if it has enough rows, otherwise with replacement.
+        ``covering``: an epoch visits every row once. Each experimental batch is split into the
+        fewest pieces of nearly equal size that fit, in random order. Large batches are then
+        visited more often, and a training batch may have fewer than ``k`` rows.
     per_batch
-        Experimental batches in a training batch.
+        Number of experimental batches per training batch.
     rows
         ``all``: rows in their natural mixture. ``treated``: no controls. ``controls``: treated
-        rows for the loss plus controls of the same experimental batch, ``control_share`` of all
-        (at least one of each).
+        rows for the loss, plus controls of the same experimental batch as a ``control_share`` of
+        the training batch (at least one of each).
     controls
-        ``(n,)`` bool; needed unless ``rows`` is ``all``.
+        ``(n,)`` bool; required unless ``rows`` is ``all``.
     control_share
-        Share of controls in a training batch with ``rows="controls"``.
+        Fraction of controls in a training batch with ``rows="controls"``.
     least
-        Experimental batches with fewer rows for the statistics are left out.
+        Minimum rows for the statistics; smaller experimental batches are skipped.
 
     Raises
     ------
@@ -180,7 +180,7 @@ class _Pools:
         self.loss = self._rows(loss_rows)
         self.added: dict[int, Ints] = {}
         if rows == "controls":
-            assert controls is not None  # usable_groups has refused it
+            assert controls is not None  # checked by usable_groups
             self.added = self._rows(controls)
 
     def _rows(self, mask: Bools) -> dict[int, Ints]:
@@ -188,7 +188,7 @@ class _Pools:
         return {int(g): np.flatnonzero((group == g) & mask).astype(np.int64) for g in self.usable}
 
     def split(self, size: int) -> tuple[int, int]:
-        """Return how many of ``size`` rows have a loss, and how many are added controls."""
+        """Return the number of rows with a loss and of added controls, of ``size`` rows."""
         if not self.added:
             return size, 0
         added = min(max(round(size * self._share), 1), size - 1)
@@ -221,7 +221,7 @@ def _independent(pools: _Pools, k: int, seed: int, per_batch: int) -> Sampler:
 
 
 def _covering(pools: _Pools, k: int, seed: int, per_batch: int) -> Sampler:
-    # Every share could be the smallest one, so pieces are cut to fit it.
+    # Pieces must fit the smallest possible share.
     kept, added = pools.split(_shares(k, per_batch)[-1])
     pieces = {g: -(-len(pool) // kept) for g, pool in pools.loss.items()}
     per_epoch = max(-(-sum(pieces.values()) // per_batch), max(pieces.values()))  # noqa: PLW3301
@@ -234,8 +234,8 @@ def _covering(pools: _Pools, k: int, seed: int, per_batch: int) -> Sampler:
         }
         plan = []
         for _ in range(per_epoch):
-            # The experimental batches with most pieces left go first: this, and only this, always
-            # ends after per_epoch steps with different ones in each.
+            # Use the experimental batches with most remaining pieces first. Only this order always
+            # finishes in per_epoch steps with distinct batches in each.
             names = rng.permutation([g for g in left if left[g]]).tolist()
             names.sort(key=lambda g: -len(left[g]))
             plan.append([(g, left[g].pop()) for g in names[:per_batch]])

@@ -16,11 +16,11 @@ __all__ = ["learning_rate", "total_steps"]
 
 
 def learning_rate(step: int, total: int, recipe: Recipe) -> float:
-    """Return the rate of a step: a linear warm-up from 0, then a half cosine down to 0.
+    """Return the learning rate of a step: linear warm-up from 0, then half-cosine decay to 0.
 
-    With w warm-up steps of T, ``lr s / w`` for s < w and
-    ``lr (1 + cos(pi (s - w) / (T - w))) / 2`` after; ``constant`` stays at lr. This is the
-    schedule that BEN was published with, whose first warm-up step has rate 0.
+    With w warm-up steps of T, ``lr s / w`` for s < w, then
+    ``lr (1 + cos(pi (s - w) / (T - w))) / 2``. With ``constant`` it remains lr. This is the
+    published schedule of BEN; its first warm-up step has rate 0.
     """
     lr = float(recipe["lr"])
     warm = round(float(recipe["warmup"]) * total)
@@ -33,7 +33,7 @@ def learning_rate(step: int, total: int, recipe: Recipe) -> float:
 
 
 def total_steps(recipe: Recipe, n: int) -> int:
-    """Return the number of steps; an epoch is ``n // batch_size`` of them, at least one."""
+    """Return the number of steps; an epoch has ``n // batch_size`` steps, at least one."""
     if recipe["steps"]:
         return int(recipe["steps"])
     return int(recipe["epochs"]) * max(n // int(recipe["batch_size"]), 1)

@@ -1,4 +1,4 @@
-"""Batch statistics that a network method asks for, and the batch it is given."""
+"""Selection of batch statistics by a network method, and the training batch."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ __all__ = ["ApplyStatistics", "Batch", "Statistics"]
 
 @dataclass(frozen=True)
 class Statistics:
-    """Whose mean and variance BatchNorm uses in one forward pass.
+    """Selects mean and variance for BatchNorm in one forward pass.
 
     Attributes
     ----------
     source
-        ``running``: PyTorch's ordinary behaviour, that is the rows of the call in training and
-        the running averages afterwards. ``rows``: the rows of the call in both, with biased
-        variance.
+        ``running``: PyTorch's default, the rows of the call in training and the running averages
+        at test. ``rows``: the rows of the call in both cases, with biased variance.
     mask
-        ``(k,)`` bool: only these rows give the statistics; all rows are normalised.
+        ``(k,)`` bool: rows used for the statistics; all rows are normalised.
     group
-        ``(k,)`` int64: each row is normalised by the statistics of its own group.
+        ``(k,)`` int64: each row is normalised by the statistics of its group.
     """
 
     source: Literal["running", "rows"] = "running"
@@ -42,22 +41,23 @@ class Statistics:
 
 @dataclass(frozen=True)
 class ApplyStatistics:
-    """Whose statistics BatchNorm uses for a test batch.
+    """Selects statistics for BatchNorm on a test batch.
 
     Attributes
     ----------
     gives
-        ``(n,)`` bool: the rows of the view that give the statistics.
+        ``(n,)`` bool: rows of the view used for the statistics.
     chunk
-        0 takes all of them at once; otherwise that many at a time.
+        Number of rows for the statistics of a piece; 0 means all at once.
     min_rows
-        With fewer giving rows than this, the running averages are used instead and counted.
+        With fewer rows for the statistics, the running averages are used and the fallback is
+        counted.
     pieces
-        Splits the test batch in a way of the method's own, instead of ``chunk``. Takes the
-        ``(n,)`` content keys of the rows, which order them at random whatever the order of the
-        view, and returns for each piece ``(idx, kept, gives)``: positions of its rows, which may
-        repeat; the positions within ``idx`` that this piece answers for, each row of the view
-        once over all pieces; and ``(k,)`` bool, which rows of the piece give its statistics.
+        Custom split of the test batch, instead of ``chunk``. Takes the ``(n,)`` content keys of
+        the rows, which define a random order independent of the view. Returns for each piece
+        ``(idx, kept, gives)``: positions of its rows, which may repeat; positions within ``idx``
+        whose output is used, each row of the view once over all pieces; and ``(k,)`` bool, the
+        rows used for the statistics of the piece.
     """
 
     gives: Bools
@@ -75,12 +75,12 @@ class Batch:
     x
         ``(k, C, H, W)`` or ``(k, d)`` float32, standardised and augmented.
     y
-        ``(k,)`` int64 classes, -1 for rows without one.
+        ``(k,)`` int64 classes, -1 for rows without a class.
     group
-        ``(k,)`` int64 code of each row's experimental batch (all 0 without TRAIN_BATCH); rows of
-        the adaptation set have codes of their own from ``n_batches`` on.
+        ``(k,)`` int64 code of each row's experimental batch (all 0 without TRAIN_BATCH). Rows of
+        the adaptation set have separate codes from ``n_batches`` on.
     controls
-        ``(k,)`` bool if the method declared CONTROLS, else None.
+        ``(k,)`` bool if the method declared CONTROLS, otherwise None.
     idx
         ``(k,)`` positions in the training view, on the CPU.
     step, total
@@ -92,9 +92,9 @@ class Batch:
     adapt
         A batch of unlabelled evaluation rows, for methods that declared ADAPT.
     extra
-        Whatever ``inputs`` hands on to ``loss``, such as mixing weights.
+        Values that ``inputs`` passes to ``loss``, such as mixing weights.
     features, logits
-        ``(k, d)`` and ``(k, n_classes)`` float32, there once ``forward`` has run.
+        ``(k, d)`` and ``(k, n_classes)`` float32, set by ``forward``.
     """
 
     x: Tensor
@@ -114,5 +114,5 @@ class Batch:
 
     @property
     def progress(self) -> float:
-        """Share of the training done, in [0, 1)."""
+        """Fraction of training completed, in [0, 1)."""
         return self.step / self.total

@@ -1,10 +1,10 @@
-"""Apply a network to a test batch that is too large for one forward pass, with its statistics.
+"""Apply a network with batch statistics to a test batch too large for one forward pass.
 
-Statistics of a layer depend on those of the layers before it. Where the activations of all rows
-fit into memory, all pieces of the batch pass through the network together, layer by layer
-(:mod:`bench.training.lockstep`): the work of one forward pass. Where they do not, the remaining
-layers are collected one at a time, each in a pass over all pieces that stops at the layer. Both
-give the same bits.
+Statistics of a layer depend on those of the previous layers. If the activations of all rows fit
+into memory, all pieces of the batch pass through the network together, layer by layer
+(:mod:`bench.training.lockstep`), at the cost of one forward pass. Otherwise the remaining layers
+are collected one at a time, each in a pass over all pieces that stops at the layer. Both give
+bit-identical results.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ T = TypeVar("T")
 Piece = tuple[Tensor, Tensor | None]
 
 SPARE = 0.2
-"""Share of the memory that was free at the start that must stay free."""
+"""Fraction of the initially free memory that must remain free."""
 
 
 class _Enough(Exception):
-    """The layer whose statistics are being collected has been reached."""
+    """Raised when the layer whose statistics are collected is reached."""
 
 
 class _Moments:
     """Mean and biased variance per channel over pieces, in float64.
 
-    Pieces are merged as in Chan, Golub and LeVeque 1979 (Stanford STAN-CS-79-773).
+    Pieces are merged with the algorithm of Chan, Golub and LeVeque 1979 (STAN-CS-79-773).
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class _Moments:
 
 
 class _OneLayer:
-    """Passes that each collect the statistics of one layer and stop there."""
+    """Passes that each collect the statistics of one layer and then stop."""
 
     def __init__(self, known: list[tuple[Tensor, Tensor]]) -> None:
         self.known = known
@@ -94,7 +94,7 @@ class _OneLayer:
         raise _Enough
 
     def close(self) -> None:
-        """Turn what was collected into the statistics of the layer."""
+        """Compute the statistics of the layer from the collected moments."""
         self.known.append(self._moments.result())
         self._moments = _Moments()
 
@@ -111,7 +111,7 @@ class _AllPieces:
     def piece(
         self, call: Callable[[Tensor], T], read: Callable[[int], Piece], k: int
     ) -> Callable[[Callable[[], None]], T]:
-        """Return the work of a piece; its rows are read when it starts."""
+        """Return a function that runs a piece; its rows are read when it starts."""
 
         def work(pause: Callable[[], None]) -> T:
             x, mask = read(k)
@@ -134,12 +134,12 @@ class _AllPieces:
             return
         if self._free_at_start is None:
             self._free_at_start = free
-        # Moments are computed in float64 and once more for the deviations.
+        # Moments need float64 copies of the values and of the deviations.
         if free - 5 * x.numel() * 4 < SPARE * self._free_at_start:
             raise NotEnoughMemory
 
     def close(self) -> None:
-        """Turn what was collected into the statistics of the layer."""
+        """Compute the statistics of the layer from the collected moments."""
         self.known.append(self._moments.result())
         self._moments = _Moments()
 
@@ -152,8 +152,8 @@ def streamed(
 ) -> list[T]:
     """Apply a network with the statistics of all rows of all pieces.
 
-    The result is that of one forward pass over all rows, up to rounding, and does not depend on
-    the memory of the machine.
+    The result equals one forward pass over all rows, up to rounding, and does not depend on the
+    memory of the machine.
 
     Parameters
     ----------
@@ -162,15 +162,15 @@ def streamed(
     call
         Applies the network to ``x``.
     read
-        Returns a piece by its number as ``(x, mask)``; rows of the mask give the statistics, None
-        is all rows.
+        Returns a piece by its index as ``(x, mask)``. Rows in the mask are used for the
+        statistics; None means all rows.
     n_pieces
         Number of pieces.
 
     Returns
     -------
     list
-        What ``call`` returned for each piece.
+        The result of ``call`` for each piece.
     """
     together = _AllPieces()
     scope.stream = together
@@ -178,7 +178,7 @@ def streamed(
         works = [together.piece(call, read, k) for k in range(n_pieces)]
         return run_in_lockstep(works, together.close)
     except (NotEnoughMemory, torch.cuda.OutOfMemoryError):
-        # Outside the handler below, so that no frame keeps the activations alive.
+        # Continue after the handler, so that the exception does not keep activations in memory.
         pass
     finally:
         scope.stream = None
@@ -192,7 +192,7 @@ def _layer_by_layer(
     n_pieces: int,
     known: list[tuple[Tensor, Tensor]],
 ) -> list[T]:
-    """Collect the layers that are not known yet, one pass over all pieces for each."""
+    """Collect the remaining layers, with one pass over all pieces per layer."""
     stream = _OneLayer(known)
     scope.stream = stream
     try:

@@ -1,4 +1,4 @@
-"""The camera: photon noise, read noise, saturation, gain, offset, rounding to counts."""
+"""Camera model: photon noise, read noise, saturation, gain, offset and rounding to counts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def expose(
 ) -> NDArray[np.uint16]:
     """Turn expected electrons into counts.
 
-    Photon noise is drawn as ``(sqrt(m) + z / 2)^2 - 1/4`` with standard normal ``z``: the inverse
-    of the transform that makes a Poisson variable's variance constant (Anscombe 1948). Its mean is
-    ``m`` exactly, its variance ``m + 1/8``, and it is skewed to the same side as a Poisson
-    variable; at the tens to thousands of electrons of these images the two do not differ visibly,
+    Photon noise is drawn as ``(sqrt(m) + z / 2)^2 - 1/4`` with standard normal ``z``, the inverse
+    of the variance-stabilising transform of a Poisson variable (Anscombe 1948). Its mean is exactly
+    ``m``, its variance is ``m + 1/8``, and its skewness has the same sign as that of a Poisson
+    variable. At the tens to thousands of electrons of these images there is no visible difference,
     and it is several times faster.
 
     Parameters
@@ -31,12 +31,12 @@ def expose(
     electrons
         Expected electrons, ``(n, ...)``.
     gain, offset, read_noise, full_well
-        ``(n,)``: electrons a count, counts without light, electrons, electrons.
+        ``(n,)``: electrons per count, counts without light, electrons, electrons.
 
     Returns
     -------
     numpy.ndarray
-        Counts, of the shape of ``electrons``.
+        Counts, with the shape of ``electrons``.
     """
     shape = (len(electrons),) + (1,) * (electrons.ndim - 1)
     noisy = rng.standard_normal(electrons.shape, dtype=np.float32)

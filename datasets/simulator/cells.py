@@ -1,12 +1,12 @@
-"""Cells: outlines, nuclei and where a tagged protein is, as densities on a grid.
+"""Cells: outlines, nuclei and the distribution of a tagged protein, as densities on a grid.
 
-Everything is drawn in micrometres and sampled at the camera's pixels, for many cells at once.
-Sizes of structures follow cell biology textbooks (Alberts et al., Molecular Biology of the Cell):
-mitochondria and ER tubules 0.1-1 um thick, peroxisomes 0.1-0.5 um and some hundred a cell, early
-endosomes 0.2-0.8 um and some dozens, a Golgi ribbon of several micrometres beside the nucleus;
-mouse nuclei show bright chromocentres. Shapes and mixing fractions are assumptions. A tagged
-protein is never wholly in its organelle: a class-specific share lies in the cytosol or the ER and
-grows with the expression level, so classes overlap at the dim and at the over-expressed end.
+Everything is drawn in micrometres and sampled at the camera pixels, for many cells at once.
+Structure sizes follow cell biology textbooks (Alberts et al., Molecular Biology of the Cell):
+mitochondria and ER tubules 0.1-1 um thick, some hundred peroxisomes per cell of 0.1-0.5 um, some
+dozen early endosomes of 0.2-0.8 um, a Golgi ribbon of several micrometres next to the nucleus;
+mouse nuclei have bright chromocentres. Shapes and mixing fractions are assumptions. Part of a
+tagged protein is always outside its organelle: a class-specific fraction is in the cytosol or the
+ER and increases with the expression level, so classes overlap at low and at high expression.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ CELL_RADIUS = 10.5
 NUCLEUS_RADIUS = 5.0
 """Mean radius of a nucleus, um."""
 PROTEIN = 2.0e5
-"""Mean electrons a cell sends to the camera in the protein channel, at reference settings."""
+"""Mean electrons per cell in the protein channel, at reference settings."""
 DNA = 1.2e5
-"""Mean electrons a nucleus with one genome sends in the nucleus channel, at reference settings."""
+"""Mean electrons per nucleus with one genome in the nucleus channel, at reference settings."""
 STRAY = (0.16, 0.12, 0.22, 0.20, 0.35, 0.5, 0.18)
-"""Share of the protein outside its organelle, for each class, in a cell of mean expression."""
+"""Fraction of the protein outside its organelle, per class, in a cell of mean expression."""
 
 
 @dataclass(frozen=True, eq=False)
 class Culture:
-    """Conditions of the culture for ``n`` crops: each field is ``(n,)``.
+    """Culture conditions of ``n`` crops; each field is ``(n,)``.
 
     Attributes
     ----------
     pixel
         Pixel size, um.
     size, elongation, confluence, expression, organelles
-        Values of the knobs of that name.
+        Values of the knobs with these names.
     stray
-        Factor on the odds that protein lies outside its organelle.
+        Factor on the odds that protein is outside its organelle.
     flat
-        Fraction of height lost, for cells in wells at the rim.
+        Fraction of height lost, for cells in wells at the plate edge.
     """
 
     pixel: F32
@@ -59,7 +59,7 @@ class Culture:
     flat: F32
 
     def take(self, rows: NDArray[np.int64]) -> Culture:
-        """Return the conditions of some crops."""
+        """Return the conditions of selected crops."""
         return Culture(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
@@ -82,10 +82,10 @@ def draw_crops(
     Returns
     -------
     tuple
-        Protein and DNA, each ``(n, side, side)`` in electrons a pixel at reference settings.
+        Protein and DNA, each ``(n, side, side)`` in electrons per pixel at reference settings.
     """
     n = len(culture.pixel)
-    # Crops are centred on a nucleus that was found automatically: a pixel or two off.
+    # Crops are centred on an automatically detected nucleus, with an error of a pixel or two.
     centre = rng.normal(0, 0.4, (n, 2)).astype(np.float32)
     protein, dna, inside = _draw_cells(rng, label, culture, centre, side)
 
@@ -93,7 +93,7 @@ def draw_crops(
     if len(beside):
         some = culture.take(beside)
         angle = rng.uniform(0, 2 * np.pi, len(beside))
-        # Neighbours touch: the distance of centres is about two radii.
+        # Neighbours touch: their centres are about two radii apart.
         reach = rng.uniform(1.5, 2.1, len(beside)) * CELL_RADIUS * some.size
         away = np.stack([reach * np.cos(angle), reach * np.sin(angle)], 1).astype(np.float32)
         more, nuclei, _ = _draw_cells(rng, label, some, centre[beside] + away, side)
@@ -117,7 +117,7 @@ def _draw_cells(
     radius = CELL_RADIUS * size
     stretch = culture.elongation * rng.lognormal(0, 0.12, n)
     angle = rng.uniform(0, np.pi, n)
-    # The nucleus need not lie in the middle of its cell.
+    # The nucleus may be off the centre of its cell.
     shift = rng.normal(0, 1.2, (n, 2))
     cell = _outline(rng, x, y, centre + shift, radius, stretch, angle, (0.10, 0.07))
 
@@ -131,14 +131,14 @@ def _draw_cells(
     inside = np.clip((1 - cell) * r_cell / 0.6 + 0.5, 0, 1)
     within = np.clip((1 - nucleus) * r_core / 0.4 + 0.5, 0, 1)
     inside = np.maximum(inside, within)
-    depth = (nucleus - 1) * r_core  # distance from the nucleus, um; negative within it
-    # Spread cells are thin at the rim and high around the nucleus.
+    depth = (nucleus - 1) * r_core  # distance from the nucleus, um; negative inside it
+    # Spread cells are thin at the edge and high around the nucleus.
     dome = np.sqrt(np.clip(1 - cell * cell, 0, 1)) * np.exp(-np.maximum(depth, 0) / 7.0)
     flat = column(culture.flat)
     height = inside * (0.25 + (1 - flat) * dome)
     plasm = height * (1 - 0.92 * within)
 
-    # Only a part of a neighbour lies on the canvas, and with it that part of its light.
+    # Only part of a neighbour, and of its light, is on the canvas.
     seen = area(height, pixel) / whole_height(radius, core, culture.flat)
     seen_core = np.minimum(area(within, pixel) / (np.pi * core**2), 1)
 
@@ -192,7 +192,7 @@ def _golgi(rng: np.random.Generator, g: Geometry) -> F32:
     n = g.shape[0]
     angle = rng.uniform(0, 2 * np.pi, n)
     cos, sin = column(np.cos(angle)), column(np.sin(angle))
-    # In some cells the ribbon is in pieces, spread around the nucleus.
+    # In some cells the ribbon is fragmented and distributed around the nucleus.
     spread = np.where(rng.random(n) < 0.15, 2.2, 1.0) * g.scale
     along = column(rng.uniform(1.3, 4.0, n) * spread)
     across = column(rng.uniform(0.7, 1.8, n) * spread)
@@ -228,15 +228,15 @@ def _envelope(rng: np.random.Generator, g: Geometry) -> F32:
     patch = np.maximum(1 + 0.30 * g.noise(rng, 0.7), 0)
     width = column(rng.uniform(0.22, 0.40, g.shape[0]))
     rim = np.exp(-0.5 * (g.depth / width) ** 2)
-    # Light from the envelope above and below the focal plane fills the nucleus, and membrane
-    # proteins of the envelope are made in the ER, which is continuous with it.
+    # Light from the envelope above and below the focal plane fills the nucleus. Membrane proteins
+    # of the envelope are synthesised in the ER, which is continuous with it.
     fill = column(rng.uniform(0.10, 0.30, g.shape[0]))
     left = column(rng.uniform(0.05, 0.35, g.shape[0]))
     return np.asarray(patch * (rim + fill * g.within) + left * _er(rng, g))
 
 
 _AT_NUCLEUS = (2, 6)
-"""Classes that lie at the nucleus, so that they are on the canvas if it is."""
+"""Classes located at the nucleus: they are on the canvas whenever the nucleus is."""
 _PATTERNS = (_er, _mitochondria, _golgi, _peroxisomes, _endosomes, _cytosol, _envelope)
 
 
@@ -256,9 +256,9 @@ def _outline(
     angle: NDArray[np.floating],
     waves: tuple[float, float],
 ) -> F32:
-    """Return the distance from a centre in units of the outline's radius: 1 on the outline.
+    """Return the distance from a centre divided by the outline's radius: 1 on the outline.
 
-    The outline is an ellipse whose radius varies with the third and fourth harmonic of the angle.
+    The outline is an ellipse; the third and fourth harmonics of the angle modulate its radius.
     """
     cos, sin = column(np.cos(angle)), column(np.sin(angle))
     dx, dy = x - column(centre[:, 0]), y - column(centre[:, 1])

@@ -1,16 +1,16 @@
-"""The knobs: what differs between laboratories, microscopes, days, plates and wells, and how much.
+"""Knobs: the differences between laboratories, microscopes, days, plates and wells.
 
-A knob is a physical quantity with a reference value and, for each level of the experiment, a
-standard deviation. A unit of a level (one laboratory, one plate) has one standard normal draw for
-each knob; the value in a well is the reference moved by the sum over levels of
-``strength * sd * draw``, on the knob's own scale, cut at physical bounds. So ``strength = 0`` is
-the reference condition everywhere, ``strength = 1`` the stated distributions, and switching one
-knob off moves no other.
+A knob is a physical quantity with a reference value and a standard deviation for each level of the
+experiment. Each unit of a level (one laboratory, one plate) has one standard normal draw per knob.
+The value in a well is the reference plus the sum over levels of ``strength * sd * draw``, on the
+knob's own scale, clipped to physical bounds. ``strength = 0`` therefore gives the reference
+condition everywhere and ``strength = 1`` the stated distributions. Switching one knob off does not
+change the others.
 
-Variation between *cells* of one well (their size, expression level, shape) is biology and not a
+Variation between *cells* of one well (their size, expression level, shape) is biological and not a
 knob: it is the same at every strength.
 
-The knobs themselves, with their sources, are in ``knobs.py``.
+The knobs and their sources are defined in ``knobs.py``.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 1
-"""Version of the simulator. Raised whenever the same parameters give other pixels."""
+"""Version of the simulator; increased whenever the same parameters give different pixels."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """The units that a plate belongs to: names of its laboratory, microscope, day and itself.
+    """Units that a plate belongs to: its laboratory, microscope, day and plate name.
 
-    ``moves`` are pairs of a knob and a deviation on its scale that this plate has beyond what its
-    units drew, whatever the strength; a knob that is off is not moved.
+    ``moves`` are pairs of a knob and an additional deviation of this plate on the knob's scale. It
+    does not depend on the strength. It is ignored if the knob is off.
     """
 
     laboratory: str
@@ -49,10 +49,10 @@ class Units:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Values of all knobs for one draw, a global strength and a set of knobs switched off.
+    """Values of all knobs for one draw and a global strength, with some knobs switched off.
 
-    ``factors`` are pairs of a level or a knob and what its deviations are multiplied by, in
-    addition to the strength: with ``(("laboratory", 0.0),)`` all laboratories are alike.
+    ``factors`` are pairs of a level or knob and a factor on its deviations, in addition to the
+    strength: with ``(("laboratory", 0.0),)`` all laboratories are identical.
     """
 
     draw: int
@@ -74,7 +74,7 @@ class Conditions:
         units
             Laboratory, microscope, day and plate.
         wells
-            Names of wells; for ``composition`` names of classes serve as the smallest unit.
+            Well names; for ``composition``, class names are the smallest unit instead.
         """
         knob = BY_NAME[name]
         move = np.zeros(len(wells))
@@ -119,6 +119,6 @@ class Conditions:
 
 @functools.lru_cache(maxsize=1 << 15)
 def _normal(draw: int, name: str, level: str, unit: str) -> float:
-    # One generator for each knob and unit: a knob more or less moves no other number.
+    # One generator per knob and unit: adding or removing a knob changes no other draw.
     rng = generator("simulator", VERSION, draw, "knob", name, level, unit)
     return float(rng.standard_normal())

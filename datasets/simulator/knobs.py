@@ -1,9 +1,9 @@
-"""The knobs: physical quantities that differ between units, with their spread and its source.
+"""Knobs: physical quantities that differ between units, with their spread and its source.
 
-Sources are named with each knob. Where a source gives a range, the standard deviation is that of a
-uniform draw from it (on the knob's scale): for the numerical apertures 0.75 to 1.4 it is
-``log(1.4 / 0.75) / sqrt(12) = 0.18``. "Assumption" marks a spread for which no published range was
-at hand. All were fixed before any network was trained on the images.
+Each knob names its source. Where a source gives a range, the standard deviation is that of a
+uniform draw from it (on the knob's scale): for numerical apertures of 0.75 to 1.4 it is
+``log(1.4 / 0.75) / sqrt(12) = 0.18``. "Assumption" marks a spread without a known published range.
+All values were fixed before any network was trained on the images.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ LEVELS = ("laboratory", "microscope", "day", "plate", "well")
 
 @dataclass(frozen=True)
 class Knob:
-    """One effect with a strength.
+    """One source of technical variation.
 
     Attributes
     ----------
     name
-        What ``off`` takes.
+        Name to use in ``off``.
     what
-        What it does, in words.
+        Description of the effect.
     scale
         ``log`` (multiplies), ``linear`` (adds) or ``logit`` (a fraction).
     reference
@@ -32,11 +32,11 @@ class Knob:
     unit
         Unit of the reference value.
     sd
-        Standard deviation of each level on the knob's scale.
+        Standard deviation at each level, on the knob's scale.
     low, high
         Physical bounds of the value.
     source
-        Where the spread comes from.
+        Source of the standard deviations.
     """
 
     name: str
@@ -341,7 +341,7 @@ _PLATE_MAP = (
 )
 # fmt: on
 KNOBS: tuple[Knob, ...] = (*_CULTURE, *_STAINING, *_OPTICS, *_CAMERA_KNOBS, *_PLATE_MAP)
-"""All knobs, in the order in which an image is made."""
+"""All knobs, in the order of the imaging process."""
 
 NAMES = tuple(knob.name for knob in KNOBS)
 BY_NAME = {knob.name: knob for knob in KNOBS}
@@ -356,9 +356,9 @@ GROUPS = {
         ("plate-map", _PLATE_MAP),
     )
 }
-"""Names for several knobs at once; each knob is in one group."""
+"""Names for groups of knobs; each knob is in exactly one group."""
 
 
 def expand(names: frozenset[str]) -> frozenset[str]:
-    """Return names of knobs, with those of groups put in place of the groups."""
+    """Return names of knobs, with group names replaced by the knobs of the group."""
     return frozenset(knob for name in names for knob in GROUPS.get(name, (name,)))

@@ -1,4 +1,4 @@
-"""The experiment: which plates there are, who made them when, and what lies in their wells."""
+"""Experimental layout: plates, where and when they were imaged, and the content of their wells."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ PARTS = ("training", "test1", "test2", "test3", "test4")
 ROWS, COLUMNS = "ABCDEFGH", 12
 WELLS_PER_CLASS = 6
 ORDERS = ("serpentine", "columns", "scrambled")
-"""Orders of imaging: row by row and back, column by column and back, at random."""
-BUSY_DAYS = (1, 5)  # of a campaign: two plates were imaged
+"""Imaging orders: row by row and back, column by column and back, or random."""
+BUSY_DAYS = (1, 5)  # days of a campaign on which two plates are imaged
 MINUTES_PER_PLATE = 60.0
 
 
@@ -46,25 +46,25 @@ class Plate:
     number
         The plate's number, unique in the data set.
     parts
-        Files that its images go to: ``("training", "test1", "test2")`` or one test.
+        Files that contain its images: ``("training", "test1", "test2")`` or one test.
     laboratory, microscope
-        Names of both.
+        Their names.
     date
         Day of imaging as ``yyyymmdd``.
     slot
-        Its place among the plates of that day: the first meets a cold lamp.
+        Position among the plates of that day: the first is imaged with a cold lamp.
     cells
         Number of images.
     order
-        One of :data:`ORDERS`; it decides when a well is imaged, not what lies in it.
+        One of :data:`ORDERS`; it determines when a well is imaged, not its content.
     marker
         Name of the stains used, ``""`` for the usual ones.
     moves
-        Pairs of a knob and the deviation on its scale that is this plate's own.
+        Pairs of a knob and an additional deviation of this plate on the knob's scale.
     weights
-        Factors on the shares of the classes, one each; none are all 1.
+        Factors on the class shares, one per class; empty means all are 1.
     map_of
-        The laboratory whose plate map is kept, if another's.
+        Laboratory whose plate map is used, if not its own.
     """
 
     number: int
@@ -82,12 +82,12 @@ class Plate:
 
     @property
     def units(self) -> Units:
-        """Names of the units that the knobs' draws belong to."""
+        """Units that determine the draws of the knobs."""
         date, number = str(self.date), str(self.number)
         return Units(self.laboratory, self.microscope, date, number, self.moves)
 
     def described(self) -> dict[str, object]:
-        """Return the fields that are not left at their defaults, for the file beside the data."""
+        """Return the fields that differ from their defaults, for ``parameters.json``."""
         return {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -97,22 +97,22 @@ class Plate:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What is imaged on one plate, in the order of the serpentine through its wells.
+    """Cells imaged on one plate, in serpentine order of the wells.
 
     Attributes
     ----------
     classes
         ``(n,)`` class numbers.
     wells
-        ``(n,)`` positions in :attr:`names`.
+        ``(n,)`` indices into :attr:`names`.
     part
-        ``(n,)`` positions in the parts of the experiment, such as :data:`PARTS`.
+        ``(n,)`` indices into the parts of the experiment, such as :data:`PARTS`.
     minutes
         ``(n,)`` time since the lamp was switched on.
     names
         ``(w,)`` names of the wells used, such as ``B03``.
     edge
-        ``(w,)`` whether a well lies at the plate's rim.
+        ``(w,)`` whether a well is at the plate edge.
     """
 
     classes: NDArray[np.int64]
@@ -124,17 +124,17 @@ class Cells:
 
 
 def coos7(scale: float = 1.0) -> list[Plate]:
-    """Return the plates of the COOS-7 edition, in three campaigns of ten plates on eight days.
+    """Return the plates of simulated COOS-7: three campaigns of ten plates on eight days.
 
-    The first campaign gives training, test1 (a random fifth of their images) and test2 (other
-    wells of the same plates). The second, months later in the same laboratory and on the same
-    microscope, gives test3; the third, of another laboratory and microscope, test4. Eight days are
-    the fewest for which intervals over days can be given.
+    The first campaign gives training, test1 (a random fifth of the images of those wells) and test2
+    (other wells of the same plates). The second, months later in the same laboratory with the same
+    microscope, gives test3. The third, with another laboratory and microscope, gives test4.
+    Confidence intervals over days require at least eight days.
 
     Parameters
     ----------
     scale
-        Multiplies the number of images of every plate.
+        Factor on the number of images of every plate.
     """
     spring = (20170306, 20170308, 20170313, 20170315, 20170320, 20170322, 20170327, 20170329)
     autumn = (20170911, 20170913, 20170918, 20170920, 20170925, 20170927, 20171002, 20171004)
@@ -154,10 +154,10 @@ def coos7(scale: float = 1.0) -> list[Plate]:
 
 
 def well_map(plate: Plate, conditions: Conditions) -> list[tuple[int, int, int]]:
-    """Return ``(row, column, class)`` of the wells in use, in the order of a serpentine.
+    """Return ``(row, column, class)`` of the wells in use, in serpentine order.
 
-    A laboratory that keeps one map gives each class a column of its own, as published screens do;
-    with the knob ``layout`` off, wells and classes are assigned at random on each plate.
+    A laboratory with a fixed map gives each class its own column, as in published screens. With the
+    knob ``layout`` off, wells and classes are assigned at random on each plate.
     """
     n = len(CLASSES)
     if conditions.is_on("layout"):
@@ -180,7 +180,7 @@ def well_map(plate: Plate, conditions: Conditions) -> list[tuple[int, int, int]]
 def minutes_of(
     plate: Plate, wells: list[tuple[int, int, int]], conditions: Conditions
 ) -> NDArray[np.float64]:
-    """Return when each well is imaged, ``(w,)`` minutes since the lamp was switched on."""
+    """Return the imaging time of each well, ``(w,)`` minutes since the lamp was switched on."""
     place = np.arange(len(wells))
     if plate.order == "columns":
         turns = [w[0] if w[1] % 2 == 0 else -w[0] for w in wells]
@@ -204,7 +204,7 @@ def shares_of(plate: Plate, conditions: Conditions) -> NDArray[np.float64]:
 
 
 def populate(plate: Plate, conditions: Conditions, parts: tuple[str, ...] = PARTS) -> Cells:
-    """Draw what is imaged on a plate: how many cells in each well and which file they go to.
+    """Draw the cells of a plate: their number in each well and the file of each cell.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def populate(plate: Plate, conditions: Conditions, parts: tuple[str, ...] = PART
 
     part = np.full(plate.cells, parts.index(plate.parts[0]))
     if "test2" in plate.parts:
-        # One well of each class and a second of three of them is a quarter of the wells.
+        # One well of each class plus a second one of three classes is a quarter of the wells.
         held: list[int] = []
         for kind in rng.permutation(len(CLASSES)):
             take = 2 if len(held) in (0, 2, 4) else 1

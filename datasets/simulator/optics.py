@@ -1,9 +1,9 @@
-"""The microscope: point spread, focus, light from other planes, registration, illumination.
+"""Microscope model: point spread, focus, out-of-focus light, registration, illumination.
 
-The point spread is a sum of two Gaussians: a core of standard deviation ``0.21 wavelength / NA``
-(the Gaussian nearest to a wide-field point spread; Zhang, Zerubia and Olivo-Marin 2007, Applied
-Optics 46:1819), broadened by defocus as ray optics has it, and a wide one for light from the other
-planes of a cell a few micrometres thick.
+The point spread function is a sum of two Gaussians. The core has the standard deviation ``0.21
+wavelength / NA`` (the best Gaussian fit to a wide-field point spread function; Zhang, Zerubia and
+Olivo-Marin 2007, Applied Optics 46:1819), broadened by defocus according to ray optics. The wide
+one models light from the other planes of a cell a few micrometres thick.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WAVELENGTHS = (0.52, 0.69)
 INDEX = 1.33
 """Refractive index of the medium."""
 THICKNESS = 5.0
-"""Depth of a cell over which light is gathered, um."""
+"""Depth of a cell over which light is collected, um."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +31,9 @@ class Optics:
     Attributes
     ----------
     pixel, aperture, stray, defocus
-        Pixel size, numerical aperture, share of light from other planes, distance from focus.
+        Pixel size, numerical aperture, fraction of light from other planes, distance from focus.
     shift_x, shift_y
-        Shift of the second channel against the first.
+        Shift of the second channel relative to the first.
     """
 
     pixel: F32
@@ -45,14 +45,14 @@ class Optics:
 
 
 def form_image(density: F32, channel: int, optics: Optics) -> F32:
-    """Blur densities ``(n, side, side)`` as the light path does.
+    """Blur densities ``(n, side, side)`` with the point spread function.
 
-    The total light is kept; the aperture's effect on brightness is the camera's business.
+    Total light is preserved; the camera model handles the effect of the aperture on brightness.
 
     Parameters
     ----------
     density
-        Light sent out by each pixel.
+        Light emitted by each pixel.
     channel
         0 protein, 1 nucleus.
     optics
@@ -80,12 +80,12 @@ def form_image(density: F32, channel: int, optics: Optics) -> F32:
 
 
 def widths(channel: int, optics: Optics) -> tuple[F32, F32]:
-    """Return the standard deviations of the sharp and the wide part of the point spread, um."""
+    """Return the standard deviations of the sharp and the wide Gaussian, um."""
     aperture = np.minimum(optics.aperture, np.float32(0.99 * INDEX))
     slope = aperture / np.sqrt(INDEX**2 - aperture**2)
     diffraction = 0.21 * WAVELENGTHS[channel] / aperture
     # A disc of diameter 2 |z| slope has a standard deviation of |z| slope / 2 along each axis;
-    # a pixel integrates over its width.
+    # a pixel integrates over its own width.
     blur = np.abs(optics.defocus) * slope / 2
     core = np.sqrt(diffraction**2 + blur**2 + optics.pixel**2 / 12)
     wide = np.sqrt(core**2 + (THICKNESS * slope / 4) ** 2)
@@ -95,18 +95,18 @@ def widths(channel: int, optics: Optics) -> tuple[F32, F32]:
 def illuminate(
     image: F32, loss: F32, place: NDArray[np.floating], off: NDArray[np.floating], field: int = 1024
 ) -> F32:
-    """Multiply images with the illumination at their place in the field.
+    """Multiply images by the illumination at their position in the field.
 
     Parameters
     ----------
     image
         ``(n, side, side)``.
     loss
-        ``(n,)`` fraction of light lost between the middle and a corner.
+        ``(n,)`` fraction of light lost between the centre and a corner.
     place
-        ``(n, 2)`` centre of the crop in half fields, -1 .. 1, as (x, y).
+        ``(n, 2)`` centre of the crop in half field widths, -1 .. 1, as (x, y).
     off
-        ``(n, 2)`` place of the brightest point, in half fields.
+        ``(n, 2)`` position of the brightest point, in half field widths.
     field
         Width of the field in pixels.
     """

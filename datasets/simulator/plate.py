@@ -1,4 +1,4 @@
-"""One plate, from the culture to the counts: the knobs applied in the order of an experiment."""
+"""Simulate one plate, from culture to counts: the knobs applied in the order of an experiment."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 CROP = 64
 """Width of a stored image, pixels."""
 MARGIN = 8
-"""Pixels drawn around the crop, so that light from outside it is blurred into it."""
+"""Margin around the crop in pixels, so that light from outside is blurred into it."""
 BLOCK = 32
-"""Images made at once: few enough for the processor's cache. Part of what decides the pixels."""
+"""Images simulated at once; small enough for the CPU cache. Affects the random draws."""
 WARM_UP = 20.0
-"""Time constant of the lamp, minutes (Zeiss Campus: 20-30 minutes until it is stable)."""
+"""Time constant of the lamp, minutes (Zeiss Campus: stable after 20-30 minutes)."""
 REFERENCE_APERTURE = 0.9
 
 _SPECIAL = frozenset({"composition", "layout", "edge"})
@@ -41,17 +41,17 @@ def render(
     plate
         The plate.
     label
-        Class number. Each class of a plate has a generator of its own, so the pixels do not
-        depend on how the work is shared out.
+        Class number. Each class of a plate has its own generator, so the pixels do not depend on
+        the distribution of the work.
     contents
-        What is imaged on the plate.
+        Cells imaged on the plate.
     conditions
         The knobs.
 
     Returns
     -------
     tuple
-        ``(k,)`` positions in ``contents`` and ``(k, 2, 64, 64)`` counts.
+        ``(k,)`` indices into ``contents`` and ``(k, 2, 64, 64)`` counts.
     """
     rows = np.flatnonzero(contents.classes == label)
     counts = np.empty((len(rows), 2, CROP, CROP), np.uint16)
@@ -91,7 +91,7 @@ def _render_block(
     )
     protein, dna = cells.draw_crops(rng, label, culture, CROP + 2 * MARGIN)
 
-    # Cells differ in height and the field is bent a little, so focus varies within a well.
+    # Cell heights differ and the field is slightly curved, so focus varies within a well.
     defocus = knob("focus") + rng.normal(0, 0.3, n)
     path = optics.Optics(
         pixel=pixel,
@@ -110,7 +110,7 @@ def _render_block(
     green *= _column(collected * knob("stain-protein"))
     red *= _column(collected * knob("stain-nucleus"))
     image = np.empty((n, 2, CROP, CROP), np.float32)
-    # The unfocused background fills the field; it, too, is collected by aperture and pixel.
+    # The unfocused background fills the field and also depends on aperture and pixel size.
     image[:, 0] = green + knob("bleed-protein")[:, None, None] * red
     image[:, 1] = red + knob("bleed-nucleus")[:, None, None] * green
     for channel, name in enumerate(("protein", "nucleus")):
@@ -129,9 +129,9 @@ def _render_block(
 
 
 def describe(plate: Plate, contents: Cells, conditions: Conditions) -> dict[str, object]:
-    """Return the plate's parameters for the file beside the data: values of all knobs.
+    """Return the plate's values of all knobs, for ``parameters.json``.
 
-    Knobs that vary from well to well are given as their mean over the wells.
+    Knobs that vary between wells are reported as their mean over the wells.
     """
     names = list(contents.names)
     values = {

@@ -1,4 +1,4 @@
-"""Textures: random fields, spots and maps of cells, from which patterns are made."""
+"""Textures: random fields, spots and cell maps, the building blocks of the patterns."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ F32 = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Maps of ``n`` cells that the patterns are made of; lengths in um."""
+    """Maps of ``n`` cells that the patterns are computed from; lengths in um."""
 
     x: F32
     y: F32
-    depth: F32  # distance from the nucleus, negative within it
-    within: F32  # 1 in the nucleus
+    depth: F32  # distance from the nucleus, negative inside it
+    within: F32  # 1 inside the nucleus
     plasm: F32  # thickness of cytoplasm
     height: F32  # thickness of the cell
     pixel: F32  # (n, 1, 1)
     core: F32  # (n, 1, 1) radius of the nucleus
-    seen: NDArray[np.float64]  # (n,) share of the cell on the canvas
+    seen: NDArray[np.float64]  # (n,) fraction of the cell on the canvas
     scale: F32  # (n,) size of structures
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of cells, and side of the canvas in pixels."""
+        """Number of cells, and side length of the canvas in pixels."""
         return self.depth.shape[0], self.depth.shape[1]
 
     def noise(self, rng: np.random.Generator, length: float) -> F32:
-        """Return a random field whose length is in um; see :func:`noise`."""
+        """Return a random field with correlation length in um; see :func:`noise`."""
         return noise(rng, *self.shape, length * self.scale / self.pixel[:, 0, 0])
 
     def near(self, length: float) -> F32:
-        """Return what falls off with the distance from the nucleus."""
+        """Return a map that decreases with the distance from the nucleus."""
         return np.asarray(np.exp(-np.maximum(self.depth, 0) / np.float32(length)))
 
     def rim(self, width: float) -> F32:
@@ -54,8 +54,8 @@ def noise(rng: np.random.Generator, n: int, side: int, length: NDArray[np.floati
     white = rng.standard_normal((n, side, half, 2), dtype=np.float32).view(np.complex64)[..., 0]
     squared = frequencies(side)
     low = np.exp(-2 * np.pi**2 * squared * np.square(length).astype(np.float32)[:, None, None])
-    # Columns between the first and the last stand for two frequencies each. Of the others the
-    # inverse transform takes one of two parts of equal power, which is made up for.
+    # Columns between the first and the last represent two frequencies each. For the other columns,
+    # the inverse transform uses one of two parts of equal power; the factor corrects for that.
     alone = [0, half - 1] if side % 2 == 0 else [0]
     white[:, :, alone] *= np.float32(np.sqrt(2))
     count = np.full(half, 2.0, np.float32)
@@ -76,7 +76,7 @@ def frequencies(side: int) -> F32:
 def spots(
     rng: np.random.Generator, g: Geometry, mean: float, spread: float, where: F32, sigma: float
 ) -> F32:
-    """Scatter spots of unequal brightness where ``where`` is large.
+    """Draw spots of unequal brightness at random, with density proportional to ``where``.
 
     Parameters
     ----------
@@ -85,11 +85,11 @@ def spots(
     g
         Geometry of ``n`` cells.
     mean
-        Mean number of spots a cell; the number varies with a CV of about 0.35.
+        Mean number of spots per cell; the number varies with a CV of about 0.35.
     spread
-        Standard deviation of the logarithm of a spot's brightness.
+        Standard deviation of the log brightness of a spot.
     where
-        ``(n, side, side)`` relative chance of a spot.
+        ``(n, side, side)`` relative probability of a spot.
     sigma
         Radius of a spot (standard deviation), um.
     """
@@ -98,13 +98,13 @@ def spots(
     owner = np.repeat(np.arange(n), counts)
     cumulative = np.cumsum(where.reshape(n, -1), axis=1, dtype=np.float64)
     total = np.maximum(cumulative[:, -1], 1e-9)
-    # Inverse transform on all cells at once: each cell's curve is raised above the one before.
+    # Inverse transform sampling for all cells at once: offset each cell's cumulative curve.
     cumulative /= total[:, None]
     cumulative += np.arange(n)[:, None]
     target = owner + rng.random(len(owner)) * (1 - 1e-9)
     flat = np.searchsorted(cumulative.ravel(), target).clip(0, n * side * side - 1)
     brightness = rng.lognormal(0, spread, len(owner))
-    # Spots lie between pixels: each is shared among four, the last row and column wrapping.
+    # Spots are between pixels: each is split among four, wrapping at the last row and column.
     row, column = flat // side % side, flat % side
     down, right = rng.random((2, len(owner)))
     spots = np.zeros(n * side * side)
@@ -119,7 +119,7 @@ def spots(
 
 
 def area(thickness: F32, pixel: F32) -> NDArray[np.float64]:
-    """Return the integral of maps over the canvas, ``(n,)`` in um2."""
+    """Return the integral of each map over the canvas, ``(n,)`` in um2."""
     total: NDArray[np.float64] = thickness.sum(axis=(1, 2), dtype=np.float64)
     return total * pixel[:, 0, 0] ** 2
 
@@ -127,7 +127,7 @@ def area(thickness: F32, pixel: F32) -> NDArray[np.float64]:
 def whole_height(
     radius: NDArray[np.floating], core: NDArray[np.floating], flat: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Return the integral of the height of whole round cells, ``(n,)`` in um2."""
+    """Return the height integrated over a complete round cell, ``(n,)`` in um2."""
     r = (np.arange(48) + 0.5) / 48
     dome = np.sqrt(1 - r * r) * np.exp(-np.maximum(r * radius[:, None] - core[:, None], 0) / 7.0)
     height = 0.25 + (1 - flat[:, None]) * dome
@@ -135,11 +135,11 @@ def whole_height(
 
 
 def unit(density: F32, pixel: F32) -> F32:
-    """Scale densities so that each integrates to 1 over its canvas (in 1/um2)."""
+    """Scale each density to an integral of 1 over its canvas (in 1/um2)."""
     total = density.sum(axis=(1, 2), keepdims=True, dtype=np.float64) * pixel**2
     return np.asarray(density * (1 / np.maximum(total, 1e-6)).astype(np.float32))
 
 
 def column(values: NDArray[np.floating]) -> F32:
-    """Return values ``(n,)`` as ``(n, 1, 1)``, to multiply maps of cells."""
+    """Return values ``(n,)`` as ``(n, 1, 1)``, to multiply cell maps."""
     return values.astype(np.float32)[:, None, None]

@@ -1,4 +1,4 @@
-"""Write a simulated set as files in the published layout, once, and find it again."""
+"""Write a simulated data set once in the published layout, and find it in the cache."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PARAMETERS = "parameters.json"
 
 
 def file_name(part: str, name: str = "coos7") -> str:
-    """Return the file name of a part of a set; that of COOS-7 is the published one."""
+    """Return the file name of a part of a data set; COOS-7 uses the published names."""
     return f"COOS7_v1.1_{part}.hdf5" if name == "coos7" else f"{name}_{part}.hdf5"
 
 
 def parameters(name: str, plates: list[Plate], conditions: Conditions) -> JsonObject:
-    """Return all that decides the pixels; its digest names the folder in the cache."""
+    """Return all parameters that determine the pixels; their digest names the cache folder."""
     factors = {"factors": dict(conditions.factors)} if conditions.factors else {}
     return {
         "simulator": name,
@@ -54,7 +54,7 @@ def parameters(name: str, plates: list[Plate], conditions: Conditions) -> JsonOb
 
 
 def _sources() -> str:
-    """Return a digest of the simulator's code: a change of code, not of words, gives new files."""
+    """Return a digest of the simulator's code, without comments and docstrings."""
     return combined(file_digests(Path(__file__).resolve().parent.glob("*.py")))
 
 
@@ -67,21 +67,21 @@ def digest(values: JsonObject) -> str:
 def ensure(
     root: Path, name: str, plates: list[Plate], conditions: Conditions, workers: int | None = None
 ) -> Path:
-    """Return the folder of a simulated set, writing it first if it is not in the cache.
+    """Return the folder of a simulated data set, writing it first if it is not in the cache.
 
-    The folder appears whole or not at all: files are written to a temporary folder beside it,
-    which is then renamed. Two processes that start at once wait for each other.
+    The folder is created atomically: files are written to a temporary folder next to it, which is
+    then renamed. If two processes start at the same time, the second waits for the first.
 
     Parameters
     ----------
     root
-        Folder of the cache.
+        Cache folder.
     name
-        Beginning of the names of the folder and, but for COOS-7, of its files.
+        Prefix of the folder name and, except for COOS-7, of the file names.
     plates, conditions
-        The experiment and its knobs.
+        The plates and their knobs.
     workers
-        Threads; the number of processors if None. The files do not depend on it.
+        Number of threads; default: the number of processors. Does not affect the files.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def ensure(
 
 
 def _is_whole(folder: Path) -> bool:
-    """Return whether a folder holds its parameters and files of the sizes that these state."""
+    """Return whether a folder contains its parameters and files of the recorded sizes."""
     try:
         files = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["files"]
         return all((folder / name).stat().st_size == fact["bytes"] for name, fact in files.items())
@@ -139,7 +139,7 @@ def write(
             path = folder / names[part]
             handles[part] = stack.enter_context(h5py.File(path, "w"))
             _metadata(handles[part], part, plates, contents)
-        # Threads, not processes: nearly all time is spent in array code that runs in parallel.
+        # Threads, not processes: nearly all time is spent in array code that releases the GIL.
         with ThreadPoolExecutor(max(1, workers or os.cpu_count() or 1)) as pool:
             jobs = {
                 pool.submit(_render_plate, plate, what, conditions): i

@@ -1,8 +1,8 @@
-"""Checks of a data set before anything is trained on it.
+"""Checks of a data set before training.
 
 Every result is computed from the index and, where stated, from the features; nothing is stored or
-corrected. Predictions are scored by balanced accuracy, so that chance is one over
-the number of classes whatever their sizes.
+corrected. Predictions are scored by balanced accuracy, so the chance level is one over the number
+of classes, regardless of class sizes.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bench.core.types import Facts, Strings
 
 FEW = 16
-"""Rows of a batch below which its statistics are noise: the standard error of a mean of n rows is
+"""Minimum rows per batch for stable statistics: the standard error of a mean of n rows is
 SD / sqrt(n), a quarter of an SD at 16."""
 
 
@@ -23,13 +23,13 @@ class Check:
     Attributes
     ----------
     topic
-        What was checked.
+        What is checked.
     state
-        ``ok``, ``look`` (a note) or ``warn`` (it can make a comparison wrong).
+        ``ok``, ``look`` (a note) or ``warn`` (it can invalidate a comparison).
     text
-        The result as text, with its numbers.
+        The result as text, including numbers.
     facts
-        The numbers alone.
+        Only the numbers.
     """
 
     topic: str

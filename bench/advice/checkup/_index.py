@@ -1,4 +1,4 @@
-"""Rows, levels, classes against batches, controls: from the index alone."""
+"""Checks of the index: rows, levels, classes against batches, controls."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bench.core.types import Strings
 
 NESTED = 0.5
-"""Share of classes in one batch alone, or distance in composition, from which batches count as
-holding classes of their own."""
+"""Threshold for batch-specific classes: fraction of classes in one batch only, or distance in
+composition."""
 
 
 def rows(opened: Opened) -> Iterator[Check]:
@@ -73,10 +73,10 @@ def levels(opened: Opened) -> Iterator[Check]:
 def cramers_v(a: Strings, b: Strings) -> float:
     """Return Cramér's V of two columns, 0 (independent) to 1, corrected for its bias.
 
-    The corrected statistic of Bergsma 2013 (J. Korean Stat. Soc. 42:323): with
+    Uses the corrected statistic of Bergsma 2013 (J. Korean Stat. Soc. 42:323): with
     ``phi2 = chi2 / n`` of an r x c table, ``phi2' = max(0, phi2 - (r-1)(c-1)/(n-1))``,
-    ``r' = r - (r-1)^2/(n-1)``, ``c'`` alike, and ``V = sqrt(phi2' / min(r'-1, c'-1))``. Without it
-    many small batches look associated with anything.
+    ``r' = r - (r-1)^2/(n-1)``, ``c'`` alike, and ``V = sqrt(phi2' / min(r'-1, c'-1))``. Without the
+    correction, many small batches appear associated with any column.
 
     Parameters
     ----------
@@ -98,12 +98,12 @@ def cramers_v(a: Strings, b: Strings) -> float:
 
 
 def composition_distance(labels: Strings, batch: Strings) -> float:
-    """Return how far the mixture of classes in a batch is from that of all, 0 to 1.
+    """Return how far the class composition of batches is from the overall one, 0 to 1.
 
-    The total variation distance ``sum_k |p_bk - p_k| / 2``, averaged over batches by their rows,
-    less the ``d0`` that a random deal of the same labels to the same batches gives (mean of 20
-    deals), over what it is where B batches of one size share no class:
-    ``(d - d0) / (1 - 1/B - d0)``, clipped to 0 .. 1.
+    The total variation distance ``sum_k |p_bk - p_k| / 2``, averaged over batches weighted by their
+    rows, is ``d``. ``d0`` is the mean distance under 20 random permutations of the labels, and
+    ``1 - 1/B`` the distance of B equally large batches without a common class. The result is
+    ``(d - d0) / (1 - 1/B - d0)``, clipped to [0, 1].
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What predicts the class, and what predicts the batch. Scores are balanced accuracies."""
+"""Checks of what predicts the class or the batch. Scores are balanced accuracies."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from bench.core.types import Strings
 
 ROWS = 4000
-"""Most rows that features are predicted from: a seeded draw of more."""
+"""Maximum rows for predictions from features; larger data sets are subsampled with a seed."""
 COMPONENTS = 50
-"""Principal components that stand for the features in predictions."""
+"""Number of principal components used for predictions."""
 
 
 def predicted_by_columns(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
-    """How well one column, or the order of rows, tells the class without looking at a feature."""
+    """Balanced accuracy of the class from one column or the row order, without features."""
     labels = labels_of(opened)
     has = labels != ""
     exposed = {name for split in splits for name in split.expose}
@@ -74,10 +74,10 @@ def _random_folds(n: int, *address: str) -> NDArray[np.int64]:
 
 
 def _lookup(column: Strings, y: Strings, fold: NDArray[np.int64]) -> float:
-    """Return the balanced accuracy of the likeliest class given the column's value.
+    """Return the balanced accuracy of the most likely class given the column's value.
 
-    Likeliest with all classes taken as equally frequent, learnt outside the fold; a value that was
-    not seen there gets the first class, and so scores chance.
+    Classes have equal prior weight. The rule is learned outside the fold. A value not seen there
+    predicts the first class, and so scores at chance.
     """
     _, k = np.unique(y, return_inverse=True)
     _, v = np.unique(column, return_inverse=True)
@@ -150,7 +150,7 @@ def predicted_by_features(
         _, parts = np.unique(column_of(opened, level)[rows][has], return_inverse=True)
         if len(np.unique(parts)) < 2:
             continue
-        if len(np.unique(parts)) > 20:  # ten groups of whole batches
+        if len(np.unique(parts)) > 20:  # ten groups of complete batches
             parts = generator("checkup", "groups", level).permutation(parts.max() + 1)[parts] % 10
         outside = _predict(Z[has], labels[has], parts)
         text += f", {outside:.2f} in a new {level}"
@@ -171,9 +171,9 @@ def _components(X: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _predict(Z: NDArray[np.float32], y: Strings, fold: NDArray[np.int64]) -> float:
-    """Return the balanced accuracy of a linear discriminant with a shrunk covariance.
+    """Return the balanced accuracy of linear discriminant analysis with a shrunk covariance.
 
-    Rows whose class the other folds lack cannot be told and are left out.
+    Rows whose class is missing from the other folds are excluded.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 

@@ -1,4 +1,4 @@
-"""The two sides of a split: what they share, and how their classes differ."""
+"""Checks of the two sides of a split: overlap and class composition."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def sides(opened: Opened, split: Split) -> Iterator[Check]:
 
 
 def _label_shift(opened: Opened, fold: Fold) -> float | None:
-    """Return the total variation distance between the class mixtures of both sides of a fold."""
+    """Return the total variation distance between the class compositions of a fold's two sides."""
     labels = labels_of(opened)
     train, test = labels[fold.train], labels[fold.test[fold.scored]]
     train = train[np.isin(train, fold.classes)]
@@ -72,7 +72,7 @@ def _label_shift(opened: Opened, fold: Fold) -> float | None:
 
 
 def duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
-    """Rows of equal content, and whether a split puts them on both sides."""
+    """Find duplicate rows, and whether a split has them on both sides."""
     digests = row_digests(opened)
     _, first, counts = np.unique(digests, return_index=True, return_counts=True)
     n = int((counts - 1).sum())
@@ -91,7 +91,7 @@ def duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
         try:
             made = folds(split, opened)
         except BenchError:
-            continue  # told where the split is looked at
+            continue  # reported by the check of the split
         if split.protocol == "unsupervised":
             continue
         both = sum(len(np.intersect1d(digests[f.train], digests[f.test])) for f in made)

@@ -1,4 +1,4 @@
-"""What was done to the features before they arrived."""
+"""Checks of upstream preprocessing of the features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def upstream(opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]) -> Iterator[Check]:
-    """Tell what was done to the features before, as declared and as it looks."""
+    """Report upstream preprocessing of the features, as declared and as detected."""
     said = "; ".join(opened.upstream) or "nothing"
     control = opened.index["control"].to_numpy(bool)[rows]
     batch = column_of(opened, opened.level)[rows]
@@ -48,11 +48,11 @@ def upstream(opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]) ->
 
 
 def _share_centred(X: NDArray[np.float32], batch: Strings) -> float | None:
-    """Return the share of features whose batches agree in mean or median.
+    """Return the fraction of features whose batches agree in mean or median.
 
-    Agree: the SD of the batch means (or medians) is below 0.05 of the SD within batches. Means of
-    n independent rows would differ by 1 / sqrt(n), so only rows that were centred get there, or
-    batches of hundreds of rows without an effect.
+    Batches agree if the SD of their means (or medians) is below 0.05 of the SD within batches.
+    Means of n independent rows differ by 1 / sqrt(n), so only centred rows reach this, or batches
+    of hundreds of rows without a batch effect.
     """
     names = np.unique(batch)
     if len(names) < 2:

@@ -1,7 +1,6 @@
-"""Boards -> text: a table for the terminal, Markdown, CSV, HTML, LaTeX and JSON.
+"""Table cells of boards, for the terminal, Markdown, CSV, HTML, LaTeX and JSON.
 
-The same boards give the same bytes. Names are text everywhere: what is markup in a format is
-escaped in it.
+The same boards give the same bytes. Names are plain text: every format escapes its markup.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
 
 
 def span_of(low: float | None, high: float | None, *, sign: bool = False) -> str:
-    """Return ``[0.372, 0.951]``; a dash where an end is None."""
+    """Return ``[0.372, 0.951]``; a dash if a limit is None."""
     if low is None or high is None:
         return DASH
     return f"[{number(low, sign=sign)}, {number(high, sign=sign)}]"
@@ -81,13 +80,13 @@ class Column:
     Attributes
     ----------
     name
-        Its head.
+        Heading.
     cell
-        What it says of a row.
+        Text of the cell for a row.
     width
-        Characters that a terminal must have for it to be shown there; other formats show all.
+        Minimum terminal width in characters that shows the column; other formats show all.
     text
-        Whether it is aligned to the left, and may be wrapped.
+        Whether it is left-aligned and can be wrapped.
     """
 
     name: str
@@ -97,7 +96,7 @@ class Column:
 
 
 def _interval(row: Row) -> str:
-    """Return the interval; with few clusters the lowest and the highest of them, in words."""
+    """Return the interval; with few clusters, the range over clusters as text."""
     if row.mean is None or row.ci_low is not None:
         return span_of(row.ci_low, row.ci_high)
     if 0 < row.n_clusters < MIN_CLUSTERS:
@@ -112,13 +111,13 @@ def _clusters(row: Row) -> str:
 
 
 def budget_in_words(tuning: object) -> str:
-    """Return what a search for parameters cost: ``20 trials, 153 s``; a dash for none.
+    """Return the cost of a parameter search: ``20 trials, 153 s``; a dash for none.
 
     Parameters
     ----------
     tuning
-        As in the record: None, a number of trials, or a mapping with ``trials`` (of each fold) and
-        ``seconds`` (of all).
+        As in the record: None, a number of trials, or a mapping with ``trials`` (per fold) and
+        ``seconds`` (total).
     """
     if isinstance(tuning, Mapping):
         spent = tuning.get("seconds")
@@ -131,7 +130,7 @@ def budget_in_words(tuning: object) -> str:
 
 
 def reported(row: Row) -> str:
-    """Return what papers reported, each number with its status."""
+    """Return the published numbers, each with its status."""
     found = dict.fromkeys(f"{one.claim.value:g} {one.status}" for one in row.published)
     return "; ".join(found) or DASH
 
@@ -162,7 +161,7 @@ COLUMNS = (
 
 
 ONCE = ("seeds", "clusters", PUBLISHED, "tuning", "read-out", "GiB")
-"""Columns that LaTeX leaves out, and says in a sentence, where all rows agree."""
+"""Columns that LaTeX replaces by a sentence if all rows agree."""
 
 
 def row_cells(row: Row) -> list[str]:
@@ -171,7 +170,7 @@ def row_cells(row: Row) -> list[str]:
 
 
 def remark(row: Row) -> str:
-    """Return what is said of a row in words: its verdict, why it is not ranked, its badges."""
+    """Return the remarks on a row: verdict, reason for not being ranked, badges."""
     parts = [row.verdict] if row.verdict else []
     if row.verdict and row.diff_p is not None:
         parts.append(f"p = {row.diff_p:.3f}" if row.diff_p >= 0.001 else "p < 0.001")
@@ -184,7 +183,7 @@ def remark(row: Row) -> str:
 
 
 def notes_of(board: Board) -> list[str]:
-    """Return the sentences under a board."""
+    """Return the sentences below a board."""
     notes = [f"Shift: {board.shift}"] if board.shift else []
     if board.chance is not None:
         notes.append(f"Chance: {board.chance:.3f}.")
@@ -194,7 +193,7 @@ def notes_of(board: Board) -> list[str]:
 
 
 def is_grey(board: Board) -> bool:
-    """Whether nothing on a board may be ranked, whatever it says."""
+    """Whether the rows of a board are never ranked."""
     return board.selection in RULES and not RULES[board.selection].ranked
 
 

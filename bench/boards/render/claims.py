@@ -27,14 +27,14 @@ __all__ = ["claims_markdown"]
 def claims_markdown(
     records: Iterable[Record | Mapping[str, object]], names: Sequence[str] | None = None
 ) -> str:
-    """Return a Markdown table of claims with their status, and a line that counts all of them.
+    """Return a Markdown table of claims with their status, and a line with the totals.
 
     Parameters
     ----------
     records
         As for :func:`judge`.
     names
-        Which claims, in this order; by default all that records could match.
+        Claims to show, in this order; by default all that records can match.
 
     Raises
     ------

@@ -25,11 +25,11 @@ def render(made: Sequence[Board], form: str, *, width: int = 120, colour: bool =
     Parameters
     ----------
     made
-        Boards, in the order to show.
+        Boards, in display order.
     form
         One of :data:`FORMATS`.
     width, colour
-        Of the terminal, for ``table``; narrow ones lose the columns of cost.
+        Terminal settings for ``table``; narrow terminals omit the cost columns.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def render(made: Sequence[Board], form: str, *, width: int = 120, colour: bool =
 
 
 def boards_json(made: Sequence[Board]) -> str:
-    """Return JSON with a line for each row: indented in full, ten thousand runs take seconds."""
+    """Return JSON with one line per row: full indentation takes seconds for ten thousand runs."""
     encode = json.JSONEncoder(allow_nan=False).encode
     texts = []
     for board in to_json(made)["boards"]:
@@ -66,4 +66,4 @@ FORMATS: Mapping[str, Callable[[Sequence[Board]], str]] = {
     "latex": boards_latex,
     "json": boards_json,
 }
-"""Formats by the name that the command line takes."""
+"""Formats by their name on the command line."""

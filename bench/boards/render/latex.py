@@ -56,10 +56,10 @@ def _tex_text(text: str) -> str:
 
 
 def _narrow(rows: Sequence[Row]) -> tuple[list[Column], list[str]]:
-    """Return the columns of a printed page, and sentences for those that say one thing only.
+    """Return the columns of a printed page, and sentences for constant columns.
 
-    What is the same for every scored row stands once under the table, so that a page is wide
-    enough for what differs.
+    A value that is the same for every scored row is stated once below the table, so that the page
+    has room for columns that differ.
     """
     scored = [row for row in rows if row.mean is not None]
     shown: list[Column] = []
@@ -84,14 +84,14 @@ def boards_latex(made: Sequence[Board]) -> str:
         shown, shared = _narrow(board.rows)
         head = " & ".join(_tex_text(column.name) for column in shown)
         kinds = "".join("l" if column.text else "r" for column in shown)
-        # The last text column holds sentences, which must be broken into lines.
+        # The last text column contains sentences, which need line breaks.
         kinds = r"p{0.27\linewidth}".join(kinds.rsplit("l", 1))
         lines += [
             f"% runs {board.runs_digest}",
             r"\begin{table}[htbp]",
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{_tex_text(board.title)}}}",
-            # A table that is wider than the page is made smaller, never cut.
+            # A table wider than the page is scaled down, never cropped.
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{kinds}}}",
             r"\toprule",

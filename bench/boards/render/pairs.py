@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "render", "to_json"]
 
 
-# --------------------------------------------------------------------------- words
+# --------------------------------------------------------------------------- text
 
 
 def render(made: Sequence[Comparison], form: str, *, width: int = 120, colour: bool = False) -> str:
@@ -30,11 +30,11 @@ def render(made: Sequence[Comparison], form: str, *, width: int = 120, colour: b
     Parameters
     ----------
     made
-        In the order to show.
+        Comparisons, in display order.
     form
         One of :data:`FORMATS`.
     width, colour
-        Of the terminal, for ``table``.
+        Terminal settings, for ``table``.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def pairs_csv(made: Sequence[Comparison]) -> str:
 
 
 def to_json(made: Iterable[Comparison]) -> dict[str, list[dict[str, object]]]:
-    """Return comparisons as JSON's own types."""
+    """Return comparisons as JSON types."""
     result: list[dict[str, object]] = []
     for one in made:
         board = one.board
@@ -220,4 +220,4 @@ FORMATS: Mapping[str, Callable[[Sequence[Comparison]], str]] = {
     "csv": pairs_csv,
     "json": pairs_json,
 }
-"""Formats by the name that the command line takes."""
+"""Formats by their name on the command line."""

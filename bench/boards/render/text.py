@@ -90,7 +90,7 @@ def boards_table(made: Sequence[Board], width: int, colour: bool) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Escape what Markdown, or HTML inside it, would read as markup."""
+    """Escape characters that Markdown, or HTML inside it, would interpret as markup."""
     text = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)
 

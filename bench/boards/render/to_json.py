@@ -19,7 +19,7 @@ __all__ = ["to_json"]
 
 
 def to_json(made: Iterable[Board]) -> JsonObject:
-    """Return the boards as JSON's own types; see the command line's ``leaderboard --json``."""
+    """Return the boards as JSON types, as printed by ``leaderboard --json``."""
     return {"boards": [_board_json(board) for board in made]}
 
 

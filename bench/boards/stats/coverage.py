@@ -28,7 +28,7 @@ SHARES: tuple[tuple[float, float, float], ...] = (
     (0.8, 0.1, 0.1),
     (0.0, 0.0, 1.0),
 )
-"""Shares of the variance of one value that seeds, clusters and the residual have."""
+"""Variance fractions of seeds, clusters and residual."""
 GRID_CLUSTERS = (4, 8, 14, 55)
 GRID_SEEDS = (1, 3, 5)
 TABLE_DRAWS = 40_000
@@ -44,12 +44,12 @@ def simulate_coverage(
     sizes: ArrayLike | None = None,
     level: float = 0.95,
 ) -> float:
-    """Return how often the interval of :func:`interval` holds the true mean.
+    """Return the simulated coverage of the true mean by :func:`interval`.
 
     Parameters
     ----------
     n_clusters, n_seeds
-        Shape of the layout. Fewer than 8 clusters are simulated as if an interval were given.
+        Layout. Fewer than 8 clusters are simulated as if an interval were reported.
     n_sim
         Repetitions; the standard error is ``sqrt(c (1 - c) / n_sim)``.
     rng
@@ -84,7 +84,7 @@ def simulate_coverage(
 
 
 def coverage_table(n_sim: int = TABLE_DRAWS) -> list[dict[str, float]]:
-    """Simulate the whole grid; each cell has its own seed, so cells can be repeated alone."""
+    """Simulate the full grid; each cell has its own seed, so cells can be repeated alone."""
     from bench.core.seeds import generator
 
     rows = []
@@ -110,16 +110,16 @@ def coverage_table(n_sim: int = TABLE_DRAWS) -> list[dict[str, float]]:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often nominal 95 % intervals hold the truth in simulated cells.
+    """Simulated coverage of nominal 95 % intervals.
 
     Attributes
     ----------
     n_clusters, n_seeds
-        The cell that was looked up.
+        The grid cell that was used.
     low, high
-        Lowest and highest coverage over the ratios of variance that were simulated.
+        Lowest and highest coverage over the simulated variance ratios.
     exact
-        Whether the cell has the numbers that were asked for, not the next smaller ones.
+        Whether the cell matches the requested numbers exactly, instead of the next smaller ones.
     """
 
     n_clusters: int
@@ -130,7 +130,7 @@ class Coverage:
 
     @property
     def sentence(self) -> str:
-        """Words to print under a table."""
+        """Text to print below a table."""
         span = f"{self.low:.0%} to {self.high:.0%}"
         if self.n_seeds == 1:
             return (
@@ -145,7 +145,7 @@ class Coverage:
 
     @property
     def fair(self) -> bool:
-        """Whether the whole range lies within 92 to 98 %."""
+        """Whether the complete range is within 92 to 98 %."""
         return self.low >= 0.92 and self.high <= 0.98
 
 
@@ -165,13 +165,12 @@ def _coverage_cells() -> dict[tuple[int, int], tuple[float, float]]:
 def printed_coverage(n_clusters: int, n_seeds: int) -> Coverage:
     """Return the simulated coverage of the nearest cell that is not larger.
 
-    The table ``coverage.csv`` beside this file is written by ``python -m
-    bench.boards.stats.coverage``.
+    ``python -m bench.boards.stats.coverage`` writes the table ``coverage.csv`` next to this file.
 
     Parameters
     ----------
     n_clusters
-        Clusters of the test set; fewer than 4 are answered by the cell of 4.
+        Clusters of the test set; fewer than 4 use the cell of 4.
     n_seeds
         Training seeds.
     """

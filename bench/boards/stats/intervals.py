@@ -21,30 +21,30 @@ __all__ = ["Interval", "interval"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and clusters with what is known about it.
+    """A mean over seeds and clusters, with its uncertainty.
 
     Attributes
     ----------
     mean
         Mean over seeds of the (weighted) mean over clusters; NaN without a usable cluster.
     sd_seeds
-        Standard deviation (ddof 1) of the seeds' means; None with one seed. It is no standard
-        error, and says nothing about new clusters.
+        Standard deviation (ddof 1) of the means of the seeds; None with one seed. It is not a
+        standard error and does not describe new clusters.
     low, high
-        Confidence limits, or None. They are not cut at 0 and 1.
+        Confidence limits, or None. They are not clipped to [0, 1].
     se
         Standard error of the mean, or None.
     n_seeds, n_clusters, n_left_out
-        Seeds and clusters used, and clusters left out because the metric is undefined there.
+        Seeds and clusters used, and clusters excluded because the metric is undefined there.
     df
         Degrees of freedom of the t distribution, or None.
     kind
-        ``crossed`` (seeds and clusters vary), ``clusters`` (one seed: the interval is for that one
-        training on new clusters, and how much another training would differ is not in it),
-        ``points`` (fewer than 8 clusters: no interval), ``constant`` (all values equal: no
-        interval can be computed), ``none`` (no usable cluster).
+        ``crossed`` (seeds and clusters vary), ``clusters`` (one seed: the interval is for this
+        training on new clusters and excludes the variance between trainings), ``points`` (fewer
+        than 8 clusters: no interval), ``constant`` (all values equal: no interval can be
+        computed), ``none`` (no usable cluster).
     p
-        Two-sided p-value of the mean being 0, from the same t statistic; None without interval.
+        Two-sided p value of a zero mean, from the same t statistic; None without an interval.
     """
 
     mean: float
@@ -61,11 +61,11 @@ class Interval:
 
 
 def _cluster_form(weights: Doubles) -> tuple[Doubles, float]:
-    """Return what multiplies each squared deviation, ``(C,)``, and the degrees of freedom.
+    """Return the factor of each squared deviation, ``(C,)``, and the degrees of freedom.
 
     The variance of a weighted mean of independent values is estimated by a quadratic form in their
-    deviations from it, made unbiased for values of equal variance; its degrees of freedom are
-    those of Satterthwaite, ``trace(A)^2 / trace(A A)`` (Bell & McCaffrey 2002).
+    deviations from it, unbiased for values of equal variance. The degrees of freedom are
+    Satterthwaite's, ``trace(A)^2 / trace(A A)`` (Bell & McCaffrey 2002).
     """
     c = len(weights)
     factor = weights**2 / (1 - 2 * weights + (weights**2).sum())
@@ -90,9 +90,9 @@ def mean_variance(values: Doubles, weights: Doubles) -> tuple[Doubles, Doubles, 
     residual = ((rest**2).sum(axis=-2) @ factor) / (n_seeds * (n_seeds - 1))
     df_seeds = n_seeds - 1.0
     df_residual = df_seeds * df_clusters
-    # Each of the first two holds the residual's share too, so it is counted once, not twice. A
-    # main effect that is not larger than the residual is estimated as none; if neither is, all
-    # three estimate the same variance and are pooled.
+    # Each of the first two includes the residual variance, so it is subtracted once. A main effect
+    # not larger than the residual is estimated as zero; if neither is, all three estimate the same
+    # variance and are pooled.
     has_seeds, has_clusters = seeds > residual, var_clusters > residual
     both, neither = has_seeds & has_clusters, ~has_seeds & ~has_clusters
     df_all = df_seeds + df_clusters + df_residual
@@ -112,20 +112,20 @@ def mean_variance(values: Doubles, weights: Doubles) -> tuple[Doubles, Doubles, 
 def interval(
     values: Scores | ArrayLike, weights: ArrayLike | None = None, level: float = 0.95
 ) -> Interval:
-    """Return the mean over seeds and clusters with a t interval for both being samples.
+    """Return the mean over seeds and clusters, with a t interval that treats both as samples.
 
     With mean squares of seeds, clusters and residual from the two-way layout without replication,
     the variance of the grand mean is ``(MS_seed + MS_cluster - MS_residual) / (S C)``, with
-    Satterthwaite's degrees of freedom; components estimated as negative are set to zero and their
+    Satterthwaite's degrees of freedom. Components estimated as negative are set to zero and their
     mean squares pooled (Searle, Casella & McCulloch 1992, *Variance Components*, chapter 4; Owen
     2007, doi:10.1214/07-AOAS122, on why crossed samples need both terms). Unequal weights use the
-    cluster-robust form instead of the mean squares; with equal weights the two agree. How often
-    such intervals hold the truth is in :func:`printed_coverage`.
+    cluster-robust form instead of the mean squares; with equal weights the two agree. See
+    :func:`printed_coverage` for the simulated coverage.
 
     Parameters
     ----------
     values
-        ``(n_seeds, n_clusters)`` array, or :class:`Scores`. Clusters with NaN are left out.
+        ``(n_seeds, n_clusters)`` array, or :class:`Scores`. Clusters with NaN are excluded.
     weights
         ``(n_clusters,)`` weights, such as rows; None weights clusters equally.
     level
@@ -134,7 +134,7 @@ def interval(
     Raises
     ------
     BenchError
-        If the shapes do not fit or the level is not between 0 and 1.
+        If the shapes do not match or the level is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise BenchError(f"a confidence level lies between 0 and 1, not {level}")
@@ -152,12 +152,12 @@ def interval(
     )
     if n_clusters < MIN_CLUSTERS:
         return points
-    # Rounding leaves about 1e-17 where all values are equal.
+    # Rounding errors are about 1e-17 if all values are equal.
     if np.ptp(table) <= 1e-12 * max(1.0, float(np.abs(table).max())):
         return Interval(
             mean, sd, None, None, None, n_seeds, n_clusters, left_out, None, "constant", None
         )
-    # The functions behind scipy.stats.t: the same numbers, a fiftieth of the time on a long board.
+    # The functions behind scipy.stats.t: the same numbers in 1/50 of the time on a long board.
     from scipy.special import stdtr, stdtrit
 
     _, _, variance, df = mean_variance(table, share)

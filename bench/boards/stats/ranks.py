@@ -25,7 +25,7 @@ __all__ = ["Ranks", "average_ranks"]
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """Average ranks of methods over blocks, 1 is best.
+    """Average ranks of methods over blocks; 1 is best.
 
     Attributes
     ----------
@@ -34,11 +34,11 @@ class Ranks:
     low, high
         ``(n_methods,)`` 95 % percentile limits from resampling blocks.
     statistic, p
-        Friedman's chi-squared, corrected for ties, and its p-value.
+        Friedman's chi-squared, corrected for ties, and its p value.
     critical_difference
-        Nemenyi: average ranks that differ by at least so much differ at level ``alpha``.
+        Nemenyi: average ranks that differ by at least this much differ at level ``alpha``.
     n_blocks, n_left_out
-        Blocks used, and blocks left out because a method has no value there.
+        Blocks used, and blocks excluded because a method has no value there.
     """
 
     ranks: Doubles
@@ -59,7 +59,7 @@ def average_ranks(
     Parameters
     ----------
     values
-        ``(n_methods, n_blocks)``, at least 2 x 2; blocks are clusters, or data sets.
+        ``(n_methods, n_blocks)``, at least 2 x 2; blocks are clusters or data sets.
     higher_is_better
         Direction of the metric.
     alpha
@@ -68,7 +68,7 @@ def average_ranks(
     Raises
     ------
     BenchError
-        For fewer than two methods, or fewer than two blocks where all have a value.
+        For fewer than two methods, or fewer than two blocks with a value of every method.
     """
     from scipy import stats
 
@@ -84,7 +84,7 @@ def average_ranks(
         raise BenchError(f"ranks need two blocks in which every method has a value, not {n}")
     ranks = stats.rankdata(-used if higher_is_better else used, axis=0)
     mean = ranks.mean(axis=1)
-    # Sum of squares between methods over the mean square within blocks: ties are corrected for.
+    # Sum of squares between methods over the mean square within blocks; this corrects for ties.
     within = float(((ranks - (k + 1) / 2) ** 2).sum() / (n * (k - 1)))
     statistic = n * float(((mean - (k + 1) / 2) ** 2).sum()) / within if within > 0 else 0.0
     draws = generator("ranks", k, n).integers(0, n, (2000, n))

@@ -23,7 +23,7 @@ __all__ = ["MIN_CLUSTERS", "Scores"]
 Doubles = NDArray[np.float64]
 
 MIN_CLUSTERS = 8
-"""With fewer clusters there is no interval: the points are shown."""
+"""With fewer clusters there is no interval; the points are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,24 +33,24 @@ class Scores:
     Attributes
     ----------
     values
-        ``(n_seeds, n_clusters)``; NaN where the metric is undefined. Their weighted mean over
-        clusters is the pooled metric if ``additive``, and close to it otherwise.
+        ``(n_seeds, n_clusters)``; NaN if the metric is undefined. The weighted mean over clusters
+        is the pooled metric if ``additive``, and close to it otherwise.
     seeds, clusters
-        Numbers of the seeds and names of the clusters, for matching two methods; by default the
+        Numbers of the seeds and names of the clusters, used to match two methods; by default the
         positions.
     sizes
-        ``(n_clusters,)`` weight of each cluster, such as its scored rows; None weights equally.
+        ``(n_clusters,)`` weight of each cluster, such as its scored rows; None for equal weights.
     pooled
         ``(n_seeds,)`` the metric over all scored rows; by default the weighted mean of ``values``.
     additive
-        Whether ``values`` are the terms of which the pooled metric is the weighted mean, instead
-        of the metric within each cluster: a balanced accuracy is not the mean of the balanced
-        accuracies of plates.
+        Whether the pooled metric is the weighted mean of ``values``. If false, ``values`` is the
+        metric within each cluster: the balanced accuracy of a test set is not the mean of the
+        balanced accuracies of its plates.
 
     Raises
     ------
     BenchError
-        If shapes do not fit, a name occurs twice, or a size is negative or NaN.
+        If shapes do not match, a name occurs twice, or a size is negative or NaN.
     """
 
     values: Doubles
@@ -91,9 +91,9 @@ class Scores:
             raise BenchError("pooled scores are one number for each seed")
 
     def defined(self) -> tuple[Doubles, Doubles]:
-        """Return values and weights, adding up to 1, of the clusters that can be used.
+        """Return values and weights of the usable clusters; the weights sum to 1.
 
-        A cluster is left out if its value is NaN for any seed or its size is 0.
+        A cluster is excluded if its value is NaN for any seed or its size is 0.
         """
         usable = np.asarray(np.isfinite(self.values).all(axis=0))
         sizes = np.ones(len(usable)) if self.sizes is None else self.sizes
@@ -103,12 +103,12 @@ class Scores:
 
 
 def as_scores(values: Scores | ArrayLike, weights: ArrayLike | None = None) -> Scores:
-    """Return scores of an array ``(n_seeds, n_clusters)``; those that are scores stay as they are.
+    """Return an array ``(n_seeds, n_clusters)`` as scores; scores are returned unchanged.
 
     Raises
     ------
     BenchError
-        If weights are given for scores, which have their own.
+        If weights are given for scores, which have weights of their own.
     """
     if isinstance(values, Scores):
         if weights is not None:

@@ -1,4 +1,4 @@
-"""Sign flips over clusters, correction for multiple tests, detectable differences."""
+"""Sign-flip test over clusters, multiple-testing correction, detectable differences."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["holm", "minimum_detectable_difference", "sign_flip_p", "smallest_p"]
 
 EXACT_FLIPS = 32
-"""Up to so many clusters all sign flips are counted; beyond, a fixed random sample of them."""
+"""Maximum number of clusters for exact enumeration; above it, a fixed random sample is used."""
 SAMPLED_FLIPS = 99_999
 
 
 def _nonzero(differences: ArrayLike) -> Doubles | None:
-    """Return finite differences, or None where a test is undefined."""
+    """Return finite differences, or None if a test is undefined."""
     d = np.asarray(differences, dtype=np.float64)
     d = d[np.isfinite(d)]
     return d if len(d) > 1 and np.any(d != 0) else None
@@ -37,16 +37,16 @@ def _signed_sums(d: Doubles) -> Doubles:
 
 
 def sign_flip_p(differences: ArrayLike) -> float | None:
-    """Return the two-sided p-value of the mean difference under flips of the signs.
+    """Return the two-sided p value of the mean difference under sign flips.
 
-    The share of all ``2**n`` sign patterns whose absolute sum is at least the observed one. Up to
-    32 differences all patterns are counted, by meeting in the middle; beyond, 99,999 random ones
-    from a fixed seed, the observed one added.
+    The p value is the fraction of all ``2**n`` sign patterns with an absolute sum of at least the
+    observed one. Up to 32 differences all patterns are counted (meet in the middle). Above, 99,999
+    random patterns from a fixed seed are used, plus the observed one.
 
     Parameters
     ----------
     differences
-        ``(n,)`` one difference for each cluster; NaN are left out.
+        ``(n,)`` one difference per cluster; NaN values are ignored.
     """
     d = _nonzero(differences)
     if d is None:
@@ -56,7 +56,7 @@ def sign_flip_p(differences: ArrayLike) -> float | None:
     if n <= EXACT_FLIPS:
         left, right = _signed_sums(d[: n // 2]), _signed_sums(d[n // 2 :])
         above = len(right) - np.searchsorted(right, reach - left, side="left")
-        # The sums are symmetric about 0. A reach of 0 or less is met by every pattern.
+        # The sums are symmetric about 0. Every pattern reaches a bound of 0 or less.
         return 1.0 if reach <= 0 else float(min(1.0, 2 * above.sum() / 2.0**n))
     from bench.core.seeds import generator
 
@@ -69,7 +69,7 @@ def sign_flip_p(differences: ArrayLike) -> float | None:
 
 
 def smallest_p(n: int) -> float:
-    """Return the smallest two-sided p-value of the sign-flip test with ``n`` clusters."""
+    """Return the smallest two-sided p value of the sign-flip test with ``n`` clusters."""
     if n < 1:
         return 1.0
     exact = 2.0 ** (1 - n)
@@ -77,9 +77,9 @@ def smallest_p(n: int) -> float:
 
 
 def holm(pvalues: Sequence[float | None]) -> list[float | None]:
-    """Return p-values adjusted for the family-wise error (Holm 1979), in the order given.
+    """Return p values adjusted for the family-wise error rate (Holm 1979), in the given order.
 
-    Those that are None or NaN stay None and do not count as tests.
+    None and NaN give None and do not count as tests.
     """
     known = [(float(p), i) for i, p in enumerate(pvalues) if p is not None and not math.isnan(p)]
     adjusted: list[float | None] = [None] * len(pvalues)
@@ -93,18 +93,18 @@ def holm(pvalues: Sequence[float | None]) -> list[float | None]:
 def minimum_detectable_difference(
     sd: float, n: int, power: float = 0.8, alpha: float = 0.05
 ) -> float:
-    """Return the difference that a two-sided paired t test finds with a given power.
+    """Return the difference that a two-sided paired t test detects with a given power.
 
     Parameters
     ----------
     sd
-        Standard deviation of the clusters' differences.
+        Standard deviation of the differences over clusters.
     n
-        Number of clusters; NaN is returned below 2.
+        Number of clusters; below 2 the result is NaN.
     power
-        Probability of finding it.
+        Power of the test.
     alpha
-        Level of the test.
+        Significance level of the test.
     """
     if n < 2 or not math.isfinite(sd):
         return math.nan
@@ -113,8 +113,8 @@ def minimum_detectable_difference(
 
 @functools.cache
 def _detectable_effect(n: int, power: float, alpha: float) -> float:
-    """Return the detectable difference in standard deviations, which a board asks for often."""
-    # As in interval: what scipy.stats rests on, without the second that its import takes.
+    """Return the detectable difference in standard deviations, cached because boards repeat it."""
+    # As in interval: the functions behind scipy.stats, which takes a second to import.
     from scipy.special import nctdtr, ndtri, stdtrit
 
     limit = float(stdtrit(n - 1, 1 - alpha / 2))
@@ -122,11 +122,11 @@ def _detectable_effect(n: int, power: float, alpha: float) -> float:
     def found(effect: float) -> float:
         shift = effect * math.sqrt(n)
         above = 1 - float(nctdtr(n - 1, shift, limit))
-        # The other tail, mirrored: as a lower tail scipy's series may return NaN. From 6 on it is
+        # The mirrored upper tail: as a lower tail, scipy's series may return NaN. From 6 on it is
         # below 1e-5 even with two clusters.
         return above + 1 - float(nctdtr(n - 1, -shift, limit)) if shift < 6 else above
 
-    # The normal approximation with a wide margin brackets the root; power grows with the effect.
+    # The normal approximation brackets the root with a wide margin; power grows with the effect.
     low, high = 0.0, 4 * (limit + float(ndtri(power))) / math.sqrt(n) + 1e-6
     while high - low > 1e-12 * high:
         middle = (low + high) / 2

@@ -1,1 +1,1 @@
-"""Download published data sets. Only files of this folder open a socket."""
+"""Download published data sets. Only modules of this package open a socket."""

@@ -1,10 +1,9 @@
-"""Archives: unpacked into their folder and nowhere else, completely or not at all.
+"""Unpack archives safely: only into their target folder, and atomically.
 
-Only regular files and folders are unpacked. Links and devices are refused, and so are absolute
-names, names that lead out of the folder, and names that are too long or too deep: with links,
-archives have escaped from the standard library's ``data`` filter (CVE-2025-4517). Members go to a
-hidden folder first; the real one appears by a rename, so that a killed process leaves nothing that
-looks finished.
+Only regular files and folders are unpacked. Links, devices, absolute names, names that lead out of
+the folder, and names that are too long or too deep are rejected: archives with links have escaped
+from the standard library's ``data`` filter (CVE-2025-4517). Members are written to a hidden folder,
+which is then renamed, so an interrupted process never leaves a folder that looks complete.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ DAMAGED = (
     ValueError,
 )
 DEEPEST, LONGEST = 40, 1000
-"""Folders and bytes in the name of a member."""
+"""Maximum number of folders and of bytes in a member's name."""
 BLOCK = 1 << 20
 
 
@@ -47,14 +46,14 @@ def unpack(
 ) -> int:
     """Unpack a ``.zip`` or ``.tar``, ``.tar.gz``, ``.tgz`` file into a folder.
 
-    What is there already under the same name is replaced; other files stay.
+    Existing files of the same name are replaced; other files are kept.
 
     Parameters
     ----------
     archive
         The file.
     target
-        The folder; made if need be. If it is not there, it appears complete, in one step.
+        The folder, created if necessary. A new folder appears complete, in one step.
     show
         ``show(done, total)`` in bytes of the archive (tar) or of its members (zip).
 
@@ -66,8 +65,8 @@ def unpack(
     Raises
     ------
     BenchError
-        If it is no such archive, is damaged or truncated, or a member is a link or would be written
-        outside the folder.
+        If the file is not such an archive or is damaged or truncated, or if a member is a link or
+        would be written outside the folder.
     """
     hidden = target.parent / f".unpacking-{archive.name}"
     _remove(hidden)
@@ -146,7 +145,7 @@ def _zip(archive: Path, into: Path, show: Callable[[int, int], None]) -> int:
 
 
 def _place(archive: Path, into: Path, name: str) -> Path:
-    """Return where a member goes, or raise if its name leads elsewhere."""
+    """Return the path of a member, or raise if its name leads out of the folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
         raise _outside(archive, f"'{shortened(name)}' would be written outside its folder")
@@ -156,7 +155,7 @@ def _place(archive: Path, into: Path, name: str) -> Path:
 
 
 def _write(source: IO[bytes], place: Path, size: int) -> None:
-    """Write a member; it may not be larger than it declares."""
+    """Write a member; raises if it is larger than declared."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("wb") as target:
         left = size
@@ -177,13 +176,13 @@ def _too_large(archive: Path, into: Path, size: int, free: int) -> BenchError:
 
 
 def shortened(name: str, length: int = 80) -> str:
-    """Return a member's name for a message: printable, and not longer than a line."""
+    """Return a member's name for a message: printable and shortened to ``length``."""
     text = "".join(letter if letter.isprintable() else "?" for letter in name)
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move files one by one; each is whole at any time."""
+    """Move files one by one; each move is atomic."""
     for path in sorted(source.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             continue

@@ -1,18 +1,18 @@
-"""What was fetched, held against its own metadata: counts for each group, and unreadable files.
+"""Validate downloaded files against their metadata: counts per group, and unreadable files.
 
-A good checksum says that an archive is the one that was published, not that it is complete, and
-most archives have no published checksum at all. So the *tree* is checked: every file that the
-metadata lists is looked for and read.
+A correct checksum shows that an archive is the published one, not that it is complete, and most
+archives have no published checksum. The *tree* is therefore checked: every file that the metadata
+list must exist and be readable.
 
 Kinds of check, with the keys of a ``[[check]]`` table:
 
 ``images``, ``tables``
-    ``metadata`` (a csv), ``path`` (one template or a list, ``{COLUMN}`` filled in), ``by`` (the
-    column that groups are counted by), and optionally ``where``, ``rows`` and ``n_groups``, what
-    is published of their numbers. Files are decoded: as images, or as parquet.
+    ``metadata`` (a csv), ``path`` (one template or a list, with ``{COLUMN}`` placeholders), ``by``
+    (the column of the groups), and optionally ``where``, and the published numbers ``rows`` and
+    ``n_groups``. Files are decoded as images or as parquet.
 ``hdf5``
-    ``files`` (a pattern), ``keys`` that each must have with one value a row, and optionally
-    ``n_files`` and ``rows``, all rows together.
+    ``files`` (a glob pattern), ``keys`` that each file must contain with one value per row, and
+    optionally ``n_files`` and ``rows`` (the total number of rows).
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 __all__ = ["Report", "check_tree"]
 
 SHOWN = 3
-"""Problems of one kind that are spelt out."""
+"""Maximum number of problems of one kind that are listed."""
 
 
 @dataclass
 class Report:
-    """What was found.
+    """Result of a check.
 
     Attributes
     ----------
     groups
-        One dict a group: ``group``, ``expected``, ``found``, ``unreadable``.
+        One dict per group: ``group``, ``expected``, ``found``, ``unreadable``.
     problems
-        A sentence each; none means that the tree is whole.
+        One sentence per problem; empty if the tree is complete.
     """
 
     groups: list[JsonObject] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def files(self) -> int:
-        """Number of files that were found."""
+        """Number of files found."""
         return sum(int(group["found"]) for group in self.groups)
 
 
@@ -65,16 +65,16 @@ def check_tree(
     read: bool = True,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Hold a folder against the checks of its data set.
+    """Check a folder against the checks of its data set.
 
     Parameters
     ----------
     folder
         The data set's folder.
     checks
-        As read from its file.
+        Checks from the data set's TOML file.
     read
-        Whether files are decoded too; else only looked for.
+        Whether to decode the files; otherwise only their existence is checked.
     show
         ``show(done, total)`` in files.
 
@@ -104,7 +104,7 @@ def _read_image(path: Path) -> None:
     from PIL import Image
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about odd TIFF tags: the pixels are what counts
+        warnings.simplefilter("ignore")  # odd TIFF tags do not affect the pixels
         with Image.open(path) as image:
             image.load()
 
@@ -167,7 +167,7 @@ def _listed(
     with ThreadPoolExecutor() as pool:
         for name, paths in wanted.items():
             unique = list(dict.fromkeys(paths))
-            # One look at a folder, not one at each of thousands of files.
+            # List each folder once instead of testing thousands of files.
             there = {p for parent in {p.parent for p in unique} for p in _listing(parent)}
             found = [path for path in unique if path in there]
             gone = [path for path in unique if path not in there]
@@ -208,7 +208,7 @@ def _tried(read: Callable[[Path], None]) -> Callable[[Path], bool]:
     def broken(path: Path) -> bool:
         try:
             read(path)
-        # decoders raise anything at all on damaged bytes
+        # decoders raise many exception types on damaged bytes
         except Exception:  # noqa: BLE001
             return True
         return False
@@ -242,7 +242,7 @@ def _hdf5(folder: Path, check: Facts, report: Report) -> None:
                     bad = f"has keys of different lengths ({lengths})"
                 else:
                     rows += next(iter(lengths.values()))
-                    for key in check["keys"]:  # the first and the last, so that all must be there
+                    for key in check["keys"]:  # raises if the data are truncated
                         _ = file[key][0], file[key][-1]
         except BenchError as error:
             bad = f"is refused ({error})"

@@ -1,8 +1,8 @@
-"""``data fetch``: from a name to checked files in the data folder.
+"""``data fetch``: download a data set by name, check its files and put them in the data folder.
 
-Files are fetched in stages: those with known names, then those that a fetched table names. The size
-and the licence of each stage are shown before anything is transferred. Files that are present are
-not fetched again, an interrupted fetch is continued, and archives are unpacked.
+Files are fetched in stages: first those with known names, then those listed in a fetched table. The
+size and licence of each stage are shown before the transfer. Files that are present are not fetched
+again, an interrupted fetch is resumed, and archives are unpacked.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class Fetcher:
     Attributes
     ----------
     what
-        What is fetched.
+        The data set to fetch.
     given
-        ``--from``: a file, a folder, or an https URL to take files from; empty is the published
-        places.
+        ``--from``: a file, a folder, or an https URL to take files from; empty for the published
+        URLs.
     desk
-        How it talks.
+        Dialogue with the user.
     options
-        For :func:`bench.data.fetch.https.download`.
+        Options of :func:`bench.data.fetch.https.download`.
     zenodo
-        Host of the record search; another one in tests.
+        Host of the record search; tests use another one.
     """
 
     what: Fetchable
@@ -62,13 +62,13 @@ class Fetcher:
         self._local = _local(self.given)
 
     def run(self) -> Report:
-        """Fetch, unpack and check; return what the check of the tree found.
+        """Fetch, unpack and check; return the report of the tree check.
 
         Raises
         ------
         BenchError
-            If somebody says no, a file cannot be had, is not what is expected, or another fetch
-            is at work in the folder.
+            If the user declines, a file is unavailable or not the published one, or another
+            fetch is running in the folder.
         """
         from filelock import FileLock, Timeout
 
@@ -94,12 +94,12 @@ class Fetcher:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Leave no empty folder behind a fetch that came to nothing."""
+        """Remove empty folders after a fetch that failed."""
         (self.folder / LOCK).unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    # ------------------------------------------------------------------ what is to come
+    # ------------------------------------------------------------------ stages
 
     def _stages(self) -> Iterator[list[File]]:
         what = self.what
@@ -120,7 +120,7 @@ class Fetcher:
             yield rows.files(self.folder)
 
     def _record(self, licence: str, title: str) -> tuple[list[File], str, str]:
-        """Return the files of a record that is looked up, or, with --from, by name alone."""
+        """Return the files of a record that is searched for; with --from, only their names."""
         from bench.data.fetch.zenodo import HOST, find_record
 
         names = self.what.zenodo["files"]
@@ -140,7 +140,7 @@ class Fetcher:
             self.desk.say(f"{n_here} of {len(files)} files are here already and are taken")
         waiting = [file for file in missing if file.unpack and (self.folder / file.name).is_file()]
         for file in waiting if self._local is None else ():
-            # put here by hand, or by a fetch that was killed before it was unpacked
+            # copied here by the user, or by a fetch that was killed before unpacking
             self.desk.say(f"{file.name} is here already and is unpacked")
             archive = self.folder / file.name
             received = self.tree.examined(file, archive, file.name)
@@ -225,7 +225,7 @@ def _local(given: str) -> Path | None:
 
 
 def _find(given: Path, name: str) -> Path:
-    """Return the file of that name in the folder given, or the file given itself."""
+    """Return the file of that name in the given folder, or the given file itself."""
     if given.is_file():
         return given
     plain = name.rsplit("/", 1)[-1]

@@ -1,9 +1,9 @@
-"""One file over https: resumed where it broke off, from the first mirror that has what is expected.
+"""Download one file over https: resumable, with mirrors and checksums.
 
-pooch transfers and hashes; what stands here is what must hold around it. A transfer goes to
-``NAME.part`` beside the target, and a small ``NAME.part.json`` says whose bytes those are, so that
-a killed one goes on where it was. The target appears in one step, when size and checksums are
-right. Plain http is refused, and so is a redirect to it.
+pooch transfers and hashes; this module adds resuming and checks. A transfer is written to
+``NAME.part`` next to the target, and a small ``NAME.part.json`` records the source of the bytes, so
+that an interrupted transfer can be resumed. The target appears in one step, after size and
+checksums are verified. Plain http, and redirects to it, are rejected.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = ["Meter", "Received", "download", "https_only"]
 STALL_S = 30.0
 """Seconds without a byte after which a transfer counts as stalled."""
 TRIES = 5
-"""Transfers from one mirror before the next is tried."""
+"""Attempts per mirror before the next one is tried."""
 PAUSE_S = 1.0
-"""Seconds before the second try; doubled for each further one."""
+"""Seconds before the second attempt; doubled for each further one."""
 CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
 class Received:
-    """What arrived: where from, how many bytes, and their checksums."""
+    """A received file: its source, number of bytes and checksums."""
 
     url: str
     bytes: int
@@ -45,12 +45,12 @@ class Received:
 
 
 class Meter:
-    """Shows how far a transfer is; what pooch calls a progress bar.
+    """Progress of a transfer, as a pooch progress bar.
 
     Parameters
     ----------
     show
-        ``show(done, total)`` in bytes; the total is 0 where the server does not say.
+        ``show(done, total)`` in bytes; the total is 0 if the server does not state it.
     """
 
     def __init__(self, show: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -67,23 +67,23 @@ class Meter:
         self.show(min(done, total) if total else done, total)
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Restart from 0."""
         self._done = 0
 
     def close(self) -> None:
-        """Do nothing: whoever made the bar closes it."""
+        """Do nothing: the creator of the bar closes it."""
 
 
 class _Refused(Exception):
-    """A mirror that will not give the file, however often it is asked."""
+    """A mirror that permanently refuses the file."""
 
 
 class _Changed(Exception):
-    """The bytes on disk are not the beginning of what the server has now."""
+    """The bytes on disk are not the beginning of the server's current file."""
 
 
 def https_only(response: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, ARG001
-    """Refuse a response that came over, or leads to, anything else than https."""
+    """Raise for a response that came over, or redirects to, anything other than https."""
     if not response.url.startswith("https://"):
         raise _Refused(f"{response.url} is not https")
     if response.is_redirect:
@@ -106,27 +106,27 @@ def download(
     tries: int | None = None,
     pause_s: float | None = None,
 ) -> Received:
-    """Fetch one file; the target appears when it is whole and what is expected.
+    """Fetch one file; the target appears when it is complete and verified.
 
     Parameters
     ----------
     urls
         Mirrors, tried in this order.
     target
-        Where it goes; its folder is made.
+        Path of the file; its folder is created.
     size, sha256, md5
-        What is known of it; None or empty is unknown.
+        Expected values; None or empty if unknown.
     meter
-        Shows how far it is.
+        Shows the progress.
     say
-        Takes a line for people about each try that failed.
+        Receives a line of text about each failed attempt.
     stall_s, tries, pause_s
-        Instead of :data:`STALL_S`, :data:`TRIES` and :data:`PAUSE_S`.
+        Override :data:`STALL_S`, :data:`TRIES` and :data:`PAUSE_S`.
 
     Raises
     ------
     BenchError
-        If no mirror gives the file: one line with the reason of each.
+        If no mirror provides the file; the message is one line with the reason for each.
     """
     known = bool(sha256 or md5)
     meter = meter or Meter()
@@ -178,7 +178,7 @@ def _errors() -> tuple[type[BaseException], ...]:
 
 
 def _final(error: BaseException) -> bool:
-    """Whether asking the same mirror again is of no use."""
+    """Whether retrying the same mirror is useless."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status is not None and 400 <= status < 500 and status not in (408, 416, 425, 429)
 
@@ -210,7 +210,7 @@ def _transfer(
     meter: Meter,
     stall_s: float,
 ) -> None:
-    """Bring ``part`` to its full length, going on where it is."""
+    """Complete ``part``, resuming from its current length."""
     import pooch
 
     have = _usable(url, part, marks, known)
@@ -218,7 +218,7 @@ def _transfer(
         _forget(part, marks)
         have = 0
     if size is not None and have == size and have:
-        return  # killed between the last byte and the check
+        return  # interrupted between the last byte and the check
     expected: dict[str, int | None] = {"total": size}
     with part.open("ab") as file:
 
@@ -237,7 +237,7 @@ def _transfer(
             mark = _mark(marks).get("etag")
             if mark:
                 headers["If-Range"] = mark
-        # pooch counts whole chunks: the meter caps what it shows at the total
+        # pooch counts complete chunks: the meter caps the displayed value at the total
         transfer = pooch.HTTPDownloader(
             progressbar=meter,
             chunk_size=CHUNK,
@@ -257,10 +257,10 @@ def _transfer(
 
 
 def _usable(url: str, part: Path, marks: Path, known: bool) -> int:
-    """Return how many bytes on disk may be continued.
+    """Return how many bytes on disk can be resumed from.
 
-    With a checksum those of any mirror may: a wrong mixture is found out. Without one only those
-    of the same URL, if it names its version.
+    With a checksum, bytes of any mirror can be used: a wrong mixture is detected. Without one, only
+    bytes of the same URL are used, and only if the URL contains the version.
     """
     if not part.exists():
         return 0
@@ -275,7 +275,7 @@ def _mark(marks: Path) -> JsonObject:
     try:
         return dict(json.loads(marks.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        return {}  # not there, or cut short: nothing is known of the bytes
+        return {}  # missing or truncated: the source of the bytes is unknown
 
 
 def _agreed(
@@ -286,7 +286,7 @@ def _agreed(
     url: str,
     size: int | None,
 ) -> int | None:
-    """Make the file ready for a response, and return how long it will be if that is said."""
+    """Prepare the file for a response; return its final length if the server states it."""
     length = response.headers.get("content-length", "")
     total = int(length) if length.isdigit() else None
     if response.status_code == 206:
@@ -296,7 +296,7 @@ def _agreed(
             raise _Changed(f"asked from byte {have:,}, it answers '{said}'; begun again")
         total = int(whole) if whole.isdigit() else (None if total is None else have + total)
     else:
-        # no range was asked for, the server knows none, or the file has changed: from the start
+        # no range requested, ranges not supported, or the file has changed: restart
         file.seek(0)
         file.truncate()
     if size is not None and total is not None and total != size:

@@ -1,27 +1,27 @@
-"""What can be fetched: one TOML file a data set, read without importing the data set.
+"""Data sets that can be fetched: one TOML file each, read without importing the data set.
 
-``files/NAME.toml`` of ``bench.datasets`` says where the published files of a data set are, how
-large they are, what their checksums are where a source states them, what is unpacked, and how the
-result is checked. What no source states is left out of the file, shown as ``unknown``, and recorded
-as it was received. A plugin gives the same table as ``"fetch"`` in its ``META``.
+``files/NAME.toml`` of ``bench.datasets`` states the URLs of a data set's published files, their
+sizes, their checksums if a source states them, the archives to unpack, and the checks of the
+result. Values that no source states are omitted from the file, shown as ``unknown``, and recorded
+on download. A plugin gives the same table as ``"fetch"`` in its ``META``.
 
 .. code-block:: toml
 
     title = "…"
     licence = "…"
-    folder = "jump"                  # in the data folder; by default the name
+    folder = "jump"                  # in the data folder; default: the name
     [[file]]
     name = "archive.tar.gz"          # below the folder
     urls = ["https://…"]             # mirrors, tried in this order
     bytes = 7413123845
     sha256 = "…"                     # or md5
-    unpack = "rxrx1_v1.0"            # an archive: the folder that it is unpacked to
-    [[rows]]                         # one file for each row of a table that was fetched before
+    unpack = "rxrx1_v1.0"            # archive: the target folder
+    [[rows]]                         # one file per row of a table fetched before
     table = "metadata/plate.csv.gz"
     where = { Metadata_PlateType = ["TARGET2"] }
     name = "{Metadata_Source}/{Metadata_Plate}.parquet"
     urls = ["https://…/{Metadata_Source}/{Metadata_Plate}.parquet"]
-    [zenodo]                         # a record that is found by its title and its files
+    [zenodo]                         # a record found by its title and files
     titles = ["…"]
     files = ["…"]
     [[check]]                        # see bench.data.fetch.check
@@ -64,15 +64,15 @@ class File:
     Attributes
     ----------
     name
-        Its path below the data set's folder, with ``/``.
+        Path relative to the data set's folder, with ``/``.
     urls
         Mirrors, tried in this order.
     bytes
-        Its size, or None where no source states it.
+        Size, or None if no source states it.
     sha256, md5
-        Hex, or empty where no source states it.
+        Hexadecimal, or empty if no source states it.
     unpack
-        For an archive, the folder that it is unpacked to, ``.`` for the data set's own.
+        For an archive, the folder to unpack it to; ``.`` is the data set's folder.
     """
 
     name: str
@@ -85,16 +85,16 @@ class File:
 
 @dataclass(frozen=True)
 class Rows:
-    """One file for each distinct row of a table that is fetched before; ``{COLUMN}`` is filled in.
+    """One file per distinct row of a table fetched before, with ``{COLUMN}`` placeholders.
 
     Attributes
     ----------
     table
-        The table, a csv or csv.gz below the folder.
+        The table, a csv or csv.gz in the data set's folder.
     where
-        Column -> values; other rows are left out.
+        Column -> accepted values; other rows are ignored.
     name, urls, unpack
-        As of a :class:`File`, with ``{COLUMN}``.
+        As in :class:`File`, with ``{COLUMN}`` placeholders.
     """
 
     table: str
@@ -104,7 +104,7 @@ class Rows:
     unpack: str = ""
 
     def files(self, folder: Path) -> list[File]:
-        """Return the files that the table names, in its order.
+        """Return the files that the table lists, in its order.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Fetchable:
-    """All that one name of ``data fetch`` brings."""
+    """Everything that one name of ``data fetch`` downloads."""
 
     name: str
     title: str
@@ -200,12 +200,12 @@ def _known(table: object, keys: Iterable[str], where: str) -> JsonObject:
 
 
 def read_fetchable(name: str, content: Facts, where: str) -> Fetchable:
-    """Return what a table of plain values describes.
+    """Return the data set that a table of plain values describes.
 
     Parameters
     ----------
     name
-        The name that is typed after ``data fetch``.
+        Name after ``data fetch``.
     content
         The table.
     where
@@ -279,13 +279,13 @@ def _packaged() -> dict[str, Path]:
 
 
 def fetchable_names(registry: Registry) -> list[str]:
-    """Return the names that ``data fetch`` knows, sorted."""
+    """Return the names that ``data fetch`` accepts, sorted."""
     own = [e.name for e in registry.entries("dataset") if isinstance(e.meta.get("fetch"), dict)]
     return sorted({*_packaged(), *own})
 
 
 def packaged_fetchable(name: str) -> Fetchable | None:
-    """Return what the packaged file of a name says, or None if there is none."""
+    """Return the content of the packaged file of a name, or None if there is none."""
     path = _packaged().get(name)
     if path is None:
         return None
@@ -297,12 +297,12 @@ def packaged_fetchable(name: str) -> Fetchable | None:
 
 
 def fetchable(name: str, registry: Registry) -> Fetchable:
-    """Return what a name brings.
+    """Return the data set of a name.
 
     Raises
     ------
     BenchError
-        For an unknown name, or a file that is wrong.
+        For an unknown name or an invalid file.
     """
     packaged = packaged_fetchable(name)
     if packaged is not None:

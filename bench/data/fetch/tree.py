@@ -1,6 +1,6 @@
-"""Folder of a fetched data set: which files are present, what they are, and where they came from.
+"""Folder of a fetched data set: its files, their checksums and their sources.
 
-Sizes, checksums and origins are kept in ``source.json`` next to the files.
+Sizes, checksums and sources are stored in ``source.json`` next to the files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["SOURCE", "Desk", "Tree", "folder_of", "verify"]
 
 SOURCE = "source.json"
-"""File with the origin, size and checksums of each file."""
+"""File with the source, size and checksums of each file."""
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Tree:
         Raises
         ------
         BenchError
-            If it is neither the published file nor the one that was received.
+            If it differs from both the published file and the received one.
         """
         noted = self.source["files"].get(file.name, {})
         path = self.folder / file.name
@@ -117,7 +117,7 @@ class Tree:
         target = self.folder / file.unpack
         if file.unpack == "." or not target.is_dir() or not any(target.iterdir()):
             return False
-        # a tree that the user put there; what it lacks is said by the check
+        # the user copied this tree; the check reports missing files
         self.source["files"][file.name] = {"url": "was here", "unpacked": True}
         self.write_source()
         return True
@@ -152,7 +152,7 @@ class Tree:
         Raises
         ------
         BenchError
-            If they are not the published ones.
+            If they differ from the published ones.
         """
         sums = file_sums(origin, self.desk.bar(f"checking {label}"))
         size = origin.stat().st_size
@@ -167,7 +167,7 @@ class Tree:
         return Received(str(origin.resolve()), size, *sums)
 
     def unpack(self, file: File, archive: Path, received: Received) -> None:
-        """Unpack an archive and note it."""
+        """Unpack an archive and record it."""
         target = self.folder / file.unpack
         count = unpack(archive, target, self.desk.bar(f"unpacking {archive.name}"))
         self.desk.say(f"{archive.name}: {count:,} files unpacked to {target}")
@@ -176,7 +176,7 @@ class Tree:
     def note(
         self, file: File, received: Received, path: Path | None, *, unpacked: bool = False
     ) -> None:
-        """Note in ``source.json`` where a file came from, with its size and checksums."""
+        """Record in ``source.json`` the source, size and checksums of a file."""
         facts: JsonObject = {
             "url": received.url,
             "bytes": received.bytes,
@@ -205,12 +205,12 @@ class Tree:
 
 
 def verify(what: Fetchable, desk: Desk) -> Report:
-    """Check what is in the folder: checksums of files, then the tree.
+    """Check the content of the folder: checksums of files, then the tree.
 
     Raises
     ------
     BenchError
-        If the folder is not there.
+        If the folder does not exist.
     """
     folder = folder_of(what)
     if not folder.is_dir():

@@ -1,8 +1,8 @@
-"""A Zenodo record that is known by its title and the names of its files, not by its number.
+"""Find a Zenodo record by its title and the names of its files instead of its number.
 
-The search is that of https://developers.zenodo.org (``GET /api/records?q=…``): each hit holds
-``doi``, ``metadata.title``, ``metadata.license.id`` and ``files``, each with ``key``, ``size``,
-``checksum`` (``md5:…``) and ``links.self``.
+The search API is https://developers.zenodo.org (``GET /api/records?q=…``). Each hit has ``doi``,
+``metadata.title``, ``metadata.license.id`` and ``files``, each with ``key``, ``size``, ``checksum``
+(``md5:…``) and ``links.self``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HITS = 25
 
 @dataclass(frozen=True)
 class Found:
-    """A record that was found, and the files of it that are wanted."""
+    """A record and those of its files that are required."""
 
     doi: str
     title: str
@@ -42,22 +42,22 @@ class Found:
 def find_record(
     wanted: Facts, host: str = HOST, say: Callable[[str], None] = lambda line: None
 ) -> Found:
-    """Search for the record and return its wanted files with their sizes and checksums.
+    """Search for the record and return the required files with their sizes and checksums.
 
     Parameters
     ----------
     wanted
-        ``titles``: phrases that are searched for, one after the other, of which the record's title
-        must contain the one that found it; ``files``: names that it must have.
+        ``titles``: phrases to search for, one after the other; the title of the record must contain
+        the phrase. ``files``: names of files that the record must have.
     host
-        Where; another one in tests.
+        Host of the API; tests use another one.
     say
-        Takes a line about each try that failed.
+        Receives a line of text about each failed attempt.
 
     Raises
     ------
     BenchError
-        If nothing fits, several different records do, or Zenodo cannot be reached.
+        If no record or several different ones match, or Zenodo cannot be reached.
     """
     hits: dict[str, JsonObject] = {}
     for title in wanted["titles"]:
@@ -87,14 +87,14 @@ def _fits(hit: Facts, wanted: Facts) -> bool:
 
 
 def choose(hits: list[JsonObject], wanted: Facts, host: str = HOST) -> Found:
-    """Return the record among search hits that has the title and all the files.
+    """Return the search hit that has the title and all the files.
 
-    Of several versions of one record (the same ``conceptrecid``) the latest is taken.
+    Of several versions of one record (the same ``conceptrecid``), the latest is used.
 
     Raises
     ------
     BenchError
-        If none fits, or records of different works do.
+        If no record matches, or records of different works do.
     """
     names = list(wanted["files"])
     fitting = [hit for hit in hits if _fits(hit, wanted)]

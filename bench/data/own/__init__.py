@@ -1,1 +1,1 @@
-"""Data of the user's own: tables and images described by a ``dataset.toml``."""
+"""User data: tables and images described by a ``dataset.toml``."""

@@ -1,8 +1,8 @@
-"""Own data: a ``dataset.toml`` beside a parquet, csv, csv.gz or h5ad file becomes a data set.
+"""User data: columns of a table (parquet, csv, csv.gz or h5ad) described by ``dataset.toml``.
 
-The TOML file says which columns are features or where the images are, what the rows are called,
-and what the splits are.
-:func:`load` reads it alone; :meth:`OwnData.open` reads the table, with only the columns it needs.
+The TOML file names the feature columns or the image location, the columns with a role, and the
+splits. :func:`load` reads only the TOML file. :meth:`OwnData.open` reads the table, and only the
+columns that are needed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _one_text(value: object) -> str:
 
 
 def as_text(column: pd.Series[Any]) -> Texts:
-    """Return ``(n,)`` text, ``""`` where there is no value; a whole number has no ``.0``."""
+    """Return ``(n,)`` text; missing values become ``""``, integral numbers have no ``.0``."""
     missing = column.isna().to_numpy(dtype=bool)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         days = column.dropna()
@@ -48,7 +48,7 @@ def as_text(column: pd.Series[Any]) -> Texts:
         column = column.dt.strftime("%Y-%m-%d" if plain else "%Y-%m-%dT%H:%M:%S")
     values = np.asarray(column, dtype=object)
     if pd.api.types.is_float_dtype(column.dtype):
-        # str() of NumPy's own scalars: the shortest text that reads back as the same number
+        # str() of a NumPy scalar gives the shortest text that parses to the same number
         values = np.asarray(column.to_numpy(dtype=column.to_numpy().dtype))
     text = np.empty(len(column), dtype=object)
     text[:] = [
@@ -58,7 +58,7 @@ def as_text(column: pd.Series[Any]) -> Texts:
 
 
 def joined_columns(parts: Sequence[Texts]) -> Texts:
-    """Join columns to one name, ``A|B``; different rows of parts never give the same name."""
+    """Join columns to one name, ``A|B``; different rows always give different names."""
     if len(parts) == 1:
         return parts[0]
     made = np.empty(len(parts[0]), dtype=object)
@@ -70,7 +70,7 @@ def joined_columns(parts: Sequence[Texts]) -> Texts:
 
 
 def bools(column: pd.Series[Any], name: str, typed: bool) -> Bools:
-    """Read a control column: booleans, integers 0 and 1, or the words true and false."""
+    """Read a control column: booleans, integers 0 and 1, or the texts true and false."""
     present = column.dropna()
     words = [str(value).lower() for value in present]
     spellings = [{"true": True, "false": False}]
@@ -94,7 +94,7 @@ def bools(column: pd.Series[Any], name: str, typed: bool) -> Bools:
 
 
 def unknown_column(name: str, key: str, columns: Sequence[str], features: Sequence[str]) -> str:
-    """Say that a key names no column, without listing thousands of features."""
+    """Return the message for an unknown column, without listing thousands of features."""
     near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
     others = [column for column in columns if column not in set(features)]
     known = list(columns) if near else others[:30] or list(columns[:30])
@@ -105,7 +105,7 @@ def unknown_column(name: str, key: str, columns: Sequence[str], features: Sequen
 
 
 def named_columns(spec: Spec, splits: Sequence[Split]) -> dict[str, str]:
-    """Return each column that the file names, with the key that names it first."""
+    """Return each column that the TOML file names, with the first key that names it."""
     named: dict[str, str] = {}
 
     def add(key: str, *columns: str | None) -> None:
@@ -131,7 +131,7 @@ def named_columns(spec: Spec, splits: Sequence[Split]) -> dict[str, str]:
 
 
 def split_columns(splits: Sequence[Split]) -> dict[str, str]:
-    """Return each column that a split names, with where it does."""
+    """Return each column that a split names, with the key that names it."""
     named: dict[str, str] = {}
     for split in splits:
         where = f"[splits.{split.name.partition('/')[2]}]"
@@ -162,7 +162,7 @@ def feature_matrix(spec: Spec, table: TableFile, path: Path, named: Mapping[str,
     pattern = re.compile(spec.features)
     features = [name for name in table.numbers if pattern.search(name)]
     if not features:
-        # columns with a role are no candidates, unless there are no others
+        # columns with a role are candidates only if there are no others
         free = [name for name in table.numbers if name not in named] or table.numbers
         shown = ", ".join(free[:5]) + (", …" if len(free) > 5 else "")
         hint = ""
@@ -173,7 +173,7 @@ def feature_matrix(spec: Spec, table: TableFile, path: Path, named: Mapping[str,
             f"{shown}{hint}: change the regular expression"
         )
     if table.apart:
-        return features  # names of features and of obs columns are apart
+        return features  # features and obs columns have separate namespaces
     both = [name for name in features if name in named]
     if both:
         shown = ", ".join(f"'{name}' ({named[name]})" for name in both[:4])
@@ -193,8 +193,8 @@ def refuse_missing(text: Texts, where: Bools, what: str, mend: str) -> None:
 
 
 def finite(X: Floats, features: Sequence[str], ids: Texts) -> None:
-    """Refuse a matrix with a value that is not finite, naming column, rows and a sample."""
-    # a column's sum is finite unless a value is not (or it overflows): cheap, and no (n, d) mask
+    """Raise if a matrix has a non-finite value; the message names column, rows and a sample."""
+    # A column sum is finite unless a value is not (or it overflows): cheap, without an (n, d) mask.
     with np.errstate(over="ignore", invalid="ignore"):
         suspects = np.flatnonzero(~np.isfinite(X.sum(axis=0, dtype=np.float64)))
     bad = [(int(j), ~np.isfinite(X[:, j])) for j in suspects]

@@ -1,7 +1,7 @@
-"""Table files: parquet, csv, csv.gz and h5ad behind one small contract.
+"""Table files: parquet, csv, csv.gz and h5ad behind one protocol.
 
-A file is opened for the names of its columns first, so that what does not fit is said before any
-number is read, and then only the columns that are needed are read.
+Opening a file reads only the column names, so that errors are reported before any values are
+read. Then only the columns that are needed are read.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _FORMATS = ".parquet, .csv, .csv.gz or .h5ad"
 _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".csv.gz")
 _ENDINGS = (*_PARQUET, *_CSV, ".h5ad")
-# A csv has no types: in a column of names only these stand for "no value", so that a class may be
-# called None or null; in a column of numbers all the usual spellings do.
+# A csv has no types. In a text column only these mean "no value", so that a class may be called
+# None or null. In a numeric column all the usual spellings do.
 _NO_NAME = ["", "NA", "NaN", "nan"]
 _NO_NUMBER = [*_NO_NAME, "N/A", "n/a", "null", "NULL", "None", "<NA>", "#N/A", "-nan", "-NaN"]
 
 
 class TableFile(Protocol):
-    """A table file that was opened; ``read`` raises :class:`BenchError` if it is damaged."""
+    """An open table file; ``read`` raises :class:`BenchError` if the file is damaged."""
 
     columns: list[str]
     """Columns that may have a role."""
     numbers: list[str]
     """Columns that may be features."""
     typed: bool
-    """Whether the format knows numbers from text; a csv does not."""
+    """Whether the format distinguishes numbers from text; csv does not."""
     apart: bool
-    """Whether a name in ``numbers`` may also be in ``columns`` and mean something else."""
+    """Whether a name may be both in ``numbers`` and in ``columns`` with different meanings."""
 
     def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
         """Return the columns with a role and the features, ``(n, d)`` float32."""
@@ -57,14 +57,14 @@ class TableFile(Protocol):
 
 @contextmanager
 def damaged(path: Path, kind: str) -> Iterator[None]:
-    """Turn what a reader raises on a damaged file into one line."""
+    """Turn the exception of a reader on a damaged file into a one-line error."""
     try:
         yield
     except BenchError:
         raise
     except PermissionError:
         raise BenchError(f"{path} may not be read: change its permissions") from None
-    # readers raise anything at all on damaged bytes: zlib.error, IORegistryError, …
+    # readers raise many exception types on damaged bytes: zlib.error, IORegistryError, …
     except Exception as e:  # noqa: BLE001
         said = (" ".join(str(e).split()) or type(e).__name__)[:160].rstrip(". ")
         raise BenchError(
@@ -82,7 +82,7 @@ def _not_numeric(column: str, kind: str) -> BenchError:
 
 def _float32(values: object) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
-        # what float32 cannot hold becomes infinite and is reported as such
+        # values outside the float32 range become infinite and are reported
         return cast("Floats", np.asarray(values).astype(np.float32))
 
 
@@ -116,7 +116,7 @@ class _Parquet:
             frame = pd.DataFrame(named, index=pd.RangeIndex(n))
             X = np.empty((n, len(features)), dtype=np.float32)
             start = 0
-            # in pieces: a table of doubles would else be in memory twice
+            # in blocks: otherwise a table of doubles would be in memory twice
             for piece in self._file.iter_batches(batch_size=8192, columns=list(features)):
                 stop = start + piece.num_rows
                 for j, name in enumerate(features):
@@ -136,7 +136,7 @@ class _Csv:
         if not header:
             raise BenchError(f"{path} is empty: it needs a line of column names and rows")
         self.columns = [name or f"Unnamed: {i}" for i, name in enumerate(header)]
-        # pandas writes its row numbers under an empty name: never a feature
+        # pandas writes its row numbers under an empty name: this is never a feature
         self.numbers = [name for name in self.columns if not re.fullmatch(r"Unnamed: \d+", name)]
 
     def _text(self) -> IO[str]:
@@ -144,7 +144,7 @@ class _Csv:
         return cast("IO[str]", opener(self.path, "rt", encoding="utf-8-sig", newline=""))
 
     def _count_fields(self) -> None:
-        """Refuse a row of another length; pandas would shift or fill it without a word."""
+        """Raise for a row of another length; pandas would silently shift or fill it."""
         with self._text() as file:
             reader = csv.reader(file)
             for row in reader:
@@ -184,7 +184,7 @@ class _Csv:
 def _is_number(column: pd.Series[Any]) -> bool:
     kind = column.dtype
     numeric = pd.api.types.is_integer_dtype(kind) or pd.api.types.is_float_dtype(kind)
-    # pandas reads a column without any value as float or as object, depending on its version
+    # pandas reads a column without values as float or as object, depending on its version
     return numeric or bool(column.isna().all())
 
 
@@ -194,7 +194,7 @@ class _H5ad:
 
     def __init__(self, path: Path) -> None:
         with damaged(path, "h5ad"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # anndata announces changes to its authors' users
+            warnings.simplefilter("ignore")  # anndata warnings are meant for developers
             import anndata
             import h5py
 
@@ -221,12 +221,12 @@ class _H5ad:
 
 
 def open_table(path: Path) -> TableFile:
-    """Open a table file by its ending and read the names of its columns.
+    """Open a table file by its suffix and read its column names.
 
     Raises
     ------
     BenchError
-        If there is no such file, its ending is unknown, or it is not what the ending says.
+        If the file does not exist, its suffix is unknown, or its content does not match the suffix.
     """
     if path.is_dir():
         raise BenchError(f"{path} is a folder: table must name a file in it")

@@ -1,7 +1,7 @@
-"""Pixels of a user's own images: a column of files, or one array with a row for each image.
+"""Pixels of user images: a column of files, or one array with an image for each row.
 
-Files (PNG and TIFF of 8 and 16 bit, any number of channels) are decoded once into the cache of
-decoded images; arrays (``.npy``, HDF5, zarr) are read where they lie, never whole.
+Image files (PNG and TIFF of 8 and 16 bit, any number of channels) are decoded once into the cache
+of decoded images. Arrays (``.npy``, HDF5, zarr) are read in place, never completely into memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["Found", "open_array", "open_files"]
 AXES = ("NCHW", "NHWC", "NHW")
 """Orders of the axes of an array: images, channels, height, width."""
 CHUNK = 256
-"""Images that are read at a time where all are looked at."""
+"""Images per block when all images are read."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Found:
     Attributes
     ----------
     source
-        Reads them by row.
+        Source that reads the images by row.
     digest
-        Digest (hex) of all pixels in row order, and of nothing else.
+        Digest (hex) of all pixels in row order.
     content
-        Returns the digests of the rows, or None where they are not kept.
+        Returns the digests of the rows, or None if they are not available.
     """
 
     source: Source
@@ -68,26 +68,26 @@ def open_files(
     channels: Sequence[int] | None,
     label: str,
 ) -> Found:
-    """Return the pixels of images that lie in files.
+    """Return the pixels of images stored in files.
 
     Parameters
     ----------
     folder
-        What relative names are relative to.
+        Folder that relative names refer to.
     names
-        Columns ``(n,)`` of file names; several are the channels of one image, in this order.
+        Columns ``(n,)`` of file names. Several columns are the channels of one image, in order.
     crops
-        Columns ``(n,)`` of top, left, height and width in pixels; None is the whole image.
+        Columns ``(n,)`` of top, left, height and width in pixels; None uses the full image.
     channels
-        Which channels, counted from 0; None is all.
+        Channels to use, counted from 0; None uses all.
     label
-        What is decoded, for the progress.
+        Label of the progress bar.
 
     Raises
     ------
     BenchError
-        For files that are not there, with how many and the first; for a crop that is no whole
-        number; and for what :func:`bench.data.pixels.decoded` refuses.
+        If files are missing (with their number and the first name), if a crop value is not an
+        integer, or for the errors of :func:`bench.data.pixels.decoded`.
     """
     from bench.data.picture import Picture
     from bench.data.pixel_cache import decoded
@@ -118,16 +118,16 @@ def open_files(
 
 
 class ArrayRows:
-    """Images in one array on disk; a :class:`bench.api.Source` that opens it when it is read.
+    """Images in one array on disk; a :class:`bench.api.Source` that opens the file on first read.
 
-    Can be pickled and read in another process: every process opens the file for itself.
+    Can be pickled and read in another process: each process opens the file itself.
 
     Attributes
     ----------
     shape
         Shape of one image, ``(C, H, W)``.
     dtype
-        Type of its pixels, in native byte order.
+        Pixel type, in native byte order.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class ArrayRows:
         Raises
         ------
         BenchError
-            If the file cannot be read any more, or a pixel is not finite.
+            If the file can no longer be read, or a pixel is not finite.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.count):
@@ -207,7 +207,7 @@ class ArrayRows:
 
 
 def _rows(array: Any, wanted: NDArray[np.int64]) -> Array:  # noqa: ANN401
-    """Return ascending rows: in one stretch where they lie close, else one by one."""
+    """Return ascending rows: as one slice if they are close together, otherwise one by one."""
     if not len(wanted):
         return np.asarray(array[0:0])
     low, high = int(wanted[0]), int(wanted[-1]) + 1
@@ -234,7 +234,7 @@ def _open(path: Path, key: str) -> object:
             return _member(zarr.open(str(path), mode="r"), key, path)
     except BenchError:
         raise
-    except Exception as error:  # each reader has exceptions of its own
+    except Exception as error:  # each reader has its own exceptions
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BenchError(
             f"{path} cannot be read; it is truncated, damaged or of another kind: get it again "
@@ -244,7 +244,7 @@ def _open(path: Path, key: str) -> object:
 
 
 def _member(opened: Any, key: str, path: Path) -> Any:  # noqa: ANN401
-    if hasattr(opened, "shape"):  # a zarr array that is no group
+    if hasattr(opened, "shape"):  # a zarr array, not a group
         return opened
     names = [str(name) for name in opened]
     if not key:
@@ -259,26 +259,26 @@ def _member(opened: Any, key: str, path: Path) -> Any:  # noqa: ANN401
 
 
 def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | None, n: int) -> Found:
-    """Return the pixels of images that lie in one array.
+    """Return the pixels of images stored in one array.
 
     Parameters
     ----------
     folder
-        What a relative path is relative to.
+        Folder that a relative path refers to.
     text
         ``pixels.npy``, ``pixels.h5:KEY`` or ``pixels.zarr[:KEY]``.
     axes
         One of :data:`AXES`.
     channels
-        Which channels, counted from 0; None is all.
+        Channels to use, counted from 0; None uses all.
     n
-        Rows of the table; image ``i`` belongs to row ``i``.
+        Number of rows of the table; image ``i`` belongs to row ``i``.
 
     Raises
     ------
     BenchError
-        If the array is not there, damaged, of another type or number of axes, or has another
-        number of images than the table has rows.
+        If the array is missing or damaged, has the wrong type or number of axes, or if its number
+        of images differs from the number of table rows.
     """
     name, _, key = text.partition(":")
     path = folder / name
@@ -292,7 +292,7 @@ def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | Non
 
 
 def _remembered_digest(rows: ArrayRows) -> str:
-    """Return the digest of all pixels, kept in the cache by path, size and time of change."""
+    """Return the digest of all pixels, cached by path, size and modification time."""
     files = [rows.path] if rows.path.is_file() else sorted(rows.path.rglob("*"))
     stats = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     mark = json.dumps([stats, rows.key, rows.axes, rows.channels])
@@ -302,7 +302,7 @@ def _remembered_digest(rows: ArrayRows) -> str:
         if len(known) == 64:
             return known
     except (OSError, ValueError):
-        pass  # not there yet: computed below
+        pass  # not cached yet: computed below
     from bench.core.progress import report
 
     found = hashlib.sha256(f"{rows.shape} {rows.dtype.name} {rows.count}".encode())
@@ -310,6 +310,6 @@ def _remembered_digest(rows: ArrayRows) -> str:
         found.update(rows.read(np.arange(start, min(start + CHUNK, rows.count))).tobytes())
         report(f"reading {rows.path.name}", min(start + CHUNK, rows.count), rows.count)
     digest = found.hexdigest()
-    with suppress(OSError), new_file(memory) as part:  # without a cache it is only slower
+    with suppress(OSError), new_file(memory) as part:  # the cache is optional
         part.write_text(digest, encoding="ascii")
     return digest

@@ -1,4 +1,4 @@
-"""The format of a ``dataset.toml``: its keys, what may stand in them, and what is wrong."""
+"""Format of ``dataset.toml``: its keys, their allowed values, and error messages."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class SplitSpec(BaseModel):
 
 
 class Spec(BaseModel):
-    """A ``dataset.toml``. Columns are named as in the table."""
+    """Content of a ``dataset.toml``. Columns have the same names as in the table."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -154,7 +154,7 @@ _EXAMPLES = {
 
 
 def _problem(error: Any, data: Facts) -> str:  # noqa: ANN401
-    """Say in one sentence what pydantic found, in the words of the file."""
+    """Return a pydantic error as one sentence, in the terms of the TOML file."""
     at = [str(part) for part in error["loc"]]
     key = at[-1]
     in_split = len(at) == 3 and at[0] == "splits"
@@ -179,7 +179,7 @@ def _problem(error: Any, data: Facts) -> str:  # noqa: ANN401
 
 
 def parse(path: Path) -> Spec:
-    """Read a ``dataset.toml``; :class:`BenchError` says in one line what is wrong and where."""
+    """Read a ``dataset.toml``; raises :class:`BenchError` with a one-line message."""
     if path.is_dir():
         raise BenchError(f"{path} is a folder: name the dataset.toml in it")
     try:
@@ -206,14 +206,14 @@ def parse(path: Path) -> Spec:
         return Spec.model_validate(data)
     except ValidationError as error:
         found = error.errors()
-        # a misspelt key is also a missing one: name the misspelling
+        # a misspelt key is also reported as missing: report the misspelling
         found.sort(key=lambda one: {"extra_forbidden": 0, "missing": 2}.get(one["type"], 1))
         more = f" ({len(found) - 1} more after this)" if len(found) > 1 else ""
         raise BenchError(f"{path}: {_problem(found[0], data)}{more}") from None
 
 
 def _sentence(spec: SplitSpec) -> str:
-    """Say what differs between train and test, for a split that does not say so itself."""
+    """Describe how train and test differ, for a split without a description."""
     if spec.protocol == "unsupervised":
         return "no training: all rows are corrected at once and scored by retrieval"
     if spec.hold_out is not None:
@@ -232,7 +232,7 @@ def _sentence(spec: SplitSpec) -> str:
 
 
 def split_of(spec: Spec, name: str, own: SplitSpec) -> Split:
-    """Return the split of a ``[splits.NAME]`` table, or refuse one that contradicts itself."""
+    """Return the split of a ``[splits.NAME]`` table; raises if its keys contradict each other."""
     if own.protocol == "transfer":
         raise BenchError(
             f"split '{name}': an encoder is taken from one registered data set to another, not to "
@@ -271,7 +271,7 @@ def split_of(spec: Spec, name: str, own: SplitSpec) -> Split:
 
 
 def check(spec: Spec) -> None:
-    """Refuse a description whose keys contradict each other, before its table is read."""
+    """Raise if the keys of a description contradict each other, before its table is read."""
     for name, what in ((spec.name, "name"), *((name, "split name") for name in spec.splits)):
         if not re.fullmatch(_NAME, name):
             raise BenchError(f"{what} '{name}' may hold letters, digits, '.', '_' and '-' only")
@@ -295,7 +295,7 @@ def check(spec: Spec) -> None:
 
 
 def _check_pixels(spec: Spec) -> None:
-    """Refuse keys of images on profiles, and images that are not named in one way."""
+    """Raise for image keys on profiles, and for images specified in more than one way."""
     from bench.data.own.images import AXES
 
     given = [key for key in ("images", "array", "channels", "crop") if getattr(spec, key)]

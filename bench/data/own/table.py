@@ -1,4 +1,4 @@
-"""Load a table with a ``dataset.toml``."""
+"""Load a table described by a ``dataset.toml``."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ class ArraySource:
 
 @dataclass(frozen=True, eq=False)
 class OwnData:
-    """A user's table and its splits; the table itself is read by :meth:`open`.
+    """A user's table and its splits; :meth:`open` reads the table itself.
 
     Attributes
     ----------
     name
-        ``name`` of the TOML file.
+        ``name`` in the TOML file.
     path
         The TOML file.
     splits
@@ -95,26 +95,26 @@ class OwnData:
 
     @property
     def licence(self) -> str:
-        """The licence as stated, or an empty string."""
+        """The licence from the TOML file, or an empty string."""
         return self._spec.licence or ""
 
     @property
     def citation(self) -> str:
-        """The citation as stated, or an empty string."""
+        """The citation from the TOML file, or an empty string."""
         return self._spec.citation or ""
 
     @property
     def upstream(self) -> tuple[str, ...]:
-        """Processing that the features already had."""
+        """Upstream preprocessing of the features."""
         return self._spec.upstream
 
     def split(self, name: str | None = None) -> Split:
-        """Return a split by its name in the file; without a name, the only one.
+        """Return a split by its name in the file; the name is optional if there is only one.
 
         Raises
         ------
         BenchError
-            For an unknown name, or no name where there are several splits.
+            For an unknown name, or if no name is given and there are several splits.
         """
         short = {full.partition("/")[2]: split for full, split in self.splits.items()}
         if name is None:
@@ -134,15 +134,15 @@ class OwnData:
         Returns
         -------
         Opened
-            ``index`` holds ``id``, ``label``, ``control``, each batch level and each column that a
-            split names or that is in ``metadata`` under its own name, and ``treatment``,
-            ``compound``, ``well`` and ``position`` where they are declared or can be derived, all
-            text. ``well`` names a physical well: batch levels, plate and position together.
+            ``index`` contains ``id``, ``label``, ``control`` and each batch level. Columns named by
+            a split or by ``metadata`` keep their names. ``treatment``, ``compound``, ``well`` and
+            ``position`` are included if they are declared or can be derived. All are text. ``well``
+            identifies a physical well: batch levels, plate and position joined.
 
         Raises
         ------
         BenchError
-            One line for everything that is wrong with the table.
+            If the table is invalid; the message is one line.
         """
         try:
             return _open(self._spec, self.path, self.table, list(self.splits.values()))
@@ -150,7 +150,7 @@ class OwnData:
             text = str(error)
             if str(self.table) in text:
                 raise
-            # what is wrong lies in the table or in what the TOML file says of it: name both
+            # the cause may be the table or its description in the TOML file: name both
             raise BenchError(f"{self.path} (table {self.table.name}): {text}") from None
 
 
@@ -160,14 +160,14 @@ def load(path: Path) -> OwnData:
     Parameters
     ----------
     path
-        The TOML file. ``table`` in it is relative to the file's folder.
+        The TOML file. A ``table`` in it is relative to the folder of the file.
 
     Raises
     ------
     BenchError
-        One line with the file, for a missing or empty file, a TOML error with its line, an unknown
-        key with the nearest known one, a wrong type, a level that is not a batch, a name that a
-        packaged data set has, or a split that contradicts itself.
+        For a missing or empty file, a TOML syntax error (with its line), an unknown key (with the
+        nearest valid one), a wrong type, a level that is not a batch, the name of a packaged data
+        set, or a split that contradicts itself. The message is one line with the file name.
     """
     path = Path(path)
     spec = parse(path)
@@ -180,25 +180,25 @@ def load(path: Path) -> OwnData:
 
 
 def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
-    """Read a table that comes with the harness as a user's own is read.
+    """Read a table of a built-in data set in the same way as a user's table.
 
     Parameters
     ----------
     declared
-        The keys of a ``dataset.toml`` above its splits, without ``table``.
+        The top-level keys of a ``dataset.toml``, without ``table`` and the splits.
     path
         The table.
     splits
-        Splits whose columns the index must hold.
+        Splits whose columns the index must contain.
     sha256
-        Of the bytes that the table is published with, for the digest; empty takes those of
-        ``path``. For a table whose content was compared: two parquet files of the same content
-        may differ in their bytes.
+        sha256 of the published file, for the digest; by default that of ``path``. Set it for a
+        table whose content was verified: two parquet files with equal content may differ in their
+        bytes.
 
     Raises
     ------
     BenchError
-        One line for what is wrong with the table.
+        If the table is invalid; the message is one line.
     """
     spec = Spec.model_validate({**declared, "table": path.name})
     return _open(spec, Path(spec.name), path, splits, sha256)
@@ -273,7 +273,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
 
 
 def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> Found:
-    """Return where the pixels of the rows are."""
+    """Return the pixels of the rows."""
     from bench.data.own.images import open_array, open_files
 
     if spec.array is not None:
@@ -353,11 +353,11 @@ def _index(
     nscb_batch = [spec.nscb_batch] if spec.nscb_batch is not None else []
     for column in dict.fromkeys([*spec.batches, *nscb_batch, *in_splits, *spec.metadata]):
         if column not in text:
-            continue  # a split may name a role, which is there already
+            continue  # a split may name a role, which is already in the index
         if column not in made:
             made[column] = text[column]
         elif column in spec.metadata and column not in (*spec.batches, *in_splits):
-            continue  # the role of that name says the same or more
+            continue  # the role of that name has the same information or more
         elif not np.array_equal(made[column], text[column]):
             raise BenchError(
                 f"the table's column '{column}' is not what '{column}' means here (one of "
@@ -375,9 +375,9 @@ def _content(path: Path) -> str:
 
 
 def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
-    """Return the sha256 (hex) of the table's bytes and the keys that say how to read them.
+    """Return the sha256 (hex) of the bytes of the table and the keys that define how to read it.
 
-    Of images, the digest of their pixels stands for where they lie.
+    For images, the digest of their pixels replaces their location.
     """
     keys = [
         "features",

@@ -1,7 +1,7 @@
-"""Named figures: records -> PDF, PNG and the CSV with the numbers of each.
+"""Named figures: records -> PDF, PNG and a CSV with the numbers of each.
 
-A file of this package whose name begins with a letter is a figure, or a table of figures that are
-drawn alike. At its top is a literal, read without importing the file::
+A file of this package whose name begins with a letter is a figure, or a list of similar figures.
+It begins with a literal, which is read without importing the file::
 
     META: Meta = {
         "kind": "figure",
@@ -9,11 +9,11 @@ drawn alike. At its top is a literal, read without importing the file::
         "title": "…",               # title of the figure
         "summary": "…",             # one sentence, for `list figures`
         "needs": ["records"],       # of: records, predictions, embeddings, studies, examples
-        "paper": "",                # its place in the seed paper, such as "Table 1"
+        "paper": "",                # its place in the original paper, such as "Table 1"
     }
 
-A table of figures has a list of such dicts. The file has one function,
-``draw(inputs: FigureInput) -> list[Path]``. A figure without data says in one sentence what is
+Several figures have a list of such dicts. The file has one function,
+``draw(inputs: FigureInput) -> list[Path]``. A figure without data states in one sentence what is
 missing (:func:`bench.output.figures._shared.nothing`); missing records never raise.
 """
 
@@ -45,15 +45,15 @@ class FigureInput:
     Attributes
     ----------
     meta
-        Its literal.
+        META of the figure.
     records
         Runs.
     out
         Output folder.
     results
-        Results folder, for files next to the runs; None for records that are not on disk.
+        Results folder, for files next to the runs; None if the records are not on disk.
     get_boards
-        Returns :attr:`boards`; called when a figure needs them.
+        Returns :attr:`boards`; called on first use.
     """
 
     meta: Meta
@@ -78,17 +78,17 @@ def _packaged() -> dict[str, Entry]:
 
 
 def all_figures(registry: Registry | None = None) -> dict[str, Entry]:
-    """Return all figures by name, those of the seed paper last.
+    """Return all figures by name, those of the original paper last.
 
     Parameters
     ----------
     registry
-        Adds the figures of its plugin files.
+        Registry; the figures of its plugin files are included.
 
     Raises
     ------
     BenchError
-        If a plugin's figure has the name of a packaged one.
+        If a plugin's figure has the same name as a packaged one.
     """
     figures = dict(_packaged())
     for entry in registry.entries("figure") if registry else ():
@@ -116,16 +116,16 @@ def draw(
     records
         Committed runs, or mappings of the same form.
     names
-        Keys of :func:`all_figures`; a name that ends in ``/`` stands for all that begin with it.
-        All figures if empty.
+        Keys of :func:`all_figures`; a name that ends in ``/`` selects all with this prefix. All
+        figures if empty.
     out
         Output folder, created if missing.
     results
         Results folder, for figures that need files next to the runs.
     registry
-        Adds the figures of its plugin files.
+        Registry; the figures of its plugin files are included.
     boards
-        Leaderboards of the records; computed if a figure needs them.
+        Leaderboards of the records; by default computed when a figure needs them.
 
     Raises
     ------

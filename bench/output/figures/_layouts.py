@@ -1,4 +1,4 @@
-"""Layouts of our runs, drawn as in the seed paper."""
+"""Layouts of our runs, drawn as in the original paper."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Panel:
     method_id
         Method of the run.
     split
-        Its split; real edition only.
+        Split of the run; real edition only.
     batches
-        Prefixes of the batches to show; all batches if empty.
+        Prefixes of the displayed batches; all batches if empty.
     colour
         ``batch``, or ``class``.
     """
@@ -61,11 +61,11 @@ class Layouts:
     Attributes
     ----------
     shows
-        What the paper shows, one sentence.
+        One sentence: what the paper shows.
     panels
-        Our runs that show the same.
+        Our runs that correspond to it.
     why
-        Reason why none of our runs can show it; empty if they can.
+        Why no run can show it; empty otherwise.
     """
 
     shows: str
@@ -74,7 +74,7 @@ class Layouts:
 
 
 def draw_layouts(inputs: FigureInput, figure: Layouts) -> list[Path]:
-    """Draw t-SNE layouts of our runs as in the paper, or say what is missing."""
+    """Draw t-SNE layouts of our runs as in the paper, or state what is missing."""
     if figure.why:
         return nothing(inputs, f"{figure.shows} Not drawn here: {figure.why}")
     runs = [_points(inputs, panel) for panel in figure.panels]
@@ -104,7 +104,7 @@ def draw_layouts(inputs: FigureInput, figure: Layouts) -> list[Path]:
 
 
 def _panel(made: Canvas, ax: Axes, legend: Axes, panel: Panel, run: Points | None) -> None:
-    """Draw one layout with the legend at its right."""
+    """Draw one layout with the legend on the right."""
     from bench.output.layouts import layout
 
     ax.set_title(panel.title, fontsize=8, parse_math=False)
@@ -143,7 +143,7 @@ class Points:
     X
         ``(n, d)`` embedding.
     ids, names
-        ``(n,)`` ids, and the batches or classes that give the colours.
+        ``(n,)`` ids, and the batches or classes that determine the colours.
     """
 
     record: Record
@@ -153,7 +153,7 @@ class Points:
 
 
 def _points(inputs: FigureInput, panel: Panel) -> Points | None:
-    """Return the rows of the first run that a panel can show."""
+    """Return the rows of the first run that matches a panel."""
     wanted = (panel.method_id, panel.split, "real")
     for record in inputs.records:
         if (record.method_id, record.split_id, record.edition) != wanted:
@@ -181,7 +181,7 @@ def _rows(results: Path | None, record: Record, panel: Panel) -> Points | None:
 
 
 def _group(batch: str, wanted: Sequence[str]) -> str:
-    """Return which of the wanted experiments a batch belongs to: ``HUVEC-20`` for its plates."""
+    """Return the selected experiment of a batch: ``HUVEC-20`` for its plates."""
     if not wanted:
         return batch
     return next((name for name in wanted if batch == name or _begins(batch, name)), "")

@@ -1,4 +1,4 @@
-"""Small panels, one a method, on as many lines as they need."""
+"""Grids of small panels, one per method."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["panels", "shape"]
 
 
 def shape(n: int, most: int = 4) -> tuple[int, int, float]:
-    """Return lines, columns and the side of a panel in inches, for ``n`` panels on a page."""
+    """Return rows, columns and the panel size in inches, for ``n`` panels on a page."""
     columns = min(most, max(2, n))
     lines = -(-n // columns)
     return lines, columns, (PAGE - 0.7) / columns
 
 
 def panels(figure: Figure, labels: Sequence[str], most: int = 4) -> Iterator[tuple[str, Axes]]:
-    """Yield each label with its axes, titled; places that stay empty are switched off."""
+    """Yield each label with its titled axes; unused axes are switched off."""
     lines, columns, side = shape(len(labels), most)
     axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
     width = int(side * 13)
@@ -33,6 +33,6 @@ def panels(figure: Figure, labels: Sequence[str], most: int = 4) -> Iterator[tup
         ax.set_title(
             fitted(label, width, 2), fontsize=7.5, fontweight="bold", pad=3, parse_math=False
         )
-        if position + columns >= len(labels):  # nothing stands below it: it carries the ticks
+        if position + columns >= len(labels):  # the lowest panel of its column has the ticks
             ax.xaxis.set_tick_params(labelbottom=True)
         yield label, ax

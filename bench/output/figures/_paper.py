@@ -1,4 +1,4 @@
-"""Tables of the seed paper (Lin & Lu 2022): published numbers and ours."""
+"""Tables of the original paper (Lin & Lu 2022): published numbers and ours."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ THEIRS = "#666666"
 
 
 def judged_table(inputs: FigureInput, prefix: str) -> list[Judged]:
-    """Return the claims whose names begin so, each with its status by our records."""
+    """Return the claims with a given name prefix, each with its status given our records."""
     return judge([one for one in published() if one.name.startswith(prefix)], inputs.records)
 
 
@@ -39,7 +39,7 @@ def table(inputs: FigureInput, prefix: str) -> list[Path]:
     inputs
         Input of the figure.
     prefix
-        Prefix of the names of its claims.
+        Name prefix of the claims.
     """
     meta = inputs.meta
     found = judged_table(inputs, prefix)
@@ -110,7 +110,7 @@ def _count(found: Sequence[Judged]) -> str:
 
 
 def _notes(found: Sequence[Judged]) -> list[str]:
-    """Say of every number without one of ours why there is none."""
+    """State why published numbers have no counterpart."""
     notes = []
     by_status: dict[str, list[str]] = {}
     for one in found:
@@ -131,7 +131,7 @@ def _notes(found: Sequence[Judged]) -> list[str]:
     for one in found:
         if not one.claim.comparable:
             reason = one.claim.unmatched
-            if reason.startswith("no method here is "):  # the method's name stands before it
+            if reason.startswith("no method here is "):  # preceded by the name of the method
                 reason = "no method here is that"
             reasons.setdefault(reason, []).append(one.claim.reported_method)
     for reason, methods in reasons.items():

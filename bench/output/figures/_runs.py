@@ -1,4 +1,4 @@
-"""Groups of runs, for figures that need more than a leaderboard has."""
+"""Groups of runs, for figures that need more than a leaderboard."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _key = attrgetter(
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Scored runs of one split, edition, recipe and content of the data.
+    """Scored runs with the same split, edition, recipe and data content.
 
     Attributes
     ----------
@@ -90,12 +90,12 @@ class Group:
         return groups
 
     def only(self, labels: Iterable[str]) -> Group:
-        """Return the runs of some methods."""
+        """Return the runs of the given methods."""
         wanted = set(labels)
         return Group([record for record in self.records if label(record) in wanted])
 
     def in_order(self, labels: Iterable[str]) -> list[str]:
-        """Return labels sorted by name: ERM first, control rows last."""
+        """Return labels sorted by name: ERM first, reference rows last."""
         controls = {label(record) for record in self.records if is_control_row(record.track)}
         return sorted(labels, key=lambda name: (name in controls, name != "erm", name))
 
@@ -124,7 +124,7 @@ def grouped(records: Iterable[Record]) -> list[Group]:
 
 
 def group_stems(name: str, groups: Sequence[Group]) -> list[str]:
-    """Return a file name per group; groups of the same split get distinct names."""
+    """Return one file name per group; groups of the same split get distinct names."""
     plain = [f"{name}_{slug(group.split)}" for group in groups]
     stems = []
     for stem, group in zip(plain, groups, strict=True):
@@ -137,7 +137,7 @@ def group_stems(name: str, groups: Sequence[Group]) -> list[str]:
 
 
 def predictions_of(record: Record) -> pd.DataFrame | None:
-    """Return the predicted classes of a run, or None if it keeps none."""
+    """Return the predicted classes of a run, or None if none are stored."""
     table = record.predictions()
     return table if table is not None and "y_pred" in table else None
 
@@ -157,7 +157,7 @@ def with_predictions(groups: Iterable[Group]) -> list[tuple[Group, dict[str, lis
 
 
 def mixing_value(record: Record, metric: str) -> float:
-    """Return a metric of embeddings over all rows, or its mean over folds; NaN if it has none.
+    """Return a metric of embeddings over all rows, or its mean over folds; NaN if not available.
 
     Embeddings of two folds come from two models, so they are never pooled.
     """

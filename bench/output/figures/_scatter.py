@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["SHOWN", "category_colours", "chosen", "key", "scatter"]
 
 SHOWN = 12
-"""More categories than this are coloured along a scale and not named."""
+"""With more categories, colours follow a scale and are not named."""
 _NAMED = (
     "#0072B2",
     "#E69F00",
@@ -33,11 +33,11 @@ _NAMED = (
     "#44AA99",
     "#555555",
 )
-"""Okabe & Ito 2008, then Tol 2021: told apart with any colour vision."""
+"""Palettes of Okabe & Ito 2008, then Tol 2021; safe for colour-blind readers."""
 
 
 def category_colours(names: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each category, in the order of their names."""
+    """Return a colour per category, in the order of their names."""
     known = sorted(set(names) - {""})
     if len(known) <= SHOWN:
         made = dict(zip(known, _NAMED, strict=False))
@@ -52,7 +52,7 @@ def category_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def chosen(ids: NDArray[np.str_], most: int) -> NDArray[np.int64]:
-    """Return positions of at most ``most`` rows, chosen and ordered by their ids alone."""
+    """Return the positions of at most ``most`` rows, selected and ordered only by their ids."""
     order = np.argsort(ids, kind="stable")
     if len(order) <= most:
         return order
@@ -61,10 +61,10 @@ def chosen(ids: NDArray[np.str_], most: int) -> NDArray[np.int64]:
 
 
 def scatter(ax: Axes, xy: NDArray[np.float64], names: NDArray[np.str_], seed: int = 0) -> None:
-    """Draw points in a mixed order, so that no category lies over another."""
+    """Draw points in a fixed shuffled order, so that no category covers another."""
     colours = category_colours(names.tolist())
     order = generator("scatter", seed).permutation(len(xy))
-    order = order[np.argsort(names[order] != "", kind="stable")]  # rows without one lie below
+    order = order[np.argsort(names[order] != "", kind="stable")]  # rows without one are below
     size = float(np.clip(4000 / max(len(xy), 1), 2.0, 14.0))
     ax.scatter(
         xy[order, 0],
@@ -83,7 +83,7 @@ def scatter(ax: Axes, xy: NDArray[np.float64], names: NDArray[np.str_], seed: in
 
 
 def key(ax: Axes, names: Sequence[str], title: str, none: str = "") -> None:
-    """Name the colours in axes of their own, or say how many there are."""
+    """Draw the legend of colours in separate axes, or state the number of categories."""
     from matplotlib.lines import Line2D
 
     ax.set_axis_off()

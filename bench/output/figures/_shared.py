@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 Records = Sequence[Mapping[str, object]]
 LONGEST = 46
-"""Characters of a name beside the axes; longer ones lose their track, then their end."""
+"""Maximum characters of an axis label; longer labels lose their track, then their end."""
 
 
 def setting_of(board: Board) -> tuple[object, ...]:
-    """Return the settings that boards of one figure must share, besides the split."""
+    """Return the settings that boards of one figure must share, except the split."""
     return (
         board.edition,
         board.recipe,
@@ -43,7 +43,7 @@ def by_setting(made: Iterable[Board]) -> dict[tuple[object, ...], list[Board]]:
 
 
 def one_readout(records: Records, found: list[Board]) -> list[Board]:
-    """Return the boards read out in one way, by probe if any of them cannot do otherwise."""
+    """Return the boards with one readout: the probe if any board requires it."""
     used = {board.readout for board in found}
     if used != {"head", "probe"}:
         return found
@@ -53,7 +53,7 @@ def one_readout(records: Records, found: list[Board]) -> list[Board]:
 
 
 def stems_for(name: str, groups: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], str]:
-    """Return a file name for each group: plain for one, with what tells them apart for more."""
+    """Return a file name per group: plain for one group, with the differences for several."""
     keys = list(groups)
     if len(keys) < 2:
         return dict.fromkeys(keys, name)
@@ -74,7 +74,7 @@ def metric_words(metric: str, readout: str) -> str:
 
 
 def subtitle(board: Board) -> str:
-    """Return the part of a board's title that is not its split."""
+    """Return the title of a board without its split."""
     return " · ".join(board.title.split(" · ")[1:4])
 
 
@@ -95,7 +95,7 @@ def runs_digest(found: Sequence[Board]) -> str:
 
 
 def nothing(inputs: FigureInput, text: str) -> list[Path]:
-    """Write a figure that only says why it cannot be drawn."""
+    """Write a figure that only states why it cannot be drawn."""
     with canvas(inputs.out, inputs.meta["name"], digest([]), PAGE, 1.4) as made:
         ax = made.figure.subplots()
         ax.set_title(inputs.meta["title"])
@@ -117,7 +117,7 @@ def row_facts(board: Board, row: Row) -> dict[str, object]:
 
 
 def chance_line(ax: Axes, found: Sequence[Board], *, vertical: bool = False) -> None:
-    """Draw the score of guessing, if it is one number for all boards."""
+    """Draw the score of random guessing, if it is the same for all boards."""
     chances = {board.chance for board in found}
     if len(chances) != 1 or None in chances:
         return
@@ -128,7 +128,7 @@ def chance_line(ax: Axes, found: Sequence[Board], *, vertical: bool = False) -> 
 
 
 def interval_words(rows: Iterable[Row]) -> str:
-    """Return a sentence on the bars, or on why there are none."""
+    """Return a sentence that explains the bars, or why there are none."""
     known = [row for row in rows if row.mean is not None]
     with_interval = [row for row in known if row.ci_low is not None]
     without = sorted({row.clusters_in_words for row in known if row.ci_low is None})
@@ -141,14 +141,14 @@ def interval_words(rows: Iterable[Row]) -> str:
 
 
 def mark(ax: Axes, row: Row, x: float, y: float) -> None:
-    """Draw a row's own marker; reference rows are hollow."""
+    """Draw the marker of a row; reference rows are hollow."""
     colour = colour_of(row.method)
     face = "white" if row.track == "reference" else colour
     ax.plot([x], [y], marker=marker_of(row.method), color=colour, markerfacecolor=face)
 
 
 def name_rows(ax: Axes, rows: Sequence[Row]) -> None:
-    """Put the methods down the left side, with their tracks, and the grid upright."""
+    """List the methods with their tracks on the left, and draw a vertical grid."""
     names = [f"{row.method}  ({row.track})" for row in rows]
     names = [
         name if len(name) <= LONGEST else fitted(row.method, LONGEST)

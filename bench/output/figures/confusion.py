@@ -1,4 +1,4 @@
-"""Which classes a method takes for which, from predictions."""
+"""Confusion matrices, from predictions."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ META: Meta = {
     "paper": "",
 }
 NAMED = 16
-"""With more classes their names would not be legible and are numbers in the CSV alone."""
+"""With more classes, names are not legible and the numbers are only in the CSV."""
 WIDEST = 16
-"""Characters of a class's name."""
+"""Maximum characters of a class name."""
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw a matrix a method, rows of all seeds pooled."""
+    """Draw one matrix per method, with the rows of all seeds pooled."""
     found = with_predictions(grouped(inputs.records))
     if not found:
         text = (
@@ -77,7 +77,7 @@ def draw(inputs: FigureInput) -> list[Path]:
 
 
 def confusion(tables: Sequence[pd.DataFrame], n_classes: int) -> NDArray[np.int64]:
-    """Return ``(K, K)`` counts, true classes down, of all tables together."""
+    """Return ``(K, K)`` counts over all tables, true classes in rows."""
     counts = np.zeros((n_classes, n_classes), np.int64)
     for table in tables:
         truth = table["y_true"].to_numpy(np.int64)

@@ -1,4 +1,4 @@
-"""Accuracy against the seconds to fit."""
+"""Accuracy against fitting time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ META: Meta = {
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw the score over the seconds that fitting took, a panel for each split."""
+    """Draw the score against fitting time in seconds, one panel per split."""
     found = [
         board
         for board in inputs.boards

@@ -1,4 +1,4 @@
-"""Average ranks, and which of them cannot be told apart."""
+"""Average ranks, with groups of methods that do not differ significantly."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ META: Meta = {
     "paper": "",
 }
 LONGEST_PAGE = 9.0
-"""Inches of panels on one page; a board that is longer has a page of its own."""
+"""Maximum height of panels per page in inches; a longer board has its own page."""
 
 
 def draw(inputs: FigureInput) -> list[Path]:
@@ -127,7 +127,7 @@ def _draw_ranks(made: Canvas, ax: Axes, one: Comparison) -> None:
                 "friedman_p": ranks.p,
             }
         )
-    # The bars that join methods stand to the right of all limits, one column each.
+    # The bars that join methods are to the right of all limits, one column each.
     right = max(float(ranks.high.max()), float(n)) + 0.25
     step = 0.16 * max(1.0, n / 8)
     for number, (first, last) in enumerate(one.groups):

@@ -1,4 +1,4 @@
-"""Accuracy over increasingly different tests."""
+"""Accuracy over increasingly shifted test sets."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ TESTS = {
     "coos7/test3": "test 3\nnew plates\nand days",
     "coos7/test4": "test 4 (Ottawa)\nnew laboratory\nand microscope",
 }
-"""The tests of COOS-7 by how much is new in them."""
+"""The tests of COOS-7, ordered by the amount of shift."""
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw the score over the four tests of COOS-7, one line a method, a point a seed."""
+    """Draw the score over the four tests of COOS-7, one line per method, one point per seed."""
     found = [board for board in inputs.boards if board.split in TESTS]
     if not found:
         text = (
@@ -59,7 +59,7 @@ def draw(inputs: FigureInput) -> list[Path]:
     stems = stems_for(META["name"], groups)
     for key, members in groups.items():
         members = one_readout(inputs.records, members)  # noqa: PLW2901
-        height = max(3.5, 1.75 + 0.135 * len(methods_of(members)))  # room for the names at the ends
+        height = max(3.5, 1.75 + 0.135 * len(methods_of(members)))  # space for the labels
         with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as made:
             _draw_degradation(made, members)
         files += made.files
@@ -80,7 +80,7 @@ def _draw_degradation(made: Canvas, found: Sequence[Board]) -> None:
             board = by_split.get(split)
             row = next((r for r in board.rows if r.method == label), None) if board else None
             if board is None or row is None or row.mean is None:
-                line.append((position + offset, float("nan")))  # a gap, not a bridge
+                line.append((position + offset, float("nan")))  # interrupts the line
                 continue
             line.append((position + offset, row.mean))
             ends[label] = (position + offset, row.mean)

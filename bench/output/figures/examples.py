@@ -1,4 +1,4 @@
-"""The images as each laboratory sees them, from sheets that were made where the data are."""
+"""Example images per laboratory, from sheets saved when the data were available."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ META: Meta = {
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw each sheet of ``examples/`` in the results folder."""
+    """Draw each sheet in ``examples/`` of the results folder."""
     sheets = [] if inputs.results is None else load_sheets(inputs.results / "examples")
     sheets = [sheet for sheet in sheets if sheet.edition != "fixture"]
     if not sheets:

@@ -1,6 +1,6 @@
-"""Tables and figures of the seed paper (Lin & Lu 2022), next to our numbers.
+"""Tables and figures of the original paper (Lin & Lu 2022), next to our numbers.
 
-Our number is drawn next to a published one only if both are from the real data and the same rows
+Our number is shown next to a published one only if both are for the same rows of the real data
 (``bench.boards.claims``); otherwise the reason is given.
 """
 
@@ -220,7 +220,7 @@ LAYOUTS = {
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw published numbers or layouts next to ours, or say what is missing."""
+    """Draw published numbers or layouts next to ours, or state what is missing."""
     name = inputs.meta["name"]
     if name in LAYOUTS:
         return draw_layouts(inputs, LAYOUTS[name])

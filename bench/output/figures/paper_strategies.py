@@ -1,4 +1,4 @@
-"""What BEN adds in supervised, self-supervised and transfer learning: theirs beside ours."""
+"""Gain of BEN in supervised, self-supervised and transfer learning: published and ours."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ THEIR_PAIRS = (
         f"{_T6}minclr-no-ben-tvn/bbbc021-nscb",
     ),
 )
-"""What is shown of the paper: in words, the claim with BEN, the claim without."""
+"""Rows of the figure: label, claim with BEN, claim without BEN."""
 OUR_PAIRS = (
     ("ben", "erm", "supervised"),
     ("ben-controls", "erm", "supervised"),
@@ -74,7 +74,7 @@ OUR_PAIRS = (
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw the published differences, ours where the same was run, and ours on other data."""
+    """Draw the published differences, ours from the same settings, and ours on other data."""
     judged = {one.claim.name: one for p in (_T1, _T2, _T6) for one in judged_table(inputs, p)}
     ours = _ours(inputs)
     # Real and simulated data never share an axis.

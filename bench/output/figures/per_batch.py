@@ -1,4 +1,4 @@
-"""Held-out batches, one by one."""
+"""Scores per held-out batch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ META: Meta = {
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw a point for each held-out batch and method, lines between the methods."""
+    """Draw a point per held-out batch and method, with lines between the methods."""
     found = [board for board in inputs.boards if any(len(row.points) > 1 for row in board.rows)]
     if not found:
         text = "No record has a score for more than one held-out batch."

@@ -39,11 +39,11 @@ META: Meta = {
     "paper": "",
 }
 LONGEST_PAGE = 9.0
-"""Inches of panels on one page; a board that is longer has a page of its own."""
+"""Maximum height of panels per page in inches; a longer board has its own page."""
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw the methods by their primary metric, a panel for each split, with intervals."""
+    """Draw the methods by primary metric, one panel per split, with intervals."""
     found = inputs.boards
     if not found:
         return nothing(inputs, "There are no records to rank: run some first.")
@@ -70,7 +70,7 @@ def draw(inputs: FigureInput) -> list[Path]:
 
 
 def _pages(members: Sequence[Board]) -> list[tuple[list[Board], list[float]]]:
-    """Put boards on pages that can be printed; return each with the heights of its panels."""
+    """Distribute boards over printable pages; return each page with the heights of its panels."""
     pages: list[tuple[list[Board], list[float]]] = []
     for board in members:
         height = 0.19 * max(1, sum(row.mean is not None for row in board.rows)) + 0.42
@@ -82,7 +82,7 @@ def _pages(members: Sequence[Board]) -> list[tuple[list[Board], list[float]]]:
 
 
 def _share_scale(axes: Iterable[Axes], members: Sequence[Board]) -> None:
-    """Give panels of one metric one scale, so that splits can be compared by eye."""
+    """Use the same scale in all panels of a metric, so that splits can be compared."""
     drawn = [(ax, b.metric) for ax, b in zip(axes, members, strict=True) if ax.axison]
     for metric in {metric for _, metric in drawn}:
         same = [ax for ax, name in drawn if name == metric]

@@ -1,4 +1,4 @@
-"""Calibration: how often a prediction is right that was made with this confidence."""
+"""Calibration: accuracy of predictions by confidence."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BINS = 15
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw a panel a method: accuracy over confidence, bins as large as their share of rows."""
+    """Draw accuracy over confidence, one panel per method; bin size shows the fraction of rows."""
     found = [
         (group, tables)
         for group, tables in with_predictions(grouped(inputs.records))
@@ -95,7 +95,7 @@ def draw(inputs: FigureInput) -> list[Path]:
 
 
 def reliability(tables: Sequence[pd.DataFrame]) -> dict[str, NDArray[np.float64]]:
-    """Return mean confidence, accuracy and share of rows of each bin, ``(15,)``; 0 where empty."""
+    """Return mean confidence, accuracy and fraction of rows per bin, ``(15,)``; 0 if empty."""
     parts = []
     for table in tables:
         truth = table["y_true"].to_numpy(np.int64)

@@ -1,4 +1,4 @@
-"""Figures drawn by studies, copied from the results folder."""
+"""Figures created by studies, copied from the results folder."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ META: list[Meta] = [
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Copy the figures of the study of this name, unchanged.
+    """Copy the figures of the study with this name, unchanged.
 
-    A study leaves ``studies/NAME/SPLIT/`` with ``study.json`` (title, edition, digest of its
-    runs) and ``NAME.pdf``, ``NAME.png`` and ``NAME.csv``, drawn on the same canvas as all figures.
-    Fixtures are skipped.
+    A study writes ``studies/NAME/SPLIT/`` with ``study.json`` (title, edition, digest of its
+    runs) and ``NAME.pdf``, ``NAME.png`` and ``NAME.csv``, in the style of all figures. Fixtures
+    are skipped.
 
     Raises
     ------
     BenchError
-        If a study's files are damaged.
+        If the files of a study are damaged.
     """
     name = inputs.meta["name"]
     folder = None if inputs.results is None else inputs.results / "studies" / name

@@ -1,4 +1,4 @@
-"""Batch mixing against biology: whether what mixes the batches keeps the classes apart."""
+"""Batch mixing against preserved biology."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ MIXING = {
     "graph_connectivity": "graph connectivity\n(to the right: classes connected)",
     "pcr": "variance not explained by batch\n(to the right: less batch left)",
 }
-"""Metrics of mixing, and which way is better; the first is read from right to left."""
+"""Metrics of batch mixing and their axis labels; the axis of the first is reversed."""
 LOWER = ("batch_1nn",)
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw a point a method: mixing to the right, the split's primary metric upwards."""
+    """Draw one point per method: mixing on the x axis, the split's primary metric on the y axis."""
     found = []
     for group in grouped(inputs.records):
         values = _values(group)
@@ -82,7 +82,7 @@ def draw(inputs: FigureInput) -> list[Path]:
 
 
 def _values(group: Group) -> dict[str, dict[str, dict[int, float]]]:
-    """Return mixing metric -> label -> seed -> value, of those that any run has."""
+    """Return mixing metric -> label -> seed -> value, for metrics that any run has."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for metric in MIXING:
         for record in group.records:

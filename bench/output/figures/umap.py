@@ -37,12 +37,12 @@ META: Meta = {
     "paper": "",
 }
 BASES = ("erm", "identity")
-"""What a single network is compared with: the first of these that was run alike."""
+"""Baselines of a single network, in order of preference; the first available one is used."""
 
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """An embedding with what its rows are coloured by; rows in the order of their ids."""
+    """An embedding with the batches and classes of its rows, ordered by id."""
 
     name: str
     X: NDArray[np.float32]
@@ -54,7 +54,7 @@ class _View:
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw a figure a method, with the lowest seed whose embeddings are kept."""
+    """Draw one figure per method, for the lowest seed with stored embeddings."""
     store = Store(inputs.results) if inputs.results is not None else None
     work = []
     for group in grouped(inputs.records):
@@ -73,7 +73,7 @@ def draw(inputs: FigureInput) -> list[Path]:
     places: dict[str, NDArray[np.float64]] = {}
 
     def placed(view: _View) -> NDArray[np.float64]:
-        where = hashlib.sha256(view.X.tobytes()).hexdigest()  # ERM's is drawn beside many
+        where = hashlib.sha256(view.X.tobytes()).hexdigest()  # ERM's is in many figures
         if where not in places:
             places[where] = layout(view.X)
         return places[where]
@@ -102,7 +102,7 @@ def draw(inputs: FigureInput) -> list[Path]:
 
 
 def _kept(store: Store, group: Group) -> dict[str, tuple[Record, Embedding]]:
-    """Return each method's first seed whose last embedding is kept, of its first fold."""
+    """Return each method's first seed with a stored final embedding, and its first fold."""
     found: dict[str, tuple[Record, Embedding]] = {}
     for record in group.records:
         if label(record) in found:
@@ -114,14 +114,14 @@ def _kept(store: Store, group: Group) -> dict[str, tuple[Record, Embedding]]:
 
 
 def _worth(name: str, found: Mapping[str, tuple[Record, Embedding]]) -> bool:
-    """Whether a method has a figure: what others are compared with needs none beside theirs."""
+    """Whether a method has a figure of its own; a baseline has one only if it is alone."""
     return name not in BASES or len(found) == 1
 
 
 def _before(
     store: Store, group: Group, name: str, found: Mapping[str, tuple[Record, Embedding]]
 ) -> Embedding | None:
-    """Return the first stage's output of a chain, or that of an uncorrected run alike."""
+    """Return the output of a chain's first stage, or of the matching uncorrected run."""
     record, after = found[name]
     if "+" in after.method:
         return embedding(store, record, 0, stage=0)
@@ -136,7 +136,7 @@ def _before(
 
 
 def _view(record: Record, group: Group, one: Embedding, most: int) -> _View:  # noqa: ARG001
-    """Choose rows, and look up their classes among the scored ones."""
+    """Select rows, and look up their classes among the scored ones."""
     picked = chosen(one.ids, most)
     ids = one.ids[picked]
     predictions = record.predictions()

@@ -19,12 +19,12 @@ __all__ = ["overview"]
 
 
 def overview(boards: Sequence[Board]) -> list[Sentence]:
-    """Return what can be said over all main boards.
+    """Return the sentences that summarise all main boards.
 
     Parameters
     ----------
     boards
-        All boards; those with settings, overrides or the smoke recipe are left out.
+        All boards; those with settings, overrides or the smoke recipe are skipped.
     """
     main = [board for board in boards if is_main(board)]
     if not main:
@@ -56,7 +56,7 @@ def overview(boards: Sequence[Board]) -> list[Sentence]:
 
 
 def _across(main: Sequence[Board]) -> list[Sentence]:
-    """Count verdicts of methods as they come, of real data and of simulated data apart."""
+    """Count verdicts of methods at their defaults, separately for real and simulated data."""
     made = []
     for edition, words in (("real", "On real data"), ("simulated", "On simulated data")):
         rows: dict[str, list[Row]] = {}

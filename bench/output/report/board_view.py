@@ -32,7 +32,7 @@ COLUMNS = 10
 
 
 class BoardView(TypedDict):
-    """Data of a board for the template; ``details`` are for the script."""
+    """Board data for the template; ``details`` are for the script."""
 
     board: Board
     anchor: str
@@ -51,7 +51,7 @@ class BoardView(TypedDict):
 
 
 def board_context(board: Board, anchor: str) -> BoardView:
-    """Return what the template and the script need of a board."""
+    """Return the board data for the template and the script."""
     low, high = _axis(board)
     erm = next(
         (i for i, r in enumerate(board.rows) if r.method_id == "erm" and not r.params and r.seeds),
@@ -76,7 +76,7 @@ def board_context(board: Board, anchor: str) -> BoardView:
         "data": data_context(board),
         "subtitle": subtitle(board),
         "axis": (number(low, 2), number(high, 2)),
-        # Off the drawing where there is nothing to show.
+        # Outside the drawing if there is no value.
         "chance_at": -999 if board.chance is None else _at(board.chance, low, high),
         "erm_at": -999 if erm is None else _at(board.rows[erm].mean or 0.0, low, high),
         "published": any(row.published for row in board.rows),
@@ -89,7 +89,7 @@ def board_context(board: Board, anchor: str) -> BoardView:
 
 
 def _axis(board: Board) -> tuple[float, float]:
-    """Return round limits that hold every score, interval and batch of a board."""
+    """Return round axis limits that contain every score, interval and batch of a board."""
     values = [value for row in board.rows for value in (row.mean, row.ci_low, row.ci_high)]
     values += [value for row in board.rows if row.ci_low is None for value in row.points.values()]
     values += [value for row in board.rows for value in row.values]
@@ -140,7 +140,7 @@ def _row(row: Row, low: float, high: float) -> dict[str, object]:
 
 
 def reading(row: Row) -> str:
-    """Return a row's remark with a sign before its verdict, for eyes that see no colour."""
+    """Return a row's remark, with a sign before its verdict that does not depend on colour."""
     words = remark(row)
     if row.verdict:
         words = f"{SIGNS[row.verdict]} {words.replace(' from ERM', '')}"
@@ -157,7 +157,7 @@ def _sizes(row: Row) -> str:
 
 
 def _details(row: Row, names: Sequence[str]) -> dict[str, object]:
-    """Return what opening a row shows beyond its cells; short keys, since there are thousands."""
+    """Return the details of an expanded row; keys are short because there are thousands of rows."""
     cost = [row.cost.get(name) for name in ("apply_s", "steps", "images_seen", "peak_bytes")]
     made: dict[str, object] = {
         "k": [None if value is None else round(value, 2) for value in cost],

@@ -46,14 +46,14 @@ GREEK = [
     "psi",
     "omega",
 ]
-"""In the order of Unicode, which has a second, final sigma."""
+"""Greek letters in Unicode order, which includes the final sigma."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a docstring: ``kind`` is ``text``, ``term`` or ``verbatim``.
+    """A block of a docstring: ``kind`` is ``text``, ``term`` or ``verbatim``.
 
-    A ``term`` is a line that explains the indented text below it; ``head`` is that line.
+    A ``term`` is a line followed by indented text; ``head`` is that line.
     """
 
     kind: str
@@ -63,22 +63,22 @@ class Block:
 
 @dataclass(frozen=True)
 class MethodPage:
-    """What a report says of a method beside its numbers.
+    """Description of a method in the report.
 
     Attributes
     ----------
     name, summary, reference, url, level, version, provider
-        As in the literal of its file.
+        As in the META of its file.
     track, access
-        What it sees at its defaults.
+        Information that it uses with default parameters.
     file
-        Name of the file; empty for a reference row or a method that is not read.
+        Name of the file; empty for a reference row or a method without a readable file.
     blocks
-        Its docstring: the equation, the source and what differs from it.
+        Its docstring: the equation, the source and deviations from it.
     parameters
         Fields of ``Params``.
     problem
-        Why nothing more is known of it, a sentence; empty otherwise.
+        One sentence: why no more is available; empty otherwise.
     """
 
     name: str
@@ -97,7 +97,7 @@ class MethodPage:
 
 
 def page_of(entry: Entry) -> MethodPage:
-    """Return the page of a registered method, whose file is imported."""
+    """Return the description of a registered method; its file is imported."""
     from bench.core.access import Access, track_of
 
     meta = entry.meta
@@ -144,7 +144,7 @@ def page_of(entry: Entry) -> MethodPage:
 
 
 def blocks_of(text: str) -> list[Block]:
-    """Cut a docstring into paragraphs, explained terms, and indented text kept as it stands.
+    """Split a docstring into paragraphs, terms, and indented verbatim text.
 
     Parameters
     ----------
@@ -181,14 +181,14 @@ _MARKS = {"bar": "\u0304", "hat": "\u0302", "tilde": "\u0303"}
 
 
 def plain(tex: str) -> str:
-    """Return a short formula without the commands of TeX, for those who read it as text.
+    """Return a short formula as plain text, without TeX commands.
 
-    What it does not know it leaves as it is.
+    Unknown commands are unchanged.
     """
     tex = re.sub(r"\\(?:mathrm|text|mathbf|operatorname)\{([^{}]*)\}", r"\1", tex)
     for name, mark in _MARKS.items():
         tex = re.sub(rf"\\{name}(?:\{{(\\?\w+)\}}|\s*(\\?\w))", rf"\1\2{mark}", tex)
-    for _ in range(3):  # fractions and roots may stand in each other
+    for _ in range(3):  # fractions and roots can be nested
         tex = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", tex)
         tex = re.sub(r"\\sqrt\{([^{}]*)\}", r"√(\1)", tex)
     tex = re.sub(r"\\([A-Za-z]+)", lambda match: _SIGNS.get(match[1], match[0]), tex)

@@ -38,7 +38,7 @@ CLAIMS_RULE = (
 
 
 def card(main: Sequence[Board], anchors: Mapping[str, str]) -> dict[str, object]:
-    """Return methods at their defaults by boards, with the difference to ERM in each cell."""
+    """Return a table of default methods by boards, with the difference to ERM per cell."""
     fitting = [
         board for board in main if any(row.diff_to_erm is not None for row in _own(board.rows))
     ]
@@ -95,7 +95,7 @@ def _cell(row: Row | None) -> dict[str, str] | None:
 
 
 def claimed(runs: Sequence[Record]) -> list[Record]:
-    """Return the runs that may be compared with a published number."""
+    """Return the runs that can be compared with a published number."""
     return [run for run in runs if run.edition == "real" and claims_of(run.split_id)]
 
 

@@ -1,7 +1,7 @@
-"""Boards, sentences, figures and methods -> one HTML file under a limit of bytes.
+"""Combine boards, sentences, figures and methods into one HTML file of limited size.
 
-Where all of it would be too large, what is left out is said: first pictures from the end, then
-boards from the end, which are the variants of settings.
+If the page would be too large, content is dropped and the page states so: first pictures from the
+end, then boards from the end, which are the variants with other settings.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 __all__ = ["LIMIT", "Report", "build"]
 
 LIMIT = 3_000_000
-"""Maximum size of a page in bytes, so that it can be sent by mail."""
+"""Maximum size of a page in bytes, so that it can be sent by e-mail."""
 BOARDS_LIMIT = 2_050_000
 """Maximum estimated size of the boards in bytes."""
 DRAWN = 8
 DRAWN_ROWS = 120
-"""Maximum number of boards in figures, and of their rows: more would take minutes."""
+"""Maximum number of boards in figures, and of their rows; more take minutes."""
 FINDINGS = 24
 TEMPLATES = Path(__file__).with_name("templates")
 TITLE = "labshift report"
@@ -57,14 +57,14 @@ TITLE = "labshift report"
 
 @dataclass(frozen=True)
 class Report:
-    """A page and what it holds.
+    """A page and its contents.
 
     Attributes
     ----------
     html
-        The whole file.
+        The complete file.
     n_runs, n_boards, n_pictures
-        Runs that were read, boards and figures that are on the page.
+        Number of runs read, and of boards and figures on the page.
     """
 
     html: str
@@ -83,20 +83,20 @@ def build(
     results: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Report:
-    """Return the page of some records.
+    """Return the report page of a set of records.
 
     Parameters
     ----------
     records
         Committed runs (``Store.load_all``) or mappings of the same form.
     registry
-        Methods to describe; their modules are imported, torch is not.
+        Methods to describe; their modules are imported, but not torch.
     split
         Canonical or typed name of a split; all splits by default.
     failures
         As from ``Store.failures``.
     figures
-        Whether to draw figures; without them a page takes a fraction of the time.
+        Whether to draw figures; much faster without.
     results
         Results folder, for figures that need files next to the runs.
     say
@@ -128,7 +128,7 @@ def build(
 
 
 def _place(board: Board) -> tuple[object, ...]:
-    """Real data before simulated, boards of the defaults before variants of them."""
+    """Sort key: real data before simulated, default settings before variants."""
     edition = {"real": 0, "simulated": 1}.get(board.edition, 2)
     return (not is_main(board), edition, board.split, board.recipe, board.title)
 
@@ -197,7 +197,7 @@ def _environment() -> Environment:
 
 
 def inline(text: str) -> list[tuple[bool, str]]:
-    """Cut a line at its code: ``(is code, text)``, in order."""
+    """Split a line at its code spans: ``(is code, text)``, in order."""
     parts: list[tuple[bool, str]] = []
     at = 0
     for match in CODE.finditer(text):
@@ -208,7 +208,7 @@ def inline(text: str) -> list[tuple[bool, str]]:
     return [(kind, part) for kind, part in [*parts, (False, text[at:])] if part]
 
 
-# --------------------------------------------------------------------------- the whole page
+# --------------------------------------------------------------------------- complete page
 
 
 def _context(
@@ -228,7 +228,7 @@ def _context(
     views = [view["board"] for view in shown]
     return {
         "title": TITLE,
-        # The style and the script are files of this package; nothing of a record is in them.
+        # The style and the script are files of this package and contain no record data.
         "style": Markup(style),
         "script": Markup(script),
         "script_hash": f"sha256-{hashed}",
@@ -277,7 +277,7 @@ def _counted(runs: Sequence[Record], made: Sequence[Board]) -> str:
 
 
 def _anchors(made: Sequence[Board]) -> dict[str, str]:
-    """Return an address for each board by its title: its split, and more where that is shared."""
+    """Return an anchor per board by title: its split, with a suffix if several boards share it."""
     splits = Counter(board.split for board in made if is_main(board))
     return {
         board.title: f"board/{board.split}"
@@ -300,9 +300,9 @@ def _found(it: Finding, anchors: Mapping[str, str]) -> dict[str, object]:
 
 
 def _to_draw(boards: Sequence[Board]) -> list[Board]:
-    """Choose the boards that figures show."""
+    """Select the boards that figures show."""
     main = [board for board in boards if is_main(board)] or list(boards)
-    # Tests of one data set belong in one figure, so a data set is drawn completely.
+    # Tests of one data set belong in one figure, so each data set is drawn completely.
     order = {data_context(board): -len(board.rows) for board in reversed(main)}
     ordered = sorted(main, key=lambda board: (order[data_context(board)], board.split))
     drawn: list[Board] = []
@@ -316,7 +316,7 @@ def _to_draw(boards: Sequence[Board]) -> list[Board]:
 def _runs_of(
     drawn: Sequence[Board], boards: Sequence[Board], runs: Sequence[Record]
 ) -> tuple[Drawn, Drawn | None]:
-    """Return the runs at default settings of some boards, and, if there are more, all of them."""
+    """Return the runs at default settings, and all runs of these boards if there are more."""
     wanted = {(board.split, board.edition, board.recipe) for board in drawn}
 
     def select(*, variants: bool) -> Drawn:

@@ -1,7 +1,7 @@
-"""Named figures -> compressed pictures inside a page.
+"""Render named figures as compressed pictures for the page.
 
-Figures are reached through ``bench.output.figures`` alone, so that a new one is on the page at
-once.
+Figures are accessed only through ``bench.output.figures``, so a new figure is included
+automatically.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["Drawn", "Picture", "pictures"]
 
 WIDEST = 1418
-"""Pixels of a page figure at 200 dots an inch."""
+"""Maximum pixels of a page figure at 200 dots per inch."""
 SLOW = (
     "It is made of embeddings, which takes minutes: `python -m bench figures {name}` draws it, or "
     "says what is missing."
 )
 MOST = 4
-"""Pictures of one figure of a study."""
+"""Maximum pictures per figure of a study."""
 COLOURS = 64
-"""Of a picture's palette: lines and flat colours need no more."""
+"""Colours in a picture's palette; lines and flat areas need no more."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ class Picture:
     Attributes
     ----------
     name, stem
-        Of the figure, and of this file of it: ``paper/table-1``.
+        Name of the figure, and file name without suffix: ``paper/table-1``.
     summary
-        What it shows, a sentence.
+        One sentence: what it shows.
     png
-        Base64; empty where ``note`` says why there is none.
+        Base64; empty if ``note`` gives a reason.
     width, height
         Pixels.
     table
-        The CSV behind it, base64.
+        CSV of the figure, base64.
     note
-        A sentence in the figure's place, or an empty string.
+        A sentence that replaces the figure, or an empty string.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Picture:
 
     @property
     def weight(self) -> int:
-        """Bytes that it adds to a page."""
+        """Size on the page in bytes."""
         return len(self.png) + len(self.table)
 
 
@@ -96,22 +96,23 @@ def pictures(
     results: Path | None = None,
     registry: Registry | None = None,
 ) -> list[Picture]:
-    """Draw named figures; a figure that cannot be drawn is a sentence.
+    """Draw named figures; a figure that cannot be drawn is replaced by a sentence.
 
     Parameters
     ----------
     first
         Runs to draw.
     more
-        These and others, for figures that find nothing to draw in the first: those of studies,
-        which change settings one by one. The first :data:`MOST` pictures of such a figure are kept.
+        A superset of these runs, for figures that find no data in the first, such as those of
+        studies that vary single settings. The first :data:`MOST` pictures of such a figure are
+        kept.
     names
         Keys of :func:`bench.output.figures.all_figures`; all figures if empty.
     results
-        The results folder, for figures of what lies beside the runs. Those of embeddings are not
-        drawn: they take minutes, and a sentence says how to have them.
+        Results folder, for figures that need files next to the runs. Figures of embeddings are
+        skipped because they take minutes; a sentence states how to create them.
     registry
-        Adds the figures of its plugin files.
+        Registry; the figures of its plugin files are included.
     """
     from bench.output.figures import all_figures
 
@@ -157,7 +158,7 @@ def _drawn(
                 reason = str(error)
             elif figure.provider == "labshift":
                 raise
-            else:  # the page must not depend on the code of a plugin
+            else:  # the page must not depend on plugin code
                 reason = f"{figure.origin} raised {type(error).__name__}: {error}"
             return [Picture(name, name, summary, note=f"Not drawn: {reason}.")]
         tables = sorted(file for file in files if file.suffix == ".csv")
@@ -175,7 +176,7 @@ def _picture(name: str, summary: str, table: Path, folder: Path) -> Picture:
 
 
 def _note(table: str) -> str:
-    """Return the sentence of a figure that could not be drawn: its table holds nothing else."""
+    """Return the sentence of a figure that was not drawn: its table contains nothing else."""
     lines = list(csv.reader(io.StringIO(table)))
     if lines and lines[0] == ["note"]:
         return " ".join(cell for line in lines[1:] for cell in line)
@@ -183,9 +184,9 @@ def _note(table: str) -> str:
 
 
 def _small(file: Path) -> tuple[str, int, int]:
-    """Return a picture of few colours as base64, with its size; the same bytes for the same file.
+    """Return a picture with a reduced palette as base64, with its size; deterministic.
 
-    Photographs keep more colours than lines and flat areas need.
+    Photographs keep more colours than lines and flat areas.
     """
     from PIL import Image
 

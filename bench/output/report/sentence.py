@@ -17,7 +17,7 @@ __all__ = ["Finding", "Name", "Sentence", "level_of"]
 
 @dataclass(frozen=True)
 class Name:
-    """A method's label inside a sentence: shown in its colour, with a link."""
+    """A method's label in a sentence, shown as a link in the method's colour."""
 
     label: str
 
@@ -27,7 +27,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Sentence:
-    """Words and names, in order.
+    """A sentence as a sequence of text and names.
 
     Attributes
     ----------
@@ -47,21 +47,21 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is said of one board.
+    """Summary of one board.
 
     Attributes
     ----------
     board
         The board.
     sentences
-        In the order in which to read them.
+        In reading order.
     """
 
     board: Board
     sentences: tuple[Sentence, ...]
 
 
-# --------------------------------------------------------------------------- words
+# --------------------------------------------------------------------------- text
 
 
 def metric(board: Board) -> str:
@@ -82,7 +82,7 @@ def difference(row: Row) -> str:
 
 
 def level_of(row: Row) -> str:
-    """Return what one held-out cluster is: ``plate``, without a table's prefix for its columns."""
+    """Return the noun for a held-out cluster: ``plate``, without the column prefix of a table."""
     return row.cluster_level.lower().removeprefix("metadata_").removeprefix("meta_") or "batch"
 
 

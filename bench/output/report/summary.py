@@ -1,7 +1,7 @@
-"""Boards -> sentences: what won, by how much, what cannot be told apart, what destroys biology.
+"""Boards -> sentences: best methods, size of gains, ties, loss of biology.
 
-Each sentence is made of numbers by a rule that is stated where it is shown. Nothing is said of
-smoke runs, of rows that are not ranked, or of differences that the data cannot resolve.
+Each sentence is built from numbers by a rule that the page states. Smoke runs, unranked rows and
+unresolved differences are not mentioned.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ __all__ = [
 
 ALPHA = 0.05
 BATCH_TRACKS = ("test-batch", "transductive")
-"""Tracks whose methods take statistics of unlabelled test rows."""
+"""Tracks whose methods use statistics of unlabelled test rows."""
 LOST = 0.5
-"""Share of ERM's margin over chance without which the biology of a batch counts as destroyed."""
+"""Fraction of ERM's margin over chance whose loss counts as destroyed biology."""
 MARGIN = 0.1
-"""Batches in which ERM itself is no further above chance say nothing about a loss."""
+"""Minimum margin of ERM over chance; batches below it are ignored."""
 LEAKS = {
     "position-only": "the place on the plate alone",
     "batch-only": "the names of the batches alone",
@@ -63,7 +63,7 @@ RULES = (
 
 
 def is_main(board: Board) -> bool:
-    """Whether a board has its data and recipe as they come: no setting or override, no smoke."""
+    """Whether a board uses default data and recipe: no settings, no overrides, not smoke."""
     return not board.settings and not board.overrides and board.recipe != "smoke"
 
 
@@ -71,7 +71,7 @@ def is_main(board: Board) -> bool:
 
 
 def finding(board: Board) -> Finding:
-    """Return what can be said of a board."""
+    """Return the summary of a board."""
     ranked = [row for row in board.rows if row.rank is not None]
     sentences: list[Sentence] = []
     if ranked:
@@ -125,7 +125,7 @@ def _tracks(ranked: Sequence[Row], *, higher: bool) -> list[Sentence]:
 
 
 def _untold(ranked: Sequence[Row], best: Row) -> list[Sentence]:
-    """Name the rows that the data cannot tell from the best."""
+    """Name the rows that do not differ significantly from the best."""
     others = [row for row in ranked if row is not best]
     if not others:
         return []
@@ -153,7 +153,7 @@ def _untold(ranked: Sequence[Row], best: Row) -> list[Sentence]:
 
 
 def _too_few(row: Row) -> str:
-    """Say why there is no verdict between rows."""
+    """State why there is no verdict between rows."""
     if row.n_clusters < MIN_CLUSTERS:
         level = level_of(row)
         held = (
@@ -198,18 +198,18 @@ def _nothing(board: Board) -> Sentence:
 
 @dataclass(frozen=True)
 class Destruction:
-    """Batches whose classes a method loses although ERM keeps them.
+    """Batches where a method loses class information that ERM keeps.
 
     Attributes
     ----------
     row
         The method.
-    destroyed, gained
-        Names of the batches that lose, and that gain, more than :data:`LOST` of ERM's margin over
+    Names of the batches that lose, or gain, more than :data:`LOST` of ERM's margin over
+    chance.
         chance.
-    n
+    Number of evaluated batches: those where ERM is at least :data:`MARGIN` above chance.
         Batches that were looked at: those where ERM is at least :data:`MARGIN` above chance.
-    worst, before, after
+    The batch with the largest loss, and its scores with ERM and with the method.
         The batch that loses most, and its scores with ERM and with the method.
     """
 
@@ -223,7 +223,7 @@ class Destruction:
 
 
 def destruction(board: Board, row: Row) -> Destruction | None:
-    """Return where a method that uses test rows' statistics destroys the biology, or None."""
+    """Return where a method that uses test statistics destroys biology, or None."""
     base = next((r for r in board.rows if r.method_id == "erm" and not r.params and r.seeds), None)
     if (
         base is None
@@ -255,7 +255,7 @@ def _destroys(board: Board) -> list[Sentence]:
     if not found:
         return []
     parts: list[str | Name] = ["Batch statistics destroy biology here. "]
-    # A method as it comes is told first; what its parameters make worse comes after.
+    # Methods with default parameters come first, then worse variants.
     worst = max(found, key=lambda lost: (not lost.row.params, len(lost.destroyed)))
     row, level = worst.row, level_of(worst.row)
     parts += [
@@ -277,7 +277,7 @@ def _destroys(board: Board) -> list[Sentence]:
 
 
 def _leaks(board: Board) -> list[Sentence]:
-    """Say where what must not tell anything does: the layout, or the batch."""
+    """Report leakage: the class can be predicted from the layout or from the batch."""
     made = []
     for row in board.rows:
         above = board.chance is not None and row.ci_low is not None and row.ci_low > board.chance

@@ -15,7 +15,7 @@ SIGNS = {"helps": "▲", "hurts": "▼", "cannot be told apart from ERM": "≈",
 
 
 def pieces(label: str) -> list[str]:
-    """Cut a label where a line may break: after a bracket, a comma or a plus sign."""
+    """Split a label where a line can break: after a bracket, a comma or a plus sign."""
     return re.findall(r"[^(,+]*[(,+]?", label)[:-1] or [label]
 
 
@@ -23,7 +23,7 @@ CODE = re.compile(r"``(.+?)``|:math:`(.+?)`|:[a-z:]+:`(.+?)`|`([^`]+)`")
 
 
 def script_json(data: object) -> Markup:
-    """Return JSON that no parser of HTML can take for markup."""
+    """Return JSON that an HTML parser cannot interpret as markup."""
     from markupsafe import Markup
 
     text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)

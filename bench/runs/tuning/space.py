@@ -1,18 +1,16 @@
-"""Tuning: every method's declared space, one budget for all, validation rows alone.
+"""Search spaces for tuning: one budget for all methods, validation rows only.
 
-Each fold of a split is tuned by a study of its own. A choice that is shared by all folds would be
-made with scores on rows that some other fold is tested on; so none is shared, and what was chosen
-for a fold rests on that fold's training rows only. Within a study a trial is scored on the derived
-splits of a selection rule (``bench.runs.holdouts``), each a record of its own; a poor trial is
-given up after the first of them. When the budget is spent, :func:`bench.records.selection.select`
-chooses among those records, the method is fitted on *all* training rows with what was chosen, and
-only then does anything touch the test rows.
+Each fold of a split has its own study. Hyperparameters shared across folds would be selected with
+scores on rows that are test rows of another fold, so each fold uses its own training rows only.
+Within a study, a trial is scored on the derived splits of a selection rule
+(``bench.runs.holdouts``), one record per split. A poor trial is pruned after the first split. When
+the budget is spent, :func:`bench.records.selection.select` selects among these records, the method
+is refitted on *all* training rows, and only then are the test rows used.
 
-The sampler has a seed for each trial, mixed from the study's name and the trial's place in it, and
-a trial that was cut off gives its place to the next. So a study that was killed and continued
-makes the same trials as one that never was, if one process works on it at a time. Several workers
-can share a study through a database; then no trial is lost either, but their order is that of the
-clock.
+The sampler seed of a trial is derived from the study name and the trial's position. Interrupted
+trials are re-queued. A study that was killed and resumed therefore makes the same trials as an
+uninterrupted one, if only one process works on it at a time. Several workers can share a study
+through a database. No trial is lost then either, but their order depends on timing.
 """
 
 from __future__ import annotations
@@ -42,29 +40,29 @@ RECIPE_SPACE: dict[str, tuple[float, float]] = {
 }
 """Recipe keys that may be tuned in addition to a method's own, on a log scale."""
 SEED = 0
-"""Seed of every training that is made for a choice."""
+"""Seed of every training used for selection."""
 WARM_UP = 4
-"""Trials that are scored in full before any is given up early."""
+"""Number of trials scored in full before any trial is pruned."""
 SILENT_S = 600.0
-"""A trial of another worker that has said nothing for so long is taken for lost."""
+"""Heartbeat timeout in seconds before a trial of another worker is considered dead."""
 BEAT_S = 20.0
 HOST = platform.node()
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One value that is tuned.
+    """One hyperparameter in the search space.
 
     Attributes
     ----------
     owner, key
         The stage and its parameter, or ``recipe`` and its key.
     default
-        What it is without tuning.
+        Default value.
     low, high, log
-        Of a number; an integer if the default is one.
+        Range of a number; an integer if the default is one.
     choices
-        Of a word or a truth value; empty for a number.
+        Options of a string or boolean; empty for a number.
     """
 
     owner: str
@@ -88,7 +86,7 @@ class Dimension:
         return f"{self.name} {self.low:g} .. {self.high:g}" + (" (log)" if self.log else "")
 
     def holds(self, value: Any) -> bool:  # noqa: ANN401
-        """Whether a value is in the space."""
+        """Whether a value is in the search space."""
         if self.choices:
             return value in self.choices
         return bool(self.low <= value <= self.high)
@@ -96,16 +94,16 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Budget:
-    """What each method compared may spend, on each fold.
+    """Tuning budget of each method on each fold.
 
     Attributes
     ----------
     trials
-        Candidates that are scored, finished or given up early.
+        Number of trials, finished or pruned.
     seconds
-        No trial is begun once those before it cost so much; 0 is no limit.
+        Time budget in seconds: no trial starts after it is spent (0 = unlimited).
     parts
-        Disjoint validation sets; see :func:`bench.runs.holdouts.validation`.
+        Number of disjoint validation sets; see :func:`bench.runs.holdouts.validation`.
     """
 
     trials: int
@@ -115,22 +113,22 @@ class Budget:
 
 @dataclass
 class Tuning:
-    """How one method is to be tuned on one split.
+    """Tuning configuration of one method on one split.
 
     Attributes
     ----------
     target, method, registry, options
-        As for a run; ``options`` has values set by hand, which are not tuned.
+        As for a run. Values set by hand in ``options`` are not tuned.
     store
-        Where records and, by default, studies are.
+        Results folder for records and, by default, studies.
     budget, rule, level
-        What may be spent; the selection rule; its batch level, empty for the data set's own.
+        Budget, selection rule, and its batch level (empty = the data set's default).
     storage
-        URL of a database, or empty for a journal in the results folder.
+        Database URL, or empty for a journal in the results folder.
     recipe_keys
-        Keys of :data:`RECIPE_SPACE` to tune as well.
+        Keys of :data:`RECIPE_SPACE` to tune in addition.
     say
-        Takes one line for people.
+        Receives progress messages.
     """
 
     target: Target
@@ -148,25 +146,25 @@ class Tuning:
 
     @property
     def space(self) -> list[Dimension]:
-        """The dimensions that are tuned; empty if the method declares none."""
+        """The tuned hyperparameters; empty if the method declares none."""
         if self._space is None:
             self._space = search_space(self)
         return self._space
 
     @property
     def base(self) -> Job:
-        """The job at its defaults."""
+        """The job with default values."""
         return trial_job(self, self.target, {}, {}, SEED)
 
 
-# --------------------------------------------------------------------------- the space
+# --------------------------------------------------------------------------- search space
 
 
 def search_space(tuning: Tuning) -> list[Dimension]:
-    """Return the search space of a chain: that of each stage, and the requested recipe keys.
+    """Return the search space of a chain: the space of each stage, and the requested recipe keys.
 
-    Values that were set by hand are left alone. A choice with which the method could not run on
-    this split, such as statistics of controls where there are none, is left out.
+    Values set by hand are excluded. Choices that the method cannot run with on this split, such as
+    statistics of controls without negative controls, are also excluded.
 
     Raises
     ------
@@ -212,7 +210,7 @@ def trial_job(
     recipe: Recipe,
     seed: int,
 ) -> Job:
-    """Return the checked job of a candidate."""
+    """Return the validated job of a candidate."""
     stages = {name.strip() for name in tuning.method.split("+")}
     values = {name: dict(v) for name, v in tuning.options.values.items() if name in stages}
     for name, given in params.items():
@@ -229,5 +227,5 @@ FAILED, SECONDS, RUNS, BEAT, WORKER = "failed", "seconds", "runs", "beat", "work
 
 
 def short(value: object) -> str:
-    """Return a value as it is printed: three digits of a float."""
+    """Format a value for messages; floats have three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def open_study(tuning: Tuning, name: str, higher: bool) -> Iterator[optuna.Study]:
-    """Open or make a study; a journal belongs to one process at a time."""
+    """Open or create a study. A journal can be used by one process at a time."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -60,7 +60,7 @@ def _database(url: str) -> Any:  # noqa: ANN401
             try:
                 return optuna.storages.RDBStorage(url)
             except Exception as error:
-                # Workers that start together make the tables together, and all but one fail.
+                # If workers create the tables at the same time, all but one fail.
                 race = any(text in str(error) for text in ("already exists", "duplicate key"))
                 if not race or attempt == 4:
                     raise
@@ -71,7 +71,7 @@ def _database(url: str) -> Any:  # noqa: ANN401
             "install it, such as `pip install 'psycopg[binary]'`"
         ) from error
     except Exception as error:
-        # SQLAlchemy and each driver have exceptions of their own.
+        # SQLAlchemy and each driver raise their own exceptions.
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BenchError(
             f"--storage {_without_password(url)} cannot be opened ({first}): correct the URL or "
@@ -87,7 +87,7 @@ def _without_password(url: str) -> str:
 
 @contextlib.contextmanager
 def _journal(folder: Path, name: str) -> Iterator[Any]:
-    """Open the journal of a study; a line that a killed process left incomplete is cut off."""
+    """Open the journal of a study, truncating a line left incomplete by a killed process."""
     from filelock import FileLock, Timeout
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -108,7 +108,7 @@ def _journal(folder: Path, name: str) -> Iterator[Any]:
             "database with --storage URL"
         ) from None
     try:
-        # We are alone: a lock of optuna's that is still here belongs to a process that was killed.
+        # No other process uses the journal, so an existing optuna lock is stale.
         Path(f"{path}.lock").unlink(missing_ok=True)
         if path.is_file():
             data = path.read_bytes()
@@ -121,7 +121,7 @@ def _journal(folder: Path, name: str) -> Iterator[Any]:
 
 
 class Beat:
-    """Tells other workers now and then that a trial is still being worked on."""
+    """Heartbeat that shows other workers that a trial is still running."""
 
     def __init__(self, trial: Any, *, on: bool) -> None:  # noqa: ANN401
         self._trial, self._on = trial, on

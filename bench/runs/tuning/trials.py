@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def finished(study: optuna.Study) -> list[Any]:
-    """Return the trials that count against the budget, in order: all but lost and running ones."""
+    """Return the trials that count against the budget, in order; lost and running ones do not."""
     from optuna.trial import TrialState
 
     trials = study.get_trials(deepcopy=False)
@@ -36,18 +36,18 @@ def finished(study: optuna.Study) -> list[Any]:
 
 
 def spent_budget(trials: Sequence[Any]) -> float:
-    """Return the seconds that trials took."""
+    """Return the total duration of trials in seconds."""
     return math.fsum(float(trial.user_attrs.get(SECONDS, 0.0)) for trial in trials)
 
 
 def other_trials(study: optuna.Study, alone: bool) -> int:
-    """Return how many trials other workers have under way, giving up those that are lost."""
+    """Return the number of trials running on other workers, after failing lost ones."""
     from optuna.trial import TrialState
 
     running = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if alone or _lost(trial):
-            # No attribute marks it as failed: its place goes to the next trial.
+            # No attribute marks it as failed: its position is re-queued.
             study.tell(trial.number, state=TrialState.FAIL)
         else:
             running += 1
@@ -55,7 +55,7 @@ def other_trials(study: optuna.Study, alone: bool) -> int:
 
 
 def _lost(trial: Any) -> bool:  # noqa: ANN401
-    """Whether a trial's worker is gone: its process here, or silent for long elsewhere."""
+    """Whether a trial's local process is gone, or a remote worker's heartbeat has timed out."""
     host, _, pid = str(trial.user_attrs.get(WORKER, "")).rpartition(":")
     if host == HOST and pid.isdigit():
         try:
@@ -63,15 +63,15 @@ def _lost(trial: Any) -> bool:  # noqa: ANN401
         except ProcessLookupError:
             return True
         except PermissionError:
-            return False  # somebody else's, and alive
-        return int(pid) == os.getpid()  # between two trials of our own
+            return False  # another user's process, still running
+        return int(pid) == os.getpid()  # a previous trial of this process
     started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    # Wall clocks, since workers may be on several machines.
+    # Use wall-clock time, because workers may be on different machines.
     return time.time() - float(trial.user_attrs.get(BEAT) or started) > SILENT_S
 
 
 def _place(study: optuna.Study, number: int) -> int:
-    """Return a trial's place in the study: how many trials before it were not lost."""
+    """Return a trial's position in the study: the number of earlier trials that were not lost."""
     from optuna.trial import TrialState
 
     return sum(
@@ -81,12 +81,12 @@ def _place(study: optuna.Study, number: int) -> int:
 
 
 def suggest(study: optuna.Study, trial: Any, name: str, space: Sequence[Dimension]) -> Any:  # noqa: ANN401
-    """Return a candidate ``(params, recipe)``: the defaults first, then what the sampler draws."""
+    """Return a candidate ``(params, recipe)``: the defaults first, then samples."""
     import optuna
 
     place = _place(study, trial.number)
     if place == 0 and not all(one.holds(one.default) for one in space):
-        return {}, {}  # a default outside the space, such as 0 for the published value
+        return {}, {}  # the default is outside the space, such as 0 for the published value
     seed = seed_for("tune", name, place) % 2**32
     study.sampler = optuna.samplers.TPESampler(
         seed=seed, n_startup_trials=10, multivariate=False, constant_liar=False

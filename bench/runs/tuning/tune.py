@@ -78,7 +78,7 @@ class _Fold:
         return [trial_job(self.tuning, part, params, recipe, SEED) for part in self.parts]
 
     def run(self) -> tuple[Choice, JsonObject]:
-        """Spend the budget and return the choice and its cost."""
+        """Spend the budget and return the selected values and their cost."""
         tuning, budget = self.tuning, self.tuning.budget
         with open_study(tuning, self.name, self.higher) as study:
             while True:
@@ -88,7 +88,7 @@ class _Fold:
                 if len(done) >= budget.trials or (out_of_time and not others):
                     break
                 if out_of_time or len(done) + others >= budget.trials:
-                    time.sleep(1.0)  # the last trials are with other workers
+                    time.sleep(1.0)  # wait for trials of other workers
                     continue
                 self._trial(study, done, others)
             done = finished(study)[: budget.trials]
@@ -144,7 +144,7 @@ class _Fold:
         )
 
     def _drop(self, job: Job, made: set[str]) -> None:
-        """Delete what a candidate left, except what a stage left as it was will be asked for."""
+        """Delete the artifacts of a candidate, except those of unchanged stages."""
         names = [part.split.name for part in self.parts]
         base = self.jobs({}, {})[names.index(job.target.split.name)]
         kept: set[str] = set()
@@ -204,20 +204,20 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObjec
     tuning
         What to tune, and how.
     runner
-        Makes the runs; its options say how those of the refitted method are treated.
+        Makes the runs. Its options apply to the runs of the refitted method.
     seeds
-        Of the refits. The choice is made once, with seed 0.
+        Seeds of the refits. The selection itself uses seed 0.
 
     Returns
     -------
     list
-        The committed records, one for each seed: ``spec["selection"]`` is the rule,
-        ``spec["tuning"]`` the budget, and ``tuning`` what was spent and chosen.
+        The committed records, one per seed. ``spec["selection"]`` is the rule,
+        ``spec["tuning"]`` the budget, and ``tuning`` the cost and the selected values.
 
     Raises
     ------
     BenchError
-        If the method has nothing to tune, the split nothing to validate on, or every trial of a
+        If the method has no search space, the split has no validation data, or every trial of a
         fold failed.
     """
     _check(tuning)
@@ -268,7 +268,7 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObjec
 
 
 def _check(tuning: Tuning) -> None:
-    """Refuse what cannot be tuned."""
+    """Raise if the method or split cannot be tuned."""
     if not rule(tuning.rule).tuned:
         raise BenchError(
             f"--rule {tuning.rule} selects nothing: use `python -m bench run`, or another rule"
@@ -287,7 +287,7 @@ def _check(tuning: Tuning) -> None:
 
 
 def _quiet(runner: Runner) -> Runner:
-    """Return a runner for trials, which reads records from disk even if the refit does not."""
+    """Return a runner for trials. It always reads existing records from disk."""
     from bench.runs.runner import Runner
 
     options = dataclasses.replace(runner.options, if_exists="skip")
