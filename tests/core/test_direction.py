@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "torchvision", "scanpy", "anndata", "sklearn", "matplotlib", "wilds", "optuna")
 USES_TORCH = {
     "architectures", "batchnorm", "checkpoint", "determinism", "finite", "inference", "inputs",
-    "loop", "losses", "model", "schedule",
+    "lockstep", "loop", "losses", "model", "schedule", "streaming",
 }  # fmt: skip
 """Modules of ``bench/training`` that may import torch at their top; all others import these in
 functions."""
