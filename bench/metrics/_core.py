@@ -125,8 +125,8 @@ def neighbours(X: ArrayLike, k: int = NEIGHBOURS) -> Neighbours:
     ----------
     X
         ``(n, d)`` embedding, n >= 2.
-    Number of neighbours; at most n - 1 are returned.
-        Neighbours wanted; at most n - 1 are returned.
+    k
+        Number of neighbours; at most n - 1 are returned.
 
     Raises
     ------

@@ -60,8 +60,8 @@ def table(
         ``(n, d)`` float32.
     obs : pandas.DataFrame
         One row per embedding: ``id``, ``fold``, ``split`` (``train`` or ``test``), the columns of
-        the index (``data_split`` if it has a column ``split``), ``label``, ``prediction`` (empty if
-        the row was not scored).
+        the index (with the prefix ``data_`` if the name is taken), ``label``, ``prediction`` (empty
+        if the row was not scored).
 
     Raises
     ------

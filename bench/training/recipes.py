@@ -233,8 +233,8 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
     ----------
     name
         ``smoke``, ``default`` or ``paper``.
-    ``images`` or ``profiles``: the kind of sample.
-        ``images`` or ``profiles``: what one sample is.
+    kind
+        ``images`` or ``profiles``: the kind of sample.
     overrides
         Values by key; strings are converted to the key's type. ``steps`` and ``epochs`` replace
         each other. ``network`` may be the user's own ``module:factory``. The recipe then includes
