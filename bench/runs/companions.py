@@ -65,8 +65,8 @@ def companions_of(
                 [targets[name]] = open_splits([name], registry, edition, data, lambda line: None)
             options = _only(runner.options, job)
             [twin] = plan([job.chain.typed], [targets[name]], [job.seed], options, registry)
-            data = runner.run(twin)
-            finished[key] = Record(cast("RunRecord", data), data["path"])
+            result = runner.run(twin)
+            finished[key] = Record(cast("RunRecord", result), result["path"])
         shares = find_split(name, known_splits(registry)).shares
         companions[job.chain.typed, job.target.typed, job.seed] = Companion(
             finished[key], job.target.opened.level not in shares

@@ -116,7 +116,8 @@ def test_an_author_who_edits_a_neighbour_is_told_and_reruns_see_the_edit(
     path = new_method(tmp_path)
     (tmp_path / "_factor.py").write_text("FACTOR = 1.0\n")
     text = path.read_text().replace("META = {", "from ._factor import FACTOR\n\nMETA = {")
-    text = text.replace("self.params.amount * mean", "FACTOR * self.params.amount * mean")
+    text = text.replace("self.params.amount * shift", "FACTOR * self.params.amount * shift")
+    assert text.count("FACTOR") == 2
     path.write_text(text)
     arguments = [*run_arguments(table, tmp_path / "r"), "--plugin", path, "--json"]
 
