@@ -64,7 +64,7 @@ def test_a_changed_training_loop_is_reported(
     [first] = bench.run("erm", where)
     assert "bench/training/loop.py" in first["code"]["files"]
     bench.run("erm", where)
-    edit(loop, '"""The one training loop.', '""" The only training loop.')
+    edit(loop, '"""', '""" Other words. ')
     bench.run("erm", where)
     assert bench.said == []
     edit(loop, old, new)
