@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bench.cli.main import group
+from bench.cli.group import group
 from bench.core.errors import BenchError
 from bench.data.fetch.archive import unpack
 from bench.data.hdf5 import own_dataset
