@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.core.types import Facts, JsonObject
-    from bench.data.picture import Picture
+    from bench.data.image_ref import ImageRef
 
 _CLASSES = {
     "rxrx1": ("wilds.datasets.rxrx1_dataset", "RxRx1Dataset"),
@@ -176,7 +176,7 @@ def refuse_twice(path: Path, index: pd.DataFrame) -> None:
         )
 
 
-def _present(pictures: Sequence[Picture]) -> NDArray[np.bool_]:
+def _present(pictures: Sequence[ImageRef]) -> NDArray[np.bool_]:
     """Return which pictures exist as files; lists each folder once."""
     known: dict[Path, set[str]] = {}
     found = np.zeros(len(pictures), bool)
@@ -238,7 +238,7 @@ def open_kept(
     version: int,
     folder: Path,
     patterns: Sequence[str],
-    read: Callable[[Path], tuple[pd.DataFrame, list[Picture]]],
+    read: Callable[[Path], tuple[pd.DataFrame, list[ImageRef]]],
 ) -> tuple[pd.DataFrame, Pixels, JsonObject]:
     """Return the index, images and facts of a folder, from the cache if possible.
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.api import BenchError, Opened, param
 from bench.core.folders import data_folder
-from bench.data.picture import Picture
+from bench.data.image_ref import ImageRef
 from bench.data.pixel_cache import decoded
 
 from . import _bbbc021_fixture, _fixtures
@@ -122,7 +122,7 @@ class BBBC021:
         folder = self.prepare(edition)
         index, files = read_index(folder)
         there, notes = _present(folder, files)
-        pictures = [Picture(one) for one, ok in zip(files, there, strict=True) if ok]
+        pictures = [ImageRef(one) for one, ok in zip(files, there, strict=True) if ok]
         index = index[there].reset_index(drop=True)
         pixels = decoded(pictures, label="bbbc021")
         if pixels.shape[0] != len(CHANNELS):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.api import BenchError, Opened, generator
-from bench.data.picture import Picture
+from bench.data.image_ref import ImageRef
 
 from . import _fixtures, _wilds
 
@@ -112,7 +112,7 @@ def open_folder(folder: Path, edition: str) -> Opened:
     )
 
 
-def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
+def _read(folder: Path) -> tuple[pd.DataFrame, list[ImageRef]]:
     """Return one row and one picture for each patch listed in the metadata."""
     import pandas as pd
 
@@ -143,7 +143,7 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
     _wilds.refuse_twice(path, index)
     pictures = [
         # some releases have an alpha channel, which wilds also drops
-        Picture((folder / "patches" / one / f"patch_{one}_{other}.png",), channels=(0, 1, 2))
+        ImageRef((folder / "patches" / one / f"patch_{one}_{other}.png",), channels=(0, 1, 2))
         for one, other in zip(node.tolist(), place.tolist(), strict=True)
     ]
     return index, pictures

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError, Opened, param
-from bench.data.picture import Picture
+from bench.data.image_ref import ImageRef
 
 from . import _fixtures, _rxrx1_fixture, _wilds
 
@@ -146,7 +146,7 @@ def open_folder(folder: Path, edition: str, pixel: float = Settings().pixel) -> 
     )
 
 
-def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
+def _read(folder: Path) -> tuple[pd.DataFrame, list[ImageRef]]:
     """Return one row and one picture for each image listed in the metadata."""
     import pandas as pd
 
@@ -185,7 +185,7 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[Picture]]:
     place = table["experiment"] + "/Plate" + table["plate"]
     name = table["well"] + "_s" + table["site"] + ".png"
     pictures = [
-        Picture((folder / "images" / one / other,))
+        ImageRef((folder / "images" / one / other,))
         for one, other in zip(place.tolist(), name.tolist(), strict=True)
     ]
     return index, pictures

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bench.advice.checkup import Check
     from bench.core.registry import Registry
-    from bench.data.target import Target
+    from bench.data.task import Task
     from bench.runs.job import Job
 
 __all__ = ["MethodSupport", "supported"]
@@ -42,7 +42,7 @@ class MethodSupport:
 
 
 def supported(
-    targets: Sequence[Target], registry: Registry, lines: Sequence[Check]
+    tasks: Sequence[Task], registry: Registry, lines: Sequence[Check]
 ) -> list[MethodSupport]:
     """Return a verdict for every registered method; reference rows are skipped.
 
@@ -52,7 +52,7 @@ def supported(
 
     Parameters
     ----------
-    targets
+    tasks
         The opened splits.
     registry
         Registry with the methods.
@@ -64,9 +64,9 @@ def supported(
         if entry.meta.get("level") == "reference" or entry.problem:
             continue
         reasons, jobs = [], []
-        for target in targets:
+        for task in tasks:
             try:
-                [job] = plan([entry.name], [target], [0], Options(), registry)
+                [job] = plan([entry.name], [task], [0], Options(), registry)
             except BenchError as error:
                 reasons.append(str(error))
                 continue

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bench.core.dataset import Opened
     from bench.core.registry import Registry
     from bench.core.split import Split
-    from bench.data.target import Target
+    from bench.data.task import Task
     from bench.records.record import Record
     from bench.records.store import Store
 
@@ -93,9 +93,7 @@ def find_run(prefix: str, store: Store) -> Record:
     return matches[0]
 
 
-def open_all(
-    file: str, registry: Registry, edition: str
-) -> tuple[Opened, list[Split], list[Target]]:
+def open_all(file: str, registry: Registry, edition: str) -> tuple[Opened, list[Split], list[Task]]:
     """Open a data set and its splits.
 
     Parameters
@@ -119,16 +117,16 @@ def open_all(
     """
     from bench.data.catalog import resolve_all
     from bench.data.opening import open_splits
-    from bench.data.target import open_target
+    from bench.data.task import open_task
 
     named = resolve_all(file, registry)
     own = named[0].own
     if own is None:
-        [target] = open_splits([file], registry, edition, {}, lambda line: None)
-        return target.opened, [target.split], [target]
+        [task] = open_splits([file], registry, edition, {}, lambda line: None)
+        return task.opened, [task.split], [task]
     opened = own.open()
-    targets = []
+    tasks = []
     for name in named:
         with contextlib.suppress(BenchError):  # check-data reports the problem
-            targets.append(open_target(name.typed, name.split, opened))
-    return opened, [name.split for name in named], targets
+            tasks.append(open_task(name.typed, name.split, opened))
+    return opened, [name.split for name in named], tasks

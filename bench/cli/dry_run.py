@@ -71,7 +71,7 @@ def _row(job: Job, store: Store) -> _Row:
     run_id = digest(spec)
     return {
         "method_id": job.chain.method_id,
-        "split_id": job.target.split.name,
+        "split_id": job.task.split.name,
         "seed": job.seed,
         "track": job.chain.track,
         "fits": len({stage["fit_id"] for fold in spec["folds"] for stage in fold["stages"]}),

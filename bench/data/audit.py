@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.core.errors import BenchError
 from bench.data.folds import CONTENT
-from bench.data.sides import (
+from bench.data.partitions import (
     Fold,  # TC
     rows_of,
 )
@@ -47,7 +47,7 @@ def audit(
         The split, its data set and its folds.
     content
         ``(n,)`` digests, equal for equal rows. Default: the digests that the data set provides, if
-        any. ``bench.data.content`` computes them for any data set.
+        any. ``bench.data.duplicates`` computes them for any data set.
 
     Raises
     ------

@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.core.errors import BenchError, did_you_mean
+from bench.data.partitions import (
+    Fold,
+    fixed,
+    held_out,
+    row_labels,
+    rows_of,
+    split_column,
+    two_classes,
+)
 from bench.data.rules import (
     WHOLE,
     Texts,  # TC
     check_split,
 )
-from bench.data.sides import Fold, fixed, held_out, row_labels, rows_of, split_column, two_classes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +39,7 @@ CONTENT = "content"
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
+class SourceDomain:
     """Training data of an encoder that is applied to another data set.
 
     Attributes
@@ -60,7 +68,7 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
     fold ``all``; without ``train``, every row outside ``test`` and ``validation`` is a training
     row. The unsupervised protocol gives the single fold ``all`` with every row on both sides.
     ``transfer`` does the same, except that its training side is empty: the training rows belong to
-    another data set (:class:`Origin`).
+    another data set (:class:`SourceDomain`).
 
     A split has one label map, sorted. With ``hold_out`` it contains the classes that occur under
     at least two held-out values, because only these can be both trained and scored. Otherwise it

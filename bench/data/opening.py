@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from bench.core.errors import BenchError
 from bench.core.params import make_params
 from bench.data.catalog import NamedSplit, find_split, known_splits, resolve
-from bench.data.folds import Origin, folds
-from bench.data.target import Target, open_target
+from bench.data.folds import SourceDomain, folds
+from bench.data.task import Task, open_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ def open_splits(
     edition: str,
     settings: Mapping[str, object],
     say: Callable[[str], None],
-) -> list[Target]:
+) -> list[Task]:
     """Open the given splits; each data set is opened once.
 
     Parameters
@@ -57,15 +57,15 @@ def open_splits(
     opened: dict[str, Opened] = {}
     parts: dict[str, Opened] = {}
     said: set[str] = set()
-    targets: list[Target] = []
+    tasks: list[Task] = []
     for typed in names:
         named = resolve(typed, registry)
         split = named.split
         if named.own is not None:
-            targets.append(_own(named, named.own, edition, settings, opened))
+            tasks.append(_own(named, named.own, edition, settings, opened))
             continue
         if split.protocol == "transfer":
-            targets.append(_transfer(typed, split, registry, edition, settings, say, said))
+            tasks.append(_transfer(typed, split, registry, edition, settings, say, said))
             continue
         data = opened.get(split.dataset)
         if data is None:
@@ -79,8 +79,8 @@ def open_splits(
                 data = parts.setdefault(f"{data.name} {data.digest}", data)
             else:
                 data = opened[split.dataset] = dataset.open(chosen)
-        targets.append(open_target(typed, split, data, published=data.edition == "real"))
-    return targets
+        tasks.append(open_task(typed, split, data, published=data.edition == "real"))
+    return tasks
 
 
 def _own(
@@ -89,7 +89,7 @@ def _own(
     edition: str,
     settings: Mapping[str, object],
     opened: dict[str, Opened],
-) -> Target:
+) -> Task:
     if settings:
         raise BenchError(f"--set data.{next(iter(settings))}: a table of your own has no settings")
     if edition not in ("auto", "real"):
@@ -97,7 +97,7 @@ def _own(
     key = str(own.path.resolve())
     if key not in opened:
         opened[key] = own.open()
-    return open_target(named.typed, named.split, opened[key])
+    return open_task(named.typed, named.split, opened[key])
 
 
 def _transfer(
@@ -108,7 +108,7 @@ def _transfer(
     settings: Mapping[str, object],
     say: Callable[[str], None],
     said: set[str],
-) -> Target:
+) -> Task:
     """Open both data sets of a transfer in one edition, and cut the target to fit the source."""
     from bench.data.transfer import fitted_to
 
@@ -134,9 +134,9 @@ def _transfer(
             f"split '{split.name}': source '{source.name}' must train on one set of rows with "
             "labels: name a split with train and test"
         )
-    origin = Origin(source.name, learnt, sides[0].train, sides[0].classes)
+    source_domain = SourceDomain(source.name, learnt, sides[0].train, sides[0].classes)
     data = fitted_to(made[1].open(chosen), learnt, split.channels, split.name)
-    return open_target(typed, split, data, published=chosen == "real", origin=origin)
+    return open_task(typed, split, data, published=chosen == "real", source_domain=source_domain)
 
 
 def _choose(

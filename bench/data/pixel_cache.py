@@ -12,14 +12,14 @@ from bench.data.pixels import cache_root, finished
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.data.picture import Picture
+    from bench.data.image_ref import ImageRef
     from bench.data.pixels import Pixels
 
 __all__ = ["decoded"]
 
 
 def decoded(
-    pictures: Sequence[Picture],
+    pictures: Sequence[ImageRef],
     *,
     shape: tuple[int, int, int] | None = None,
     dtype: str | None = None,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.core.types import Array
-    from bench.data.picture import Picture
+    from bench.data.image_ref import ImageRef
 
 BLOCK = 64
 """Images per block, the unit of progress."""
@@ -43,7 +43,7 @@ SECONDS = 10.0
 # --------------------------------------------------------------------------- names
 
 
-def job_description(pictures: Sequence[Picture], shape: object, dtype: object) -> str:
+def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) -> str:
     """Return a digest of the job: of paths and file metadata, without reading the files."""
     marks: dict[Path, str] = {}
     found = hashlib.sha256(f"{VERSION} {shape} {dtype}".encode())
@@ -78,7 +78,7 @@ def planes_of(files: tuple[Path, ...]) -> Array:
     return planes[0] if len(planes) == 1 else np.concatenate(planes)
 
 
-def cut(planes: Array, picture: Picture) -> Array:
+def cut(planes: Array, picture: ImageRef) -> Array:
     """Return the pixels of a picture: its channels and crop."""
     if picture.channels is not None:
         if not all(0 <= k < len(planes) for k in picture.channels):
@@ -110,7 +110,7 @@ class Work:
         self,
         root: Path,
         job: str,
-        pictures: Sequence[Picture],
+        pictures: Sequence[ImageRef],
         shape: tuple[int, ...],
         dtype: str,
         label: str,
@@ -209,7 +209,7 @@ class Work:
             found = hashlib.blake2b(planes.data, digest_size=DIGEST_BYTES).digest()
             digests[row] = np.frombuffer(found, np.uint8)
 
-    def _cuts(self, start: int) -> Iterator[tuple[int, Picture, Array]]:
+    def _cuts(self, start: int) -> Iterator[tuple[int, ImageRef, Array]]:
         some = list(enumerate(self.pictures[start : start + BLOCK], start))
         for files, group in groupby(some, key=lambda item: item[1].files):
             planes = planes_of(files)

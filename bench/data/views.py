@@ -49,7 +49,7 @@ def column_of(opened: Opened, name: str) -> NDArray[np.str_]:
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class Partition:
     """The rows of one side of a fold, in view order. Methods never get this object.
 
     Attributes
@@ -78,11 +78,11 @@ class Side:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def with_profiles(self, X: NDArray[np.float32]) -> Side:
+    def with_profiles(self, X: NDArray[np.float32]) -> Partition:
         """Return the same rows with the output of an earlier stage, ``(n, d)`` float32."""
         return replace(self, X=np.ascontiguousarray(X, dtype=np.float32))
 
-    def take(self, idx: Ints) -> Side:
+    def take(self, idx: Ints) -> Partition:
         """Return the rows at positions ``idx``, ``(k,)``, in that order."""
         return replace(
             self,
@@ -155,7 +155,7 @@ def encode(labels: Sequence[str] | NDArray[np.str_], classes: Sequence[str]) -> 
     labels
         ``(n,)`` text; ``""`` for a row without a class.
     classes
-        The label map, as in :attr:`bench.data.sides.Fold.classes`.
+        The label map, as in :attr:`bench.data.partitions.Fold.classes`.
     """
     code = {name: k for k, name in enumerate(classes)}
     return np.array([code.get(str(label), -1) for label in labels], dtype=np.int64)
@@ -172,7 +172,7 @@ def class_codes(opened: Opened, rows: Ints, classes: Sequence[str]) -> Ints:
     return y
 
 
-def make_side(
+def make_partition(
     opened: Opened,
     rows: Ints,
     classes: tuple[str, ...],
@@ -180,7 +180,7 @@ def make_side(
     *address: str | int,
     labels: bool,
     expose: tuple[str, ...] = (),
-) -> Side:
+) -> Partition:
     """Arrange the rows of one side of a fold in random order.
 
     Parameters
@@ -210,7 +210,7 @@ def make_side(
     rows = rows[generator("order", *address).permutation(len(rows))]
     control = index["control"].to_numpy(bool)[rows]
     y = class_codes(opened, rows, classes) if labels else np.full(len(rows), -1, np.int64)
-    return Side(
+    return Partition(
         opened=opened,
         rows=rows.astype(np.int64),
         y=y,

@@ -26,13 +26,13 @@ STAGES = (
     "core/params.py",
     "core/samples.py",
     "core/seeds.py",
-    "data/content.py",
+    "data/duplicates.py",
     "data/decode.py",
     "data/folds.py",
-    "data/grouping.py",
+    "data/inference_batches.py",
     "data/own/*.py",
     "data/pixel*.py",
-    "data/sides.py",
+    "data/partitions.py",
     "data/transfer.py",
     "data/views.py",
     "runs/apply.py",
@@ -60,9 +60,9 @@ class Codes:
 
         Methods that share a fit have the same fit code.
         """
-        origin = job.target.origin
+        source_domain = job.task.source_domain
         # A network transferred to another data set is that of a run on its own data set.
-        data = [job.target.opened] if origin is None or number else [origin.opened]
+        data = [job.task.opened] if source_domain is None or number else [source_domain.opened]
         return self._code(job, _entries(job, number)[:-1], data)
 
     def of_stage(self, job: Job, number: int) -> Code:
@@ -106,8 +106,8 @@ def _entries(job: Job, number: int) -> list[Entry]:
 
 def _data(job: Job) -> list[Opened]:
     """Return the data sets that a job reads."""
-    origin = job.target.origin
-    return [job.target.opened, *([] if origin is None else [origin.opened])]
+    source_domain = job.task.source_domain
+    return [job.task.opened, *([] if source_domain is None else [source_domain.opened])]
 
 
 def _package(patterns: Iterable[str]) -> list[Path]:

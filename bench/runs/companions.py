@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.core.registry import Registry
-    from bench.data.target import Target
+    from bench.data.task import Task
     from bench.records.schema import RunRecord
     from bench.runs.job import Job, Options
     from bench.runs.runner import Runner
@@ -50,26 +50,26 @@ def companions_of(
     from bench.runs.plan import plan
 
     finished: dict[tuple[str, str, int], Record] = {
-        (job.chain.typed, job.target.split.name, job.seed): record
+        (job.chain.typed, job.task.split.name, job.seed): record
         for job, record in zip(jobs, records, strict=True)
     }
-    targets: dict[str, Target] = {}
+    tasks: dict[str, Task] = {}
     companions: Companions = {}
     for job in jobs:
-        name = job.target.split.companion
+        name = job.task.split.companion
         if not name or job.not_applicable:
             continue
         key = (job.chain.typed, name, job.seed)
         if key not in finished:
-            if name not in targets:
-                [targets[name]] = open_splits([name], registry, edition, data, lambda line: None)
+            if name not in tasks:
+                [tasks[name]] = open_splits([name], registry, edition, data, lambda line: None)
             options = _only(runner.options, job)
-            [twin] = plan([job.chain.typed], [targets[name]], [job.seed], options, registry)
+            [twin] = plan([job.chain.typed], [tasks[name]], [job.seed], options, registry)
             result = runner.run(twin)
             finished[key] = Record(cast("RunRecord", result), result["path"])
         shares = find_split(name, known_splits(registry)).shares
-        companions[job.chain.typed, job.target.typed, job.seed] = Companion(
-            finished[key], job.target.opened.level not in shares
+        companions[job.chain.typed, job.task.typed, job.seed] = Companion(
+            finished[key], job.task.opened.level not in shares
         )
     return companions
 

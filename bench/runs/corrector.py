@@ -30,7 +30,7 @@ from bench.core.meta import PLUGINS
 from bench.core.method import Context
 from bench.core.seeds import seed_for
 from bench.data.own.table import ArraySource
-from bench.data.views import Side, make_side
+from bench.data.views import Partition, make_partition
 from bench.runs.chain import Chain, Stage, parse_chain
 from bench.runs.rows import LEVEL, NAME, applied, column, ids, in_order, registry_with
 from bench.training.recipes import resolve
@@ -180,15 +180,15 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         check_is_fitted(self, "states_")
         rows: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
         try:
-            side = self._side(rows, batch, controls, labels=None)
-            chain = self._chain(side.opened, self.fitted_)
+            partition = self._partition(rows, batch, controls, labels=None)
+            chain = self._chain(partition.opened, self.fitted_)
             for stage, state in zip(chain.stages, self.states_, strict=True):
-                self._has_controls(stage, side)
+                self._has_controls(stage, partition)
                 method = stage.cls.from_state(stage.params, state)
-                side = side.with_profiles(applied(method, stage, side, self.seed).X)
+                partition = partition.with_profiles(applied(method, stage, partition, self.seed).X)
         except BenchError as error:
             raise ValueError(str(error)) from error
-        return in_order(side)
+        return in_order(partition)
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401
         tags = super().__sklearn_tags__()
@@ -238,12 +238,12 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         adapt: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
     ) -> NDArray[np.float32]:
         classes = np.unique(labels) if labels is not None else np.array([])
-        train = self._side(X, batch, controls, labels=labels)
+        train = self._partition(X, batch, controls, labels=labels)
         chain = self._chain(train.opened)
         other = train
         if adapt[0] is not None:
             other_X = validate_data(self, adapt[0], dtype=np.float32, reset=False)
-            other = self._side(other_X, adapt[1], adapt[2], labels=None)
+            other = self._partition(other_X, adapt[1], adapt[2], labels=None)
         adapts = any(Access.ADAPT in stage.access for stage in chain.stages)
         states: list[Arrays] = []
         fallbacks = 0
@@ -268,7 +268,9 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.n_features_out_ = out.shape[1]
         return out
 
-    def _learned(self, stage: Stage, train: Side, other: Side, *, supervised: bool) -> Any:  # noqa: ANN401
+    def _learned(
+        self, stage: Stage, train: Partition, other: Partition, *, supervised: bool
+    ) -> Any:  # noqa: ANN401
         owner = stage.entry.meta.get("fit", stage.name)
         recipe = resolve("default", "profiles", dict(self.recipe or {}))
         context = Context(seed=seed_for("fit", owner, NAME, self.seed), recipe=recipe)
@@ -309,22 +311,22 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise BenchError(f"{typed} is a reference row, not a correction")
         return chain
 
-    def _has_controls(self, stage: Stage, side: Side) -> None:
-        if "controls" in stage.needs and not side.controls.any():
+    def _has_controls(self, stage: Stage, partition: Partition) -> None:
+        if "controls" in stage.needs and not partition.controls.any():
             raise BenchError(
                 f"{stage.name} needs negative controls, and no row is one: pass controls=, a mask "
                 "with true for each control"
             )
 
-    def _side(
+    def _partition(
         self,
         X: NDArray[np.float32],
         batch: ArrayLike | None,
         controls: ArrayLike | None,
         *,
         labels: Array | None,
-    ) -> Side:
-        """Convert rows to a :class:`Side`; missing inputs use neutral values."""
+    ) -> Partition:
+        """Convert rows to a :class:`Partition`; missing inputs use neutral values."""
         import pandas as pd
 
         n = len(X)
@@ -357,4 +359,6 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             digest="",
         )
         rows = np.arange(n, dtype=np.int64)
-        return make_side(opened, rows, classes, LEVEL, NAME, self.seed, labels=labels is not None)
+        return make_partition(
+            opened, rows, classes, LEVEL, NAME, self.seed, labels=labels is not None
+        )

@@ -80,7 +80,7 @@ def estimate(job: Job, store: Store, records: Sequence[Summary]) -> Estimate:
         Summaries (:func:`bench.records.record.summarise`) of earlier records.
     """
     spec = job.spec()
-    kind = "images" if job.target.opened.is_images else "profiles"
+    kind = "images" if job.task.opened.is_images else "profiles"
     done = [
         r
         for r in records
@@ -129,8 +129,8 @@ def total(jobs: Sequence[Job], made: Sequence[Estimate], store: Store) -> Total:
 
 
 def _scaled(job: Job, store: Store, records: list[Summary], basis: str, kind: str) -> Estimate:
-    rows = sum(int(fold.scored.sum()) for fold in job.target.folds)
-    learnt = [job.target.partition(0, fold).rows for fold in job.target.folds]
+    rows = sum(int(fold.scored.sum()) for fold in job.task.folds)
+    learnt = [job.task.stage_rows(0, fold).rows for fold in job.task.folds]
     through = sum(_rows_trained(job, len(rows)) for rows in learnt)
     per_row = [r["cost"]["apply_s"] / max(r["n_eval"], 1) for r in records]
     if all(r["cost"].get("images_seen") for r in records):

@@ -19,7 +19,7 @@ from bench.runs.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from bench.data.target import Target
+    from bench.data.task import Task
     from bench.records.schema import RunRecord
     from bench.records.store import Store
     from bench.runs.companions import Companions
@@ -69,7 +69,7 @@ class Experiment:
     ----------
     methods
         Methods or chains, as specified by the user.
-    targets
+    tasks
         The opened splits.
     seeds
         Seeds of each pair of method and split.
@@ -82,7 +82,7 @@ class Experiment:
     """
 
     methods: list[str]
-    targets: list[Target]
+    tasks: list[Task]
     seeds: list[int]
     options: Options
     registry: Registry
@@ -101,7 +101,7 @@ class Experiment:
         """
         from bench.runs.plan import plan
 
-        return plan(self.methods, self.targets, self.seeds, self.options, self.registry)
+        return plan(self.methods, self.tasks, self.seeds, self.options, self.registry)
 
     def runner(self, progress: Progress | None = None) -> Runner:
         """Return a runner that writes to the store."""
@@ -153,13 +153,13 @@ class Experiment:
 
     def reopen(
         self, split: str, data: Mapping[str, object], say: Callable[[str], None] | None = None
-    ) -> Target:
+    ) -> Task:
         """Open a split with different settings of its data set."""
         from bench.data.opening import open_splits
 
         show = say or _Stderr().say
-        [target] = open_splits([split], self.registry, self.edition, {**self.data, **data}, show)
-        return target
+        [task] = open_splits([split], self.registry, self.edition, {**self.data, **data}, show)
+        return task
 
 
 def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
@@ -237,13 +237,13 @@ def prepare(  # noqa: PLR0913
     store = results_store(results)
 
     from bench.data.opening import open_splits
-    from bench.data.target import with_metrics
+    from bench.data.task import with_metrics
 
-    targets = open_splits(named, registry, edition, read.data, say or _Stderr().say)
+    tasks = open_splits(named, registry, edition, read.data, say or _Stderr().say)
     if metrics:
         further = _names(metrics, "metrics")
-        targets = [with_metrics(target, further, registry) for target in targets]
-    return Experiment(chosen, targets, numbers, options, registry, store, edition, read.data)
+        tasks = [with_metrics(task, further, registry) for task in tasks]
+    return Experiment(chosen, tasks, numbers, options, registry, store, edition, read.data)
 
 
 def run(  # noqa: PLR0913

@@ -13,7 +13,7 @@ from bench.core.control_names import is_control_row
 from bench.core.method import Context
 from bench.core.samples import Output
 from bench.core.seeds import seed_for
-from bench.data.views import Side, column_of, make_side
+from bench.data.views import Partition, column_of, make_partition
 from bench.runs import identity
 from bench.runs.apply import apply_all, grouping_of, undeclared_adaptation
 from bench.runs.spent import Spent
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from bench.core.method import Method
     from bench.core.types import Array, Arrays, Facts, Ints, JsonObject
-    from bench.data.grouping import Grouping
-    from bench.data.sides import Fold
+    from bench.data.inference_batches import InferenceBatches
+    from bench.data.partitions import Fold
     from bench.runs.cache import Cache
     from bench.runs.chain import Stage
     from bench.runs.code import Codes
@@ -81,12 +81,12 @@ class FoldRun:
         self.batch_sizes: list[int] = []
         self.train_key = ""
 
-    def outputs(self) -> tuple[Side, Output, Side, Output]:
+    def outputs(self) -> tuple[Partition, Output, Partition, Output]:
         """Fit and apply all stages; return both sides with the output of the last stage."""
         profiles: Outputs = {}
         for k, ids in enumerate(self.job.ids(self.fold)):
             stage = self.job.chain.stages[k]
-            train, test = self._sides(stage)
+            train, test = self._partitions(stage)
             if profiles:
                 train = train.with_profiles(profiles["train"].X)
                 test = test.with_profiles(profiles["test"].X)
@@ -104,41 +104,41 @@ class FoldRun:
 
     def network(self) -> Method:
         """Return the fitted first stage, from disk if available, otherwise trained."""
-        train, test = self._sides(self.job.chain.stages[0])
+        train, test = self._partitions(self.job.chain.stages[0])
         return self._fitted(0, self.job.ids(self.fold)[0], self._learnt(0, train), test)[0]
 
     # ------------------------------------------------------------------ rows
 
-    def _sides(self, stage: Stage) -> tuple[Side, Side]:
+    def _partitions(self, stage: Stage) -> tuple[Partition, Partition]:
         """Return the training rows and the evaluation rows in the form that a stage sees."""
-        target, fold = self.job.target, self.fold
-        rows = target.training_rows(fold)
-        train = self._side(rows, stage.level, "train", labels=target.supervised)
-        test = self._side(fold.test, stage.level, "test", labels=False)
+        task, fold = self.job.task, self.fold
+        rows = task.training_rows(fold)
+        train = self._partition(rows, stage.level, "train", labels=task.supervised)
+        test = self._partition(fold.test, stage.level, "test", labels=False)
         if self.job.grouping is not None:
             test = self._grouped(self.job.grouping, test)
         return train, test
 
-    def _side(self, rows: Ints, level: str, role: str, *, labels: bool) -> Side:
-        target = self.job.target
-        return make_side(
-            target.opened,
+    def _partition(self, rows: Ints, level: str, role: str, *, labels: bool) -> Partition:
+        task = self.job.task
+        return make_partition(
+            task.opened,
             rows,
-            target.classes,
+            task.classes,
             level,
             role,
-            identity.rows_digest(target.opened, rows),
+            identity.rows_digest(task.opened, rows),
             self.job.seed,
             labels=labels,
-            expose=target.split.expose,
+            expose=task.split.expose,
         )
 
-    def _learnt(self, k: int, train: Side) -> Side:
+    def _learnt(self, k: int, train: Partition) -> Partition:
         """Return the rows that a stage is fitted on: training rows, or rows of the source."""
-        partition = self.job.target.partition(k, self.fold)
+        partition = self.job.task.stage_rows(k, self.fold)
         if partition.opened is train.opened:
             return train
-        return make_side(
+        return make_partition(
             partition.opened,
             partition.rows,
             partition.classes,
@@ -149,21 +149,23 @@ class FoldRun:
             labels=True,
         )
 
-    def _grouped(self, grouping: Grouping, test: Side) -> Side:
+    def _grouped(self, grouping: InferenceBatches, test: Partition) -> Partition:
         """Return the evaluation side with a study's grouping, the same rows for every stage."""
         if not grouping.drops_rows:
             return inference_batches(grouping, test, self.job.seed)
         # Omitted rows are drawn once, at the batch level that the chain corrects.
         level = next(stage.level for stage in self.job.chain.stages if stage.per_batch)
-        everything = self._side(self.fold.test, level, "test", labels=False)
+        everything = self._partition(self.fold.test, level, "test", labels=False)
         left = inference_batches(grouping, everything, self.job.seed).rows
         return test.take(np.flatnonzero(np.isin(test.rows, left)))
 
     # ------------------------------------------------------------------ stages
 
-    def _control_row(self, k: int, ids: identity.StageIds, train: Side, test: Side) -> Outputs:
+    def _control_row(
+        self, k: int, ids: identity.StageIds, train: Partition, test: Partition
+    ) -> Outputs:
         """Return the outputs of a control row, which may see inputs that methods cannot."""
-        stage, classes = self.job.chain.stages[k], self.job.target.classes
+        stage, classes = self.job.chain.stages[k], self.job.task.classes
         method = stage.cls(stage.params)
         views = {"train": control_view(train, classes), "test": control_view(test, classes)}
         method.fit(views["train"], None, Context(seed=self.job.seed, recipe={}))
@@ -175,15 +177,15 @@ class FoldRun:
         return outputs
 
     def _stage(
-        self, k: int, ids: identity.StageIds, learnt: Side, sides: dict[str, Side]
+        self, k: int, ids: identity.StageIds, learnt: Partition, partitions: dict[str, Partition]
     ) -> Outputs:
-        """Return the outputs of a stage fitted on ``learnt``, for each of ``sides``."""
+        """Return the outputs of a stage fitted on ``learnt``, for each of ``partitions``."""
         stage = self.job.chain.stages[k]
         code = self.codes.of_stage(self.job, k)
         keys = {"train": ids.apply_train, "test": ids.apply_test}
         outputs: Outputs = {}
         fit: Facts | None = None
-        for role in sides:
+        for role in partitions:
             artifact = self.cache.read("apply", keys[role], code, stage.name)
             if artifact is None:
                 continue
@@ -191,37 +193,37 @@ class FoldRun:
             arrays = artifact.arrays
             outputs[role] = Output(arrays["embeddings"], arrays.get("logits"))
             fit = artifact.meta["fit"] or fit
-        if fit is not None and len(outputs) == len(sides):
+        if fit is not None and len(outputs) == len(partitions):
             self.spent.add_fit(self.fold.name, stage.name, fit)
             return outputs
-        method, fit = self._fitted(k, ids, learnt, sides["test"])
+        method, fit = self._fitted(k, ids, learnt, partitions["test"])
         self.spent.add_fit(self.fold.name, stage.name, fit)
         state = {name: array.copy() for name, array in method.state().items()}
-        for role in [role for role in sides if role not in outputs]:
-            output, facts = self._applied(stage, method, state, role, sides[role])
+        for role in [role for role in partitions if role not in outputs]:
+            output, facts = self._applied(stage, method, state, role, partitions[role])
             of_test = role == "test"
             facts |= {"fit": fit if of_test else None, "train": keys["train"] if of_test else None}
-            self.cache.write("apply", keys[role], _arrays(sides[role], output), facts, code)
+            self.cache.write("apply", keys[role], _arrays(partitions[role], output), facts, code)
             self.spent.add_apply(role, facts)
             outputs[role] = output
         return outputs
 
     def _applied(
-        self, stage: Stage, method: Method, state: Arrays, role: str, side: Side
+        self, stage: Stage, method: Method, state: Arrays, role: str, partition: Partition
     ) -> tuple[Output, JsonObject]:
         """Apply a fitted method to a side; check its output and its access."""
         access = stage.access
-        view = side.view(access, batches=stage.per_batch)
+        view = partition.view(access, batches=stage.per_batch)
         # Group by the anonymised names, so that the call order carries no information.
         grouping = grouping_of(view.batch, stage.per_batch)
-        target, fold = self.job.target, self.fold
-        rows = fold.test if role == "test" else target.training_rows(fold)
+        task, fold = self.job.task, self.fold
+        rows = fold.test if role == "test" else task.training_rows(fold)
         # Depends on the rows only, so the same rows from another file are mixed in the same way.
-        seed = seed_for("chunks", identity.rows_digest(side.opened, rows), self.job.seed)
+        seed = seed_for("chunks", identity.rows_digest(partition.opened, rows), self.job.seed)
         started = time.perf_counter()
         output = apply_all(method, access, view, grouping, seed)
         seconds = time.perf_counter() - started
-        check_output(stage.name, output, len(side), side.n_classes)
+        check_output(stage.name, output, len(partition), partition.n_classes)
         adaptation = None
         if role == "test":
 
@@ -240,7 +242,7 @@ class FoldRun:
         }
 
     def _fitted(
-        self, k: int, ids: identity.StageIds, learnt: Side, test: Side
+        self, k: int, ids: identity.StageIds, learnt: Partition, test: Partition
     ) -> tuple[Method, Facts]:
         """Return a fitted method, with the cost and the curves of its training."""
         job, stage = self.job, self.job.chain.stages[k]
@@ -296,12 +298,12 @@ def _reordered(output: Output, rows: Ints, wanted: Ints) -> Output:
     return Output(output.X[[place[row] for row in wanted.tolist()]])
 
 
-def _arrays(side: Side, output: Output) -> Arrays:
+def _arrays(partition: Partition, output: Output) -> Arrays:
     """Return the arrays of an output to store, with ids and batches of its rows in UTF-8."""
     arrays: Arrays = {
         "embeddings": output.X,
-        "ids": np.char.encode(column_of(side.opened, "id")[side.rows], "utf-8"),
-        "batch": np.char.encode(side.batch, "utf-8"),
+        "ids": np.char.encode(column_of(partition.opened, "id")[partition.rows], "utf-8"),
+        "batch": np.char.encode(partition.batch, "utf-8"),
     }
     if output.logits is not None:
         arrays["logits"] = output.logits

@@ -18,8 +18,8 @@ import numpy as np
 from bench.core.errors import BenchError
 from bench.core.seeds import generator
 from bench.data.audit import audit, split_digest
-from bench.data.sides import Fold
-from bench.data.target import Target
+from bench.data.partitions import Fold
+from bench.data.task import Task
 from bench.data.views import column_of
 from bench.records.selection import Derived, derived_name, rule
 
@@ -38,14 +38,12 @@ SHARE = 0.25
 # --------------------------------------------------------------------------- validation
 
 
-def validation(
-    target: Target, fold: Fold, name: str, *, level: str = "", parts: int = 2
-) -> list[Target]:
+def validation(task: Task, fold: Fold, name: str, *, level: str = "", parts: int = 2) -> list[Task]:
     """Return the validation splits that a selection rule scores candidates on, for one fold.
 
     Parameters
     ----------
-    target, fold
+    task, fold
         The split, and the fold whose training rows are partitioned.
     name
         ``id-val``, ``ood-val`` or ``leave-one-batch-out``.
@@ -61,28 +59,28 @@ def validation(
         If the training rows have too few batches for the rule, or no held-out row has a class
         that also occurs in the remaining rows. The message names a rule that can be used.
     """
-    column, used = _grouping(target.opened, name, level)
+    column, used = _grouping(task.opened, name, level)
     groups = _groups(column[fold.train])
-    _check_batches(target, fold, name, used, len(groups))
+    _check_batches(task, fold, name, used, len(groups))
     if name == "leave-one-batch-out":
         sets = [[group] for group in groups]
     else:
-        sets = _disjoint(groups, parts, target, fold, name, used)
-    whose = fold.name if len(target.folds) > 1 else ""
+        sets = _disjoint(groups, parts, task, fold, name, used)
+    whose = fold.name if len(task.folds) > 1 else ""
     made = []
     for held in sets:
-        one = _without(target, fold, column, held)
+        one = _without(task, fold, column, held)
         if one is not None:
             made.append(one)
     if not made:
         raise BenchError(
-            f"{name} cannot be used on {target.split.name}{_of(whose)}: the held-out {used}s share "
+            f"{name} cannot be used on {task.split.name}{_of(whose)}: the held-out {used}s share "
             "no class with the other training rows; choose --rule id-val"
         )
     return [
         _derived(
-            target,
-            Derived(target.split.name, name, level, part, len(made), whose),
+            task,
+            Derived(task.split.name, name, level, part, len(made), whose),
             f"validation: {rule(name).summary}",
             [dataclasses.replace(one, name=fold.name)],
         )
@@ -90,28 +88,28 @@ def validation(
     ]
 
 
-def oracle(target: Target, fold: Fold) -> Target:
+def oracle(task: Task, fold: Fold) -> Task:
     """Return one fold with its own test rows under a derived name, for oracle selection only."""
-    whose = fold.name if len(target.folds) > 1 else ""
-    name = Derived(target.split.name, "oracle", fold=whose)
-    return _derived(target, name, f"oracle: {rule('oracle').summary}", [fold])
+    whose = fold.name if len(task.folds) > 1 else ""
+    name = Derived(task.split.name, "oracle", fold=whose)
+    return _derived(task, name, f"oracle: {rule('oracle').summary}", [fold])
 
 
-def check_only_training(target: Target, fold: Fold, derived: Sequence[Target]) -> None:
+def check_only_training(task: Task, fold: Fold, derived: Sequence[Task]) -> None:
     """Raise :class:`BenchError` if a derived split has a row outside the fold's training rows.
 
     Called on every split that is scored for model selection.
     """
-    ids = column_of(target.opened, "id")
+    ids = column_of(task.opened, "id")
     mine = set(ids[fold.train].tolist())
     for one in derived:
         for part in one.folds:
-            for side in (part.train, part.validation, part.test):
-                foreign = set(column_of(one.opened, "id")[side].tolist()) - mine
+            for partition in (part.train, part.validation, part.test):
+                foreign = set(column_of(one.opened, "id")[partition].tolist()) - mine
                 if foreign:
                     raise BenchError(
                         f"selection on the test set is refused: {one.split.name} has "
-                        f"{len(foreign)} rows outside the training rows of {target.split.name}"
+                        f"{len(foreign)} rows outside the training rows of {task.split.name}"
                         f"{_of(fold.name)}, such as '{min(foreign)}'"
                     )
 
@@ -146,22 +144,22 @@ def _groups(column: Array) -> list[str]:
     return sorted(set(column.tolist()))
 
 
-def _check_batches(target: Target, fold: Fold, name: str, used: str, n: int) -> None:
+def _check_batches(task: Task, fold: Fold, name: str, used: str, n: int) -> None:
     needed = max(rule(name).min_batches, 2)
     if n < needed:
         others = [word for word in ("id-val", "last") if word != name]
         raise BenchError(
             f"{name} needs {needed} values of {used} in the training rows, so that two are left "
-            f"to train on, and {target.split.name}{_of(fold.name if len(target.folds) > 1 else '')}"
+            f"to train on, and {task.split.name}{_of(fold.name if len(task.folds) > 1 else '')}"
             f" has {n}: choose {' or '.join(others)}, or another --level"
         )
 
 
 def _disjoint(
-    groups: list[str], parts: int, target: Target, fold: Fold, *address: str
+    groups: list[str], parts: int, task: Task, fold: Fold, *address: str
 ) -> list[list[str]]:
     """Return disjoint random sets of about :data:`SHARE` of the groups each."""
-    rng = generator("carve", *address, target.split.name, fold.name)
+    rng = generator("carve", *address, task.split.name, fold.name)
     shuffled = [groups[i] for i in rng.permutation(len(groups))]
     size = max(1, round(SHARE * len(groups)))
     if rule(address[0]).min_batches and len(groups) - size < 2:
@@ -170,36 +168,36 @@ def _disjoint(
     return [sorted(shuffled[k * size : (k + 1) * size]) for k in range(n)]
 
 
-def _without(target: Target, fold: Fold, column: Array, held: Sequence[str]) -> Fold | None:
+def _without(task: Task, fold: Fold, column: Array, held: Sequence[str]) -> Fold | None:
     """Return the fold with some groups held out, or None if no held-out row can be scored."""
     out = np.isin(column[fold.train], list(held))
-    return _scored(target, fold.name, fold.train[~out], fold.train[out])
+    return _scored(task, fold.name, fold.train[~out], fold.train[out])
 
 
-def _scored(target: Target, name: str, train: Ints, test: Ints) -> Fold | None:
-    labels = column_of(target.opened, "label")
-    known = set(labels[train].tolist()) & set(target.classes)
+def _scored(task: Task, name: str, train: Ints, test: Ints) -> Fold | None:
+    labels = column_of(task.opened, "label")
+    known = set(labels[train].tolist()) & set(task.classes)
     held = labels[test]
     scored = np.isin(held, sorted(known))
     if len(known) < 2 or not scored.any():
         return None
-    outside = held[~scored & np.isin(held, target.classes)]
+    outside = held[~scored & np.isin(held, task.classes)]
     return Fold(
         name=name,
         train=np.sort(train),
         validation=np.zeros(0, dtype=np.int64),
         test=np.sort(test),
         scored=scored[np.argsort(test)],
-        classes=target.classes,
+        classes=task.classes,
         n_excluded=len(outside),
         excluded_classes=tuple(sorted(set(outside.tolist()))),
     )
 
 
-def _derived(target: Target, name: Derived, shift: str, folds: list[Fold]) -> Target:
-    opened = target.opened
+def _derived(task: Task, name: Derived, shift: str, folds: list[Fold]) -> Task:
+    opened = task.opened
     split = dataclasses.replace(
-        target.split,
+        task.split,
         name=derived_name(name),
         shift=shift,
         hold_out=None,
@@ -214,18 +212,18 @@ def _derived(target: Target, name: Derived, shift: str, folds: list[Fold]) -> Ta
     shares = tuple(dict.fromkeys(c for c in looked_at if c in opened.index.columns))
     split = dataclasses.replace(split, shares=shares)
     audit(split, opened, folds)  # raises if a sample is in both training and test rows
-    return Target(split.name, split, opened, folds, split_digest(opened, folds))
+    return Task(split.name, split, opened, folds, split_digest(opened, folds))
 
 
 # --------------------------------------------------------------------------- ordinary hold-outs
 
 
-def held_out(target: Target, kind: str, level: str = "") -> Target | None:
+def held_out(task: Task, kind: str, level: str = "") -> Task | None:
     """Return a split that tests on held-out *training* rows, as an ordinary hold-out does.
 
     Parameters
     ----------
-    target
+    task
         A split with a training set.
     kind
         ``random-rows``, ``random-wells``, or ``held-out`` with a batch ``level``.
@@ -234,12 +232,12 @@ def held_out(target: Target, kind: str, level: str = "") -> Target | None:
 
     Returns
     -------
-    Target or None
-        The folds of ``target``. About a quarter of each fold's training rows become its test rows,
+    Task or None
+        The folds of ``task``. About a quarter of each fold's training rows become its test rows,
         and the others are its training rows. None if the data do not allow it: wells are unknown
         or have one row each, the level has one training value, or no row can be scored.
     """
-    opened = target.opened
+    opened = task.opened
     if kind == "random-rows":
         column = column_of(opened, "id")
     elif kind == "random-wells":
@@ -249,14 +247,14 @@ def held_out(target: Target, kind: str, level: str = "") -> Target | None:
     else:
         column = column_of(opened, level)
     folds = []
-    for fold in target.folds:
+    for fold in task.folds:
         groups = _groups(column[fold.train])
         if len(groups) < 2:
             return None
-        rng = generator("carve", kind, level, target.split.name, fold.name)
+        rng = generator("carve", kind, level, task.split.name, fold.name)
         size = max(1, round(SHARE * len(groups)))
         held = [groups[i] for i in rng.permutation(len(groups))[:size]]
-        one = _without(target, fold, column, held)
+        one = _without(task, fold, column, held)
         if one is not None:
             folds.append(one)
     if not folds:
@@ -265,11 +263,11 @@ def held_out(target: Target, kind: str, level: str = "") -> Target | None:
         "random-rows": "random rows of the training set",
         "random-wells": "random wells of the training set",
     }.get(kind, f"whole values of {level} of the training set")
-    name = Derived(target.split.name, kind, level)
-    return _derived(target, name, f"an ordinary hold-out: {what}", folds)
+    name = Derived(task.split.name, kind, level)
+    return _derived(task, name, f"an ordinary hold-out: {what}", folds)
 
 
-def mixed_to_test(target: Target) -> tuple[Target, str] | None:
+def mixed_to_test(task: Task) -> tuple[Task, str] | None:
     """Return a split that scores the same test rows with models trained on the test distribution.
 
     The test plates of each fold are split into two halves. Each half is scored by a model whose
@@ -279,24 +277,24 @@ def mixed_to_test(target: Target) -> tuple[Target, str] | None:
     Returns
     -------
     tuple or None
-        The split, with two folds for each fold of ``target``, and the noun for the halved groups.
+        The split, with two folds for each fold of ``task``, and the noun for the halved groups.
         None if there is nothing to halve.
     """
-    opened = target.opened
+    opened = task.opened
     plate = opened.levels[0]
     options = [(column_of(opened, plate), plate), _wells(opened)]
     able = [
         (column, noun)
         for column, noun in options
-        if all(len(_groups(column[fold.test])) >= 2 for fold in target.folds)
+        if all(len(_groups(column[fold.test])) >= 2 for fold in task.folds)
     ]
     if not able:
         return None
     column, halved = able[0]
     made = []
-    for fold in target.folds:
+    for fold in task.folds:
         groups = _groups(column[fold.test])
-        rng = generator("carve", "mixed-to-test", target.split.name, fold.name)
+        rng = generator("carve", "mixed-to-test", task.split.name, fold.name)
         shuffled = [groups[i] for i in rng.permutation(len(groups))]
         first = np.isin(column[fold.test], shuffled[: len(groups) // 2])
         for k, half in enumerate((first, ~first), 1):
@@ -305,9 +303,7 @@ def mixed_to_test(target: Target) -> tuple[Target, str] | None:
             if len(mixed) > n // 2:
                 mixed = rng.permutation(mixed)[: n // 2]
             kept = rng.permutation(fold.train)[: n - len(mixed)]
-            one = _scored(
-                target, f"{fold.name}#{k}", np.concatenate([kept, mixed]), fold.test[half]
-            )
+            one = _scored(task, f"{fold.name}#{k}", np.concatenate([kept, mixed]), fold.test[half])
             if one is None:
                 continue
             # Score exactly the rows of the original split, so that only the training set differs.
@@ -317,6 +313,6 @@ def mixed_to_test(target: Target) -> tuple[Target, str] | None:
     made = [one for one in made if one.scored.any()]
     if not made:
         return None
-    name = Derived(target.split.name, "mixed-to-test")
+    name = Derived(task.split.name, "mixed-to-test")
     shift = f"none: trained with other {halved}s of the test set in place of as many training rows"
-    return _derived(target, name, shift, made), halved
+    return _derived(task, name, shift, made), halved

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from bench.core.dataset import Opened
     from bench.core.registry import Registry
     from bench.core.types import Ints, JsonObject, Recipe
-    from bench.data.grouping import Grouping
-    from bench.data.target import Partition
+    from bench.data.inference_batches import InferenceBatches
+    from bench.data.task import StageRows
     from bench.runs.chain import Chain, Stage
 
 _DIGESTS: weakref.WeakKeyDictionary[Opened, dict[int, tuple[Ints, str]]] = (
@@ -91,12 +91,12 @@ def stage_ids(
     registry: Registry,
     recipe: Recipe,
     seed: int,
-    learnt: Sequence[Partition],
+    learnt: Sequence[StageRows],
     opened: Opened,
     test: Ints,
     *,
     expose: tuple[str, ...] = (),
-    grouping: Grouping | None = None,
+    grouping: InferenceBatches | None = None,
 ) -> list[StageIds]:
     """Return the identities of all stages of a chain on one fold.
 
@@ -154,8 +154,8 @@ def stage_ids(
         if transferred:
             how["data"] = here
         # Without a training set both sides have the same rows, but in different orders.
-        side = {"side": "train"} if train_rows == test_rows else {}
-        parent_train = digest({**how, **side, "rows": train_rows, "parent": parent_train})
+        role = {"side": "train"} if train_rows == test_rows else {}
+        parent_train = digest({**how, **role, "rows": train_rows, "parent": parent_train})
         study: JsonObject = {}
         if grouping is not None and (stage.per_batch or grouping.drops_rows):
             study = {"study": grouping.spec}

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
     from bench.core.types import Facts, JsonObject, Recipe, Values
-    from bench.data.folds import Origin
-    from bench.data.grouping import Grouping
-    from bench.data.sides import Fold
-    from bench.data.target import Target
+    from bench.data.folds import SourceDomain
+    from bench.data.inference_batches import InferenceBatches
+    from bench.data.partitions import Fold
+    from bench.data.task import Task
     from bench.runs.chain import Chain
 
 RETRIEVAL = ("nscb", "nsc", "map")
@@ -48,7 +48,7 @@ class Options:
         ``skip``, ``refresh``, ``rerun`` or ``verify``.
     grouping
         For studies: how the rows of each test batch are partitioned into inference batches
-        (see ``bench.data.grouping``). If None, each test batch is one inference batch.
+        (see ``bench.data.inference_batches``). If None, each test batch is one inference batch.
     """
 
     recipe: str = "default"
@@ -56,7 +56,7 @@ class Options:
     values: Values = field(default_factory=dict)
     device: str = "auto"
     if_exists: str = "skip"
-    grouping: Grouping | None = None
+    grouping: InferenceBatches | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class Job:
         Further recorded facts about the tuning.
     """
 
-    target: Target
+    task: Task
     chain: Chain
     seed: int
     recipe_name: str
@@ -102,7 +102,7 @@ class Job:
     overrides: Recipe
     registry: Registry
     not_applicable: str = ""
-    grouping: Grouping | None = None
+    grouping: InferenceBatches | None = None
     selection: str = "last"
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
     tuning: Facts = field(default_factory=dict)
@@ -117,17 +117,17 @@ class Job:
 
     def ids(self, fold: Fold) -> list[identity.StageIds]:
         """Return the identities of all stages on one fold."""
-        mine, target = self.of_fold(fold), self.target
+        mine, task = self.of_fold(fold), self.task
         stages = range(len(mine.chain.stages))
         return identity.stage_ids(
             mine.chain,
             self.registry,
             mine.recipe,
             self.seed,
-            [target.partition(stage, fold) for stage in stages],
-            target.opened,
+            [task.stage_rows(stage, fold) for stage in stages],
+            task.opened,
             fold.test,
-            expose=target.split.expose,
+            expose=task.split.expose,
             grouping=self.grouping,
         )
 
@@ -153,18 +153,18 @@ class Job:
     def masked(self) -> bool:
         """Whether the chain sees which rows are controls although controls are classes."""
         seen = Access.CONTROLS | Access.TEST_CONTROLS
-        classes = self.target.supervised and self.target.opened.control_classes
+        classes = self.task.supervised and self.task.opened.control_classes
         return classes and bool(self.access & seen)
 
     @property
     def primary(self) -> str:
         """The primary metric of the run."""
-        return TREATMENTS if self.masked else self.target.split.metric
+        return TREATMENTS if self.masked else self.task.split.metric
 
     @property
     def cautions(self) -> list[str]:
         """Warnings of the data set about methods that act on one of its batch levels."""
-        cautions = self.target.opened.cautions
+        cautions = self.task.opened.cautions
         levels = [stage.level for stage in self.chain.stages if stage.sees_batches]
         return list(dict.fromkeys(cautions[level] for level in levels if level in cautions))
 
@@ -173,25 +173,25 @@ class Job:
         """Metrics that score the run, with their versions."""
         from bench.metrics import scored
 
-        split = self.target.split
+        split = self.task.split
         # Only metrics that score this split, so that a new metric does not change other run ids.
         names = [TREATMENTS]
         if not self.masked:
             names = scored(
                 (split.metric, *split.metrics),
-                supervised=self.target.supervised,
-                n_classes=len(self.target.classes),
+                supervised=self.task.supervised,
+                n_classes=len(self.task.classes),
             )
         entries = {name: self.registry.entry("metric", name) for name in sorted(names)}
         return {name: entry.meta["version"] for name, entry in entries.items()}
 
     def spec(self) -> JsonObject:
         """Return the specification that identifies the run. Its hash is the run id."""
-        target, opened = self.target, self.target.opened
+        task, opened = self.task, self.task.opened
         # Use parsed values, so that "500" and 500 give the same run.
         recipe = identity.recipe_identity(self.recipe)
         stages_of: list[JsonObject] = []
-        for fold in target.folds:
+        for fold in task.folds:
             mine = self.of_fold(fold)
             stages = [
                 {
@@ -214,18 +214,18 @@ class Job:
         # Included only if set, so that other ids do not change.
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Included only if it is not the default, the highest level that varies.
-        cluster = {"cluster": target.split.cluster} if target.split.cluster else {}
-        aggregate = {"aggregate": list(target.split.aggregate)} if target.split.aggregate else {}
+        cluster = {"cluster": task.split.cluster} if task.split.cluster else {}
+        aggregate = {"aggregate": list(task.split.aggregate)} if task.split.aggregate else {}
         return {
             **study,
             **tuning,
             **first,
             **cluster,
             **aggregate,
-            **_source_of(target.origin),
+            **_source_of(task.source_domain),
             "method_id": self.chain.method_id,
-            "split_id": target.split.name,
-            "split_digest": target.digest,
+            "split_id": task.split.name,
+            "split_digest": task.digest,
             "dataset": opened.name,
             "dataset_settings": dict(opened.settings),
             "edition": opened.edition,
@@ -236,22 +236,22 @@ class Job:
             "standardise": self.recipe.get("standardise", "none"),
             "seed": self.seed,
             "selection": self.selection,
-            "score_unit": target.split.score_unit,
+            "score_unit": task.split.score_unit,
             "folds": stages_of,
             "metric_versions": self.metric_versions,
             **identity.numerics(),
         }
 
 
-def _source_of(origin: Origin | None) -> JsonObject:
+def _source_of(source_domain: SourceDomain | None) -> JsonObject:
     """Return the recorded facts about the data set that an encoder was trained on."""
-    if origin is None:
+    if source_domain is None:
         return {}
     return {
         "source": {
-            "split_id": origin.split,
-            "dataset": origin.opened.name,
-            "dataset_settings": dict(origin.opened.settings),
-            "data_digest": origin.opened.digest,
+            "split_id": source_domain.split,
+            "dataset": source_domain.opened.name,
+            "dataset_settings": dict(source_domain.opened.settings),
+            "data_digest": source_domain.opened.digest,
         }
     }

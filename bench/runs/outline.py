@@ -43,7 +43,7 @@ def outline(
     status, reason
         ``ok``, ``not-applicable`` or ``failed``, and the reason.
     """
-    target, chain = job.target, job.chain
+    task, chain = job.task, job.chain
     unranked = _unranked(job)
     record: Data = {
         "schema": 1,
@@ -51,7 +51,7 @@ def outline(
         "spec": dict(spec),
         "method": chain.typed,
         "method_id": chain.method_id,
-        "split": target.typed,
+        "split": task.typed,
         "params": {stage.name: stage.changed() for stage in chain.stages},
         "level": chain.stages[-1].level,
         "track": _track(job),
@@ -76,16 +76,16 @@ def outline(
         "n_eval": 0,
         "n_excluded": 0,
         "excluded_classes": [],
-        "n_classes": len(target.classes),
-        "classes": list(target.classes),
-        "chance": 1.0 / len(target.classes),
+        "n_classes": len(task.classes),
+        "classes": list(task.classes),
+        "chance": 1.0 / len(task.classes),
         "batches": {},
         "undeclared_adaptation": None,
         "notes": _notes(job),
         "cautions": job.cautions,
-        "upstream": list(target.opened.upstream),
-        "exposed": list(target.split.expose),
-        "shift": target.split.shift,
+        "upstream": list(task.opened.upstream),
+        "exposed": list(task.split.expose),
+        "shift": task.split.shift,
         "cost": {"fit_s": 0.0, "apply_s": 0.0, "peak_bytes": 0, "steps": 0, "images_seen": 0},
         "predictions_sha256": "",
         "sources": method_sources(chain),
@@ -105,11 +105,11 @@ def method_sources(chain: Chain) -> dict[str, str]:
 
 
 def _track(job: Job) -> str:
-    target, track = job.target, job.track
+    task, track = job.task, job.track
     if is_control_row(track):
         return track
-    fitted_on_test = target.origin is not None and len(job.chain.stages) > 1
-    if target.split.protocol == "unsupervised" or fitted_on_test:
+    fitted_on_test = task.source_domain is not None and len(job.chain.stages) > 1
+    if task.split.protocol == "unsupervised" or fitted_on_test:
         return "transductive"
     return track
 
@@ -119,7 +119,7 @@ def _unranked(job: Job) -> list[str]:
     reasons = ["smoke recipe"] if job.recipe_name == "smoke" else []
     if not rule(job.selection).ranked:
         reasons.append(f"{job.selection}: selected on the test rows")
-    if job.target.opened.edition == "fixture":
+    if job.task.opened.edition == "fixture":
         reasons.append("fixture edition")
     if job.grouping is not None:
         reasons.append(f"study: {job.grouping.words}")
@@ -129,8 +129,8 @@ def _unranked(job: Job) -> list[str]:
 
 
 def _notes(job: Job) -> list[str]:
-    target = job.target
-    notes = [*target.warnings, *target.opened.notes]
+    task = job.task
+    notes = [*task.warnings, *task.opened.notes]
     if job.masked:
         notes.append(
             "controls are classes here and the method knew which rows they are: scored on "
@@ -139,11 +139,11 @@ def _notes(job: Job) -> list[str]:
     notes += job.cautions
     if is_control_row(job.track):
         return notes
-    if target.split.protocol == "unsupervised":
+    if task.split.protocol == "unsupervised":
         notes.append("no training set: every method was fitted on the rows that are scored")
-    if target.origin is not None:
-        notes.append(f"the encoder was trained on {target.origin.split} and not changed")
-        notes += target.origin.opened.notes
+    if task.source_domain is not None:
+        notes.append(f"the encoder was trained on {task.source_domain.split} and not changed")
+        notes += task.source_domain.opened.notes
         later = [stage.name for stage in job.chain.stages[1:]]
         if later:
             names = ", ".join(later)
@@ -153,7 +153,7 @@ def _notes(job: Job) -> list[str]:
 
 def _lower_is_better(job: Job) -> list[str]:
     """Return metrics where lower is better, including those of plugins."""
-    split = job.target.split
+    split = job.task.split
     names = dict.fromkeys((job.primary, split.metric, *split.metrics))
     metas = {name: job.registry.entry("metric", name).meta for name in names}
     return [name for name, meta in metas.items() if not meta.get("higher_is_better", True)]

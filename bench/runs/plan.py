@@ -16,12 +16,12 @@ from bench.training.recipes import resolve
 
 if TYPE_CHECKING:
     from bench.core.registry import Registry
-    from bench.data.target import Target
+    from bench.data.task import Task
 
 
 def plan(
     methods: list[str],
-    targets: list[Target],
+    tasks: list[Task],
     seeds: list[int],
     options: Options,
     registry: Registry,
@@ -36,25 +36,25 @@ def plan(
     """
     jobs: list[Job] = []
     used: set[str] = set()
-    for target in targets:
-        _check_metrics(target, registry)
-        kind = "images" if target.opened.is_images else "profiles"
+    for task in tasks:
+        _check_metrics(task, registry)
+        kind = "images" if task.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
-        if target.origin is not None and recipe["standardise"] == "none":
+        if task.source_domain is not None and recipe["standardise"] == "none":
             raise BenchError(
-                f"split '{target.split.name}' takes a network to another camera, whose counts are "
+                f"split '{task.split.name}' takes a network to another camera, whose counts are "
                 "not those of training: leave --standardise at image, or choose plate"
             )
         for typed in methods:
             chain = parse_chain(
-                typed, registry, target.opened, options.values, recipe, target.split.preprocess
+                typed, registry, task.opened, options.values, recipe, task.split.preprocess
             )
             used.update(stage.name for stage in chain.stages)
-            reason = why_not(chain, target) or why_not_grouped(chain, target, options.grouping)
+            reason = why_not(chain, task) or why_not_grouped(chain, task, options.grouping)
             for seed in seeds:
                 jobs.append(  # noqa: PERF401
                     Job(
-                        target,
+                        task,
                         chain,
                         seed,
                         options.recipe,
@@ -74,20 +74,20 @@ def plan(
     return jobs
 
 
-def _check_metrics(target: Target, registry: Registry) -> None:
+def _check_metrics(task: Task, registry: Registry) -> None:
     """Raise if a metric cannot score the split."""
-    split = target.split
+    split = task.split
     needs = {
         name: str(registry.entry("metric", name).meta["needs"])
         for name in (split.metric, *split.metrics)
     }
-    if target.supervised and needs[split.metric] == "embedding":
+    if task.supervised and needs[split.metric] == "embedding":
         raise BenchError(
             f"split '{split.name}': {split.metric} scores profiles and cannot be the primary "
             "metric of predicted classes: name it in metrics, or write protocol = "
             '"unsupervised"'
         )
-    if not target.supervised:
+    if not task.supervised:
         wrong = [name for name in needs if name not in RETRIEVAL]
         if wrong:
             raise BenchError(
@@ -95,7 +95,7 @@ def _check_metrics(target: Target, registry: Registry) -> None:
                 f"{', '.join(RETRIEVAL)}"
             )
         roles = ("treatment", "compound", "nscb_batch")
-        missing = [role for role in roles if role not in target.opened.columns]
+        missing = [role for role in roles if role not in task.opened.columns]
         if missing:
             raise BenchError(
                 f"split '{split.name}' scores retrieval, which needs the columns "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bench.core.samples import Output
-    from bench.data.views import Side
+    from bench.data.views import Partition
     from bench.runs.chain import Stage
 
 NAME = "corrector"
@@ -50,17 +50,17 @@ def ids(X: NDArray[np.float32], batch: NDArray[np.str_]) -> list[str]:
     return made
 
 
-def applied(method: Any, stage: Stage, side: Side, seed: int) -> Output:  # noqa: ANN401
+def applied(method: Any, stage: Stage, partition: Partition, seed: int) -> Output:  # noqa: ANN401
     """Apply a stage to a side with its declared access."""
     access = stage.access
-    view = side.view(access, batches=stage.per_batch)
+    view = partition.view(access, batches=stage.per_batch)
     grouping = grouping_of(view.batch, stage.per_batch)
     return apply_all(method, access, view, grouping, seed_for("chunks", NAME, seed))
 
 
-def in_order(side: Side) -> NDArray[np.float32]:
+def in_order(partition: Partition) -> NDArray[np.float32]:
     """Return the profiles of a side in input order."""
-    assert side.X is not None
-    out = np.empty_like(side.X)
-    out[side.rows] = side.X
+    assert partition.X is not None
+    out = np.empty_like(partition.X)
+    out[partition.rows] = partition.X
     return out

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.core.types import Facts
-    from bench.data.sides import Fold
+    from bench.data.partitions import Fold
     from bench.records.record import Record
     from bench.records.store import Store
     from bench.runs.device import Say
@@ -90,7 +90,7 @@ class Runner:
         run_id = digest(spec)
         stored = self.store.find(run_id)
         if stored is not None and self._serves(job, stored):
-            typed = {"method": job.chain.typed, "split": job.target.typed}
+            typed = {"method": job.chain.typed, "split": job.task.typed}
             return {**stored.data, **typed, "path": str(stored.path)}
         use: Use = "keep"
         if self.options.if_exists == "rerun":
@@ -123,7 +123,7 @@ class Runner:
             return False
         if files:
             self.say(
-                f"note: the record of {job.chain.typed} on {job.target.typed}, seed {job.seed}, "
+                f"note: the record of {job.chain.typed} on {job.task.typed}, seed {job.seed}, "
                 f"was made by other code ({shortened(files)}); --if-exists refresh repeats it"
             )
         return True
@@ -156,7 +156,7 @@ class Runner:
             run_id,
             traceback.format_exc(),
             self._environment(job),
-            {"method": job.chain.typed, "split": job.target.typed, "seed": job.seed},
+            {"method": job.chain.typed, "split": job.task.typed, "seed": job.seed},
         )
         reason = str(error)
         if not isinstance(error, BenchError):
@@ -175,8 +175,8 @@ class Runner:
             if job.not_applicable:
                 raise NotApplicable(job.not_applicable)
             provenance.reset_peak()
-            target = job.target
-            scores = Scores(target.split, target.opened, target.classes, job.registry, job.masked)
+            task = job.task
+            scores = Scores(task.split, task.opened, task.classes, job.registry, job.masked)
             spent, notes, sizes = self._all_folds(job, scores, use)
             scored = scores.finish(job.chain.readout)
         except NotApplicable as error:
@@ -230,7 +230,7 @@ class Runner:
     def _all_folds(self, job: Job, scores: Scores, use: Use) -> tuple[Spent, list[str], list[int]]:
         """Run all folds and add their outputs to the scores; return costs, notes, batch sizes."""
         spent, notes, sizes = Spent(), [], []
-        folds = job.target.folds
+        folds = job.task.folds
         for k, fold in enumerate(folds):
             if not fold.scored.any():
                 scores.leave_out(fold)

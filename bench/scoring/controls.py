@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bench.core.method import Context
     from bench.core.samples import Samples
     from bench.core.types import Floats
-    from bench.data.views import Side
+    from bench.data.views import Partition
 
 __all__ = ["ControlRow", "control_view"]
 
@@ -43,24 +43,24 @@ NOISE = 0.01
 """Standard deviation of the noise of ``label-oracle``."""
 
 
-def control_view(side: Side, classes: tuple[str, ...]) -> Samples:
+def control_view(partition: Partition, classes: tuple[str, ...]) -> Samples:
     """Return all rows of a side with true classes and names of positions and batches.
 
     Parameters
     ----------
-    side
+    partition
         The rows.
     classes
         Label map.
     """
-    opened = side.opened
+    opened = partition.opened
     columns = {LEVEL + level: level for level in opened.levels}
     if POSITION in opened.columns:
         columns[POSITION] = opened.columns[POSITION]
     return dataclasses.replace(
-        side.view(Access.NONE, batches=True),
-        y=truth(side, classes),
-        exposed={key: column_of(opened, name)[side.rows] for key, name in columns.items()},
+        partition.view(Access.NONE, batches=True),
+        y=truth(partition, classes),
+        exposed={key: column_of(opened, name)[partition.rows] for key, name in columns.items()},
     )
 
 

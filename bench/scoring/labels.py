@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.core.canonical import canonical_json, digest
 from bench.core.seeds import generator
-from bench.data.grouping import pieces
+from bench.data.inference_batches import pieces
 from bench.data.views import batches_of, class_codes, column_of
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from bench.core.dataset import Opened
     from bench.core.types import Ints
-    from bench.data.grouping import Grouping
-    from bench.data.views import Side
+    from bench.data.inference_batches import InferenceBatches
+    from bench.data.views import Partition
 
 CLUSTERED = ("accuracy", "balanced_accuracy")
 """Metrics that are recorded per cluster, for intervals and paired differences."""
@@ -32,48 +32,48 @@ TREATMENTS = "accuracy_treatments"
 """The same if controls are classes: the only metric of runs that see which rows are controls."""
 
 
-def truth(side: Side, classes: tuple[str, ...]) -> Ints:
+def truth(partition: Partition, classes: tuple[str, ...]) -> Ints:
     """Return the true classes of a side in view order, ``(n,)`` int64; -1 for no class."""
-    return class_codes(side.opened, side.rows, classes)
+    return class_codes(partition.opened, partition.rows, classes)
 
 
-def inference_batches(grouping: Grouping, side: Side, seed: int) -> Side:
+def inference_batches(grouping: InferenceBatches, partition: Partition, seed: int) -> Partition:
     """Partition the rows of the evaluation side into inference batches for a study.
 
-    The rows of each batch are partitioned by :func:`bench.data.grouping.pieces`, which may use
-    their classes. The method sees the resulting batches, but no labels.
+    The rows of each batch are partitioned by :func:`bench.data.inference_batches.pieces`, which may
+    use their classes. The method sees the resulting batches, but no labels.
 
     Parameters
     ----------
     grouping
         How to partition the rows.
-    side
+    partition
         The evaluation side with its original batches.
     seed
         The run's seed. Draws depend on the seed, the grouping and the ids of the batch's rows.
         All methods with the same seed get the same inference batches, for any row order.
     """
-    opened, n = side.opened, len(side)
+    opened, n = partition.opened, len(partition)
     names = np.full(n, "", dtype=object)
-    labels = column_of(opened, "label")[side.rows].copy()
-    labels[side.controls] = ""
+    labels = column_of(opened, "label")[partition.rows].copy()
+    labels[partition.controls] = ""
     role = opened.columns.get("position")
-    position = None if role is None else column_of(opened, role)[side.rows]
-    ids = column_of(opened, "id")[side.rows]
-    for whole in batches_of(side.batch):
+    position = None if role is None else column_of(opened, role)[partition.rows]
+    ids = column_of(opened, "id")[partition.rows]
+    for whole in batches_of(partition.batch):
         batch = whole[np.argsort(ids[whole], kind="stable")]
         address = (canonical_json(grouping.spec), digest(ids[batch].tolist()), seed)
         found = pieces(
             grouping,
             labels[batch],
-            side.controls[batch],
+            partition.controls[batch],
             None if position is None else position[batch],
             generator("grouping", *address),
         )
         for k, part in enumerate(found):
-            names[batch[part]] = f"{side.batch[batch[0]]}\x1f{k}"
+            names[batch[part]] = f"{partition.batch[batch[0]]}\x1f{k}"
     kept = np.flatnonzero(names != "")
-    return replace(side, batch=names.astype(str)).take(kept)
+    return replace(partition, batch=names.astype(str)).take(kept)
 
 
 def treatment_classes(opened: Opened, classes: tuple[str, ...]) -> NDArray[np.bool_]:

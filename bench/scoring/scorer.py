@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from bench.core.samples import Output
     from bench.core.split import Split
     from bench.core.types import JsonObject
-    from bench.data.sides import Fold
-    from bench.data.views import Side
+    from bench.data.partitions import Fold
+    from bench.data.views import Partition
 
 
 @dataclass
@@ -68,9 +68,9 @@ class Scores:
     def add(
         self,
         fold: Fold,
-        train: Side,
+        train: Partition,
         out_train: Output,
-        test: Side,
+        test: Partition,
         out_test: Output,
         seed: int,
         *,

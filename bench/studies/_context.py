@@ -12,7 +12,7 @@ from bench.boards.pairing import pair, span_of_mean
 from bench.boards.values import label_of_run, readout_of, scores_of
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
-from bench.data.grouping import Grouping
+from bench.data.inference_batches import InferenceBatches
 from bench.records.record import Record
 from bench.runs.plan import plan
 from bench.studies._results import Condition, ConditionResult, Difference
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bench.core.registry import Registry
-    from bench.data.target import Target
+    from bench.data.task import Task
     from bench.records.schema import RunRecord
     from bench.runs.job import Job, Options
     from bench.runs.runner import Runner
@@ -34,7 +34,7 @@ class StudyContext:
 
     Attributes
     ----------
-    target
+    task
         The opened split.
     methods
         As typed, or the default of the study.
@@ -52,17 +52,17 @@ class StudyContext:
 
     def __init__(
         self,
-        target: Target,
+        task: Task,
         methods: Sequence[str],
         seeds: Sequence[int],
         points: Sequence[float],
         registry: Registry,
         runner: Runner,
         options: Options,
-        reopen: Callable[[str, Mapping[str, object]], Target],
+        reopen: Callable[[str, Mapping[str, object]], Task],
         done: Callable[[Record], None] = lambda record: None,
     ) -> None:
-        self.target, self.methods, self.seeds = target, list(methods), list(seeds)
+        self.task, self.methods, self.seeds = task, list(methods), list(seeds)
         self.points, self.registry, self.runner = list(points), registry, runner
         self.options, self.reopen, self._done = options, reopen, done
         self.left_out: dict[str, str] = {}
@@ -75,7 +75,7 @@ class StudyContext:
     @property
     def metric(self) -> str:
         """The split's primary metric."""
-        return self.target.split.metric
+        return self.task.split.metric
 
     @property
     def metric_text(self) -> str:
@@ -85,7 +85,7 @@ class StudyContext:
     @property
     def chance(self) -> float:
         """Accuracy of random guessing."""
-        return 1.0 / len(self.target.classes)
+        return 1.0 / len(self.task.classes)
 
     @property
     def runs_digest(self) -> str:
@@ -126,9 +126,9 @@ class StudyContext:
         BenchError
             For an unknown method or an invalid parameter.
         """
-        targets = [condition.target or self.target]
+        tasks = [condition.task or self.task]
         options = self._options(condition)
-        [job] = plan([condition.method], targets, [seed], options, self.registry)
+        [job] = plan([condition.method], tasks, [seed], options, self.registry)
         return job
 
     def _options(self, condition: Condition) -> Options:
@@ -136,7 +136,7 @@ class StudyContext:
         values = {n: dict(v) for n, v in self.options.values.items() if n in stages}
         for name, changed in condition.values.items():
             values.setdefault(name, {}).update(changed)
-        grouping = None if condition.grouping is None else Grouping.read(condition.grouping)
+        grouping = None if condition.grouping is None else InferenceBatches.read(condition.grouping)
         return dataclasses.replace(self.options, values=values, grouping=grouping)
 
     def takes(self, method: str, parameter: str) -> bool:

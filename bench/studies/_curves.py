@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.data.grouping import Grouping
+from bench.data.inference_batches import InferenceBatches
 from bench.output.style import colour_of, label_ends, marker_of
 from bench.studies._results import Condition, Finding, difference_columns
 from bench.studies._sentences import NAMED, listed, nothing
@@ -271,7 +271,7 @@ def grouped_curves(
                 if result.ok:
                     curve.results[point] = result
                 else:
-                    name = f"{full.label}, {Grouping.read(grouping).words}"
+                    name = f"{full.label}, {InferenceBatches.read(grouping).words}"
                     context.leave_out(name, result.reason)
             if not curve.results:
                 context.leave_out(full.label, "no point is possible with these test batches")

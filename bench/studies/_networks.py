@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import RunFailed
-from bench.data.sides import Fold
+from bench.data.partitions import Fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from bench.core.samples import Output, Samples
-    from bench.data.views import Side
+    from bench.data.views import Partition
     from bench.runs.job import Job
     from bench.studies._context import StudyContext
     from bench.training.method import NetworkMethod
@@ -33,7 +33,9 @@ def fitted_network(context: StudyContext, job: Job, fold: Fold) -> NetworkMethod
     return cast("NetworkMethod", context.runner.fold_run(job, fold).network())
 
 
-def profiles_of(context: StudyContext, job: Job, train: Ints, test: Ints) -> tuple[Side, Output]:
+def profiles_of(
+    context: StudyContext, job: Job, train: Ints, test: Ints
+) -> tuple[Partition, Output]:
     """Return the training side and its profiles of a chain fitted on any rows.
 
     Trainings and profiles are stored like those of runs, but without a record: nothing is scored,
@@ -46,7 +48,7 @@ def profiles_of(context: StudyContext, job: Job, train: Ints, test: Ints) -> tup
     train, test
         Rows of the opened data set; a transductive method adapts to ``test``.
     """
-    first = job.target.folds[0]
+    first = job.task.folds[0]
     fold = Fold(
         name="study",
         train=np.sort(train),
@@ -58,9 +60,9 @@ def profiles_of(context: StudyContext, job: Job, train: Ints, test: Ints) -> tup
         excluded_classes=(),
     )
     run = context.runner.fold_run(job, fold)
-    side, output, _, _ = run.outputs()
+    partition, output, _, _ = run.outputs()
     context.depend_on(job.ids(fold)[-1].apply_train)
-    return side, output
+    return partition, output
 
 
 def batch_statistics(

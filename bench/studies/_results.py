@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bench.boards.pairing import Paired
     from bench.boards.stats.scores import Scores
-    from bench.data.target import Target
+    from bench.data.task import Task
     from bench.output.canvas import Canvas
     from bench.records.record import Record
 
@@ -34,16 +34,16 @@ class Condition:
     values
         Parameters by stage, in addition to those of the command line.
     grouping
-        How test rows are grouped into inference batches, as accepted by :meth:`Grouping.read`; by
-        default the test batches.
-    target
+        How test rows are grouped into inference batches, as accepted by
+        :meth:`InferenceBatches.read`; by default the test batches.
+    task
         An opened split, by default the study's own.
     """
 
     method: str
     values: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     grouping: Mapping[str, object] | None = None
-    target: Target | None = None
+    task: Task | None = None
 
 
 @dataclass(frozen=True)

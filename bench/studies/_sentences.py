@@ -91,7 +91,7 @@ def nothing(context: StudyContext) -> tuple[str, str, str]:
     """Return the reading of a study without any runs."""
     reasons = [f"{name}: {reason}" for name, reason in context.left_out.items()]
     return (
-        f"This study does not apply to {context.target.split.name}.",
+        f"This study does not apply to {context.task.split.name}.",
         f"Reasons: {'; '.join(reasons) or 'no method was named'}.",
         limits(context, []),
     )

@@ -54,10 +54,10 @@ class StudyFacts(TypedDict):
 
 def folder_of(root: Path, name: str, context: StudyContext) -> Path:
     """Return ``studies/NAME/SPLIT``, with the settings that differ from their defaults."""
-    parts = [context.target.split.name]
+    parts = [context.task.split.name]
     if context.options.recipe != "default":
         parts.append(context.options.recipe)
-    changed = {**context.target.opened.settings, **context.options.overrides}
+    changed = {**context.task.opened.settings, **context.options.overrides}
     parts += [f"{key}={changed[key]}" for key in sorted(changed)]
     slug = re.sub(r"[^A-Za-z0-9.=-]+", "-", "_".join(parts).replace("_", "·").replace("·", "__"))
     return root / "studies" / name / slug.strip("-")
@@ -71,7 +71,7 @@ def subtitle(context: StudyContext) -> str:
     BenchError
         For a fixture, whose results are never shown.
     """
-    opened, options = context.target.opened, context.options
+    opened, options = context.task.opened, context.options
     if opened.edition == "fixture":
         raise BenchError(
             f"{opened.name} is a fixture, for tests only: use --edition real or simulated"
@@ -96,14 +96,14 @@ def write(folder: Path, meta: Meta, context: StudyContext, finding: Finding) -> 
             page.table.append({"note": finding.reading[0]})
         else:
             finding.draw(page)
-        page.title(meta["question"], f"{context.target.split.name} · {below}")
+        page.title(meta["question"], f"{context.task.split.name} · {below}")
     facts: StudyFacts = {
         "study": name,
         "version": meta["version"],
         "question": meta["question"],
-        "split": context.target.split.name,
+        "split": context.task.split.name,
         "title": below,
-        "edition": context.target.opened.edition,
+        "edition": context.task.opened.edition,
         "recipe": context.options.recipe,
         "metric": context.metric,
         "readout": context.readout,

@@ -1,10 +1,10 @@
 """Measure how many rows of a new batch make batch statistics useful.
 
 Every test batch is split at random into the smallest number of pieces of at most k rows, of nearly
-equal size (``bench.data.grouping``). A method processes one piece at a time. Training and scored
-rows are those of the ordinary run: each row is scored once for every k. A method that needs more
-rows than a piece has uses its documented fallback; the table counts these cases. Lin and Lu 2022
-(PMLR 200:74-93) leave open how large an inference batch must be.
+equal size (``bench.data.inference_batches``). A method processes one piece at a time. Training and
+scored rows are those of the ordinary run: each row is scored once for every k. A method that needs
+more rows than a piece has uses its documented fallback; the table counts these cases. Lin and Lu
+2022 (PMLR 200:74-93) leave open how large an inference batch must be.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ AXIS = Axis("controls", "controls", "negative controls in a test batch (at most)
 
 def run(context: StudyContext) -> Finding:
     """Score every control-based method with few controls."""
-    opened = context.target.opened
+    opened = context.task.opened
     if not opened.has_controls:
         context.leave_out("all methods", f"{opened.name} has no negative controls")
         return Finding([], {}, nothing(context))
@@ -65,7 +65,7 @@ def run(context: StudyContext) -> Finding:
 
     def numbers(full: ConditionResult) -> dict[float, dict[str, object]]:
         level = context.job(full.condition, context.seeds[0]).chain.stages[-1].level
-        rows = np.concatenate([fold.test for fold in context.target.folds])
+        rows = np.concatenate([fold.test for fold in context.task.folds])
         names = opened.index[level].to_numpy(str)[rows][control[rows]]
         most = int(np.unique(names, return_counts=True)[1].max())
         points = [c for c in context.points if 1 <= c < most]

@@ -32,8 +32,8 @@ from bench.studies._results import Condition, Finding
 from bench.studies._sentences import listed, nothing, noun_of, spread
 
 if TYPE_CHECKING:
-    from bench.data.sides import Fold
-    from bench.data.views import Side
+    from bench.data.partitions import Fold
+    from bench.data.views import Partition
     from bench.output.canvas import Canvas
     from bench.runs.job import Job
     from bench.studies._context import StudyContext
@@ -99,8 +99,8 @@ class _Summary(TypedDict):
 
 def run(context: StudyContext) -> Finding:
     """Measure the drift of every method at every arrival and with each seed."""
-    if not context.target.supervised:
-        context.leave_out("all methods", f"{context.target.split.name} has no training set")
+    if not context.task.supervised:
+        context.leave_out("all methods", f"{context.task.split.name} has no training set")
         return Finding([], SHOWN, nothing(context))
     table: list[_Row] = []
     for method in context.methods:
@@ -115,7 +115,7 @@ def run(context: StudyContext) -> Finding:
     def draw(canvas: Canvas) -> None:
         _draw(canvas, table, summary)
 
-    level = noun_of(context.target.split.hold_out or context.target.opened.level)
+    level = noun_of(context.task.split.hold_out or context.task.opened.level)
     notes = (
         f"Aligned on {table[-1]['aligned_on']}. Drift of 1: old profiles moved as far as the "
         f"distance between replicates of different batches. Mean and SD over seeds of the mean "
@@ -133,19 +133,19 @@ class _Profiles:
 
     rows: NDArray[np.int64]
     X: Doubles
-    side: Side
+    partition: Partition
 
     @classmethod
-    def of(cls, side: Side, X: NDArray[np.float32], old: NDArray[np.int64]) -> _Profiles:
-        kept = np.flatnonzero(np.isin(side.rows, old))
-        kept = kept[np.argsort(side.rows[kept])]
-        taken = side.take(kept)
+    def of(cls, partition: Partition, X: NDArray[np.float32], old: NDArray[np.int64]) -> _Profiles:
+        kept = np.flatnonzero(np.isin(partition.rows, old))
+        kept = kept[np.argsort(partition.rows[kept])]
+        taken = partition.take(kept)
         return cls(taken.rows, X[kept].astype(np.float64), taken)
 
 
 def _of_method(context: StudyContext, method: str) -> list[_Row]:
     rows: list[_Row] = []
-    for fold in context.target.folds:
+    for fold in context.task.folds:
         before: list[_Profiles] = []
         after: list[_Profiles] = []
         for seed in context.seeds:
@@ -184,8 +184,8 @@ def _before_after(context: StudyContext, job: Job, fold: Fold) -> tuple[_Profile
     else:
         first = profiles_of(context, job, old, new)
         second = profiles_of(context, job, np.union1d(old, new), new)
-    (side, out), (other, after) = first, second
-    return _Profiles.of(side, out.X, old), _Profiles.of(other, after.X, old)
+    (partition, out), (other, after) = first, second
+    return _Profiles.of(partition, out.X, old), _Profiles.of(other, after.X, old)
 
 
 @dataclass(frozen=True)
@@ -200,18 +200,18 @@ class _Gauge:
 
     @classmethod
     def of(cls, context: StudyContext, profiles: _Profiles) -> _Gauge:
-        opened, side = context.target.opened, profiles.side
-        controls = side.controls
+        opened, partition = context.task.opened, profiles.partition
+        controls = partition.controls
         text = "the negative controls of the old batches"
         align = controls
         if np.count_nonzero(controls) < 2 * PER_COMPONENT:
-            n = len(side)
+            n = len(partition)
             align = np.zeros(n, bool)
             align[generator("drift", opened.digest, n).permutation(n)[: n // 2]] = True
             text = "a random half of the old rows, since there are too few negative controls"
         role = opened.columns.get("treatment")
-        name = column_of(opened, role)[side.rows] if role else side.y.astype(str)
-        return cls(align, ~align & ~controls, name, side.batch, text)
+        name = column_of(opened, role)[partition.rows] if role else partition.y.astype(str)
+        return cls(align, ~align & ~controls, name, partition.batch, text)
 
     def drift(self, before: _Profiles, after: _Profiles) -> tuple[float, int, float]:
         """Return the drift, the number of components, and their explained variance."""

@@ -25,7 +25,7 @@ from bench.studies._results import Condition, Finding
 from bench.studies._sentences import limits, listed, nothing, noun_of, spread
 
 if TYPE_CHECKING:
-    from bench.data.target import Target
+    from bench.data.task import Task
     from bench.output.canvas import Canvas
     from bench.studies._context import StudyContext
     from bench.studies._results import Cell, ConditionResult, Difference
@@ -74,22 +74,22 @@ class _Kind:
 
     name: str
     text: str
-    target: Target
+    task: Task
 
 
 def run(context: StudyContext) -> Finding:
     """Score every method on the split, on the test distribution, and on ordinary hold-outs."""
-    if not context.target.supervised:
-        context.leave_out("all methods", f"{context.target.split.name} has no training set")
+    if not context.task.supervised:
+        context.leave_out("all methods", f"{context.task.split.name} has no training set")
         return Finding([], SHOWN, nothing(context))
     kinds = {kind.name: kind for kind in _kinds(context)}
     results: Results = {}
     for method in context.methods:
         scored: dict[str, ConditionResult] = {}
         for kind in kinds.values():
-            target = None if kind.name == TEST else kind.target
+            task = None if kind.name == TEST else kind.task
             try:
-                result = context.result(Condition(method, target=target))
+                result = context.result(Condition(method, task=task))
             except BenchError as error:
                 context.leave_out(f"{method}, {kind.text}", str(error))
                 continue
@@ -117,23 +117,23 @@ def run(context: StudyContext) -> Finding:
 
 def _kinds(context: StudyContext) -> list[_Kind]:
     """Return the test scenarios that the data support; the others are skipped with a reason."""
-    target = context.target
-    kinds = [_Kind(TEST, "the test of the split", target)]
-    mixed = mixed_to_test(target)
+    task = context.task
+    kinds = [_Kind(TEST, "the test of the split", task)]
+    mixed = mixed_to_test(task)
     if mixed is None:
         context.leave_out(MIXED, "a test set has one plate or one well, and cannot be halved")
     else:
         split, halved = mixed
         kinds.append(_Kind(MIXED, f"the test, trained with its other {_many(halved)}", split))
-    plain = [(f"held-out:{level}", "held-out", level) for level in reversed(target.opened.levels)]
+    plain = [(f"held-out:{level}", "held-out", level) for level in reversed(task.opened.levels)]
     plain += [("random-wells", "random-wells", ""), ("random-rows", "random-rows", "")]
-    noun = "images" if target.opened.is_images else "rows"
+    noun = "images" if task.opened.is_images else "rows"
     for name, kind, level in plain:
         text = {
             "random-wells": "random training wells",
             "random-rows": f"random training {noun}",
         }.get(kind, f"complete training {_many(level)}")
-        held = held_out(target, kind, level)
+        held = held_out(task, kind, level)
         if held is None:
             context.leave_out(text, "the training rows do not allow it")
         else:
@@ -157,7 +157,7 @@ def _table(
     rows: list[dict[str, Cell]] = []
     for scored in results.values():
         for name, result in scored.items():
-            folds = [fold for fold in kinds[name].target.folds if fold.scored.any()]
+            folds = [fold for fold in kinds[name].task.folds if fold.scored.any()]
             rows.append(
                 {
                     **result.facts(),
@@ -194,7 +194,7 @@ def _reading(
         if over:
             optimism.append(f"{test.label} " + listed(over, most=6))
     return (
-        f"Cost of the shift on the test rows of {context.target.split.name}, in "
+        f"Cost of the shift on the test rows of {context.task.split.name}, in "
         f"{context.metric_text}: {listed(costs)}.",
         f"Held-out training rows score above the test: {'; '.join(optimism)} ({spread(context)})."
         if optimism

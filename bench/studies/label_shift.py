@@ -2,9 +2,9 @@
 
 Every test batch is split into inference batches of equal size. Their class composition is drawn
 from a Dirichlet distribution around the composition of the test batch: alpha 100 preserves it,
-alpha 0.01 gives nearly one class (``bench.data.grouping.pieces`` documents the procedure). Rows are
-not resampled: each is in one inference batch and is scored once, so all alphas are scored on the
-same rows. Only the other rows in the inference batch change. A method that does not use test
+alpha 0.01 gives nearly one class (``bench.data.inference_batches.pieces`` documents the procedure).
+Rows are not resampled: each is in one inference batch and is scored once, so all alphas are scored
+on the same rows. Only the other rows in the inference batch change. A method that does not use test
 batches has the same score at every alpha. Differences are to the largest alpha, whose inference
 batches have the same size. The remaining difference to the full test batch is the cost of the
 smaller size.

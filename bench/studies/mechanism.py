@@ -29,7 +29,7 @@ import numpy as np
 from bench.core.errors import BenchError, RunFailed
 from bench.core.seeds import generator
 from bench.core.words import count, plural
-from bench.data.views import column_of, make_side
+from bench.data.views import column_of, make_partition
 from bench.scoring.labels import truth
 from bench.studies._networks import batch_statistics, fitted_network
 from bench.studies._results import Condition, Finding
@@ -86,8 +86,8 @@ Key = tuple[str, str, str]
 
 def run(context: StudyContext) -> Finding:
     """Decompose the batch statistics of every network, on each fold and with each seed."""
-    if not context.target.supervised:
-        context.leave_out("all methods", f"{context.target.split.name} has no training set")
+    if not context.task.supervised:
+        context.leave_out("all methods", f"{context.task.split.name} has no training set")
         return Finding([], SHOWN, nothing(context))
     shares: dict[Key, dict[int, list[Shares]]] = {}
     layout: _Layout | None = None
@@ -117,7 +117,7 @@ def run(context: StudyContext) -> Finding:
 
     notes = (
         f"Groups of {layout.size} rows, {REPLICATES} for each of {len(layout.batches)} batches x "
-        f"{len(layout.classes)} classes of {context.target.opened.name}; shares are means over "
+        f"{len(layout.classes)} classes of {context.task.opened.name}; shares are means over "
         "channels and folds, SD over seeds. total: the variance that is decomposed, in units of "
         "the variance within a group (of logarithms for variances). mixed: groups of as many rows "
         "drawn from a full batch; whole: the batch's share in the statistics of full batches, at "
@@ -215,11 +215,13 @@ def _layout(context: StudyContext, level: str) -> _Layout:
     BenchError
         If classes and batches are not crossed.
     """
-    opened, classes = context.target.opened, context.target.classes
+    opened, classes = context.task.opened, context.task.classes
     rows = np.arange(len(opened.index), dtype=np.int64)
-    side = make_side(opened, rows, classes, level, "mechanism", opened.digest, labels=False)
-    y = truth(side, classes)
-    batch = column_of(opened, level)[side.rows]
+    partition = make_partition(
+        opened, rows, classes, level, "mechanism", opened.digest, labels=False
+    )
+    y = truth(partition, classes)
+    batch = column_of(opened, level)[partition.rows]
     names = np.unique(batch)
     counts = np.array(
         [np.bincount(y[(batch == b) & (y >= 0)], minlength=len(classes)) for b in names]
@@ -243,20 +245,20 @@ def _measured(
     context: StudyContext, method: str, layout: _Layout
 ) -> list[tuple[tuple[str, str], int, Shares]]:
     """Return ``((layer, statistic), seed, shares)`` of every fold and seed."""
-    opened, classes = context.target.opened, context.target.classes
+    opened, classes = context.task.opened, context.task.classes
     rows = np.arange(len(opened.index), dtype=np.int64)
     measured = []
     for seed in context.seeds:
         job = context.job(Condition(method), seed)
         stage = job.chain.stages[0]
-        side = make_side(
+        partition = make_partition(
             opened, rows, classes, stage.level, "mechanism", opened.digest, labels=False
         )
-        view = side.view(stage.access, batches=True)
+        view = partition.view(stage.access, batches=True)
         single, mixed, each = layout.groups(generator("mechanism", opened.digest, seed))
         if each < 2:
             raise BenchError(f"a batch has fewer than {2 * layout.size} rows")
-        for fold in context.target.folds:
+        for fold in context.task.folds:
             if not fold.scored.any():
                 continue
             network = fitted_network(context, job, fold)

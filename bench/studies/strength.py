@@ -44,13 +44,13 @@ def run(context: StudyContext) -> Finding:
     if reason:
         context.leave_out("all methods", reason)
         return Finding([], {}, nothing(context))
-    targets = {s: context.reopen(context.target.typed, {"strength": s}) for s in context.points}
+    tasks = {s: context.reopen(context.task.typed, {"strength": s}) for s in context.points}
     curves = []
     for method in context.methods:
         results: dict[float, ConditionResult] = {}
         label = method
-        for strength, target in targets.items():
-            result = context.result(Condition(method, target=target))
+        for strength, task in tasks.items():
+            result = context.result(Condition(method, task=task))
             if not result.ok:
                 context.leave_out(f"{method} at strength {strength:g}", result.reason)
                 continue
@@ -88,9 +88,9 @@ def run(context: StudyContext) -> Finding:
 
 
 def _why_not(context: StudyContext) -> str:
-    opened = context.target.opened
+    opened = context.task.opened
     try:
-        entry = context.registry.entry("dataset", context.target.split.dataset)
+        entry = context.registry.entry("dataset", context.task.split.dataset)
     except BenchError:
         return f"{opened.name} is a table: the strength of its effects cannot be set"
     if "strength" not in {f.name for f in dataclasses.fields(entry.load().Settings)}:

@@ -14,7 +14,7 @@ from bench.core.errors import AccessError, BenchError, RunFailed
 from bench.core.method import Context
 from bench.core.samples import Output, Samples
 from bench.core.seeds import generator, seed_for
-from bench.data.views import Side, make_side
+from bench.data.views import Partition, make_partition
 from bench.runs.apply import apply_all, differs, grouping_of, undeclared_adaptation
 from bench.testing.synthetic import (
     CLASSES,
@@ -57,22 +57,22 @@ class Trial:
         self.per_batch = bool(self.access & (Access.TEST_BATCH | Access.TEST_CONTROLS))
         self.level = getattr(params, "level", "") or "plate"
         self.opened = synthetic_data(kind)
-        self.train = self._side(self.opened, TRAINING, labels=True)
-        self.test = self._side(self.opened, TEST, labels=False)
+        self.train = self._partition(self.opened, TRAINING, labels=True)
+        self.test = self._partition(self.opened, TEST, labels=False)
         self.grouping = grouping_of(self.test.batch, self.per_batch)
 
-    def _side(self, opened: Opened, plates: Mapping[str, int], *, labels: bool) -> Side:
+    def _partition(self, opened: Opened, plates: Mapping[str, int], *, labels: bool) -> Partition:
         rows = np.flatnonzero(np.isin(opened.index["plate"].to_numpy(str), list(plates)))
         role = "train" if labels else "test"
-        return make_side(opened, rows, CLASSES, self.level, "check", role, labels=labels)
+        return make_partition(opened, rows, CLASSES, self.level, "check", role, labels=labels)
 
     # ------------------------------------------------------------------ method calls
 
-    def seen(self, side: Side, *, labels: bool = False) -> Samples:
+    def seen(self, partition: Partition, *, labels: bool = False) -> Samples:
         """Return a side as seen by ``apply``, or by ``fit`` if ``labels``."""
         batches = Access.TRAIN_BATCH in self.access if labels else self.per_batch
         wells = labels and Access.TRAIN_WELL in self.access
-        return side.view(self.access, batches=batches, labels=labels, wells=wells)
+        return partition.view(self.access, batches=batches, labels=labels, wells=wells)
 
     def adapt(self) -> Samples | None:
         """Return the evaluation view for ADAPT methods, otherwise None."""
@@ -113,12 +113,12 @@ class Trial:
         self,
         method: Any,  # noqa: ANN401
         view: Samples,
-        side: Side | None = None,
+        partition: Partition | None = None,
         *,
         backwards: bool = False,
     ) -> Output:
         """Return the output for all rows of a side (default: evaluation side), as in a run."""
-        grouping = grouping_of((side or self.test).batch, self.per_batch)
+        grouping = grouping_of((partition or self.test).batch, self.per_batch)
         if grouping is not None and backwards:
             grouping = grouping[::-1]
         output: Output = call_checked(
@@ -175,8 +175,8 @@ class Trial:
         remarks = []
         for name, opened in unusable_tables().items():
             self.opened = opened
-            self.train = self._side(opened, TRAINING, labels=True)
-            self.test = self._side(opened, TEST, labels=False)
+            self.train = self._partition(opened, TRAINING, labels=True)
+            self.test = self._partition(opened, TEST, labels=False)
             self.grouping = grouping_of(self.test.batch, self.per_batch)
             try:
                 output = self.all(self._fits(), self.seen(self.test))
@@ -211,11 +211,11 @@ class Trial:
     def _gives(self, method: Any) -> Output:  # noqa: ANN401
         from bench.scoring.result import check_output
 
-        for side in (self.train, self.test):
+        for partition in (self.train, self.test):
             with noise(0):
-                first = self.all(method, self.seen(side), side)
+                first = self.all(method, self.seen(partition), partition)
             try:
-                check_output(self.name, first, len(side), side.n_classes)
+                check_output(self.name, first, len(partition), partition.n_classes)
             except RunFailed as error:
                 raise Broken(str(error)) from error
         for note in first.notes:
@@ -319,9 +319,9 @@ class Trial:
             )
 
     def _names(self, first: Output) -> None:
-        sides = (self.train, self.test)
-        names = np.unique(np.concatenate([self.seen(s, labels=True).batch for s in sides]))
-        known = [*names, *np.unique(np.concatenate([self.seen(s).batch for s in sides]))]
+        partitions = (self.train, self.test)
+        names = np.unique(np.concatenate([self.seen(s, labels=True).batch for s in partitions]))
+        known = [*names, *np.unique(np.concatenate([self.seen(s).batch for s in partitions]))]
         if (adapt := self.adapt()) is not None:
             known += [*np.unique(adapt.batch)]
         # Keep the order of sorted batch names, since samplers may number batches by it.
@@ -351,7 +351,7 @@ class Trial:
             lone = view.take(np.flatnonzero(idx)[:1])
             self._clean("apply on a batch of one row", partial(self.apply, method, lone))
         opened = synthetic_data(self.kind, {**RAGGED, **TEST})
-        train = self.seen(self._side(opened, RAGGED, labels=True), labels=True)
+        train = self.seen(self._partition(opened, RAGGED, labels=True), labels=True)
         remark = self._clean(
             "fit with batches of one and two rows", lambda: self.fit(train, self.adapt())
         )

@@ -184,9 +184,9 @@ def test_images_are_looked_at_through_fixed_features() -> None:
 
 
 def test_methods_are_supported_or_not_with_a_reason() -> None:
-    target = tiny.target()
-    found = checkup.examine(target.opened, [target.split])
-    verdicts = {one.name: one for one in supported([target], Registry(), found)}
+    task = tiny.task()
+    found = checkup.examine(task.opened, [task.split])
+    verdicts = {one.name: one for one in supported([task], Registry(), found)}
     assert verdicts["erm"].verdict == "yes"
     assert verdicts["ibn"].verdict == "no"
     mentions(verdicts["ibn"].reason, "images")
@@ -196,7 +196,7 @@ def test_methods_are_supported_or_not_with_a_reason() -> None:
     nested = changed({"label": lambda i: np.where(i["control"], "", "of " + i["plate"])})
     split = tiny.split(hold_out="week")
     found = checkup.examine(nested, [split])
-    verdicts = {one.name: one for one in supported([target], Registry(), found)}
+    verdicts = {one.name: one for one in supported([task], Registry(), found)}
     assert verdicts["ben"].verdict == "with care"
     assert "classes of its own" in verdicts["ben"].reason
     assert verdicts["ben-controls"].verdict == "yes"

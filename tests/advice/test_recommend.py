@@ -18,7 +18,7 @@ from bench.boards.stats.intervals import interval
 from bench.boards.stats.tests import holm
 from bench.cli.main import main
 from bench.core.errors import BenchError
-from bench.data.target import open_target
+from bench.data.task import open_task
 from bench.records.store import Store
 from tests.helpers import tiny
 from tests.helpers.errors import mentions, raises
@@ -245,7 +245,7 @@ def test_real_tables_are_warned_of(table: str, split: str, words: str) -> None:
     from bench.data.own.table import load
 
     data = load(file)
-    target = open_target(split, data.split(split), data.open())
-    lines = checkup.examine(target.opened, [target.split])
+    task = open_task(split, data.split(split), data.open())
+    lines = checkup.examine(task.opened, [task.split])
     records = [*runs("erm", [0] * 10), *runs("ben", [0] * 10)]
     assert words in said(recommend.advise(records, lines, []), "When not to correct")

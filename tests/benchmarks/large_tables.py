@@ -68,7 +68,7 @@ def go_through(folder: Path, name: str) -> dict[str, Any]:
     from bench.datasets.jump import Mapped
 
     from bench.api import Access, Context, make_params
-    from bench.data.views import make_side
+    from bench.data.views import make_partition
     from bench.records.store import Store
     from bench.runs.apply import apply_all, grouping_of
     from bench.scoring.result import check_output
@@ -98,22 +98,22 @@ def go_through(folder: Path, name: str) -> dict[str, Any]:
     cls = method_class(name)
     method = cls(make_params(name, cls.Params, {}))
     access = cls.access(method.params)
-    sides = {
-        role: make_side(
+    partitions = {
+        role: make_partition(
             data, np.flatnonzero(mask), classes, "plate", role, 0, labels=role == "train"
         )
         for role, mask in (("train", ~held), ("test", held))
     }
     batches = Access.TRAIN_BATCH in access
-    view = sides["train"].view(access, batches=batches, labels=True)
+    view = partitions["train"].view(access, batches=batches, labels=True)
     method.fit(view, None, Context(0, {}))
     del view
     store = Store(folder / "results")
     outputs = {}
-    for role, side in sides.items():
-        view = side.view(access, batches=True)
+    for role, partition in partitions.items():
+        view = partition.view(access, batches=True)
         outputs[role] = apply_all(method, access, view, grouping_of(view.batch, True), 0)
-        check_output(name, outputs[role], len(side), len(classes))
+        check_output(name, outputs[role], len(partition), len(classes))
         key = {"train": "a" * 16, "test": "b" * 16}[role]
         store.write_artifact("apply", key, {"embeddings": outputs[role].X}, {})
     seconds = time.perf_counter() - started

@@ -105,9 +105,9 @@ def loop(root: Path) -> None:
 
     from bench.api import Access, Context, Opened
     from bench.core.registry import Registry
-    from bench.data.picture import Picture
+    from bench.data.image_ref import ImageRef
     from bench.data.pixel_cache import decoded
-    from bench.data.views import make_side
+    from bench.data.views import make_partition
     from bench.runs.device import threads
     from bench.training import inputs
     from bench.training.recipes import resolve
@@ -120,7 +120,7 @@ def loop(root: Path) -> None:
     for i, image in enumerate(images):
         path = root / f"{i}.png"
         path.write_bytes(imagecodecs.png_encode(image))
-        pictures.append(Picture((path,)))
+        pictures.append(ImageRef((path,)))
     source = decoded(pictures, label="benchmark")
     index = pd.DataFrame(
         {
@@ -131,7 +131,7 @@ def loop(root: Path) -> None:
         }
     )
     opened = Opened("benchmark", index, source, ("plate",), "plate", "real", source.digest)
-    side = make_side(opened, np.arange(n), tuple("abcdefg"), "plate", "benchmark", labels=True)
+    side = make_partition(opened, np.arange(n), tuple("abcdefg"), "plate", "benchmark", labels=True)
     cls = Registry().entry("method", "erm").load()
 
     def trained(preload: int, steps: int) -> None:

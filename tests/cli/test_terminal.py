@@ -34,8 +34,8 @@ SET = {"steps": 4, "batch_size": 8, "width": 4}
 
 
 def jobs(methods: list[str], seeds: list[int], **recipe: int) -> list[Any]:
-    target = tiny.target()
-    return plan(methods, [target], seeds, Options("smoke", {**SET, **recipe}), Registry())
+    task = tiny.task()
+    return plan(methods, [task], seeds, Options("smoke", {**SET, **recipe}), Registry())
 
 
 @pytest.fixture(scope="module")

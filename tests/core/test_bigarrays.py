@@ -63,8 +63,8 @@ def test_blocks_cover_all_rows() -> None:
 
 def test_views_and_outputs_are_the_same_on_disk(small: Path, monkeypatch: Any) -> None:
     data = tiny.opened()
-    fold = tiny.target(data).folds[0]
-    side = tiny.side(data, fold, "train")
+    fold = tiny.task(data).folds[0]
+    side = tiny.partition(data, fold, "train")
 
     class Twice:
         def apply(self, samples: Any) -> Output:

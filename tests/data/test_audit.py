@@ -14,9 +14,9 @@ from bench.core.errors import BenchError
 from bench.core.registry import Registry
 from bench.data.audit import audit
 from bench.data.catalog import known_splits
-from bench.data.content import row_digests
+from bench.data.duplicates import row_digests
 from bench.data.folds import folds
-from bench.data.target import open_target
+from bench.data.task import open_task
 from tests.helpers import tiny
 from tests.helpers.errors import mentions, raises
 
@@ -139,9 +139,9 @@ def test_a_data_set_that_keeps_its_content_is_audited_before_each_run() -> None:
     digests = row_digests(opened)
     known = dataclasses.replace(opened, content=lambda: digests)
     with raises(BenchError, "tiny/plate", "p0-w00", "p2-w12"):
-        open_target("tiny/plate", by_plate(), known)
-    published = open_target("tiny/plate", by_plate(), known, published=True)
+        open_task("tiny/plate", by_plate(), known)
+    published = open_task("tiny/plate", by_plate(), known, published=True)
     assert "value by value" in published.warnings[0]
-    declared = open_target("tiny/plate", by_plate(shares=("content",)), known)
+    declared = open_task("tiny/plate", by_plate(shares=("content",)), known)
     assert declared.warnings == ()
-    assert open_target("tiny/plate", by_plate(), opened).warnings == ()
+    assert open_task("tiny/plate", by_plate(), opened).warnings == ()

@@ -16,35 +16,35 @@ ALL = Access(~Access.NONE)
 
 @pytest.fixture(scope="module")
 def parts():
-    made = tiny.target()
+    made = tiny.task()
     return made.opened, made.folds[0]
 
 
 def test_rows_keep_their_meaning_in_another_order(parts) -> None:
     data, fold = parts
-    side = tiny.side(data, fold, "train")
-    assert sorted(side.rows) == sorted(fold.train)
-    assert side.rows.tolist() != sorted(side.rows.tolist())
-    for k, row in enumerate(side.rows):
+    partition = tiny.partition(data, fold, "train")
+    assert sorted(partition.rows) == sorted(fold.train)
+    assert partition.rows.tolist() != sorted(partition.rows.tolist())
+    for k, row in enumerate(partition.rows):
         truth = data.index.iloc[row]
-        assert side.batch[k] == truth["plate"]
-        assert side.controls[k] == truth["control"]
+        assert partition.batch[k] == truth["plate"]
+        assert partition.controls[k] == truth["control"]
         wanted = -1 if truth["control"] else fold.classes.index(truth["label"])
-        assert side.y[k] == wanted
+        assert partition.y[k] == wanted
 
 
 def test_the_order_depends_on_ids_and_seed_alone(parts) -> None:
     data, fold = parts
-    side = tiny.side(data, fold, "test")
-    again = tiny.side(data, fold, "test")
-    assert side.rows.tolist() == again.rows.tolist()
-    assert tiny.side(data, fold, "test", seed=1).rows.tolist() != side.rows.tolist()
+    partition = tiny.partition(data, fold, "test")
+    again = tiny.partition(data, fold, "test")
+    assert partition.rows.tolist() == again.rows.tolist()
+    assert tiny.partition(data, fold, "test", seed=1).rows.tolist() != partition.rows.tolist()
     shuffled = np.random.default_rng(5).permutation(len(data.index))
-    moved = tiny.target(tiny.opened(order=shuffled))
-    other = tiny.side(moved.opened, moved.folds[0], "test")
-    ids = column_of(data, "id")[side.rows]
+    moved = tiny.task(tiny.opened(order=shuffled))
+    other = tiny.partition(moved.opened, moved.folds[0], "test")
+    ids = column_of(data, "id")[partition.rows]
     assert column_of(moved.opened, "id")[other.rows].tolist() == ids.tolist()
-    view, twin = (s.view(ALL, batches=True) for s in (side, other))
+    view, twin = (s.view(ALL, batches=True) for s in (partition, other))
     assert view.X is not None
     assert twin.X is not None
     np.testing.assert_array_equal(view.X, twin.X)
@@ -54,16 +54,16 @@ def test_the_order_depends_on_ids_and_seed_alone(parts) -> None:
 
 def test_order_and_names_say_nothing_of_class_or_plate() -> None:
     data = tiny.opened(batches=4, per_class=60)
-    fold = tiny.target(data).folds[0]
-    side = tiny.side(data, fold, "train")
-    view = side.view(ALL, batches=True)
-    place = np.arange(len(side))
+    fold = tiny.task(data).folds[0]
+    partition = tiny.partition(data, fold, "train")
+    view = partition.view(ALL, batches=True)
+    place = np.arange(len(partition))
     by_name = np.argsort(np.argsort(view.ids))
     n = len(place)
     for order in (place, by_name):
         for k in range(3):
             # The mean rank of a class is that of a random draw: within 4 standard errors.
-            mask = side.y == k
+            mask = partition.y == k
             se = np.sqrt((n - mask.sum()) * (n + 1) / (12 * mask.sum()))
             assert abs(order[mask].mean() - (n - 1) / 2) < 4 * se
 
@@ -71,7 +71,7 @@ def test_order_and_names_say_nothing_of_class_or_plate() -> None:
 def test_names_are_salted_by_side_and_seed(parts) -> None:
     data, fold = parts
     views = [
-        tiny.side(data, fold, role, seed=seed).view(ALL, batches=True)
+        tiny.partition(data, fold, role, seed=seed).view(ALL, batches=True)
         for role in ("train", "test")
         for seed in (0, 1)
     ]
@@ -85,33 +85,33 @@ def test_names_are_salted_by_side_and_seed(parts) -> None:
 
 def test_a_view_holds_what_was_declared_and_no_more(parts) -> None:
     data, fold = parts
-    side = tiny.side(data, fold, "train")
-    bare = side.view(Access.NONE, batches=False)
+    partition = tiny.partition(data, fold, "train")
+    bare = partition.view(Access.NONE, batches=False)
     assert set(bare.y) == {-1}
     assert set(bare.batch) == {""}
     assert bare.exposed == {}
     assert bare.well is None
     with pytest.raises(AccessError):
         bare.controls()
-    full = side.view(Access.CONTROLS, batches=True, labels=True)
-    assert full.y.tolist() == side.y.tolist()
-    assert full.controls().tolist() == side.controls.tolist()
-    for plate in set(side.batch):
-        assert len(set(full.batch[side.batch == plate])) == 1
+    full = partition.view(Access.CONTROLS, batches=True, labels=True)
+    assert full.y.tolist() == partition.y.tolist()
+    assert full.controls().tolist() == partition.controls.tolist()
+    for plate in set(partition.batch):
+        assert len(set(full.batch[partition.batch == plate])) == 1
 
 
 def test_evaluation_sides_hold_no_labels(parts) -> None:
     data, fold = parts
-    side = tiny.side(data, fold, "test")
-    assert set(side.y) == {-1}
-    assert set(side.view(ALL, batches=True, labels=True).y) == {-1}
+    partition = tiny.partition(data, fold, "test")
+    assert set(partition.y) == {-1}
+    assert set(partition.view(ALL, batches=True, labels=True).y) == {-1}
 
 
 def test_controls_and_unknown_classes_have_no_class(parts) -> None:
     data, fold = parts
-    from bench.data.views import make_side
+    from bench.data.views import make_partition
 
-    some = make_side(data, fold.train, ("actin", "golgi"), "plate", "x", labels=True)
+    some = make_partition(data, fold.train, ("actin", "golgi"), "plate", "x", labels=True)
     names = column_of(data, "label")[some.rows]
     assert set(some.y[names == "nucleus"]) == {-1}
     assert set(some.y[some.controls]) == {-1}
@@ -120,8 +120,8 @@ def test_controls_and_unknown_classes_have_no_class(parts) -> None:
 
 def test_what_a_method_writes_stays_its_own(parts) -> None:
     data, fold = parts
-    side = tiny.side(data, fold, "train").with_profiles(np.ones((len(fold.train), 2)))
-    view = side.view(Access.CONTROLS, batches=True, labels=True)
+    partition = tiny.partition(data, fold, "train").with_profiles(np.ones((len(fold.train), 2)))
+    view = partition.view(Access.CONTROLS, batches=True, labels=True)
     view.y[:] = 7
     view.controls()[:] = True
     assert view.X is not None
@@ -130,17 +130,17 @@ def test_what_a_method_writes_stays_its_own(parts) -> None:
     part = view.take(np.arange(3))
     assert part.X is not None
     part.X[:] = 5  # rows of a call are the method's own copy
-    assert side.X is not None
-    assert side.X.tolist() == np.ones((len(side), 2)).tolist()
-    assert 7 not in side.y
-    assert not side.controls.all()
+    assert partition.X is not None
+    assert partition.X.tolist() == np.ones((len(partition), 2)).tolist()
+    assert 7 not in partition.y
+    assert not partition.controls.all()
 
 
 def test_exposed_columns_are_handed_out(parts) -> None:
     data, fold = parts
-    side = tiny.side(data, fold, "test", expose=("count",))
-    view = side.view(Access.NONE, batches=False)
-    assert view.exposed["count"].tolist() == data.index["count"].to_numpy()[side.rows].tolist()
+    partition = tiny.partition(data, fold, "test", expose=("count",))
+    view = partition.view(Access.NONE, batches=False)
+    assert view.exposed["count"].tolist() == data.index["count"].to_numpy()[partition.rows].tolist()
     assert view.take(np.array([2, 0])).exposed["count"].tolist() == [
         view.exposed["count"][2],
         view.exposed["count"][0],
@@ -149,14 +149,14 @@ def test_exposed_columns_are_handed_out(parts) -> None:
 
 def test_images_come_in_the_order_of_the_view() -> None:
     data = tiny.opened(images=True)
-    fold = tiny.target(data).folds[0]
-    side = tiny.side(data, fold, "test")
-    view = side.view(Access.NONE, batches=False)
+    fold = tiny.task(data).folds[0]
+    partition = tiny.partition(data, fold, "test")
+    view = partition.view(Access.NONE, batches=False)
     assert view.is_images
     assert view.shape == (2, 12, 12)
     some = view.images(np.array([4, 1]))
     assert some.dtype == np.uint8
-    np.testing.assert_array_equal(some, data.source.read(side.rows[[4, 1]]))
+    np.testing.assert_array_equal(some, data.source.read(partition.rows[[4, 1]]))
     np.testing.assert_array_equal(view.take(np.array([4, 1])).images(np.array([0, 1])), some)
     out = np.empty((2, 2, 12, 12), np.float32)
     assert view.images(np.array([4, 1]), out) is out
@@ -166,7 +166,7 @@ def test_images_come_in_the_order_of_the_view() -> None:
 def test_an_unknown_level_is_named(parts) -> None:
     data, fold = parts
     with raises(BenchError, "month"):
-        tiny.side(data, fold, "train", level="month")
+        tiny.partition(data, fold, "train", level="month")
 
 
 def test_batches_against_a_loop() -> None:

@@ -23,7 +23,7 @@ from bench.api import BenchError
 from bench.core.progress import listening
 from bench.data import pixel_writer as pixel_cache
 from bench.data.decode import read_image
-from bench.data.picture import Picture
+from bench.data.image_ref import ImageRef
 from bench.data.pixel_cache import decoded
 from bench.data.pixels import kept
 from tests.helpers.errors import raises
@@ -37,13 +37,13 @@ def drawn(n: int, shape: tuple[int, ...] = (9, 7, 3), dtype: str = "uint8") -> A
     return rng.integers(0, np.iinfo(dtype).max, (n, *shape), dtype=dtype, endpoint=True)
 
 
-def written(folder: Path, images: Any) -> list[Picture]:
+def written(folder: Path, images: Any) -> list[ImageRef]:
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
     for i, image in enumerate(images):
         path = folder / f"{i:04d}.png"
         path.write_bytes(imagecodecs.png_encode(image))
-        pictures.append(Picture((path,)))
+        pictures.append(ImageRef((path,)))
     return pictures
 
 
@@ -164,7 +164,7 @@ def test_crops_channels_and_files_of_one_channel(tmp_path: Path, cache: Path) ->
         tifffile.imwrite(files[-1], image[..., k])
     calls: list[Path] = []
     pictures = [
-        Picture(tuple(files), crop=(top, left, 4, 5), channels=(2, 0))
+        ImageRef(tuple(files), crop=(top, left, 4, 5), channels=(2, 0))
         for top, left in [(0, 0), (8, 5), (3, 2)]
     ]
     with pytest.MonkeyPatch.context() as patch:
@@ -189,7 +189,7 @@ def test_what_is_not_in_the_image_is_refused(
 ) -> None:
     [one] = written(tmp_path / "a", drawn(1))
     with raises(BenchError, *said):
-        decoded([Picture(one.files, **picture)])
+        decoded([ImageRef(one.files, **picture)])
 
 
 def test_images_of_two_shapes_are_refused_by_name(tmp_path: Path, cache: Path) -> None:
@@ -215,11 +215,11 @@ def test_a_file_that_is_not_there_is_named_before_anything_is_decoded(
 def test_a_float_that_is_no_number_is_refused(tmp_path: Path, cache: Path) -> None:
     image = np.zeros((4, 4), np.float32)
     tifffile.imwrite(tmp_path / "a.tif", image)
-    assert decoded([Picture((tmp_path / "a.tif",))]).dtype == np.float32
+    assert decoded([ImageRef((tmp_path / "a.tif",))]).dtype == np.float32
     image[2, 2] = np.nan
     tifffile.imwrite(tmp_path / "b.tif", image)
     with raises(BenchError, "b.tif"):
-        decoded([Picture((tmp_path / "b.tif",))])
+        decoded([ImageRef((tmp_path / "b.tif",))])
 
 
 # --------------------------------------------------------------------------- what is kept
@@ -252,7 +252,7 @@ def test_the_key_is_the_content(tmp_path: Path, cache: Path) -> None:
     for i, picture in enumerate(written(tmp_path / "c", images)):
         picture.files[0].write_bytes(imagecodecs.png_encode(images[i], level=0))
     assert (
-        decoded([Picture((tmp_path / "c" / f"{i:04d}.png",)) for i in range(5)]).folder
+        decoded([ImageRef((tmp_path / "c" / f"{i:04d}.png",)) for i in range(5)]).folder
         == here.folder
     )
     other = images.copy()
@@ -337,7 +337,7 @@ import os, signal, sys, time
 from pathlib import Path
 from bench.data import pixel_writer
 from bench.data.decode import read_image
-from bench.data.picture import Picture
+from bench.data.image_ref import ImageRef
 from bench.data.pixel_cache import decoded
 pixel_writer.SECONDS = 0.0
 calls = []
@@ -349,7 +349,7 @@ def slow(path):
     return read_image(path)
 pixel_writer.read_image = slow
 files = sorted(Path(sys.argv[1]).glob("*.png"))
-pixels = decoded([Picture((f,)) for f in files], workers=1)
+pixels = decoded([ImageRef((f,)) for f in files], workers=1)
 print(len(calls), pixels.digest)
 """
 

@@ -25,7 +25,7 @@ from bench.data.views import encode
 from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
-    from bench.data.sides import Fold
+    from bench.data.partitions import Fold
 
 
 def opened(

@@ -26,7 +26,7 @@ from bench.api import Access, AccessError, BenchError, Opened, Output, RunFailed
 from bench.core import samples as api
 from bench.core.registry import Registry
 from bench.data.opening import open_splits
-from bench.data.views import Side, make_side
+from bench.data.views import Partition, make_partition
 from bench.records.store import Store
 from bench.runs.apply import assemble
 from bench.runs.job import Options
@@ -71,10 +71,12 @@ def opened(request: Any, tmp_path: Path) -> Iterator[Opened]:
     source.file.close()
 
 
-def a_side(opened: Opened, role: str = "test", *address: Any, level: str = "plate") -> Side:
+def a_side(opened: Opened, role: str = "test", *address: Any, level: str = "plate") -> Partition:
     plates = ["p4", "p5", "p6"] if role == "test" else ["p0", "p1", "p2", "p3"]
     rows = np.flatnonzero(np.isin(opened.index["plate"], plates))
-    return make_side(opened, rows, CLASSES, level, role, *(address or (0,)), labels=role == "train")
+    return make_partition(
+        opened, rows, CLASSES, level, role, *(address or (0,)), labels=role == "train"
+    )
 
 
 # --------------------------------------------------------------------------- the object graph
@@ -138,21 +140,21 @@ def secrets(opened: Opened) -> set[str]:
     return {value for name in columns for value in opened.index[name]} | set(CLASSES)
 
 
-def leaks(start: Any, opened: Opened, side: Side, *, labels: bool) -> list[str]:
+def leaks(start: Any, opened: Opened, partition: Partition, *, labels: bool) -> list[str]:
     """Return what is reachable from an object and should not be, in words."""
     things = reachable(start)
     found = [f"text {text!r}" for text in texts(things) & secrets(opened)]
-    forbidden = [opened, opened.index, opened.source, side, side.rows]
+    forbidden = [opened, opened.index, opened.source, partition, partition.rows]
     found += [type(t).__name__ for t in things if any(t is one for one in forbidden)]
     found += [type(t).__name__ for t in things if isinstance(t, (h5py.HLObject, pd.DataFrame))]
-    y = opened.index["label"].to_numpy(str)[side.rows]
+    y = opened.index["label"].to_numpy(str)[partition.rows]
     truth = np.array([CLASSES.index(name) if name else -1 for name in y])
     for thing in things:
         if not isinstance(thing, np.ndarray):
             continue
-        if thing.ndim and len(thing) > len(side):
-            found.append(f"an array of {len(thing)} rows, where the view has {len(side)}")
-        if np.array_equal(thing, side.rows):
+        if thing.ndim and len(thing) > len(partition):
+            found.append(f"an array of {len(thing)} rows, where the view has {len(partition)}")
+        if np.array_equal(thing, partition.rows):
             found.append("the rows of the file")
         if not labels and np.array_equal(thing, truth):
             found.append("the labels")
@@ -164,21 +166,21 @@ def leaks(start: Any, opened: Opened, side: Side, *, labels: bool) -> list[str]:
 def test_nothing_withheld_is_reachable_from_a_view(
     opened: Opened, role: str, access: Access
 ) -> None:
-    side = a_side(opened, role)
+    partition = a_side(opened, role)
     wells = role == "train" and Access.TRAIN_WELL in access
-    view = side.view(access, batches=True, labels=role == "train", wells=wells)
-    for one in (view, view.take(np.arange(5)), view.take(side.controls)):
-        assert leaks(one, opened, side, labels=role == "train") == []
+    view = partition.view(access, batches=True, labels=role == "train", wells=wells)
+    for one in (view, view.take(np.arange(5)), view.take(partition.controls)):
+        assert leaks(one, opened, partition, labels=role == "train") == []
     if view.is_images:
         assert len(view.images(np.arange(3))) == 3
 
 
 def test_the_walk_finds_what_is_hidden(opened: Opened) -> None:
-    side = a_side(opened)
-    view = side.view(EVERYTHING, batches=True)
+    partition = a_side(opened)
+    view = partition.view(EVERYTHING, batches=True)
 
     def through_a_closure() -> Any:
-        return side
+        return partition
 
     class Slots:
         __slots__ = ("hidden",)
@@ -187,15 +189,15 @@ def test_the_walk_finds_what_is_hidden(opened: Opened) -> None:
     slots.hidden = {"deep": [opened.index["id"].to_numpy(str)]}
     handle = types.SimpleNamespace(back=weakref.ref(opened))
     whole = np.zeros((len(opened.index), 2))
-    for hidden in (through_a_closure, slots, handle, whole[side.rows[0] :]):
+    for hidden in (through_a_closure, slots, handle, whole[partition.rows[0] :]):
         exposed = replace(view, exposed={"x": hidden})  # type: ignore[dict-item]
-        assert leaks(exposed, opened, side, labels=False) != []
+        assert leaks(exposed, opened, partition, labels=False) != []
 
 
 def test_evaluation_rows_have_no_labels_and_no_side_holds_them(opened: Opened) -> None:
-    side = a_side(opened)
-    assert (side.y == -1).all()
-    view = side.view(EVERYTHING, batches=True, labels=True)
+    partition = a_side(opened)
+    assert (partition.y == -1).all()
+    view = partition.view(EVERYTHING, batches=True, labels=True)
     assert (view.y == -1).all()
     training = a_side(opened, "train")
     assert set(training.view(EVERYTHING, batches=True, labels=True).y) == {-1, 0, 1, 2}
@@ -203,36 +205,36 @@ def test_evaluation_rows_have_no_labels_and_no_side_holds_them(opened: Opened) -
 
 
 def test_controls_are_there_only_if_declared(opened: Opened) -> None:
-    side = a_side(opened)
-    declared = side.view(Access.CONTROLS, batches=True)
-    np.testing.assert_array_equal(declared.controls(), side.controls)
-    np.testing.assert_array_equal(declared.take(np.arange(4)).controls(), side.controls[:4])
+    partition = a_side(opened)
+    declared = partition.view(Access.CONTROLS, batches=True)
+    np.testing.assert_array_equal(declared.controls(), partition.controls)
+    np.testing.assert_array_equal(declared.take(np.arange(4)).controls(), partition.controls[:4])
     for access in (Access.NONE, Access.TEST_BATCH, Access.TEST_CONTROLS, Access.ADAPT):
-        view = side.view(access, batches=True)
+        view = partition.view(access, batches=True)
         for one in (view, view.take(np.arange(4))):
             with raises(AccessError, "controls"):
                 one.controls()
 
 
 def test_batch_names_are_withheld_or_opaque(opened: Opened) -> None:
-    side = a_side(opened)
-    assert set(side.view(Access.NONE, batches=False).batch) == {""}
-    names = side.view(Access.NONE, batches=True).batch
-    assert len(set(zip(names, side.batch, strict=True))) == len(set(side.batch)) == 3
-    assert not set(names) & set(side.batch)
+    partition = a_side(opened)
+    assert set(partition.view(Access.NONE, batches=False).batch) == {""}
+    names = partition.view(Access.NONE, batches=True).batch
+    assert len(set(zip(names, partition.batch, strict=True))) == len(set(partition.batch)) == 3
+    assert not set(names) & set(partition.batch)
     weeks = a_side(opened, level="week").view(Access.NONE, batches=True)
     assert len(set(weeks.batch)) == 2
 
 
 def test_names_are_salted_anew_for_each_run_and_side(opened: Opened) -> None:
     runs = [a_side(opened, role, *a) for role, a in (("test", (0,)), ("test", (1,)))]
-    views = [side.view(Access.NONE, batches=True) for side in runs]
+    views = [partition.view(Access.NONE, batches=True) for partition in runs]
     assert not set(views[0].ids) & set(views[1].ids)
     assert not set(views[0].batch) & set(views[1].batch)
     # The same plates on both sides, as in a test on known plates, have different names there.
     rows = np.arange(20)
     both = [
-        make_side(opened, rows, CLASSES, "plate", role, 0, labels=False).view(
+        make_partition(opened, rows, CLASSES, "plate", role, 0, labels=False).view(
             Access.NONE, batches=True
         )
         for role in ("train", "test")
@@ -249,10 +251,10 @@ def test_row_order_is_no_function_of_the_file(opened: Opened) -> None:
     n = len(a_side(opened))
     correlations = []
     for seed in range(60):
-        side = a_side(opened, "test", seed)
-        label = opened.index["label"].to_numpy(str)[side.rows]
-        codes = [side.rows, np.unique(label, return_inverse=True)[1]]
-        codes.append(np.unique(side.batch, return_inverse=True)[1])
+        partition = a_side(opened, "test", seed)
+        label = opened.index["label"].to_numpy(str)[partition.rows]
+        codes = [partition.rows, np.unique(label, return_inverse=True)[1]]
+        codes.append(np.unique(partition.batch, return_inverse=True)[1])
         correlations.append([np.corrcoef(np.arange(n), code)[0, 1] for code in codes])
     # Under a random order each has mean 0 and variance 1 / (n - 1).
     z = np.sqrt(n - 1) * np.array(correlations)
@@ -278,10 +280,10 @@ def test_the_order_of_the_file_changes_nothing(kind: str) -> None:
 def test_a_view_cannot_be_changed_and_its_key_goes_with_it(opened: Opened) -> None:
     gc.collect()
     before = len(api._SOURCES)
-    side = a_side(opened)
-    view = side.view(EVERYTHING, batches=True)
+    partition = a_side(opened)
+    view = partition.view(EVERYTHING, batches=True)
     with pytest.raises(FrozenInstanceError):
-        view.y = side.y  # type: ignore[misc]
+        view.y = partition.y  # type: ignore[misc]
     parts = [view.take(np.arange(k)) for k in range(3)]
     assert len(api._SOURCES) == before + (4 if view.is_images else 0)
     del view, parts
@@ -290,12 +292,12 @@ def test_a_view_cannot_be_changed_and_its_key_goes_with_it(opened: Opened) -> No
 
 
 def test_rows_taken_belong_together(opened: Opened) -> None:
-    side = a_side(opened)
-    view = side.view(EVERYTHING, batches=True)
+    partition = a_side(opened)
+    view = partition.view(EVERYTHING, batches=True)
     idx = np.array([5, 3, 3, 60])
     part = view.take(idx)
     np.testing.assert_array_equal(part.ids, view.ids[idx])
-    read = opened.source.read(side.rows[idx])
+    read = opened.source.read(partition.rows[idx])
     np.testing.assert_array_equal(part.images(np.arange(4)) if part.is_images else part.X, read)
     if part.is_images:
         out = np.empty((2, *part.shape), part.images(np.arange(1)).dtype)
@@ -428,9 +430,9 @@ def plant(
 def run(planted: Path, plugin: Path, results: Path) -> dict[str, Any]:
     """Run a planted cheat as ``python -m bench run`` does."""
     registry = Registry((plugin,))
-    targets = open_splits([f"{planted}:new"], registry, "auto", {}, lambda line: None)
+    tasks = open_splits([f"{planted}:new"], registry, "auto", {}, lambda line: None)
     options = Options(recipe="smoke")
-    [job] = plan(["cheat"], targets, [0], options, registry)
+    [job] = plan(["cheat"], tasks, [0], options, registry)
     return Runner(Store(results), options).run(job)
 
 
@@ -452,9 +454,9 @@ ONE_HOT = "X = np.eye(3)[code % 3]"
 def test_the_truth_would_score_one(planted: Path, tmp_path: Path) -> None:
     """The cheats below look for something that is worth finding."""
     registry = Registry()
-    targets = open_splits([f"{planted}:new"], registry, "auto", {}, lambda line: None)
+    tasks = open_splits([f"{planted}:new"], registry, "auto", {}, lambda line: None)
     options = Options(recipe="smoke")
-    jobs = plan(["label-oracle", "identity"], targets, [0], options, registry)
+    jobs = plan(["label-oracle", "identity"], tasks, [0], options, registry)
     oracle, nothing = (Runner(Store(tmp_path), options).run(job) for job in jobs)
     assert accuracy(oracle) == 1.0
     assert at_chance(nothing)
@@ -617,20 +619,20 @@ def test_what_a_method_is_handed_in_a_run_leads_to_no_labels(planted: Path, tmp_
     body = "Cheat.calls.append(samples)"
     plugin = plant(tmp_path, "TEST_BATCH | ADAPT | TRAIN_BATCH", body, fit)
     registry = Registry((plugin,))
-    [target] = open_splits([f"{planted}:new"], registry, "auto", {}, lambda line: None)
+    [task] = open_splits([f"{planted}:new"], registry, "auto", {}, lambda line: None)
     options = Options(recipe="smoke")
-    [job] = plan(["cheat"], [target], [0], options, registry)
+    [job] = plan(["cheat"], [task], [0], options, registry)
     cls = registry.entry("method", "cheat").load()
     cls.calls = []
     assert Runner(Store(tmp_path / "results"), options).run(job)["status"] == "ok"
     assert len(cls.calls) > 4
-    index = target.opened.index
+    index = task.opened.index
     known = {"actin", "eg5", "tubulin", "dmso", *index["id"], *index["plate"]}
     for handed in cls.calls:
         things = reachable(handed)
         assert not texts(things) & known
         for thing in things:
-            assert thing is not target.opened
+            assert thing is not task.opened
             assert not isinstance(thing, pd.DataFrame)
 
 

@@ -40,9 +40,9 @@ def opened(folder: Path) -> Opened:
 @pytest.fixture
 def copy(folder: Path, tmp_path: Path) -> Path:
     """Return a copy that may be spoilt by whoever replaces files instead of writing into them."""
-    target = tmp_path / "camelyon17_v1.0"
-    shutil.copytree(folder, target, copy_function=os.link)
-    return target
+    task = tmp_path / "camelyon17_v1.0"
+    shutil.copytree(folder, task, copy_function=os.link)
+    return task
 
 
 def table_of(folder: Path) -> pd.DataFrame:
@@ -119,8 +119,8 @@ def test_intervals_are_over_slides(tmp_path: Path) -> None:
     from bench.data.opening import open_splits
 
     names = ["camelyon17", "camelyon17/id"]
-    targets = open_splits(names, bench.registry, "fixture", {}, lambda line: None)
-    for where, n in zip(targets, (10, 30), strict=True):
+    tasks = open_splits(names, bench.registry, "fixture", {}, lambda line: None)
+    for where, n in zip(tasks, (10, 30), strict=True):
         [record] = bench.run("identity", where)
         assert record["clusters"]["level"] == "slide"
         assert len(record["clusters"]["names"]) == n

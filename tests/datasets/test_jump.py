@@ -14,7 +14,7 @@ from bench.api import BenchError, Opened
 from bench.core.registry import Registry
 from bench.data.catalog import packaged_splits
 from bench.data.folds import folds
-from bench.data.target import open_target
+from bench.data.task import open_task
 from bench.testing.dataset import check_dataset
 from tests.helpers import tiny
 from tests.helpers.errors import raises
@@ -201,10 +201,10 @@ def opened() -> Opened:
 
 @pytest.mark.parametrize("name", sorted(SPLITS))
 def test_splits_share_nothing_undeclared(name: str, opened: Opened) -> None:
-    target = open_target(name, SPLITS[name], opened)
-    assert target.warnings == ()
-    assert len(target.classes) >= 10
-    for fold in target.folds:
+    task = open_task(name, SPLITS[name], opened)
+    assert task.warnings == ()
+    assert len(task.classes) >= 10
+    for fold in task.folds:
         control = opened.index["control"].to_numpy()
         assert control[fold.test].any()
         inside = opened.index.iloc[fold.test]
@@ -263,9 +263,9 @@ def tiny_runs(tmp_path: Path, methods: list[str], opened: Opened) -> list[dict[s
     from bench.runs.plan import plan
     from bench.runs.runner import Runner
 
-    target = open_target("jump/batch", SPLITS["jump/batch"], opened)
+    task = open_task("jump/batch", SPLITS["jump/batch"], opened)
     options = Options("smoke", {"steps": 3})
-    jobs = plan(methods, [target], [0], options, Registry())
+    jobs = plan(methods, [task], [0], options, Registry())
     runner = Runner(Store(tmp_path), options)
     return [json.loads(json.dumps(runner.run(job))) for job in jobs]
 
@@ -274,17 +274,17 @@ def test_it_cannot_be_named_twice(opened: Opened) -> None:
     from bench.runs.job import Options
     from bench.runs.plan import plan
 
-    target = open_target("jump/batch", SPLITS["jump/batch"], opened)
+    task = open_task("jump/batch", SPLITS["jump/batch"], opened)
     with raises(BenchError, "mad-int-select"):
-        plan(["erm+mad-int-select"], [target], [0], Options("smoke"), Registry())
+        plan(["erm+mad-int-select"], [task], [0], Options("smoke"), Registry())
     with raises(BenchError, "mad-int-select"):
-        plan(["mad-int-select"], [target], [0], Options("smoke"), Registry())
+        plan(["mad-int-select"], [task], [0], Options("smoke"), Registry())
 
 
 def test_without_preprocessing_a_run_is_what_it_was(tmp_path: Path) -> None:
     from bench.runs.job import Options
     from bench.runs.plan import plan
 
-    [job] = plan(["erm"], [tiny.target()], [0], Options("smoke"), Registry())
+    [job] = plan(["erm"], [tiny.task()], [0], Options("smoke"), Registry())
     assert "preprocess" not in job.spec()
     assert [stage["method"] for stage in job.spec()["folds"][0]["stages"]] == ["erm"]

@@ -295,14 +295,14 @@ def test_the_shift_grows_with_the_strength_and_the_plates_do_not() -> None:
 
 
 def test_a_split_opens_the_files_of_its_own_experiment() -> None:
-    targets = open_splits(
+    tasks = open_splits(
         ["sim/laboratory", "sim/nested", "sim/no-shift", "sim/warm-lamp", "sim/warm-lamp-kept"],
         Registry(),
         "auto",
         SMALL,
         lambda line: None,
     )
-    laboratory, nested, no_shift, lamp, kept = [target.opened for target in targets]
+    laboratory, nested, no_shift, lamp, kept = [task.opened for task in tasks]
     assert laboratory is no_shift
     assert lamp is kept
     assert set(nested.index["part"]) == {"nested-training", "nested-test"}

@@ -28,7 +28,7 @@ from bench.core.meta import KINDS_OF_SHIFT
 from bench.core.registry import Registry
 from bench.core.seeds import generator
 from bench.data.own.table import ArraySource
-from bench.data.views import make_side
+from bench.data.views import make_partition
 from bench.runs.apply import apply_all, grouping_of
 from bench.training.recipes import recipe_access, resolve
 from tests.helpers.tiny import Images
@@ -157,7 +157,9 @@ def accuracy(name: str, kind: str, draw: int, images: bool = False) -> float:
     plate = opened.index["plate"].to_numpy(str)
     old = np.isin(plate, [f"p{b:02d}" for b in range(TRAINED)])
     train, test = (
-        make_side(opened, np.flatnonzero(rows), CLASSES, "plate", "planted", draw, labels=labels)
+        make_partition(
+            opened, np.flatnonzero(rows), CLASSES, "plate", "planted", draw, labels=labels
+        )
         for rows, labels in ((old, True), (~old, False))
     )
     code = {"": -1, **{c: k for k, c in enumerate(CLASSES)}}
@@ -178,7 +180,9 @@ def profiles_of(name, draw, train, test, key=None, steps=None):
     """
     access = Access.NONE
     if name == "identity":
-        return [side.view(access, batches=False, labels=False).X for side in (train, test)]
+        return [
+            partition.view(access, batches=False, labels=False).X for partition in (train, test)
+        ]
     entry = registry().entry("method", name)
     cls = entry.load()
     params = make_params(name, cls.Params, {})
@@ -213,11 +217,11 @@ def profiles_of(name, draw, train, test, key=None, steps=None):
         apply_all(
             method,
             access,
-            side.view(access, batches=per_batch),
-            grouping_of(side.batch, per_batch),
+            partition.view(access, batches=per_batch),
+            grouping_of(partition.batch, per_batch),
             0,
         ).X
-        for side in (train, test)
+        for partition in (train, test)
     ]
 
 

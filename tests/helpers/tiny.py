@@ -12,8 +12,8 @@ from bench.api import Opened, Split
 from bench.core.registry import Registry
 from bench.data.opening import open_splits
 from bench.data.own.table import ArraySource
-from bench.data.target import Partition, Target, open_target
-from bench.data.views import Side, make_side
+from bench.data.task import StageRows, Task, open_task
+from bench.data.views import Partition, make_partition
 from bench.records.store import Store
 from bench.runs import identity
 from bench.runs.job import Job, Options
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.data.sides import Fold
+    from bench.data.partitions import Fold
     from bench.runs.chain import Chain
 
 LABELS = ("actin", "golgi", "nucleus")
@@ -118,19 +118,19 @@ def split(name: str = "tiny/last", **fields: Any) -> Split:
     return Split(name=name, dataset="tiny", shift="another plate", **fields)
 
 
-def target(data: Opened | None = None, typed: str = "", **fields: Any) -> Target:
+def task(data: Opened | None = None, typed: str = "", **fields: Any) -> Task:
     """Return an opened split of a tiny data set."""
     made = split(**fields)
-    return open_target(typed or made.name, made, opened() if data is None else data)
+    return open_task(typed or made.name, made, opened() if data is None else data)
 
 
-def side(data: Opened, fold: Fold, role: str, **options: Any) -> Side:
+def partition(data: Opened, fold: Fold, role: str, **options: Any) -> Partition:
     """Return one side of a fold; only the training side has labels."""
     rows = fold.train if role == "train" else fold.test
     level = options.pop("level", data.level)
     seed = options.pop("seed", 0)
     labels = options.pop("labels", role == "train")
-    return make_side(data, rows, fold.classes, level, role, seed, labels=labels, **options)
+    return make_partition(data, rows, fold.classes, level, role, seed, labels=labels, **options)
 
 
 def write_table(folder: Path, splits: str = "", keys: str = "", **shape: int) -> Path:
@@ -161,7 +161,7 @@ def write_table(folder: Path, splits: str = "", keys: str = "", **shape: int) ->
     return path
 
 
-def open_table(path: Path, *names: str) -> list[Target]:
+def open_table(path: Path, *names: str) -> list[Task]:
     """Return the splits of a table on disk."""
     typed = [f"{path}:{name}" for name in names] or [str(path)]
     return open_splits(typed, Registry(), "auto", {}, lambda line: None)
@@ -240,7 +240,7 @@ def stage_ids(
     expose: tuple[str, ...] = (),
 ) -> list[identity.StageIds]:
     """Return the identities of a chain whose stages are all fitted on the training rows."""
-    learnt = Partition(data, train, classes if supervised else ())
+    learnt = StageRows(data, train, classes if supervised else ())
     partitions = [learnt] * len(chain.stages)
     return identity.stage_ids(chain, registry, recipe, seed, partitions, data, test, expose=expose)
 
@@ -256,26 +256,26 @@ class Bench:
     def jobs(
         self,
         methods: str,
-        targets: Target | list[Target],
+        tasks: Task | list[Task],
         seeds: int = 1,
         values: Mapping[str, Mapping[str, Any]] | None = None,
         recipe: str = "default",
         **overrides: Any,
     ) -> list[Job]:
-        several = targets if isinstance(targets, list) else [targets]
+        several = tasks if isinstance(tasks, list) else [tasks]
         options = Options(recipe, {**QUICK, **overrides}, values or {}, "cpu")
         return plan(methods.split(","), several, list(range(seeds)), options, self.registry)
 
     def run(
         self,
         methods: str,
-        targets: Target | list[Target],
+        tasks: Task | list[Task],
         seeds: int = 1,
         values: Mapping[str, Mapping[str, Any]] | None = None,
         if_exists: str = "skip",
         **overrides: Any,
     ) -> list[dict[str, Any]]:
-        jobs = self.jobs(methods, targets, seeds, values, **overrides)
+        jobs = self.jobs(methods, tasks, seeds, values, **overrides)
         runner = Runner(self.store, Options(device="cpu", if_exists=if_exists), self.said.append)
         return [runner.run(job) for job in jobs]
 

@@ -13,7 +13,7 @@ import pytest
 
 from bench.core.errors import BenchError
 from bench.data.own.table import ArraySource
-from bench.data.views import make_side
+from bench.data.views import make_partition
 from tests.helpers import shifts
 
 
@@ -30,13 +30,17 @@ def outputs(name, opened, seed=0, steps=None):
     """Return training and test profiles in the order of the rows' ids."""
     plate = opened.index["plate"].to_numpy(str)
     old = np.char.endswith(plate, "old")
-    sides = [
-        make_side(opened, np.flatnonzero(rows), shifts.CLASSES, "plate", "x", seed, labels=labels)
+    partitions = [
+        make_partition(
+            opened, np.flatnonzero(rows), shifts.CLASSES, "plate", "x", seed, labels=labels
+        )
         for rows, labels in ((old, True), (~old, False))
     ]
-    made = shifts.profiles_of(name, seed, *sides, steps=steps)
+    made = shifts.profiles_of(name, seed, *partitions, steps=steps)
     ids = opened.index["id"].to_numpy(str)
-    return [X[np.argsort(ids[side.rows])] for X, side in zip(made, sides, strict=True)]
+    return [
+        X[np.argsort(ids[partition.rows])] for X, partition in zip(made, partitions, strict=True)
+    ]
 
 
 def table(change=None, order=None, rename=None, plates=6):

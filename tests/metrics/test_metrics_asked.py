@@ -10,7 +10,7 @@ import pytest
 from bench import metrics
 from bench.core.errors import BenchError
 from bench.core.registry import Registry
-from bench.data.target import with_metrics
+from bench.data.task import with_metrics
 from tests.helpers import tiny
 from tests.helpers.errors import raises
 
@@ -25,7 +25,7 @@ def test_metrics_of_profiles_can_be_asked_for_with_any_split(
 ) -> None:
     bench = tiny.Bench(tmp_path)
     fields = {"name": "tiny/week", "test": {"week": ("w3",)}, "shares": ()}
-    plain = tiny.target(tiny.opened(batches=8), **fields)
+    plain = tiny.task(tiny.opened(batches=8), **fields)
     [before] = bench.run("zscore", plain)
     calls: list[int] = []
     original = metrics.neighbours
@@ -50,7 +50,7 @@ def test_metrics_of_profiles_can_be_asked_for_with_any_split(
 
 
 def test_every_metric_of_predictions_says_what_it_rests_on(tmp_path: Path) -> None:
-    [record] = tiny.Bench(tmp_path).run("erm", tiny.target(tiny.opened(batches=4)))
+    [record] = tiny.Bench(tmp_path).run("erm", tiny.task(tiny.opened(batches=4)))
     said = record["metrics_rest_on"]
     own = [n for n in record["metrics"] if not n.startswith(("head.", "probe.", "knn1."))]
     assert set(said) == set(own)
@@ -59,8 +59,8 @@ def test_every_metric_of_predictions_says_what_it_rests_on(tmp_path: Path) -> No
 
 
 def test_folds_are_models_of_their_own_and_are_averaged(tmp_path: Path) -> None:
-    target = tiny.target(tiny.opened(batches=6), name="tiny/weeks", hold_out="week", shares=())
-    [record] = tiny.Bench(tmp_path).run("zscore", with_metrics(target, ("clisi",), Registry()))
+    task = tiny.task(tiny.opened(batches=6), name="tiny/weeks", hold_out="week", shares=())
+    [record] = tiny.Bench(tmp_path).run("zscore", with_metrics(task, ("clisi",), Registry()))
     values = record["metrics"]["clisi"]
     folds = [values[f"fold=w{k}"] for k in range(3)]
     assert values["all"] == pytest.approx(np.mean(folds))
@@ -69,7 +69,7 @@ def test_folds_are_models_of_their_own_and_are_averaged(tmp_path: Path) -> None:
 
 def test_an_unknown_metric_is_answered_before_anything_is_trained() -> None:
     with raises(BenchError, "ilisii", "ilisi"):
-        with_metrics(tiny.target(), ("ilisii",), Registry())
+        with_metrics(tiny.task(), ("ilisii",), Registry())
 
 
 def test_labels_that_reach_a_method_show_as_a_score_that_cannot_be(tmp_path: Path) -> None:
@@ -85,6 +85,6 @@ def test_labels_that_reach_a_method_show_as_a_score_that_cannot_be(tmp_path: Pat
             return Output(np.column_stack([samples.y, samples.y]).astype(np.float32))
     """
     file = tiny.write_method(tmp_path / "p", "peeker", body)
-    [record] = tiny.Bench(tmp_path / "r", file).run("peeker", tiny.target())
+    [record] = tiny.Bench(tmp_path / "r", file).run("peeker", tiny.task())
     assert record["status"] == "ok"
     assert record["metrics"]["balanced_accuracy"]["all"] == pytest.approx(1 / 3, abs=0.2)

@@ -25,7 +25,7 @@ from bench.output.report import page as page_module
 from bench.output.report.across import overview
 from bench.output.report.methods import blocks_of, page_of, plain
 from bench.output.report.page import inline
-from bench.output.report.pictures import Drawn, Picture, pictures
+from bench.output.report.pictures import Drawn, ImageRef, pictures
 from bench.output.report.summary import destruction, finding
 from bench.output.report.text import pieces
 from bench.records.store import Store
@@ -357,7 +357,7 @@ def test_one_split_alone(page: str) -> None:
 
 
 def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = [Picture("cost", f"cost-{k}", "Cost.", png="A" * 10_000) for k in range(5)]
+    drawn = [ImageRef("cost", f"cost-{k}", "Cost.", png="A" * 10_000) for k in range(5)]
     monkeypatch.setattr(page_module, "pictures", lambda *_, **__: drawn)
     entries = as_records(plausible(n_clusters=10))
     whole = build(entries, Registry())
@@ -401,7 +401,7 @@ def test_runs_of_studies_are_drawn_where_the_others_give_nothing() -> None:
     (drawn,) = pictures(Drawn(other), Drawn([*other, *coos]), names=["degradation"])
     assert drawn.png
     assert drawn.note == ""
-    assert isinstance(drawn, Picture)
+    assert isinstance(drawn, ImageRef)
 
 
 def test_a_page_is_written_without_pdf(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_migration_does_not_modify_its_input() -> None:
 def produced(tmp_path_factory: pytest.TempPathFactory) -> Record:
     """A record that was really produced: a network trained for a few steps."""
     bench = tiny.Bench(tmp_path_factory.mktemp("record"))
-    [data] = bench.run("erm", tiny.target())
+    [data] = bench.run("erm", tiny.task())
     record = bench.store.find(data["run_id"])
     assert record is not None
     return record

@@ -59,7 +59,7 @@ def edit(path: Path, old: str, new: str) -> None:
 def test_a_changed_training_loop_is_reported(
     tmp_path: Path, loop: Path, old: str, new: str
 ) -> None:
-    where = tiny.target()
+    where = tiny.task()
     bench = tiny.Bench(tmp_path / "r")
     [first] = bench.run("erm", where)
     assert "bench/training/loop.py" in first["code"]["files"]
@@ -86,7 +86,7 @@ def test_a_changed_training_loop_is_reported(
 
 
 def test_refresh_repeats_only_what_differs(tmp_path: Path, loop: Path) -> None:
-    where = tiny.target()
+    where = tiny.task()
     bench = tiny.Bench(tmp_path / "r")
     network, profile = (bench.run(name, where)[0] for name in ("erm", "zscore"))
     stamps = [bench.store.path_of(r["run_id"]).stat().st_mtime_ns for r in (network, profile)]
@@ -103,7 +103,7 @@ def test_refresh_repeats_only_what_differs(tmp_path: Path, loop: Path) -> None:
 
 
 def test_a_record_without_a_digest_is_served_and_refreshed(tmp_path: Path) -> None:
-    where = tiny.target()
+    where = tiny.task()
     bench = tiny.Bench(tmp_path / "r")
     [record] = bench.run("zscore", where)
     old = {key: value for key, value in record.items() if key not in ("code", "path")}
@@ -122,11 +122,11 @@ def test_a_record_without_a_digest_is_served_and_refreshed(tmp_path: Path) -> No
 
 def test_checkpoints_of_other_code_are_not_continued(tmp_path: Path, loop: Path) -> None:
     bench = tiny.Bench(tmp_path / "r")
-    [job] = bench.jobs("erm", tiny.target())
+    [job] = bench.jobs("erm", tiny.task())
     from bench.runs.cache import Cache
 
     cache = Cache(bench.store, "keep", set(), bench.said.append)
-    fit_id = job.ids(job.target.folds[0])[0].fit
+    fit_id = job.ids(job.task.folds[0])[0].fit
     first = cache.scratch(fit_id, Codes().of_fit(job, 0))
     assert cache.scratch(fit_id, Codes().of_fit(job, 0)) == first
     edit(loop, "loss.backward()", "(loss * 2.0).backward()")
@@ -134,7 +134,7 @@ def test_checkpoints_of_other_code_are_not_continued(tmp_path: Path, loop: Path)
 
 
 def test_every_module_that_moves_numbers_is_covered(tmp_path: Path) -> None:
-    [job] = tiny.Bench(tmp_path).jobs("erm+tvn", tiny.target())
+    [job] = tiny.Bench(tmp_path).jobs("erm+tvn", tiny.task())
     files = set(Codes().of_run(job)["files"])
     for room in ("training", "scoring"):
         paths = (ROOT / "bench" / room).glob("[!_]*.py")
@@ -143,7 +143,7 @@ def test_every_module_that_moves_numbers_is_covered(tmp_path: Path) -> None:
     for name in (
         "bench/core/seeds.py",
         "bench/data/views.py",
-        "bench/data/sides.py",
+        "bench/data/partitions.py",
         "bench/metrics/_core.py",
         "bench/metrics/balanced_accuracy.py",
         "bench/runs/apply.py",
@@ -159,10 +159,10 @@ def test_numerics_is_named_in_identities_where_it_is_not_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def identities(job: Job) -> tuple[str, str, str]:
-        [stage] = job.ids(job.target.folds[0])
+        [stage] = job.ids(job.task.folds[0])
         return digest(job.spec()), stage.fit, stage.apply_test
 
-    [job] = tiny.Bench(tmp_path).jobs("erm", tiny.target())
+    [job] = tiny.Bench(tmp_path).jobs("erm", tiny.task())
     assert version.NUMERICS == 1
     assert "numerics" not in job.spec()
     before = identities(job)
@@ -172,7 +172,7 @@ def test_numerics_is_named_in_identities_where_it_is_not_one(
 
 
 def test_provenance_names_version_and_commit(tmp_path: Path) -> None:
-    [record] = tiny.Bench(tmp_path / "r").run("zscore", tiny.target())
+    [record] = tiny.Bench(tmp_path / "r").run("zscore", tiny.task())
     assert record["provenance"]["labshift"] == version.__version__
     if (ROOT / ".git").exists():
         assert len(record["provenance"]["commit"]) == 40

@@ -63,7 +63,7 @@ def test_a_table_from_its_file_to_its_records(tmp_path: Path) -> None:
 
 
 def test_images_from_pixels_to_records(tmp_path: Path) -> None:
-    where = tiny.target(tiny.opened(images=True, per_class=12), hold_out="plate")
+    where = tiny.task(tiny.opened(images=True, per_class=12), hold_out="plate")
     found = by_method(tiny.Bench(tmp_path).run("erm,ben,zscore,identity", where, steps=30))
     assert found["zscore"]["method_id"] == "erm+zscore"
     assert found["zscore"]["cost"]["fit_s"] >= found["erm"]["cost"]["fit_s"]

@@ -23,7 +23,7 @@ from torch.optim import SGD
 from bench.core.access import Access
 from bench.core.registry import Registry
 from bench.core.version import NUMERICS
-from bench.data.views import make_side
+from bench.data.views import make_partition
 from bench.scoring.probe import fit_probe
 from bench.training import samplers
 from tests.helpers import tiny
@@ -73,7 +73,7 @@ def of_loop(folder: Path) -> Numbers:
     numbers: Numbers = {}
     for name, images in (("table", False), ("images", True)):
         bench = tiny.Bench(folder / name)
-        where = tiny.target(tiny.opened(images=images))
+        where = tiny.task(tiny.opened(images=images))
         [record] = bench.run("erm", where, augment="none" if not images else "flips-rotations")
         found = bench.store.find(record["run_id"])
         assert found is not None
@@ -94,7 +94,7 @@ def of_inference(folder: Path) -> Numbers:
     numbers: Numbers = {}
     for name, images in (("table", False), ("images", True)):
         bench = tiny.Bench(folder / name)
-        bench.run("erm,adabn", tiny.target(tiny.opened(images=images)))
+        bench.run("erm,adabn", tiny.task(tiny.opened(images=images)))
         for file in bench.artifacts("logits.npy"):
             key = json.loads((file.parent / "meta.json").read_text())["train"]
             if key is not None:
@@ -106,14 +106,14 @@ def of_inference(folder: Path) -> Numbers:
 
 
 def of_probe(folder: Path) -> Numbers:
-    target = tiny.target()
-    [fold] = target.folds
-    data = target.opened
-    side = make_side(data, fold.train, target.classes, "plate", "train", 0, labels=True)
-    view = side.view(Access.NONE, batches=True, labels=True)
+    task = tiny.task()
+    [fold] = task.folds
+    data = task.opened
+    partition = make_partition(data, fold.train, task.classes, "plate", "train", 0, labels=True)
+    view = partition.view(Access.NONE, batches=True, labels=True)
     known = view.y >= 0
     assert view.X is not None
-    probe = fit_probe(view.X[known], view.y[known], side.batch[known], len(target.classes), 0)
+    probe = fit_probe(view.X[known], view.y[known], partition.batch[known], len(task.classes), 0)
     scores = probe.scores(view.X)
     return {"C": [probe.C], "scores": [float(v) for v in scores[:8].ravel()]}
 
@@ -153,7 +153,7 @@ def of_method(name: str, folder: Path) -> Numbers:
     bench = tiny.Bench(folder)
     for images in (False, True):
         values = {name: VALUES[name]} if name in VALUES else {}
-        [record] = bench.run(name, tiny.target(data(images)), values=values)
+        [record] = bench.run(name, tiny.task(data(images)), values=values)
         if record["status"] == "ok":
             break
     assert record["status"] == "ok", record["reason"]

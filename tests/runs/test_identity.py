@@ -18,13 +18,13 @@ from tests.helpers import tiny
 from tests.helpers.errors import raises
 
 if TYPE_CHECKING:
-    from bench.data.target import Target
+    from bench.data.task import Task
 
 
 class Ids:
     """Ids of one job: of the run, and of each stage in the first fold."""
 
-    def __init__(self, bench: tiny.Bench, method: str, where: Target, **options: Any) -> None:
+    def __init__(self, bench: tiny.Bench, method: str, where: Task, **options: Any) -> None:
         seed = options.pop("seed", 0)
         values = options.pop("values", None)
         job = bench.jobs(method, where, seed + 1, values, **options)[seed]
@@ -53,19 +53,19 @@ def bench(tmp_path: Path) -> tiny.Bench:
 
 
 @pytest.fixture(scope="module")
-def where() -> Target:
-    return tiny.target()
+def where() -> Task:
+    return tiny.task()
 
 
-def test_equal_jobs_have_equal_ids(bench: tiny.Bench, where: Target) -> None:
-    one, other = Ids(bench, "ben+zscore", where), Ids(bench, "ben+zscore", tiny.target())
+def test_equal_jobs_have_equal_ids(bench: tiny.Bench, where: Task) -> None:
+    one, other = Ids(bench, "ben+zscore", where), Ids(bench, "ben+zscore", tiny.task())
     assert vars(one) == vars(other)
     assert len({one.run, *one.fit, *one.train, *one.test}) == 7
 
 
 @pytest.mark.parametrize("name, value", [("inference", "8")])
 def test_apply_parameters_leave_the_fit(
-    bench: tiny.Bench, where: Target, name: str, value: str
+    bench: tiny.Bench, where: Task, name: str, value: str
 ) -> None:
     plain = Ids(bench, "ben", where)
     changed = Ids(bench, "ben", where, values={"ben": {name: value}})
@@ -87,7 +87,7 @@ def test_apply_parameters_leave_the_fit(
     ],
 )
 def test_fit_parameters_recipe_and_seed_move_all(
-    bench: tiny.Bench, where: Target, change: dict[str, Any]
+    bench: tiny.Bench, where: Task, change: dict[str, Any]
 ) -> None:
     plain, changed = Ids(bench, "ben+zscore", where), Ids(bench, "ben+zscore", where, **change)
     for part in ("fit", "train", "test"):
@@ -95,22 +95,22 @@ def test_fit_parameters_recipe_and_seed_move_all(
     assert plain.run != changed.run
 
 
-def test_a_recipe_matters_to_networks_alone(bench: tiny.Bench, where: Target) -> None:
+def test_a_recipe_matters_to_networks_alone(bench: tiny.Bench, where: Task) -> None:
     plain, changed = Ids(bench, "zscore", where), Ids(bench, "zscore", where, lr=0.01)
     assert (plain.fit, plain.test) == (changed.fit, changed.test)
     assert plain.run != changed.run  # recipes are boards of their own
 
 
-def test_defaults_that_are_spelt_out_change_nothing(bench: tiny.Bench, where: Target) -> None:
+def test_defaults_that_are_spelt_out_change_nothing(bench: tiny.Bench, where: Task) -> None:
     plain = Ids(bench, "ben", where)
     assert vars(Ids(bench, "ben", where, values={"ben": {"rows": "all"}})) == vars(plain)
 
 
-def test_values_count_as_they_are_used_not_as_typed(bench: tiny.Bench, where: Target) -> None:
+def test_values_count_as_they_are_used_not_as_typed(bench: tiny.Bench, where: Task) -> None:
     assert vars(Ids(bench, "ben", where, lr="0.010")) == vars(Ids(bench, "ben", where, lr=0.01))
 
 
-def test_methods_share_a_fit(bench: tiny.Bench, where: Target) -> None:
+def test_methods_share_a_fit(bench: tiny.Bench, where: Task) -> None:
     erm = Ids(bench, "erm", where)
     for values in ({}, {"level": "week"}, {"rows": "controls"}, {"inference": "4"}):
         adabn = Ids(bench, "adabn", where, values={"adabn": values})
@@ -119,7 +119,7 @@ def test_methods_share_a_fit(bench: tiny.Bench, where: Target) -> None:
     assert Ids(bench, "erm-plate", where).fit != erm.fit
 
 
-def test_stages_after_one_parent_share_it(bench: tiny.Bench, where: Target) -> None:
+def test_stages_after_one_parent_share_it(bench: tiny.Bench, where: Task) -> None:
     alone, zscore, robust = (Ids(bench, m, where) for m in ("erm", "erm+zscore", "erm+robust"))
     assert alone.fit[0] == zscore.fit[0] == robust.fit[0]
     assert alone.test[0] == zscore.test[0] == robust.test[0]
@@ -131,7 +131,7 @@ def test_tests_of_one_training_set_share_it(bench: tiny.Bench) -> None:
     data = tiny.opened()
     train = {"plate": ("p0", "p1")}
     one, other = (
-        tiny.target(data, name=f"tiny/{p}", train=train, test={"plate": (p,)}) for p in ("p2", "p3")
+        tiny.task(data, name=f"tiny/{p}", train=train, test={"plate": (p,)}) for p in ("p2", "p3")
     )
     for method in ("erm", "ben+zscore"):
         a, b = Ids(bench, method, one), Ids(bench, method, other)
@@ -156,7 +156,7 @@ def test_who_adapts_to_the_test_is_fitted_for_it(tmp_path: Path) -> None:
     bench = tiny.Bench(tmp_path / "r", plugin)
     data = tiny.opened()
     one, other = (
-        tiny.target(data, name=f"tiny/{p}", train={"plate": ("p0", "p1")}, test={"plate": (p,)})
+        tiny.task(data, name=f"tiny/{p}", train={"plate": ("p0", "p1")}, test={"plate": (p,)})
         for p in ("p2", "p3")
     )
     a, b = Ids(bench, "erm+adapts", one), Ids(bench, "erm+adapts", other)
@@ -165,7 +165,7 @@ def test_who_adapts_to_the_test_is_fitted_for_it(tmp_path: Path) -> None:
     assert a.train[1] != b.train[1]
 
 
-def test_versions(tmp_path: Path, where: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions(tmp_path: Path, where: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     body = "class M(Profile):\n    pass\n"
     one, two = (
         tiny.Bench(tmp_path, tiny.write_method(tmp_path / str(v), "mine", body, version=v))
@@ -182,25 +182,25 @@ def test_versions(tmp_path: Path, where: Target, monkeypatch: pytest.MonkeyPatch
     assert after.run != before.run
 
 
-def test_data_and_their_settings(bench: tiny.Bench, where: Target) -> None:
+def test_data_and_their_settings(bench: tiny.Bench, where: Task) -> None:
     plain = Ids(bench, "erm", where)
     for change in ({"digest": "e" * 64}, {"settings": {"strength": 2.0}}, {"name": "other"}):
         data = dataclasses.replace(tiny.opened(), **change)
-        other = Ids(bench, "erm", tiny.target(data))
+        other = Ids(bench, "erm", tiny.task(data))
         assert other.fit != plain.fit
         assert other.run != plain.run
 
 
-def test_an_exposed_column_is_another_training(bench: tiny.Bench, where: Target) -> None:
-    seen = Ids(bench, "erm", tiny.target(expose=("count",)))
+def test_an_exposed_column_is_another_training(bench: tiny.Bench, where: Task) -> None:
+    seen = Ids(bench, "erm", tiny.task(expose=("count",)))
     plain = Ids(bench, "erm", where)
     assert seen.fit != plain.fit
     assert seen.test != plain.test
 
 
-def test_rows_count_by_their_ids_in_any_order(bench: tiny.Bench, where: Target) -> None:
+def test_rows_count_by_their_ids_in_any_order(bench: tiny.Bench, where: Task) -> None:
     order = np.random.default_rng(0).permutation(len(where.opened.index))
-    assert vars(Ids(bench, "ben+zscore", tiny.target(tiny.opened(order=order)))) == vars(
+    assert vars(Ids(bench, "ben+zscore", tiny.task(tiny.opened(order=order)))) == vars(
         Ids(bench, "ben+zscore", where)
     )
     data = where.opened
@@ -210,7 +210,7 @@ def test_rows_count_by_their_ids_in_any_order(bench: tiny.Bench, where: Target) 
     assert identity.rows_digest(data, rows[:-1].copy()) != whole
 
 
-def test_levels_of_the_evaluation_are_the_grouping(bench: tiny.Bench, where: Target) -> None:
+def test_levels_of_the_evaluation_are_the_grouping(bench: tiny.Bench, where: Task) -> None:
     by_plate = Ids(bench, "adabn", where)
     by_week = Ids(bench, "adabn", where, values={"adabn": {"level": "week"}})
     assert by_week.fit == by_plate.fit
@@ -238,7 +238,7 @@ def wide(n_inputs, n_classes):
 """
 
 
-def test_a_network_of_ones_own_counts_by_its_content(tmp_path: Path, where: Target) -> None:
+def test_a_network_of_ones_own_counts_by_its_content(tmp_path: Path, where: Task) -> None:
     bench = tiny.Bench(tmp_path / "r")
     paths = [tmp_path / folder / "nets.py" for folder in ("a", "b", "c")]
     for path, text in zip(paths, (NET, NET, NET.replace("16", "17")), strict=True):
@@ -256,7 +256,7 @@ def test_a_network_of_ones_own_counts_by_its_content(tmp_path: Path, where: Targ
     assert again["cost"]["fit_s"] == made["cost"]["fit_s"]
 
 
-def test_a_shared_fit_that_does_not_exist(tmp_path: Path, where: Target) -> None:
+def test_a_shared_fit_that_does_not_exist(tmp_path: Path, where: Task) -> None:
     plugin = tiny.write_method(tmp_path, "mine", "class M(Profile):\n    pass\n", fit="emr")
     with raises(BenchError, "emr"):
         Ids(tiny.Bench(tmp_path, plugin), "mine", where)
@@ -268,7 +268,7 @@ def test_ids_need_no_torch() -> None:
 
     code = (
         "import sys; from tests.runs.test_identity import Ids; from tests.helpers import tiny; "
-        "from pathlib import Path; Ids(tiny.Bench(Path('nowhere')), 'ben+zscore', tiny.target()); "
+        "from pathlib import Path; Ids(tiny.Bench(Path('nowhere')), 'ben+zscore', tiny.task()); "
         "assert 'torch' not in sys.modules; assert 'sklearn' not in sys.modules"
     )
     root = Path(__file__).parents[2]
@@ -276,9 +276,9 @@ def test_ids_need_no_torch() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_ids_of_many_rows_are_found_once(where: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_of_many_rows_are_found_once(where: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tiny.opened()
-    made = tiny.target(data)
+    made = tiny.task(data)
     rows = made.folds[0].train
     first = identity.rows_digest(data, rows)
     monkeypatch.setattr(identity, "column_of", None)  # asked again, it would now fail

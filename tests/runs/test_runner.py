@@ -21,7 +21,7 @@ from tests.helpers.processes import PATIENCE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.data.target import Target
+    from bench.data.task import Task
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def bench(tmp_path: Path) -> tiny.Bench:
     return tiny.Bench(tmp_path / "results")
 
 
-def two_tests() -> list[Target]:
+def two_tests() -> list[Task]:
     """Return two splits that train on the same rows."""
     data = tiny.opened()
     return [
-        tiny.target(data, name=f"tiny/{p}", train={"plate": ("p0", "p1")}, test={"plate": (p,)})
+        tiny.task(data, name=f"tiny/{p}", train={"plate": ("p0", "p1")}, test={"plate": (p,)})
         for p in ("p2", "p3")
     ]
 
@@ -93,9 +93,9 @@ def test_whoever_trains_first_trains_the_same(tmp_path: Path) -> None:
 
 
 def test_the_cost_is_that_of_the_chain_alone(bench: tiny.Bench) -> None:
-    [first] = bench.run("erm", tiny.target())
-    [chain] = bench.run("erm+zscore", tiny.target())
-    [other] = bench.run("adabn", tiny.target())
+    [first] = bench.run("erm", tiny.task())
+    [chain] = bench.run("erm+zscore", tiny.task())
+    [other] = bench.run("adabn", tiny.task())
     for record in (chain, other):
         assert record["cost"]["fit_s"] >= first["cost"]["fit_s"] > 0
         assert record["cost"]["steps"] == first["cost"]["steps"] == 6
@@ -118,7 +118,7 @@ def test_curves_stay_when_a_training_is_reused(bench: tiny.Bench) -> None:
 
 
 def test_the_same_again_is_read_from_disk(bench: tiny.Bench, fits: list[str]) -> None:
-    where = tiny.target()
+    where = tiny.task()
     [made] = bench.run("erm", where)
     [again] = bench.run("erm", where)
     assert len(fits) == 1
@@ -130,7 +130,7 @@ def test_the_same_again_is_read_from_disk(bench: tiny.Bench, fits: list[str]) ->
 def test_two_runs_from_nothing_give_equal_bits(tmp_path: Path) -> None:
     for method in ("erm", "ben+zscore"):
         one, other = (
-            tiny.Bench(tmp_path / k).run(method, tiny.target())[0]["predictions_sha256"]
+            tiny.Bench(tmp_path / k).run(method, tiny.task())[0]["predictions_sha256"]
             for k in (f"1{method}", f"2{method}")
         )
         assert one == other
@@ -147,23 +147,23 @@ def test_the_order_of_the_source_does_not_matter(tmp_path: Path, images: bool) -
         if images and order is not None:
             whole = tiny.opened(images=True).source.read(np.arange(n))
             data = dataclasses.replace(data, source=tiny.Images(whole[order]))
-        records = tiny.Bench(tmp_path / str(k)).run("erm,ben,erm+zscore", tiny.target(data))
+        records = tiny.Bench(tmp_path / str(k)).run("erm,ben,erm+zscore", tiny.task(data))
         found.append([r["predictions_sha256"] for r in records])
     assert found[0] == found[1] == found[2]
 
 
 def test_seeds_differ_and_stand_alone(bench: tiny.Bench, tmp_path: Path) -> None:
-    records = bench.run("erm", tiny.target(), seeds=3)
+    records = bench.run("erm", tiny.task(), seeds=3)
     digests = [r["predictions_sha256"] for r in records]
     assert len(set(digests)) == 3
     assert [r["spec"]["seed"] for r in records] == [0, 1, 2]
     other = tiny.Bench(tmp_path / "other")
-    job = other.jobs("erm", tiny.target(), 3)[2]
+    job = other.jobs("erm", tiny.task(), 3)[2]
     assert Runner(other.store, Options(device="cpu")).run(job)["predictions_sha256"] == digests[2]
 
 
 def test_verify_recomputes_and_touches_nothing(bench: tiny.Bench, fits: list[str]) -> None:
-    where = tiny.target()
+    where = tiny.task()
     [made] = bench.run("erm", where)
     files = {p: p.stat().st_mtime_ns for p in bench.store.root.rglob("*") if p.is_file()}
     [checked] = bench.run("erm", where, if_exists="verify")
@@ -174,7 +174,7 @@ def test_verify_recomputes_and_touches_nothing(bench: tiny.Bench, fits: list[str
 
 
 def test_verify_notices_other_predictions(bench: tiny.Bench) -> None:
-    where = tiny.target()
+    where = tiny.task()
     [made] = bench.run("erm", where)
     record = bench.store.find(made["run_id"])
     assert record is not None
@@ -190,7 +190,7 @@ def test_verify_notices_other_predictions(bench: tiny.Bench) -> None:
 
 
 def test_verify_of_what_is_not_there_makes_it(bench: tiny.Bench) -> None:
-    [made] = bench.run("erm", tiny.target(), if_exists="verify")
+    [made] = bench.run("erm", tiny.task(), if_exists="verify")
     assert bench.store.find(made["run_id"]) is not None
 
 
@@ -302,7 +302,7 @@ def test_a_failed_run_is_kept_aside_and_blocks_nothing(
     monkeypatch.setenv("TINY_FLAG", str(flag))
     plugin = tiny.write_method(tmp_path, "fails", FAILS.format(raising=raising))
     bench = tiny.Bench(tmp_path / "r", plugin)
-    failed, other = bench.run("fails,identity", tiny.target())
+    failed, other = bench.run("fails,identity", tiny.task())
     assert failed["status"] == "failed"
     mentions(failed["reason"], reason)
     assert not failed["ranked"]
@@ -313,7 +313,7 @@ def test_a_failed_run_is_kept_aside_and_blocks_nothing(
     assert "Traceback" in (kept["path"] / "traceback.txt").read_text()
     assert failed["path"] == str(kept["path"])
     flag.unlink()
-    [again] = bench.run("fails", tiny.target())
+    [again] = bench.run("fails", tiny.task())
     assert again["status"] == "ok"
     assert bench.store.failures() == []
 
@@ -325,7 +325,7 @@ def test_bad_input_stops_everything(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINY_FLAG", str(tmp_path / "none"))
         with raises(BenchError, "look", fix=False):
-            bench.run("stops", tiny.target())
+            bench.run("stops", tiny.task())
     assert bench.store.load_all() == []
     assert bench.store.failures() == []
 
@@ -342,14 +342,14 @@ def test_bad_input_stops_everything(tmp_path: Path) -> None:
 def test_outputs_that_break_the_contract(tmp_path: Path, returned: str, reason: str) -> None:
     body = f"class M(Profile):\n    def apply(self, samples):\n        return {returned}\n"
     [record] = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path, "odd", body)).run(
-        "odd", tiny.target()
+        "odd", tiny.task()
     )
     assert record["status"] == "failed"
     mentions(record["reason"], *reason)
 
 
 def test_a_loss_that_is_not_finite_is_a_failed_run(bench: tiny.Bench) -> None:
-    [record] = bench.run("erm", tiny.target(), lr=1000, steps=200, warmup=0, schedule="constant")
+    [record] = bench.run("erm", tiny.task(), lr=1000, steps=200, warmup=0, schedule="constant")
     if record["status"] == "failed":  # it may also survive: then the record is an ordinary one
         assert bench.store.find(record["run_id"]) is None
 
@@ -360,7 +360,7 @@ def test_a_loss_that_is_not_finite_is_a_failed_run(bench: tiny.Bench) -> None:
 def test_what_does_not_apply_is_known_before_any_training(
     bench: tiny.Bench, fits: list[str]
 ) -> None:
-    where = tiny.target(tiny.opened(controls=0))
+    where = tiny.task(tiny.opened(controls=0))
     records = bench.run("ben-controls,erm+zscore,zscore", where)
     assert {r["status"] for r in records} == {"not-applicable"}
     assert all("controls" in r["reason"] for r in records)
@@ -375,7 +375,7 @@ def test_controls_are_needed_on_both_sides(bench: tiny.Bench, only_test: bool, s
     index, X = tiny.frame()
     keep = (~index["control"] | ((index["plate"] == "p3") == only_test)).to_numpy()
     data = tiny.opened(index=index[keep].reset_index(drop=True), X=X[keep])
-    [record] = bench.run("zscore", tiny.target(data))
+    [record] = bench.run("zscore", tiny.task(data))
     assert record["status"] == "not-applicable"
     mentions(record["reason"], "controls", side)
 
@@ -386,13 +386,13 @@ def test_a_method_may_say_so_itself(tmp_path: Path) -> None:
         "        raise NotApplicable('it rains')\n"
     )
     bench = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path, "rain", body))
-    [record] = bench.run("rain", tiny.target())
+    [record] = bench.run("rain", tiny.task())
     assert (record["status"], record["reason"]) == ("not-applicable", "it rains")
     assert bench.store.find(record["run_id"]) is not None
 
 
 def test_one_training_batch_is_refused_for_those_who_need_several(bench: tiny.Bench) -> None:
-    where = tiny.target(train={"plate": ("p0",)}, test={"plate": ("p3",)})
+    where = tiny.task(train={"plate": ("p0",)}, test={"plate": ("p3",)})
     with raises(BenchError, "ben", "plate"):
         bench.run("ben", where)
     [record] = bench.run("erm", where, standardise="plate")  # a recipe is no batch-wise training
@@ -401,7 +401,7 @@ def test_one_training_batch_is_refused_for_those_who_need_several(bench: tiny.Be
 
 def test_values_for_a_method_that_does_not_run(bench: tiny.Bench) -> None:
     with raises(BenchError, "--set", "ben"):
-        bench.run("erm", tiny.target(), values={"ben": {"rows": "all"}})
+        bench.run("erm", tiny.task(), values={"ben": {"rows": "all"}})
 
 
 # ------------------------------------------------------------------ cheats
@@ -434,7 +434,7 @@ def cheat(tmp_path: Path, does: str, access: str = "Access.NONE", **options: Any
     plugin = tiny.write_method(tmp_path, "cheat", BODY.format(access=access, does=does))
     bench = tiny.Bench(tmp_path / "r", plugin)
     data = options.pop("data", None)
-    [record] = bench.run("cheat", tiny.target(data, **options))
+    [record] = bench.run("cheat", tiny.task(data, **options))
     return record
 
 
@@ -495,7 +495,7 @@ def test_a_batch_without_controls_gives_no_leave_to_use_all(tmp_path: Path) -> N
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("images", [False, True])
 def test_rounding_is_no_adaptation(bench: tiny.Bench, images: bool, precision: str) -> None:
-    where = tiny.target(tiny.opened(images=images, per_class=120, batches=4))
+    where = tiny.task(tiny.opened(images=images, per_class=120, batches=4))
     for record in bench.run("erm,ben,adabn", where, precision=precision):
         assert record["status"] == "ok"
         assert record["undeclared_adaptation"] is None, record["method"]
@@ -550,7 +550,7 @@ def walk(value, seen):
 
 def test_no_label_or_name_is_reachable_from_what_a_method_gets(tmp_path: Path) -> None:
     bench = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path, "looks", LOOKS))
-    records = bench.run("looks,erm", tiny.target())
+    records = bench.run("looks,erm", tiny.task())
     assert [r["status"] for r in records] == ["ok", "ok"], records[0]["reason"]
 
 
@@ -560,7 +560,7 @@ def test_no_label_or_name_is_reachable_from_what_a_method_gets(tmp_path: Path) -
 def test_a_fold_with_nothing_to_score_is_not_trained(bench: tiny.Bench, fits: list[str]) -> None:
     index, X = tiny.frame()
     index.loc[(index["plate"] == "p2") & ~index["control"], "label"] = "alone"
-    where = tiny.target(tiny.opened(index=index, X=X), hold_out="plate")
+    where = tiny.task(tiny.opened(index=index, X=X), hold_out="plate")
     assert [bool(fold.scored.any()) for fold in where.folds] == [True, True, False, True]
     [record] = bench.run("erm", where)
     assert record["status"] == "ok"
@@ -578,7 +578,7 @@ def test_small_batches_are_counted_on_the_test_side(bench: tiny.Bench) -> None:
     small = ((index["plate"] == "p5") | (index["plate"] == "p0")).to_numpy()
     keep = ~small | ((np.arange(len(index)) % 19 < 1) | index["control"].to_numpy())
     index, X = index[keep].reset_index(drop=True), X[keep]
-    where = tiny.target(tiny.opened(index=index, X=X), test={"plate": ("p4", "p5")})
+    where = tiny.task(tiny.opened(index=index, X=X), test={"plate": ("p4", "p5")})
     least = {"adabn": {"min_rows": 6}, "zscore": {"min_rows": 6, "rows": "all"}}
     one, chain = bench.run("adabn,adabn+zscore", where, values=least)
     for record in (one, chain):
@@ -590,7 +590,7 @@ def test_small_batches_are_counted_on_the_test_side(bench: tiny.Bench) -> None:
 
 
 def test_predictions_match_their_digest(bench: tiny.Bench) -> None:
-    [record] = bench.run("ben", tiny.target(hold_out="plate"))
+    [record] = bench.run("ben", tiny.task(hold_out="plate"))
     kept = bench.store.find(record["run_id"])
     assert kept is not None
     frame = kept.predictions()
@@ -641,7 +641,7 @@ def test_chains_without_training_share_profiles_and_not_their_order(tmp_path: Pa
 
 @pytest.mark.parametrize("images", [False, True])
 def test_standardising_by_plate(bench: tiny.Bench, images: bool) -> None:
-    where = tiny.target(tiny.opened(images=images, per_class=10))
+    where = tiny.task(tiny.opened(images=images, per_class=10))
     records = bench.run("erm,ben,adabn,erm-plate", where, standardise="plate")
     for record in records:
         assert record["status"] == "ok", record["reason"]
@@ -657,7 +657,7 @@ def test_a_plate_that_is_standardised_may_be_shifted_and_scaled(tmp_path: Path) 
         moved = X.copy()
         mask = (index["plate"] == "p3").to_numpy()
         moved[mask] = moved[mask] * np.float32(scale) + np.float32(shift)
-        where = tiny.target(tiny.opened(index=index, X=moved, digest=str(k) * 64))
+        where = tiny.task(tiny.opened(index=index, X=moved, digest=str(k) * 64))
         bench = tiny.Bench(tmp_path / str(k))
         [record] = bench.run("erm", where, standardise="plate")
         frame = bench.store.find(record["run_id"]).predictions()  # type: ignore[union-attr]
@@ -673,7 +673,7 @@ def test_exposed_columns_reach_the_method_and_the_record(tmp_path: Path) -> None
         "        return Output(count[:, None])\n"
     )
     bench = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path, "counts", body))
-    [record] = bench.run("counts", tiny.target(expose=("count",)))
+    [record] = bench.run("counts", tiny.task(expose=("count",)))
     assert record["status"] == "ok"
     assert record["exposed"] == ["count"]
 
@@ -696,7 +696,7 @@ def test_levels_group_the_test_batches(tmp_path: Path) -> None:
     """
     plugin = tiny.write_method(tmp_path, "grouped", body)
     bench = tiny.Bench(tmp_path / "r", plugin)
-    where = tiny.target(tiny.opened(batches=6), test={"week": ("w1", "w2")})
+    where = tiny.task(tiny.opened(batches=6), test={"week": ("w1", "w2")})
     bench.run("grouped", where)
     # train: two plates; test: four, and the first and the last once more to look for cheats
     assert calls(bench, "grouped") == ["fit"] + [19] * (2 + 4 + 2)
@@ -719,7 +719,7 @@ def test_access_decides_what_a_fit_sees(tmp_path: Path) -> None:
             assert len(set(adapt.batch)) == 1
     """
     bench = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path, "adapts", body))
-    [record] = bench.run("adapts", tiny.target())
+    [record] = bench.run("adapts", tiny.task())
     assert record["status"] == "ok", record["reason"]
     assert record["track"] == "transductive"
     assert Access.parse(record["access"]) == Access.ADAPT | Access.TRAIN_BATCH
@@ -734,7 +734,7 @@ def test_curves_hold_numbers_only(tmp_path: Path) -> None:
             ctx.progress(2, 2)
     """
     bench = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path, "logs", body))
-    [record] = bench.run("logs", tiny.target())
+    [record] = bench.run("logs", tiny.task())
     curve = bench.store.find(record["run_id"]).curves()  # type: ignore[union-attr]
     assert curve is not None
     assert curve[["step", "name", "value"]].to_numpy().tolist() == [
@@ -756,9 +756,9 @@ def test_a_checkpoint_whose_folder_another_process_cleared(
 
     replace = pathlib.Path.replace
 
-    def cleared(self: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+    def cleared(self: pathlib.Path, task: pathlib.Path) -> pathlib.Path:
         shutil.rmtree(self.parent)
-        return replace(self, target)
+        return replace(self, task)
 
     checkpoint = Checkpoint(tmp_path / "fit", "a")
     with monkeypatch.context() as patch:
@@ -775,14 +775,14 @@ def _run(folder: Path, out: Any, start: Any) -> None:
     torch.set_num_threads(1)
     start.wait()
     bench = tiny.Bench(folder)
-    out.put([(r["status"], r["predictions_sha256"]) for r in bench.run("erm,ben", tiny.target())])
+    out.put([(r["status"], r["predictions_sha256"]) for r in bench.run("erm,ben", tiny.task())])
 
 
 @pytest.mark.slow
 def test_two_processes_make_the_same_run_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     out, start = context.Queue(), context.Event()
-    both = [context.Process(target=_run, args=(tmp_path / "r", out, start)) for _ in range(2)]
+    both = [context.Process(task=_run, args=(tmp_path / "r", out, start)) for _ in range(2)]
     for process in both:
         process.start()
     start.set()
@@ -793,6 +793,6 @@ def test_two_processes_make_the_same_run_at_once(tmp_path: Path) -> None:
     bench = tiny.Bench(tmp_path / "r")
     assert len(bench.store.load_all()) == 2
     assert {status for status, _ in found[0]} == {"ok"}
-    [again, _] = bench.run("erm,ben", tiny.target(), if_exists="verify")
+    [again, _] = bench.run("erm,ben", tiny.task(), if_exists="verify")
     assert again["verified"]
     assert not any((bench.store.root / "tmp").iterdir())

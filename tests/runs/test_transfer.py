@@ -72,8 +72,8 @@ def learnt(size: int = 16, pixel: float = 1.0) -> Opened:
 
 def test_at_one_pixel_size_pieces_are_cut_and_nothing_else() -> None:
     pixels = fields()
-    target = opened(pixels, ("DNA", "tubulin", "actin"), 1.0)
-    made = fitted_to(target, learnt(), MAP, "s")
+    task = opened(pixels, ("DNA", "tubulin", "actin"), 1.0)
+    made = fitted_to(task, learnt(), MAP, "s")
     assert made.source.shape == (3, 16, 16)
     assert made.source.dtype == np.uint16
     # 2 x 4 pieces of 16 pixels in the middle of 40 x 70
@@ -97,8 +97,8 @@ def test_structures_keep_their_size_in_the_sample() -> None:
         axis = (np.arange(n) - (n - 1) / 2) * pixel
         disc = 1000.0 * (np.hypot(axis[:, None], axis[None]) < 6)
         images = np.broadcast_to(disc, (1, 3, n, n)).astype(np.uint16)
-        target = opened(images, ("DNA", "tubulin", "actin"), pixel)
-        made = fitted_to(target, learnt(32, 1.0), MAP, "s")
+        task = opened(images, ("DNA", "tubulin", "actin"), pixel)
+        made = fitted_to(task, learnt(32, 1.0), MAP, "s")
         found.append(made.source.read(np.array([0]))[0, 0].astype(float))
     assert found[0].shape == (32, 32)
     for image in found:
@@ -140,30 +140,30 @@ def test_channels_stand_where_the_network_learned_them() -> None:
     ],
 )
 def test_unequal_channels_are_refused_without_a_whole_map(channels: Any, says: str) -> None:
-    target = opened(fields(), ("DNA", "tubulin", "actin"), 1.0)
+    task = opened(fields(), ("DNA", "tubulin", "actin"), 1.0)
     with raises(BenchError, *says) as caught:
-        fitted_to(target, learnt(), channels, "transfer/x")
+        fitted_to(task, learnt(), channels, "transfer/x")
     assert "transfer/x" in str(caught.value)
 
 
 def test_what_is_not_known_or_too_small_is_refused() -> None:
-    target = opened(fields(), ("DNA", "tubulin", "actin"), 1.0)
+    task = opened(fields(), ("DNA", "tubulin", "actin"), 1.0)
     with raises(BenchError, "--set"):
-        fitted_to(target, learnt(64), MAP, "s")
+        fitted_to(task, learnt(64), MAP, "s")
     with raises(BenchError, "pixel"):
-        fitted_to(dataclasses.replace(target, pixel=0.0), learnt(), MAP, "s")
+        fitted_to(dataclasses.replace(task, pixel=0.0), learnt(), MAP, "s")
     with raises(BenchError, "3", "channels"):
-        fitted_to(dataclasses.replace(target, channels=()), learnt(), MAP, "s")
+        fitted_to(dataclasses.replace(task, channels=()), learnt(), MAP, "s")
 
 
 def test_another_scale_or_order_is_other_data() -> None:
-    target = opened(fields((48, 64)), ("DNA", "tubulin", "actin"), 0.5)
+    task = opened(fields((48, 64)), ("DNA", "tubulin", "actin"), 0.5)
     swapped = {"DNA": "ER", "tubulin": "nucleus", "actin": "actin"}
     digests = {
-        fitted_to(target, learnt(), MAP, "s").digest,
-        fitted_to(target, learnt(pixel=0.75), MAP, "s").digest,
-        fitted_to(target, learnt(), swapped, "s").digest,
-        target.digest,
+        fitted_to(task, learnt(), MAP, "s").digest,
+        fitted_to(task, learnt(pixel=0.75), MAP, "s").digest,
+        fitted_to(task, learnt(), swapped, "s").digest,
+        task.digest,
     }
     assert len(digests) == 4
 
@@ -243,25 +243,25 @@ def registry() -> Registry:
     return Registry()
 
 
-def target_of(registry: Registry, **settings: Any) -> Any:
+def task_of(registry: Registry, **settings: Any) -> Any:
     said: list[str] = []
-    [target] = open_splits(["bbbc021"], registry, "auto", settings, said.append)
+    [task] = open_splits(["bbbc021"], registry, "auto", settings, said.append)
     assert [line.partition(":")[0] for line in said] == ["rxrx1", "bbbc021"]
     assert all("FIXTURE" in line for line in said)
-    return target
+    return task
 
 
 def test_the_encoder_is_the_one_of_its_own_split(registry: Registry) -> None:
-    target = target_of(registry)
+    task = task_of(registry)
     [own] = open_splits(["rxrx1/test"], registry, "auto", {}, lambda line: None)
     options = Options("smoke")
-    [here] = plan(["ben+tvn"], [target], [0], options, registry)
+    [here] = plan(["ben+tvn"], [task], [0], options, registry)
     [there] = plan(["ben"], [own], [0], options, registry)
     stages = here.spec()["folds"][0]["stages"]
     assert stages[0]["fit_id"] == there.spec()["folds"][0]["stages"][0]["fit_id"]
     assert here.spec()["source"]["split_id"] == "rxrx1/test"
     # Another scale changes what is looked at, and not what was learned.
-    other = target_of(registry, pixel=0.3)
+    other = task_of(registry, pixel=0.3)
     [moved] = plan(["ben+tvn"], [other], [0], options, registry)
     after = moved.spec()["folds"][0]["stages"]
     assert after[0]["fit_id"] == stages[0]["fit_id"]
@@ -270,17 +270,17 @@ def test_the_encoder_is_the_one_of_its_own_split(registry: Registry) -> None:
 
 
 def test_a_source_has_settings_of_its_own(registry: Registry) -> None:
-    target = target_of(registry, **{"source.pixel": 0.5})
-    assert target.origin.opened.pixel == 0.5
-    mentions(target.opened.upstream, "0.5")
+    task = task_of(registry, **{"source.pixel": 0.5})
+    assert task.source_domain.opened.pixel == 0.5
+    mentions(task.opened.upstream, "0.5")
     with raises(BenchError, "piksel", "pixel"):
-        target_of(registry, **{"source.piksel": 0.5})
+        task_of(registry, **{"source.piksel": 0.5})
 
 
 def test_what_cannot_be_taken_along_is_said_before_anything_runs(registry: Registry) -> None:
-    target = target_of(registry)
+    task = task_of(registry)
     methods = ["dann-da", "position-only", "batch-only", "erm", "minclr"]
-    jobs = plan(methods, [target], [0], Options("smoke"), registry)
+    jobs = plan(methods, [task], [0], Options("smoke"), registry)
     reasons = {job.chain.typed: job.not_applicable for job in jobs}
     assert "takes the encoder as it was trained" in reasons["dann-da"]
     assert "not those of bbbc021" in reasons["position-only"]
@@ -288,9 +288,9 @@ def test_what_cannot_be_taken_along_is_said_before_anything_runs(registry: Regis
     assert reasons["erm"] == reasons["minclr"] == ""
     weeks = Options("smoke", values={"ben": {"level": "week"}})
     with raises(BenchError, "rxrx1"):
-        plan(["ben"], [target], [0], weeks, registry)
+        plan(["ben"], [task], [0], weeks, registry)
     with raises(BenchError, "transfer/rxrx1-bbbc021", "--standardise"):
-        plan(["erm"], [target], [0], Options("smoke", {"standardise": "none"}), registry)
+        plan(["erm"], [task], [0], Options("smoke", {"standardise": "none"}), registry)
 
 
 @pytest.mark.slow
@@ -305,12 +305,12 @@ def test_runs(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         fit(self, train, adapt, ctx)
 
     monkeypatch.setattr(TVN, "fit", watched)
-    target = target_of(registry)
+    task = task_of(registry)
     options = Options("smoke", {"steps": 2})
     methods = ["erm", "tvn", "ben", "identity", "label-oracle", "shuffle", "dann-da"]
     runner = Runner(Store(tmp_path), options)
     records = {
-        job.chain.typed: runner.run(job) for job in plan(methods, [target], [0], options, registry)
+        job.chain.typed: runner.run(job) for job in plan(methods, [task], [0], options, registry)
     }
     status = {name: record["status"] for name, record in records.items()}
     assert status == {**dict.fromkeys(methods, "ok"), "dann-da": "not-applicable"}
@@ -328,15 +328,15 @@ def test_runs(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not records["erm"]["ranked"]
     # TVN was fitted on the rows of BBBC021, its DMSO among them, without a label.
     [train] = seen
-    assert len(train) == len(target.opened.index)
-    assert train.controls().sum() == target.opened.index["control"].sum()
+    assert len(train) == len(task.opened.index)
+    assert train.controls().sum() == task.opened.index["control"].sum()
     assert (train.y == -1).all()
     # The same training serves its own split.
     [own] = open_splits(["rxrx1/test"], registry, "auto", {}, lambda line: None)
     [job] = plan(["erm"], [own], [0], options, registry)
     monkeypatch.setattr("bench.methods.erm.ERM.fit", lambda *_: pytest.fail("trained again"))
     assert runner.run(job)["status"] == "ok"
-    [again] = plan(["erm"], [target], [0], options, registry)
+    [again] = plan(["erm"], [task], [0], options, registry)
     verified = Runner(Store(tmp_path), dataclasses.replace(options, if_exists="skip")).run(again)
     assert verified["run_id"] == records["erm"]["run_id"]
 
@@ -386,11 +386,11 @@ def test_a_table_of_ones_own_is_no_target(tmp_path: Path) -> None:
 
 
 def test_each_stage_knows_its_rows(registry: Registry) -> None:
-    target = target_of(registry)
-    first, later = (target.partition(stage, target.folds[0]) for stage in (0, 1))
-    assert first.opened is target.origin.opened
-    assert len(first.rows) == len(target.origin.train) > 0
-    assert first.classes == target.origin.classes
-    assert later.opened is target.opened
-    assert len(later.rows) == len(target.opened.index)
+    task = task_of(registry)
+    first, later = (task.stage_rows(stage, task.folds[0]) for stage in (0, 1))
+    assert first.opened is task.source_domain.opened
+    assert len(first.rows) == len(task.source_domain.train) > 0
+    assert first.classes == task.source_domain.classes
+    assert later.opened is task.opened
+    assert len(later.rows) == len(task.opened.index)
     assert later.classes == ()

@@ -38,7 +38,7 @@ from tests.helpers.processes import PATIENCE, killed_at
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bench.data.target import Target
+    from bench.data.task import Task
 
 NOISE = '''
 import time as clock
@@ -72,7 +72,7 @@ def plugin(folder: Path, during_fit: str = "pass", name: str = "noise") -> Path:
 
 def tuning(
     folder: Path,
-    target: Target,
+    task: Task,
     registry: Registry,
     trials: int = 4,
     method: str = "noise",
@@ -81,7 +81,7 @@ def tuning(
 ) -> Tuning:
     budget = Budget(trials, changes.pop("seconds", 0.0), changes.pop("parts", 2))
     options = Options("default", dict(tiny.QUICK), values or {}, "cpu")
-    return Tuning(target, method, registry, options, Store(folder), budget, **changes)
+    return Tuning(task, method, registry, options, Store(folder), budget, **changes)
 
 
 def done(plan: Tuning, seeds: tuple[int, ...] = (0,)) -> list[dict[str, Any]]:
@@ -97,14 +97,14 @@ def registry(tmp_path: Path) -> Registry:
     return Registry((plugin(tmp_path / "plugins"),))
 
 
-def one_fold() -> Target:
+def one_fold() -> Task:
     """Return a split that trains on four plates and is tested on a fifth."""
-    return tiny.target(tiny.opened(batches=5), test={"plate": ("p4",)})
+    return tiny.task(tiny.opened(batches=5), test={"plate": ("p4",)})
 
 
-def by_weeks(batches: int = 6) -> Target:
+def by_weeks(batches: int = 6) -> Task:
     """Return a hold-out of weeks: three folds of two plates each."""
-    return tiny.target(tiny.opened(batches=batches), name="tiny/weeks", hold_out="week", shares=())
+    return tiny.task(tiny.opened(batches=batches), name="tiny/weeks", hold_out="week", shares=())
 
 
 @pytest.fixture(scope="module")
@@ -160,10 +160,10 @@ def test_a_second_call_answers_from_disk(tuned: Tuned) -> None:
 def test_a_larger_budget_goes_on_where_the_smaller_ended(
     tmp_path: Path, registry: Registry
 ) -> None:
-    target = one_fold()
-    [small] = done(tuning(tmp_path / "a", target, registry, trials=3))
-    [large] = done(tuning(tmp_path / "a", target, registry, trials=13))
-    [fresh] = done(tuning(tmp_path / "b", target, registry, trials=13))
+    task = one_fold()
+    [small] = done(tuning(tmp_path / "a", task, registry, trials=3))
+    [large] = done(tuning(tmp_path / "a", task, registry, trials=13))
+    [fresh] = done(tuning(tmp_path / "b", task, registry, trials=13))
     assert chosen(large) == chosen(fresh)
     assert large["run_id"] == fresh["run_id"] != small["run_id"]
 
@@ -175,14 +175,14 @@ def test_test_labels_and_profiles_move_no_choice(tmp_path: Path, registry: Regis
     data = tiny.opened(batches=5)
     test = (data.index["plate"] == "p4").to_numpy()
     fields: dict[str, Any] = {"test": {"plate": ("p4",)}}
-    [honest] = done(tuning(tmp_path / "a", tiny.target(data, **fields), registry))
+    [honest] = done(tuning(tmp_path / "a", tiny.task(data, **fields), registry))
     # Every label of the test rows is another one, and so are their profiles.
     index, X = data.index.copy(), data.source.read(np.arange(len(test))).copy()
     index.loc[test, "label"] = index.loc[test, "label"].replace(
         {"actin": "golgi", "golgi": "nucleus", "nucleus": "actin"}
     )
     X[test] = -3 * X[test]
-    spoilt = tiny.target(tiny.opened(index=index, X=X), **fields)
+    spoilt = tiny.task(tiny.opened(index=index, X=X), **fields)
     [other] = done(tuning(tmp_path / "b", spoilt, registry))
     assert chosen(other) == chosen(honest)
     assert other["predictions_sha256"] != honest["predictions_sha256"]
@@ -190,8 +190,8 @@ def test_test_labels_and_profiles_move_no_choice(tmp_path: Path, registry: Regis
 
 def test_no_fold_is_chosen_for_with_rows_it_is_tested_on(tuned: Tuned) -> None:
     plan, _ = tuned
-    target = plan.target
-    week = target.opened.index.set_index("id")["week"]
+    task = plan.task
+    week = task.opened.index.set_index("id")["week"]
     for record in plan.store.load_all():
         where = parse_derived(record["spec"]["split_id"])
         if where is None:
@@ -204,14 +204,14 @@ def test_no_fold_is_chosen_for_with_rows_it_is_tested_on(tuned: Tuned) -> None:
 def test_a_validation_set_that_holds_test_rows_is_refused(
     tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = by_weeks()
+    task = by_weeks()
 
-    def cheat(target: Target, fold: Any, *args: Any, **kwargs: Any) -> list[Target]:
-        return [dataclasses.replace(target, folds=[fold])]
+    def cheat(task: Task, fold: Any, *args: Any, **kwargs: Any) -> list[Task]:
+        return [dataclasses.replace(task, folds=[fold])]
 
     monkeypatch.setattr("bench.runs.tuning.tune.validation", cheat)
     with raises(BenchError, "p0-w00", "38"):
-        done(tuning(tmp_path / "r", target, registry))
+        done(tuning(tmp_path / "r", task, registry))
     assert Store(tmp_path / "r").load_all() == []
 
 
@@ -231,10 +231,10 @@ def test_the_oracle_says_so_and_is_never_ranked(tmp_path: Path, registry: Regist
 
 @pytest.mark.parametrize("name", ["id-val", "ood-val", "leave-one-batch-out"])
 def test_a_rule_holds_out_what_it_says(name: str) -> None:
-    target = by_weeks()
-    fold = target.folds[0]
-    made = carve.validation(target, fold, name, parts=3)
-    index = target.opened.index
+    task = by_weeks()
+    fold = task.folds[0]
+    made = carve.validation(task, fold, name, parts=3)
+    index = task.opened.index
     level = "well" if name == "id-val" else "plate"
     held: list[str] = []
     for one in made:
@@ -258,10 +258,10 @@ def test_rows_are_drawn_by_address_and_not_by_the_order_of_the_index() -> None:
     order = np.random.default_rng(3).permutation(len(data.index))
     fields: dict[str, Any] = {"name": "tiny/weeks", "hold_out": "week", "shares": ()}
     one, other = (
-        carve.validation(target, target.folds[1], "ood-val")
-        for target in (
-            tiny.target(data, **fields),
-            tiny.target(tiny.opened(batches=8, order=order), **fields),
+        carve.validation(task, task.folds[1], "ood-val")
+        for task in (
+            tiny.task(data, **fields),
+            tiny.task(tiny.opened(batches=8, order=order), **fields),
         )
     )
     assert [t.digest for t in one] == [t.digest for t in other]
@@ -272,10 +272,10 @@ def test_rows_are_drawn_by_address_and_not_by_the_order_of_the_index() -> None:
 def test_too_few_batches_are_refused_with_a_reason(
     name: str, tmp_path: Path, registry: Registry
 ) -> None:
-    target = tiny.target(tiny.opened(batches=3), test={"plate": ("p2",)})
+    task = tiny.task(tiny.opened(batches=3), test={"plate": ("p2",)})
     with raises(BenchError, "3", "plate", "2", "id-val"):
-        done(tuning(tmp_path / "r", target, registry, rule=name))
-    [record] = done(tuning(tmp_path / "r", target, registry, rule="id-val", trials=2))
+        done(tuning(tmp_path / "r", task, registry, rule=name))
+    [record] = done(tuning(tmp_path / "r", task, registry, rule="id-val", trials=2))
     assert record["spec"]["selection"] == "id-val"
 
 
@@ -285,9 +285,9 @@ def test_classes_of_one_batch_alone_cannot_be_validated() -> None:
     index["label"] = np.where(index["label"] == "", "", index["plate"] + "-" + index["label"])
     index.loc[index["plate"] == "p3", "label"] = "p0-actin"
     nested = tiny.opened(index=index, X=data.source.read(np.arange(len(index))))
-    target = tiny.target(nested, test={"plate": ("p3",)})
+    task = tiny.task(nested, test={"plate": ("p3",)})
     with raises(BenchError, "--rule"):
-        carve.validation(target, target.folds[0], "leave-one-batch-out")
+        carve.validation(task, task.folds[0], "leave-one-batch-out")
 
 
 def test_nothing_is_carved_without_a_training_set(tmp_path: Path, registry: Registry) -> None:
@@ -295,16 +295,16 @@ def test_nothing_is_carved_without_a_training_set(tmp_path: Path, registry: Regi
         tiny.opened(),
         columns={"treatment": "label", "compound": "label", "nscb_batch": "week"},
     )
-    target = tiny.target(
+    task = tiny.task(
         data, name="tiny/profile", protocol="unsupervised", test="all", metric="nsc", shares=()
     )
     with raises(BenchError):
-        done(tuning(tmp_path / "r", target, registry))
+        done(tuning(tmp_path / "r", task, registry))
 
 
 def test_names_of_derived_splits_are_read_back() -> None:
-    target = by_weeks(batches=8)
-    for one in carve.validation(target, target.folds[2], "ood-val", level="week", parts=2):
+    task = by_weeks(batches=8)
+    for one in carve.validation(task, task.folds[2], "ood-val", level="week", parts=2):
         said = parse_derived(one.split.name)
         assert said is not None
         assert (said.split, said.kind, said.level, said.fold) == (
@@ -328,7 +328,7 @@ def test_values_set_by_hand_are_not_tuned(tmp_path: Path, registry: Registry) ->
 def test_choices_that_need_what_the_data_lack_are_left_out(tmp_path: Path) -> None:
     plan = tuning(tmp_path / "r", one_fold(), Registry(), method="adabn")
     assert [one.words for one in plan.space] == ["adabn.rows all | treated | controls"]
-    without = tiny.target(tiny.opened(batches=5, controls=0), test={"plate": ("p4",)})
+    without = tiny.task(tiny.opened(batches=5, controls=0), test={"plate": ("p4",)})
     assert tuning(tmp_path / "r", without, Registry(), method="adabn").space == []
 
 
@@ -516,10 +516,10 @@ def test_two_processes_do_not_write_one_journal(tmp_path: Path, registry: Regist
 
 
 def test_sqlite_gives_what_the_journal_gives(tmp_path: Path, registry: Registry) -> None:
-    target = one_fold()
-    [journal] = done(tuning(tmp_path / "a", target, registry))
+    task = one_fold()
+    [journal] = done(tuning(tmp_path / "a", task, registry))
     url = f"sqlite:///{tmp_path / 'tuning.db'}"
-    [database] = done(tuning(tmp_path / "b", target, registry, storage=url))
+    [database] = done(tuning(tmp_path / "b", task, registry, storage=url))
     assert chosen(database) == chosen(journal)
     # A worker that died in a trial: its trial is lost, its place is taken by the next.
     with sqlite3.connect(tmp_path / "tuning.db") as rows:
@@ -530,7 +530,7 @@ def test_sqlite_gives_what_the_journal_gives(tmp_path: Path, registry: Registry)
             (json.dumps(f"{os.uname().nodename}:999999999"),),
         )
     rows.close()
-    [mended] = done(tuning(tmp_path / "b", target, registry, storage=url))
+    [mended] = done(tuning(tmp_path / "b", task, registry, storage=url))
     assert chosen(mended) == chosen(journal)
 
 

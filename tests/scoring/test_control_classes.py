@@ -14,8 +14,8 @@ from bench.api import BenchError, Opened, Split
 from bench.boards.select import boards
 from bench.data.folds import folds
 from bench.data.opening import open_splits
-from bench.data.target import open_target
-from bench.data.views import make_side
+from bench.data.task import open_task
+from bench.data.views import make_partition
 from bench.scoring.labels import treatment_classes, truth
 from tests.helpers import tiny
 from tests.helpers.errors import raises
@@ -58,7 +58,7 @@ def opened_with(*, as_classes: bool) -> Opened:
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     bench = tiny.Bench(tmp_path_factory.mktemp("results"))
-    where = open_target("tiny", SPLIT, opened_with(as_classes=True))
+    where = open_task("tiny", SPLIT, opened_with(as_classes=True))
     methods = "identity,batch-mean,erm,ben,identity+tvn,harmony"
     made = {record["method"]: record for record in bench.run(methods, where, steps=40)}
     assert {record["status"] for record in made.values()} == {"ok"}
@@ -74,13 +74,13 @@ def test_they_are_classes_in_training_and_in_the_test() -> None:
     fold = folds(SPLIT, opened)[0]
     assert fold.classes == ("actin", "dmso", "golgi", "nucleus")
     assert fold.scored.all()
-    side = make_side(opened, fold.train, fold.classes, "plate", "train", labels=True)
-    assert (side.y >= 0).all()
-    names = opened.index["label"].to_numpy(str)[side.rows]
-    assert [fold.classes[y] for y in side.y] == names.tolist()
-    np.testing.assert_array_equal(truth(side, fold.classes), side.y)
-    assert side.controls.sum() == (names == "dmso").sum() > 0
-    hidden = make_side(opened, fold.test, fold.classes, "plate", "test", labels=False)
+    partition = make_partition(opened, fold.train, fold.classes, "plate", "train", labels=True)
+    assert (partition.y >= 0).all()
+    names = opened.index["label"].to_numpy(str)[partition.rows]
+    assert [fold.classes[y] for y in partition.y] == names.tolist()
+    np.testing.assert_array_equal(truth(partition, fold.classes), partition.y)
+    assert partition.controls.sum() == (names == "dmso").sum() > 0
+    hidden = make_partition(opened, fold.test, fold.classes, "plate", "test", labels=False)
     assert (hidden.y == -1).all()
 
 
@@ -88,9 +88,9 @@ def test_elsewhere_they_stay_without_a_class() -> None:
     opened = opened_with(as_classes=False)
     fold = folds(SPLIT, opened)[0]
     assert "dmso" not in fold.classes
-    side = make_side(opened, fold.train, fold.classes, "plate", "train", labels=True)
-    assert (side.y[side.controls] == -1).all()
-    assert (truth(side, fold.classes)[side.controls] == -1).all()
+    partition = make_partition(opened, fold.train, fold.classes, "plate", "train", labels=True)
+    assert (partition.y[partition.controls] == -1).all()
+    assert (truth(partition, fold.classes)[partition.controls] == -1).all()
 
 
 def test_treatments_are_told_by_kind_never_by_name() -> None:
@@ -242,10 +242,10 @@ def test_treatments_must_fit_the_classes() -> None:
 def test_all_kinds_of_methods_run_on_the_fixtures(tmp_path: Path) -> None:
     bench = tiny.Bench(tmp_path / "results")
     names = ["rxrx1", "camelyon17", "rxrx1/wells"]
-    targets = open_splits(names, bench.registry, "auto", {}, lambda line: None)
+    tasks = open_splits(names, bench.registry, "auto", {}, lambda line: None)
     found = {
         (record["method"], record["split"]): record
-        for where in targets
+        for where in tasks
         for record in bench.run("erm,ben,tvn,harmony,deep-coral,dann", where, steps=3)
     }
     for (method, split), record in found.items():
@@ -263,8 +263,8 @@ def test_all_kinds_of_methods_run_on_the_fixtures(tmp_path: Path) -> None:
     assert len(erm["clusters"]["names"]) == 14
     assert erm["n_classes"] == 15
     # a well counts once, whether both its sites are there or one
-    opened = targets[2].opened
-    wells = opened.index["well"].iloc[targets[2].folds[0].test].nunique()
+    opened = tasks[2].opened
+    wells = opened.index["well"].iloc[tasks[2].folds[0].test].nunique()
     assert found["erm", "rxrx1/wells"]["n_eval"] == wells < erm["n_eval"]
     fits = {
         found["erm", s]["spec"]["folds"][0]["stages"][0]["fit_id"] for s in names if "rxrx1" in s

@@ -21,7 +21,7 @@ from tests.helpers.errors import mentions, raises
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.data.target import Target
+    from bench.data.task import Task
     from bench.scoring.result import Scored
 
 
@@ -34,13 +34,13 @@ def informative(side, classes, rng, *, signal: float = 1.0) -> np.ndarray:
 
 
 def scored(
-    where: Target, *, head: bool = True, readout: str = "head", seed: int = 0, **options: Any
+    where: Task, *, head: bool = True, readout: str = "head", seed: int = 0, **options: Any
 ) -> tuple[Scored, Scores]:
     """Score made-up outputs of all folds."""
     rng = np.random.default_rng(seed)
     scores = Scores(where.split, where.opened, where.classes)
     for fold in where.folds:
-        train, test = (tiny.side(where.opened, fold, role) for role in ("train", "test"))
+        train, test = (tiny.partition(where.opened, fold, role) for role in ("train", "test"))
         outs = []
         for part in (train, test):
             X = informative(part, where.classes, rng, **options)
@@ -54,14 +54,14 @@ def values(result: Scored) -> dict[tuple[str, str], float]:
 
 
 @pytest.fixture(scope="module")
-def held_out() -> Target:
-    return tiny.target(tiny.opened(per_class=7), hold_out="plate")
+def held_out() -> Task:
+    return tiny.task(tiny.opened(per_class=7), hold_out="plate")
 
 
-def test_the_nearest_training_profile_is_a_third_read_out(held_out: Target) -> None:
+def test_the_nearest_training_profile_is_a_third_read_out(held_out: Task) -> None:
     rng, hits, truths = np.random.default_rng(0), [], []
     for fold in held_out.folds:
-        train, test = (tiny.side(held_out.opened, fold, role) for role in ("train", "test"))
+        train, test = (tiny.partition(held_out.opened, fold, role) for role in ("train", "test"))
         X, Z = (informative(part, held_out.classes, rng) for part in (train, test))
         y, t = truth(train, held_out.classes), truth(test, held_out.classes)
         for z, k in zip(Z[t >= 0].astype(float), t[t >= 0], strict=True):
@@ -83,7 +83,7 @@ def test_the_nearest_training_profile_is_a_third_read_out(held_out: Target) -> N
     assert "knn1.accuracy" in result.clusters["values"]
 
 
-def test_metrics_of_each_subset_are_those_of_its_predictions(held_out: Target) -> None:
+def test_metrics_of_each_subset_are_those_of_its_predictions(held_out: Task) -> None:
     result, _ = scored(held_out)
     frame, found = result.predictions, values(result)
     plate = held_out.opened.index.set_index("id")["plate"]
@@ -107,7 +107,7 @@ def test_metrics_of_each_subset_are_those_of_its_predictions(held_out: Target) -
     assert n["class=golgi"] == 28
 
 
-def test_out_of_fold_predictions_are_pooled(held_out: Target) -> None:
+def test_out_of_fold_predictions_are_pooled(held_out: Task) -> None:
     result, _ = scored(held_out)
     found = values(result)
     folds = [found["balanced_accuracy", f"fold=p{k}"] for k in range(4)]
@@ -119,7 +119,7 @@ def test_out_of_fold_predictions_are_pooled(held_out: Target) -> None:
     assert min(folds) <= found["balanced_accuracy", "all"] <= max(folds)
 
 
-def test_head_and_probe_stand_side_by_side(held_out: Target) -> None:
+def test_head_and_probe_stand_side_by_side(held_out: Task) -> None:
     by_head, _ = scored(held_out)
     by_probe, _ = scored(held_out, readout="probe")
     a, b = values(by_head), values(by_probe)
@@ -136,7 +136,7 @@ def test_head_and_probe_stand_side_by_side(held_out: Target) -> None:
     np.testing.assert_array_equal(stacked.argmax(axis=1), frame["y_pred"])
 
 
-def test_a_network_without_a_head_is_read_out_by_the_probe(held_out: Target) -> None:
+def test_a_network_without_a_head_is_read_out_by_the_probe(held_out: Task) -> None:
     result, _ = scored(held_out, head=False, readout="head")
     assert result.readout == "probe"
     found = values(result)
@@ -144,7 +144,7 @@ def test_a_network_without_a_head_is_read_out_by_the_probe(held_out: Target) -> 
     assert not any(name.startswith("head.") for name, _ in found)
 
 
-def test_clusters_add_up(held_out: Target) -> None:
+def test_clusters_add_up(held_out: Task) -> None:
     result, _ = scored(held_out)
     clusters, found = result.clusters, values(result)
     # weeks hold two plates each and vary: the highest level that does
@@ -157,9 +157,9 @@ def test_clusters_add_up(held_out: Target) -> None:
     assert clusters["values"]["accuracy"] == clusters["values"]["head.accuracy"]
 
 
-def test_parts_average_to_the_pooled_metric(held_out: Target) -> None:
+def test_parts_average_to_the_pooled_metric(held_out: Task) -> None:
     flat = dataclasses.replace(held_out.opened, levels=("plate",))
-    where = tiny.target(flat, hold_out="plate")
+    where = tiny.task(flat, hold_out="plate")
     result, _ = scored(where)
     frame, clusters = result.predictions, result.clusters
     assert clusters["names"] == ["p0", "p1", "p2", "p3"]
@@ -189,7 +189,7 @@ def test_a_cluster_of_one_class_is_no_recall_of_the_others() -> None:
 
 
 def test_one_cluster_has_the_value_itself() -> None:
-    where = tiny.target(tiny.opened(per_class=7))
+    where = tiny.task(tiny.opened(per_class=7))
     result, _ = scored(where)
     assert result.clusters["names"] == ["p3"]
     assert result.clusters["level"] == "plate"
@@ -202,7 +202,7 @@ def test_classes_without_training_rows_are_left_out_and_counted() -> None:
     index, X = tiny.frame(per_class=6)
     rare = (index["label"] == "golgi") & (index["plate"] == "p1")
     index.loc[rare, "label"] = "rare"
-    where = tiny.target(tiny.opened(index=index, X=X), hold_out="plate")
+    where = tiny.task(tiny.opened(index=index, X=X), hold_out="plate")
     result, scores = scored(where)
     assert "rare" not in where.classes
     assert scores.n_excluded == 6
@@ -218,8 +218,8 @@ def test_score_units_average_probabilities() -> None:
     index["site_of"] = index["plate"] + index["label"] + (index.index // 4 % 2).astype(str)
     index.loc[index["control"], "site_of"] = ""
     data = tiny.opened(index=index, X=X)
-    rows = tiny.target(data, hold_out="plate")
-    units = tiny.target(data, hold_out="plate", score_unit="site_of")
+    rows = tiny.task(data, hold_out="plate")
+    units = tiny.task(data, hold_out="plate", score_unit="site_of")
     by_row, by_unit = scored(rows)[0].predictions, scored(units)[0]
     frame = by_unit.predictions
     assert by_unit.n_eval == len(frame) == index["site_of"].nunique() - 1
@@ -237,14 +237,14 @@ def test_score_units_that_lie_in_several_batches_are_counted() -> None:
     index, X = tiny.frame(batches=6)
     index["compound"] = index["label"] + "-" + (index.index % 2).astype(str)
     data = tiny.opened(index=index, X=X)
-    where = tiny.target(data, test={"week": ("w1", "w2")}, score_unit="compound")
+    where = tiny.task(data, test={"week": ("w1", "w2")}, score_unit="compound")
     result, _ = scored(where)
     assert result.n_eval == 6
     [said] = result.used
     mentions(said, "6")
 
 
-def test_metrics_that_a_split_names_are_computed(held_out: Target) -> None:
+def test_metrics_that_a_split_names_are_computed(held_out: Task) -> None:
     few = values(scored(held_out)[0])
     assert ("top5_accuracy", "all") not in few
     named = dataclasses.replace(
@@ -260,15 +260,15 @@ def test_metrics_that_a_split_names_are_computed(held_out: Target) -> None:
 
 
 def test_mixing_is_scored_where_one_model_saw_several_batches() -> None:
-    several = tiny.target(
+    several = tiny.task(
         tiny.opened(batches=6), train={"plate": ("p0", "p1")}, test={"week": ("w1", "w2")}
     )
     assert 0 <= values(scored(several)[0])["batch_1nn", "all"] <= 1
-    one = tiny.target()
+    one = tiny.task()
     assert ("batch_1nn", "all") not in values(scored(one)[0])
 
 
-def test_the_order_of_rows_does_not_matter(held_out: Target) -> None:
+def test_the_order_of_rows_does_not_matter(held_out: Task) -> None:
     from bench.records.tables import predictions_digest
 
     result, _ = scored(held_out)
@@ -280,7 +280,7 @@ def test_the_order_of_rows_does_not_matter(held_out: Target) -> None:
     assert predictions_digest(moved) == predictions_digest(frame)
 
 
-def test_values_that_are_no_numbers_are_not_recorded(held_out: Target) -> None:
+def test_values_that_are_no_numbers_are_not_recorded(held_out: Task) -> None:
     result, _ = scored(held_out)
     with_nan = pd.concat(
         [
@@ -295,11 +295,11 @@ def test_values_that_are_no_numbers_are_not_recorded(held_out: Target) -> None:
     canonical_json(result.clusters)
 
 
-def test_probes_are_shared_between_tests_of_one_training(held_out: Target) -> None:
+def test_probes_are_shared_between_tests_of_one_training(held_out: Task) -> None:
     known: dict[str, Any] = {}
     rng = np.random.default_rng(0)
     fold = held_out.folds[0]
-    train, test = (tiny.side(held_out.opened, fold, role) for role in ("train", "test"))
+    train, test = (tiny.partition(held_out.opened, fold, role) for role in ("train", "test"))
     out_train, out_test = (
         Output(informative(side, held_out.classes, rng)) for side in (train, test)
     )

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def outputs(name: str, data=None, seed: int = 0, **fields):
-    made = tiny.target(data, **fields)
+    made = tiny.task(data, **fields)
     fold = made.folds[0]
-    train, test = (tiny.side(made.opened, fold, role) for role in ("train", "test"))
+    train, test = (tiny.partition(made.opened, fold, role) for role in ("train", "test"))
     row = Registry().entry("method", name).load()
     control = row(row.Params())
     views = [control_view(side, fold.classes) for side in (train, test)]
@@ -39,7 +39,7 @@ def scores(tmp_path: Path, names: str, where) -> dict[str, dict[str, float]]:
 
 def test_what_nothing_chance_and_the_truth_would_score(tmp_path: Path) -> None:
     data = tiny.opened(batches=4, per_class=100)
-    where = tiny.target(data, hold_out="plate")
+    where = tiny.task(data, hold_out="plate")
     found = scores(tmp_path, "identity,shuffle,batch-mean,label-oracle,batch-only", where)
     assert found["label-oracle"]["accuracy"] == 1.0
     assert found["label-oracle"]["balanced_accuracy"] == 1.0
@@ -52,7 +52,7 @@ def test_what_nothing_chance_and_the_truth_would_score(tmp_path: Path) -> None:
 
 
 def test_a_layout_that_gives_the_label_away(tmp_path: Path) -> None:
-    where = tiny.target(tiny.opened(per_class=6), hold_out="plate")
+    where = tiny.task(tiny.opened(per_class=6), hold_out="plate")
     assert scores(tmp_path, "position-only", where)["position-only"]["accuracy"] == 1.0
 
 
@@ -62,7 +62,7 @@ def test_a_layout_drawn_anew_for_each_plate_gives_nothing(tmp_path: Path) -> Non
     for plate in index["plate"].unique():
         mask = (index["plate"] == plate).to_numpy()
         index.loc[mask, "position"] = rng.permutation(index.loc[mask, "position"].to_numpy())
-    where = tiny.target(tiny.opened(index=index, X=X), hold_out="plate")
+    where = tiny.task(tiny.opened(index=index, X=X), hold_out="plate")
     found = scores(tmp_path, "position-only", where)["position-only"]["accuracy"]
     assert abs(found - 1 / 3) < 3 * np.sqrt(2 / 9 / len(index)) + 0.02
 
@@ -72,7 +72,7 @@ def test_a_batch_that_tells_the_class(tmp_path: Path) -> None:
     index["label"] = np.where(index["plate"].isin(["p0", "p1"]), "actin", "golgi")
     half = np.arange(len(index)) % 2 == 0
     index["part"] = np.where(half, "one", "two")
-    where = tiny.target(
+    where = tiny.task(
         tiny.opened(index=index, X=X),
         test={"part": ("one",)},
         shares=("plate", "week", "well"),
@@ -130,7 +130,7 @@ def test_without_positions_there_is_no_layout(tmp_path: Path) -> None:
     import dataclasses
 
     data = dataclasses.replace(tiny.opened(), columns={"well": "well"})
-    [record] = tiny.Bench(tmp_path).run("position-only", tiny.target(data))
+    [record] = tiny.Bench(tmp_path).run("position-only", tiny.task(data))
     assert record["status"] == "not-applicable"
     assert "position" in record["reason"]
 

@@ -19,20 +19,20 @@ from tests.helpers import tiny
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.data.target import Target
+    from bench.data.task import Task
 
 
-def ids(target: Target, rows: Any) -> set[str]:
-    return set(target.opened.index["id"].iloc[rows])
+def ids(task: Task, rows: Any) -> set[str]:
+    return set(task.opened.index["id"].iloc[rows])
 
 
-def weeks(**shape: int) -> Target:
+def weeks(**shape: int) -> Task:
     data = tiny.opened(batches=8, **shape)
-    return tiny.target(data, name="tiny/weeks", hold_out="week", shares=())
+    return tiny.task(data, name="tiny/weeks", hold_out="week", shares=())
 
 
-def one_plate() -> Target:
-    return tiny.target(tiny.opened(batches=4))
+def one_plate() -> Task:
+    return tiny.task(tiny.opened(batches=4))
 
 
 # --------------------------------------------------------------------------- derived splits
@@ -47,15 +47,15 @@ def one_plate() -> Target:
     ],
 )
 def test_a_hold_out_tests_on_training_rows_alone(kind: str, level: str, column: str) -> None:
-    target = weeks()
-    made = carve.held_out(target, kind, level)
+    task = weeks()
+    made = carve.held_out(task, kind, level)
     assert made is not None
-    assert [fold.name for fold in made.folds] == [fold.name for fold in target.folds]
-    for part, fold in zip(made.folds, target.folds, strict=True):
-        train, test = ids(target, part.train), ids(target, part.test)
-        assert train | test == ids(target, fold.train)
+    assert [fold.name for fold in made.folds] == [fold.name for fold in task.folds]
+    for part, fold in zip(made.folds, task.folds, strict=True):
+        train, test = ids(task, part.train), ids(task, part.test)
+        assert train | test == ids(task, fold.train)
         assert not train & test
-        values = target.opened.index[column]
+        values = task.opened.index[column]
         assert not set(values.iloc[part.train]) & set(values.iloc[part.test])
         share = len(test) / len(fold.train)
         assert 0.1 < share < 0.45
@@ -70,36 +70,36 @@ def test_wells_that_hold_one_row_are_random_rows_and_are_left_out() -> None:
     index = data.index.copy()
     index["well"] = index["plate"] + "/" + (np.arange(len(index)) // 2).astype(str)
     twice = tiny.opened(index=index, X=data.source.read(np.arange(len(index))))
-    target = tiny.target(twice, name="tiny/weeks", hold_out="week", shares=())
-    made = carve.held_out(target, "random-wells")
+    task = tiny.task(twice, name="tiny/weeks", hold_out="week", shares=())
+    made = carve.held_out(task, "random-wells")
     assert made is not None
     for part in made.folds:
         assert not set(index["well"].iloc[part.train]) & set(index["well"].iloc[part.test])
 
 
 def test_a_level_with_one_training_value_is_left_out() -> None:
-    target = tiny.target(tiny.opened(batches=4), test={"week": ("w1",)}, shares=())
-    assert carve.held_out(target, "held-out", "week") is None
-    assert carve.held_out(target, "held-out", "plate") is not None
+    task = tiny.task(tiny.opened(batches=4), test={"week": ("w1",)}, shares=())
+    assert carve.held_out(task, "held-out", "week") is None
+    assert carve.held_out(task, "held-out", "plate") is not None
 
 
 def test_mixed_to_test_scores_the_same_rows_with_as_many_training_rows() -> None:
-    target = weeks()
-    found = carve.mixed_to_test(target)
+    task = weeks()
+    found = carve.mixed_to_test(task)
     assert found is not None
     made, halved = found
     assert halved == "plate"
-    for fold in target.folds:
+    for fold in task.folds:
         parts = [part for part in made.folds if part.name.startswith(f"{fold.name}#")]
         assert len(parts) == 2
-        scored = [ids(target, part.test[part.scored]) for part in parts]
+        scored = [ids(task, part.test[part.scored]) for part in parts]
         assert not scored[0] & scored[1]
-        assert scored[0] | scored[1] == ids(target, fold.test[fold.scored])
+        assert scored[0] | scored[1] == ids(task, fold.test[fold.scored])
         for part in parts:
             assert len(part.train) == len(fold.train)
-            added = ids(target, part.train) - ids(target, fold.train)
-            assert added == ids(target, fold.test) - ids(target, part.test)
-            plates = target.opened.index["plate"]
+            added = ids(task, part.train) - ids(task, fold.train)
+            assert added == ids(task, fold.test) - ids(task, part.test)
+            plates = task.opened.index["plate"]
             assert not set(plates.iloc[part.train]) & set(plates.iloc[part.test])
 
 
@@ -113,11 +113,11 @@ def test_derived_splits_do_not_depend_on_the_order_of_rows() -> None:
     data = tiny.opened(batches=8)
     order = np.random.default_rng(1).permutation(len(data.index))
     both = [
-        tiny.target(d, name="tiny/weeks", hold_out="week", shares=())
+        tiny.task(d, name="tiny/weeks", hold_out="week", shares=())
         for d in (data, tiny.opened(batches=8, order=order))
     ]
     for kind, level in (("random-rows", ""), ("held-out", "plate")):
-        one, other = (carve.held_out(target, kind, level) for target in both)
+        one, other = (carve.held_out(task, kind, level) for task in both)
         assert one is not None
         assert other is not None
         assert one.digest == other.digest
@@ -126,20 +126,16 @@ def test_derived_splits_do_not_depend_on_the_order_of_rows() -> None:
 # --------------------------------------------------------------------------- the study
 
 
-def context(folder: Path, target: Target, methods: tuple[str, ...] = ("erm",)) -> StudyContext:
+def context(folder: Path, task: Task, methods: tuple[str, ...] = ("erm",)) -> StudyContext:
     options = Options("default", dict(tiny.QUICK), {}, "cpu")
     bench = tiny.Bench(folder)
     runner = Runner(Store(folder), options)
-    return StudyContext(
-        target, methods, [0, 1], [], bench.registry, runner, options, lambda *_: target
-    )
+    return StudyContext(task, methods, [0, 1], [], bench.registry, runner, options, lambda *_: task)
 
 
 def test_the_study_shows_both_gaps_and_reuses_what_is_there(tmp_path: Path) -> None:
-    target = tiny.target(
-        tiny.opened(batches=8), name="tiny/week", test={"week": ("w3",)}, shares=()
-    )
-    first = context(tmp_path, target)
+    task = tiny.task(tiny.opened(batches=8), name="tiny/week", test={"week": ("w3",)}, shares=())
+    first = context(tmp_path, task)
     found = run(first)
     kinds = {row["kind"]: row for row in found.table}
     assert set(kinds) == {TEST, MIXED, "held-out:plate", "held-out:week", "random-rows"}
@@ -152,7 +148,7 @@ def test_the_study_shows_both_gaps_and_reuses_what_is_there(tmp_path: Path) -> N
     assert f"{kinds[MIXED]['over']:+.3f}" in found.reading[0]
     assert f"{kinds['random-rows']['over']:+.3f}" in found.reading[1]
     assert first.left_out
-    again = context(tmp_path, target)
+    again = context(tmp_path, task)
     n = len(Store(tmp_path).load_all())
     assert run(again).table == found.table
     assert len(Store(tmp_path).load_all()) == n
@@ -167,10 +163,10 @@ def test_a_shift_is_found_on_the_test_rows_and_hidden_by_random_rows(tmp_path: P
     # but on its own other plate.
     new = (index["week"] == "w3").to_numpy()
     X[new] = X[new][:, [3, 4, 5, 0, 1, 2]]
-    target = tiny.target(
+    task = tiny.task(
         tiny.opened(index=index, X=X), name="tiny/new", test={"week": ("w3",)}, shares=()
     )
-    made = context(tmp_path, target)
+    made = context(tmp_path, task)
     made.options = Options("default", {"steps": 150, "batch_size": 32, "width": 32}, {}, "cpu")
     made.runner.options = made.options
     kinds = {row["kind"]: row for row in run(made).table}
@@ -184,10 +180,10 @@ def test_a_split_without_a_training_set_is_said_so(tmp_path: Path) -> None:
     data = dataclasses.replace(
         tiny.opened(), columns={"treatment": "label", "compound": "label", "nscb_batch": "week"}
     )
-    target = tiny.target(
+    task = tiny.task(
         data, name="tiny/profile", protocol="unsupervised", test="all", metric="nsc", shares=()
     )
-    made = context(tmp_path, target)
+    made = context(tmp_path, task)
     found = run(made)
     assert list(found.table) == []
     assert "no training set" in found.reading[1]

@@ -319,7 +319,7 @@ def test_arms_that_need_what_the_table_lacks_are_left_out_and_named(capsys, tmp_
 
 def test_no_figure_is_made_of_a_fixture() -> None:
     context = SimpleNamespace(
-        target=tiny.target(), options=Options(), seeds=[0], metric_text="accuracy", readout="head"
+        task=tiny.task(), options=Options(), seeds=[0], metric_text="accuracy", readout="head"
     )
     with raises(BenchError, "--edition"):
         subtitle(context)

@@ -18,8 +18,8 @@ from bench.advice.checkup._index import (
 )
 from bench.advice.checkup._index import levels as _levels
 from bench.advice.checkup._index import rows as _rows
+from bench.advice.checkup._partitions import duplicates, split_overlap
 from bench.advice.checkup._prediction import features, predicted_by_columns, predicted_by_features
-from bench.advice.checkup._sides import duplicates, sides
 from bench.advice.checkup._upstream import upstream
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def examine(opened: Opened, splits: Sequence[Split]) -> list[Check]:
     X = features(opened)
     checks += duplicates(opened, splits)
     for split in splits:
-        checks += sides(opened, split)
+        checks += split_overlap(opened, split)
     checks += predicted_by_columns(opened, splits)
     checks += predicted_by_features(opened, *X)
     checks += upstream(opened, *X)

@@ -40,9 +40,9 @@ def command(file: str, edition: str, common: Common) -> None:
 
     registry = common.registry()
     with waiting(f"reading {file}"):
-        opened, splits, targets = arguments.open_all(file, registry, edition)
+        opened, splits, tasks = arguments.open_all(file, registry, edition)
         checks = examine(opened, splits)
-        methods = supported(targets, registry, checks)
+        methods = supported(tasks, registry, checks)
     if common.as_json:
         print_json(
             {

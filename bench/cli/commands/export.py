@@ -95,12 +95,12 @@ def _index(
     settings = {} if own else record.dataset_settings
     name = split or record.split
     try:
-        [target] = open_splits([name], registry, edition, settings, lambda line: None)
+        [task] = open_splits([name], registry, edition, settings, lambda line: None)
     except BenchError as error:
         if split:
             raise
         return None, str(error)
-    opened = target.opened
+    opened = task.opened
     if opened.digest != record.data_digest:
         problem = f"the data of {name} differ from those of run {record.run_id}"
         if split:

@@ -51,8 +51,8 @@ def command(
         from bench.output.examples import make_sheet, save_sheet
 
         lines: list[str] = []
-        [target] = open_splits([split], registry, edition, {}, lines.append)
-        save_sheet(make_sheet(target.opened), store.root / "examples")
+        [task] = open_splits([split], registry, edition, {}, lines.append)
+        save_sheet(make_sheet(task.opened), store.root / "examples")
         for line in lines:
             note(line)
     folder = Path(output) if output else store.root / "figures"

@@ -89,8 +89,8 @@ def command(
         for stage in name.split("+"):
             registry.entry("method", stage.strip())
     with waiting(f"reading {file}"):
-        opened, splits, targets = arguments.open_all(file, registry, edition)
-        usable = [target for target in targets if target.supervised]
+        opened, splits, tasks = arguments.open_all(file, registry, edition)
+        usable = [task for task in tasks if task.supervised]
         if not usable:
             raise BenchError(
                 f"{file} has no split with a training set, which `recommend` requires: add one "
@@ -111,12 +111,12 @@ def command(
     with Bar(len(jobs), []) as bar:
         records = experiment.run(jobs, bar)
     by_split = {
-        target.split.name: [
+        task.split.name: [
             record
             for job, record in zip(jobs, records, strict=True)
-            if job.target.split.name == target.split.name
+            if job.task.split.name == task.split.name
         ]
-        for target in usable
+        for task in usable
     }
     advice = [advise(runs, checks, supports) for runs in by_split.values()]
     if output is not None:
@@ -146,9 +146,9 @@ def _applicable(experiment: Experiment, *, strict: bool) -> list[Job]:
         With ``strict``, for a method that a split refuses.
     """
     jobs: list[Job] = []
-    for target in experiment.targets:
+    for task in experiment.tasks:
         for method in experiment.methods:
-            part = dataclasses.replace(experiment, methods=[method], targets=[target])
+            part = dataclasses.replace(experiment, methods=[method], tasks=[task])
             try:
                 jobs += part.jobs()
             except BenchError:

@@ -67,10 +67,10 @@ def command(
     held: list[str] = []
     chosen = list(meta["methods"]) if methods is None else methods
     experiment = training.experiment(chosen, split, common, held.append, n_seeds=3)
-    [target] = experiment.targets
+    [task] = experiment.tasks
     with Bar(1, held) as bar:
         context = StudyContext(
-            target,
+            task,
             experiment.methods,
             experiment.seeds,
             varied,
@@ -87,8 +87,8 @@ def command(
         print_json(
             {
                 "study": name,
-                "split_id": target.split.name,
-                "edition": target.opened.edition,
+                "split_id": task.split.name,
+                "edition": task.opened.edition,
                 "recipe": training.recipe,
                 "runs_digest": context.runs_digest,
                 "rows": list(finding.table),
@@ -98,7 +98,7 @@ def command(
             }
         )
     else:
-        print_line(f"{target.split.name}: {meta['question']}", wrap=True)
+        print_line(f"{task.split.name}: {meta['question']}", wrap=True)
         print_line(title)
         _print(context, finding)
         for file in files:

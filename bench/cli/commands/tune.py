@@ -100,7 +100,7 @@ def command(  # noqa: PLR0913, PLR0917
         runner = experiment.runner(bar)
         tunings = [
             Tuning(
-                target,
+                task,
                 method,
                 experiment.registry,
                 experiment.options,
@@ -112,7 +112,7 @@ def command(  # noqa: PLR0913, PLR0917
                 keys,
                 bar.say,
             )
-            for target in experiment.targets
+            for task in experiment.tasks
             for method in experiment.methods
         ]
         tunings = _tunable(tunings, bar.say)
@@ -171,9 +171,9 @@ def _print_plan(tunings: Sequence[Tuning], as_json: bool) -> None:
     rows = [
         {
             "method": tuning.method,
-            "split_id": tuning.target.split.name,
+            "split_id": tuning.task.split.name,
             "rule": tuning.rule,
-            "studies": sum(bool(fold.scored.any()) for fold in tuning.target.folds),
+            "studies": sum(bool(fold.scored.any()) for fold in tuning.task.folds),
             "trials": tuning.budget.trials,
             "space": [dimension.words for dimension in tuning.space],
         }

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.core.errors import BenchError, did_you_mean
-from bench.data.sides import rows_of
+from bench.data.partitions import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -89,7 +89,7 @@ def open_files(
         If files are missing (with their number and the first name), if a crop value is not an
         integer, or for the errors of :func:`bench.data.pixels.decoded`.
     """
-    from bench.data.picture import Picture
+    from bench.data.image_ref import ImageRef
     from bench.data.pixel_cache import decoded
 
     cuts: list[tuple[int, int, int, int] | None] = [None] * len(names[0])
@@ -109,7 +109,7 @@ def open_files(
             "there, or take their rows out of the table"
         )
     chosen = None if channels is None else tuple(channels)
-    pictures = [Picture(row, cut, chosen) for row, cut in zip(files, cuts, strict=True)]
+    pictures = [ImageRef(row, cut, chosen) for row, cut in zip(files, cuts, strict=True)]
     pixels = decoded(pictures, label=label)
     return Found(pixels, pixels.digest, pixels.digests)
 

@@ -88,7 +88,7 @@ Text = Annotated[str, BeforeValidator(_text)]
 SomeTexts = Annotated[tuple[str, ...], BeforeValidator(_some_texts)]
 Numbers = Annotated[tuple[int, ...], BeforeValidator(_numbers)]
 AnyTexts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-Side = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_side)]
+RowFilter = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_side)]
 TestSide = Annotated[dict[str, tuple[str, ...]] | str, BeforeValidator(_test)]
 
 
@@ -98,8 +98,8 @@ class SplitSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     hold_out: Text | None = None
-    train: Side | None = None
-    validation: Side | None = None
+    train: RowFilter | None = None
+    validation: RowFilter | None = None
     test: TestSide | None = None
     protocol: Text = "supervised"
     task: Text | None = None

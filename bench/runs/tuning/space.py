@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
     from bench.core.types import Recipe, Values
-    from bench.data.target import Target
+    from bench.data.task import Task
     from bench.records.store import Store
     from bench.runs.job import Job, Options
 
@@ -117,7 +117,7 @@ class Tuning:
 
     Attributes
     ----------
-    target, method, registry, options
+    task, method, registry, options
         As for a run. Values set by hand in ``options`` are not tuned.
     store
         Results folder for records and, by default, studies.
@@ -131,7 +131,7 @@ class Tuning:
         Receives progress messages.
     """
 
-    target: Target
+    task: Task
     method: str
     registry: Registry
     options: Options
@@ -154,7 +154,7 @@ class Tuning:
     @property
     def base(self) -> Job:
         """The job with default values."""
-        return trial_job(self, self.target, {}, {}, SEED)
+        return trial_job(self, self.task, {}, {}, SEED)
 
 
 # --------------------------------------------------------------------------- search space
@@ -200,12 +200,12 @@ def search_space(tuning: Tuning) -> list[Dimension]:
 
 
 def _possible(tuning: Tuning, owner: str, key: str, value: object) -> bool:
-    return not trial_job(tuning, tuning.target, {owner: {key: value}}, {}, SEED).not_applicable
+    return not trial_job(tuning, tuning.task, {owner: {key: value}}, {}, SEED).not_applicable
 
 
 def trial_job(
     tuning: Tuning,
-    target: Target,
+    task: Task,
     params: Values,
     recipe: Recipe,
     seed: int,
@@ -217,7 +217,7 @@ def trial_job(
         values.setdefault(name, {}).update(given)
     overrides = {**tuning.options.overrides, **recipe}
     options = dataclasses.replace(tuning.options, values=values, overrides=overrides)
-    [job] = plan([tuning.method], [target], [seed], options, tuning.registry)
+    [job] = plan([tuning.method], [task], [seed], options, tuning.registry)
     return job
 
 

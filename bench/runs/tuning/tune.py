@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import optuna
 
     from bench.core.types import Facts, JsonObject, Recipe, Values
-    from bench.data.sides import Fold
+    from bench.data.partitions import Fold
     from bench.runs.runner import Runner
 
 __all__ = ["tune"]
@@ -52,20 +52,20 @@ class _Fold:
 
     def __post_init__(self) -> None:
         tuning = self.tuning
-        self.whose = self.fold.name if len(tuning.target.folds) > 1 else ""
+        self.whose = self.fold.name if len(tuning.task.folds) > 1 else ""
         if tuning.rule == "oracle":
-            self.parts = [oracle(tuning.target, self.fold)]
+            self.parts = [oracle(tuning.task, self.fold)]
         else:
             self.parts = validation(
-                tuning.target,
+                tuning.task,
                 self.fold,
                 tuning.rule,
                 level=tuning.level,
                 parts=tuning.budget.parts,
             )
-            check_only_training(tuning.target, self.fold, self.parts)
+            check_only_training(tuning.task, self.fold, self.parts)
         base = tuning.base
-        self.name = f"{base.chain.method_id} on {tuning.target.split.name} " + digest(
+        self.name = f"{base.chain.method_id} on {tuning.task.split.name} " + digest(
             {
                 "parts": [one.spec() for one in self.jobs({}, {})],
                 "space": [dataclasses.asdict(one) for one in tuning.space],
@@ -146,9 +146,9 @@ class _Fold:
     def _drop(self, job: Job, made: set[str]) -> None:
         """Delete the artifacts of a candidate, except those of unchanged stages."""
         names = [part.split.name for part in self.parts]
-        base = self.jobs({}, {})[names.index(job.target.split.name)]
+        base = self.jobs({}, {})[names.index(job.task.split.name)]
         kept: set[str] = set()
-        for fold in base.target.folds:
+        for fold in base.task.folds:
             for one in base.ids(fold):
                 kept.update((one.fit, one.apply_train, one.apply_test))
         self.tuning.store.drop_artifacts(sorted(made - kept))
@@ -162,7 +162,7 @@ class _Fold:
             choice = select(
                 records,
                 tuning.rule,
-                tuning.target.split.name,
+                tuning.task.split.name,
                 tuning.base.chain.method_id,
                 seed=SEED,
                 level=tuning.level,
@@ -221,27 +221,27 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObjec
         fold failed.
     """
     _check(tuning)
-    target = tuning.target
+    task = tuning.task
     base = tuning.base
     if base.not_applicable:
-        return [runner.run(trial_job(tuning, target, {}, {}, seed)) for seed in seeds]
-    meta = tuning.registry.entry("metric", target.split.metric).meta
+        return [runner.run(trial_job(tuning, task, {}, {}, seed)) for seed in seeds]
+    meta = tuning.registry.entry("metric", task.split.metric).meta
     higher = bool(meta.get("higher_is_better", True))
     tuned: dict[str, Tuned] = {}
     facts: list[JsonObject] = []
     trial_runner = _quiet(runner)
-    for fold in target.folds:
+    for fold in task.folds:
         if not fold.scored.any():
             continue
         study = _Fold(tuning, fold, trial_runner, higher)
         choice, spent = study.run()
         recipe = {key: choice.recipe[key] for key in tuning.recipe_keys if key in choice.recipe}
-        job = trial_job(tuning, target, choice.params, recipe, SEED)
+        job = trial_job(tuning, task, choice.params, recipe, SEED)
         tuned[fold.name] = Tuned(job.chain, job.recipe, recipe)
         facts.append(spent)
     budget = {
         "rule": tuning.rule,
-        "level": tuning.level or target.opened.level,
+        "level": tuning.level or task.opened.level,
         "trials": min(fact["trials"] for fact in facts),
         "trials_asked": tuning.budget.trials,
         "seconds_asked": tuning.budget.seconds,
@@ -273,10 +273,10 @@ def _check(tuning: Tuning) -> None:
         raise BenchError(
             f"--rule {tuning.rule} selects nothing: use `python -m bench run`, or another rule"
         )
-    target = tuning.target
-    if not target.supervised:
+    task = tuning.task
+    if not task.supervised:
         raise BenchError(
-            f"{target.split.name} has no training set to carve validation rows from: nothing can "
+            f"{task.split.name} has no training set to take validation rows from: nothing can "
             "be tuned on it without looking at the test"
         )
     if not tuning.space:

@@ -9,7 +9,7 @@ import numpy as np
 from bench.advice.checkup._check import Check, labels_of
 from bench.core.errors import BenchError
 from bench.data.audit import audit
-from bench.data.content import row_digests
+from bench.data.duplicates import row_digests
 from bench.data.folds import folds
 from bench.data.views import column_of, encode
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from bench.core.dataset import Opened
     from bench.core.split import Split
-    from bench.data.sides import Fold
+    from bench.data.partitions import Fold
 
 
-def sides(opened: Opened, split: Split) -> Iterator[Check]:
+def split_overlap(opened: Opened, split: Split) -> Iterator[Check]:
     topic = f"split {split.name}"
     try:
         made = folds(split, opened)
@@ -65,8 +65,8 @@ def _label_shift(opened: Opened, fold: Fold) -> float | None:
     if not len(train) or not len(test):
         return None
     mixtures = [
-        np.bincount(encode(side, fold.classes), minlength=len(fold.classes)) / len(side)
-        for side in (train, test)
+        np.bincount(encode(partition, fold.classes), minlength=len(fold.classes)) / len(partition)
+        for partition in (train, test)
     ]
     return float(np.abs(mixtures[0] - mixtures[1]).sum() / 2)
 

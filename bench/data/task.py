@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
 from bench.data.audit import audit, split_digest
-from bench.data.folds import Origin, folds
+from bench.data.folds import SourceDomain, folds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.core.split import Split
     from bench.core.types import Ints
-    from bench.data.sides import Fold
+    from bench.data.partitions import Fold
 
 
 @dataclass(frozen=True, eq=False)
-class Partition:
+class StageRows:
     """Rows used to fit a stage of a chain.
 
     Attributes
@@ -40,7 +40,7 @@ class Partition:
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class Task:
     """An opened split: the data set and its folds."""
 
     typed: str
@@ -49,7 +49,7 @@ class Target:
     folds: list[Fold]
     digest: str
     warnings: tuple[str, ...] = ()
-    origin: Origin | None = None
+    source_domain: SourceDomain | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -66,24 +66,26 @@ class Target:
 
         With the protocol ``transfer`` these are the scored rows.
         """
-        return fold.train if self.origin is None else fold.test
+        return fold.train if self.source_domain is None else fold.test
 
-    def partition(self, stage: int, fold: Fold) -> Partition:
+    def stage_rows(self, stage: int, fold: Fold) -> StageRows:
         """Return the rows a stage of a chain is fitted on: those of the source data set, if any."""
-        if self.origin is not None and stage == 0:
-            return Partition(self.origin.opened, self.origin.train, self.origin.classes)
+        if self.source_domain is not None and stage == 0:
+            return StageRows(
+                self.source_domain.opened, self.source_domain.train, self.source_domain.classes
+            )
         classes = self.classes if self.supervised else ()
-        return Partition(self.opened, self.training_rows(fold), classes)
+        return StageRows(self.opened, self.training_rows(fold), classes)
 
 
-def open_target(
+def open_task(
     typed: str,
     split: Split,
     opened: Opened,
     *,
     published: bool = False,
-    origin: Origin | None = None,
-) -> Target:
+    source_domain: SourceDomain | None = None,
+) -> Task:
     """Compute the folds of a split and audit them.
 
     Parameters
@@ -93,7 +95,7 @@ def open_target(
     published
         Whether the sides were published by others. Undeclared overlap is then a note in every
         record instead of an error, because it cannot be fixed here.
-    origin
+    source_domain
         Training data of the encoder, with the protocol ``transfer``.
 
     Raises
@@ -109,10 +111,10 @@ def open_target(
             "with shares = [...] if it is meant, or mend the split"
         )
     digest = split_digest(opened, made)
-    return Target(typed, split, opened, made, digest, tuple(shared), origin)
+    return Task(typed, split, opened, made, digest, tuple(shared), source_domain)
 
 
-def with_metrics(target: Target, names: Sequence[str], registry: Registry) -> Target:
+def with_metrics(task: Task, names: Sequence[str], registry: Registry) -> Task:
     """Return a target with additional metrics.
 
     The metrics are part of a run's id. They change neither its training nor its other values.
@@ -124,5 +126,5 @@ def with_metrics(target: Target, names: Sequence[str], registry: Registry) -> Ta
     """
     for name in names:
         registry.entry("metric", name)
-    wanted = tuple(dict.fromkeys((*target.split.metrics, *names)))
-    return dataclasses.replace(target, split=dataclasses.replace(target.split, metrics=wanted))
+    wanted = tuple(dict.fromkeys((*task.split.metrics, *names)))
+    return dataclasses.replace(task, split=dataclasses.replace(task.split, metrics=wanted))

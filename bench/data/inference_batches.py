@@ -24,7 +24,7 @@ from bench.core.errors import BenchError, NotApplicable
 if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
 
-__all__ = ["KINDS", "Grouping", "pieces"]
+__all__ = ["KINDS", "InferenceBatches", "pieces"]
 
 Ints = NDArray[np.int64]
 Strings = NDArray[np.str_]
@@ -43,7 +43,7 @@ KINDS: dict[str, dict[str, tuple[type, float, float]]] = {
 
 
 @dataclass(frozen=True)
-class Grouping:
+class InferenceBatches:
     """One way to group the rows of each test batch.
 
     Attributes
@@ -70,7 +70,7 @@ class Grouping:
     controls: int = 0
 
     @classmethod
-    def read(cls, given: Facts) -> Grouping:
+    def read(cls, given: Facts) -> InferenceBatches:
         """Check a mapping such as ``{"kind": "rows", "rows": 8}``.
 
         Raises
@@ -122,7 +122,7 @@ class Grouping:
 
 
 def pieces(
-    grouping: Grouping,
+    grouping: InferenceBatches,
     labels: Strings,
     controls: Bools,
     position: Strings | None,
@@ -190,7 +190,9 @@ def pieces(
     return [np.concatenate([part, more]) for part, more in zip(made, shared, strict=True)]
 
 
-def _dirichlet(by_class: list[Ints], grouping: Grouping, rng: np.random.Generator) -> list[Ints]:
+def _dirichlet(
+    by_class: list[Ints], grouping: InferenceBatches, rng: np.random.Generator
+) -> list[Ints]:
     """Return pieces from the rows of each class; these rows are already in random order."""
     counts = np.array([len(rows) for rows in by_class])
     n, share = int(counts.sum()), counts / counts.sum()

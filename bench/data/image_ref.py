@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     pass
 
-__all__ = ["Picture"]
+__all__ = ["ImageRef"]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageRef:
     """One image: its files and the crop and channels to use.
 
     Attributes

@@ -11,8 +11,8 @@ from bench.api import Access, NotApplicable
 from bench.boards.select import boards
 from bench.core.errors import BenchError
 from bench.core.seeds import generator
-from bench.data.grouping import Grouping, pieces
-from bench.data.views import column_of, make_side
+from bench.data.inference_batches import InferenceBatches, pieces
+from bench.data.views import column_of, make_partition
 from bench.runs.job import Options
 from bench.runs.plan import plan
 from bench.runs.runner import Runner
@@ -38,7 +38,7 @@ EACH_ROW = (
 
 
 def made(spec, labels=LABELS, seed=0, wells=WELLS):
-    grouping = Grouping.read(spec)
+    grouping = InferenceBatches.read(spec)
     return pieces(grouping, labels, labels == "", wells, generator("test", seed))
 
 
@@ -135,17 +135,21 @@ def test_small_alpha_gives_one_class_and_large_alpha_the_mixture() -> None:
 )
 def test_a_wrong_grouping_is_refused(spec, words) -> None:
     with raises(BenchError, *words):
-        Grouping.read(spec)
+        InferenceBatches.read(spec)
 
 
 # --------------------------------------------------------------------------- in a run
 
 
-def grouped(bench, methods, target, spec, seeds=1, values=None):
+def grouped(bench, methods, task, spec, seeds=1, values=None):
     options = Options(
-        "default", tiny.QUICK, values or {}, "cpu", grouping=Grouping.read(spec) if spec else None
+        "default",
+        tiny.QUICK,
+        values or {},
+        "cpu",
+        grouping=InferenceBatches.read(spec) if spec else None,
     )
-    return plan(methods.split(","), [target], list(range(seeds)), options, bench.registry)
+    return plan(methods.split(","), [task], list(range(seeds)), options, bench.registry)
 
 
 def runs(bench, jobs):
@@ -154,9 +158,9 @@ def runs(bench, jobs):
 
 
 def test_only_the_apply_ids_of_batchwise_stages_change(tmp_path) -> None:
-    bench, target = tiny.Bench(tmp_path), tiny.target()
+    bench, task = tiny.Bench(tmp_path), tiny.task()
     [plain], [eight] = (
-        grouped(bench, "ben", target, spec) for spec in (None, {"kind": "rows", "rows": 8})
+        grouped(bench, "ben", task, spec) for spec in (None, {"kind": "rows", "rows": 8})
     )
     a, b = plain.spec(), eight.spec()
     assert "grouping" not in a
@@ -168,18 +172,16 @@ def test_only_the_apply_ids_of_batchwise_stages_change(tmp_path) -> None:
 
 
 def test_what_looks_at_no_test_batch_or_adapts_to_all_is_not_applicable(tmp_path) -> None:
-    bench, target = tiny.Bench(tmp_path), tiny.target()
+    bench, task = tiny.Bench(tmp_path), tiny.task()
     spec = {"kind": "rows", "rows": 8}
-    assert "looks at no test batch" in grouped(bench, "erm", target, spec)[0].not_applicable
-    assert (
-        "fitted on the evaluation" in grouped(bench, "ben+harmony", target, spec)[0].not_applicable
-    )
+    assert "looks at no test batch" in grouped(bench, "erm", task, spec)[0].not_applicable
+    assert "fitted on the evaluation" in grouped(bench, "ben+harmony", task, spec)[0].not_applicable
     none = {"kind": "controls", "controls": 2}
     index, X = tiny.frame(controls=0)
-    bare = tiny.target(tiny.opened(index=index, X=X))
+    bare = tiny.task(tiny.opened(index=index, X=X))
     assert "no negative controls" in grouped(bench, "ben", bare, none)[0].not_applicable
     several = {"ben": {"level": "week"}, "zscore": {"level": "plate"}}
-    [job] = grouped(bench, "ben+zscore", target, none, values=several)
+    [job] = grouped(bench, "ben+zscore", task, none, values=several)
     assert "several batch levels" in job.not_applicable
 
 
@@ -204,22 +206,22 @@ def center(folder):
 @pytest.mark.parametrize("spec", EACH_ROW, ids=str)
 def test_a_method_gets_each_piece_alone(tmp_path, spec) -> None:
     bench, data = tiny.Bench(tmp_path / "r", center(tmp_path)), tiny.opened()
-    target = tiny.target(data)
-    [job] = grouped(bench, "center-rows", target, spec)
+    task = tiny.task(data)
+    [job] = grouped(bench, "center-rows", task, spec)
     [record] = runs(bench, [job])
     assert record["status"] == "ok"
     assert record["undeclared_adaptation"] is None
     # By hand: each piece minus its mean.
-    fold = target.folds[0]
-    side = make_side(data, fold.test, fold.classes, "plate", "by", "hand", labels=False)
-    side = inference_batches(Grouping.read(spec), side, 0)
-    X = data.source.read(side.rows).astype(np.float64)
-    for name in np.unique(side.batch):
-        X[side.batch == name] -= X[side.batch == name].mean(0)
+    fold = task.folds[0]
+    partition = make_partition(data, fold.test, fold.classes, "plate", "by", "hand", labels=False)
+    partition = inference_batches(InferenceBatches.read(spec), partition, 0)
+    X = data.source.read(partition.rows).astype(np.float64)
+    for name in np.unique(partition.batch):
+        X[partition.batch == name] -= X[partition.batch == name].mean(0)
     key = job.spec()["folds"][0]["stages"][-1]["apply_id"]
     kept = bench.store.read_artifact("apply", key).arrays["embeddings"]
     assert np.allclose(np.sort(X, axis=0), np.sort(kept, axis=0), atol=1e-5)
-    sizes = Counter(side.batch.tolist()).values()
+    sizes = Counter(partition.batch.tolist()).values()
     assert record["batches"]["n_test"] == len(sizes)
     assert record["batches"]["rows_max"] == max(sizes)
     assert record["batches"]["fallbacks"] == sum(size < 3 for size in sizes)
@@ -227,27 +229,27 @@ def test_a_method_gets_each_piece_alone(tmp_path, spec) -> None:
 
 def test_one_piece_is_the_whole_test_batch_and_file_order_says_nothing(tmp_path) -> None:
     bench = tiny.Bench(tmp_path)
-    target = tiny.target()
-    [whole] = runs(bench, grouped(bench, "ben", target, None))
-    [same] = runs(bench, grouped(bench, "ben", target, {"kind": "rows", "rows": 1000}))
+    task = tiny.task()
+    [whole] = runs(bench, grouped(bench, "ben", task, None))
+    [same] = runs(bench, grouped(bench, "ben", task, {"kind": "rows", "rows": 1000}))
     assert same["predictions_sha256"] == whole["predictions_sha256"]
     assert same["run_id"] != whole["run_id"]
-    [few] = runs(bench, grouped(bench, "ben", target, {"kind": "rows", "rows": 4}))
+    [few] = runs(bench, grouped(bench, "ben", task, {"kind": "rows", "rows": 4}))
     assert few["predictions_sha256"] != whole["predictions_sha256"]
-    order = np.random.default_rng(5).permutation(len(target.opened.index))
+    order = np.random.default_rng(5).permutation(len(task.opened.index))
     other = tiny.Bench(tmp_path / "other")
-    again = tiny.target(tiny.opened(order=order))
+    again = tiny.task(tiny.opened(order=order))
     [found] = runs(other, grouped(other, "ben", again, {"kind": "rows", "rows": 4}))
     assert found["predictions_sha256"] == few["predictions_sha256"]
 
 
 def test_nothing_is_trained_and_no_ordinary_board_changes(tmp_path) -> None:
     bench = tiny.Bench(tmp_path)
-    target = tiny.target()
-    ordinary = runs(bench, grouped(bench, "erm,ben", target, None))
+    task = tiny.task()
+    ordinary = runs(bench, grouped(bench, "erm,ben", task, None))
     before = bench.artifacts("weights.safetensors")
     specs = ({"kind": "single-class"}, {"kind": "controls", "controls": 1})
-    studied = [r for s in specs for r in runs(bench, grouped(bench, "ben", target, s))]
+    studied = [r for s in specs for r in runs(bench, grouped(bench, "ben", task, s))]
     assert bench.artifacts("weights.safetensors") == before
     for record in studied:
         assert record["ranked"] is False
@@ -276,21 +278,21 @@ def test_controls_left_out_are_seen_by_no_stage(tmp_path) -> None:
         """,
         access=["controls", "test-controls"],
     )
-    bench, target = tiny.Bench(tmp_path / "r", plugin), tiny.target()
+    bench, task = tiny.Bench(tmp_path / "r", plugin), tiny.task()
     spec = {"kind": "controls", "controls": 2}
-    [record] = runs(bench, grouped(bench, "erm+count-controls", target, spec))
+    [record] = runs(bench, grouped(bench, "erm+count-controls", task, spec))
     assert record["status"] == "ok"
-    rows = len(target.folds[0].test)
+    rows = len(task.folds[0].test)
     assert record["batches"]["rows_max"] == rows - 2
-    assert record["n_eval"] == int(target.folds[0].scored.sum())
-    assert Access.TEST_CONTROLS in grouped(bench, "count-controls", target, spec)[0].chain.access
+    assert record["n_eval"] == int(task.folds[0].scored.sum())
+    assert Access.TEST_CONTROLS in grouped(bench, "count-controls", task, spec)[0].chain.access
 
 
 def test_labels_of_the_test_side_stay_with_the_harness() -> None:
     data = tiny.opened()
-    fold = tiny.target(data).folds[0]
-    side = make_side(data, fold.test, fold.classes, "plate", "x", labels=False)
-    apart = inference_batches(Grouping.read({"kind": "single-class"}), side, 0)
+    fold = tiny.task(data).folds[0]
+    partition = make_partition(data, fold.test, fold.classes, "plate", "x", labels=False)
+    apart = inference_batches(InferenceBatches.read({"kind": "single-class"}), partition, 0)
     assert (apart.y == -1).all()
     view = apart.view(Access.TEST_BATCH, batches=True)
     assert (view.y == -1).all()
