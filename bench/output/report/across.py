@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.boards.baselines import IMPROVES, WORSENS
 from bench.output.report.sentence import Name, Sentence, listed
 from bench.output.report.summary import destruction, is_main
 
@@ -68,21 +69,23 @@ def _across(main: Sequence[Board]) -> list[Sentence]:
         if not rows:
             continue
         boards_with = sum(any(row.verdict and row.rank for row in b.rows) for b in used)
-        helps = {m: [r for r in found if r.verdict == "helps"] for m, found in rows.items()}
-        hurts = {m: [r for r in found if r.verdict == "hurts"] for m, found in rows.items()}
+        helps = {m: [r for r in found if r.verdict == IMPROVES] for m, found in rows.items()}
+        hurts = {m: [r for r in found if r.verdict == WORSENS] for m, found in rows.items()}
         splits = f"{boards_with} split{'s' if boards_with > 1 else ''}"
         parts: list[str | Name] = [f"{words} ({splits} with intervals), "]
         up = sorted((m for m in helps if helps[m]), key=lambda m: (-len(helps[m]), m))
         down = sorted((m for m in hurts if hurts[m]), key=lambda m: (-len(hurts[m]), m))
         if up:
-            parts += ["better than ERM: ", *_counted(up, helps, rows)]
+            parts += ["better than the baseline: ", *_counted(up, helps, rows)]
         else:
-            parts.append("no correction is better than ERM")
+            parts.append("no correction is better than the baseline")
         if down:
             parts += ["; worse: ", *_counted(down, hurts, rows)]
         silent = sum(not helps[m] and not hurts[m] for m in rows)
         if silent:
-            parts.append(f"; {silent} of {len(rows)} methods cannot be told apart from it anywhere")
+            parts.append(
+                f"; {silent} of {len(rows)} methods have no detectable difference anywhere"
+            )
         made.append(Sentence("helps" if up else "untold", (*parts, ".")))
     return made
 

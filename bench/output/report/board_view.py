@@ -18,7 +18,7 @@ from bench.boards.render.cells import (
 from bench.core.words import plural
 from bench.output.report.sentence import level_of
 from bench.output.report.summary import is_main
-from bench.output.report.text import SIGNS, data_context, script_json, subtitle
+from bench.output.report.text import KINDS, SIGNS, data_context, script_json, subtitle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ def _at(value: float, low: float, high: float) -> float:
 
 
 def _row(row: Row, low: float, high: float) -> dict[str, object]:
-    kinds = [row.verdict] if row.verdict in ("helps", "hurts") else []
+    kinds = [KINDS[row.verdict]] if row.verdict in KINDS else []
     kinds += ["reference"] if row.track == "reference" else []
     kinds += ["unranked"] if row.rank is None else []
     span = None
@@ -128,10 +128,10 @@ def _row(row: Row, low: float, high: float) -> dict[str, object]:
         "mean": number(row.mean),
         "sd": "" if row.sd is None else number(row.sd),
         "n": _sizes(row),
-        "diff": number(row.diff_to_erm, sign=True),
+        "diff": number(row.difference, sign=True),
         "diff_span": ""
-        if row.diff_low is None
-        else span_of(row.diff_low, row.diff_high, sign=True),
+        if row.difference_low is None
+        else span_of(row.difference_low, row.difference_high, sign=True),
         "reading": reading(row),
         "published": reported(row),
         "tuning": budget_in_words(row.tuning),
@@ -143,7 +143,7 @@ def reading(row: Row) -> str:
     """Return a row's remark, with a sign before its verdict that does not depend on colour."""
     words = remark(row)
     if row.verdict:
-        words = f"{SIGNS[row.verdict]} {words.replace(' from ERM', '')}"
+        words = f"{SIGNS[row.verdict]} {words}"
     return words or DASH
 
 

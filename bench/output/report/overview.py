@@ -14,7 +14,7 @@ from bench.boards.render.cells import (
 )
 from bench.output.report.board_view import COLUMNS, reading
 from bench.output.report.methods import MethodPage, page_of
-from bench.output.report.text import SIGNS
+from bench.output.report.text import KINDS, SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ CLAIMS_RULE = (
 def card(main: Sequence[Board], anchors: Mapping[str, str]) -> dict[str, object]:
     """Return a table of default methods by boards, with the difference to ERM per cell."""
     fitting = [
-        board for board in main if any(row.diff_to_erm is not None for row in _own(board.rows))
+        board for board in main if any(row.difference is not None for row in _own(board.rows))
     ]
     used = fitting[:COLUMNS]
     labels: dict[str, None] = {}
@@ -78,15 +78,15 @@ def _edition(board: Board) -> str:
 
 
 def _cell(row: Row | None) -> dict[str, str] | None:
-    if row is None or row.diff_to_erm is None:
+    if row is None or row.difference is None:
         return None
-    kind = row.verdict if row.verdict in ("helps", "hurts") else "same"
-    span = span_of(row.diff_low, row.diff_high, sign=True)
+    kind = KINDS.get(row.verdict, "same")
+    span = span_of(row.difference_low, row.difference_high, sign=True)
     words = row.verdict or row.reason or "no interval"
     return {
         "kind": kind,
         "sign": SIGNS.get(row.verdict, "·"),
-        "text": number(row.diff_to_erm, sign=True),
+        "text": number(row.difference, sign=True),
         "words": words if span == DASH else f"{words} {span}",
     }
 
@@ -164,7 +164,7 @@ def _standing(board: Board, row: Row, anchors: Mapping[str, str]) -> dict[str, o
         "label": row.method,
         "rank": DASH if row.rank is None else str(row.rank),
         "mean": number(row.mean),
-        "diff": number(row.diff_to_erm, sign=True),
+        "diff": number(row.difference, sign=True),
         "reading": reading(row),
-        "kind": row.verdict if row.verdict in ("helps", "hurts") else "",
+        "kind": KINDS.get(row.verdict, ""),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.boards.baselines import IMPROVES, NO_DIFFERENCE, WORSENS
 from bench.boards.board import MIN_SEEDS, Board, Row
 from bench.boards.pairing import pair
 from bench.boards.render.cells import number
@@ -52,8 +53,9 @@ LEAKS = {
     "batch-only": "the names of the batches alone",
 }
 RULES = (
-    "Helps, hurts: the 95 % interval of the paired difference to ERM, over seeds crossed with "
-    "batches, lies on one side of 0. Cannot be told apart: it holds 0. With the best: paired "
+    "Improves, worsens: the paired difference to the baseline (identity or pca for profile "
+    "methods, erm for networks), over seeds crossed with batches, has p < 0.05 after Holm's "
+    "adjustment for all rows of the board. With the best: paired "
     f"p values adjusted by Holm, {ALPHA:g}. Fewer than {MIN_CLUSTERS} held-out batches or "
     f"{MIN_SEEDS} seeds give no verdict. Destroyed: a batch in which a method of the tracks "
     f"{' and '.join(BATCH_TRACKS)} loses more than half of ERM's margin over chance (where that "
@@ -99,8 +101,8 @@ def _won(board: Board, best: Row) -> Sentence:
         text = f" scores {word}, {score}: no correction scores better than none."
         return Sentence("won", (Name(best.method), text))
     parts: list[str | Name] = [Name(best.method), f" scores {word}: {score}"]
-    if best.diff_to_erm is not None:
-        parts.append(f", {difference(best)} against ERM")
+    if best.difference is not None:
+        parts.append(f", {difference(best)} against {best.baseline}")
     if best.track != "inductive":
         parts.append(f". It is of the track {best.track}: {SEES[best.track]}")
     return Sentence("won", (*parts, "."))
@@ -170,17 +172,17 @@ def _too_few(row: Row) -> str:
 
 def _verdicts(ranked: Sequence[Row]) -> list[Sentence]:
     made = []
-    for kind, words in (("helps", "Helps"), ("hurts", "Hurts")):
-        rows = [row for row in ranked if row.verdict == kind]
+    for kind, verdict in (("helps", IMPROVES), ("hurts", WORSENS)):
+        rows = [row for row in ranked if row.verdict == verdict]
         if rows:
-            alone = ", each interval by itself" if len(rows) > 1 else ""
-            parts: list[str | Name] = [f"{words} against ERM{alone}: "]
+            parts: list[str | Name] = [f"{verdict.capitalize()} on the baseline: "]
             for k, row in enumerate(rows):
-                parts += ["; " if k else "", Name(row.method), f" {difference(row)}"]
+                against = f" {difference(row)} against {row.baseline}"
+                parts += ["; " if k else "", Name(row.method), against]
             made.append(Sentence(kind, (*parts, ".")))
-    same = [row for row in ranked if row.verdict.startswith("cannot")]
+    same = [row for row in ranked if row.verdict == NO_DIFFERENCE]
     if same:
-        parts = ["Cannot be told apart from ERM: ", *names_text(same), "."]
+        parts = ["No detectable difference to the baseline: ", *names_text(same), "."]
         made.append(Sentence("untold", tuple(parts)))
     return made
 

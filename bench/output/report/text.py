@@ -6,12 +6,16 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from bench.boards.baselines import IMPROVES, NO_DIFFERENCE, WORSENS
+
 if TYPE_CHECKING:
     from markupsafe import Markup
 
     from bench.boards.board import Board
 
-SIGNS = {"helps": "▲", "hurts": "▼", "cannot be told apart from ERM": "≈", "": "·"}
+SIGNS = {IMPROVES: "▲", WORSENS: "▼", NO_DIFFERENCE: "≈", "": "·"}
+KINDS = {IMPROVES: "helps", WORSENS: "hurts"}
+"""Verdict -> class of its rows in the page."""
 
 
 def pieces(label: str) -> list[str]:
