@@ -448,7 +448,9 @@ def test_a_misspelt_key_is_named_before_the_one_that_is_missing(tmp_path: Path) 
     one_line(lambda: load(path), "lable", "1")
 
 
-def test_the_name_of_a_packaged_split_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_of_a_packaged_split_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from bench.api import Split
     from bench.data.own import spec as table_spec
 
