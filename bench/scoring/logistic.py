@@ -1,11 +1,11 @@
-"""Class-weighted multinomial logistic regression along a path of penalties.
+r"""Class-weighted multinomial logistic regression along a path of penalties.
 
 The objective is that of scikit-learn's ``LogisticRegression(C=C, class_weight="balanced")``, with
 the softmax of all classes also for two classes:
 
-.. math:: C \\sum_i w_i \\left(\\log\\sum_k e^{z_{ik}} - z_{i y_i}\\right)
-          + \\tfrac12 \\sum_k \\lVert\\beta_k\\rVert^2,
-          \\qquad z_{ik} = \\beta_k^\\top x_i + \\alpha_k, \\qquad w_i = n / (K n_{y_i}).
+.. math:: C \sum_i w_i \left(\log\sum_k e^{z_{ik}} - z_{i y_i}\right)
+          + \tfrac12 \sum_k \lVert\beta_k\rVert^2,
+          \qquad z_{ik} = \beta_k^\top x_i + \alpha_k, \qquad w_i = n / (K n_{y_i}).
 
 It is minimised by L-BFGS (Byrd et al. 1995, SIAM J. Sci. Comput. 16:1190). The penalty is invariant
 to rotations, so the rows are rotated once to their principal axes, where the Hessian is almost

@@ -75,7 +75,7 @@ def test_probabilities_are_those_of_scikit_learn(n_classes: int) -> None:
 def test_many_rows_share_the_choice() -> None:
     X, y, batch = rows(3, n=CHOICE_ROWS + 600)
     probe = fit_probe(X, y, batch, 3, 0)
-    scaler, Z = scaled(X)
+    _, Z = scaled(X)
     wanted = reference(Z, y, probe.C).predict_proba(Z)  # the last fit has all rows
     np.testing.assert_allclose(probe.scores(X), wanted, rtol=0, atol=2e-3)
 

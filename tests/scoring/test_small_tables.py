@@ -68,7 +68,9 @@ def by_scikit_learn(frame: pd.DataFrame) -> float:
 
 
 LAYOUTS = {
-    "two laboratories, unequal classes": dict.fromkeys(("labA", "labB"), "A" * 48 + "B" * 24 + "C" * 16 + "D" * 8),
+    "two laboratories, unequal classes": dict.fromkeys(
+        ["labA", "labB"], "A" * 48 + "B" * 24 + "C" * 16 + "D" * 8
+    ),
     "two classes nested in four plates": {f"P{i}": "AB"[i % 2] * 24 for i in range(4)},
     "three classes nested in six plates": {f"P{i}": "ABC"[i % 3] * 24 for i in range(6)},
 }
