@@ -17,14 +17,22 @@ from bench.cli.output import note
     is_flag=True,
     help="Include other recipes, data settings and selections.",
 )
+@click.option(
+    "--overall", is_flag=True, help="Compare methods over all splits: ranks and mean differences."
+)
 @click.option("--studies", is_flag=True, help="Include runs of studies, on separate boards.")
 @common_options
-def command(options: BoardOptions, everything: bool, studies: bool, common: Common) -> None:
+def command(
+    options: BoardOptions, everything: bool, overall: bool, studies: bool, common: Common
+) -> None:
     """Rank methods: means over seeds, intervals, differences to the baseline."""
     from bench.boards.render.dispatch import FORMATS, render
     from bench.boards.select import plain_boards
 
     check("format", options.form, FORMATS)
+    if overall:
+        _print_overall(options, common)
+        return
     available = options.boards(common.store(), common.registry(), failures=True, studies=studies)
     narrowed = not everything and not studies and options.recipe is None
     boards = plain_boards(available) if narrowed else available
@@ -32,4 +40,16 @@ def command(options: BoardOptions, everything: bool, studies: bool, common: Comm
         note(f"{len(available) - len(boards)} other boards: add --all")
     options.print(
         common, lambda form, width, colour: render(boards, form, width=width, colour=colour)
+    )
+
+
+def _print_overall(options: BoardOptions, common: Common) -> None:
+    """Print the comparison over all splits."""
+    from bench.boards.overall import overall
+    from bench.boards.render.overall import FORMATS, render
+
+    check("format", options.form, FORMATS)
+    results = overall(options.boards(common.store(), common.registry()))
+    options.print(
+        common, lambda form, width, colour: render(results, form, width=width, colour=colour)
     )
