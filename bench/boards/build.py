@@ -25,8 +25,8 @@ from bench.boards.notes import (
 )
 from bench.boards.pairing import span_of_mean
 from bench.boards.ranking import equal_budgets, ranked, sorted_rows
-from bench.boards.units import new_units
 from bench.boards.readouts import readout_of, row_readout
+from bench.boards.units import new_units
 from bench.boards.values import (
     best_possible,
     budget_of,

@@ -21,7 +21,7 @@ from bench.boards.pairing import pair
 from bench.boards.render.cells import COLUMNS, budget_in_words
 from bench.boards.render.dispatch import FORMATS, render
 from bench.boards.render.to_json import to_json
-from bench.boards.select import boards
+from bench.boards.select import boards, plain_boards
 from bench.boards.stats.coverage import printed_coverage
 from bench.boards.stats.intervals import interval
 from bench.boards.values import label_of
@@ -726,3 +726,21 @@ def test_rows_with_pooled_scores_are_named() -> None:
     [board] = boards([record, mean])
     [note] = [text for text in board.notes if "erm" in text and "ben" not in text]
     mentions(note, "erm", "rerun")
+
+
+def test_the_plain_board_is_that_of_the_default_recipe_and_data() -> None:
+    entries = [
+        *runs("erm", [0.5] * 3),
+        *runs("erm", [0.6] * 3, recipe="paper"),
+        *runs("erm", [0.7] * 3, dataset_settings={"draw": 101}),
+        *runs("erm", [0.8] * 3, recipe_overrides={"steps": 10}),
+        *runs("erm", [0.9] * 3, selection="tuned"),
+        *runs("erm", [0.4] * 3, split="coos7/test3", recipe="smoke"),
+    ]
+    every = boards(as_records(entries))
+    plain = plain_boards(every)
+    assert len(every) == 6
+    assert [(board.split, board.rows[0].mean) for board in plain] == [
+        ("coos7/test3", pytest.approx(0.4)),
+        ("coos7/test4", pytest.approx(0.5)),
+    ]
