@@ -177,14 +177,10 @@ def metric_higher_is_better(metric: str) -> bool:
     return bool(_metric_meta(metric).get("higher_is_better", True))
 
 
-CEILINGS = ("accuracy", "balanced_accuracy")
-"""Metrics that ``label-oracle`` reaches the upper end of, if their META does not say."""
-
-
 def best_possible(metric: str) -> float | None:
     """Return the score of a perfect classifier, or None if true labels need not give the best."""
     meta: Mapping[str, object] = {**_metric_meta(metric)}
-    if not meta.get("oracle_is_best", metric in CEILINGS):
+    if not meta.get("oracle_is_best", False):
         return None
     limits = cast("list[float]", meta.get("range", [0.0, 1.0]))
     return float(limits[1 if meta.get("higher_is_better", True) else 0])

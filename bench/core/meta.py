@@ -74,6 +74,7 @@ Meta = TypedDict(
         "needs": str | list[str],
         "range": list[float],
         "higher_is_better": bool,
+        "oracle_is_best": bool,
         "title": str,
         "paper": str,
         # studies
