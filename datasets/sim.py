@@ -95,7 +95,7 @@ class Simulated:
 
     Settings = Settings
 
-    def __init__(self, settings: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, settings: Any = None) -> None:  # noqa: ANN401 - an instance of Settings
         given = Settings() if settings is None else settings
         self.off = frozenset(w.strip() for w in given.off.split(",") if w.strip())
         if self.off:

@@ -129,7 +129,7 @@ def _row(
         typed=tuple(sorted({run.command for run in runs if run.command})),
         points={},
         cost={},
-        command=command_of([run.summary for run in by_seed.values() or runs]),
+        command=command_of(list(by_seed.values()) or runs),
     )
     if not by_seed:
         return replace(row, status="not-applicable", reason=_why_empty(runs, metric, readout))

@@ -60,7 +60,9 @@ def equal_budgets(rows: Sequence[Row], notes: list[str]) -> list[Row]:
         if row.tuning and row.mean is not None and budget_of(row.tuning) != usual:
             mine = _budget_words(budget_of(row.tuning))
             why = f"unequal budget: {mine}, others {_budget_words(usual)}"
-            row = dataclasses.replace(row, reason="; ".join(filter(None, (row.reason, why))))  # noqa: PLW2901
+            reason = "; ".join(filter(None, (row.reason, why)))
+            made.append(dataclasses.replace(row, reason=reason))
+            continue
         made.append(row)
     return made
 

@@ -71,7 +71,7 @@ def examine(registry: Registry, results: Path) -> list[Finding]:
     for name, check in CHECKS.items():
         try:
             findings += check(registry, results)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - a failed check is a finding
             reason = f"{type(error).__name__}: {error}"
             findings.append(
                 Finding(name, FAIL, f"the check failed ({reason})", "report it with this line")
@@ -238,7 +238,7 @@ def _runtimes(registry: Registry, results: Path) -> Iterator[Finding]:
 
         versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
         yield Finding("torch", GOOD, versions)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - a failed check is a finding
         yield Finding(
             "torch",
             FAIL,

@@ -16,8 +16,8 @@ _SUMMARIES = {
     "shuffle": "The features of another row: what chance looks like on every metric.",
     "batch-mean": "Each row is replaced by the mean of its batch: only the batch effect is left.",
     "label-oracle": "The true class, one-hot with a little noise: the ceiling of every metric.",
-    "position-only": "The position on the plate alone: how much the layout gives away.",
-    "batch-only": "The names of the row's batches alone: how much the batch tells of the class.",
+    "position-only": "Predicts from the position on the plate only: a test of the layout.",
+    "batch-only": "Predicts from the names of the row's batches only: a test of the design.",
 }
 NAMES = tuple(_SUMMARIES)
 

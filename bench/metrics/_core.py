@@ -185,7 +185,7 @@ def has_value(column: Array) -> Bools:
         return np.asarray(~np.isnan(column))
     if column.dtype.kind == "O":
         return np.array(
-            [value is not None and value == value and value != "" for value in column],  # noqa: PLR0124
+            [value is not None and value == value and value != "" for value in column],  # noqa: PLR0124 - false for NaN only
             dtype=bool,
         )
     if column.dtype.kind in "US":

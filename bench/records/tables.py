@@ -56,12 +56,12 @@ def parquet_bytes(table: pd.DataFrame) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    made = pa.Table.from_pandas(table, preserve_index=False)
-    for i, entry in enumerate(made.schema):
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    for i, entry in enumerate(arrow.schema):
         if pa.types.is_list(entry.type) and pa.types.is_floating(entry.type.value_type):
-            wanted = pa.list_(pa.float32())
-            made = made.set_column(i, entry.name, made.column(i).cast(wanted))
+            float_list = pa.list_(pa.float32())
+            arrow = arrow.set_column(i, entry.name, arrow.column(i).cast(float_list))
     sink = io.BytesIO()
     # pandas' metadata contains its version; without it the bytes depend on the content only.
-    pq.write_table(made.replace_schema_metadata(None), sink, compression="zstd")
+    pq.write_table(arrow.replace_schema_metadata(None), sink, compression="zstd")
     return sink.getvalue()

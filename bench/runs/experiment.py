@@ -179,7 +179,7 @@ def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
     return registry
 
 
-def prepare(  # noqa: PLR0913
+def prepare(  # noqa: PLR0913 - keywords of the public function
     methods: str | Iterable[str],
     splits: str | Iterable[str],
     *,
@@ -246,7 +246,7 @@ def prepare(  # noqa: PLR0913
     return Experiment(chosen, tasks, numbers, options, registry, store, edition, read.data)
 
 
-def run(  # noqa: PLR0913
+def run(  # noqa: PLR0913 - keywords of the public function
     methods: str | Iterable[str],
     splits: str | Iterable[str],
     *,

@@ -11,6 +11,7 @@ from bench.core.canonical import digest
 from bench.core.code_digest import differing, shortened
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
 from bench.core.words import count
+from bench.records.embeddings import skipped_fold
 from bench.records.tables import predictions_digest
 from bench.runs import provenance
 from bench.runs.cache import Cache, Use
@@ -234,7 +235,7 @@ class Runner:
         for k, fold in enumerate(folds):
             if not fold.scored.any():
                 scores.leave_out(fold)
-                notes.append(f"fold {fold.name} has nothing to score and was not trained")
+                notes.append(skipped_fold(fold.name))
                 continue
             number = f" {fold.name} ({k + 1}/{len(folds)})" if len(folds) > 1 else ""
             run = self.fold_run(job.of_fold(fold), fold, use, job.chain.typed + number)

@@ -121,7 +121,7 @@ def _choose(Z: NDArray[np.float64], y: Ints, batch: NDArray[np.str_], seed: int)
     return GRID[int(np.argmax(hits))] if tried else WITHOUT_BATCHES
 
 
-def _logistic(Z: NDArray[np.float64], y: Ints, C: float) -> Any:  # noqa: ANN401
+def _logistic(Z: NDArray[np.float64], y: Ints, C: float) -> Any:  # noqa: ANN401 - scikit-learn has no types
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 

@@ -151,7 +151,7 @@ COLUMNS = (
     Column("vs ERM", lambda row: number(row.diff_to_erm, sign=True)),
     Column("95 % interval", lambda row: span_of(row.diff_low, row.diff_high, sign=True), width=110),
     Column(PUBLISHED, reported, width=130, text=True),
-    Column("remark", lambda row: remark(row), text=True),  # noqa: PLW0108
+    Column("remark", lambda row: remark(row), text=True),  # noqa: PLW0108 - defined below
     Column("tuning", lambda row: budget_in_words(row.tuning), width=180),
     Column("read-out", lambda row: row.readout if row.mean is not None else DASH, width=180),
     Column("fit s", lambda row: seconds(row.cost.get("fit_s")), width=140),

@@ -57,8 +57,8 @@ def draw(inputs: FigureInput) -> list[Path]:
     files: list[Path] = []
     groups = by_setting(found)
     stems = stems_for(META["name"], groups)
-    for key, members in groups.items():
-        members = one_readout(inputs.records, members)  # noqa: PLW2901
+    for key, group in groups.items():
+        members = one_readout(inputs.records, group)
         height = max(3.5, 1.75 + 0.135 * len(methods_of(members)))  # space for the labels
         with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as made:
             _draw_degradation(made, members)
