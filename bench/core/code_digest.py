@@ -23,7 +23,7 @@ from bench.core.errors import BenchError
 from bench.core.folders import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "by_folder",
@@ -31,7 +31,6 @@ __all__ = [
     "differing",
     "file_digests",
     "portable_name",
-    "shortened",
     "source_digest",
 ]
 
@@ -207,9 +206,3 @@ def by_folder(files: Mapping[str, str]) -> dict[str, str]:
         if folder == "datasets" or (folder.startswith("bench/") and folder != "bench/metrics"):
             folders.setdefault(folder, {})[name] = value
     return {folder: combined(group)[:LENGTH] for folder, group in sorted(folders.items())}
-
-
-def shortened(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names and the number of the others, for a message."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

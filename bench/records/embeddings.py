@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.core.code_digest import differing, shortened
+from bench.core.code_digest import differing
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
+from bench.core.words import listed
 from bench.records.reproduce import command_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Embedding:
             return ""
         return (
             "These embeddings were computed by other code than the scores of the record "
-            f"({shortened(self.changed)})."
+            f"({listed(self.changed, 3)})."
         )
 
 

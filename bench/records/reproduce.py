@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from bench.core.words import setting
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -38,14 +40,8 @@ def command_of(runs: Sequence[Record]) -> str:
     owners = {"recipe": first.recipe_overrides, "data": first.dataset_settings, **first.params}
     for owner, values in owners.items():
         for key in sorted(values):
-            command += ["--set", f"{owner}.{key}={_text(values[key])}"]
+            command += ["--set", f"{owner}.{key}={setting(values[key])}"]
     return "\n".join(shlex.join([*command, *seeds]) for seeds in _seeds(run.seed for run in runs))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
 
 
 def _seeds(seeds: Iterable[int]) -> list[list[str]]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.core.canonical import digest
-from bench.core.code_digest import differing, shortened
+from bench.core.code_digest import differing
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
-from bench.core.words import count
+from bench.core.words import count, listed
 from bench.records.embeddings import skipped_fold
 from bench.records.tables import predictions_digest
 from bench.runs import provenance
@@ -125,7 +125,7 @@ class Runner:
         if files:
             self.say(
                 f"note: the record of {job.chain.typed} on {job.task.typed}, seed {job.seed}, "
-                f"was made by other code ({shortened(files)}); --if-exists refresh repeats it"
+                f"was made by other code ({listed(files, 3)}); --if-exists refresh repeats it"
             )
         return True
 

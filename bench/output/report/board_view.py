@@ -6,16 +6,13 @@ import math
 from typing import TYPE_CHECKING, TypedDict
 
 from bench.boards.render.cells import (
-    DASH,
     budget_in_words,
     notes_of,
-    number,
     remark,
     reported,
     seconds,
-    span_of,
 )
-from bench.core.words import plural
+from bench.core.words import DASH, interval, number, plural
 from bench.output.report.sentence import level_of
 from bench.output.report.summary import is_main
 from bench.output.report.text import SIGNS, data_context, script_json, subtitle
@@ -131,7 +128,7 @@ def _row(row: Row, low: float, high: float) -> dict[str, object]:
         "diff": number(row.diff_to_erm, sign=True),
         "diff_span": ""
         if row.diff_low is None
-        else span_of(row.diff_low, row.diff_high, sign=True),
+        else interval(row.diff_low, row.diff_high, sign=True),
         "reading": reading(row),
         "published": reported(row),
         "tuning": budget_in_words(row.tuning),
@@ -167,7 +164,7 @@ def _details(row: Row, names: Sequence[str]) -> dict[str, object]:
     if pages != [row.method]:
         made["m"] = pages
     if row.ci_low is not None and row.ci_high is not None:
-        made["i"] = span_of(row.ci_low, row.ci_high)
+        made["i"] = interval(row.ci_low, row.ci_high)
     if row.access:
         made["a"] = ", ".join(row.access)
     if row.published:

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from bench.boards.claims import MAX_REACH, STATUSES, claims_of
 from bench.boards.render.cells import (
-    DASH,
     TRACK_WORDS,
-    number,
-    span_of,
 )
+from bench.core.words import DASH, interval, number
 from bench.output.report.board_view import COLUMNS, reading
 from bench.output.report.methods import MethodPage, page_of
 from bench.output.report.text import SIGNS
@@ -81,7 +79,7 @@ def _cell(row: Row | None) -> dict[str, str] | None:
     if row is None or row.diff_to_erm is None:
         return None
     kind = row.verdict if row.verdict in ("helps", "hurts") else "same"
-    span = span_of(row.diff_low, row.diff_high, sign=True)
+    span = interval(row.diff_low, row.diff_high, sign=True)
     words = row.verdict or row.reason or "no interval"
     return {
         "kind": kind,

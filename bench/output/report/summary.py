@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from bench.boards.board import MIN_SEEDS, Board, Row
 from bench.boards.pairing import pair
-from bench.boards.render.cells import number
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.boards.stats.tests import holm
-from bench.core.words import plural
+from bench.core.words import number, plural
 from bench.output.report.sentence import (
     Finding,
     Name,
