@@ -18,15 +18,18 @@ from urllib.parse import quote
 from bench.core.canonical import canonical_json
 from bench.core.disk import disk_errors, write_file
 from bench.core.errors import BenchError
+from bench.records.index import file_stamp
 from bench.records.reading import PackedLine, parse_line, parse_record, text_of
 from bench.records.record import Record
 from bench.records.tables import packed_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["pack", "packed_file", "packed_files", "read_packed", "unpacked_folders"]
+    Skip = Callable[[str, BenchError], None]
+
+__all__ = ["load_packed", "pack", "packed_file", "packed_files", "unpacked_folders"]
 
 FOLDER = "records"
 
@@ -58,33 +61,71 @@ def unpacked_folders(reference: Path) -> list[Path]:
     return sorted(folders, key=lambda folder: folder.name)
 
 
-def read_packed(file: Path, skip: Callable[[str, BenchError], None]) -> list[Record]:
-    """Return the records of a packed file in its order.
+def load_packed(
+    reference: Path, index: Mapping[str, tuple[str, tuple[str, str]]], skip: Skip
+) -> tuple[dict[str, Record], dict[str, str]]:
+    """Return the records of all packed files, and their rows of the index.
 
     Parameters
     ----------
-    file
-        The file.
+    reference
+        Folder of the published records.
+    index
+        Contents of the index, from :func:`bench.records.index.read_index`. Files that changed
+        since are read again.
     skip
         Called with a key and the error of each record that cannot be read.
+
+    Returns
+    -------
+    records : dict
+        Run id -> record.
+    stamps : dict
+        Run id -> stamp in the index. Files with a damaged record are left out, so that they are
+        read and reported again.
 
     Raises
     ------
     OSError
-        If the file cannot be read.
+        If a file cannot be read.
     """
+    indexed: dict[str, list[tuple[PackedLine, str, tuple[str, str]]]] = {}
+    for run_id, (stamp, brief) in index.items():
+        stamp_of_file, name, offset, length = stamp.split("|")
+        line = PackedLine(run_id, reference / name, int(offset), int(length))
+        indexed.setdefault(f"{stamp_of_file}|{name}", []).append((line, stamp, brief))
+    records: dict[str, Record] = {}
+    stamps: dict[str, str] = {}
+    for file in packed_files(reference):
+        key = f"{file_stamp(file)}|{file.relative_to(reference).as_posix()}"
+        if key in indexed:
+            for line, stamp, brief in indexed[key]:
+                records[line.run_id] = Record(None, line, brief)
+                stamps[line.run_id] = stamp
+            continue
+        lines, complete = _read(file, skip)
+        for line, record in lines:
+            records[line.run_id] = record
+            if complete:
+                stamps[line.run_id] = f"{key}|{line.offset}|{line.length}"
+    return records, stamps
+
+
+def _read(file: Path, skip: Skip) -> tuple[list[tuple[PackedLine, Record]], bool]:
+    """Return the records of a packed file, and whether none was skipped."""
     records = []
-    offset = 0
+    offset, complete = 0, True
     for line in file.read_bytes().splitlines(keepends=True):
         try:
             data, _ = parse_line(line, file)
             position = PackedLine(data["run_id"], file, offset, len(line))
             # Only the summary is kept in memory.
-            records.append(Record(None, position, Record(data).brief))
+            records.append((position, Record(None, position, Record(data).brief)))
         except BenchError as exc:
+            complete = False
             skip(f"{file}:{offset}", exc)
         offset += len(line)
-    return records
+    return records, complete
 
 
 def pack(reference: Path, folders: Iterable[Path], *, replace: bool = False) -> list[Path]:

@@ -5,6 +5,7 @@
     results/runs/ab/ab12…/      run.json, metrics.parquet, predictions.parquet, curves.parquet
     results/failed/<run>/       traceback and environment; never a result, never blocks a retry
     results/index.parquet       derived from the runs, rebuilt when it is out of date
+    results/reference.parquet   the same for published records
     results/reference/          published records, one file per split, read only on request
     results/tmp/                unfinished files, deleted after a day
 
@@ -26,7 +27,7 @@ from bench.core.disk import disk_errors, new_file, write_synced
 from bench.core.errors import BenchError
 from bench.records.artifacts import ArtifactStore
 from bench.records.index import index_bytes, read_index, run_stamps
-from bench.records.published import pack, packed_files, read_packed, unpacked_folders
+from bench.records.published import load_packed, pack, packed_files, unpacked_folders
 from bench.records.reading import checked_id, parse_record, text_of
 from bench.records.record import Record
 from bench.records.tables import parquet_bytes
@@ -141,9 +142,11 @@ class Store(ArtifactStore):
             If the folder cannot be read.
         """
         with disk_errors("read", self.reference):
-            packed = [read_packed(file, self._skip) for file in packed_files(self.reference)]
+            index = read_index(self.reference_index) if packed_files(self.reference) else {}
+            records, stamps = load_packed(self.reference, index, self._skip)
             folders = unpacked_folders(self.reference)
-        records = {record.run_id: record for entries in packed for record in entries}
+        if stamps != {run_id: stamp for run_id, (stamp, _) in index.items()}:
+            self._write_index(self.reference_index, records, stamps)
         for folder in folders:
             record = self._readable(folder)
             if record is not None:
@@ -168,7 +171,7 @@ class Store(ArtifactStore):
                 records[run_id] = record
                 changed = True
         if changed:
-            self._write_index(records, stamps)
+            self._write_index(self.index, records, {run_id: stamps[run_id] for run_id in records})
         return [records[run_id] for run_id in sorted(records)]
 
     def _readable(self, folder: Path) -> Record | None:
@@ -191,14 +194,18 @@ class Store(ArtifactStore):
         """The derived index; it is rebuilt if deleted."""
         return self.root / "index.parquet"
 
-    def _write_index(self, records: Mapping[str, Record], stamps: Mapping[str, str]) -> None:
-        """Replace the index; errors are ignored, because it is derived."""
-        data = index_bytes(records, stamps)
-        with (
-            contextlib.suppress(OSError),
-            new_file(self.index, inside=temporary(self.root)) as part,
-        ):
-            write_synced(part, data)
+    @property
+    def reference_index(self) -> Path:
+        """The derived index of the published records; it is rebuilt if deleted."""
+        return self.root / "reference.parquet"
+
+    def _write_index(
+        self, path: Path, records: Mapping[str, Record], stamps: Mapping[str, str]
+    ) -> None:
+        """Replace an index; errors are ignored, because it is derived."""
+        data = index_bytes({run_id: records[run_id] for run_id in stamps}, stamps)
+        with contextlib.suppress(OSError), new_file(path, inside=temporary(self.root)) as file:
+            write_synced(file, data)
 
     # ---------------------------------------------------------------- writing
 

@@ -15,6 +15,7 @@ import pytest
 from bench.boards.select import boards
 from bench.core.canonical import pretty_json
 from bench.core.errors import BenchError
+from bench.records import published
 from bench.records.published import pack, packed_file, packed_files, unpacked_folders
 from bench.records.store import Store
 from tests.helpers.errors import raises
@@ -56,9 +57,9 @@ def test_a_packed_record_has_the_contents_of_the_run(store: Store, tmp_path: Pat
     files = store.publish(own)
     folder = store.reference / "records" / "coos7"
     assert files == [folder / "test1.jsonl", folder / "test4.jsonl"]
-    published = store.load_reference()
-    assert [record.run_id for record in published] == sorted(own)
-    for record in published:
+    packed = store.load_reference()
+    assert [record.run_id for record in packed] == sorted(own)
+    for record in packed:
         run = own[record.run_id]
         assert record.path is None
         assert record.brief == run.brief
@@ -69,7 +70,7 @@ def test_a_packed_record_has_the_contents_of_the_run(store: Store, tmp_path: Pat
     runs = [json.loads(line)["run"] for line in files[0].read_text().splitlines()]
     assert [run["run_id"] for run in runs] == sorted(run["run_id"] for run in runs)
     assert {run["spec"]["split_id"] for run in runs} == {"coos7/test1"}
-    assert boards(published) == boards(list(own.values()))
+    assert boards(packed) == boards(list(own.values()))
 
 
 def test_the_bytes_do_not_depend_on_the_order_of_publishing(store: Store, tmp_path: Path) -> None:
@@ -230,3 +231,42 @@ def test_the_published_records_of_the_project_are_packed() -> None:
     for file in packed_files(reference):
         first = json.loads(file.read_text().splitlines()[0])
         assert file == packed_file(reference, first["run"]["spec"]["split_id"])
+
+
+# ------------------------------------------------------------------ index
+
+
+def test_the_index_gives_the_same_records(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [record.run_id for record in store.load_all()]
+    store.publish(runs[:2])
+    first = [(record.brief, dict(record)) for record in store.load_reference()]
+    content = store.reference_index.read_bytes()
+    with monkeypatch.context() as patch:  # nothing is parsed again
+        patch.setattr(published, "parse_line", None)
+        assert [record.brief for record in store.load_reference()] == [b for b, _ in first]
+    assert [(record.brief, dict(record)) for record in store.load_reference()] == first
+    assert store.reference_index.read_bytes() == content
+    store.publish(runs)
+    assert [record.run_id for record in store.load_reference()] == runs
+    packed_files(store.reference)[0].unlink()
+    rest = store.load_reference()
+    assert {record.split_id for record in rest} == {"coos7/test4"}
+    assert [record.run_id for record in store.load_reference()] == [r.run_id for r in rest]
+    store.reference_index.write_bytes(b"damaged")
+    assert [record.run_id for record in store.load_reference()] == [r.run_id for r in rest]
+
+
+def test_a_file_that_is_replaced_while_it_is_read_raises(store: Store) -> None:
+    runs = [record.run_id for record in store.load_all()]
+    [file, _] = store.publish(runs)
+    records = [record for record in store.load_reference() if record.split_id == "coos7/test1"]
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(reversed(lines)))
+    with raises(BenchError, file.name):
+        _ = records[0].data, records[1].data
+
+
+def test_a_folder_that_is_read_only_has_no_index(store: Store) -> None:
+    store.publish(record.run_id for record in store.load_all())
+    store.reference_index.mkdir()
+    assert len(store.load_reference()) == 4
