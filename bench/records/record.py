@@ -77,7 +77,9 @@ class _Field(Generic[T]):
     def __get__(self, record: Record | None, owner: type) -> T | _Field[T]:
         if record is None:
             return self
-        return cast("T", record.summary[self._name])  # type: ignore[literal-required]
+        # Boards of thousands of records read attributes a million times.
+        summary = record._summary or record.summary
+        return cast("T", summary[self._name])  # type: ignore[literal-required]
 
 
 class Record(Mapping[str, object]):
@@ -187,7 +189,9 @@ class Record(Mapping[str, object]):
         """Identity of the run, hex."""
         if isinstance(self._path, PackedLine):
             return self._path.run_id
-        return self.summary["run_id"] if self._path is None else Path(self._path).name
+        if isinstance(self._path, str):
+            return self._path.replace("\\", "/").rpartition("/")[2]
+        return self.summary["run_id"] if self._path is None else self._path.name
 
     @property
     def ok(self) -> bool:
