@@ -30,6 +30,14 @@ ROW_COLUMNS = (
     "diff_low",
     "diff_high",
     "diff_p",
+    "diff_to_identity",
+    "baseline",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p",
+    "p_holm",
+    "detectable",
     "verdict",
     "status",
     "reason",
@@ -51,6 +59,7 @@ def frame_of(boards: Sequence[Board]) -> pd.DataFrame:
 def _values(board: Board, row: Row) -> dict[str, object]:
     return {
         **{name: getattr(board, name) for name in BOARD_COLUMNS},
-        **{name: getattr(row, name) for name in ROW_COLUMNS},
+        **{name: getattr(row, name) for name in ROW_COLUMNS if name != "diff_to_identity"},
+        "diff_to_identity": row.difference_to("identity"),
         **{name: row.cost.get(name) for name in COST_COLUMNS},
     }

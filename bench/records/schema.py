@@ -139,6 +139,13 @@ class Clusters(TypedDict):
     weights: Annotated[Column, "Weights of the contributions in the pooled metric"]
 
 
+class Units(TypedDict):
+    """Values of a batch level among the scored rows of all folds."""
+
+    test: Annotated[int, "Number of values"]
+    new: Annotated[int, "Number of those that are absent from the training rows of their fold"]
+
+
 class Cost(TypedDict):
     """Cost of a run, summed over folds."""
 
@@ -244,6 +251,8 @@ class RunRecord(TypedDict):
     upstream: Annotated[list[str], "Preprocessing done before the data were published"]
     exposed: Annotated[list[str], "Columns that methods may read"]
     shift: Annotated[str, "Difference between training and test data"]
+    held_out: NotRequired[Annotated[str, "Column of the held-out values; empty for a fixed test"]]
+    units: NotRequired[Annotated[dict[str, Units], "Tested and new values per batch level"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
     cost: Annotated[Cost, "Cost of the run"]
     predictions_sha256: Annotated[str, "Digest of the predictions; empty without any"]
@@ -297,6 +306,9 @@ class Summary(TypedDict):
     metric_versions: dict[str, int]
     grouping: dict[str, Json] | None
     shift: str
+    n_folds: int
+    held_out: str
+    units: dict[str, Units]
     params: Params
     track: str
     access: list[str]

@@ -118,8 +118,11 @@ def leaderboard(
     pandas.DataFrame
         Sorted by board, then by track and rank. Scores and differences are in the metric's unit
         (proportions in [0, 1] for accuracies); ``ci_low`` and ``ci_high`` are 95 % limits over
-        seeds crossed with clusters, ``diff_p`` is the p value of the paired difference to ``erm``
-        (``bench.boards.pairing.TEST``), ``fit_s`` and ``apply_s`` are seconds. Undefined values
+        seeds crossed with clusters. ``difference`` is the paired difference to ``baseline``, the
+        row that the method is compared with (``bench.boards.baselines``), ``p`` its p value
+        (``bench.boards.pairing.TEST``) and ``p_holm`` that p value adjusted for all rows of the
+        board. ``diff_to_erm`` and ``diff_to_identity`` are the differences to these rows, whatever
+        the baseline. ``fit_s`` and ``apply_s`` are seconds. Undefined values
         are missing, and ``reason`` states why a row has no rank. The frame is empty without
         records.
 

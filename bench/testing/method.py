@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.access import Access
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.core.params import make_params
 from bench.testing.synthetic import (
@@ -73,7 +74,7 @@ def check_method(
 
         registry = registry or Registry(tuple(Path(path) for path in plugins))
         entry = registry.entry("method", method)
-        if entry.meta["level"] == "reference":
+        if is_control_row(entry.meta["level"]):
             raise BenchError(
                 f"{method} is a control row of labshift, not a method with a file, and cannot be "
                 "checked"

@@ -30,6 +30,7 @@ import pandas as pd
 import pytest
 
 from bench.api import NotApplicable
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.core.meta import KINDS_OF_SHIFT
 from tests.helpers import shifts
@@ -49,7 +50,7 @@ LIST = Path(__file__).with_name("behaviour_failures.csv")
 
 def methods():
     entries = shifts.registry().entries("method")
-    return [e.name for e in entries if e.meta["level"] != "reference" and e.name != "erm"]
+    return [e.name for e in entries if not is_control_row(e.meta["level"]) and e.name != "erm"]
 
 
 def failures():
@@ -116,7 +117,7 @@ def test_a_method_does_what_it_declares(name):
 
 def test_every_packaged_method_declares_itself():
     for entry in shifts.registry().entries("method"):
-        if entry.meta["level"] != "reference" and entry.provider == "labshift":
+        if not is_control_row(entry.meta["level"]) and entry.provider == "labshift":
             assert {"helps", "hurts"} <= entry.meta.keys(), entry.name
 
 

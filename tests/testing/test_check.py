@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bench.api import Access, BenchError, Context, Opened, Output, Samples, param
+from bench.core.control_names import is_control_row
 from bench.core.registry import Registry
 from bench.testing.dataset import check_dataset
 from bench.testing.method import check_method
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = [e for e in Registry().entries("method") if e.meta.get("level") != "reference"]
+METHODS = [e for e in Registry().entries("method") if not is_control_row(e.meta.get("level"))]
 
 
 def failures(cls: Any, **options: Any) -> dict[str, str]:
