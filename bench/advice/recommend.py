@@ -72,7 +72,7 @@ def advise(
     done = [record for record in map(as_record, records) if record.ok]
     splits = {record.split_id for record in done}
     if len(splits) != 1:
-        raise BenchError("advice is about one split at a time: run the methods on one")
+        raise BenchError("the records belong to several splits: select one with --split")
     by_method: dict[str, list[Record]] = {}
     for record in done:
         # On a table, a correction alone is the same as the correction of uncorrected profiles.
@@ -81,7 +81,7 @@ def advise(
     rated = {name: _Rated.of(runs) for name, runs in by_method.items()}
     plain = [name for name in UNCORRECTED if name in rated]
     if not plain:
-        raise BenchError("nothing to compare with: run erm too, and identity on a table")
+        raise BenchError("no uncorrected baseline: run erm too, and identity on a table")
     chains = {records[0].method_id: name for name, records in by_method.items()}
     gaps: dict[str, tuple[str, Paired]] = {}
     for name, runs in by_method.items():
@@ -180,12 +180,12 @@ def _compared(
 
 def _by_class(runs: Records) -> dict[str, float]:
     """Return the mean over seeds of each class's accuracy with the readout of the record."""
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for record in runs:
         for subset, value in record.subsets("accuracy", "probe").items():
             if subset.startswith("class="):
-                found.setdefault(subset.removeprefix("class="), []).append(float(value))
-    return {name: float(np.mean(values)) for name, values in found.items()}
+                values.setdefault(subset.removeprefix("class="), []).append(float(value))
+    return {name: float(np.mean(group)) for name, group in values.items()}
 
 
 def _best(rows: Sequence[Compared], uncorrected: float) -> Compared | None:

@@ -60,7 +60,7 @@ def supported(
     lines
         Results of :func:`bench.advice.checkup.examine`.
     """
-    made = []
+    supports = []
     for entry in registry.entries("method"):
         if is_control_row(entry.meta.get("level")) or entry.problem:
             continue
@@ -79,11 +79,11 @@ def supported(
             why = reasons[0] if reasons else "no split can be run"
             # Methods with the same missing requirement share one sentence.
             why = why.removeprefix(f"{entry.name} ").replace(f"{entry.name}.", "METHOD.")
-            made.append(MethodSupport(entry.name, "no", why))
+            supports.append(MethodSupport(entry.name, "no", why))
             continue
         care = _care(jobs[0], lines)
-        made.append(MethodSupport(entry.name, "with care" if care else "yes", care))
-    return made
+        supports.append(MethodSupport(entry.name, "with care" if care else "yes", care))
+    return supports
 
 
 def _care(job: Job, lines: Sequence[Check]) -> str:
@@ -93,11 +93,13 @@ def _care(job: Job, lines: Sequence[Check]) -> str:
     by_topic = {line.topic: line for line in lines}
     nested = by_topic.get(f"class and {stage.level}")
     if whole and nested is not None and nested.state == "warn":
-        return f"it matches whole batches, and each {stage.level} holds classes of its own"
+        return f"it aligns whole batches, and classes are confounded with {stage.level}"
     sizes = by_topic.get(f"level {stage.level}")
     if whole and sizes is not None and sizes.facts["min"] < FEW:
-        return f"the smallest {stage.level} has {sizes.facts['min']} rows: its statistics are noise"
+        return (
+            f"statistics of few rows are noisy: the smallest {stage.level} has {sizes.facts['min']}"
+        )
     controls = by_topic.get("controls")
     if Access.CONTROLS in job.chain.access and controls is not None and controls.state == "warn":
-        return "some batches have no controls, where it takes its fallback"
+        return "some batches have no controls, and it uses its fallback there"
     return ""

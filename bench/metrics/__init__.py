@@ -39,6 +39,7 @@ __all__ = [
     "needs",
     "neighbours",
     "scored",
+    "takes_batch",
     "uses_graph",
 ]
 
@@ -118,6 +119,11 @@ def _call(name: str, function: Callable[..., Value], arrays: Mapping[str, object
 def uses_graph(name: str, registry: Registry | None = None) -> bool:
     """Return whether a metric takes the neighbour graph."""
     return "neighbours" in inspect.signature(_function(name, registry)).parameters
+
+
+def takes_batch(name: str, registry: Registry | None = None) -> bool:
+    """Return whether a metric compares batches, such as the accuracy of the worst batch."""
+    return "batch" in inspect.signature(_function(name, registry)).parameters
 
 
 def needs(name: str, registry: Registry | None = None) -> str:

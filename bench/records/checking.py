@@ -20,6 +20,7 @@ from typing import (
 
 from bench.core.errors import BenchError
 from bench.core.split import current_name
+from bench.records.averages import averaged
 from bench.records.schema import RunRecord
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ __all__ = ["check", "json_schema", "migrated"]
 def migrated(data: dict[str, Json]) -> dict[str, Json]:
     """Return a record with keys added that earlier versions did not write.
 
-    A split that was renamed has its present name.
+    A split that was renamed has its present name. Pooled scores become means over held-out batches
+    where the record has a value per fold; see :mod:`bench.records.averages`.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def migrated(data: dict[str, Json]) -> dict[str, Json]:
     cost = result.get("cost")
     if isinstance(cost, dict):
         result["cost"] = {"steps": 0, "images_seen": 0, **cost}
-    return result
+    return averaged(result)
 
 
 # --------------------------------------------------------------------------- checking

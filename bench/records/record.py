@@ -34,6 +34,7 @@ from bench.core.errors import BenchError
 from bench.records.checking import check, migrated
 from bench.records.reading import PackedLine, parse_record, read_line, text_of
 from bench.records.schema import (
+    Aggregation,
     Clusters,
     CodeSummary,
     Cost,
@@ -159,6 +160,7 @@ class Record(Mapping[str, object]):
     predictions_sha256 = _Field[str]("Digest of the predictions.")
     tuning = _Field[Tuning | None]("Parameter search of a tuned run, or None.")
     metrics = _Field[dict[str, float]]("Metric name with its readout prefix -> overall value.")
+    aggregation = _Field[Aggregation]("How the primary score combines folds: ``mean``, ``pooled``.")
     versions = _Field[dict[str, int]]("Version of each stage's method.")
     machine = _Field[Machine]("Parts of the provenance that boards compare.")
     code = _Field[CodeSummary]("Digests of the code that made the run.")
@@ -216,8 +218,12 @@ class Record(Mapping[str, object]):
             return f"{head}.{bare}"
         return bare if head == self.readout and bare in names else None
 
-    def value(self, metric: str | None = None, readout: str | None = None) -> float | None:
+    def value(
+        self, metric: str | None = None, readout: str | None = None, *, pooled: bool = False
+    ) -> float | None:
         """Return a metric over all scored units, or None if the record has no such value.
+
+        For a split with several folds it is the mean over folds.
 
         Parameters
         ----------
@@ -226,9 +232,15 @@ class Record(Mapping[str, object]):
         readout
             ``head``, ``probe``, ``knn1``, or ``embedding`` for a metric of the profiles
             themselves; the record's own readout by default.
+        pooled
+            Whether to return the metric of the predictions of all folds together; the same for a
+            single fold.
         """
-        key = self._key(self.metrics, metric or self.primary, readout)
-        return None if key is None else self.metrics[key]
+        values = self.metrics
+        if pooled:
+            values = {**values, **self.summary["pooled"]}
+        key = self._key(values, metric or self.primary, readout)
+        return None if key is None else values[key]
 
     def has(self, metric: str, readout: str | None = None) -> bool:
         """Return whether the record has a value of a metric; parameters as for :meth:`value`."""
@@ -240,8 +252,9 @@ class Record(Mapping[str, object]):
         return {parse_metric(name)[1] for name in self.metrics}
 
     def subsets(self, metric: str | None = None, readout: str | None = None) -> dict[str, float]:
-        """Return a metric per subset (``all``, ``fold=...``, ``batch=...``, ``class=...``).
+        """Return a metric per subset.
 
+        Subsets are ``all``, ``pooled``, ``fold=...``, ``batch=...`` and ``class=...``.
         Parameters are those of :meth:`value`. The dictionary is empty without such a metric.
         """
         values = self.data["metrics"]
@@ -366,7 +379,7 @@ class Record(Mapping[str, object]):
         return table
 
     def metrics_table(self) -> pd.DataFrame | None:
-        """Return columns ``metric, subset, value, n``; subset is ``all``, ``fold=...``, ...."""
+        """Return columns ``metric, subset, value, n``; subset is ``all``, ``pooled``, ...."""
         if isinstance(self._path, PackedLine):
             record, n = read_line(self._path)
             return unpacked_table(record["metrics"], n)

@@ -192,7 +192,7 @@ def test_filtering(tab: Tab) -> None:
     assert page.locator("#none").is_visible()
     page.get_by_role("button", name="Reset").click()
     playwright.expect(shown).to_have_text(re.compile("^5 boards"))
-    page.get_by_label("also 1 variants").check()
+    page.get_by_label("show 1 variants").check()
     assert shown.inner_text() == "6 boards, 25 rows"
 
 
