@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board, Row
 
-__all__ = ["COLUMNS", "frame_of"]
+__all__ = ["COLUMNS", "frame_of", "overall_frame"]
 
 BOARD_COLUMNS = ("split", "edition", "recipe", "selection", "metric", "readout")
 ROW_COLUMNS = (
@@ -54,6 +55,24 @@ def frame_of(boards: Sequence[Board]) -> pd.DataFrame:
     rows = [_values(board, row) for board in boards for row in board.rows]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype(dict.fromkeys(INTEGERS, "Int64"))
+
+
+def overall_frame(boards: Sequence[Board], methods: Sequence[str] | None) -> pd.DataFrame:
+    """Return the comparison over all splits as a data frame (:mod:`bench.boards.overall`)."""
+    import pandas as pd
+
+    from bench.boards.overall import OverallRow
+    from bench.boards.overall import overall as compare_over_splits
+
+    names = [field.name for field in fields(OverallRow)]
+    rows = [
+        {"edition": result.edition, "kind": result.kind}
+        | {name: getattr(row, name) for name in names}
+        | {"n_datasets": row.n_datasets}
+        for result in compare_over_splits(boards, methods)
+        for row in result.rows
+    ]
+    return pd.DataFrame(rows, columns=["edition", "kind", *names, "n_datasets"])
 
 
 def _values(board: Board, row: Row) -> dict[str, object]:

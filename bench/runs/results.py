@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.boards.frame import frame_of
+from bench.boards.frame import frame_of, overall_frame
 from bench.boards.select import BoardSet
 from bench.core.errors import BenchError, did_you_mean
 from bench.data.catalog import canonical_name
@@ -87,6 +87,7 @@ def leaderboard(
     recipe: str | None = None,
     methods: str | Iterable[str] | None = None,
     studies: bool = False,
+    overall: bool = False,
     plugins: Iterable[Path | str] = (),
 ) -> pd.DataFrame:
     """Return the leaderboards of a results folder, one row per method and board.
@@ -110,6 +111,9 @@ def leaderboard(
         Names or chains: ``["erm", "ben+tvn"]`` or ``"erm,ben+tvn"``. Default: all methods.
     studies
         Include runs of studies, which are on separate boards.
+    overall
+        Return the comparison over all splits instead: one row per edition, kind of method and
+        method, with mean rank and mean difference to the baseline (``bench.boards.overall``).
     plugins
         Python files whose splits can be named.
 
@@ -139,15 +143,15 @@ def leaderboard(
     >>> board[["method", "rank", "mean"]]  # doctest: +SKIP
     """
     name = None if split is None else canonical_name(split, open_registry(plugins))
+    chosen = None if methods is None else names(methods, "methods")
     store = results_store(results)
-    return frame_of(
-        BoardSet(store.load_all(reference), store.failures()).select(
-            split=name,
-            metric=metric,
-            readout=readout,
-            edition=edition,
-            recipe=recipe,
-            methods=None if methods is None else names(methods, "methods"),
-            studies=studies,
-        )
+    boards = BoardSet(store.load_all(reference), store.failures()).select(
+        split=name,
+        metric=metric,
+        readout=readout,
+        edition=edition,
+        recipe=recipe,
+        methods=None if overall else chosen,
+        studies=studies,
     )
+    return overall_frame(boards, chosen) if overall else frame_of(boards)
