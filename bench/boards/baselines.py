@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from bench.boards.board import MIN_SEEDS, Row  # TC
 from bench.boards.pairing import pair
 from bench.boards.stats.tests import holm
+from bench.core.control_names import is_control_row
 from bench.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -152,9 +153,9 @@ def compared(rows: Sequence[Row], *, higher: bool, verdicts: bool = True) -> lis
             gap = pair(row.scores, base.scores)
             if gap is not None:
                 gaps[other] = gap
-        row = dataclasses.replace(row, baseline=name if name in gaps else "", differences=gaps)  # noqa: PLW2901
+        row = dataclasses.replace(row, baseline=name if name in gaps else "", differences=gaps)  # noqa: PLW2901 - completed in steps
         result.append(row)
-    tested = [row for row in result if row.track != "reference" and row.versus is not None]
+    tested = [row for row in result if not is_control_row(row.track) and row.versus is not None]
     adjusted = holm([row.versus.p if row.versus else None for row in tested])
     n_tests = sum(p is not None for p in adjusted)
     by_row = {id(row): p for row, p in zip(tested, adjusted, strict=True)}
@@ -162,7 +163,7 @@ def compared(rows: Sequence[Row], *, higher: bool, verdicts: bool = True) -> lis
     for row in result:
         p, gap = by_row.get(id(row)), row.versus
         if p is not None and gap is not None:
-            row = dataclasses.replace(  # noqa: PLW2901
+            row = dataclasses.replace(  # noqa: PLW2901 - completed in steps
                 row,
                 p_holm=p,
                 detectable=gap.detectable(n_tests),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics._core import Value, codes, counted, has_value, left_out, matrix, named
+from bench.core.words import count
+from bench.metrics._core import Value, codes, has_value, left_out, matrix, named
 from bench.metrics._silhouette import silhouette
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def silhouette_batch(
             width = silhouette(table[rows], code, len(batches), distance)
             means.append(float((1 - np.abs(width)).mean()))
             n += len(rows)
-    used = f"{counted(n, 'row')}, {len(means)} of {counted(len(names), 'label')}"
+    used = f"{count(n, 'row')}, {len(means)} of {count(len(names), 'label')}"
     used += left_out(int((~keep).sum()), "without a label or batch")
     if not means:
         return Value(float("nan"), 0, f"{used}: no label has two batches and a replicate")

@@ -91,12 +91,12 @@ class ControlRow:
         self._state: Arrays = {}
 
     @classmethod
-    def access(cls, params: NoParams) -> Access:  # noqa: ARG003
+    def access(cls, params: NoParams) -> Access:  # noqa: ARG003 - signature of the interface
         """Return no access, because the views of control rows contain everything."""
         return Access.NONE
 
     @classmethod
-    def why_not(cls, opened: Opened, *, transferred: bool) -> str:  # noqa: ARG003
+    def why_not(cls, opened: Opened, *, transferred: bool) -> str:  # noqa: ARG003 - signature of the interface
         """Return why the row cannot be computed on a data set, or an empty string.
 
         Parameters
@@ -168,8 +168,8 @@ class Pca(ControlRow):
 
     def apply(self, samples: Samples) -> Output:
         """Return ``(n, p)`` components."""
-        components = (_profiles(samples) - self._state["mean"]) @ self._state["axes"]
-        return Output(components.astype(np.float32))
+        mean, axes = (np.asarray(self._state[key], np.float64) for key in ("mean", "axes"))
+        return Output(((_profiles(samples) - mean) @ axes).astype(np.float32))
 
 
 class Pca100(Pca):
@@ -182,7 +182,7 @@ class Pca100(Pca):
 class Shuffle(ControlRow):
     """The profile of a random other row."""
 
-    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store the seed and the ids of the training rows."""
         self._state = {"seed": np.array(ctx.seed), "train": train.ids}
 
@@ -213,7 +213,7 @@ class BatchMean(ControlRow):
 class LabelOracle(ControlRow):
     """The true class, one-hot with Gaussian noise."""
 
-    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store the seed of the noise."""
         self._state = {"seed": np.array(ctx.seed)}
 
@@ -238,7 +238,7 @@ class _OneHot(ControlRow):
             return f"the wells and batches of training are not those of {opened.name}"
         return ""
 
-    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store the values that occur in training."""
         self._state = {
             key: np.unique(values)
