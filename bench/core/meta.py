@@ -62,6 +62,7 @@ Meta = TypedDict(
         "hurts": list[str],
         "against": str,
         "fit": str,
+        "argument": str,
         # data sets
         "licence": str,
         "size": str,

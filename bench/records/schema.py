@@ -63,6 +63,7 @@ class Stage(TypedDict):
     level: NotRequired[Annotated[str, "Batch level that the stage uses"]]
     fit_id: NotRequired[Annotated[str, "Identity of the fit, hex"]]
     apply_id: NotRequired[Annotated[str, "Identity of the outputs for the test rows, hex"]]
+    pinned: NotRequired[Annotated[dict[str, str], "Revision and SHA-256 of pretrained weights"]]
 
 
 class Fold(TypedDict):

@@ -199,10 +199,11 @@ class Job:
                     "version": stage.entry.meta["version"],
                     "params": stage.changed(),
                     "level": stage.level,
-                    "fit_id": one.fit,
-                    "apply_id": one.apply_test,
+                    "fit_id": ids.fit,
+                    "apply_id": ids.apply_test,
+                    **({"pinned": stage.pinned} if stage.pinned else {}),
                 }
-                for stage, one in zip(mine.chain.stages, self.ids(fold), strict=True)
+                for stage, ids in zip(mine.chain.stages, self.ids(fold), strict=True)
             ]
             stages_of.append({"fold": fold.name, "stages": stages})
             if fold.name in self.tuned and self.tuned[fold.name].overrides:
