@@ -1,7 +1,7 @@
 """Fixed features of images and what classical classifiers on them share.
 
-Nothing of the features is learned from the training rows but their mean and standard deviation, by
-which they are scaled. Two kinds: ``fixed``, intensities, texture and spectrum as in the reference
+Features are scaled by the mean and standard deviation of the training rows; nothing else about them
+is learned. Two kinds: ``fixed``, intensities, texture and spectrum as in the reference
 row ``identity``; and ``imagenet``, an EfficientNet-Lite0 trained on ImageNet (Tan and Le 2019,
 arXiv:1905.11946), each channel on its own. Profiles of a table are their own features.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import NotApplicable, Output, Samples, fixed_features, param
-from bench.network import encode
+from bench.network import encode, pinned
 
 from ._rows import profiles
 from ._whitening import CONSTANT
@@ -64,6 +64,11 @@ class FixedFeatures:
         from bench.api import Access
 
         return Access.NONE
+
+    @classmethod
+    def pinned(cls, params: Any) -> dict[str, str]:
+        """Return the revision and the SHA-256 of pretrained weights, if they are used."""
+        return pinned(PACKAGED) if params.features == "imagenet" else {}
 
     def learn(self, X: Doubles, y: Ints, ctx: Context) -> dict[str, NDArray[Any]]:
         """Return the parameters learned from scaled features ``(n, d)`` and classes ``(n,)``."""
