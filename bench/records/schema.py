@@ -144,7 +144,7 @@ class Cost(TypedDict):
 
     fit_s: Annotated[float, "Seconds of fitting"]
     apply_s: Annotated[float, "Seconds of applying"]
-    peak_bytes: Annotated[int, "Peak resident memory in bytes"]
+    peak_bytes: Annotated[int, "Peak resident memory above the start of the run, in bytes"]
     steps: Annotated[int, "Optimiser steps"]
     images_seen: Annotated[int, "Rows passed through the network in training"]
 

@@ -6,12 +6,11 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.meta import PLUGINS
 from bench.core.registry import Registry
-from bench.records.record import Record
 from bench.records.results import results_store
 from bench.runs.job import Options
 from bench.runs.settings import Settings
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bench.data.task import Task
-    from bench.records.schema import RunRecord
+    from bench.records.record import Record
     from bench.records.store import Store
     from bench.runs.companions import Companions
     from bench.runs.job import Job
@@ -131,8 +130,7 @@ class Experiment:
         runner = self.runner(shown)
         records = []
         for job in self.jobs() if jobs is None else jobs:
-            data = runner.run(job)
-            records.append(Record(cast("RunRecord", data), data["path"]))
+            records.append(runner.run(job))
             shown.done(records[-1])
         return records
 

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.control_names import is_control_row
+from bench.records.schema import SCHEMA
 from bench.records.selection import rule
 from bench.runs import provenance
 
 if TYPE_CHECKING:
-    from bench.core.types import Facts
-    from bench.records.schema import Code
+    from bench.records.schema import Code, Provenance, RunRecord, Spec, Status
     from bench.runs.chain import Chain
     from bench.runs.job import Job
 
-__all__ = ["Data", "method_sources", "outline"]
-
-Data = dict[str, Any]
-"""Contents of ``run.json``."""
+__all__ = ["method_sources", "outline"]
 
 
 def outline(
     job: Job,
-    spec: Facts,
+    spec: Spec,
     run_id: str,
     code: Code,
-    environment: Facts,
+    environment: Provenance,
     *,
-    status: str = "ok",
+    status: Status = "ok",
     reason: str = "",
-) -> Data:
+) -> RunRecord:
     """Return the record of a job without results.
 
     Parameters
@@ -45,10 +42,10 @@ def outline(
     """
     task, chain = job.task, job.chain
     unranked = _unranked(job)
-    record: Data = {
-        "schema": 1,
+    record: RunRecord = {
+        "schema": SCHEMA,
         "run_id": run_id,
-        "spec": dict(spec),
+        "spec": spec,
         "method": chain.typed,
         "method_id": chain.method_id,
         "split": task.typed,
@@ -63,6 +60,7 @@ def outline(
         "ranked": not unranked and status == "ok",
         "unranked_because": unranked,
         "metrics": {},
+        "metrics_rest_on": {},
         "primary": job.primary,
         "lower_is_better": _lower_is_better(job),
         "clusters": {
@@ -94,8 +92,8 @@ def outline(
     }
     if chain.preprocess:
         record["preprocess"] = chain.preprocess
-    if job.tuning:
-        record["tuning"] = {**job.tuning, **job.tuning_facts}
+    if job.tuning is not None:
+        record["tuning"] = {**job.tuning, **(job.tuning_facts or {})}
     return record
 
 

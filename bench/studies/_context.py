@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from bench.boards.values import label_of_run, readout_of, scores_of
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.data.inference_batches import InferenceBatches
-from bench.records.record import Record
 from bench.runs.plan import plan
 from bench.studies._results import Condition, ConditionResult, Difference
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
     from bench.data.task import Task
-    from bench.records.schema import RunRecord
+    from bench.records.record import Record
     from bench.runs.job import Job, Options
     from bench.runs.runner import Runner
 
@@ -157,7 +156,7 @@ class StudyContext:
         """Return the scores of a condition; existing runs are not repeated."""
         records = []
         for seed in self.seeds:
-            record = Record(cast("RunRecord", self.runner.run(self.job(condition, seed))))
+            record = self.runner.run(self.job(condition, seed))
             self._done(record)
             if record.status == "failed":
                 self.failed.append(record)

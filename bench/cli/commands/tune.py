@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.records.record import Record
-    from bench.records.schema import RunRecord
     from bench.runs.tuning.space import Tuning
 
 RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
@@ -82,7 +81,6 @@ def command(  # noqa: PLR0913, PLR0917
     from bench.cli.progress import Bar
     from bench.cli.run_output import summary
     from bench.records import selection
-    from bench.records.record import Record
     from bench.runs.tuning.space import Budget, Tuning
     from bench.runs.tuning.tune import tune
 
@@ -120,9 +118,9 @@ def command(  # noqa: PLR0913, PLR0917
             _print_plan(tunings, common.as_json)
             return 0
         for tuning in tunings:
-            for data in tune(tuning, runner, experiment.seeds):
-                records.append(Record(cast("RunRecord", data), data["path"]))
-                bar.done(records[-1])
+            for record in tune(tuning, runner, experiment.seeds):
+                records.append(record)
+                bar.done(record)
     if common.as_json:
         rows = [
             {

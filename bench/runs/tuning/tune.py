@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from bench.core.types import Facts, JsonObject, Recipe, Values
+    from bench.core.types import Facts, Recipe, Values
     from bench.data.partitions import Fold
+    from bench.records.record import Record
+    from bench.records.schema import FoldTuning, TuningBudget
+    from bench.records.schema import Tuning as TuningFacts
     from bench.runs.runner import Runner
 
 __all__ = ["tune"]
@@ -77,7 +80,7 @@ class _Fold:
     def jobs(self, params: Values, recipe: Recipe) -> list[Job]:
         return [trial_job(self.tuning, part, params, recipe, SEED) for part in self.parts]
 
-    def run(self) -> tuple[Choice, JsonObject]:
+    def run(self) -> tuple[Choice, FoldTuning]:
         """Spend the budget and return the selected values and their cost."""
         tuning, budget = self.tuning, self.tuning.budget
         with open_study(tuning, self.name, self.higher) as study:
@@ -110,17 +113,18 @@ class _Fold:
         state: Any = TrialState.COMPLETE
         beat = Beat(trial, on=bool(self.tuning.storage))
         for k, job in enumerate(self.jobs(params, recipe)):
-            made_before = set(self.runner.made)
+            written_before = set(self.runner.written)
             with beat:
                 record = self.runner.run(job)
-            self._drop(job, self.runner.made - made_before)
-            seconds += record["cost"]["fit_s"] + record["cost"]["apply_s"]
-            if record["status"] != "ok":
-                trial.set_user_attr(FAILED, str(record["reason"]))
+            self._drop(job, self.runner.written - written_before)
+            seconds += record.cost["fit_s"] + record.cost["apply_s"]
+            score = record.value() if record.ok else None
+            if score is None:
+                trial.set_user_attr(FAILED, record.reason or f"it has no {record.primary}")
                 state = TrialState.FAIL
                 break
-            runs.append(record["run_id"])
-            scores.append(float(record["metrics"][record["primary"]]["all"]))
+            runs.append(record.run_id)
+            scores.append(score)
             trial.report(scores[-1], k)
             if k + 1 < len(self.parts) and trial.should_prune():
                 state = TrialState.PRUNED
@@ -143,18 +147,18 @@ class _Fold:
             f"{', '.join(chosen)}: {result}"
         )
 
-    def _drop(self, job: Job, made: set[str]) -> None:
+    def _drop(self, job: Job, written: set[str]) -> None:
         """Delete the artifacts of a candidate, except those of unchanged stages."""
         names = [part.split.name for part in self.parts]
         base = self.jobs({}, {})[names.index(job.task.split.name)]
         kept: set[str] = set()
         for fold in base.task.folds:
-            for one in base.ids(fold):
-                kept.update((one.fit, one.apply_train, one.apply_test))
-        self.tuning.store.drop_artifacts(sorted(made - kept))
-        self.runner.made.difference_update(made - kept)
+            for ids in base.ids(fold):
+                kept.update((ids.fit, ids.apply_train, ids.apply_test))
+        self.tuning.store.drop_artifacts(sorted(written - kept))
+        self.runner.written.difference_update(written - kept)
 
-    def _chosen(self, done: Sequence[Any]) -> tuple[Choice, JsonObject]:
+    def _chosen(self, done: Sequence[Any]) -> tuple[Choice, FoldTuning]:
         tuning = self.tuning
         runs = [run for trial in done for run in trial.user_attrs.get(RUNS, ())]
         records = [found for run in runs if (found := tuning.store.find(run)) is not None]
@@ -177,7 +181,7 @@ class _Fold:
                 f"{' for fold ' + self.whose if self.whose else ''}{why}"
             ) from None
         states = [trial.state.name.lower() for trial in done]
-        facts = {
+        facts: FoldTuning = {
             "fold": self.fold.name,
             "trials": len(done),
             "pruned": states.count("pruned"),
@@ -196,7 +200,7 @@ class _Fold:
 # --------------------------------------------------------------------------- one method
 
 
-def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObject]:
+def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[Record]:
     """Tune a method on every fold of a split, refit it on all training rows, and score it.
 
     Parameters
@@ -210,9 +214,9 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObjec
 
     Returns
     -------
-    list
-        The committed records, one per seed. ``spec["selection"]`` is the rule,
-        ``spec["tuning"]`` the budget, and ``tuning`` the cost and the selected values.
+    list of Record
+        The committed records, one per seed. ``selection`` is the rule, ``tuning`` the budget, its
+        cost and the selected values.
 
     Raises
     ------
@@ -228,7 +232,7 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObjec
     meta = tuning.registry.entry("metric", task.split.metric).meta
     higher = bool(meta.get("higher_is_better", True))
     tuned: dict[str, Tuned] = {}
-    facts: list[JsonObject] = []
+    facts: list[FoldTuning] = []
     trial_runner = _quiet(runner)
     for fold in task.folds:
         if not fold.scored.any():
@@ -239,7 +243,7 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObjec
         job = trial_job(tuning, task, choice.params, recipe, SEED)
         tuned[fold.name] = Tuned(job.chain, job.recipe, recipe)
         facts.append(spent)
-    budget = {
+    budget: TuningBudget = {
         "rule": tuning.rule,
         "level": tuning.level or task.opened.level,
         "trials": min(fact["trials"] for fact in facts),
@@ -248,7 +252,7 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObjec
         "validations": max(fact["validations"] for fact in facts),
         "space": [one.words for one in tuning.space],
     }
-    spent_all = {
+    spent_all: TuningFacts = {
         "seconds": round(math.fsum(fact["seconds"] for fact in facts), 3),
         "seed": SEED,
         "folds": facts,
