@@ -13,8 +13,9 @@ conditions. The technical variation of days, plates and wells is the same at any
     classes are imaged while the lamp is cold. The test plates are imaged twice: in that order, and
     with their wells in random order. Both versions show identical cells (the same electrons) and
     differ only in the light.
-``nested``
-    in training, each class is on the plates of one day only; test plates contain all classes.
+``confounded``
+    in training, each class is on the plates of one day only; test plates contain all classes. Its
+    files and parts have their first name, ``nested``, which is part of the ids of rows.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def _lamp(draw: int, strength: float, scale: float) -> list[Plate]:  # noqa: ARG
     ]
 
 
-def _nested(draw: int, strength: float, scale: float) -> list[Plate]:
+def _confounded(draw: int, strength: float, scale: float) -> list[Plate]:
     rng = generator("simulator", VERSION, draw, "nested")
     days = SPRING[::2]
     day_of = rng.permutation(np.arange(len(CLASSES)) % len(days))
@@ -213,6 +214,6 @@ EXPERIMENTS = {
         ("laboratory", "microscope"),
     ),
     "lamp": Experiment(("lamp-training", "lamp-kept", "lamp-scrambled"), _lamp, ("lamp",)),
-    "nested": Experiment(("nested-training", "nested-test"), _nested),
+    "nested": Experiment(("nested-training", "nested-test"), _confounded),
 }
 """All experiments by name; each part belongs to exactly one."""

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError, Opened, param
-from bench.core.errors import did_you_mean
 from bench.core.folders import cache_folder, data_folder
 
 from ._crop_files import (
@@ -34,6 +33,7 @@ from ._crop_files import (
     digest_of,
     parameters_of,
 )
+from .simulator.knobs import effects, expand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,15 +98,9 @@ class COOS7:
     Settings = Settings
 
     def __init__(self, settings: Any = None) -> None:  # noqa: ANN401
-        given = Settings() if settings is None else settings
-        self.off = frozenset(w.strip() for w in given.off.split(",") if w.strip())
-        if self.off:
-            from .simulator.knobs import GROUPS, NAMES
-
-            known = [*GROUPS, *NAMES]
-            for name in sorted(self.off - set(known)):
-                raise BenchError(did_you_mean(name, known, "effect of the simulator"))
-        self.settings = dataclasses.replace(given, off=",".join(sorted(self.off)))
+        chosen = Settings() if settings is None else settings
+        self.off = effects(chosen.off)
+        self.settings = dataclasses.replace(chosen, off=",".join(sorted(self.off)))
 
     def editions(self) -> list[str]:
         """Return ``real`` if a published file is available, and ``simulated``.
@@ -152,7 +146,6 @@ class COOS7:
             return folder
         from .simulator import layout, write
         from .simulator.conditions import Conditions
-        from .simulator.knobs import expand
 
         chosen = self.settings
         return write.ensure(

@@ -14,8 +14,10 @@ measures how much a method relies on the lamp; ``run`` prints both scores and th
 ``--standardise none`` as well as the default ``image``: standardising each image removes most of
 the lamp effect before any method sees it.
 
-In ``sim/nested``, each class is on the plates of only one day in training: a method that removes
-the differences between days and plates can also remove the classes.
+In ``sim/confounded`` (``sim/nested`` in earlier versions), each class is on the plates of only one
+day in training: a method that removes the differences between days and plates can also remove the
+classes. This differs from a hierarchical design, where plates belong to one laboratory each and all
+contain all classes.
 
 ``sim/laboratory``, ``sim/microscope``, ``sim/both``, ``sim/new-markers``, ``sim/label-shift`` and
 ``sim/no-shift`` have the same training plates, so one trained model is evaluated on all six.
@@ -30,14 +32,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError, Opened, Split, param
-from bench.core.errors import did_you_mean
 from bench.core.folders import cache_folder
 
 from ._crop_files import CropFile, Rows, check_alike, classes_of, digest_of, parameters_of
+from .simulator.knobs import effects, expand
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from bench.core.types import JsonObject
@@ -51,7 +51,7 @@ META = {
     "class": "Simulated",
     "version": 1,
     "summary": "Simulated microscopy with one shift at a time: laboratory, microscope, lamp, "
-    "stains, shares of classes, classes nested in days, none.",
+    "stains, shares of classes, classes confounded with days, none.",
     "reference": "the simulator's own distributions, cited knob by knob",
     "licence": "MIT, as the code that writes it",
     "editions": ["simulated"],
@@ -71,8 +71,8 @@ class Settings:
     )
     strength: float = param(
         1.0,
-        "Multiplies the shift between training and test; 0 is none. Classes are wholly nested in "
-        "days from 1 on.",
+        "Multiplies the shift between training and test; 0 is none. Classes are "
+        "completely confounded with days from 1 on.",
         low=0.0,
         high=4.0,
     )
@@ -96,15 +96,9 @@ class Simulated:
     Settings = Settings
 
     def __init__(self, settings: Any = None) -> None:  # noqa: ANN401
-        given = Settings() if settings is None else settings
-        self.off = frozenset(w.strip() for w in given.off.split(",") if w.strip())
-        if self.off:
-            from .simulator.knobs import GROUPS, NAMES
-
-            known = [*GROUPS, *NAMES]
-            for name in sorted(self.off - set(known)):
-                raise BenchError(did_you_mean(name, known, "effect of the simulator"))
-        self.settings = dataclasses.replace(given, off=",".join(sorted(self.off)))
+        chosen = Settings() if settings is None else settings
+        self.off = effects(chosen.off)
+        self.settings = dataclasses.replace(chosen, off=",".join(sorted(self.off)))
 
     def editions(self) -> list[str]:
         """Return ``simulated``."""
@@ -131,33 +125,29 @@ class Simulated:
             if isinstance(side, str) or (side is not None and "part" not in side):
                 return self.open(edition)
             named.update(() if side is None else side["part"])
-        wanted = [name for name, one in EXPERIMENTS.items() if named & set(one.parts)]
-        return self._open(edition, wanted or list(EXPERIMENTS))
+        names = [name for name, entry in EXPERIMENTS.items() if named & set(entry.parts)]
+        return self._open(edition, names or list(EXPERIMENTS))
 
     def _open(self, edition: str, experiments: list[str]) -> Opened:
         if edition != "simulated":
             raise BenchError(f"sim has the edition simulated, not '{edition}'")
         from ._sim_experiments import EXPERIMENTS
         from .simulator import write
-        from .simulator.knobs import expand
 
         chosen = self.settings
         files: list[CropFile] = []
         frames: list[pd.DataFrame] = []
-        paths: list[Path] = []
         facts: JsonObject = {"files": {}}
         for name in experiments:
-            one = EXPERIMENTS[name]
-            conditions = one.conditions(chosen.draw, chosen.strength, expand(self.off))
-            plates = one.plates(chosen.draw, chosen.strength, chosen.scale)
+            experiment = EXPERIMENTS[name]
+            conditions = experiment.conditions(chosen.draw, chosen.strength, expand(self.off))
+            plates = experiment.plates(chosen.draw, chosen.strength, chosen.scale)
             folder = write.ensure(cache_folder("simulated"), f"sim-{name}", plates, conditions)
-            mine = [folder / write.file_name(part, f"sim-{name}") for part in one.parts]
-            found = [CropFile.describe(path) for path in mine]
-            for part, file in zip(one.parts, found, strict=True):
+            for part in experiment.parts:
+                file = CropFile.describe(folder / write.file_name(part, f"sim-{name}"))
+                files.append(file)
                 of_part = {str(p.number): p for p in plates if part in p.parts}
                 frames.append(_index(part, file, of_part, conditions))
-            paths += mine
-            files += found
             facts["files"] |= parameters_of(folder)["files"]
         check_alike(files)
         import pandas as pd
@@ -170,7 +160,7 @@ class Simulated:
             levels=("plate", "date", "laboratory", "microscope"),
             level="plate",
             edition="simulated",
-            digest=digest_of(paths, facts),
+            digest=digest_of([file.path for file in files], facts),
             upstream=("crops of 64 x 64 pixels around nuclei",),
             settings={
                 name: value

@@ -222,7 +222,7 @@ def _readme(records: list[Any]) -> list[str]:
         "",
         "Batch statistics correct a microscope's effect on all cells of a plate. They remove biology if "
         "plates have different mixtures of classes, at test (label shift) and most of all if "
-        "training plates have classes of their own (nested).",
+        "training plates have classes of their own (confounded).",
         "",
     ]
     return lines
@@ -388,7 +388,7 @@ CAUSES = (
     "sim/both",
     "sim/new-markers",
     "sim/label-shift",
-    "sim/nested",
+    "sim/confounded",
 )
 LAMP = ("sim/warm-lamp-kept", "sim/warm-lamp")
 SHOWN = ("erm", "adabn", "ben")

@@ -65,10 +65,10 @@ def print_plan(jobs: Sequence[Job], store: Store, as_json: bool) -> None:
 
 
 def _row(job: Job, store: Store) -> _Row:
-    from bench.core.canonical import digest
+    from bench.runs.identity import run_id as run_id_of
 
     spec = job.spec()
-    run_id = digest(spec)
+    run_id = run_id_of(spec)
     return {
         "method_id": job.chain.method_id,
         "split_id": job.task.split.name,

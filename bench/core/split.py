@@ -9,7 +9,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["Split"]
+__all__ = ["Split", "current_name", "identity_name"]
+
+_RENAMED = {"sim/confounded": "sim/nested"}
+"""Name -> former name. Former names are aliases; ids and seeds keep them, so records are found."""
+_FORMER = {former: name for name, former in _RENAMED.items()}
+
+
+def identity_name(name: str) -> str:
+    """Return the name of a split in run ids and seeds: its first name, if it was renamed.
+
+    ``name`` may be a derived split, which continues after ``~``.
+    """
+    base, mark, rest = name.partition("~")
+    return f"{_RENAMED.get(base, base)}{mark}{rest}"
+
+
+def current_name(name: str) -> str:
+    """Return the present name of a split, or of a derived split, in a record."""
+    base, mark, rest = name.partition("~")
+    return f"{_FORMER.get(base, base)}{mark}{rest}"
 
 
 @dataclass(frozen=True)

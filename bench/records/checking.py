@@ -19,6 +19,7 @@ from typing import (
 )
 
 from bench.core.errors import BenchError
+from bench.core.split import current_name
 from bench.records.schema import RunRecord
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ __all__ = ["check", "json_schema", "migrated"]
 
 def migrated(data: dict[str, Json]) -> dict[str, Json]:
     """Return a record with keys added that earlier versions did not write.
+
+    A split that was renamed has its present name.
 
     Parameters
     ----------
@@ -56,6 +59,10 @@ def migrated(data: dict[str, Json]) -> dict[str, Json]:
         "sources": {},
     }
     result = {**defaults, **data}
+    if isinstance(spec, dict) and isinstance(name := spec.get("split_id"), str):
+        result["spec"] = {**spec, "split_id": current_name(name)}
+    if isinstance(name := result.get("split"), str):
+        result["split"] = current_name(name)
     clusters = result.get("clusters")
     if isinstance(clusters, dict):
         empty: dict[str, Json] = {"values": {}, "parts": {}, "weights": {}}

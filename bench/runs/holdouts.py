@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.core.errors import BenchError
 from bench.core.seeds import generator
+from bench.core.split import identity_name
 from bench.data.audit import audit, split_digest
 from bench.data.partitions import Fold
 from bench.data.task import Task
@@ -159,7 +160,7 @@ def _disjoint(
     groups: list[str], parts: int, task: Task, fold: Fold, *address: str
 ) -> list[list[str]]:
     """Return disjoint random sets of about :data:`SHARE` of the groups each."""
-    rng = generator("carve", *address, task.split.name, fold.name)
+    rng = generator("carve", *address, identity_name(task.split.name), fold.name)
     shuffled = [groups[i] for i in rng.permutation(len(groups))]
     size = max(1, round(SHARE * len(groups)))
     if rule(address[0]).min_batches and len(groups) - size < 2:
@@ -251,7 +252,7 @@ def held_out(task: Task, kind: str, level: str = "") -> Task | None:
         groups = _groups(column[fold.train])
         if len(groups) < 2:
             return None
-        rng = generator("carve", kind, level, task.split.name, fold.name)
+        rng = generator("carve", kind, level, identity_name(task.split.name), fold.name)
         size = max(1, round(SHARE * len(groups)))
         held = [groups[i] for i in rng.permutation(len(groups))[:size]]
         one = _without(task, fold, column, held)
@@ -294,7 +295,7 @@ def mixed_to_test(task: Task) -> tuple[Task, str] | None:
     made = []
     for fold in task.folds:
         groups = _groups(column[fold.test])
-        rng = generator("carve", "mixed-to-test", task.split.name, fold.name)
+        rng = generator("carve", "mixed-to-test", identity_name(task.split.name), fold.name)
         shuffled = [groups[i] for i in rng.permutation(len(groups))]
         first = np.isin(column[fold.test], shuffled[: len(groups) // 2])
         for k, half in enumerate((first, ~first), 1):

@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.core.access import Access
 from bench.core.canonical import digest
+from bench.core.split import identity_name
 from bench.core.version import NUMERICS
 from bench.data.views import column_of
 
@@ -73,6 +74,11 @@ class StageIds:
 def numerics() -> dict[str, int]:
     """Return the version of the benchmark's numerics, included only if it is not 1."""
     return {} if NUMERICS == 1 else {"numerics": NUMERICS}
+
+
+def run_id(spec: Mapping[str, object]) -> str:
+    """Return the id of the run that a specification describes; it survives renamed splits."""
+    return digest({**spec, "split_id": identity_name(str(spec["split_id"]))})
 
 
 def fit_name(stage: Stage, registry: Registry) -> tuple[str, int]:

@@ -187,7 +187,7 @@ class Job:
         return {name: entry.meta["version"] for name, entry in entries.items()}
 
     def spec(self) -> Spec:
-        """Return the specification that identifies the run. Its hash is the run id."""
+        """Return the specification that identifies the run; see :func:`identity.run_id`."""
         task, opened = self.task, self.task.opened
         # Use parsed values, so that "500" and 500 give the same run.
         recipe = identity.recipe_identity(self.recipe)

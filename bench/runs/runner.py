@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from bench.core.canonical import digest
 from bench.core.code_digest import differing, shortened
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
 from bench.core.words import count
 from bench.records.record import Record
 from bench.records.tables import predictions_digest
-from bench.runs import provenance
+from bench.runs import identity, provenance
 from bench.runs.cache import Cache, Use
 from bench.runs.code import Codes
 from bench.runs.device import threads
@@ -97,7 +96,7 @@ class Runner:
             If the input is invalid. A run that fails for another reason has the status ``failed``.
         """
         spec = job.spec()
-        run_id = digest(spec)
+        run_id = identity.run_id(spec)
         stored = self.store.find(run_id)
         if stored is not None and self._serves(job, stored):
             return stored.renamed(job.chain.typed, job.task.typed)
@@ -129,7 +128,7 @@ class Runner:
         The record is not committed, so the run is repeated next time.
         """
         spec = job.spec()
-        run_id = digest(spec)
+        run_id = identity.run_id(spec)
         path = self.store.fail(
             run_id,
             traceback.format_exc(),

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bench.core.errors import BenchError, did_you_mean
+
 LEVELS = ("laboratory", "microscope", "day", "plate", "well")
 
 
@@ -357,6 +359,21 @@ GROUPS = {
     )
 }
 """Names for groups of knobs; each knob is in exactly one group."""
+
+
+def effects(text: str) -> frozenset[str]:
+    """Return the names in a comma-separated list of knobs and groups.
+
+    Raises
+    ------
+    BenchError
+        For an unknown name.
+    """
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    allowed = [*GROUPS, *NAMES]
+    for name in sorted(names - set(allowed)):
+        raise BenchError(did_you_mean(name, allowed, "effect of the simulator"))
+    return names
 
 
 def expand(names: frozenset[str]) -> frozenset[str]:

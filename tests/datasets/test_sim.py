@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,16 @@ from bench.datasets.simulator.conditions import Conditions
 from bench.datasets.simulator.knobs import NAMES
 from click.testing import CliRunner
 
+import bench
 from bench.api import BenchError, make_params
 from bench.cli.group import group
 from bench.core.registry import Registry
+from bench.core.split import current_name, identity_name
 from bench.data.audit import audit
-from bench.data.catalog import find_split, packaged_splits
+from bench.data.catalog import canonical_name, find_split, packaged_splits
 from bench.data.folds import folds
 from bench.data.opening import open_splits
+from bench.runs.identity import run_id
 from bench.testing.dataset import check_dataset
 from tests.helpers.errors import mentions, raises
 
@@ -166,8 +170,8 @@ def test_shares_of_classes_spread_in_the_label_shift_alone() -> None:
     assert told["label-shift"] > 1.5 * told["no-shift"]
 
 
-def test_classes_are_nested_in_days_in_training_alone() -> None:
-    _, train, test = sides("sim/nested")
+def test_classes_are_confounded_with_days_in_training_only() -> None:
+    _, train, test = sides("sim/confounded")
     assert (train.groupby("label")["date"].nunique() == 1).all()
     assert train["date"].nunique() == 4
     assert association(train["date"], train["label"]) == pytest.approx(1)
@@ -175,7 +179,21 @@ def test_classes_are_nested_in_days_in_training_alone() -> None:
     assert (test.groupby("label")["date"].nunique() > 1).all()
 
 
-def test_half_the_strength_nests_half() -> None:
+def test_the_former_name_is_an_alias_with_the_same_ids() -> None:
+    split = find_split("sim/nested")
+    assert (split.name, split.alias) == ("sim/confounded", "sim/nested")
+    assert canonical_name("sim/nested") == "sim/confounded"
+    results = Path(__file__).parents[2] / "results"
+    records = bench.load_records(results, reference=True)
+    published = [record for record in records if record.split_id == split.name]
+    assert len(published) >= 9
+    assert all(run_id(record.spec) == record.run_id for record in published)
+    assert {record.split for record in published} == {split.name}
+    assert current_name("sim/nested~id-val.1") == "sim/confounded~id-val.1"
+    assert identity_name("sim/confounded~id-val.1") == "sim/nested~id-val.1"
+
+
+def test_half_the_strength_confounds_half() -> None:
     plates, conditions = experiment("nested", 0.5)
     for one in of_part(plates, "nested-training"):
         weights = np.array(one.weights)
@@ -271,7 +289,7 @@ def test_strength_zero_leaves_the_lamp_warm_and_the_days_mixed() -> None:
     assert np.array_equal(
         opened.source.read(kept.index.to_numpy()), opened.source.read(scrambled.index.to_numpy())
     )
-    _, train, _ = sides("sim/nested", strength=0)
+    _, train, _ = sides("sim/confounded", strength=0)
     assert (train.groupby("label")["date"].nunique() > 1).all()
 
 
@@ -296,25 +314,25 @@ def test_the_shift_grows_with_the_strength_and_the_plates_do_not() -> None:
 
 def test_a_split_opens_the_files_of_its_own_experiment() -> None:
     tasks = open_splits(
-        ["sim/laboratory", "sim/nested", "sim/no-shift", "sim/warm-lamp", "sim/warm-lamp-kept"],
+        ["sim/laboratory", "sim/confounded", "sim/no-shift", "sim/warm-lamp", "sim/warm-lamp-kept"],
         Registry(),
         "auto",
         SMALL,
         lambda line: None,
     )
-    laboratory, nested, no_shift, lamp, kept = [task.opened for task in tasks]
+    laboratory, confounded, no_shift, lamp, kept = [task.opened for task in tasks]
     assert laboratory is no_shift
     assert lamp is kept
-    assert set(nested.index["part"]) == {"nested-training", "nested-test"}
+    assert set(confounded.index["part"]) == {"nested-training", "nested-test"}
     assert set(lamp.index["part"]) == {"lamp-training", "lamp-kept", "lamp-scrambled"}
-    assert len({laboratory.digest, nested.digest, lamp.digest}) == 3
+    assert len({laboratory.digest, confounded.digest, lamp.digest}) == 3
 
 
 def test_the_whole_set_holds_every_part_and_keeps_the_contract() -> None:
     whole = Simulated(Settings(**SMALL)).open("simulated")
     parts = [part for one in EXPERIMENTS.values() for part in one.parts]
     assert list(whole.index["part"].unique()) == parts
-    opened, train, _ = sides("sim/nested")
+    opened, train, _ = sides("sim/confounded")
     rows = whole.index["part"].to_numpy() == "nested-training"
     assert whole.index["id"][rows].tolist() == train["id"].tolist()
     assert np.array_equal(
@@ -324,10 +342,10 @@ def test_the_whole_set_holds_every_part_and_keeps_the_contract() -> None:
 
 
 def test_the_same_settings_give_the_same_files_and_another_draw_others() -> None:
-    one = sides("sim/nested")[0].digest
-    assert sides("sim/nested")[0].digest == one
-    assert sides("sim/nested", draw=1)[0].digest != one
-    assert sides("sim/nested", strength=2)[0].settings == {**SMALL, "strength": 2.0}
+    one = sides("sim/confounded")[0].digest
+    assert sides("sim/confounded")[0].digest == one
+    assert sides("sim/confounded", draw=1)[0].digest != one
+    assert sides("sim/confounded", strength=2)[0].settings == {**SMALL, "strength": 2.0}
     assert Simulated().settings == Settings(draw=100)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.core.words import plural
 from bench.output.report.sentence import Name, Sentence, listed
-from bench.output.report.summary import destruction, is_main
+from bench.output.report.summary import biology_loss, is_main
+from bench.output.report.text import verdict_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,37 +30,33 @@ def overview(boards: Sequence[Board]) -> list[Sentence]:
     """
     main = [board for board in boards if is_main(board)]
     if not main:
-        words = (
-            "Nothing can be concluded: no run has its data and recipe as they come."
+        text = (
+            "No conclusion: no run uses the default data settings and recipe."
             if boards
             else "There are no records yet."
         )
-        return [Sentence("limits", (words,))]
-    made = [*_across(main), *_destroyed_where(main)]
+        return [Sentence("limits", (text,))]
+    sentences = [*_across(main), *_losses(main)]
     simulated = sorted({board.split for board in main if board.edition == "simulated"})
-    real = sorted({board.split for board in main if board.edition == "real"})
     if simulated:
-        words = f"{listed(simulated)} {'is' if len(simulated) == 1 else 'are'} simulated"
-        if not real:
-            made.append(Sentence("limits", (f"{words}: no conclusion here rests on real data.",)))
-        else:
-            made.append(
-                Sentence("limits", (f"{words}; what is said of real data rests on the rest.",))
-            )
+        verb = "is" if len(simulated) == 1 else "are"
+        sentences.append(Sentence("limits", (f"{listed(simulated)} {verb} simulated.",)))
+        if not any(board.edition == "real" for board in main):
+            sentences.append(Sentence("limits", ("No record is from real data.",)))
     few = [b for b in main if not any(row.ci_low is not None for row in b.rows)]
     if few:
-        words = (
-            f"No verdict is possible on {listed(sorted({b.split for b in few}))}: too few "
-            "held-out batches or seeds for an interval."
+        text = (
+            f"No verdict on {listed(sorted({b.split for b in few}))}: too few held-out batches or "
+            "seeds for an interval."
         )
-        made.append(Sentence("limits", (words,)))
-    return made
+        sentences.append(Sentence("limits", (text,)))
+    return sentences
 
 
 def _across(main: Sequence[Board]) -> list[Sentence]:
     """Count verdicts of methods at their defaults, separately for real and simulated data."""
-    made = []
-    for edition, words in (("real", "On real data"), ("simulated", "On simulated data")):
+    sentences = []
+    for edition in ("real", "simulated"):
         rows: dict[str, list[Row]] = {}
         used = [board for board in main if board.edition == edition]
         for board in used:
@@ -67,40 +65,47 @@ def _across(main: Sequence[Board]) -> list[Sentence]:
                     rows.setdefault(row.method, []).append(row)
         if not rows:
             continue
-        boards_with = sum(any(row.verdict and row.rank for row in b.rows) for b in used)
-        helps = {m: [r for r in found if r.verdict == "helps"] for m, found in rows.items()}
-        hurts = {m: [r for r in found if r.verdict == "hurts"] for m, found in rows.items()}
-        splits = f"{boards_with} split{'s' if boards_with > 1 else ''}"
-        parts: list[str | Name] = [f"{words} ({splits} with intervals), "]
-        up = sorted((m for m in helps if helps[m]), key=lambda m: (-len(helps[m]), m))
-        down = sorted((m for m in hurts if hurts[m]), key=lambda m: (-len(hurts[m]), m))
-        if up:
-            parts += ["better than ERM: ", *_counted(up, helps, rows)]
-        else:
-            parts.append("no correction is better than ERM")
-        if down:
-            parts += ["; worse: ", *_counted(down, hurts, rows)]
-        silent = sum(not helps[m] and not hurts[m] for m in rows)
-        if silent:
-            parts.append(f"; {silent} of {len(rows)} methods cannot be told apart from it anywhere")
-        made.append(Sentence("helps" if up else "untold", (*parts, ".")))
-    return made
+        n = sum(any(row.verdict and row.rank for row in b.rows) for b in used)
+        where = f"On {edition} data ({n} split{'s' * (n > 1)} with intervals)"
+        for kind in ("better", "worse"):
+            counts = {
+                method: sum(verdict_kind(row) == kind for row in group)
+                for method, group in rows.items()
+            }
+            names = sorted((m for m in counts if counts[m]), key=lambda m: (-counts[m], m))
+            if names:
+                parts = [f"{where}, {kind} than ERM: ", *_counted(names, counts, rows), "."]
+                sentences.append(Sentence(kind, tuple(parts)))
+            elif kind == "better":
+                text = f"{where}, no correction is better than ERM."
+                sentences.append(Sentence("same", (text,)))
+        same = sum(all(verdict_kind(row) == "same" for row in group) for group in rows.values())
+        if same:
+            text = f"{same} of {len(rows)} {plural('method')} never differ detectably from ERM."
+            sentences.append(Sentence("same", (text,)))
+    return sentences
 
 
 def _counted(
-    names: Sequence[str], found: dict[str, list[Row]], rows: dict[str, list[Row]]
+    names: Sequence[str], counts: dict[str, int], rows: dict[str, list[Row]]
 ) -> list[str | Name]:
     parts: list[str | Name] = []
     for k, name in enumerate(names[:5]):
-        parts += [", " if k else "", Name(name), f" on {len(found[name])} of {len(rows[name])}"]
+        parts += [", " if k else "", Name(name), f" on {counts[name]} of {len(rows[name])}"]
     if len(names) > 5:
         parts.append(f" and {len(names) - 5} more")
     return parts
 
 
-def _destroyed_where(main: Sequence[Board]) -> list[Sentence]:
-    places = [board.split for board in main if any(destruction(board, row) for row in board.rows)]
-    if not places:
+def _losses(main: Sequence[Board]) -> list[Sentence]:
+    """Name the splits where a method at its defaults significantly loses biology."""
+    splits = [
+        board.split
+        for board in main
+        for row in board.rows
+        if not row.params and (loss := biology_loss(board, row)) is not None and loss.is_significant
+    ]
+    if not splits:
         return []
-    text = f"Batch statistics destroy biology on {listed(sorted(set(places)))}."
-    return [Sentence("destroys", (text,))]
+    text = f"Statistics of whole batches remove biology on {listed(sorted(set(splits)))}."
+    return [Sentence("lost", (text,))]

@@ -18,7 +18,7 @@ from bench.boards.render.cells import (
 from bench.core.words import plural
 from bench.output.report.sentence import level_of
 from bench.output.report.summary import is_main
-from bench.output.report.text import SIGNS, data_context, script_json, subtitle
+from bench.output.report.text import SIGNS, data_context, script_json, subtitle, verdict_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,12 +93,12 @@ def _axis(board: Board) -> tuple[float, float]:
     values = [value for row in board.rows for value in (row.mean, row.ci_low, row.ci_high)]
     values += [value for row in board.rows if row.ci_low is None for value in row.points.values()]
     values += [value for row in board.rows for value in row.values]
-    known = [value for value in [*values, board.chance] if value is not None]
-    if not known:
+    shown = [value for value in [*values, board.chance] if value is not None]
+    if not shown:
         return 0.0, 1.0
-    step = 0.1 if max(known) - min(known) > 0.12 else 0.02
-    low = math.floor(min(known) / step + 1e-9) * step
-    high = math.ceil(max(known) / step - 1e-9) * step
+    step = 0.1 if max(shown) - min(shown) > 0.12 else 0.02
+    low = math.floor(min(shown) / step + 1e-9) * step
+    high = math.ceil(max(shown) / step - 1e-9) * step
     return round(low, 2), round(max(high, low + step), 2)
 
 
@@ -107,7 +107,8 @@ def _at(value: float, low: float, high: float) -> float:
 
 
 def _row(row: Row, low: float, high: float) -> dict[str, object]:
-    kinds = [row.verdict] if row.verdict in ("helps", "hurts") else []
+    kind = verdict_kind(row)
+    kinds = [kind] if kind in ("better", "worse") else []
     kinds += ["reference"] if row.track == "reference" else []
     kinds += ["unranked"] if row.rank is None else []
     span = None
@@ -141,10 +142,10 @@ def _row(row: Row, low: float, high: float) -> dict[str, object]:
 
 def reading(row: Row) -> str:
     """Return a row's remark, with a sign before its verdict that does not depend on colour."""
-    words = remark(row)
+    text = remark(row)
     if row.verdict:
-        words = f"{SIGNS[row.verdict]} {words.replace(' from ERM', '')}"
-    return words or DASH
+        text = f"{SIGNS[verdict_kind(row)]} {text.replace(' from ERM', '')}"
+    return text or DASH
 
 
 def _sizes(row: Row) -> str:
@@ -159,23 +160,25 @@ def _sizes(row: Row) -> str:
 def _details(row: Row, names: Sequence[str]) -> dict[str, object]:
     """Return the details of an expanded row; keys are short because there are thousands of rows."""
     cost = [row.cost.get(name) for name in ("apply_s", "steps", "images_seen", "peak_bytes")]
-    made: dict[str, object] = {
+    details: dict[str, object] = {
         "k": [None if value is None else round(value, 2) for value in cost],
         "c": row.command,
     }
     pages = list(dict.fromkeys(row.method_id.split("+")))
     if pages != [row.method]:
-        made["m"] = pages
+        details["m"] = pages
     if row.ci_low is not None and row.ci_high is not None:
-        made["i"] = span_of(row.ci_low, row.ci_high)
+        details["i"] = span_of(row.ci_low, row.ci_high)
     if row.access:
-        made["a"] = ", ".join(row.access)
+        details["a"] = ", ".join(row.access)
     if row.published:
-        made["r"] = " ".join(one.reading for one in row.published)
+        details["r"] = " ".join(judged.reading for judged in row.published)
     if row.seeds:
-        made["s"], made["v"] = list(row.seeds), [round(value, 4) for value in row.values]
+        details["s"], details["v"] = list(row.seeds), [round(value, 4) for value in row.values]
     if row.points:
-        made["p"] = [round(row.points[name], 4) if name in row.points else None for name in names]
+        details["p"] = [
+            round(row.points[name], 4) if name in row.points else None for name in names
+        ]
     if row.typed and row.typed != (row.command,):
-        made["t"] = list(row.typed)
-    return made
+        details["t"] = list(row.typed)
+    return details

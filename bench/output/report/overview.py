@@ -14,7 +14,7 @@ from bench.boards.render.cells import (
 )
 from bench.output.report.board_view import COLUMNS, reading
 from bench.output.report.methods import MethodPage, page_of
-from bench.output.report.text import SIGNS
+from bench.output.report.text import SIGNS, verdict_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.records.record import Record
 
-STANDS = 25
+RESULTS = 25
+"""Maximum rows of boards in the section of a method."""
 
 CLAIMS_RULE = (
-    "A number of a paper is reproduced if the 95 % interval of our difference from it, over "
-    f"trainings, holds 0 and reaches no further than {MAX_REACH:g} to either side. Records of real "
-    "data alone are compared, at the settings and on the rows of the paper; fewer than three seeds "
-    "count as not run."
+    "A published number is reproduced if the 95 % interval of our difference to it includes 0. "
+    f"The interval is over trainings and must reach at most {MAX_REACH:g} to either side. "
+    "Only records of real data with the settings and rows of the paper are compared. "
+    "Fewer than three seeds count as not run."
 )
 
 
@@ -52,7 +53,7 @@ def card(main: Sequence[Board], anchors: Mapping[str, str]) -> dict[str, object]
             {"split": b.split, "edition": _edition(b), "anchor": anchors[b.title]} for b in used
         ],
         "rows": [
-            {"label": label, "cells": [_cell(found.get(label)) for found in table]}
+            {"label": label, "cells": [_cell(column.get(label)) for column in table]}
             for label in labels
         ],
         "left_out": ""
@@ -80,14 +81,14 @@ def _edition(board: Board) -> str:
 def _cell(row: Row | None) -> dict[str, str] | None:
     if row is None or row.diff_to_erm is None:
         return None
-    kind = row.verdict if row.verdict in ("helps", "hurts") else "same"
+    kind = verdict_kind(row)
     span = span_of(row.diff_low, row.diff_high, sign=True)
-    words = row.verdict or row.reason or "no interval"
+    text = row.verdict or row.reason or "no interval"
     return {
-        "kind": kind,
-        "sign": SIGNS.get(row.verdict, "·"),
+        "kind": kind or "same",
+        "sign": SIGNS[kind],
         "text": number(row.diff_to_erm, sign=True),
-        "words": words if span == DASH else f"{words} {span}",
+        "words": text if span == DASH else f"{text} {span}",
     }
 
 
@@ -101,14 +102,14 @@ def claimed(runs: Sequence[Record]) -> list[Record]:
 
 def claims(judged: Sequence[Judged]) -> dict[str, object]:
     """Return the claims section of the page."""
-    counts = Counter(one.status for one in judged)
-    tested = [one for one in judged if one.status != "not run" or one.n_seeds]
-    waiting = [one for one in judged if one not in tested and one.claim.comparable]
-    never = [one for one in judged if not one.claim.comparable]
+    counts = Counter(judgement.status for judgement in judged)
+    tested = [j for j in judged if j.status != "not run" or j.n_seeds]
+    waiting = [j for j in judged if j not in tested and j.claim.comparable]
+    other = [j for j in judged if not j.claim.comparable]
     groups = [
-        {"title": "Measured here", "rows": tested, "open": True},
-        {"title": "Not run here, with the command that would tell", "rows": waiting, "open": False},
-        {"title": "Never compared, and why", "rows": never, "open": False},
+        {"title": "Measured", "rows": tested, "open": True},
+        {"title": "Not run, with the command to reproduce", "rows": waiting, "open": False},
+        {"title": "Not comparable, with the reason", "rows": other, "open": False},
     ]
     return {
         "counts": [(status, counts[status]) for status in STATUSES],
@@ -125,46 +126,46 @@ def methods_context(
 ) -> dict[str, object]:
     """Return the methods section of the page."""
     pages = {entry.name: page_of(entry) for entry in registry.entries("method")}
-    stands: dict[str, list[dict[str, object]]] = {}
+    results: dict[str, list[dict[str, object]]] = {}
     for board in made:
         for row in board.rows:
             for stage in dict.fromkeys(row.method_id.split("+")):
                 if stage not in pages:
-                    words = "It is known here from its records alone."
-                    pages[stage] = MethodPage(stage, track=row.track, problem=words)
-                stands.setdefault(stage, []).append(_standing(board, row, anchors))
+                    problem = "This method is not installed; only its records are available."
+                    pages[stage] = MethodPage(stage, track=row.track, problem=problem)
+                results.setdefault(stage, []).append(_result(board, row, anchors))
     methods = []
     for name in sorted(pages):
-        found = stands.get(name, [])
-        more = len(found) - STANDS
+        rows = results.get(name, [])
+        more = len(rows) - RESULTS
         methods.append(
             {
                 "page": pages[name],
                 "link": pages[name].url.startswith(("https://", "http://")),
-                "stands": found[:STANDS],
-                "more": f"And {more} further rows on the boards." if more > 0 else "",
+                "results": rows[:RESULTS],
+                "more": f"{more} further rows are on the boards." if more > 0 else "",
             }
         )
     order = [*TRACK_WORDS, ""]
     groups = {track: [p for _, p in sorted(pages.items()) if p.track == track] for track in order}
     return {
         "methods": methods,
-        "index": [(track, found) for track, found in groups.items() if found],
+        "index": [(track, group) for track, group in groups.items() if group],
     }
 
 
-def _standing(board: Board, row: Row, anchors: Mapping[str, str]) -> dict[str, object]:
+def _result(board: Board, row: Row, anchors: Mapping[str, str]) -> dict[str, object]:
     settings = {**board.settings, **board.overrides}
-    words = ", ".join(f"{key}={settings[key]}" for key in sorted(settings))
+    text = ", ".join(f"{key}={settings[key]}" for key in sorted(settings))
     return {
         "split": board.split,
         "edition": board.edition,
-        "recipe": f"{board.recipe}{f' ({words})' if words else ''}",
+        "recipe": f"{board.recipe}{f' ({text})' if text else ''}",
         "anchor": anchors[board.title],
         "label": row.method,
         "rank": DASH if row.rank is None else str(row.rank),
         "mean": number(row.mean),
         "diff": number(row.diff_to_erm, sign=True),
         "reading": reading(row),
-        "kind": row.verdict if row.verdict in ("helps", "hurts") else "",
+        "kind": verdict_kind(row),
     }

@@ -109,22 +109,22 @@ def build(
     """
     runs = [as_record(record) for record in records]
     say("boards")
-    made = boards(runs, split=split, failures=failures)
-    made.sort(key=_place)
-    drawn = _to_draw(made)
+    all_boards = boards(runs, split=split, failures=failures)
+    all_boards.sort(key=_place)
+    drawn = _to_draw(all_boards)
     images: list[Picture] = []
-    if figures and made:
+    if figures and all_boards:
         say("figures")
-        first, more = _runs_of(drawn, made, runs)
+        first, more = _runs_of(drawn, all_boards, runs)
         images = pictures(first, more, results=results, registry=registry)
     say("page")
     judged = judge(published(), claimed(runs))
     context: dict[str, object] = {
-        "counted": _counted(runs, made),
+        "counted": _counted(runs, all_boards),
         "claims": claims(judged),
-        "drawn": _drawn_words(drawn, made),
+        "drawn": _drawn_note(drawn, all_boards),
     }
-    return _fitted(context, len(runs), made, images, registry)
+    return _fitted(context, len(runs), all_boards, images, registry)
 
 
 def _place(board: Board) -> tuple[object, ...]:
@@ -136,13 +136,13 @@ def _place(board: Board) -> tuple[object, ...]:
 def _fitted(
     context: dict[str, object],
     n_runs: int,
-    made: Sequence[Board],
+    all_boards: Sequence[Board],
     images: Sequence[Picture],
     registry: Registry,
 ) -> Report:
     """Render with as many boards and pictures as fit."""
-    anchors = _anchors(made)
-    views = [board_context(board, anchors[board.title]) for board in made]
+    anchors = _anchors(all_boards)
+    views = [board_context(board, anchors[board.title]) for board in all_boards]
     shown: list[BoardView] = []
     size = 0
     for view in views:
@@ -150,19 +150,19 @@ def _fitted(
         if shown and size > BOARDS_LIMIT:
             break
         shown.append(view)
-    found = [image for image in images if image.png]
+    shown_images = [image for image in images if image.png]
     notes = [image for image in images if image.note]
-    context |= _context(made, shown, anchors, registry)
+    context |= _context(all_boards, shown, anchors, registry)
     context["boards_left_out"] = _left_out(
-        len(views) - len(shown), "board", "`report --split NAME` shows those of one split"
+        len(views) - len(shown), "board", "`report --split NAME` writes the boards of one split"
     )
-    keep = len(found)
+    keep = len(shown_images)
     while True:
         context |= {
-            "pictures": found[:keep],
+            "pictures": shown_images[:keep],
             "notes": notes,
             "figures_left_out": _left_out(
-                len(found) - keep, "figure", "`python -m bench figures` draws all"
+                len(shown_images) - keep, "figure", "`python -m bench figures` draws all"
             ),
         }
         html = _environment().get_template("page.html").render(context)
@@ -171,29 +171,29 @@ def _fitted(
             return Report(html, n_runs, len(shown), keep)
         while keep and over >= 0:
             keep -= 1
-            over -= found[keep].weight
+            over -= shown_images[keep].weight
 
 
 def _left_out(n: int, word: str, cure: str) -> str:
     if not n:
         return ""
-    words = f"1 further {word} is" if n == 1 else f"{n} further {word}s are"
-    return f"{words} left out to keep this page under {LIMIT / 1e6:g} MB: {cure}."
+    subject = f"1 further {word} is" if n == 1 else f"{n} further {word}s are"
+    return f"{subject} left out to keep this page under {LIMIT / 1e6:g} MB: {cure}."
 
 
 @functools.cache
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.globals.update(colour=colour_of, inline=inline, pieces=pieces)
-    return made
+    environment.globals.update(colour=colour_of, inline=inline, pieces=pieces)
+    return environment
 
 
 def inline(text: str) -> list[tuple[bool, str]]:
@@ -212,7 +212,7 @@ def inline(text: str) -> list[tuple[bool, str]]:
 
 
 def _context(
-    made: Sequence[Board],
+    all_boards: Sequence[Board],
     shown: Sequence[BoardView],
     anchors: Mapping[str, str],
     registry: Registry,
@@ -222,9 +222,9 @@ def _context(
     script = (TEMPLATES / "script.js").read_text(encoding="utf-8")
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    main = [board for board in made if is_main(board)] or list(made)
+    main = [board for board in all_boards if is_main(board)] or list(all_boards)
     findings = [_found(finding(board), anchors) for board in main[:FINDINGS]]
-    ids = {row.method: row.method_id.split("+")[-1] for board in made for row in board.rows}
+    ids = {row.method: row.method_id.split("+")[-1] for board in all_boards for row in board.rows}
     views = [view["board"] for view in shown]
     return {
         "title": TITLE,
@@ -234,12 +234,12 @@ def _context(
         "script_hash": f"sha256-{hashed}",
         "data": script_json({"boards": [view["details"] for view in shown]}),
         "page_of": lambda label: ids.get(label, label),
-        "overview": overview(made),
+        "overview": overview(all_boards),
         "card": card(main, anchors),
         "findings": findings,
         "findings_left_out": ""
         if len(main) <= FINDINGS
-        else f"Of {len(main)} boards the first {FINDINGS} are told here; all stand below.",
+        else f"The first {FINDINGS} of {len(main)} boards are summarised; all are listed below.",
         "rules": RULES,
         "boards": shown,
         "options": {
@@ -249,26 +249,28 @@ def _context(
             "variants": sum(bool(view["variant"]) for view in shown),
         },
         "tracks": [
-            (track, words.partition(": ")[2])
-            for track, words in TRACK_WORDS.items()
+            (track, text.partition(": ")[2])
+            for track, text in TRACK_WORDS.items()
             if any(row.track == track for board in views for row in board.rows)
         ],
         "legend": LEGEND,
-        **methods_context(made, anchors, registry),
+        **methods_context(all_boards, anchors, registry),
         "version": __version__,
-        "records_digest": digest([board.runs_digest for board in made]),
+        "records_digest": digest([board.runs_digest for board in all_boards]),
     }
 
 
-def _counted(runs: Sequence[Record], made: Sequence[Board]) -> str:
-    if not made:
+def _counted(runs: Sequence[Record], all_boards: Sequence[Board]) -> str:
+    if not all_boards:
         return ""
-    methods = {row.method_id for board in made for row in board.rows if row.track != "reference"}
+    methods = {
+        row.method_id for board in all_boards for row in board.rows if row.track != "reference"
+    }
     splits: dict[str, set[str]] = {}
-    for board in made:
+    for board in all_boards:
         splits.setdefault(board.edition, set()).add(board.split)
-    words = {"real": "of real data", "simulated": "simulated"}
-    parts = [f"{len(found)} {words.get(name, name)}" for name, found in sorted(splits.items())]
+    kinds = {"real": "real", "simulated": "simulated"}
+    parts = [f"{len(group)} {kinds.get(name, name)}" for name, group in sorted(splits.items())]
     n_runs, n_methods, n_splits = len(runs), len(methods), len(set().union(*splits.values()))
     return (
         f"{n_runs} run{'s' * (n_runs != 1)} of {n_methods} method{'s' * (n_methods != 1)} on "
@@ -276,14 +278,14 @@ def _counted(runs: Sequence[Record], made: Sequence[Board]) -> str:
     )
 
 
-def _anchors(made: Sequence[Board]) -> dict[str, str]:
+def _anchors(all_boards: Sequence[Board]) -> dict[str, str]:
     """Return an anchor per board by title: its split, with a suffix if several boards share it."""
-    splits = Counter(board.split for board in made if is_main(board))
+    splits = Counter(board.split for board in all_boards if is_main(board))
     return {
         board.title: f"board/{board.split}"
         if is_main(board) and splits[board.split] == 1
         else f"board/{board.split}~{digest(board.title, 8)}"
-        for board in made
+        for board in all_boards
     }
 
 
@@ -339,9 +341,9 @@ def _runs_of(
     return first, more if len(more.records) > len(first.records) else None
 
 
-def _drawn_words(drawn: Sequence[Board], made: Sequence[Board]) -> str:
-    total = len({(board.split, board.edition) for board in made})
+def _drawn_note(drawn: Sequence[Board], all_boards: Sequence[Board]) -> str:
+    total = len({(board.split, board.edition) for board in all_boards})
     shown = len({(board.split, board.edition) for board in drawn})
     if shown == total:
         return ""
-    return f"Drawn of {shown} of {total} splits; `python -m bench figures` draws all."
+    return f"Figures show {shown} of {total} splits; `python -m bench figures` draws all."

@@ -32,8 +32,7 @@ class Sentence:
     Attributes
     ----------
     kind
-        ``won``, ``tracks``, ``untold``, ``helps``, ``hurts``, ``destroys``, ``leaks`` or
-        ``limits``.
+        ``best``, ``tracks``, ``same``, ``better``, ``worse``, ``lost``, ``leaks`` or ``limits``.
     parts
         Text and names.
     """
@@ -65,8 +64,8 @@ class Finding:
 
 
 def metric(board: Board) -> str:
-    words = board.metric.replace("_", " ")
-    return words if board.readout == "embedding" else f"{words} by {board.readout}"
+    name = board.metric.replace("_", " ")
+    return name if board.readout == "embedding" else f"{name} ({board.readout})"
 
 
 def score_text(row: Row) -> str:
@@ -93,7 +92,7 @@ def names_text(rows: Sequence[Row]) -> list[str | Name]:
     return parts
 
 
-def listed(words: Sequence[str]) -> str:
-    if len(words) > 6:
-        return f"{', '.join(words[:5])} and {len(words) - 5} more"
-    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else words[0]
+def listed(names: Sequence[str]) -> str:
+    if len(names) > 6:
+        return f"{', '.join(names[:5])} and {len(names) - 5} more"
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]

@@ -1,7 +1,7 @@
 """Boards -> sentences: best methods, size of gains, ties, loss of biology.
 
-Each sentence is built from numbers by a rule that the page states. Smoke runs, unranked rows and
-unresolved differences are not mentioned.
+Each sentence is built from numbers by a rule that the page states. Smoke runs and rows without a
+rank are not mentioned. Sentences have at most 20 words, lists of methods aside.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ from bench.output.report.sentence import (
     names_text,
     score_text,
 )
+from bench.output.report.text import verdict_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from bench.boards.pairing import Paired
 
 __all__ = [
     "BATCH_TRACKS",
     "LOST",
     "MARGIN",
     "RULES",
-    "Destruction",
-    "destruction",
+    "BiologyLoss",
+    "biology_loss",
     "finding",
     "is_main",
 ]
@@ -44,21 +47,23 @@ ALPHA = 0.05
 BATCH_TRACKS = ("test-batch", "transductive")
 """Tracks whose methods use statistics of unlabelled test rows."""
 LOST = 0.5
-"""Fraction of ERM's margin over chance whose loss counts as destroyed biology."""
+"""Fraction of ERM's margin over chance whose loss counts as lost biology."""
 MARGIN = 0.1
 """Minimum margin of ERM over chance; batches below it are ignored."""
 LEAKS = {
-    "position-only": "the place on the plate alone",
-    "batch-only": "the names of the batches alone",
+    "position-only": "the position on the plate",
+    "batch-only": "the name of the batch",
 }
 RULES = (
-    "Helps, hurts: the 95 % interval of the paired difference to ERM, over seeds crossed with "
-    "batches, lies on one side of 0. Cannot be told apart: it holds 0. With the best: paired "
-    f"p values adjusted by Holm, {ALPHA:g}. Fewer than {MIN_CLUSTERS} held-out batches or "
-    f"{MIN_SEEDS} seeds give no verdict. Destroyed: a batch in which a method of the tracks "
-    f"{' and '.join(BATCH_TRACKS)} loses more than half of ERM's margin over chance (where that "
-    f"margin is at least {MARGIN:g}); said where there are two or more of them, at least twice as "
-    "many as batches that gain as much, and the mean falls."
+    "Differences to ERM are paired by seed and held-out batch. "
+    "A method is better or worse if the 95 % interval of its difference excludes 0. "
+    "Comparisons with the best method are paired tests, adjusted by Holm "
+    f"(significance level {ALPHA:g}). "
+    f"There is no verdict below {MIN_CLUSTERS} held-out batches or {MIN_SEEDS} seeds. "
+    "A batch loses biology if a method loses more than half of ERM's margin over chance there. "
+    f"Only batches where this margin is at least {MARGIN:g} count. "
+    "The loss is reported from two such batches on, if at most half as many batches gain as much. "
+    "The mean must fall, too."
 )
 
 
@@ -76,13 +81,13 @@ def finding(board: Board) -> Finding:
     sentences: list[Sentence] = []
     if ranked:
         best = _best(ranked, higher=board.higher_is_better)
-        sentences.append(_won(board, best))
+        sentences.append(_highest(board, best))
         sentences += _tracks(ranked, higher=board.higher_is_better)
-        sentences += _untold(ranked, best)
+        sentences += _ties(ranked, best)
         sentences += _verdicts(ranked)
     else:
         sentences.append(_nothing(board))
-    sentences += _destroys(board)
+    sentences += _losses(board)
     sentences += _leaks(board)
     return Finding(board, tuple(sentences))
 
@@ -92,24 +97,25 @@ def _best(rows: Iterable[Row], *, higher: bool) -> Row:
     return min(rows, key=lambda row: (sign * (row.mean or 0.0), row.method))
 
 
-def _won(board: Board, best: Row) -> Sentence:
+def _highest(board: Board, best: Row) -> Sentence:
     word = "highest" if board.higher_is_better else "lowest"
-    score = f"{metric(board)} {score_text(best)}"
+    parts: list[str | Name] = [
+        Name(best.method),
+        f" has the {word} {metric(board)}: {score_text(best)}.",
+    ]
     if best.method_id == "erm" and not best.params:
-        text = f" scores {word}, {score}: no correction scores better than none."
-        return Sentence("won", (Name(best.method), text))
-    parts: list[str | Name] = [Name(best.method), f" scores {word}: {score}"]
-    if best.diff_to_erm is not None:
-        parts.append(f", {difference(best)} against ERM")
+        parts.append(" No correction has a better score.")
+    elif best.diff_to_erm is not None:
+        parts.append(f" Difference to ERM: {difference(best)}.")
     if best.track != "inductive":
-        parts.append(f". It is of the track {best.track}: {SEES[best.track]}")
-    return Sentence("won", (*parts, "."))
+        parts.append(f" Track {best.track}: {USES[best.track]}.")
+    return Sentence("best", tuple(parts))
 
 
-SEES = {
-    "test-controls": "it sees the controls of the test batch",
-    "test-batch": "it sees the unlabelled rows of the test batch",
-    "transductive": "it sees the unlabelled evaluation set while fitting",
+USES = {
+    "test-controls": "it uses the controls of the test batch",
+    "test-batch": "it uses the unlabelled rows of the test batch",
+    "transductive": "it uses the unlabelled test set while fitting",
 }
 
 
@@ -117,113 +123,117 @@ def _tracks(ranked: Sequence[Row], *, higher: bool) -> list[Sentence]:
     tracks = list(dict.fromkeys(row.track for row in ranked))
     if len(tracks) < 2:
         return []
-    parts: list[str | Name] = ["First in its track: "]
+    parts: list[str | Name] = ["Best per track: "]
     for k, track in enumerate(tracks):
         best = _best((row for row in ranked if row.track == track), higher=higher)
         parts += ["; " if k else "", f"{track} ", Name(best.method), f" {number(best.mean)}"]
     return [Sentence("tracks", (*parts, "."))]
 
 
-def _untold(ranked: Sequence[Row], best: Row) -> list[Sentence]:
+def _ties(ranked: Sequence[Row], best: Row) -> list[Sentence]:
     """Name the rows that do not differ significantly from the best."""
     others = [row for row in ranked if row is not best]
     if not others:
         return []
-    found = [
+    gaps = [
         pair(best.scores, row.scores)
         if best.scores is not None and row.scores is not None
         else None
         for row in others
     ]
-    known = [gap is not None and gap.p is not None and gap.n_seeds >= MIN_SEEDS for gap in found]
-    if not any(known):
-        return [Sentence("untold", (_too_few(best),))]
-    adjusted = holm([gap.p if gap is not None else None for gap in found])
-    rest = [
-        row for row, p, k in zip(others, adjusted, known, strict=True) if not k or (p or 0) >= ALPHA
+    tested = [_is_tested(gap) for gap in gaps]
+    if not any(tested):
+        return [Sentence("same", (_too_few(best),))]
+    adjusted = holm([gap.p if gap is not None else None for gap in gaps])
+    ties = [
+        row
+        for row, p, is_tested in zip(others, adjusted, tested, strict=True)
+        if not is_tested or (p or 0) >= ALPHA
     ]
-    n = sum(known)
-    how = f"paired, Holm over {n} comparison{'s' if n > 1 else ''}"
-    if not rest:
-        return [Sentence("untold", (f"It can be told from every other ranked row ({how}).",))]
-    if len(rest) == len(others):
-        words = "None of the others can" if len(others) > 1 else "The other one cannot"
-        return [Sentence("untold", (f"{words} be told apart from it ({how}).",))]
-    return [Sentence("untold", ("Cannot be told apart from it: ", *names_text(rest), f" ({how})."))]
+    n = sum(tested)
+    test = f"paired tests, Holm over {n} comparison{'s' * (n > 1)}"
+    if not ties:
+        return [Sentence("same", (f"It differs from all other ranked methods ({test}).",))]
+    if len(ties) == len(others):
+        return [Sentence("same", (f"No other method differs significantly from it ({test}).",))]
+    return [Sentence("same", ("No significant difference to: ", *names_text(ties), f" ({test})."))]
+
+
+def _is_tested(gap: Paired | None) -> bool:
+    return gap is not None and gap.p is not None and gap.n_seeds >= MIN_SEEDS
 
 
 def _too_few(row: Row) -> str:
-    """State why there is no verdict between rows."""
-    if row.n_clusters < MIN_CLUSTERS:
-        level = level_of(row)
-        held = (
-            f"{row.n_clusters} {level if row.n_clusters == 1 else plural(level)} were held out"
-            if row.n_clusters
-            else "no score of single held-out batches is on record"
-        )
-        return (
-            f"Which differences are real cannot be told: {held}, and an interval needs "
-            f"{MIN_CLUSTERS}."
-        )
-    return "Which differences are real cannot be told: too few seeds are in common."
+    """State why there is no test between rows."""
+    if row.n_clusters >= MIN_CLUSTERS:
+        return f"No significance test: fewer than {MIN_SEEDS} seeds in common."
+    if not row.n_clusters:
+        return "No significance test: the records have no scores per held-out batch."
+    level = level_of(row) if row.n_clusters == 1 else plural(level_of(row))
+    n = row.n_clusters
+    return f"No significance test: {n} held-out {level}, at least {MIN_CLUSTERS} required."
 
 
 def _verdicts(ranked: Sequence[Row]) -> list[Sentence]:
-    made = []
-    for kind, words in (("helps", "Helps"), ("hurts", "Hurts")):
-        rows = [row for row in ranked if row.verdict == kind]
+    sentences = []
+    for kind in ("better", "worse"):
+        rows = [row for row in ranked if verdict_kind(row) == kind]
         if rows:
-            alone = ", each interval by itself" if len(rows) > 1 else ""
-            parts: list[str | Name] = [f"{words} against ERM{alone}: "]
+            parts: list[str | Name] = [f"{kind.capitalize()} than ERM: "]
             for k, row in enumerate(rows):
                 parts += ["; " if k else "", Name(row.method), f" {difference(row)}"]
-            made.append(Sentence(kind, (*parts, ".")))
-    same = [row for row in ranked if row.verdict.startswith("cannot")]
+            sentences.append(Sentence(kind, (*parts, ".")))
+    same = [row for row in ranked if verdict_kind(row) == "same"]
     if same:
-        parts = ["Cannot be told apart from ERM: ", *names_text(same), "."]
-        made.append(Sentence("untold", tuple(parts)))
-    return made
+        parts = ["No detectable difference to ERM: ", *names_text(same), "."]
+        sentences.append(Sentence("same", tuple(parts)))
+    return sentences
 
 
 def _nothing(board: Board) -> Sentence:
     scored = [row for row in board.rows if row.mean is not None and row.track != "reference"]
     if not scored:
-        return Sentence("limits", ("No method could be scored here.",))
+        return Sentence("limits", ("No method has a score on this split.",))
     reasons = sorted({row.reason for row in scored if row.reason})
-    return Sentence("limits", (f"Nothing is ranked here: {'; '.join(reasons)}.",))
+    return Sentence("limits", (f"No method is ranked: {'; '.join(reasons)}.",))
 
 
-# --------------------------------------------------------------------------- biology destroyed
+# --------------------------------------------------------------------------- lost biology
 
 
 @dataclass(frozen=True)
-class Destruction:
+class BiologyLoss:
     """Batches where a method loses class information that ERM keeps.
 
     Attributes
     ----------
     row
         The method.
-    Names of the batches that lose, or gain, more than :data:`LOST` of ERM's margin over
-    chance.
+    lost, gained
+        Names of the batches that lose, or gain, more than :data:`LOST` of ERM's margin over
         chance.
-    Number of evaluated batches: those where ERM is at least :data:`MARGIN` above chance.
-        Batches that were looked at: those where ERM is at least :data:`MARGIN` above chance.
-    The batch with the largest loss, and its scores with ERM and with the method.
-        The batch that loses most, and its scores with ERM and with the method.
+    n
+        Number of evaluated batches: those where ERM is at least :data:`MARGIN` above chance.
+    worst, before, after
+        The batch with the largest loss, and its scores with ERM and with the method.
     """
 
     row: Row
-    destroyed: tuple[str, ...]
+    lost: tuple[str, ...]
     gained: tuple[str, ...]
     n: int
     worst: str
     before: float
     after: float
 
+    @property
+    def is_significant(self) -> bool:
+        """Whether the board's verdict is that the method is worse than ERM."""
+        return verdict_kind(self.row) == "worse"
 
-def destruction(board: Board, row: Row) -> Destruction | None:
-    """Return where a method that uses test statistics destroys biology, or None."""
+
+def biology_loss(board: Board, row: Row) -> BiologyLoss | None:
+    """Return where a method that uses test statistics loses biology, or None."""
     base = next((r for r in board.rows if r.method_id == "erm" and not r.params and r.seeds), None)
     if (
         base is None
@@ -240,51 +250,47 @@ def destruction(board: Board, row: Row) -> Destruction | None:
         for name, value in row.points.items()
         if base.points.get(name, board.chance) - board.chance >= MARGIN
     }
-    destroyed = tuple(name for name, loss in losses.items() if loss > LOST)
+    lost = tuple(name for name, loss in losses.items() if loss > LOST)
     gained = tuple(name for name, loss in losses.items() if loss < -LOST)
-    if len(destroyed) < 2 or len(destroyed) < 2 * len(gained):
+    if len(lost) < 2 or len(lost) < 2 * len(gained):
         return None
-    worst = max(destroyed, key=lambda name: (base.points[name] - row.points[name], name))
-    return Destruction(
-        row, destroyed, gained, len(losses), worst, base.points[worst], row.points[worst]
-    )
+    worst = max(lost, key=lambda name: (base.points[name] - row.points[name], name))
+    return BiologyLoss(row, lost, gained, len(losses), worst, base.points[worst], row.points[worst])
 
 
-def _destroys(board: Board) -> list[Sentence]:
-    found = [lost for row in board.rows if (lost := destruction(board, row)) is not None]
-    if not found:
+def _losses(board: Board) -> list[Sentence]:
+    """Report lost biology; as a finding only if the mean difference is significant."""
+    losses = [loss for row in board.rows if (loss := biology_loss(board, row)) is not None]
+    if not losses:
         return []
-    parts: list[str | Name] = ["Batch statistics destroy biology here. "]
-    # Methods with default parameters come first, then worse variants.
-    worst = max(found, key=lambda lost: (not lost.row.params, len(lost.destroyed)))
+    # Significant losses first, then methods with default parameters.
+    worst = max(losses, key=lambda loss: (loss.is_significant, not loss.row.params, len(loss.lost)))
     row, level = worst.row, level_of(worst.row)
-    parts += [
-        f"In {len(worst.destroyed)} of {worst.n} {plural(level)} ",
+    parts: list[str | Name] = [
         Name(row.method),
-        " loses more than half of what ERM has above chance",
-        f" (most in {worst.worst}: {number(worst.before)} to {number(worst.after)})",
+        f" loses biology in {len(worst.lost)} of {worst.n} {plural(level)}.",
+        f" Largest loss: {worst.worst}, from {number(worst.before)} to {number(worst.after)}.",
+        f" Mean difference to ERM: {difference(row)}.",
     ]
     if worst.gained:
-        parts.append(f", in {len(worst.gained)} it gains as much")
-    parts.append(f"; on average {difference(row)}")
-    if row.verdict.startswith("cannot"):
-        parts.append(f", an interval that holds 0 because the {plural(level)} differ so much")
-    parts.append(".")
-    others = [lost.row for lost in found if lost is not worst]
+        parts.append(f" It gains as much in {len(worst.gained)}.")
+    if not worst.is_significant:
+        parts.append(" The mean difference is not significant.")
+    others = [loss.row for loss in losses if loss is not worst]
     if others:
-        parts += [" So do ", *names_text(others), "."]
-    return [Sentence("destroys", tuple(parts))]
+        parts += [" The same pattern: ", *names_text(others), "."]
+    return [Sentence("lost" if worst.is_significant else "limits", tuple(parts))]
 
 
 def _leaks(board: Board) -> list[Sentence]:
     """Report leakage: the class can be predicted from the layout or from the batch."""
-    made = []
+    sentences = []
     for row in board.rows:
         above = board.chance is not None and row.ci_low is not None and row.ci_low > board.chance
         if row.method_id in LEAKS and above and row.mean is not None:
             text = (
-                f" reaches {number(row.mean)} from {LEAKS[row.method_id]}, with chance at "
-                f"{number(board.chance)}: part of the class is given away without any image."
+                f" scores {number(row.mean)} (chance {number(board.chance)}): "
+                f"{LEAKS[row.method_id]} alone predicts the class in part."
             )
-            made.append(Sentence("leaks", (Name(row.method), text)))
-    return made
+            sentences.append(Sentence("leaks", (Name(row.method), text)))
+    return sentences

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from bench.boards.board import Board
+    from bench.boards.board import Board, Row
 
-SIGNS = {"helps": "▲", "hurts": "▼", "cannot be told apart from ERM": "≈", "": "·"}
+SIGNS = {"better": "▲", "worse": "▼", "same": "≈", "": "·"}
+"""Sign per kind of verdict, so that a verdict does not depend on colour."""
+VERDICTS = {"helps": "better", "improves": "better", "hurts": "worse", "worsens": "worse"}
+"""Kinds of verdicts by their text on a board; any other verdict is ``same``."""
+
+
+def verdict_kind(row: Row) -> str:
+    """Return ``better``, ``worse`` or ``same``; empty for a row without a verdict."""
+    return VERDICTS.get(row.verdict, "same") if row.verdict else ""
 
 
 def pieces(label: str) -> list[str]:
-    """Split a label where a line can break: after a bracket, a comma or a plus sign."""
-    return re.findall(r"[^(,+]*[(,+]?", label)[:-1] or [label]
+    """Split a label where a line can break: after one of ``( , + / _``."""
+    return re.findall(r"[^(,+/_]*[(,+/_]?", label)[:-1] or [label]
 
 
 CODE = re.compile(r"``(.+?)``|:math:`(.+?)`|:[a-z:]+:`(.+?)`|`([^`]+)`")

@@ -3,7 +3,7 @@
 (() => {
   const root = document.documentElement;
   const data = JSON.parse(document.getElementById("data").textContent);
-  const said = document.getElementById("said");
+  const status = document.getElementById("status");
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const make = (tag, attributes = {}, ...children) => {
     const node = document.createElement(tag);
@@ -23,27 +23,27 @@
     try {
       if (value === undefined) return localStorage.getItem("labshift-theme");
       localStorage.setItem("labshift-theme", value);
-    } catch { /* a page from disk may have no storage: the choice lasts until it is closed */ }
+    } catch { /* a page opened from disk may have no storage: the choice is not kept */ }
     return null;
   };
-  const wear = (value) => {
+  const applyTheme = (value) => {
     if (value === "auto") root.removeAttribute("data-theme");
     else root.dataset.theme = value;
     theme.textContent = `Theme: ${value}`;
   };
-  let worn = themes.includes(remember()) ? remember() : "auto";
-  wear(worn);
+  let current = themes.includes(remember()) ? remember() : "auto";
+  applyTheme(current);
   theme.hidden = false;
   theme.addEventListener("click", () => {
-    worn = themes[(themes.indexOf(worn) + 1) % themes.length];
-    wear(worn);
-    remember(worn);
+    current = themes[(themes.indexOf(current) + 1) % themes.length];
+    applyTheme(current);
+    remember(current);
   });
 
   // ---------------------------------------------------------------- sorting
   const number = (cell) => {
-    const found = parseFloat(cell.textContent.replace("−", "-").replace(",", ""));
-    return Number.isNaN(found) ? null : found;
+    const value = parseFloat(cell.textContent.replace("−", "-").replace(",", ""));
+    return Number.isNaN(value) ? null : value;
   };
   const sort = (table, column, head) => {
     const best = head.dataset.best || "low";
@@ -70,23 +70,23 @@
       table.tBodies[0].append(row);
       if (row.detail) table.tBodies[0].append(row.detail);
     }
-    said.textContent = next
-      ? `Sorted by ${head.textContent.trim()}, ${next}.` : "In order of track and rank.";
+    status.textContent = next
+      ? `Sorted by ${head.textContent.trim()}, ${next}.` : "Sorted by track and rank.";
   };
 
   // ---------------------------------------------------------------- a row, opened
   const listing = (head, rows) => make("table", {},
-    make("thead", {}, make("tr", {}, ...head.map((word, i) =>
-      make("th", { scope: "col", class: i ? "num" : "" }, word)))),
+    make("thead", {}, make("tr", {}, ...head.map((name, i) =>
+      make("th", { scope: "col", class: i ? "num" : "" }, name)))),
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((cell, i) =>
       make(i ? "td" : "th", i ? { class: "num" } : { scope: "row" }, cell))))));
-  const part = (title, ...children) => make("div", {}, make("h4", {}, title), ...children);
+  const titled = (title, ...children) => make("div", {}, make("h4", {}, title), ...children);
   const describe = (table, row, board, index) => {
     const entry = board.rows[index];
     const grid = make("div", { class: "grid" });
     const facts = make("dl");
-    const fact = (word, value) => {
-      if (value) facts.append(make("div", {}, make("dt", {}, word), make("dd", {}, value)));
+    const fact = (name, value) => {
+      if (value) facts.append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
     };
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, i) => {
@@ -96,19 +96,19 @@
     const [apply, steps, images, peak] = entry.k;
     fact("95 % interval", entry.i);
     fact("read-out", entry.s && board.readout);
-    fact("also sees", entry.a);
+    fact("uses", entry.a);
     fact("apply s", apply === null ? "" : apply.toFixed(2));
     fact("training steps", steps && steps.toLocaleString("en"));
     fact("images seen", images && images.toLocaleString("en"));
     fact("peak memory", peak && `${(peak / 2 ** 30).toFixed(1)} GiB`);
-    fact("reported", entry.r);
+    fact("published", entry.r);
     for (const page of entry.m || [row.querySelector(".label").textContent]) {
       const link = make("a", { href: `#method/${encodeURIComponent(page)}` }, page);
       facts.append(make("div", {}, make("dt", {}, "about"), make("dd", {}, link)));
     }
-    grid.append(part("This row", facts));
+    grid.append(titled("This row", facts));
     if (entry.s) {
-      grid.append(part("Seeds", listing(["seed", board.metric],
+      grid.append(titled("Seeds", listing(["seed", board.metric],
         entry.s.map((seed, i) => [String(seed), text(entry.v[i])]))));
     }
     if (entry.p && entry.p.some((value) => value !== null)) {
@@ -121,13 +121,13 @@
         return [[name, text(value), text(other), other === null ? "–" : signed(value - other)]];
       });
       const head = base ? [board.level, "score", "ERM", "difference"] : [board.level, "score"];
-      grid.append(part(`Held-out batches, mean over seeds`, listing(head, rows)));
+      grid.append(titled(`Held-out batches, mean over seeds`, listing(head, rows)));
     }
-    const commands = part("The command that makes this row",
-      make("pre", { tabindex: "0" }, make("code", {}, entry.c || "not on record")));
+    const commands = titled("Command",
+      make("pre", { tabindex: "0" }, make("code", {}, entry.c || "not recorded")));
     commands.className = "cmd";
     if (entry.t) {
-      commands.append(make("h4", {}, "What was typed"),
+      commands.append(make("h4", {}, "Original command"),
         make("pre", { tabindex: "0" }, make("code", {}, entry.t.join("\n"))));
     }
     grid.append(commands);
@@ -175,7 +175,7 @@
   // ---------------------------------------------------------------- filtering
   const filters = document.getElementById("filters");
   const field = (id) => document.getElementById(id);
-  const count = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+  const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
   const filter = () => {
     const track = field("f-track").value;
     const method = field("f-method").value.trim().toLowerCase();
@@ -247,7 +247,7 @@
     let name = "";
     try {
       name = decodeURIComponent(location.hash.slice(1));
-    } catch { /* not one of ours */ }
+    } catch { /* not a link within this page */ }
     for (const page of all(".method.here")) page.classList.remove("here");
     const target = name ? document.getElementById(name) : null;
     const isPage = Boolean(target && target.classList.contains("method"));
