@@ -45,6 +45,7 @@ META = {
     "kind": "method",
     "name": "mad-int-select",
     "class": "MadIntSelect",
+    "deterministic": True,
     "level": "profile",
     "version": 1,
     "summary": "Preprocessing: MAD of each batch's controls, rank inverse normal, and feature "

@@ -21,6 +21,7 @@ META = {
     "kind": "method",
     "name": "zscore",
     "class": "ZScore",
+    "deterministic": True,
     "level": "profile",
     "version": 1,
     "summary": "Per batch: subtract the mean, divide by the standard deviation of its controls.",

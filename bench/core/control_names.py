@@ -20,6 +20,8 @@ _SUMMARIES = {
     "batch-only": "The names of the row's batches alone: how much the batch tells of the class.",
 }
 NAMES = tuple(_SUMMARIES)
+_SEEDED = ("shuffle", "label-oracle")
+"""Control rows that draw random numbers; the others are deterministic."""
 
 
 def _meta(name: str, summary: str) -> Meta:
@@ -30,6 +32,7 @@ def _meta(name: str, summary: str) -> Meta:
         "level": CONTROL,
         "version": 1,
         "access": [],
+        "deterministic": name not in _SEEDED,
         "reference": "the row is defined by its construction",
     }
 

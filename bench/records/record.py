@@ -127,6 +127,9 @@ class Record(Mapping[str, object]):
     metric_versions = _Field[dict[str, int]]("Version of each metric.")
     grouping = _Field[dict[str, Json] | None]("Inference batches of a study, or None.")
     shift = _Field[str]("Difference between training and test data.")
+    deterministic = _Field[bool](
+        "Whether no stage draws random numbers: one seed represents all. False in older records."
+    )
     params = _Field[Params]("Parameters that differ from their defaults, by stage.")
     track = _Field[str]("Track: what the method may use of the test set.")
     access = _Field[list[str]]("Information that the method used.")

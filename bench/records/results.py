@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.core.folders import expanded
 from bench.records.store import Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bench.records.record import Record
 
 __all__ = ["load_records", "results_store"]
@@ -24,7 +26,7 @@ def results_store(results: Path | str | None = None) -> Store:
     results
         The folder; it is created if needed.
     """
-    return Store(Path(results or os.environ.get(RESULTS) or "results"))
+    return Store(expanded(results or os.environ.get(RESULTS) or "results"))
 
 
 def load_records(results: Path | str | None = None, *, reference: bool = False) -> list[Record]:

@@ -244,6 +244,7 @@ class RunRecord(TypedDict):
     upstream: Annotated[list[str], "Preprocessing done before the data were published"]
     exposed: Annotated[list[str], "Columns that methods may read"]
     shift: Annotated[str, "Difference between training and test data"]
+    deterministic: NotRequired[Annotated[bool, "Whether one seed represents all"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
     cost: Annotated[Cost, "Cost of the run"]
     predictions_sha256: Annotated[str, "Digest of the predictions; empty without any"]
@@ -297,6 +298,7 @@ class Summary(TypedDict):
     metric_versions: dict[str, int]
     grouping: dict[str, Json] | None
     shift: str
+    deterministic: bool
     params: Params
     track: str
     access: list[str]

@@ -78,6 +78,7 @@ def summarise(record: RunRecord) -> Summary:
         "metric_versions": spec["metric_versions"],
         "grouping": spec.get("grouping"),
         "shift": record["shift"],
+        "deterministic": record.get("deterministic", False),
         "params": record["params"],
         "track": record["track"],
         "access": record["access"],

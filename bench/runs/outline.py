@@ -84,6 +84,7 @@ def outline(
         "upstream": list(task.opened.upstream),
         "exposed": list(task.split.expose),
         "shift": task.split.shift,
+        "deterministic": chain.deterministic,
         "cost": {"fit_s": 0.0, "apply_s": 0.0, "peak_bytes": 0, "steps": 0, "images_seen": 0},
         "predictions_sha256": "",
         "sources": method_sources(chain),

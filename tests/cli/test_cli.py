@@ -21,6 +21,7 @@ import pytest
 from bench.cli.group import COMMANDS
 from bench.cli.main import main
 from bench.records import writing as store
+from bench.records.results import results_store
 from tests.helpers.errors import mentions
 from tests.helpers.processes import PATIENCE, killed_at, wait_for
 
@@ -339,11 +340,52 @@ def test_a_split_that_the_file_does_not_have(call: Caller, tmp_path: Path) -> No
 def test_one_training_batch_for_a_batchwise_method(call: Caller, tmp_path: Path) -> None:
     """Two weeks of one plate each: holding one out leaves nothing to draw plates from."""
     path = dataset(tmp_path / "data", table=wells(weeks=2, plates=1))
-    said = call("run", "--method", "ben", "--split", f"{path}:weeks", *QUICK)
-    refused(said, "ben", "plate", "week", "one")
-    nothing_written(call.results)
-    said = call("run", "--method", "erm", "--split", f"{path}:weeks", *QUICK)
+    said = call("run", "--method", "ben,erm", "--split", f"{path}:weeks", *QUICK, "--json")
     assert said.code == 0, said.err
+    status = {run["method"]: (run["status"], bool(run["reason"])) for run in said.json["runs"]}
+    assert status == {"ben": ("not-applicable", True), "erm": ("ok", False)}
+
+
+def test_repeated_options_add_up(call: Caller, tmp_path: Path) -> None:
+    path = dataset(tmp_path / "data")
+    options = ("-m", "identity", "--method", "center,zscore", "--metrics", "accuracy")
+    said = call(
+        "run", *options, "--metrics", "top5_accuracy", "-s", f"{path}:weeks", "-s",
+        f"{path}:plates", *QUICK, "--json",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    runs = [(run["method"], run["split_id"]) for run in said.json["runs"]]
+    methods = ("identity", "center", "zscore")
+    assert runs == [(m, s) for s in ("mine/weeks", "mine/plates") for m in methods]
+    assert {"accuracy", "top5_accuracy"} <= set(said.json["runs"][0]["metrics"])
+    refused(call("leaderboard", "-s", "mine/weeks", "-s", "mine/plates"), "--split")
+
+
+def test_home_and_variables_are_replaced_in_paths(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("MINE", "data")
+    dataset(tmp_path / "data")
+    said = call(
+        "run", "-m", "identity", "-s", "$HOME/$MINE/mine.toml:weeks", *QUICK, results=Path("~/r")
+    )
+    assert said.code == 0, said.err
+    assert list((tmp_path / "r" / "runs").rglob("run.json"))
+    monkeypatch.setenv("BENCH_RESULTS", "~/$MINE/results")
+    assert results_store().root == tmp_path / "data" / "results"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_output_in_any_encoding(encoding: str) -> None:
+    code = "from bench.cli.main import _accept_all_characters as f; f(); print('n – 3 × α')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    expected = {"ascii": "n - 3 x ?", "cp1252": "n – 3 × ?", "latin-1": "n - 3 × ?"}[encoding]
+    assert done.stdout.decode(encoding).strip() == expected
 
 
 def test_a_table_of_ones_own_has_no_other_edition(call: Caller, tmp_path: Path) -> None:
@@ -787,6 +829,21 @@ def test_interrupted(tmp_path: Path) -> None:
     assert err.splitlines()[-1].startswith("interrupted")
     assert "Traceback" not in err
     assert not list(results.rglob("run.json"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_terminated() -> None:
+    started = process("list", "methods", before=(
+        "import os, signal, sys\n"
+        "class Terminate:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'bench.cli.commands.listing':\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Terminate())"
+    ))  # fmt: skip
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, out) == (143, "")
+    assert err.strip().startswith("terminated")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
