@@ -136,7 +136,8 @@ class StudyContext:
         for name, changed in condition.values.items():
             values.setdefault(name, {}).update(changed)
         grouping = None if condition.grouping is None else InferenceBatches.read(condition.grouping)
-        return dataclasses.replace(self.options, values=values, grouping=grouping)
+        recipe = {**self.options.overrides, **condition.recipe}
+        return dataclasses.replace(self.options, overrides=recipe, values=values, grouping=grouping)
 
     def takes(self, method: str, parameter: str) -> bool:
         """Return whether the last stage of a method has a parameter of this name."""

@@ -38,12 +38,15 @@ class Condition:
         :meth:`InferenceBatches.read`; by default the test batches.
     task
         An opened split, by default the study's own.
+    recipe
+        Recipe values, in addition to those of the command line.
     """
 
     method: str
     values: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     grouping: Mapping[str, object] | None = None
     task: Task | None = None
+    recipe: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

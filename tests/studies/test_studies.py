@@ -207,6 +207,7 @@ def test_every_study_is_listed_without_importing_it() -> None:
         "controls",
         "drift",
         "label-shift",
+        "learning-curve",
         "mechanism",
         "multi-plate",
         "strength",
@@ -274,6 +275,7 @@ def test_wrong_usage_is_one_line(capsys, tmp_path, table, argv, words) -> None:
         ("controls", ("-m", "erm,zscore", "--points", "2,4"), {"controls", "fallbacks"}),
         ("drift", ("-m", "erm,zscore,sphering-all"), {"drift", "reseeded", "worst"}),
         ("label-shift", ("-m", "erm,ben", "--points", "0.1,10"), {"alpha", "rows_median"}),
+        ("learning-curve", ("--points", "2,4"), {"steps", "diff"}),
         ("mechanism", (), {"batch", "class", "both", "rows", "whole"}),
         ("multi-plate", ("-m", "erm,ben", "--points", "1,2"), {"plates", "diff"}),
         ("strength", (), set()),
@@ -294,6 +296,10 @@ def test_every_study_runs_on_a_table(capsys, tmp_path, table, name, more, column
         moved = {row["method"]: row["drift"] for row in told["rows"]}
         assert moved["zscore"] == pytest.approx(0, abs=1e-5)  # a batch is scaled by itself
         assert moved["erm"] > 0.01
+    if name == "learning-curve":
+        assert [(row["method"], row["steps"]) for row in told["rows"]] == [
+            (method, steps) for method in ("erm", "ben") for steps in ("2", "4")
+        ]
     if name == "ablation":
         assert len(told["rows"]) == 9
     if name == "mechanism":
