@@ -38,6 +38,7 @@ class Center(Scaling):
     """Per-batch mean subtraction."""
 
     name = "center"
+    divides = False
 
     @staticmethod
     def estimate(

@@ -1,9 +1,9 @@
 """Recommend a correction for a data set, with the evidence as text.
 
 The recommendation is a pure function of records and of the results of :mod:`bench.advice.checkup`.
-Every method is compared with its uncorrected baseline on the same held-out batches and seeds: a
-correction of profiles with the uncorrected profiles, a training method with plain training
-(``erm``). All rows use the probe, so that scores are comparable.
+Every method is compared with its baseline (:mod:`bench.boards.baselines`) on the same held-out
+batches and seeds: a correction of profiles with the uncorrected profiles, a training method with
+plain training (``erm``). All rows use the probe, so that scores are comparable.
 
 The best of many methods is overestimated. The p value of each method is therefore adjusted for the
 number of methods (Holm). The selection is also validated: it is repeated without each held-out
@@ -27,6 +27,7 @@ from bench.advice.advice import (
     Records,  # TC
 )
 from bench.advice.words import advice_sections, advice_title
+from bench.boards.baselines import baseline_of
 from bench.boards.pairing import Paired, pair
 from bench.boards.stats.tests import holm
 from bench.boards.values import readout_of, scores_of
@@ -80,11 +81,14 @@ def advise(
     plain = [name for name in UNCORRECTED if name in rated]
     if not plain:
         raise BenchError("nothing to compare with: run erm too, and identity on a table")
+    chains = {records[0].method_id: name for name, records in by_method.items()}
     gaps: dict[str, tuple[str, Paired]] = {}
     for name, runs in by_method.items():
         if name in plain or runs[0].track == "reference":
             continue
-        without = _without(runs[0].method_id, plain)
+        without = chains.get(baseline_of(runs[0].method_id, chains), "")
+        if not without:
+            raise BenchError(f"{name} has no baseline: run erm too, and identity on a table")
         gap = pair(rated[name].scores, rated[without].scores)
         if gap is None:
             raise BenchError(f"{name} and {without} have no seed in common: run both with the same")
@@ -133,14 +137,6 @@ class _Rated:
     @property
     def mean(self) -> float:
         return float(np.mean(self.scores.pooled))
-
-
-def _without(method: str, plain: Sequence[str]) -> str:
-    """Return the baseline chain: a correction's own first stage, else plain training."""
-    first = method.split("+", maxsplit=1)[0]
-    if first in plain:
-        return first
-    return "erm" if "erm" in plain else "identity"
 
 
 def _compared(

@@ -180,7 +180,7 @@ def _limits(
             f"{n} held-out values of {level} are too few for an interval (at least "
             f"{MIN_CLUSTERS}): nothing here can be proven, only pointed at."
         )
-    detectable = [gap.detectable for gap in gaps if gap.detectable is not None]
+    detectable = [smallest for gap in gaps if (smallest := gap.detectable(len(gaps))) is not None]
     if detectable:
         least = float(np.median(detectable))
         made.append(

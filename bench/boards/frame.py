@@ -34,6 +34,14 @@ ROW_COLUMNS = (
     "diff_low",
     "diff_high",
     "diff_p",
+    "diff_to_identity",
+    "baseline",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p",
+    "p_holm",
+    "detectable",
     "verdict",
     "status",
     "reason",
@@ -81,8 +89,11 @@ def leaderboard(
     pandas.DataFrame
         Sorted by board, then by track and rank. Scores and differences are in the metric's unit
         (proportions in [0, 1] for accuracies); ``ci_low`` and ``ci_high`` are 95 % limits over
-        seeds crossed with clusters, ``diff_p`` is the p value of the paired difference to ``erm``
-        (``bench.boards.pairing.TEST``), ``fit_s`` and ``apply_s`` are seconds. Undefined values
+        seeds crossed with clusters. ``difference`` is the paired difference to ``baseline``, the
+        row that the method is compared with (``bench.boards.baselines``), ``p`` its p value
+        (``bench.boards.pairing.TEST``) and ``p_holm`` that p value adjusted for all rows of the
+        board. ``diff_to_erm`` and ``diff_to_identity`` are the differences to these rows, whatever
+        the baseline. ``fit_s`` and ``apply_s`` are seconds. Undefined values
         are missing, and ``reason`` states why a row has no rank. The frame is empty without
         records.
 
@@ -98,9 +109,9 @@ def leaderboard(
     >>> board[["method", "rank", "mean"]]  # doctest: +SKIP
     """
     store = results_store(results)
-    found = BoardSet(store.load_all(reference), store.failures())
+    boards = BoardSet(store.load_all(reference), store.failures())
     return frame_of(
-        found.select(
+        boards.select(
             split=split,
             metric=metric,
             readout=readout,
@@ -124,6 +135,7 @@ def frame_of(boards: Sequence[Board]) -> pd.DataFrame:
 def _values(board: Board, row: Row) -> dict[str, object]:
     return {
         **{name: getattr(board, name) for name in BOARD_COLUMNS},
-        **{name: getattr(row, name) for name in ROW_COLUMNS},
+        **{name: getattr(row, name) for name in ROW_COLUMNS if name != "diff_to_identity"},
+        "diff_to_identity": row.difference_to("identity"),
         **{name: row.cost.get(name) for name in COST_COLUMNS},
     }

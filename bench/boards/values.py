@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -91,12 +91,26 @@ def scores_of(
         np.array([sizes[n] for n in names]) if all(sizes.get(n, 0) > 0 for n in names) else None,
         tuple(_value(runs[seed], metric, readout) for seed in tables),
         additive,
+        n_folds=max(run.n_folds for run in runs.values()),
+        deterministic=is_deterministic(list(runs.values())),
     )
     points = {
         name: math.fsum(table.values[name] for table in tables.values()) / len(tables)
         for name in names
     }
     return scores, points
+
+
+def is_deterministic(runs: Sequence[Record]) -> bool:
+    """Return whether every seed of a row gives the same predictions, so that one represents all.
+
+    Records say so (``deterministic``); for older ones it is taken from the predictions of at least
+    two seeds.
+    """
+    if runs and all(run.deterministic for run in runs):
+        return True
+    digests = {run.predictions_sha256 for run in runs}
+    return len(runs) > 1 and len(digests) == 1 and "" not in digests
 
 
 def _value(run: Record, metric: str, readout: str) -> float:
@@ -196,3 +210,16 @@ def _metric_meta(metric: str) -> Meta:
 def metric_higher_is_better(metric: str) -> bool:
     """Return whether higher is better; true for an unknown metric."""
     return bool(_metric_meta(metric).get("higher_is_better", True))
+
+
+CEILINGS = ("accuracy", "balanced_accuracy")
+"""Metrics that ``label-oracle`` reaches the upper end of, if their META does not say."""
+
+
+def best_possible(metric: str) -> float | None:
+    """Return the score of a perfect classifier, or None if true labels need not give the best."""
+    meta: Mapping[str, object] = {**_metric_meta(metric)}
+    if not meta.get("oracle_is_best", metric in CEILINGS):
+        return None
+    limits = cast("list[float]", meta.get("range", [0.0, 1.0]))
+    return float(limits[1 if meta.get("higher_is_better", True) else 0])

@@ -54,7 +54,7 @@ def check(option: str, value: str, allowed: Iterable[str]) -> None:
         raise BenchError(f"--{option}: {did_you_mean(value, values, option)}")
 
 
-class _Path(click.ParamType):
+class _Path(click.ParamType):  # type: ignore[type-arg]  # generic in recent versions only
     """A path with ``~`` and environment variables replaced, also where the shell does not."""
 
     name = "path"

@@ -44,6 +44,7 @@ from bench.records.schema import (
     Status,
     Summary,
     Tuning,
+    Units,
 )
 from bench.records.summary import ClusterScores, clusters_of, parse_metric, summarise
 
@@ -129,6 +130,11 @@ class Record(Mapping[str, object]):
     shift = _Field[str]("Difference between training and test data.")
     deterministic = _Field[bool](
         "Whether no stage draws random numbers: one seed represents all. False in older records."
+    )
+    n_folds = _Field[int]("Number of folds; each has a training of its own.")
+    held_out = _Field[str]("Column of the held-out values; empty for a fixed test set.")
+    units = _Field[dict[str, Units]](
+        "Tested and new values per batch level; empty in older records."
     )
     params = _Field[Params]("Parameters that differ from their defaults, by stage.")
     track = _Field[str]("Track: what the method may use of the test set.")

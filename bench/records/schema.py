@@ -139,6 +139,13 @@ class Clusters(TypedDict):
     weights: Annotated[Column, "Weights of the contributions in the pooled metric"]
 
 
+class Units(TypedDict):
+    """Values of a batch level among the scored rows of all folds."""
+
+    test: Annotated[int, "Number of values"]
+    new: Annotated[int, "Number of those that are absent from the training rows of their fold"]
+
+
 class Cost(TypedDict):
     """Cost of a run, summed over folds."""
 
@@ -245,6 +252,8 @@ class RunRecord(TypedDict):
     exposed: Annotated[list[str], "Columns that methods may read"]
     shift: Annotated[str, "Difference between training and test data"]
     deterministic: NotRequired[Annotated[bool, "Whether one seed represents all"]]
+    held_out: NotRequired[Annotated[str, "Column of the held-out values; empty for a fixed test"]]
+    units: NotRequired[Annotated[dict[str, Units], "Tested and new values per batch level"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
     cost: Annotated[Cost, "Cost of the run"]
     predictions_sha256: Annotated[str, "Digest of the predictions; empty without any"]
@@ -299,6 +308,9 @@ class Summary(TypedDict):
     grouping: dict[str, Json] | None
     shift: str
     deterministic: bool
+    n_folds: int
+    held_out: str
+    units: dict[str, Units]
     params: Params
     track: str
     access: list[str]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bench.core.control_names import is_control_row
+from bench.data.units import count_units
 from bench.records.schema import SCHEMA
 from bench.records.selection import rule
 from bench.runs import provenance
 
 if TYPE_CHECKING:
-    from bench.records.schema import Code, Provenance, RunRecord, Spec, Status
+    from bench.records.schema import Code, Provenance, RunRecord, Spec, Status, Units
     from bench.runs.chain import Chain
     from bench.runs.job import Job
 
@@ -85,6 +86,8 @@ def outline(
         "exposed": list(task.split.expose),
         "shift": task.split.shift,
         "deterministic": chain.deterministic,
+        "held_out": task.split.hold_out or "",
+        "units": cast("dict[str, Units]", count_units(task.split, task.opened, task.folds)),
         "cost": {"fit_s": 0.0, "apply_s": 0.0, "peak_bytes": 0, "steps": 0, "images_seen": 0},
         "predictions_sha256": "",
         "sources": method_sources(chain),

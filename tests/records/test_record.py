@@ -76,7 +76,7 @@ def produced(tmp_path_factory: pytest.TempPathFactory) -> Record:
 def keys(value: object, depth: int = 2) -> object:
     """Return the keys of nested mappings, without those that are names."""
     names = {"metrics", "metrics_rest_on", "params", "sources", "packages", "files", "recipe"}
-    names |= {"values", "parts", "weights", "metric_versions", "recipe_overrides"}
+    names |= {"values", "parts", "weights", "metric_versions", "recipe_overrides", "units"}
     if not isinstance(value, dict) or not depth:
         return None
     return {key: None if key in names else keys(item, depth - 1) for key, item in value.items()}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.boards.baselines import IMPROVES, WORSENS
 from bench.boards.pairing import TEST
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.records.selection import RULES
@@ -37,18 +38,18 @@ TRACK_WORDS = {
     "test-controls": "test-controls: also the controls of the test batch",
     "test-batch": "test-batch: also the unlabelled test batch",
     "transductive": "transductive: also the unlabelled evaluation set while fitting",
-    "reference": "reference lines: rows and leak baselines to compare with, not ranked",
+    "reference": "control rows: no correction, chance and leaks, not ranked",
 }
 LEGEND = (
-    "Mean and SD (n - 1) over seeds. Intervals of 95 % over seeds crossed with clusters; with "
-    f"fewer than {MIN_CLUSTERS} clusters the lowest and highest of them, and no interval. The "
-    f"difference to ERM is paired by seed and cluster; p: {TEST}, not adjusted for the number of "
-    "rows. Ranks are within a track."
+    "Mean and SD (n - 1) over seeds; deterministic methods count as all seeds. Intervals: 95 %, "
+    f"seeds crossed with clusters; with fewer than {MIN_CLUSTERS} clusters the lowest and highest "
+    "score, and no interval; folds that share training rows: corrected after Nadeau and Bengio. "
+    "Difference to the baseline, no correction: identity or pca for profile methods, erm for "
+    f"networks; paired by seed and cluster. p: {TEST}, in brackets adjusted for all rows of the "
+    "board (Holm). Verdicts use the adjusted p; intervals are not adjusted. Ranks are within a "
+    "track."
 )
 EMPTY = "No boards: there are no records. Make some with `python -m bench run`.\n"
-
-
-# --------------------------------------------------------------------------- cells
 
 
 def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
@@ -103,7 +104,20 @@ def _interval(row: Row) -> str:
         lowest, highest = min(row.points.values()), max(row.points.values())
         span = f"{number(lowest)} … {number(highest)}" if len(row.points) > 1 else ""
         return f"{span}, {row.clusters_in_words}" if span else row.clusters_in_words
-    return "one seed" if row.n_seeds == 1 else DASH
+    return "one seed" if row.n_seeds == 1 and not row.deterministic else DASH
+
+
+def _seeds(row: Row) -> str:
+    if row.n_seeds == 1 and row.deterministic:
+        return "all"
+    return str(row.n_seeds) if row.n_seeds else DASH
+
+
+def _difference(row: Row) -> str:
+    """Return the difference to the baseline, with its name."""
+    if row.difference is None:
+        return DASH
+    return f"{number(row.difference, sign=True)} {row.baseline}"
 
 
 def _clusters(row: Row) -> str:
@@ -131,8 +145,8 @@ def budget_in_words(tuning: object) -> str:
 
 def reported(row: Row) -> str:
     """Return the published numbers, each with its status."""
-    found = dict.fromkeys(f"{one.claim.value:g} {one.status}" for one in row.published)
-    return "; ".join(found) or DASH
+    texts = dict.fromkeys(f"{claim.claim.value:g} {claim.status}" for claim in row.published)
+    return "; ".join(texts) or DASH
 
 
 def _peak(row: Row) -> str:
@@ -146,10 +160,16 @@ COLUMNS = (
     Column("mean", lambda row: number(row.mean)),
     Column("SD", lambda row: number(row.sd), width=110),
     Column("95 % interval", _interval),
-    Column("seeds", lambda row: str(row.n_seeds) if row.n_seeds else DASH),
+    Column("seeds", _seeds),
     Column("clusters", _clusters, width=150),
-    Column("vs ERM", lambda row: number(row.diff_to_erm, sign=True)),
-    Column("95 % interval", lambda row: span_of(row.diff_low, row.diff_high, sign=True), width=110),
+    Column("vs baseline", _difference),
+    Column(
+        "95 % interval",
+        lambda row: span_of(row.difference_low, row.difference_high, sign=True),
+        width=110,
+    ),
+    Column("vs identity", lambda row: number(row.difference_to("identity"), sign=True), width=180),
+    Column("vs erm", lambda row: number(row.difference_to("erm"), sign=True), width=180),
     Column(PUBLISHED, reported, width=130, text=True),
     Column("remark", lambda row: remark(row), text=True),  # noqa: PLW0108
     Column("tuning", lambda row: budget_in_words(row.tuning), width=180),
@@ -172,8 +192,8 @@ def row_cells(row: Row) -> list[str]:
 def remark(row: Row) -> str:
     """Return the remarks on a row: verdict, reason for not being ranked, badges."""
     parts = [row.verdict] if row.verdict else []
-    if row.verdict and row.diff_p is not None:
-        parts.append(f"p = {row.diff_p:.3f}" if row.diff_p >= 0.001 else "p < 0.001")
+    if row.verdict and row.p is not None and row.p_holm is not None:
+        parts.append(f"{_p(row.p)} ({_p(row.p_holm).removeprefix('p ').removeprefix('= ')})")
     if row.status != "ok":
         parts.append(f"not applicable: {row.reason}" if row.reason else "not applicable")
     elif row.reason:
@@ -182,9 +202,15 @@ def remark(row: Row) -> str:
     return "; ".join(parts)
 
 
+def _p(p: float) -> str:
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
 def notes_of(board: Board) -> list[str]:
     """Return the sentences below a board."""
     notes = [f"Shift: {board.shift}"] if board.shift else []
+    if board.scope and any(row.verdict for row in board.rows):
+        notes.append(f"All verdicts: {board.scope}.")
     if board.chance is not None:
         notes.append(f"Chance: {board.chance:.3f}.")
     if not board.higher_is_better:
@@ -204,6 +230,5 @@ def by_track(board: Board) -> list[tuple[str, list[Row]]]:
     return [(TRACK_WORDS.get(track, track), rows) for track, rows in groups.items()]
 
 
-# --------------------------------------------------------------------------- formats
-
-COLOURS = {"helps": "green", "hurts": "red"}
+COLOURS = {IMPROVES: "green", WORSENS: "red"}
+"""Verdict -> colour in a terminal."""

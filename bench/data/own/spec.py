@@ -275,8 +275,13 @@ def check(spec: Spec) -> None:
     for name, what in ((spec.name, "name"), *((name, "split name") for name in spec.splits)):
         if not re.fullmatch(_NAME, name):
             raise BenchError(f"{what} '{name}' may hold letters, digits, '.', '_' and '-' only")
-    if spec.name in {split.dataset for split in packaged_splits().values()}:
-        raise BenchError(f"the name '{spec.name}' is a packaged data set's: choose another name")
+    taken = sorted({f"{spec.name}/{name}" for name in spec.splits} & set(packaged_splits()))
+    if taken:
+        # records of both would be on one board
+        raise BenchError(
+            f"'{taken[0]}' is the name of a packaged split: choose another name for the data set "
+            "or the split"
+        )
     if spec.kind not in ("profiles", "images"):
         raise BenchError(did_you_mean(spec.kind, ["profiles", "images"], "kind"))
     _check_pixels(spec)

@@ -129,10 +129,10 @@ def _row(row: Row, low: float, high: float) -> dict[str, object]:
         "mean": number(row.mean),
         "sd": "" if row.sd is None else number(row.sd),
         "n": _sizes(row),
-        "diff": number(row.diff_to_erm, sign=True),
+        "diff": number(row.difference, sign=True),
         "diff_span": ""
-        if row.diff_low is None
-        else span_of(row.diff_low, row.diff_high, sign=True),
+        if row.difference_low is None
+        else span_of(row.difference_low, row.difference_high, sign=True),
         "reading": reading(row),
         "published": reported(row),
         "tuning": budget_in_words(row.tuning),
@@ -144,7 +144,7 @@ def reading(row: Row) -> str:
     """Return a row's remark, with a sign before its verdict that does not depend on colour."""
     text = remark(row)
     if row.verdict:
-        text = f"{SIGNS[verdict_kind(row)]} {text.replace(' from ERM', '')}"
+        text = f"{SIGNS[verdict_kind(row)]} {text}"
     return text or DASH
 
 

@@ -55,8 +55,9 @@ LEAKS = {
     "batch-only": "the name of the batch",
 }
 RULES = (
-    "Differences to ERM are paired by seed and held-out batch. "
-    "A method is better or worse if the 95 % interval of its difference excludes 0. "
+    "Differences to the baseline (identity or pca for profile methods, erm for networks) are "
+    "paired by seed and held-out batch. A method is better or worse if p, adjusted by Holm for "
+    "all rows of the board, is below 0.05. "
     "Comparisons with the best method are paired tests, adjusted by Holm "
     f"(significance level {ALPHA:g}). "
     f"There is no verdict below {MIN_CLUSTERS} held-out batches or {MIN_SEEDS} seeds. "
@@ -105,8 +106,8 @@ def _highest(board: Board, best: Row) -> Sentence:
     ]
     if best.method_id == "erm" and not best.params:
         parts.append(" No correction has a better score.")
-    elif best.diff_to_erm is not None:
-        parts.append(f" Difference to ERM: {difference(best)}.")
+    elif best.difference is not None:
+        parts.append(f" Difference to {best.baseline}: {difference(best)}.")
     if best.track != "inductive":
         parts.append(f" Track {best.track}: {USES[best.track]}.")
     return Sentence("best", tuple(parts))
@@ -179,13 +180,14 @@ def _verdicts(ranked: Sequence[Row]) -> list[Sentence]:
     for kind in ("better", "worse"):
         rows = [row for row in ranked if verdict_kind(row) == kind]
         if rows:
-            parts: list[str | Name] = [f"{kind.capitalize()} than ERM: "]
+            parts: list[str | Name] = [f"{kind.capitalize()} than the baseline: "]
             for k, row in enumerate(rows):
-                parts += ["; " if k else "", Name(row.method), f" {difference(row)}"]
+                against = f" {difference(row)} ({row.baseline})"
+                parts += ["; " if k else "", Name(row.method), against]
             sentences.append(Sentence(kind, (*parts, ".")))
     same = [row for row in ranked if verdict_kind(row) == "same"]
     if same:
-        parts = ["No detectable difference to ERM: ", *names_text(same), "."]
+        parts = ["No detectable difference to the baseline: ", *names_text(same), "."]
         sentences.append(Sentence("same", tuple(parts)))
     return sentences
 
