@@ -29,9 +29,11 @@ from bench.advice.advice import (
 from bench.advice.words import advice_sections, advice_title
 from bench.boards.baselines import baseline_of
 from bench.boards.pairing import Paired, pair
+from bench.boards.readouts import readout_of, row_readout
 from bench.boards.stats.tests import holm
-from bench.boards.values import readout_of, scores_of
+from bench.boards.values import scores_of
 from bench.core.access import TRACKS
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.records.record import as_record
 
@@ -71,7 +73,7 @@ def advise(
     done = [record for record in map(as_record, records) if record.ok]
     splits = {record.split_id for record in done}
     if len(splits) != 1:
-        raise BenchError("advice is about one split at a time: run the methods on one")
+        raise BenchError("the records belong to several splits: select one with --split")
     by_method: dict[str, list[Record]] = {}
     for record in done:
         # On a table, a correction alone is the same as the correction of uncorrected profiles.
@@ -80,11 +82,11 @@ def advise(
     rated = {name: _Rated.of(runs) for name, runs in by_method.items()}
     plain = [name for name in UNCORRECTED if name in rated]
     if not plain:
-        raise BenchError("nothing to compare with: run erm too, and identity on a table")
+        raise BenchError("no uncorrected baseline: run erm too, and identity on a table")
     chains = {records[0].method_id: name for name, records in by_method.items()}
     gaps: dict[str, tuple[str, Paired]] = {}
     for name, runs in by_method.items():
-        if name in plain or runs[0].track == "reference":
+        if name in plain or is_control_row(runs[0].track):
             continue
         without = chains.get(baseline_of(runs[0].method_id, chains), "")
         if not without:
@@ -131,7 +133,7 @@ class _Rated:
     @classmethod
     def of(cls, records: Records) -> _Rated:
         runs = {record.seed: record for record in records}
-        readout = readout_of(records, METRIC, "probe")
+        readout = row_readout(records[0], readout_of(records, METRIC, "probe"))
         return cls(records, *scores_of(runs, METRIC, readout))
 
     @property
@@ -179,12 +181,12 @@ def _compared(
 
 def _by_class(runs: Records) -> dict[str, float]:
     """Return the mean over seeds of each class's accuracy with the readout of the record."""
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for record in runs:
         for subset, value in record.subsets("accuracy", "probe").items():
             if subset.startswith("class="):
-                found.setdefault(subset.removeprefix("class="), []).append(float(value))
-    return {name: float(np.mean(values)) for name, values in found.items()}
+                values.setdefault(subset.removeprefix("class="), []).append(float(value))
+    return {name: float(np.mean(group)) for name, group in values.items()}
 
 
 def _best(rows: Sequence[Compared], uncorrected: float) -> Compared | None:

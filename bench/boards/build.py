@@ -19,11 +19,13 @@ from bench.boards.notes import (
     missing_baselines,
     mixture,
     other_code,
+    pooled_scores,
     upstream,
     without_verdicts,
 )
 from bench.boards.pairing import span_of_mean
 from bench.boards.ranking import equal_budgets, ranked, sorted_rows
+from bench.boards.readouts import readout_of, row_readout
 from bench.boards.units import new_units
 from bench.boards.values import (
     best_possible,
@@ -34,11 +36,11 @@ from bench.boards.values import (
     label_of,
     methods_with_versions,
     metric_higher_is_better,
-    readout_of,
     row_key,
     scores_of,
 )
 from bench.core.canonical import digest
+from bench.core.control_names import is_control_row
 from bench.records.reproduce import command_of
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def build_board(
     first = runs[0]
     units = new_units((scored or list(runs))[0])
     notes += without_verdicts(oracle)
+    notes += pooled_scores(scored)
     notes += upstream(runs)
     notes += cautions(scored)
     if any(row.ci_low is not None for row in rows):
@@ -126,6 +129,7 @@ def _row(
     runs: Sequence[Record], metric: str, readout: str, versioned: bool, notes: list[str]
 ) -> Row:
     first, changed = runs[0], changed_params(runs[0])
+    readout = row_readout(first, readout)
     label = label_of(first.method_id, changed)
     if versioned:
         label += " " + "+".join(f"v{version}" for version in first.versions.values())
@@ -153,7 +157,7 @@ def _row(
         typed=tuple(sorted({run.command for run in runs if run.command})),
         points={},
         cost={},
-        command=command_of([run.summary for run in by_seed.values() or runs]),
+        command=command_of(list(by_seed.values()) or runs),
     )
     if not by_seed:
         return replace(row, status="not-applicable", reason=_why_empty(runs, metric, readout))
@@ -217,7 +221,7 @@ def _mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
 
 def _why_unranked(runs: Sequence[Record], track: str) -> str:
     reasons: dict[str, None] = {}
-    if track != "reference" and len(runs) < MIN_SEEDS and not is_deterministic(runs):
+    if not is_control_row(track) and len(runs) < MIN_SEEDS and not is_deterministic(runs):
         reasons[f"fewer than {MIN_SEEDS} seeds"] = None
     if len(codes_of(runs)) > 1:
         reasons["seeds were run by different code: repeat them with --if-exists refresh"] = None

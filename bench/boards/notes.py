@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from bench.boards.baselines import BASELINES
 from bench.boards.board import EDITIONS, SELECTIONS, Row, Values  # TC
 from bench.boards.stats.coverage import printed_coverage
-from bench.boards.values import codes_differ, label_of_run, word
+from bench.boards.values import codes_differ, label_of_run
+from bench.core.words import setting
 from bench.records.summary import saw_test_batches
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def board_title(run: Record, metric: str, readout: str, units: NewUnits) -> str:
 
 
 def _pairs(values: Values) -> str:
-    return ", ".join(f"{key}={word(values[key])}" for key in sorted(values))
+    return ", ".join(f"{key}={setting(values[key])}" for key in sorted(values))
 
 
 def chance_note(run: Record, metric: str) -> float | None:
@@ -99,6 +100,17 @@ def without_verdicts(oracle: float | None) -> list[str]:
     return [
         f"No verdicts: label-oracle scores {oracle:.3f}, so the readout misses classes that the "
         "profiles contain. Differences between methods may be failures of the readout."
+    ]
+
+
+def pooled_scores(runs: Sequence[Record]) -> list[str]:
+    """Name the rows whose records have pooled scores and no value per held-out batch."""
+    names = {label_of_run(run) for run in runs if run.aggregation == "pooled"}
+    if not names:
+        return []
+    return [
+        f"Pooled over held-out batches instead of their mean: {_few(names)} (older records without "
+        "a value per batch). `--if-exists rerun` repeats them."
     ]
 
 

@@ -14,6 +14,7 @@ from bench.core.folders import expanded
 from bench.core.meta import PLUGINS
 from bench.core.registry import Registry
 from bench.records.results import results_store
+from bench.runs.arguments import names, seed_list
 from bench.runs.job import Options
 from bench.runs.settings import Settings
 
@@ -34,7 +35,6 @@ RECIPES = ("smoke", "default", "paper")
 EDITIONS = ("auto", "real", "simulated", "fixture")
 DEVICES = ("auto", "cpu", "cuda")
 IF_EXISTS = ("skip", "refresh", "rerun", "verify")
-MAX_SEEDS = 1000
 
 
 class Progress(Protocol):
@@ -212,7 +212,7 @@ def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
     return registry
 
 
-def prepare(  # noqa: PLR0913
+def prepare(  # noqa: PLR0913 - keywords of the public function
     methods: str | Iterable[str],
     splits: str | Iterable[str],
     *,
@@ -246,7 +246,7 @@ def prepare(  # noqa: PLR0913
     BenchError
         If a name is unknown, a value is wrong, an edition is not available, or data are invalid.
     """
-    method_names, split_names = _names(methods, "method"), _names(splits, "split")
+    method_names, split_names = names(methods, "--method"), names(splits, "--split")
     for option, value, allowed in (
         ("recipe", recipe, RECIPES),
         ("edition", edition, EDITIONS),
@@ -265,7 +265,7 @@ def prepare(  # noqa: PLR0913
         grouped.recipe["network"] = network
     if standardise:
         grouped.recipe["standardise"] = standardise
-    seed_list = None if seeds is None else _seeds(seeds)
+    seed_numbers = None if seeds is None else seed_list(seeds)
     options = Options(recipe, grouped.recipe, grouped.methods, device, if_exists)
     store = results_store(results)
 
@@ -274,14 +274,14 @@ def prepare(  # noqa: PLR0913
 
     tasks = open_splits(split_names, registry, edition, grouped.data, say or _Stderr().say)
     if metrics:
-        further = _names(metrics, "metrics")
+        further = names(metrics, "--metrics")
         tasks = [with_metrics(task, further, registry) for task in tasks]
     return Experiment(
-        method_names, tasks, seed_list, options, registry, store, edition, grouped.data
+        method_names, tasks, seed_numbers, options, registry, store, edition, grouped.data
     )
 
 
-def run(  # noqa: PLR0913
+def run(  # noqa: PLR0913 - keywords of the public function
     methods: str | Iterable[str],
     splits: str | Iterable[str],
     *,
@@ -368,20 +368,3 @@ def run(  # noqa: PLR0913
     if controls:
         experiment.control_rows(progress)
     return records
-
-
-def _names(names: str | Iterable[str], option: str) -> list[str]:
-    """Return names without duplicates; raise if there are none."""
-    texts = [names] if isinstance(names, str) else list(names)
-    result = [name.strip() for text in texts for name in text.split(",") if name.strip()]
-    if not result:
-        raise BenchError(f"--{option} is empty: give one name, or several separated by commas")
-    return list(dict.fromkeys(result))
-
-
-def _seeds(seeds: int | Iterable[int]) -> list[int]:
-    if not isinstance(seeds, int):
-        return list(dict.fromkeys(seeds))
-    if not 1 <= seeds <= MAX_SEEDS:
-        raise BenchError(f"--seeds takes a whole number from 1 to {MAX_SEEDS}, not {seeds}")
-    return list(range(seeds))

@@ -94,6 +94,8 @@ def outline(
         "code": code,
         "provenance": {**environment, "recipe": dict(job.recipe)},
     }
+    if chain.is_classifier:
+        record["classifier"] = True
     if chain.preprocess:
         record["preprocess"] = chain.preprocess
     if job.tuning is not None:

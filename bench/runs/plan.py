@@ -65,20 +65,20 @@ def plan(
             used.update(stage.name for stage in chain.stages)
             reason = why_not(chain, task) or why_not_grouped(chain, task, options.grouping)
             task_seeds = default_seeds(task) if seeds is None else seeds
-            for seed in task_seeds[:1] if chain.deterministic else task_seeds:
-                jobs.append(  # noqa: PERF401
-                    Job(
-                        task,
-                        chain,
-                        seed,
-                        options.recipe,
-                        recipe,
-                        options.overrides,
-                        registry,
-                        reason,
-                        options.grouping,
-                    )
+            jobs += [
+                Job(
+                    task,
+                    chain,
+                    seed,
+                    options.recipe,
+                    recipe,
+                    options.overrides,
+                    registry,
+                    reason,
+                    options.grouping,
                 )
+                for seed in (task_seeds[:1] if chain.deterministic else task_seeds)
+            ]
     unused = sorted(set(options.values) - used)
     if unused:
         raise BenchError(
