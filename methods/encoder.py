@@ -46,6 +46,7 @@ META = {
     "access": [],
     "helps": [],
     "hurts": [],
+    "deterministic": True,
     "argument": "efficientnet-lite0",
 }
 
