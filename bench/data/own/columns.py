@@ -143,6 +143,8 @@ def split_columns(splits: Sequence[Split]) -> dict[str, str]:
                 named.setdefault(column, f"{side} of {where}")
         if split.score_unit != "row":
             named.setdefault(split.score_unit, f"score_unit of {where}")
+        if split.also_new not in ("", "well"):
+            named.setdefault(split.also_new, f"also_new of {where}")
         for key in ("expose", "shares"):
             for column in getattr(split, key):
                 named.setdefault(column, f"{key} of {where}")
