@@ -12,6 +12,7 @@ from bench.boards.pairing import pair, span_of_mean
 from bench.boards.readouts import readout_of, row_readout
 from bench.boards.values import label_of_run, scores_of
 from bench.core.canonical import digest
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.data.inference_batches import InferenceBatches
 from bench.records.record import Record
@@ -144,7 +145,7 @@ class StudyContext:
     def takes(self, method: str, parameter: str) -> bool:
         """Return whether the last stage of a method has a parameter of this name."""
         entry = self.registry.entry("method", method.rsplit("+", maxsplit=1)[-1].strip())
-        if entry.meta["level"] == "reference":
+        if is_control_row(entry.meta["level"]):
             return False
         return parameter in {f.name for f in dataclasses.fields(entry.load().Params)}
 

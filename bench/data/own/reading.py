@@ -27,8 +27,7 @@ def damaged(path: Path, kind: str) -> Iterator[None]:
         raise
     except PermissionError:
         raise BenchError(f"{path} cannot be read: change its permissions") from None
-    # readers raise many exception types on damaged bytes: zlib.error, IORegistryError, …
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - readers raise many exception types
         reason = (" ".join(str(error).split()) or type(error).__name__)[:160].rstrip(". ")
         raise BenchError(
             f"{path} cannot be read as {kind} ({reason}): it is damaged, truncated or of another "

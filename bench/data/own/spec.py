@@ -54,7 +54,7 @@ def _some_texts(value: object) -> tuple[str, ...]:
     return texts
 
 
-def _numbers(value: Any) -> tuple[int, ...]:  # noqa: ANN401
+def _numbers(value: Any) -> tuple[int, ...]:  # noqa: ANN401 - a value of a TOML file before it is checked
     whole = isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
     if not whole or not value or len(set(value)) != len(value):
         raise ValueError(f"must list whole numbers from 0, each once, not {_shown(value)}")
@@ -154,7 +154,7 @@ _EXAMPLES = {
 }
 
 
-def _problem(error: Any, data: Facts) -> str:  # noqa: ANN401
+def _problem(error: Any, data: Facts) -> str:  # noqa: ANN401 - a value of a TOML file before it is checked
     """Return a pydantic error as one sentence, in the terms of the TOML file."""
     at = [str(part) for part in error["loc"]]
     key = at[-1]
