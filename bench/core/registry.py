@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench.core.entry import Entry
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.folders import expanded
 from bench.core.meta import PLUGINS, check_meta, read_literal, read_meta
 
 _FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "bench.metrics"}
@@ -59,8 +60,8 @@ class Registry:
         for path in plugins:
             self._add_file(path, strict=True)
         for text in os.environ.get(PLUGINS, "").split(os.pathsep):
-            if text and Path(text).resolve() not in named:
-                self._add_file(Path(text), strict=False)
+            if text and expanded(text).resolve() not in named:
+                self._add_file(expanded(text), strict=False)
         self._add_entry_points()
 
     def _add(self, entry: Entry, *, strict: bool = False) -> None:
@@ -145,6 +146,8 @@ class Registry:
     def entry(self, kind: str, name: str) -> Entry:
         """Return a usable entry. The literal of an entry point is read on first use.
 
+        A method whose ``META`` has an ``argument`` takes it after a colon: ``encoder:resnet50``.
+
         Raises
         ------
         BenchError
@@ -152,6 +155,12 @@ class Registry:
             providers; for a broken plugin, with the reason.
         """
         named = self._entries.get((kind, name))
+        base, colon, argument = name.partition(":")
+        if named is None and colon and argument and (kind, base) in self._entries:
+            entry = self.entry(kind, base)
+            if "argument" not in entry.meta:
+                raise BenchError(f"{kind} '{base}' takes nothing after a colon: write {base}")
+            return replace(entry, name=name, argument=argument)
         if named is None:
             for entry in self.broken:
                 if entry.name == name and entry.kind in (kind, "plugin"):

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.core.disk import new_file
 from bench.core.errors import BenchError
-from bench.core.folders import cache_folder
+from bench.core.folders import cache_folder, expanded
 from bench.data.decode import DTYPES
 from bench.data.hdf5 import own_dataset
 from bench.data.zarr_codecs import check_zarr
@@ -231,7 +231,9 @@ def _open(path: Path, key: str) -> object:
             import zarr
 
             check_zarr(path)
-            return _member(zarr.open(str(path), mode="r"), key, path)
+            array = _member(zarr.open(str(path), mode="r"), key, path)
+            _refuse_missing_chunks(array, path)
+            return array
     except BenchError:
         raise
     except Exception as error:  # each reader has its own exceptions
@@ -258,6 +260,17 @@ def _member(opened: Any, key: str, path: Path) -> Any:  # noqa: ANN401 - h5py an
     return own_dataset(opened, key, path) if path.suffix.lower() != ".zarr" else opened[key]
 
 
+def _refuse_missing_chunks(array: Any, path: Path) -> None:  # noqa: ANN401 - zarr has no types
+    """Raise if chunks of a zarr array are not stored; they would be read as the fill value."""
+    n_missing = array.nchunks - array.nchunks_initialized
+    if n_missing > 0:
+        raise BenchError(
+            f"{path} is incomplete: {n_missing} of {array.nchunks} chunks are not stored and would "
+            f"be read as {array.fill_value}: copy it again; if they are meant to be empty, write "
+            "the array with the option write_empty_chunks"
+        )
+
+
 def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | None, n: int) -> Found:
     """Return the pixels of images stored in one array.
 
@@ -281,7 +294,7 @@ def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | Non
         of images differs from the number of table rows.
     """
     name, _, key = text.partition(":")
-    path = folder / name
+    path = folder / expanded(name)
     rows = ArrayRows(path, key, axes, None if channels is None else tuple(channels))
     if len(rows) != n:
         raise BenchError(
