@@ -178,7 +178,7 @@ def _line_of(folder: Path) -> tuple[str, str, str]:
     if table is None:
         raise BenchError(f"metrics.parquet of {folder} is missing: run it again")
     try:
-        n = packed_counts(record["metrics"], table)
+        n = packed_counts(json.loads(text)["metrics"], table)  # as written, without added values
     except BenchError as exc:
         raise BenchError(f"the record in {folder} is damaged ({exc}): run it again") from None
     # The contents as they were written: keys that later versions have are not added.

@@ -16,6 +16,7 @@ from bench.core.disk import disk_errors
 from bench.core.errors import BenchError
 from bench.records.checking import check, migrated
 from bench.records.schema import SCHEMA
+from bench.records.tables import value_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,7 @@ __all__ = [
 RUN_ID = re.compile(r"[0-9a-f]{8,64}")
 
 Kind = Literal["fit", "apply"]
+Metrics = dict[str, dict[str, float]]
 
 
 class PackedLine(NamedTuple):
@@ -79,13 +81,24 @@ def parse_line(line: bytes, file: Path) -> tuple[RunRecord, list[int]]:
         if not isinstance(entry, dict):
             raise ValueError("it is not a record")
         record, n = _checked(entry.get("run"), f"a record in {file}"), entry.get("n")
-        if not isinstance(n, list) or len(n) != sum(map(len, record["metrics"].values())):
+        packed: Metrics = entry["run"].get("metrics", {})
+        if not isinstance(n, list) or len(n) != sum(map(len, packed.values())):
             raise ValueError("'n' must have one number per metric value")
+        n = _aligned(n, packed, record["metrics"])
     except ValueError as exc:
         raise BenchError(
             f"a record in {file} is damaged ({exc}): restore the file, or publish its runs again"
         ) from exc
     return record, n
+
+
+def _aligned(n: list[int], packed: Metrics, metrics: Metrics) -> list[int]:
+    """Return the numbers of scored units of the values of a completed record.
+
+    A value that was added to an older record has the number of the value over all units.
+    """
+    counts = dict(zip(value_keys(packed), n, strict=True))
+    return [counts.get(key, counts.get((key[0], "all"), 0)) for key in value_keys(metrics)]
 
 
 def read_line(line: PackedLine) -> tuple[RunRecord, list[int]]:
