@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "torchvision", "scanpy", "anndata", "sklearn", "matplotlib", "wilds", "optuna")
 USES_TORCH = {
-    "architectures", "batchnorm", "checkpoint", "determinism", "finite", "inference", "inputs",
-    "lockstep", "loop", "losses", "model", "schedule", "streaming",
+    "architectures", "batchnorm", "checkpoint", "curve", "determinism", "finite", "inference",
+    "inputs", "lockstep", "loop", "losses", "model", "schedule", "streaming",
 }  # fmt: skip
 """Modules of ``bench/training`` that may import torch at their top; all others import these in
 functions."""
