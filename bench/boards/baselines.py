@@ -5,8 +5,8 @@ One rule for leaderboards, ``compare``, ``recommend`` and studies:
 * a correction in a chain is compared with its first stage if that is uncorrected (``erm+tvn`` with
   ``erm``, ``identity+tvn`` with ``identity``), otherwise with plain training (``ben+tvn`` with
   ``erm``);
-* a correction of a table that returns fewer components (:data:`REDUCED`) is compared with ``pca``,
-  the uncorrected table in as many components;
+* a correction of a table that returns fewer components (:data:`REDUCED`) is compared with the
+  uncorrected table in as many components;
 * a method that names another method under ``against`` in its META is compared with that one;
 * all other networks are compared with ``erm``, profile methods and classifiers with ``identity``.
 
@@ -40,10 +40,10 @@ __all__ = [
     "verdict_of",
 ]
 
-BASELINES = ("identity", "pca", "erm")
+BASELINES = ("identity", "pca", "pca-100", "erm")
 """Rows without a correction."""
-REDUCED = ("harmony", "harmony-map", "scanorama")
-"""Corrections of tables that return the corrected principal components."""
+REDUCED = {"harmony": "pca", "harmony-map": "pca", "scanorama": "pca-100"}
+"""Correction that returns principal components -> the uncorrected table in as many components."""
 ALPHA = 0.05
 """Family-wise level of the verdicts of a board."""
 IMPROVES, WORSENS, NO_DIFFERENCE = "improves", "worsens", "no detectable difference"
@@ -75,7 +75,7 @@ def _candidates(method_id: str) -> tuple[str, ...]:
     if against:
         return (against, "erm", "identity")
     profiles = len(stages) > 1 or meta.get("level") in ("profile", "classifier", "reference")
-    first = ("pca",) if stages[-1] in REDUCED else ()
+    first = (REDUCED[stages[-1]],) if stages[-1] in REDUCED else ()
     return (*first, "identity", "erm") if profiles else ("erm", "identity")
 
 

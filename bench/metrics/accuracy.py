@@ -19,6 +19,7 @@ META = {
     "needs": "predictions",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "Share of rows whose class was predicted.",
     "reference": "scikit-learn accuracy_score",
 }

@@ -21,6 +21,7 @@ META = {
     "needs": "predictions",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "Mean recall over the classes that occur.",
     "reference": "scikit-learn balanced_accuracy_score",
 }

@@ -22,6 +22,7 @@ META = {
     "needs": "scores",
     "range": [0, 1],
     "higher_is_better": False,
+    "oracle_is_best": False,
     "summary": "Expected calibration error of the predicted class, 15 bins of equal width.",
     "reference": "Guo et al. 2017, arXiv 1706.04599",
 }

@@ -21,6 +21,7 @@ META = {
     "needs": "scores",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "Share of rows whose class is among the five that score highest.",
     "reference": "scikit-learn top_k_accuracy_score",
 }

@@ -21,6 +21,7 @@ META = {
     "needs": "predictions",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "Accuracy in the batch where it is lowest.",
     "reference": "worst-group accuracy, Sagawa et al. 2020, arXiv 1911.08731",
 }

@@ -93,6 +93,8 @@ class _MetricChecks:
             raise Broken("range must be [lowest, highest]")
         if not isinstance(self.meta.get("higher_is_better"), bool):
             raise Broken("higher_is_better must be True or False")
+        if not isinstance(self.meta.get("oracle_is_best", False), bool):
+            raise Broken("oracle_is_best must be True or False")
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return new arrays for the metric's inputs; one row in ten has no class."""
