@@ -216,12 +216,14 @@ class Job:
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Included only if it is not the default, the highest level that varies.
         cluster = {"cluster": task.split.cluster} if task.split.cluster else {}
+        also_new = {"also_new": task.split.also_new} if task.split.also_new else {}
         aggregate = {"aggregate": list(task.split.aggregate)} if task.split.aggregate else {}
         spec = {
             **study,
             **tuning,
             **first,
             **cluster,
+            **also_new,
             **aggregate,
             **_source_of(task.source_domain),
             "method_id": self.chain.method_id,
