@@ -68,16 +68,16 @@ def test_the_reader_of_imports_sees_every_spelling(tmp_path: Path) -> None:
         "class A:\n    from . import _scaling\n"
         "    def f(self):\n        from .erm import ERM\n"
     )
-    made = ROOT / "methods" / "made-up.py"
+    path = ROOT / "methods" / "made-up.py"
 
-    class Text(type(made)):  # type: ignore[misc]
+    class Text(type(path)):  # type: ignore[misc]
         def read_text(self, *args: object, **kwargs: object) -> str:
             return text
 
-    found = set(imports(Text(made)))
-    assert {"torch.nn", "numpy", "methods._scaling", "methods.erm", "methods.erm.ERM"} <= found
-    assert "pandas" not in found
-    assert "methods.erm" not in set(imports(Text(made), top=True))
+    names = set(imports(Text(path)))
+    assert {"torch.nn", "numpy", "methods._scaling", "methods.erm", "methods.erm.ERM"} <= names
+    assert "pandas" not in names
+    assert "methods.erm" not in set(imports(Text(path), top=True))
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
