@@ -679,6 +679,55 @@ def test_published_numbers_stand_beside_ours_with_their_status(edition: str, sta
     assert "published" not in render([one_board(runs("ben", [0.5] * 3))], "table", width=160)
 
 
+# ------------------------------------------------------------------ readouts and aggregation
+
+
+def with_head(name: str, value: float, *, classifier: bool = False, **changes: Any) -> Any:
+    """Return a record by head whose probe scores 0.2 less."""
+    record = make_record(name, 0, value, readout="head", clusters=[value] * 3, **changes)
+    record["metrics"]["probe.balanced_accuracy"] = {"all": value - 0.2}
+    for kind in ("values",):
+        columns = record["clusters"][kind]
+        columns["probe.balanced_accuracy"] = [value - 0.2] * 3
+    if classifier:
+        record["classifier"] = True
+    return record
+
+
+@pytest.mark.parametrize("requested", [None, "probe"])
+def test_a_classifier_keeps_its_own_head_on_a_board_by_probe(requested: str | None) -> None:
+    records = [
+        with_head("erm", 0.7),
+        with_head("fixed-forest", 0.8),  # an older record, without the key
+        with_head("mine", 0.6, classifier=True),
+        make_record("identity", 0, 0.4, readout="probe", clusters=[0.4] * 3, track="reference"),
+    ]
+    [board] = boards(records, readout=requested)
+    assert board.readout == "probe"
+    rows = {row.method: (row.mean, row.readout) for row in board.rows}
+    assert rows["erm"] == (pytest.approx(0.5), "probe")
+    assert rows["fixed-forest"] == (pytest.approx(0.8), "head")
+    assert rows["mine"] == (pytest.approx(0.6), "head")
+    assert rows["identity"] == (pytest.approx(0.4), "probe")
+
+
+def test_without_profile_rows_all_rows_use_their_heads() -> None:
+    [board] = boards([with_head("erm", 0.7), with_head("fixed-forest", 0.8)])
+    assert {row.method: row.mean for row in board.rows} == {"erm": 0.7, "fixed-forest": 0.8}
+    assert board.readout == "head"
+
+
+def test_rows_with_pooled_scores_are_named() -> None:
+    record = make_record("erm", 0, 0.5)
+    fold = record["spec"]["folds"][0]
+    record["spec"]["folds"] = [{**fold, "fold": name} for name in ("p0", "p1")]
+    mean = make_record("ben", 0, 0.5, subsets={"pooled": 0.4, "fold=p0": 0.6, "fold=p1": 0.4})
+    mean["spec"]["folds"] = record["spec"]["folds"]
+    [board] = boards([record, mean])
+    [note] = [text for text in board.notes if "erm" in text and "ben" not in text]
+    mentions(note, "erm", "rerun")
+
+
 def test_the_plain_board_is_that_of_the_default_recipe_and_data() -> None:
     entries = [
         *runs("erm", [0.5] * 3),
