@@ -29,8 +29,9 @@ from bench.advice.advice import (
 from bench.advice.words import advice_sections, advice_title
 from bench.boards.baselines import baseline_of
 from bench.boards.pairing import Paired, pair
+from bench.boards.readouts import readout_of, row_readout
 from bench.boards.stats.tests import holm
-from bench.boards.values import readout_of, scores_of
+from bench.boards.values import scores_of
 from bench.core.access import TRACKS
 from bench.core.errors import BenchError
 from bench.records.record import as_record
@@ -131,7 +132,7 @@ class _Rated:
     @classmethod
     def of(cls, records: Records) -> _Rated:
         runs = {record.seed: record for record in records}
-        readout = readout_of(records, METRIC, "probe")
+        readout = row_readout(records[0], readout_of(records, METRIC, "probe"))
         return cls(records, *scores_of(runs, METRIC, readout))
 
     @property

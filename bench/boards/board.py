@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.boards.stats.scores import MIN_CLUSTERS
-from bench.core.words import plural
+from bench.boards.units import level_name
+from bench.core.words import count
 from bench.records.selection import RULES
 
 if TYPE_CHECKING:
@@ -207,8 +208,7 @@ class Row:
     @property
     def clusters_in_words(self) -> str:
         """``n = 4 plates``."""
-        level = self.cluster_level or "cluster"
-        return f"n = {self.n_clusters} {level if self.n_clusters == 1 else plural(level)}"
+        return f"n = {count(self.n_clusters, level_name(self.cluster_level or 'cluster'))}"
 
 
 @dataclass(frozen=True, kw_only=True)

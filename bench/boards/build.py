@@ -19,11 +19,13 @@ from bench.boards.notes import (
     missing_baselines,
     mixture,
     other_code,
+    pooled_scores,
     upstream,
     without_verdicts,
 )
 from bench.boards.pairing import span_of_mean
 from bench.boards.ranking import equal_budgets, ranked, sorted_rows
+from bench.boards.readouts import readout_of, row_readout
 from bench.boards.units import new_units
 from bench.boards.values import (
     best_possible,
@@ -34,7 +36,6 @@ from bench.boards.values import (
     label_of,
     methods_with_versions,
     metric_higher_is_better,
-    readout_of,
     row_key,
     scores_of,
 )
@@ -81,6 +82,7 @@ def build_board(
     first = runs[0]
     units = new_units((scored or list(runs))[0])
     notes += without_verdicts(oracle)
+    notes += pooled_scores(scored)
     notes += upstream(runs)
     notes += cautions(scored)
     if any(row.ci_low is not None for row in rows):
@@ -126,6 +128,7 @@ def _row(
     runs: Sequence[Record], metric: str, readout: str, versioned: bool, notes: list[str]
 ) -> Row:
     first, changed = runs[0], changed_params(runs[0])
+    readout = row_readout(first, readout)
     label = label_of(first.method_id, changed)
     if versioned:
         label += " " + "+".join(f"v{version}" for version in first.versions.values())

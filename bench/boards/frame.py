@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from bench.boards.select import BoardSet
@@ -62,6 +63,7 @@ def leaderboard(
     recipe: str | None = None,
     methods: Sequence[str] | None = None,
     studies: bool = False,
+    overall: bool = False,
 ) -> pd.DataFrame:
     """Return the leaderboards of a results folder, one row per method and board.
 
@@ -83,6 +85,9 @@ def leaderboard(
         Filters; methods by name or chain.
     studies
         Include runs of studies, which are on separate boards.
+    overall
+        Return the comparison over all splits instead: one row per edition, kind of method and
+        method, with mean rank and mean difference to the baseline (``bench.boards.overall``).
 
     Returns
     -------
@@ -110,17 +115,16 @@ def leaderboard(
     """
     store = results_store(results)
     boards = BoardSet(store.load_all(reference), store.failures())
-    return frame_of(
-        boards.select(
-            split=split,
-            metric=metric,
-            readout=readout,
-            edition=edition,
-            recipe=recipe,
-            methods=methods,
-            studies=studies,
-        )
+    selected = boards.select(
+        split=split,
+        metric=metric,
+        readout=readout,
+        edition=edition,
+        recipe=recipe,
+        methods=None if overall else methods,
+        studies=studies,
     )
+    return _overall_frame(selected, methods) if overall else frame_of(selected)
 
 
 def frame_of(boards: Sequence[Board]) -> pd.DataFrame:
@@ -130,6 +134,23 @@ def frame_of(boards: Sequence[Board]) -> pd.DataFrame:
     rows = [_values(board, row) for board in boards for row in board.rows]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+
+
+def _overall_frame(boards: Sequence[Board], methods: Sequence[str] | None) -> pd.DataFrame:
+    import pandas as pd
+
+    from bench.boards.overall import OverallRow
+    from bench.boards.overall import overall as compare_over_splits
+
+    names = [field.name for field in fields(OverallRow)]
+    rows = [
+        {"edition": result.edition, "kind": result.kind}
+        | {name: getattr(row, name) for name in names}
+        | {"n_datasets": row.n_datasets}
+        for result in compare_over_splits(boards, methods)
+        for row in result.rows
+    ]
+    return pd.DataFrame(rows, columns=["edition", "kind", *names, "n_datasets"])
 
 
 def _values(board: Board, row: Row) -> dict[str, object]:

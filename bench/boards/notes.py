@@ -102,6 +102,17 @@ def without_verdicts(oracle: float | None) -> list[str]:
     ]
 
 
+def pooled_scores(runs: Sequence[Record]) -> list[str]:
+    """Name the rows whose records have pooled scores and no value per held-out batch."""
+    names = {label_of_run(run) for run in runs if run.aggregation == "pooled"}
+    if not names:
+        return []
+    return [
+        f"Pooled over held-out batches instead of their mean: {_few(names)} (older records without "
+        "a value per batch). `--if-exists rerun` repeats them."
+    ]
+
+
 def mixture(runs: Sequence[Record]) -> list[str]:
     """List hardware and versions that differ between runs; last digits may differ."""
     notes = []

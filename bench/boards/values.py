@@ -18,39 +18,7 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.schema import CodeSummary, Tuning
 
-__all__ = ["changed_params", "label_of", "readout_of", "scores_of"]
-
-
-def readout_of(runs: Sequence[Record], metric: str, asked: str) -> str:
-    """Return the readout used to compare runs.
-
-    Parameters
-    ----------
-    runs
-        Runs with scores.
-    metric
-        Name without a readout.
-    asked
-        ``head``, ``probe``, ``knn1``, or ``auto``: the head if all runs have one.
-
-    Returns
-    -------
-    str
-        A readout, or ``embedding`` for a metric of the profiles.
-    """
-    if not any(f"{head}.{metric}" in run.metrics for run in runs for head in ("head", "probe")):
-        # Records use prefixed values for all predictions of a readout, so a metric without prefix
-        # is one of the profiles, unless its META states that it needs predictions.
-        needs = _metric_meta(metric).get("needs")
-        own = {run.readout for run in runs if metric in run.metrics}
-        if needs == "embedding" or (needs is None and len(own) > 1):
-            return "embedding"
-        if asked != "auto":
-            return asked
-        return own.pop() if len(own) == 1 else "probe"
-    if asked != "auto":
-        return asked
-    return "head" if all(f"head.{metric}" in run.metrics for run in runs) else "probe"
+__all__ = ["changed_params", "label_of", "scores_of"]
 
 
 def scores_of(
@@ -67,7 +35,7 @@ def scores_of(
     metric
         Name without a readout.
     readout
-        As from :func:`readout_of`.
+        As from :func:`bench.boards.readouts.readout_of`.
 
     Raises
     ------

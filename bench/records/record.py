@@ -140,6 +140,7 @@ class Record(Mapping[str, object]):
     level = _Field[str]("Batch level of the last stage.")
     badges = _Field[list[str]]("Marks shown next to the method's name.")
     readout = _Field[str]("Readout head whose metrics also have names without a prefix.")
+    classifier = _Field[bool]("Whether the method is a classifier on its own, not a network.")
     status = _Field[Status]("``ok``, ``not-applicable`` or ``failed``.")
     reason = _Field[str]("Reason of a status other than ``ok``.")
     ranked = _Field[bool]("Whether the run may be ranked.")

@@ -232,6 +232,7 @@ class RunRecord(TypedDict):
     access: Annotated[list[str], "Information that the method used"]
     badges: Annotated[list[str], "Marks shown next to the method's name"]
     readout: Annotated[str, "Readout head whose metrics also have names without a prefix"]
+    classifier: NotRequired[Annotated[bool, "Whether the method is a classifier on its own"]]
     status: Annotated[Status, "ok, not-applicable or failed"]
     reason: Annotated[str, "Reason of a status other than ok"]
     ranked: Annotated[bool, "Whether the run may be ranked"]
@@ -321,6 +322,7 @@ class Summary(TypedDict):
     level: str
     badges: list[str]
     readout: str
+    classifier: bool
     status: Status
     reason: str
     ranked: bool

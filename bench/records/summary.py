@@ -26,6 +26,8 @@ __all__ = [
 
 DERIVED = "~"
 """Separator in the names of splits that were derived from another split's rows."""
+_CLASSIFIERS = ("fixed-forest", "fixed-knn", "fixed-logistic")
+"""Classifiers of the versions whose records do not have the key ``classifier``."""
 T = TypeVar("T")
 
 
@@ -102,6 +104,7 @@ def summarise(record: RunRecord) -> Summary:
         "level": record["level"],
         "badges": record["badges"],
         "readout": record["readout"],
+        "classifier": record.get("classifier", record["method_id"] in _CLASSIFIERS),
         "status": record["status"],
         "reason": record["reason"],
         "ranked": record["ranked"],

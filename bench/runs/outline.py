@@ -59,6 +59,7 @@ def outline(
         "access": job.access.words,
         "badges": chain.badges,
         "readout": chain.readout,
+        **({"classifier": True} if chain.is_classifier else {}),
         "status": status,
         "reason": reason,
         "ranked": not unranked and status == "ok",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from bench.boards.pairing import pair, span_of_mean
-from bench.boards.values import label_of_run, readout_of, scores_of
+from bench.boards.readouts import readout_of, row_readout
+from bench.boards.values import label_of_run, scores_of
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.data.inference_batches import InferenceBatches
@@ -171,7 +172,7 @@ class StudyContext:
         if not scored:
             return ConditionResult(condition, label, reason=first.reason)
         runs = {record.seed: record for record in scored}
-        readout = readout_of(scored, self.metric, self.readout)
+        readout = row_readout(scored[0], readout_of(scored, self.metric, self.readout))
         if not all(record.has(self.metric, readout) for record in scored):
             # If controls are classes, a method that uses them is scored with another metric.
             return ConditionResult(condition, label, reason=f"it has no {self.metric_text} here")

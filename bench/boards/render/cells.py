@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.boards.baselines import IMPROVES, WORSENS
 from bench.boards.pairing import TEST
+from bench.boards.readouts import READOUT_RULE
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.records.selection import RULES
 
@@ -41,6 +42,8 @@ TRACK_WORDS = {
     "reference": "control rows: no correction, chance and leaks, not ranked",
 }
 LEGEND = (
+    "The score of a split with several held-out batches is the mean over them. "
+    f"{READOUT_RULE} "
     "Mean and SD (n - 1) over seeds; deterministic methods count as all seeds. Intervals: 95 %, "
     f"seeds crossed with clusters; with fewer than {MIN_CLUSTERS} clusters the lowest and highest "
     "score, and no interval; folds that share training rows: corrected after Nadeau and Bengio. "
