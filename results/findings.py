@@ -88,7 +88,9 @@ def main() -> None:
     path = HERE / "FINDINGS.md"
     if "--check" in sys.argv:
         if path.read_text(encoding="utf-8") != text or before != after:
-            sys.exit("error: FINDINGS.md or docs/results.md is stale: run python results/findings.py")
+            sys.exit(
+                "error: FINDINGS.md or docs/results.md is stale: run python results/findings.py"
+            )
         return
     path.write_text(text, encoding="utf-8")
     page.write_text(after, encoding="utf-8")

@@ -92,7 +92,7 @@ class Regime:
     better, worse
         Method -> on how many splits it is significantly better, or worse, than its baseline.
     same
-        Methods without a detectable difference on any split.
+        Method -> mean difference, for methods without a detectable difference on any split.
     untested
         Method -> mean difference on splits with too few batches for a test.
     """
@@ -105,7 +105,7 @@ class Regime:
     layout: tuple[str, ...]
     better: dict[str, int]
     worse: dict[str, int]
-    same: tuple[str, ...]
+    same: dict[str, float]
     untested: dict[str, float]
 
 
@@ -155,14 +155,15 @@ def _regime(
             if not _is_compared(row):
                 continue
             name = row.method.removeprefix("identity+")
+            gaps.setdefault(name, []).append(row.difference or 0.0)
             if row.verdict:
                 verdicts.setdefault(name, []).append(verdict_kind(row))
-            elif row.difference is not None:
-                gaps.setdefault(name, []).append(row.difference)
     counts = {
         kind: {name: kinds.count(kind) for name, kinds in verdicts.items() if kind in kinds}
         for kind in ("better", "worse")
     }
+    means = {name: sum(values) / len(values) for name, values in gaps.items()}
+    means = dict(sorted(means.items(), key=lambda item: -item[1]))
     names = sorted({board.split for board in boards})
     return Regime(
         edition=edition,
@@ -173,12 +174,10 @@ def _regime(
         layout=tuple(name for name in names if measured[name].position_margin >= LAYOUT),
         better=counts["better"],
         worse=counts["worse"],
-        same=tuple(name for name, kinds in verdicts.items() if set(kinds) == {"same"}),
-        untested={
-            name: sum(values) / len(values)
-            for name, values in sorted(gaps.items(), key=lambda item: -sum(item[1]) / len(item[1]))
-            if name not in verdicts
+        same={
+            name: mean for name, mean in means.items() if set(verdicts.get(name, [])) == {"same"}
         },
+        untested={name: mean for name, mean in means.items() if name not in verdicts},
     )
 
 
