@@ -157,7 +157,7 @@ def _moves(draw: int, marker: str, strength: float) -> tuple[tuple[str, float], 
     )
 
 
-def _lamp(draw: int, strength: float, scale: float) -> list[Plate]:  # noqa: ARG001
+def _lamp(draw: int, strength: float, scale: float) -> list[Plate]:  # noqa: ARG001 - signature of the table of experiments
     cold = (("lamp", LAMP * strength),) if strength else ()
     sides = (
         ("lamp-training", SPRING, 300, LEARNT, "columns"),

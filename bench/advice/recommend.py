@@ -33,6 +33,7 @@ from bench.boards.readouts import readout_of, row_readout
 from bench.boards.stats.tests import holm
 from bench.boards.values import scores_of
 from bench.core.access import TRACKS
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.records.record import as_record
 
@@ -85,7 +86,7 @@ def advise(
     chains = {records[0].method_id: name for name, records in by_method.items()}
     gaps: dict[str, tuple[str, Paired]] = {}
     for name, runs in by_method.items():
-        if name in plain or runs[0].track == "reference":
+        if name in plain or is_control_row(runs[0].track):
             continue
         without = chains.get(baseline_of(runs[0].method_id, chains), "")
         if not without:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.advice.checkup import FEW
 from bench.core.access import Access
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.runs.job import Options
 from bench.runs.plan import plan
@@ -61,7 +62,7 @@ def supported(
     """
     supports = []
     for entry in registry.entries("method"):
-        if entry.meta.get("level") == "reference" or entry.problem:
+        if is_control_row(entry.meta.get("level")) or entry.problem:
             continue
         reasons, jobs = [], []
         for task in tasks:

@@ -5,8 +5,8 @@ One rule for leaderboards, ``compare``, ``recommend`` and studies:
 * a correction in a chain is compared with its first stage if that is uncorrected (``erm+tvn`` with
   ``erm``, ``identity+tvn`` with ``identity``), otherwise with plain training (``ben+tvn`` with
   ``erm``);
-* a correction of a table that returns fewer components (:data:`REDUCED`) is compared with ``pca``,
-  the uncorrected table in as many components;
+* a correction of a table that returns fewer components (:data:`REDUCED`) is compared with the
+  uncorrected table in as many components;
 * a method that names another method under ``against`` in its META is compared with that one;
 * all other networks are compared with ``erm``, profile methods and classifiers with ``identity``.
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from bench.boards.board import MIN_SEEDS, Row  # TC
 from bench.boards.pairing import pair
 from bench.boards.stats.tests import holm
+from bench.core.control_names import is_control_row
 from bench.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ __all__ = [
     "verdict_of",
 ]
 
-BASELINES = ("identity", "pca", "erm")
+BASELINES = ("identity", "pca", "pca-100", "erm")
 """Rows without a correction."""
-REDUCED = ("harmony", "harmony-map", "scanorama")
-"""Corrections of tables that return the corrected principal components."""
+REDUCED = {"harmony": "pca", "harmony-map": "pca", "scanorama": "pca-100"}
+"""Correction that returns principal components -> the uncorrected table in as many components."""
 ALPHA = 0.05
 """Family-wise level of the verdicts of a board."""
 IMPROVES, WORSENS, NO_DIFFERENCE = "improves", "worsens", "no detectable difference"
@@ -74,7 +75,7 @@ def _candidates(method_id: str) -> tuple[str, ...]:
     if against:
         return (against, "erm", "identity")
     profiles = len(stages) > 1 or meta.get("level") in ("profile", "classifier", "reference")
-    first = ("pca",) if stages[-1] in REDUCED else ()
+    first = (REDUCED[stages[-1]],) if stages[-1] in REDUCED else ()
     return (*first, "identity", "erm") if profiles else ("erm", "identity")
 
 
@@ -152,9 +153,9 @@ def compared(rows: Sequence[Row], *, higher: bool, verdicts: bool = True) -> lis
             gap = pair(row.scores, base.scores)
             if gap is not None:
                 gaps[other] = gap
-        row = dataclasses.replace(row, baseline=name if name in gaps else "", differences=gaps)  # noqa: PLW2901
+        row = dataclasses.replace(row, baseline=name if name in gaps else "", differences=gaps)  # noqa: PLW2901 - completed in steps
         result.append(row)
-    tested = [row for row in result if row.track != "reference" and row.versus is not None]
+    tested = [row for row in result if not is_control_row(row.track) and row.versus is not None]
     adjusted = holm([row.versus.p if row.versus else None for row in tested])
     n_tests = sum(p is not None for p in adjusted)
     by_row = {id(row): p for row, p in zip(tested, adjusted, strict=True)}
@@ -162,7 +163,7 @@ def compared(rows: Sequence[Row], *, higher: bool, verdicts: bool = True) -> lis
     for row in result:
         p, gap = by_row.get(id(row)), row.versus
         if p is not None and gap is not None:
-            row = dataclasses.replace(  # noqa: PLW2901
+            row = dataclasses.replace(  # noqa: PLW2901 - completed in steps
                 row,
                 p_holm=p,
                 detectable=gap.detectable(n_tests),

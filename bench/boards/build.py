@@ -40,6 +40,7 @@ from bench.boards.values import (
     scores_of,
 )
 from bench.core.canonical import digest
+from bench.core.control_names import is_control_row
 from bench.records.reproduce import command_of
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _row(
         typed=tuple(sorted({run.command for run in runs if run.command})),
         points={},
         cost={},
-        command=command_of([run.summary for run in by_seed.values() or runs]),
+        command=command_of(list(by_seed.values()) or runs),
     )
     if not by_seed:
         return replace(row, status="not-applicable", reason=_why_empty(runs, metric, readout))
@@ -220,7 +221,7 @@ def _mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
 
 def _why_unranked(runs: Sequence[Record], track: str) -> str:
     reasons: dict[str, None] = {}
-    if track != "reference" and len(runs) < MIN_SEEDS and not is_deterministic(runs):
+    if not is_control_row(track) and len(runs) < MIN_SEEDS and not is_deterministic(runs):
         reasons[f"fewer than {MIN_SEEDS} seeds"] = None
     if len(codes_of(runs)) > 1:
         reasons["seeds were run by different code: repeat them with --if-exists refresh"] = None

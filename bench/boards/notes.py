@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from bench.boards.baselines import BASELINES
 from bench.boards.board import EDITIONS, SELECTIONS, Row, Values  # TC
 from bench.boards.stats.coverage import printed_coverage
-from bench.boards.values import codes_differ, label_of_run, word
+from bench.boards.values import codes_differ, label_of_run
+from bench.core.words import setting
 from bench.records.summary import saw_test_batches
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def board_title(run: Record, metric: str, readout: str, units: NewUnits) -> str:
 
 
 def _pairs(values: Values) -> str:
-    return ", ".join(f"{key}={word(values[key])}" for key in sorted(values))
+    return ", ".join(f"{key}={setting(values[key])}" for key in sorted(values))
 
 
 def chance_note(run: Record, metric: str) -> float | None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Overall", "OverallRow", "overall"]
 
-KINDS = {"network": ("erm",), "profile": ("identity", "pca")}
+KINDS = {"network": ("erm",), "profile": ("identity", "pca", "pca-100")}
 """Kind of method -> its baselines; the first is shown as a row."""
 
 

@@ -23,6 +23,7 @@ from bench.boards.stats.ranks import average_ranks
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.boards.stats.tests import holm
 from bench.boards.values import codes_differ
+from bench.core.control_names import is_control_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +105,7 @@ def compare(board: Board) -> Comparison:
     rows = [
         row
         for row in board.rows
-        if row.points and (row.track != "reference" or row.method_id in BASELINES)
+        if row.points and (not is_control_row(row.track) or row.method_id in BASELINES)
     ]
     gaps = [
         (first.method, second.method, gap)

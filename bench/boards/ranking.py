@@ -11,6 +11,7 @@ from bench.boards.board import (
     Row,  # TC
 )
 from bench.boards.values import budget_of
+from bench.core.control_names import is_control_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,9 @@ def equal_budgets(rows: Sequence[Row], notes: list[str]) -> list[Row]:
         if row.tuning and row.mean is not None and budget_of(row.tuning) != usual:
             own = _budget_words(budget_of(row.tuning))
             why = f"unequal budget: {own}, others {_budget_words(usual)}"
-            row = dataclasses.replace(row, reason="; ".join(filter(None, (row.reason, why))))  # noqa: PLW2901
+            reason = "; ".join(filter(None, (row.reason, why)))
+            marked.append(dataclasses.replace(row, reason=reason))
+            continue
         marked.append(row)
     return marked
 
@@ -67,7 +70,7 @@ def ranked(rows: Sequence[Row], *, higher: bool) -> list[Row]:
 
 
 def _is_ranked(row: Row) -> bool:
-    return row.mean is not None and not row.reason and row.track != "reference"
+    return row.mean is not None and not row.reason and not is_control_row(row.track)
 
 
 def sorted_rows(rows: Sequence[Row], *, higher: bool) -> list[Row]:

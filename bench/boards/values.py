@@ -10,6 +10,7 @@ import numpy as np
 from bench.boards.board import Values, sorted_json  # TC
 from bench.boards.stats.scores import Scores
 from bench.core.errors import BenchError
+from bench.core.words import setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -72,8 +73,11 @@ def scores_of(
 def is_deterministic(runs: Sequence[Record]) -> bool:
     """Return whether every seed of a row gives the same predictions, so that one represents all.
 
-    It is taken from the predictions of at least two seeds.
+    Records say so (``deterministic``); for older ones it is taken from the predictions of at least
+    two seeds.
     """
+    if runs and all(run.deterministic for run in runs):
+        return True
     digests = {run.predictions_sha256 for run in runs}
     return len(runs) > 1 and len(digests) == 1 and "" not in digests
 
@@ -153,16 +157,9 @@ def label_of(method_id: str, params: Mapping[str, Values]) -> str:
     words = []
     for stage in [*stages, *sorted(set(params) - set(stages))]:
         values = params.get(stage) or {}
-        inner = ",".join(f"{key}={word(values[key])}" for key in sorted(values))
+        inner = ",".join(f"{key}={setting(values[key])}" for key in sorted(values))
         words.append(f"{stage}({inner})" if inner else stage)
     return "+".join(words)
-
-
-def word(value: object) -> str:
-    """Return a parameter value as text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
 
 
 def _metric_meta(metric: str) -> Meta:
@@ -177,14 +174,10 @@ def metric_higher_is_better(metric: str) -> bool:
     return bool(_metric_meta(metric).get("higher_is_better", True))
 
 
-CEILINGS = ("accuracy", "balanced_accuracy")
-"""Metrics that ``label-oracle`` reaches the upper end of, if their META does not say."""
-
-
 def best_possible(metric: str) -> float | None:
     """Return the score of a perfect classifier, or None if true labels need not give the best."""
     meta: Mapping[str, object] = {**_metric_meta(metric)}
-    if not meta.get("oracle_is_best", metric in CEILINGS):
+    if not meta.get("oracle_is_best", False):
         return None
     limits = cast("list[float]", meta.get("range", [0.0, 1.0]))
     return float(limits[1 if meta.get("higher_is_better", True) else 0])

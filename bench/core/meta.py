@@ -62,6 +62,8 @@ Meta = TypedDict(
         "hurts": list[str],
         "against": str,
         "fit": str,
+        "argument": str,
+        "deterministic": bool,
         # data sets
         "licence": str,
         "size": str,
@@ -74,6 +76,7 @@ Meta = TypedDict(
         "needs": str | list[str],
         "range": list[float],
         "higher_is_better": bool,
+        "oracle_is_best": bool,
         "title": str,
         "paper": str,
         # studies
@@ -301,7 +304,12 @@ def _check_method(meta: Mapping[str, object], where: str, hint: str) -> None:
             )
     both = [shift for shift in shifts["helps"] if shift in shifts["hurts"]]
     if both:
-        raise BenchError(f"META of {where}: {both[0]} is in helps and in hurts: keep one of them")
+        raise BenchError(f"META of {where}: {both[0]} is in helps and in hurts: remove one of them")
+    if not isinstance(meta.get("deterministic", False), bool):
+        raise BenchError(
+            f"META of {where}: deterministic must be True or False; leave it out for a method that "
+            "draws random numbers"
+        )
     against = meta.get("against")
     if "against" in meta and (not isinstance(against, str) or against in ("", meta["name"])):
         raise BenchError(
@@ -330,8 +338,8 @@ def _check_study(meta: Mapping[str, object], where: str, hint: str) -> None:
     points = meta.get("points")
     if not isinstance(meta.get("point"), str) or not isinstance(points, list):
         raise BenchError(
-            f"META of {where} needs point, the name of what is varied, and points, a list of its "
-            f"values; '' and [] if nothing is varied{hint}"
+            f"META of {where} needs point, the name of the varied quantity, and points, a list of "
+            f"its values; '' and [] if none{hint}"
         )
 
 

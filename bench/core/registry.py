@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench.core.entry import Entry
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.folders import expanded
 from bench.core.meta import PLUGINS, check_meta, read_literal, read_meta
 
 _FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "bench.metrics"}
@@ -46,7 +47,7 @@ class Registry:
     Raises
     ------
     BenchError
-        If a file in ``plugins`` cannot be used or its name is taken.
+        If a file in ``plugins`` cannot be used or its name already exists.
     """
 
     def __init__(self, plugins: tuple[Path, ...] = ()) -> None:
@@ -59,8 +60,8 @@ class Registry:
         for path in plugins:
             self._add_file(path, strict=True)
         for text in os.environ.get(PLUGINS, "").split(os.pathsep):
-            if text and Path(text).resolve() not in named:
-                self._add_file(Path(text), strict=False)
+            if text and expanded(text).resolve() not in named:
+                self._add_file(expanded(text), strict=False)
         self._add_entry_points()
 
     def _add(self, entry: Entry, *, strict: bool = False) -> None:
@@ -73,11 +74,11 @@ class Registry:
         if same == (other.path, other.module, other.attribute, other.provider):
             return
         owners = f"{other.origin} and {entry.origin}"
-        taken = f"two {entry.kind}s are named '{entry.name}': {owners}; rename one of them"
+        message = f"two {entry.kind}s are named '{entry.name}': {owners}; rename one of them"
         if strict:
-            raise BenchError(taken)
-        self._entries[key] = replace(other, problem=f"is ambiguous: {taken}")
-        self.broken.append(replace(entry, problem=f"cannot be used: {taken}"))
+            raise BenchError(message)
+        self._entries[key] = replace(other, problem=f"is ambiguous: {message}")
+        self.broken.append(replace(entry, problem=f"cannot be used: {message}"))
 
     def _add_broken(self, kind: str, name: str, provider: str, path: Path, reason: str) -> None:
         problem = f"is broken: {reason}"
@@ -119,8 +120,8 @@ class Registry:
     def _add_entry_points(self) -> None:
         from importlib.metadata import entry_points
 
-        for kind in _FOLDERS:  # noqa: PLC0206
-            for point in entry_points(group=_FOLDERS[kind]):
+        for kind, group in _FOLDERS.items():
+            for point in entry_points(group=group):
                 provider = point.dist.name if point.dist is not None else "unknown distribution"
                 self._add(
                     Entry(
@@ -145,6 +146,8 @@ class Registry:
     def entry(self, kind: str, name: str) -> Entry:
         """Return a usable entry. The literal of an entry point is read on first use.
 
+        A method whose ``META`` has an ``argument`` takes it after a colon: ``encoder:resnet50``.
+
         Raises
         ------
         BenchError
@@ -152,6 +155,12 @@ class Registry:
             providers; for a broken plugin, with the reason.
         """
         named = self._entries.get((kind, name))
+        base, colon, argument = name.partition(":")
+        if named is None and colon and argument and (kind, base) in self._entries:
+            entry = self.entry(kind, base)
+            if "argument" not in entry.meta:
+                raise BenchError(f"{kind} '{base}' takes nothing after a colon: write {base}")
+            return replace(entry, name=name, argument=argument)
         if named is None:
             for entry in self.broken:
                 if entry.name == name and entry.kind in (kind, "plugin"):

@@ -43,9 +43,9 @@ def migrated(data: dict[str, Json]) -> dict[str, Json]:
         The contents of ``run.json``; not modified.
     """
     spec = data.get("spec")
-    known: Mapping[str, Json] = spec if isinstance(spec, dict) else {}
+    identity: Mapping[str, Json] = spec if isinstance(spec, dict) else {}
     defaults: dict[str, Json] = {
-        "method_id": known.get("method_id"),
+        "method_id": identity.get("method_id"),
         "level": "",
         "badges": [],
         "metrics_rest_on": {},

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
 from bench.core.canonical import canonical_json
 from bench.core.errors import BenchError
 from bench.records.checking import check, migrated
-from bench.records.reading import parse_record, text_of
+from bench.records.reading import PackedLine, parse_record, read_line, text_of
 from bench.records.schema import (
     Aggregation,
     Clusters,
@@ -48,6 +48,7 @@ from bench.records.schema import (
     Units,
 )
 from bench.records.summary import ClusterScores, clusters_of, parse_metric, summarise
+from bench.records.tables import unpacked_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,9 @@ class _Field(Generic[T]):
     def __get__(self, record: Record | None, owner: type) -> T | _Field[T]:
         if record is None:
             return self
-        return cast("T", record.summary[self._name])  # type: ignore[literal-required]
+        # Boards of thousands of records read attributes a million times.
+        summary = record._summary or record.summary
+        return cast("T", summary[self._name])  # type: ignore[literal-required]
 
 
 class Record(Mapping[str, object]):
@@ -89,7 +92,7 @@ class Record(Mapping[str, object]):
     data
         The contents of ``run.json``, or None to read the file on first use.
     path
-        Folder of the run; None for a record that is not on disk.
+        Folder of the run, or position in a packed file; None for a record that is not on disk.
     brief
         JSON of the summary and of the clusters, if the index has them.
     """
@@ -99,7 +102,7 @@ class Record(Mapping[str, object]):
     def __init__(
         self,
         data: RunRecord | None,
-        path: Path | str | None = None,
+        path: Path | str | PackedLine | None = None,
         brief: tuple[str, str] | None = None,
     ) -> None:
         self._data = data
@@ -129,6 +132,9 @@ class Record(Mapping[str, object]):
     metric_versions = _Field[dict[str, int]]("Version of each metric.")
     grouping = _Field[dict[str, Json] | None]("Inference batches of a study, or None.")
     shift = _Field[str]("Difference between training and test data.")
+    deterministic = _Field[bool](
+        "Whether no stage draws random numbers: one seed represents all. False in older records."
+    )
     n_folds = _Field[int]("Number of folds; each has a training of its own.")
     held_out = _Field[str]("Column of the held-out values; empty for a fixed test set.")
     units = _Field[dict[str, Units]](
@@ -193,7 +199,11 @@ class Record(Mapping[str, object]):
     @property
     def run_id(self) -> str:
         """Identity of the run, hex."""
-        return self.summary["run_id"] if self._path is None else Path(self._path).name
+        if isinstance(self._path, PackedLine):
+            return self._path.run_id
+        if isinstance(self._path, str):
+            return self._path.replace("\\", "/").rpartition("/")[2]
+        return self.summary["run_id"] if self._path is None else self._path.name
 
     @property
     def ok(self) -> bool:
@@ -280,12 +290,16 @@ class Record(Mapping[str, object]):
 
     @property
     def path(self) -> Path | None:
-        """Folder of the run; None for a record that is not on disk."""
-        return None if self._path is None else Path(self._path)
+        """Folder of the run; None for a record without a folder, such as a published record."""
+        if self._path is None or isinstance(self._path, PackedLine):
+            return None
+        return Path(self._path)
 
     @property
     def data(self) -> RunRecord:
         """Contents of ``run.json``, read on first use; do not modify it."""
+        if self._data is None and isinstance(self._path, PackedLine):
+            self._data, _ = read_line(self._path)
         if self._data is None:
             path = self.path
             assert path is not None
@@ -370,6 +384,9 @@ class Record(Mapping[str, object]):
 
     def metrics_table(self) -> pd.DataFrame | None:
         """Return columns ``metric, subset, value, n``; subset is ``all``, ``pooled``, ...."""
+        if isinstance(self._path, PackedLine):
+            record, n = read_line(self._path)
+            return unpacked_table(record["metrics"], n)
         return self._table("metrics")
 
     def predictions(self) -> pd.DataFrame | None:

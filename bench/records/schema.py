@@ -66,6 +66,7 @@ class Stage(TypedDict):
     level: NotRequired[Annotated[str, "Batch level that the stage uses"]]
     fit_id: NotRequired[Annotated[str, "Identity of the fit, hex"]]
     apply_id: NotRequired[Annotated[str, "Identity of the outputs for the test rows, hex"]]
+    pinned: NotRequired[Annotated[dict[str, str], "Revision and SHA-256 of pretrained weights"]]
 
 
 class Fold(TypedDict):
@@ -121,6 +122,7 @@ class Spec(TypedDict):
     tuning: NotRequired[Annotated[TuningBudget, "Budget of the parameter search"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
     cluster: NotRequired[Annotated[str, "Level of the clusters, where the split sets it"]]
+    also_new: NotRequired[Annotated[str, "Column whose values are new as well"]]
     aggregate: NotRequired[Annotated[list[str], "Aggregation steps before retrieval"]]
     source: NotRequired[Annotated[Source, "Pre-training data of a transferred encoder"]]
 
@@ -155,7 +157,7 @@ class Cost(TypedDict):
 
     fit_s: Annotated[float, "Seconds of fitting"]
     apply_s: Annotated[float, "Seconds of applying"]
-    peak_bytes: Annotated[int, "Peak resident memory in bytes"]
+    peak_bytes: Annotated[int, "Peak resident memory above the start of the run, in bytes"]
     steps: Annotated[int, "Optimiser steps"]
     images_seen: Annotated[int, "Rows passed through the network in training"]
 
@@ -258,6 +260,7 @@ class RunRecord(TypedDict):
     upstream: Annotated[list[str], "Preprocessing done before the data were published"]
     exposed: Annotated[list[str], "Columns that methods may read"]
     shift: Annotated[str, "Difference between training and test data"]
+    deterministic: NotRequired[Annotated[bool, "Whether one seed represents all"]]
     held_out: NotRequired[Annotated[str, "Column of the held-out values; empty for a fixed test"]]
     units: NotRequired[Annotated[dict[str, Units], "Tested and new values per batch level"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
@@ -313,6 +316,7 @@ class Summary(TypedDict):
     metric_versions: dict[str, int]
     grouping: dict[str, Json] | None
     shift: str
+    deterministic: bool
     n_folds: int
     held_out: str
     units: dict[str, Units]

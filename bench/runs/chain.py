@@ -95,7 +95,14 @@ class Stage:
             for f in dataclasses.fields(self.params)
             if getattr(self.params, f.name) != f.default
             and (phase is None or f.metadata.get("phase", "fit") == phase)
+            and not (self.entry.argument and f.name == "name")  # part of the method's name
         }
+
+    @property
+    def pinned(self) -> dict[str, str]:
+        """Identity of inputs that are not data, such as pretrained weights; usually empty."""
+        stated: Callable[[Any], dict[str, str]] | None = getattr(self.cls, "pinned", None)
+        return {} if stated is None else stated(self.params)
 
 
 @dataclass(frozen=True)
@@ -136,10 +143,15 @@ class Chain:
         return track_of(self.access)
 
     @property
+    def deterministic(self) -> bool:
+        """Whether no stage draws random numbers, as its META declares."""
+        return all(stage.entry.meta.get("deterministic", False) for stage in self.stages)
+
+    @property
     def readout(self) -> str:
         """``head`` for a single network or classifier, otherwise ``probe``."""
         alone = len(self.own) == 1 and self.own[0].kind in ("network", "classifier")
-        return "head" if alone else "probe"
+        return "head" if alone and not self.own[0].entry.argument else "probe"
 
     @property
     def is_classifier(self) -> bool:
@@ -185,7 +197,7 @@ def parse_chain(
         If a name is unknown, the order of stages is invalid, or a parameter is wrong.
     """
     names = [name.strip() for name in typed.split("+")]
-    entries = [registry.entry("method", name) for name in names]
+    entries = [registry.entry("method", _with_argument(name, registry)) for name in names]
     for entry in entries:
         if entry.problem:
             entry.load()  # raises with the reason if the entry is broken
@@ -197,28 +209,31 @@ def parse_chain(
     for k, (entry, kind) in enumerate(zip(entries, kinds, strict=True)):
         if k and kind != "profile":
             raise BenchError(
-                f"'{typed}' cannot be run: {entry.name} is a {kind} method and must come first; "
-                "after it come profile methods, such as erm+zscore"
+                f"invalid chain '{typed}': {entry.name} is a {kind} method and must come first, "
+                "followed by profile methods, such as erm+zscore"
             )
     if is_control_row(kinds[0]) and len(entries) > 1 and entries[0].name != "identity":
         raise BenchError(
-            f"'{typed}' cannot be run: the control row {entries[0].name} takes no other stage"
+            f"invalid chain '{typed}': the control row {entries[0].name} cannot be followed by "
+            "other stages"
         )
     stages = [_stage(e, opened, values, recipe) for e in entries]
     if preprocess:
         first = registry.entry("method", preprocess)
         if opened.is_images or first.meta["level"] != "profile":
             raise BenchError(
-                f"{preprocess} cannot precede all methods on {opened.name}: that takes a "
-                "profile method, and a table"
-            )
-        if any(entry.name == preprocess for entry in entries):
-            raise BenchError(
-                f"'{typed}' cannot be run: this split puts {preprocess} before every method "
-                "already; leave it out"
+                f"preprocess = '{preprocess}' is not possible on {opened.name}: it requires a "
+                "table and a profile method"
             )
         stages.insert(0, replace(_stage(first, opened, values, recipe), shared=True))
     return Chain(typed, tuple(stages))
+
+
+def _with_argument(name: str, registry: Registry) -> str:
+    """Return ``encoder:efficientnet-lite0`` for ``encoder``: the default is part of the name."""
+    entry = registry.entry("method", name)
+    default = entry.meta.get("argument", "")
+    return f"{name}:{default}" if default and not entry.argument else name
 
 
 def _stage(
@@ -228,12 +243,13 @@ def _stage(
     recipe: Recipe,
 ) -> Stage:
     cls = entry.load()
-    params = make_params(entry.name, cls.Params, values.get(entry.name, {}))
+    argument = {"name": entry.argument} if entry.argument else {}
+    params = make_params(entry.name, cls.Params, {**values.get(entry.name, {}), **argument})
     declared = cls.access(params)
     if Access.TEST_CONTROLS in declared and Access.CONTROLS not in declared:
         raise BenchError(
-            f"{entry.name} declares test-controls but not controls, so it could not tell them from "
-            "other rows: add Access.CONTROLS to its access"
+            f"{entry.name} declares test-controls but not controls, which are required to "
+            "distinguish them: add Access.CONTROLS to its access"
         )
     level = getattr(params, "level", "") or opened.level
     if level not in opened.levels:

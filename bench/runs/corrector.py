@@ -190,7 +190,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise ValueError(str(error)) from error
         return in_order(partition)
 
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn has no types
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.target_tags.required = self._headed()
@@ -270,7 +270,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _learned(
         self, stage: Stage, train: Partition, other: Partition, *, supervised: bool
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401 - scikit-learn has no types
         owner = stage.entry.meta.get("fit", stage.name)
         recipe = resolve("default", "profiles", dict(self.recipe or {}))
         context = Context(seed=seed_for("fit", owner, NAME, self.seed), recipe=recipe)

@@ -23,7 +23,7 @@ from bench.core.version import NUMERICS
 from bench.data.views import column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bench.core.dataset import Opened
     from bench.core.registry import Registry
@@ -76,7 +76,7 @@ def numerics() -> dict[str, int]:
     return {} if NUMERICS == 1 else {"numerics": NUMERICS}
 
 
-def run_id(spec: JsonObject) -> str:
+def run_id(spec: Mapping[str, object]) -> str:
     """Return the id of the run that a specification describes; it survives renamed splits."""
     return digest({**spec, "split_id": identity_name(str(spec["split_id"]))})
 
@@ -131,8 +131,11 @@ def stage_ids(
         train_rows = test_rows if transferred else learnt_rows
         owner, version = fit_name(stage, registry)
         access = stage.access
+        # Included only if there is any, so that other ids do not change.
+        pinned = {"pinned": stage.pinned} if stage.pinned else {}
         fit = digest(
             {
+                **pinned,
                 "method": owner,
                 "version": version,
                 "params": stage.changed("fit"),

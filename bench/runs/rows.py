@@ -24,7 +24,7 @@ LEVEL = "batch"
 
 
 @functools.cache
-def registry_with(plugins: str) -> Registry:  # noqa: ARG001
+def registry_with(plugins: str) -> Registry:  # noqa: ARG001 - the argument is the key of the cache
     """Return all registered methods; reloaded only if ``$BENCH_PLUGINS`` changes."""
     return Registry()
 
@@ -64,12 +64,12 @@ def ids(X: NDArray[np.float32], batch: NDArray[np.str_]) -> list[str]:
     return names
 
 
-def applied(method: Any, stage: Stage, partition: Partition, seed: int) -> Output:  # noqa: ANN401
+def applied(method: Any, stage: Stage, partition: Partition, seed: int) -> Output:  # noqa: ANN401 - a class of a plugin
     """Apply a stage to a partition with its declared access."""
     access = stage.access
     view = partition.view(access, batches=stage.per_batch)
     grouping = grouping_of(view.batch, stage.per_batch)
-    return apply_all(method, access, view, grouping, seed_for("chunks", NAME, seed))
+    return apply_all(method, view, grouping, seed_for("chunks", NAME, seed))
 
 
 def in_order(partition: Partition) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.core.access import Access
 from bench.core.fixed_features import fixed_features
+from bench.core.moments import Components
 from bench.core.samples import Output
 from bench.core.seeds import generator
 from bench.data.views import batches_of, column_of
@@ -86,12 +87,12 @@ class ControlRow:
         self._state: Arrays = {}
 
     @classmethod
-    def access(cls, params: NoParams) -> Access:  # noqa: ARG003
+    def access(cls, params: NoParams) -> Access:  # noqa: ARG003 - signature of the interface
         """Return no access, because the views of control rows contain everything."""
         return Access.NONE
 
     @classmethod
-    def why_not(cls, opened: Opened, *, transferred: bool) -> str:  # noqa: ARG003
+    def why_not(cls, opened: Opened, *, transferred: bool) -> str:  # noqa: ARG003 - signature of the interface
         """Return why the row cannot be computed on a data set, or an empty string.
 
         Parameters
@@ -130,10 +131,43 @@ class Identity(ControlRow):
         return Output(_profiles(samples))
 
 
+class Pca(ControlRow):
+    """No correction, in the principal components that ``harmony`` corrects.
+
+    Features are standardised with the mean and SD of the training rows and projected on the
+    leading eigenvectors of their covariance, as in ``harmony`` and ``scanorama``. A difference
+    between those methods and this row is therefore due to the correction alone.
+    """
+
+    n_components = 50
+    """Default number of components of ``harmony`` and ``harmony-map``."""
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+        """Store mean and scale ``(d,)`` and axes ``(d, p)`` of the training rows.
+
+        Raises
+        ------
+        NotApplicable
+            If no feature varies in the training rows.
+        """
+        self._state = dict(Components.of(_profiles(train), self.n_components, "pca").arrays())
+
+    def apply(self, samples: Samples) -> Output:
+        """Return ``(n, p)`` components."""
+        return Output(Components.from_arrays(self._state).scores(_profiles(samples)))
+
+
+class Pca100(Pca):
+    """No correction, in the principal components that ``scanorama`` corrects."""
+
+    n_components = 100
+    """Default number of components of ``scanorama``."""
+
+
 class Shuffle(ControlRow):
     """The profile of a random other row."""
 
-    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store the seed and the ids of the training rows."""
         self._state = {"seed": np.array(ctx.seed), "train": train.ids}
 
@@ -164,7 +198,7 @@ class BatchMean(ControlRow):
 class LabelOracle(ControlRow):
     """The true class, one-hot with Gaussian noise."""
 
-    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store the seed of the noise."""
         self._state = {"seed": np.array(ctx.seed)}
 
@@ -189,7 +223,7 @@ class _OneHot(ControlRow):
             return f"the wells and batches of training are not those of {opened.name}"
         return ""
 
-    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store the values that occur in training."""
         self._state = {
             key: np.unique(values)

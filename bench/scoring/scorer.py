@@ -288,7 +288,7 @@ class Scores:
         """Whether several metrics use a neighbour graph, which is then computed once."""
         return len(X) > 1 and sum(uses_graph(name, self.registry) for name in names) > 1
 
-    def _retrieval(self, frame: pd.DataFrame) -> Scored:  # noqa: ARG002
+    def _retrieval(self, frame: pd.DataFrame) -> Scored:  # noqa: ARG002 - same signature as the other tasks
         """Score retrieval of treatments; the metric averages the wells of each treatment."""
         import pandas as pd
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from bench.boards.pairing import pair, span_of_mean
 from bench.boards.readouts import readout_of, row_readout
 from bench.boards.values import label_of_run, scores_of
 from bench.core.canonical import digest
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.data.inference_batches import InferenceBatches
-from bench.records.record import Record
 from bench.runs.plan import plan
 from bench.studies._results import Condition, ConditionResult, Difference
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
     from bench.data.task import Task
-    from bench.records.schema import RunRecord
+    from bench.records.record import Record
     from bench.runs.job import Job, Options
     from bench.runs.runner import Runner
 
@@ -144,7 +144,7 @@ class StudyContext:
     def takes(self, method: str, parameter: str) -> bool:
         """Return whether the last stage of a method has a parameter of this name."""
         entry = self.registry.entry("method", method.rsplit("+", maxsplit=1)[-1].strip())
-        if entry.meta["level"] == "reference":
+        if is_control_row(entry.meta["level"]):
             return False
         return parameter in {f.name for f in dataclasses.fields(entry.load().Params)}
 
@@ -159,7 +159,7 @@ class StudyContext:
         """Return the scores of a condition; existing runs are not repeated."""
         records = []
         for seed in self.seeds:
-            record = Record(cast("RunRecord", self.runner.run(self.job(condition, seed))))
+            record = self.runner.run(self.job(condition, seed))
             self._done(record)
             if record.status == "failed":
                 self.failed.append(record)

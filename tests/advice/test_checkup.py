@@ -17,6 +17,7 @@ from bench.advice.checkup._chance import judge
 from bench.advice.checkup._prediction import _lookup
 from bench.advice.support import supported
 from bench.cli.main import main
+from bench.core.control_names import is_control_row
 from bench.core.registry import Registry
 from tests.helpers import tiny
 from tests.helpers.errors import mentions
@@ -276,7 +277,7 @@ def test_methods_are_supported_or_not_with_a_reason() -> None:
     assert verdicts["ibn"].verdict == "no"
     mentions(verdicts["ibn"].reason, "images")
     assert set(verdicts) == {
-        e.name for e in Registry().entries("method") if e.meta["level"] != "reference"
+        e.name for e in Registry().entries("method") if not is_control_row(e.meta["level"])
     }
     nested = changed({"label": lambda i: np.where(i["control"], "", "of " + i["plate"])})
     split = tiny.split(hold_out="week")

@@ -277,7 +277,7 @@ def table(wells):
 def main():
     path = Path(os.environ["BENCH_TEST_DATA"]) / "bbbc021_ljosa2013"
     for line in table(pd.read_parquet(path / "bbbc021_ljosa2013_wells.parquet")):
-        print(line)  # noqa: T201
+        print(line)  # noqa: T201 - shown with pytest -s
 
 
 if __name__ == "__main__":

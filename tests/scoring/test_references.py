@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bench.core.fixed_features import QUANTILES, RINGS, fixed_features
+from bench.core.fixed_features import (
+    QUANTILES,
+    RINGS,
+    SCALES,
+    SPECTRUM,
+    fixed_features,
+)
 from bench.core.method import Context
 from bench.core.registry import Registry
 from bench.scoring.controls import control_view
@@ -106,6 +112,35 @@ def test_batch_means_are_constant_in_a_batch() -> None:
         np.testing.assert_allclose(X[mask][0], own[mask].mean(axis=0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name, method", [("pca", "harmony"), ("pca-100", "scanorama")])
+def test_components_are_those_that_the_corrections_start_from(name: str, method: str) -> None:
+    """The same projection as in the method's file, with its default number of components."""
+    import bench.methods._harmony as harmony
+
+    index, _ = tiny.frame(per_class=30)
+    rng = np.random.default_rng(0)
+    X = rng.normal(5, 1, (len(index), 120)) @ np.diag(10.0 ** rng.uniform(-6, 6, 120))
+    X[:, 3] = 7.0  # constant
+    train, test, of_train, of_test, _ = outputs(name, tiny.opened(index=index, X=X.astype("f4")))
+    n = Registry().entry("method", method).load().Params().n_components
+    own, new = (side.opened.source.read(side.rows) for side in (train, test))
+    components = harmony.Components.of(own, n, method)
+    assert of_train.shape == (len(train), n)
+    for result, rows in ((of_train, own), (of_test, new)):
+        wanted = components.scores(rows).astype(np.float64)
+        signs = np.sign((wanted * result).sum(axis=0))
+        np.testing.assert_allclose(result * signs, wanted, atol=2e-3)
+
+
+def test_components_number_at_most_the_rank(tmp_path: Path) -> None:
+    _, _, X_train, _, _ = outputs("pca")
+    assert X_train.shape[1] == 6
+    where = tiny.task(tiny.opened(per_class=6), hold_out="plate")
+    scored = scores(tmp_path, "identity,pca", where)
+    # Six components of six features are a rotation of the scaled table.
+    assert scored["pca"]["accuracy"] == pytest.approx(scored["identity"]["accuracy"], abs=0.1)
+
+
 def test_the_oracle_knows_the_class_and_nothing_else() -> None:
     _, test, _, X, fold = outputs("label-oracle")
     y = truth(test, fold.classes)
@@ -135,10 +170,54 @@ def test_without_positions_there_is_no_layout(tmp_path: Path) -> None:
     assert "position" in record["reason"]
 
 
+def spectrum_by_loops(z) -> list[float]:
+    height, width = z.shape
+    sums, counts = np.zeros(SPECTRUM), np.zeros(SPECTRUM)
+    spectrum = np.fft.fft2(z)
+    for i in range(height):
+        for j in range(width // 2 + 1):
+            fi = (i if i <= (height - 1) // 2 else i - height) / height
+            ring = min(int(np.hypot(fi, j / width) / 0.5 * SPECTRUM), SPECTRUM - 1)
+            sums[ring] += abs(spectrum[i, j]) ** 2 if i or j else 0.0
+            counts[ring] += 1
+    return [float(np.log1p(s / max(n, 1))) for s, n in zip(sums, counts, strict=True)]
+
+
+def rings_by_loops(x) -> list[float]:
+    height, width = x.shape
+    pixels: list[list[float]] = [[] for _ in range(RINGS)]
+    for i, j in itertools.product(range(height), range(width)):
+        radius = np.hypot((i - (height - 1) / 2) / height * 2, (j - (width - 1) / 2) / width * 2)
+        if radius < 1:
+            pixels[int(radius * RINGS)].append(x[i, j])
+    return [f(values) if values else 0.0 for values in pixels for f in (np.mean, np.std)]
+
+
+def contrast_by_loops(z, side) -> list[float]:
+    rows, columns = (max(size // side, 1) for size in z.shape)
+    if min(rows, columns) < 3:
+        return [0.0] * 6
+    sides = zip(z.shape, (rows, columns), strict=True)
+    edge = [[int(size * k / m) for k in range(m + 1)] for size, m in sides]
+    y = np.array(
+        [
+            [z[a:b, c:d].mean() for c, d in itertools.pairwise(edge[1])]
+            for a, b in itertools.pairwise(edge[0])
+        ]
+    )
+    inner = itertools.product(range(1, rows - 1), range(1, columns - 1))
+    bend = [4 * y[i, j] - y[i + 1, j] - y[i - 1, j] - y[i, j + 1] - y[i, j - 1] for i, j in inner]
+    down = [abs(y[i + 1, j] - y[i, j]) for i in range(rows - 1) for j in range(columns)]
+    right = [abs(y[i, j + 1] - y[i, j]) for i in range(rows) for j in range(columns - 1)]
+    third = np.mean([abs(v) ** 3 for v in bend]) ** (1 / 3)
+    gradient = np.mean(down) + np.mean(right)
+    return [y.std(), gradient, np.std(bend), third, y.max(), y.min()]
+
+
 def features_by_loops(image) -> list[float]:
     """Return the features of one image, pixel by pixel."""
     channels, height, width = image.shape
-    found, standard = [], []
+    features, standard = [], []
     for c in range(channels):
         x = image[c].astype(float)
         values = sorted(x.ravel().tolist())
@@ -146,41 +225,82 @@ def features_by_loops(image) -> list[float]:
             at = q * (len(values) - 1)
             low = int(np.floor(at))
             high = min(low + 1, len(values) - 1)
-            found.append(values[low] + (at - low) * (values[high] - values[low]))
+            features.append(values[low] + (at - low) * (values[high] - values[low]))
         mean = sum(values) / len(values)
         sd = np.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
         z = (x - mean) / (sd if sd > 0 else 1.0)
         standard.append(z)
         steps = [abs(x[i, j + 1] - x[i, j]) for i in range(height) for j in range(width - 1)]
         gradient = sum(steps) / len(steps) / (mean if mean > 0 else 1.0)
-        found += [mean, sd, float((z**3).mean()), gradient]
-        sums, counts = np.zeros(RINGS), np.zeros(RINGS)
-        spectrum = np.fft.fft2(z)
-        for i in range(height):
-            for j in range(width // 2 + 1):
-                fi = (i if i <= (height - 1) // 2 else i - height) / height
-                ring = min(int(np.hypot(fi, j / width) / 0.5 * RINGS), RINGS - 1)
-                sums[ring] += abs(spectrum[i, j]) ** 2
-                counts[ring] += 1
-        found += [float(np.log1p(s / max(n, 1))) for s, n in zip(sums, counts, strict=True)]
+        features += [mean, sd, float((z**3).mean()), gradient]
+        features += spectrum_by_loops(z) + rings_by_loops(x) + rings_by_loops(z)
+        for side in SCALES:
+            features += contrast_by_loops(z, side)
     for a, b in itertools.combinations(range(channels), 2):
-        found.append(float((standard[a] * standard[b]).mean()))
-    return found
+        features.append(float((standard[a] * standard[b]).mean()))
+    return features
 
 
-@pytest.mark.parametrize("shape", [(2, 12, 12), (3, 9, 14), (1, 8, 8)])
+@pytest.mark.parametrize("shape", [(2, 12, 12), (3, 9, 14), (1, 50, 20), (1, 4, 3)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_fixed_features_against_a_loop(shape, dtype) -> None:
     images = np.random.default_rng(0).integers(0, 200, (3, *shape)).astype(dtype)
     images[2] = 7  # a constant image has no spread to divide by
-    found = fixed_features(images)
+    features = fixed_features(images)
     channels = shape[0]
-    assert found.dtype == np.float32
-    assert found.shape == (3, channels * 23 + channels * (channels - 1) // 2)
-    np.testing.assert_allclose(found, [features_by_loops(i) for i in images], rtol=2e-5, atol=1e-5)
+    assert features.dtype == np.float32
+    assert features.shape == (3, channels * 85 + channels * (channels - 1) // 2)
+    expected = [features_by_loops(image) for image in images]
+    np.testing.assert_allclose(features, expected, rtol=2e-5, atol=1e-5)
 
 
 def test_fixed_features_of_a_data_set_of_images() -> None:
     _, test, _, X, _ = outputs("identity", tiny.opened(images=True))
     wanted = [fixed_features(test.opened.source.read(row[None]))[0] for row in test.rows]
     np.testing.assert_allclose(X, wanted, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def of_the_oracle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """Every metric of label-oracle, with weeks of two plates as test sets."""
+    import dataclasses
+
+    from bench.metrics import METRICS
+
+    index, X = tiny.frame(batches=4, per_class=40)
+    index["compound"] = index["label"] + (index.index % 4).astype(str)
+    data = tiny.opened(index=index, X=X)
+    columns = {**data.columns, "treatment": "compound", "compound": "compound"}
+    data = dataclasses.replace(data, columns=columns)
+    where = tiny.task(data, hold_out="week", metrics=tuple(METRICS))
+    return scores(tmp_path_factory.mktemp("oracle"), "label-oracle", where)["label-oracle"]
+
+
+def test_the_oracle_is_the_ceiling_of_the_metrics_that_declare_it(
+    of_the_oracle: dict[str, float],
+) -> None:
+    from bench.boards.values import best_possible
+    from bench.metrics import METRICS
+
+    assert set(METRICS) <= set(of_the_oracle)
+    for name, meta in METRICS.items():
+        best = best_value(name)
+        reached = abs(of_the_oracle[name] - best) < 0.0005
+        if meta["oracle_is_best"]:
+            assert reached, name
+            assert best_possible(name) == best
+        else:
+            assert best_possible(name) is None
+
+
+def test_the_oracle_is_not_the_ceiling_of_calibration_and_mixing(
+    of_the_oracle: dict[str, float],
+) -> None:
+    for name in ("calibration_error", "ilisi", "map", "arevalo_overall", "batch_1nn"):
+        assert abs(of_the_oracle[name] - best_value(name)) > 0.0005, name
+
+
+def best_value(name: str) -> float:
+    from bench.metrics import METRICS
+
+    return float(METRICS[name]["range"][1 if METRICS[name]["higher_is_better"] else 0])

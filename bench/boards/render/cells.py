@@ -13,6 +13,7 @@ from bench.boards.baselines import IMPROVES, WORSENS
 from bench.boards.pairing import TEST
 from bench.boards.readouts import READOUT_RULE
 from bench.boards.stats.scores import MIN_CLUSTERS
+from bench.core.words import DASH, interval, number
 from bench.records.selection import RULES
 
 if TYPE_CHECKING:
@@ -25,14 +26,11 @@ __all__ = [
     "TRACK_WORDS",
     "budget_in_words",
     "notes_of",
-    "number",
     "remark",
     "reported",
     "seconds",
-    "span_of",
 ]
 
-DASH = "–"
 PUBLISHED = "published (real data)"
 TRACK_WORDS = {
     "inductive": "inductive: training data only",
@@ -53,21 +51,6 @@ LEGEND = (
     "track."
 )
 EMPTY = "No boards: there are no records. Make some with `python -m bench run`.\n"
-
-
-def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
-    """Return a number with a true minus sign; a dash for None."""
-    if value is None:
-        return DASH
-    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def span_of(low: float | None, high: float | None, *, sign: bool = False) -> str:
-    """Return ``[0.372, 0.951]``; a dash if a limit is None."""
-    if low is None or high is None:
-        return DASH
-    return f"[{number(low, sign=sign)}, {number(high, sign=sign)}]"
 
 
 def seconds(value: float | None) -> str:
@@ -102,7 +85,7 @@ class Column:
 def _interval(row: Row) -> str:
     """Return the interval; with few clusters, the range over clusters as text."""
     if row.mean is None or row.ci_low is not None:
-        return span_of(row.ci_low, row.ci_high)
+        return interval(row.ci_low, row.ci_high)
     if 0 < row.n_clusters < MIN_CLUSTERS:
         lowest, highest = min(row.points.values()), max(row.points.values())
         span = f"{number(lowest)} … {number(highest)}" if len(row.points) > 1 else ""
@@ -168,13 +151,13 @@ COLUMNS = (
     Column("vs baseline", _difference),
     Column(
         "95 % interval",
-        lambda row: span_of(row.difference_low, row.difference_high, sign=True),
+        lambda row: interval(row.difference_low, row.difference_high, sign=True),
         width=110,
     ),
     Column("vs identity", lambda row: number(row.difference_to("identity"), sign=True), width=180),
     Column("vs erm", lambda row: number(row.difference_to("erm"), sign=True), width=180),
     Column(PUBLISHED, reported, width=130, text=True),
-    Column("remark", lambda row: remark(row), text=True),  # noqa: PLW0108
+    Column("remark", lambda row: remark(row), text=True),  # noqa: PLW0108 - defined below
     Column("tuning", lambda row: budget_in_words(row.tuning), width=180),
     Column("read-out", lambda row: row.readout if row.mean is not None else DASH, width=180),
     Column("fit s", lambda row: seconds(row.cost.get("fit_s")), width=140),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from bench.boards.render.cells import (
     COLUMNS,
-    DASH,
     EMPTY,
     LEGEND,
     ONCE,
@@ -14,6 +13,7 @@ from bench.boards.render.cells import (
     by_track,
     notes_of,
 )
+from bench.core.words import DASH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from bench.boards.render.cells import (
     COLOURS,
     COLUMNS,
-    DASH,
     EMPTY,
     LEGEND,
     PUBLISHED,
@@ -24,6 +23,7 @@ from bench.boards.render.cells import (
     row_cells,
 )
 from bench.boards.render.to_json import to_json
+from bench.core.words import DASH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

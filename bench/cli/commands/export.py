@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import Common, check, common_options
+from bench.cli.options import PATH, Common, check, common_options
 from bench.cli.output import note, print_json, print_line
 from bench.core.errors import BenchError
 
@@ -32,7 +32,9 @@ SIDES = ("auto", "test", "train", "both")
     shell_complete=completion.one_of("h5ad", "parquet", "npy"),
     help="h5ad, parquet or npy.",
 )
-@click.option("--output", metavar="FILE", help="Default: in exports/ of the results folder.")
+@click.option(
+    "--output", metavar="FILE", type=PATH, help="Output file [default: in RESULTS/exports/]."
+)
 @click.option(
     "--side",
     metavar="NAME",
@@ -56,6 +58,8 @@ def command(
     python -c "import scanpy; print(scanpy.read_h5ad('results/exports/....h5ad'))"
     """
     from bench.records import export
+    from bench.records.embeddings import embeddings
+    from bench.records.reproduce import command_of
 
     check("format", form, export.FORMATS)
     check("side", side, SIDES)
@@ -66,11 +70,12 @@ def command(
         raise BenchError(f"run {record.run_id} is {record.status}: {record.reason}")
     sides = export.chosen_sides(store, record, side)
     # Missing artifacts are reported before any data are opened.
-    X, obs = export.table(store, record, sides)
+    outputs = embeddings(store, record, sides)
+    for remark in sorted({output.remark for output in outputs if output.changed}):
+        note(f"note: {remark} Repeat the run: `{command_of([record])} --if-exists rerun`")
     index, problem = _index(record, registry, split)
-    if index is not None:
-        X, obs = export.table(store, record, sides, index)
-    else:
+    X, obs = export.table(outputs, record, index)
+    if index is None:
         note(f"note: rows that were not scored have no labels: {problem}")
     name = f"{record.method_id}_{record.split_id.replace('/', '-')}"
     file = f"{name}_{record.run_id[:8]}.{form}"

@@ -218,7 +218,7 @@ def _tried(read: Callable[[Path], None]) -> Callable[[Path], bool]:
         try:
             read(path)
         # decoders raise many exception types on damaged bytes
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - any exception means damaged bytes
             return True
         return False
 

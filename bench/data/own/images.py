@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.core.disk import new_file
 from bench.core.errors import BenchError
-from bench.core.folders import cache_folder
+from bench.core.folders import cache_folder, expanded
 from bench.data.decode import DTYPES
 from bench.data.hdf5 import own_dataset
 from bench.data.zarr_codecs import check_zarr
@@ -199,14 +199,14 @@ class ArrayRows:
             raise BenchError(f"image {bad} of {self.path} has pixels that are not finite: mend it")
         return pixels
 
-    def _opened(self) -> Any:  # noqa: ANN401
+    def _opened(self) -> Any:  # noqa: ANN401 - h5py and zarr have no common type
         if self._array is None or self._process != os.getpid():
             # HDF5 handles do not survive a fork.
             self._array, self._process = _open(self.path, self.key), os.getpid()
         return self._array
 
 
-def _rows(array: Any, wanted: NDArray[np.int64]) -> Array:  # noqa: ANN401
+def _rows(array: Any, wanted: NDArray[np.int64]) -> Array:  # noqa: ANN401 - h5py and zarr have no common type
     """Return ascending rows: as one slice if they are close together, otherwise one by one."""
     if not len(wanted):
         return np.asarray(array[0:0])
@@ -231,7 +231,9 @@ def _open(path: Path, key: str) -> object:
             import zarr
 
             check_zarr(path)
-            return _member(zarr.open(str(path), mode="r"), key, path)
+            array = _member(zarr.open(str(path), mode="r"), key, path)
+            _refuse_missing_chunks(array, path)
+            return array
     except BenchError:
         raise
     except Exception as error:  # each reader has its own exceptions
@@ -243,7 +245,7 @@ def _open(path: Path, key: str) -> object:
     raise BenchError(f"{path} is no array: use .npy, .h5, .hdf5 or .zarr")
 
 
-def _member(opened: Any, key: str, path: Path) -> Any:  # noqa: ANN401
+def _member(opened: Any, key: str, path: Path) -> Any:  # noqa: ANN401 - h5py and zarr have no common type
     if hasattr(opened, "shape"):  # a zarr array, not a group
         return opened
     names = [str(name) for name in opened]
@@ -256,6 +258,17 @@ def _member(opened: Any, key: str, path: Path) -> Any:  # noqa: ANN401
     if key not in opened:
         raise BenchError(f"{path} has no '{key}'; it holds {', '.join(names)}")
     return own_dataset(opened, key, path) if path.suffix.lower() != ".zarr" else opened[key]
+
+
+def _refuse_missing_chunks(array: Any, path: Path) -> None:  # noqa: ANN401 - zarr has no types
+    """Raise if chunks of a zarr array are not stored; they would be read as the fill value."""
+    n_missing = array.nchunks - array.nchunks_initialized
+    if n_missing > 0:
+        raise BenchError(
+            f"{path} is incomplete: {n_missing} of {array.nchunks} chunks are not stored and would "
+            f"be read as {array.fill_value}: copy it again; if they are meant to be empty, write "
+            "the array with the option write_empty_chunks"
+        )
 
 
 def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | None, n: int) -> Found:
@@ -281,7 +294,7 @@ def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | Non
         of images differs from the number of table rows.
     """
     name, _, key = text.partition(":")
-    path = folder / name
+    path = folder / expanded(name)
     rows = ArrayRows(path, key, axes, None if channels is None else tuple(channels))
     if len(rows) != n:
         raise BenchError(

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from bench.boards.claims import MAX_REACH, STATUSES, claims_of
 from bench.boards.render.cells import (
-    DASH,
     TRACK_WORDS,
-    number,
-    span_of,
 )
+from bench.core.control_names import is_control_row
+from bench.core.words import DASH, interval, number
 from bench.output.report.board_view import COLUMNS, reading
 from bench.output.report.methods import MethodPage, page_of
 from bench.output.report.text import SIGNS, verdict_kind
@@ -66,7 +65,7 @@ def _own(rows: Iterable[Row]) -> list[Row]:
     return [
         row
         for row in rows
-        if row.track != "reference"
+        if not is_control_row(row.track)
         and not row.params
         and row.mean is not None
         and row.method_id != "erm"
@@ -82,7 +81,7 @@ def _cell(row: Row | None) -> dict[str, str] | None:
     if row is None or row.difference is None:
         return None
     kind = verdict_kind(row)
-    span = span_of(row.difference_low, row.difference_high, sign=True)
+    span = interval(row.difference_low, row.difference_high, sign=True)
     text = row.verdict or row.reason or "no interval"
     return {
         "kind": kind or "same",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.boards.render.cells import number, span_of
+from bench.core.words import interval, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ def score_text(row: Row) -> str:
 def difference(row: Row) -> str:
     text = number(row.difference, sign=True)
     if row.difference_low is not None and row.difference_high is not None:
-        text += f" {span_of(row.difference_low, row.difference_high, sign=True)}"
+        text += f" {interval(row.difference_low, row.difference_high, sign=True)}"
     return text
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from bench.boards.board import MIN_SEEDS, Board, Row
 from bench.boards.pairing import pair
-from bench.boards.render.cells import number
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.boards.stats.tests import holm
-from bench.core.words import plural
+from bench.core.control_names import is_control_row
+from bench.core.words import number, plural
 from bench.output.report.sentence import (
     Finding,
     Name,
@@ -193,7 +193,7 @@ def _verdicts(ranked: Sequence[Row]) -> list[Sentence]:
 
 
 def _nothing(board: Board) -> Sentence:
-    scored = [row for row in board.rows if row.mean is not None and row.track != "reference"]
+    scored = [row for row in board.rows if row.mean is not None and not is_control_row(row.track)]
     if not scored:
         return Sentence("limits", ("No method has a score on this split.",))
     reasons = sorted({row.reason for row in scored if row.reason})
