@@ -202,6 +202,7 @@ class Job:
                     "level": stage.level,
                     "fit_id": ids.fit,
                     "apply_id": ids.apply_test,
+                    **({"pinned": stage.pinned} if stage.pinned else {}),
                 }
                 for stage, ids in zip(chain.stages, self.ids(fold), strict=True)
             ]
