@@ -73,7 +73,19 @@ def new_method(folder: Path, name: str = "my-method") -> Path:
 
 
 def run_arguments(table: Path, results: Path, method: str = "my-method") -> list[object]:
-    return ["run", "-m", method, "-s", f"{table}:new", "--recipe", "smoke", "--results", results]
+    return [
+        "run",
+        "-m",
+        method,
+        "-s",
+        f"{table}:new",
+        "--recipe",
+        "smoke",
+        "--seeds",
+        1,
+        "--results",
+        results,
+    ]
 
 
 # --------------------------------------------------------------------------- a file
