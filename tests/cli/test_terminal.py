@@ -113,9 +113,9 @@ def test_dry_run_says_what_it_expects(tmp_path: Path, capsys: pytest.CaptureFixt
         assert stop.value.code == 0
         return capsys.readouterr().out
 
-    [run] = json.loads(say("-m", "erm", "--dry-run", "--json"))["runs"]
+    [run] = json.loads(say("-m", "erm", "--seed", "0", "--dry-run", "--json"))["runs"]
     assert run["estimate"]["fit_s"] is None
-    say("-m", "erm")
+    say("-m", "erm", "--seed", "0")
     lines = say("-m", "erm,ben", "--seeds", "2", "--dry-run").splitlines()
     assert len(lines) == 5  # a line per run, and the total
     document = json.loads(say("-m", "erm,ben", "--seeds", "2", "--dry-run", "--json"))
