@@ -204,6 +204,7 @@ class TrainingOptions:
         metrics: str | None = None,
         network: str | None = None,
         standardise: str | None = None,
+        rescale: bool = False,
     ) -> Experiment:
         """Check names and settings, and open the data.
 
@@ -217,7 +218,7 @@ class TrainingOptions:
             Receives one line per data set, naming its edition.
         n_seeds
             Number of seeds if neither ``--seed`` nor ``--seeds`` is given.
-        if_exists, metrics, network, standardise
+        if_exists, metrics, network, standardise, rescale
             Options that not every command has.
 
         Raises
@@ -238,6 +239,7 @@ class TrainingOptions:
                 metrics=() if metrics is None else [metrics],
                 network=network,
                 standardise=standardise,
+                rescale=rescale,
                 device=self.device,
                 if_exists=if_exists,
                 results=common.results,

@@ -113,6 +113,7 @@ class Spec(TypedDict):
     score_unit: Annotated[str, "Unit that is scored: 'row', or the column that groups rows"]
     folds: Annotated[list[Fold], "Folds of the split with the stages of the chain"]
     metric_versions: Annotated[dict[str, int], "Version of each metric"]
+    rescale: NotRequired[Annotated[bool, "Whether images were brought to one pixel size"]]
     grouping: NotRequired[Annotated[dict[str, Json], "Inference batches of a study"]]
     tuning: NotRequired[Annotated[TuningBudget, "Budget of the parameter search"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]

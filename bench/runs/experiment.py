@@ -190,6 +190,7 @@ def prepare(  # noqa: PLR0913
     metrics: str | Iterable[str] = (),
     network: str | None = None,
     standardise: str | None = None,
+    rescale: bool = False,
     device: str = "auto",
     if_exists: str = "skip",
     results: Path | str | None = None,
@@ -232,6 +233,8 @@ def prepare(  # noqa: PLR0913
         read.recipe["network"] = network
     if standardise:
         read.recipe["standardise"] = standardise
+    if rescale:
+        read.recipe["rescale"] = True
     numbers = _seeds(seeds)
     options = Options(recipe, read.recipe, read.methods, device, if_exists)
     store = results_store(results)
@@ -257,6 +260,7 @@ def run(  # noqa: PLR0913
     metrics: str | Iterable[str] = (),
     network: str | None = None,
     standardise: str | None = None,
+    rescale: bool = False,
     device: str = "auto",
     if_exists: str = "skip",
     results: Path | str | None = None,
@@ -278,8 +282,9 @@ def run(  # noqa: PLR0913
     settings
         ``{"ben.rows": "controls", "recipe.steps": 800, "data.strength": 2}``, or strings
         ``KEY=VALUE``. A key without a prefix is a parameter of all methods.
-    metrics, network, standardise
-        Additional metrics; shorthand for ``recipe.network`` and ``recipe.standardise``.
+    metrics, network, standardise, rescale
+        Additional metrics; shorthand for ``recipe.network``, ``recipe.standardise`` and
+        ``recipe.rescale``.
     if_exists
         Action if a run exists: ``skip`` returns it; ``refresh`` repeats it if its code has
         changed; ``rerun`` repeats it and its trainings; ``verify`` repeats it and compares the
@@ -316,6 +321,7 @@ def run(  # noqa: PLR0913
         metrics=metrics,
         network=network,
         standardise=standardise,
+        rescale=rescale,
         device=device,
         if_exists=if_exists,
         results=results,

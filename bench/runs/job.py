@@ -215,6 +215,8 @@ class Job:
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Included only if it is not the default, the highest level that varies.
         cluster = {"cluster": task.split.cluster} if task.split.cluster else {}
+        # Included only if set, so that other ids do not change.
+        rescale = {"rescale": True} if self.recipe.get("rescale") else {}
         aggregate = {"aggregate": list(task.split.aggregate)} if task.split.aggregate else {}
         return {
             **study,
@@ -222,6 +224,7 @@ class Job:
             **first,
             **cluster,
             **aggregate,
+            **rescale,
             **_source_of(task.source_domain),
             "method_id": self.chain.method_id,
             "split_id": task.split.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
+from bench.data.rescale import rescaled
 from bench.runs.applicable import why_not, why_not_grouped
 from bench.runs.chain import parse_chain
 from bench.runs.job import (
@@ -40,6 +41,8 @@ def plan(
         _check_metrics(task, registry)
         kind = "images" if task.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
+        if recipe["rescale"]:
+            task = rescaled(task, recipe["pixel_size"])  # noqa: PLW2901
         if task.source_domain is not None and recipe["standardise"] == "none":
             raise BenchError(
                 f"split '{task.split.name}' takes a network to another camera, whose counts are "

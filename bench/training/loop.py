@@ -29,6 +29,7 @@ from bench.training.inputs import (
     augmented,
     channel_moments,
     laid_out,
+    magnified,
     moved,
 )
 from bench.training.model import BuildHooks, Fitted, Model, method_name, untrained_model
@@ -179,6 +180,8 @@ class _Loop:
         x = self.scaling(as_float(native, self.device), given)
         if self.recipe["augment"] == "flips-rotations" and x.dim() == 4:
             x = augmented(x, rng)
+        if self.recipe["scale_range"] > 1:
+            x = magnified(x, self.recipe["scale_range"], rng)
         stream.seen += len(idx)
         where = moved(idx, self.device)
         return Batch(

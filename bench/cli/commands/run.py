@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--metrics", metavar="NAME[,NAME]", help="Additional metrics; see list metrics.")
 @click.option("--network", metavar="NAME", help="small-resnet, torchvision name or module:factory.")
 @click.option("--standardise", metavar="NAME", help="none, image or plate.")
+@click.option("--rescale", is_flag=True, help="Resample images to the pixel size of training.")
 @IF_EXISTS
 @click.option(
     "--track",
@@ -47,6 +48,7 @@ def command(
     metrics: str | None,
     network: str | None,
     standardise: str | None,
+    rescale: bool,
     if_exists: str,
     track: str | None,
     dry_run: bool,
@@ -77,6 +79,7 @@ def command(
         metrics=metrics,
         network=network,
         standardise=standardise,
+        rescale=rescale,
     )
     jobs = experiment.jobs()
     if dry_run:
