@@ -21,7 +21,6 @@ from bench.core.canonical import digest
 from bench.core.split import identity_name
 from bench.core.version import NUMERICS
 from bench.data.views import column_of
-from bench.training.recipes import ADDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,15 +53,13 @@ def rows_digest(opened: Opened, rows: Ints) -> str:
 def recipe_identity(recipe: Recipe) -> JsonObject:
     """Return the parts of a recipe that identify a fit. A custom network file counts by content.
 
-    Keys that were added later are left out if they have their default.
     ``my/nets.py:wide`` becomes ``nets.py:wide``, because the SHA-256 of the file is also listed.
     Moving the folder therefore does not change identities.
     """
-    chosen = {key: v for key, v in recipe.items() if key not in ADDED or v != ADDED[key]}
     file, colon, factory = str(recipe.get("network", "")).rpartition(":")
     if colon and file.endswith(".py"):
-        return {**chosen, "network": f"{Path(file).name}:{factory}"}
-    return chosen
+        return {**recipe, "network": f"{Path(file).name}:{factory}"}
+    return dict(recipe)
 
 
 @dataclass(frozen=True)

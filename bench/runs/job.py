@@ -234,7 +234,12 @@ class Job:
             "edition": opened.edition,
             "data_digest": opened.digest,
             "recipe": self.recipe_name,
-            "recipe_overrides": {key: recipe[key] for key in self.overrides},
+            "recipe_overrides": {
+                # An optional key at its default is not in the recipe: the run is the default one.
+                key: recipe[key]
+                for key in self.overrides
+                if key in recipe
+            },
             "recipe_digest": digest(recipe),
             "standardise": self.recipe.get("standardise", "none"),
             "seed": self.seed,

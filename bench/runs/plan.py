@@ -41,8 +41,8 @@ def plan(
         _check_metrics(task, registry)
         kind = "images" if task.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
-        if recipe["rescale"]:
-            task = rescaled(task, recipe["pixel_size"])  # noqa: PLW2901
+        if recipe.get("rescale"):
+            task = rescaled(task, recipe.get("pixel_size", 0.0))  # noqa: PLW2901
         if task.source_domain is not None and recipe["standardise"] == "none":
             raise BenchError(
                 f"split '{task.split.name}' takes a network to another camera, whose counts are "

@@ -180,8 +180,8 @@ class _Loop:
         x = self.scaling(as_float(native, self.device), given)
         if self.recipe["augment"] == "flips-rotations" and x.dim() == 4:
             x = augmented(x, rng)
-        if self.recipe["scale_range"] > 1:
-            x = magnified(x, self.recipe["scale_range"], rng)
+        if (largest := self.recipe.get("scale_range", 1.0)) > 1 and x.dim() == 4:
+            x = magnified(x, largest, rng)
         stream.seen += len(idx)
         where = moved(idx, self.device)
         return Batch(

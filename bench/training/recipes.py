@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bench.core.types import JsonObject, Recipe
 
 __all__ = [
-    "ADDED",
     "KINDS",
+    "OPTIONAL",
     "RECIPES",
     "TORCHVISION",
     "factory_source",
@@ -70,13 +70,10 @@ _COMMON: JsonObject = {
     "standardise": "none",
     "precision": "float32",
     "channels_last": False,
-    "rescale": False,
-    "pixel_size": 0.0,
-    "scale_range": 1.0,
 }
 
-ADDED: JsonObject = {"rescale": False, "pixel_size": 0.0, "scale_range": 1.0}
-"""Keys added after records were published; identities contain them only if they differ."""
+OPTIONAL: JsonObject = {"rescale": False, "pixel_size": 0.0, "scale_range": 1.0}
+"""Keys with their defaults, in a resolved recipe only if they differ, so that old ids stay."""
 
 _IMAGES = {
     "network": "small-resnet",
@@ -135,11 +132,11 @@ _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 
 def keys() -> tuple[str, ...]:
     """Return the keys that may be overridden."""
-    return tuple(key for key in _COMMON if key != "network_sha256")
+    return tuple(key for key in (*_COMMON, *OPTIONAL) if key != "network_sha256")
 
 
 def _convert(key: str, value: Any) -> Any:  # noqa: ANN401
-    kind = type(_COMMON[key])
+    kind = type({**_COMMON, **OPTIONAL}[key])
     try:
         if kind is bool:
             return _TRUTH[str(value).lower()]
@@ -254,8 +251,9 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
     Returns
     -------
     dict
-        Every key of the recipe. ``warmup`` is the fraction of steps with a linearly rising
-        rate. One epoch is ``n // batch_size`` steps. ``steps`` is 0 if ``epochs`` is used.
+        Every key of the recipe; those of ``OPTIONAL`` only if they differ from their default.
+        ``warmup`` is the fraction of steps with a linearly rising rate. One epoch is
+        ``n // batch_size`` steps. ``steps`` is 0 if ``epochs`` is used.
         ``rescale`` brings all images to one pixel size before any method, ``pixel_size`` um or, if
         that is 0, the median of the training images (:mod:`bench.data.rescale`). ``scale_range``
         is the largest factor of the random magnification of training images; 1 is none.
@@ -269,7 +267,7 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
         raise BenchError(did_you_mean(name, list(RECIPES), "recipe"))
     if kind not in KINDS:
         raise BenchError(f"a recipe is for {' or '.join(KINDS)}, not '{kind}'")
-    recipe = {**_COMMON, **RECIPES[name][kind]}
+    recipe = {**_COMMON, **OPTIONAL, **RECIPES[name][kind]}
     changes = dict(overrides or {})
     for key, text in changes.items():
         if key not in keys():
@@ -295,12 +293,12 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
     if recipe["pixel_size"] and not recipe["rescale"]:
         raise BenchError("pixel_size is used with rescale=true only: set both, or neither")
     if kind == "profiles":
-        for key, only in (("augment", "none"), ("channels_last", False), *ADDED.items()):
+        for key, only in (("augment", "none"), ("channels_last", False), *OPTIONAL.items()):
             if recipe[key] != only:
                 raise BenchError(f"{key}={recipe[key]} is for images, and these are profiles")
         if recipe["standardise"] == "image":
             raise BenchError("standardise=image is for images; profiles take none or plate")
-    return recipe
+    return {k: value for k, value in recipe.items() if k not in OPTIONAL or value != OPTIONAL[k]}
 
 
 def recipe_access(recipe: Recipe) -> Access:

@@ -83,6 +83,7 @@ def test_ids_change_only_with_rescale() -> None:
 
     for method in ("erm", "fixed-logistic"):
         plain = ids(method)
+        assert ids(method, rescale="false", scale_range="1") == plain
         assert ids(method, rescale="true") != plain
         assert ids(method, rescale="true")[1] != plain[1]
         assert ids(method, rescale="true", pixel_size="0.3") != ids(method, rescale="true")
