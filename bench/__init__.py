@@ -13,17 +13,16 @@ from bench.core import checkout
 from bench.core.version import __version__
 
 if TYPE_CHECKING:
-    from bench.boards.frame import leaderboard
-    from bench.records.results import load_records
     from bench.runs.corrector import Corrector
     from bench.runs.experiment import run
+    from bench.runs.results import leaderboard, load_records
 
 __all__ = ["Corrector", "__version__", "leaderboard", "load_records", "run"]
 
 _LAZY = {
     "Corrector": "bench.runs.corrector",
-    "leaderboard": "bench.boards.frame",
-    "load_records": "bench.records.results",
+    "leaderboard": "bench.runs.results",
+    "load_records": "bench.runs.results",
     "run": "bench.runs.experiment",
 }
 

@@ -200,7 +200,7 @@ class CropFile:
         return cls(path, part, rows, columns)
 
 
-def _block(data: Any, path: Path) -> int | None:  # noqa: ANN401
+def _block(data: Any, path: Path) -> int | None:  # noqa: ANN401 - h5py has no types
     """Return the offset of the pixels in the file if they are one contiguous block."""
     offset = data.id.get_offset()
     plain = data.chunks is None and data.compression is None and data.external is None
@@ -222,7 +222,7 @@ def _damaged(path: Path, error: BaseException) -> BenchError:
     )
 
 
-def _column(handle: Any, key: str, count: int, path: Path) -> Array:  # noqa: ANN401
+def _column(handle: Any, key: str, count: int, path: Path) -> Array:  # noqa: ANN401 - h5py has no types
     values = handle[key]
     if not hasattr(values, "shape"):
         raise BenchError(f"'{key}' in {path} is not an array: get the file again")
@@ -247,9 +247,9 @@ def _strings(column: Array) -> Array:
     names = []
     for value in unique.tolist():
         if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")  # noqa: PLW2901
+            value = value.decode("utf-8", "replace")  # noqa: PLW2901 - normalised in place
         elif isinstance(value, float) and value.is_integer():
-            value = int(value)  # noqa: PLW2901
+            value = int(value)  # noqa: PLW2901 - normalised in place
         names.append(str(value).strip("\x00 \t\n"))
     return np.array(names, dtype=object)[inverse.reshape(-1)]
 

@@ -126,7 +126,7 @@ def _plate(
     batch: str,
     plate: str,
     wells: list[dict[str, str]],
-    X: Any,  # noqa: ANN401
+    X: Any,  # noqa: ANN401 - an array of any type
     rng: np.random.Generator,
 ) -> None:
     import pandas as pd

@@ -41,7 +41,7 @@ _CLASSES = {
 }
 
 
-def wilds_class(name: str) -> Any:  # noqa: ANN401
+def wilds_class(name: str) -> Any:  # noqa: ANN401 - wilds has no types
     """Return the class of ``wilds`` for a data set.
 
     On import, ``wilds`` starts a thread that queries a server for its latest version, unless the
@@ -228,8 +228,10 @@ def marks_of(folder: Path, patterns: Sequence[str]) -> list[Any]:
     content = (folder / "metadata.csv").read_bytes()
     marks: list[Any] = [str(folder.absolute()), hashlib.sha256(content).hexdigest()]
     for pattern in patterns:
-        for place in sorted(folder.glob(pattern)):
-            marks.append([str(place.relative_to(folder)), place.stat().st_mtime_ns])  # noqa: PERF401
+        marks += [
+            [str(place.relative_to(folder)), place.stat().st_mtime_ns]
+            for place in sorted(folder.glob(pattern))
+        ]
     return marks
 
 

@@ -105,7 +105,7 @@ class COOS7:
 
     Settings = Settings
 
-    def __init__(self, settings: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, settings: Any = None) -> None:  # noqa: ANN401 - an instance of Settings
         chosen = Settings() if settings is None else settings
         self.off = effects(chosen.off)
         self.settings = dataclasses.replace(chosen, off=",".join(sorted(self.off)))

@@ -91,7 +91,7 @@ class RxRx1:
 
     Settings = Settings
 
-    def __init__(self, settings: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, settings: Any = None) -> None:  # noqa: ANN401 - an instance of Settings
         self.settings = Settings() if settings is None else settings
 
     def editions(self) -> list[str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bench.api import BenchError, NotApplicable, Output, Samples, fixed_features, param
 
 from ._rows import profiles
+from ._whitening import CONSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +89,7 @@ class FixedFeatures:
             raise NotApplicable(f"{self.name} needs labels, and no training row has one")
         X = self._features(labelled).astype(np.float64)
         mean, sd = X.mean(axis=0), X.std(axis=0)
-        sd = np.where(sd > 1e-12 * np.maximum(1.0, np.abs(mean)), sd, 1.0)
+        sd = np.where(sd > CONSTANT * np.abs(mean), sd, 1.0)
         self._state = {
             "mean": mean,
             "sd": sd,

@@ -10,20 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.api import Access, BenchError, Context, Output, Samples, param
+from bench.api import Access, BenchError, Context, NotApplicable, Output, Samples, param
 
 from ._rows import profiles
+from ._whitening import Doubles, mean_of, reciprocal, spread_of, usable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bench.api import Floats
+    from numpy.typing import NDArray
 
-Doubles = NDArray[np.float64]
-TINY = 1e-9
-"""A scale below this fraction of the training rows' scale counts as constant in the batch."""
+    from bench.api import Floats
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,17 @@ class ScalingParams:
 
 
 class Scaling:
-    """``(x - centre) / scale`` with centre and scale of the batch's reference rows."""
+    """``(x - centre) / scale`` with centre and scale of the batch's reference rows.
+
+    Features that are constant among the reference rows of the training set, or nearly so (see
+    ``_whitening.usable``), are left out: their values are 0. A feature that is constant in one
+    batch only is divided by the scale of the training set.
+    """
 
     Params: ClassVar[type] = ScalingParams
     name: ClassVar[str]
+    divides: ClassVar[bool] = True
+    """Whether rows are divided by an estimated scale, so that features without one are left out."""
 
     def __init__(self, params: ScalingParams) -> None:
         self.params = params
@@ -60,7 +65,7 @@ class Scaling:
     @staticmethod
     def estimate(X: Doubles) -> tuple[Doubles, Doubles]:
         """Return the centre and the scale, ``(d,)`` each, of reference rows ``(n, d)``."""
-        raise TypeError("a scaling method says how it estimates centre and scale")
+        raise TypeError("a scaling method must implement estimate")
 
     @classmethod
     def access(cls, params: ScalingParams) -> Access:
@@ -81,15 +86,25 @@ class Scaling:
         ------
         BenchError
             If no training row is a reference row.
+        NotApplicable
+            If all features are constant among the reference rows.
         """
-        X = self._reference(train)
-        if not len(X):
+        reference = self._reference(train)
+        if not len(reference):
             raise BenchError(
                 f"{self.name} needs negative controls among the training rows and found none; "
                 f"use --set {self.name}.rows=all"
             )
-        self._centre, scale = type(self).estimate(X.astype(np.float64))
-        self._scale = np.where(scale > 0, scale, 1.0)
+        self._centre, self._scale = type(self).estimate(reference.astype(np.float64))
+        if self.divides:
+            X = profiles(train, self.name)
+            varying = usable(self._scale, self._centre, spread_of(X, mean_of(X)))
+            if not varying.any():
+                raise NotApplicable(
+                    f"{self.name} needs features that vary among its reference rows, and all "
+                    f"{len(varying)} are constant there: give it another table"
+                )
+            self._scale = np.where(varying, self._scale, 0.0)
 
     def apply(self, samples: Samples) -> Output:
         """Correct one batch, ``(n, d)`` profiles of any scale, to unitless profiles."""
@@ -99,12 +114,16 @@ class Scaling:
             fallbacks = 1
         else:
             centre, scale = type(self).estimate(reference.astype(np.float64))
-            scale = np.where(scale > TINY * self._scale, scale, self._scale)
-        X: Floats = ((profiles(samples, self.name) - centre) / scale).astype(np.float32)
-        return Output(X, fallbacks=fallbacks)
+            if self.divides:
+                own = usable(scale, centre, self._scale) & (self._scale > 0)
+                scale = np.where(own, scale, self._scale)
+        X: Floats = ((profiles(samples, self.name) - centre) * reciprocal(scale)).astype(np.float32)
+        left_out = int((scale == 0).sum())
+        note = f"{self.name}: {left_out} features constant among its reference rows were left out"
+        return Output(X, fallbacks=fallbacks, notes=(note,) if left_out else ())
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Centre and scale of the training set's reference rows, ``(d,)`` float64 each."""
+        """Return centre and scale of the training set's reference rows, ``(d,)`` float64 each."""
         return {"centre": self._centre, "scale": self._scale}
 
     @classmethod

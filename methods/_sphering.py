@@ -10,7 +10,18 @@ import numpy as np
 from bench.api import NotApplicable, Output, param
 
 from ._rows import profiles
-from ._whitening import Doubles, Spectrum, covariance, fold, mean_of, project, spread_of, steep
+from ._whitening import (
+    Doubles,
+    Spectrum,
+    covariance,
+    fold,
+    ledoit_wolf,
+    mean_of,
+    project,
+    reference_spread,
+    squared_lengths,
+    steep,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,13 +47,20 @@ class SpheringParams:
     )
     regularisation: float = param(
         0.02,
-        "added to each variance before its root; 0 keeps only directions in which the reference "
-        "rows vary",
+        "added to each variance before its root; 0 without shrinkage drops directions in which "
+        "the reference rows do not vary",
         unit="share of the mean variance",
         low=0.0,
         high=1000.0,
         search=(1e-4, 10.0),
         log=True,
+    )
+    shrinkage: str = param(
+        "ledoit-wolf",
+        "estimate of the covariance: shrunk towards a multiple of the identity by the weight of "
+        "Ledoit and Wolf 2004; none is the published procedure, for more rows than features",
+        choices=("ledoit-wolf", "none"),
+        search=("ledoit-wolf", "none"),
     )
 
 
@@ -59,27 +77,40 @@ class Whitening:
         self._matrix: Doubles = np.zeros((0, 0))
         self._steep = False
 
-    def learn(self, reference: NDArray[Any]) -> None:
-        """Estimate the whitening of reference rows ``(n, d)``: their covariance becomes identity.
+    def learn(self, reference: NDArray[Any], X: NDArray[Any]) -> None:
+        """Estimate the whitening of reference rows ``(k, d)``: their covariance becomes identity.
+
+        Parameters
+        ----------
+        reference
+            Rows that give the covariance.
+        X
+            ``(n, d)`` all training rows. Features that vary much less among the reference rows
+            count as constant.
 
         Raises
         ------
         NotApplicable
-            If no feature varies among them.
+            If no feature varies among the reference rows.
         """
         kind = self.params.kind
         self._mean = mean_of(reference)
-        spread = spread_of(reference, self._mean)
+        spread = reference_spread(reference, self._mean, X)
         if not spread.any():
             raise NotApplicable(
                 f"{self.name} needs features that vary among its reference rows, and all "
                 f"{len(spread)} are constant there: give it another table"
             )
         self._scale = spread if kind.endswith("-cor") else np.where(spread > 0, 1.0, 0.0)
-        cov = covariance(reference, self._mean, self._scale, len(reference) - 1)
-        spectrum = Spectrum.of(cov)
-        varying = int((spread > 0).sum())
-        stretch = spectrum.stretch(self.params.regularisation * np.trace(cov) / varying)
+        n = len(reference)
+        cov = covariance(reference, self._mean, self._scale, n - 1)
+        spectrum = Spectrum.of(cov, spread > 0)
+        ridge = self.params.regularisation * spectrum.values.mean()
+        if self.params.shrinkage != "none":
+            squares = squared_lengths(reference, self._mean, self._scale)
+            biased = spectrum.values * ((n - 1) / n)
+            spectrum = spectrum.shrunk(ledoit_wolf(biased, squares, len(biased)))
+        stretch = spectrum.stretch(ridge)
         kept = stretch > 0
         matrix = spectrum.vectors[:, kept] * stretch[kept]
         if kind.startswith("ZCA"):
@@ -100,7 +131,7 @@ class Whitening:
         return Output(out, notes=notes)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Mean and scale ``(d,)`` and the matrix ``(d, k)``, float64."""
+        """Return mean and scale ``(d,)`` and the matrix ``(d, k)``, float64."""
         return {
             "mean": self._mean,
             "scale": self._scale,

@@ -30,7 +30,11 @@ NEAR = 16.0
 """Rows whose largest mean square is at most so many ridges have their root taken in float32: the
 root then changes by no more than about 1e-6 of its largest value for each of these."""
 CONSTANT = 1e-6
-"""A standard deviation below this share of the root mean square is that of rounded constants."""
+"""A standard deviation below this share of the mean is that of rounded constants."""
+OUTLYING = 500.0
+"""A feature that varies so many times less among the reference rows than among all training rows
+counts as constant there: scaled by the reference rows, most of its values would be outliers. The
+number is the default cutoff of ``drop_outlier_features`` in pycytominer."""
 
 
 def mean_of(X: NDArray[Any]) -> Doubles:
@@ -49,6 +53,36 @@ def spread_of(X: NDArray[Any], mean: Doubles) -> Doubles:
     return np.where(sd > CONSTANT * np.abs(mean), sd, 0.0)
 
 
+def usable(scale: Doubles, centre: Doubles, usual: Doubles) -> NDArray[np.bool_]:
+    """Return which features can be divided by their scale, ``(d,)``.
+
+    Parameters
+    ----------
+    scale, centre
+        ``(d,)`` scale and centre of the reference rows.
+    usual
+        ``(d,)`` scale of the same features elsewhere, such as among all training rows.
+    """
+    result: NDArray[np.bool_] = (scale > CONSTANT * np.abs(centre)) & (OUTLYING * scale > usual)
+    return result
+
+
+def reference_spread(reference: NDArray[Any], mean: Doubles, X: NDArray[Any]) -> Doubles:
+    """Return the standard deviations of reference rows, 0 for features constant among them.
+
+    Parameters
+    ----------
+    reference, mean
+        ``(k, d)`` rows and their mean.
+    X
+        ``(n, d)`` all training rows. Features that vary much less among the reference rows count
+        as constant (:data:`OUTLYING`).
+    """
+    spread = spread_of(reference, mean)
+    usual = spread_of(X, mean_of(X))
+    return np.where(usable(spread, mean, usual), spread, 0.0)
+
+
 def covariance(X: NDArray[Any], mean: Doubles, scale: Doubles, divisor: int) -> Doubles:
     """Return the second moment of ``(X - mean) / scale``, ``(d, d)`` float64.
 
@@ -63,10 +97,10 @@ def covariance(X: NDArray[Any], mean: Doubles, scale: Doubles, divisor: int) -> 
     """
     total = np.zeros((X.shape[1], X.shape[1]))
     inverse = reciprocal(scale)
-    made = np.empty((min(BLOCK, len(X)), X.shape[1]))
+    buffer = np.empty((min(BLOCK, len(X)), X.shape[1]))
     for start in range(0, len(X), BLOCK):
         rows = X[start : start + BLOCK]
-        block = np.subtract(rows, mean, out=made[: len(rows)])
+        block = np.subtract(rows, mean, out=buffer[: len(rows)])
         block *= inverse
         total += block.T @ block
     return total / divisor
@@ -119,14 +153,14 @@ def project(
     for start in range(0, len(X), PRODUCT):
         rows = X[start : start + PRODUCT]
         block = np.subtract(rows, first, out=centred[: len(rows)])
-        made = out[start : start + PRODUCT]
+        product = out[start : start + PRODUCT]
         if narrow:
             block -= second
-            np.matmul(block, right, out=made)
+            np.matmul(block, right, out=product)
         else:
-            made[...] = block @ right
+            product[...] = block @ right
         if rest is not None:
-            made += block @ rest[0] @ rest[1]
+            product += block @ rest[0] @ rest[1]
     return out
 
 
@@ -139,21 +173,30 @@ class Spectrum:
     values
         ``(d,)`` variances, exactly 0 below :data:`RANK`.
     vectors
-        ``(d, d)``, one direction a column; the largest entry of each is positive.
+        ``(d, r)``, one direction a column; the largest entry of each is positive.
     """
 
     values: Doubles
     vectors: Doubles
 
     @classmethod
-    def of(cls, matrix: Doubles) -> Spectrum:
-        """Decompose a symmetric matrix, ``(d, d)``."""
+    def of(cls, matrix: Doubles, used: NDArray[np.bool_] | None = None) -> Spectrum:
+        """Decompose a symmetric matrix, ``(d, d)``, or its block of the ``used`` features."""
+        if used is not None and not used.all():
+            block = cls.of(matrix[np.ix_(used, used)])
+            vectors = np.zeros((len(used), len(block.values)))
+            vectors[used] = block.vectors
+            return cls(block.values, vectors)
         values, vectors = np.linalg.eigh(matrix)
         values, vectors = values[::-1], vectors[:, ::-1]
         values = np.where(values > RANK * max(float(values[0]), 0.0), values, 0.0)
         largest = np.abs(vectors).argmax(axis=0)
         signs = np.where(vectors[largest, np.arange(len(values))] < 0, -1.0, 1.0)
         return cls(values, vectors * signs)
+
+    def shrunk(self, share: float) -> Spectrum:
+        """Return the spectrum of ``(1 - share) C + share * mean(values) I``."""
+        return Spectrum((1 - share) * self.values + share * self.values.mean(), self.vectors)
 
     @property
     def rank(self) -> int:
@@ -165,6 +208,47 @@ class Spectrum:
         return reciprocal(np.sqrt(self.values + ridge))
 
 
+def ledoit_wolf(values: NDArray[Any], squares: NDArray[Any], dimension: int) -> float:
+    r"""Return the weight of a multiple of the identity in the estimate of Ledoit and Wolf.
+
+    A second moment :math:`S` of n rows, with divisor n, is replaced by
+    :math:`(1 - \rho) S + \rho\,\tfrac{\mathrm{tr} S}{d} I`. The weight that minimises the expected
+    squared error is estimated from the rows by
+
+    .. math:: \rho = \min\left(1, \frac{\tfrac1n \left(\tfrac1n \sum_i \lVert x_i \rVert^4
+              - \lVert S \rVert^2\right)}{\lVert S \rVert^2 - (\mathrm{tr} S)^2 / d}\right).
+
+    Parameters
+    ----------
+    values
+        Eigenvalues of S; zeros may be left out.
+    squares
+        ``(n,)`` squared lengths of the rows.
+    dimension
+        d.
+
+    References
+    ----------
+    Ledoit and Wolf 2004, Journal of Multivariate Analysis 88:365-411, section 3.
+    """
+    n, norm = len(squares), float((values.astype(np.float64) ** 2).sum())
+    distance = norm - float(values.sum(dtype=np.float64)) ** 2 / dimension
+    noise = (float((squares.astype(np.float64) ** 2).mean()) - norm) / n
+    if noise <= 0:
+        return 0.0
+    return 1.0 if noise >= distance else noise / distance
+
+
+def squared_lengths(X: NDArray[Any], mean: Doubles, scale: Doubles) -> Doubles:
+    """Return the squared length of each row of ``(X - mean) / scale``, ``(n,)`` float64."""
+    inverse = reciprocal(scale)
+    result = np.empty(len(X))
+    for start in range(0, len(X), BLOCK):
+        block = (X[start : start + BLOCK] - mean) * inverse
+        result[start : start + BLOCK] = np.einsum("ij,ij->i", block, block)
+    return result
+
+
 def steep(stretch: Doubles) -> bool:
     """Tell whether a map with these stretches needs float64 products."""
     used = stretch[stretch > 0]
@@ -172,7 +256,7 @@ def steep(stretch: Doubles) -> bool:
 
 
 def inverse_root(
-    rows: NDArray[Any], divisor: int, ridge: float
+    rows: NDArray[Any], divisor: int, ridge: float, *, shrink: bool = False
 ) -> tuple[float, NDArray[Any], NDArray[Any]]:
     r"""Return :math:`(R^\top R / m + \rho I)^{-1/2}` as a multiple of the identity and a rest.
 
@@ -187,6 +271,9 @@ def inverse_root(
         m.
     ridge
         :math:`\rho > 0`.
+    shrink
+        Whether the second moment is shrunk as in :func:`ledoit_wolf` first. Columns that are 0 do
+        not count as dimensions.
 
     Returns
     -------
@@ -208,14 +295,21 @@ def inverse_root(
         U = rows.T @ (vectors[:, kept] / np.sqrt(values))
     else:
         values, U = np.maximum(values, 0.0), vectors
+    values = values / divisor
+    if shrink:
+        dimension = max(1, int(rows.any(axis=0).sum()))
+        squares = np.einsum("ij,ij->i", rows, rows)
+        share = ledoit_wolf(values * (divisor / k), squares, dimension)
+        level = share * float(values.sum(dtype=np.float64)) / dimension
+        values, ridge = (1 - share) * values, ridge + level
     base = ridge**-0.5
-    return base, U, (values / divisor + ridge) ** -0.5 - base
+    return base, U, (values + ridge) ** -0.5 - base
 
 
 def _gram(rows: NDArray[Any]) -> NDArray[Any]:
     """Return the smaller of ``R.T @ R`` and ``R @ R.T``, in the type of the rows."""
-    made: NDArray[Any] = rows @ rows.T if rows.shape[0] < rows.shape[1] else rows.T @ rows
-    return made
+    gram: NDArray[Any] = rows @ rows.T if rows.shape[0] < rows.shape[1] else rows.T @ rows
+    return gram
 
 
 def _eigh(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -225,8 +319,8 @@ def _eigh(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     from scipy.linalg import eigh
 
     # NumPy takes as long for float32 as for float64.
-    found: tuple[NDArray[Any], NDArray[Any]] = eigh(matrix, driver="evd", check_finite=False)
-    return found
+    pair: tuple[NDArray[Any], NDArray[Any]] = eigh(matrix, driver="evd", check_finite=False)
+    return pair
 
 
 def aligned(root: tuple[float, Doubles, Doubles], right: Doubles) -> Doubles:

@@ -37,6 +37,7 @@ class Center(Scaling):
     """Per-batch mean subtraction."""
 
     name = "center"
+    divides = False
 
     @staticmethod
     def estimate(

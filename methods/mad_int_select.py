@@ -2,7 +2,8 @@ r"""Preprocessing of Cell Painting profiles: MAD on DMSO, rank inverse normal, f
 
 1. For each batch (by default a plate) and feature, :math:`x' = (x - \mathrm{med}) / \mathrm{MAD}`
    with median and median absolute deviation of the batch's negative controls. Features whose MAD is
-   0 in a training batch are dropped.
+   0 or nearly so (relative to their median and to their spread among all training rows) in a
+   training batch are dropped.
 2. :math:`z = \Phi^{-1}\!\left(\frac{r - 3/8}{n + 1/4}\right)` with the rank :math:`r` of
    :math:`x'` among the :math:`n` training rows (Blom 1958), ties sharing their mean rank. A new
    row's rank is read off the training rows' distribution, kept at ``quantiles`` points and linear
@@ -18,9 +19,9 @@ test-controls. With training rows alone and no more of them than ``quantiles``, 
 values but for one thing: they broke ties at random.
 
 A batch with fewer than ``min_controls`` controls takes the median and MAD that are typical of the
-training batches, and is counted; a feature whose MAD is 0 in a test batch takes the typical MAD.
-Nothing of the size of the table is held beyond the table: batches are gone through one by one, and
-features in blocks.
+training batches, and is counted; a feature whose MAD is nearly 0 in a test batch takes the typical
+MAD. No array of the size of the table is allocated: batches are processed one by one, and features
+in blocks.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import numpy as np
 from bench.api import Access, NotApplicable, Output, param
 
 from ._rows import groups_of, profiles
+from ._whitening import mean_of, spread_of, usable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +48,7 @@ META = {
     "name": "mad-int-select",
     "class": "MadIntSelect",
     "level": "profile",
-    "version": 1,
+    "version": 2,
     "summary": "Preprocessing: MAD of each batch's controls, rank inverse normal, and feature "
     "selection, fitted on training rows.",
     "reference": "Arevalo et al. 2024, Nat Commun 15:6516",
@@ -160,20 +162,22 @@ class MadIntSelect:
         """
         X, controls = profiles(train, self.name), train.controls()
         groups = groups_of(train.batch)
-        found = [self._moments(X, rows[controls[rows]]) for rows in groups]
-        known = [pair for pair in found if pair is not None]
-        if not known:
+        moments = [self._moments(X, rows[controls[rows]]) for rows in groups]
+        estimated = [pair for pair in moments if pair is not None]
+        if not estimated:
             raise NotApplicable(
                 f"{self.name} needs at least {self.params.min_controls} negative controls in a "
                 "training batch, and none has as many"
             )
-        lively = np.flatnonzero(np.min([mad for _, mad in known], axis=0) > 0)
+        usual = spread_of(X, mean_of(X))
+        varying = [usable(mad, median, usual) for median, mad in estimated]
+        lively = np.flatnonzero(np.all(varying, axis=0))
         if not len(lively):
             raise NotApplicable(f"{self.name} finds no feature whose controls vary in all batches")
-        median = np.median([m for m, _ in known], axis=0)[lively]
-        mad = np.median([s for _, s in known], axis=0)[lively]
-        centres = np.stack([median if pair is None else pair[0][lively] for pair in found])
-        scales = np.stack([mad if pair is None else pair[1][lively] for pair in found])
+        median = np.median([m for m, _ in estimated], axis=0)[lively]
+        mad = np.median([s for _, s in estimated], axis=0)[lively]
+        centres = np.stack([median if pair is None else pair[0][lively] for pair in moments])
+        scales = np.stack([mad if pair is None else pair[1][lively] for pair in moments])
         grid = self._quantiles(X, groups, lively, centres, scales)
         stays = self._selected(X, groups, lively, centres, scales, grid, ctx)
         if not stays.any():
@@ -265,7 +269,7 @@ class MadIntSelect:
             )
         else:
             median, own = centre_and_mad(X[controls])
-            mad = np.where(own > 0, own, mad)
+            mad = np.where(usable(own, median, mad), own, mad)
         z = ranked((X - median) / mad, state["grid"], int(state["rows"][0]))
         return Output(z.astype(np.float32), fallbacks=int(few), notes=notes)
 

@@ -2,8 +2,8 @@ r"""Per-batch robust z-score: median and MAD instead of mean and standard deviat
 
 For each batch and feature, :math:`z = (x - \mathrm{med}) / (1.4826\,\mathrm{MAD})` with median and
 median absolute deviation of the batch's negative controls, or of all of its rows; 1.4826 makes
-the MAD of normal data their standard deviation. A feature whose MAD is 0 in a batch takes the MAD
-of the training set instead of a division by nearly nothing.
+the MAD of normal data their standard deviation. A feature whose MAD is nearly 0 in a batch is
+divided by the MAD of the training set; one whose MAD is nearly 0 there too is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ META = {
     "name": "robust",
     "class": "Robust",
     "level": "profile",
-    "version": 1,
+    "version": 2,
     "summary": "Per batch: subtract the median, divide by the scaled MAD of its controls.",
     "reference": "Chung et al. 2008, J Biomol Screen 13:149-158",
     "url": "https://doi.org/10.1177/1087057107312035",

@@ -256,11 +256,11 @@ def _library(seed: int) -> Any:
 @contextlib.contextmanager
 def _global_generators_kept(seed: int) -> Iterator[None]:
     """Seed NumPy's and Python's global generators, and put them back as they were."""
-    legacy, plain = np.random.get_state(), random.getstate()  # noqa: NPY002
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    legacy, plain = np.random.get_state(), random.getstate()  # noqa: NPY002 - scanorama uses the global generator
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - scanorama uses the global generator
     random.seed(seed)
     try:
         yield
     finally:
-        np.random.set_state(legacy)  # noqa: NPY002
+        np.random.set_state(legacy)  # noqa: NPY002 - scanorama uses the global generator
         random.setstate(plain)

@@ -4,9 +4,9 @@ The same map as ``sphering``, :math:`(x - \mu) / s` times :math:`V (\Lambda + \r
 :math:`V^\top` for ZCA), but with mean and covariance of *all* training rows, treated ones included.
 It therefore shrinks the directions in which treatments differ as well as those in which batches
 do, and is a decorrelation rather than a batch correction: it is not typical variation
-normalisation and is never called so.
+normalisation. The covariance is shrunk as in ``sphering``.
 
-Features that are constant over the training rows are left out, and the result says how many.
+Features that are constant over the training rows are left out, and the result states how many.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ META = {
     "name": "sphering-all",
     "class": "SpheringAll",
     "level": "profile",
-    "version": 1,
+    "version": 2,
     "summary": "Whiten by the covariance of all training rows, treated ones included.",
     "reference": "Kessy et al. 2018, The American Statistician 72:309-314",
     "url": "https://doi.org/10.1080/00031305.2016.1277159",
@@ -57,7 +57,7 @@ class SpheringAll(Whitening):
         X = profiles(train, self.name)
         if len(X) < 2:
             raise NotApplicable(f"{self.name} needs at least 2 training rows and found {len(X)}")
-        self.learn(X)
+        self.learn(X, X)
 
     def apply(self, samples: Samples) -> Output:
         """Whiten rows ``(n, d)`` to unitless ones."""

@@ -25,14 +25,27 @@ Three versions with one name are in use. With controls' mean :math:`\mu`, standa
     controls treated so, of the batch and of all training batches. Published with
     :math:`\lambda = 0, \eta = 0.5`. It removes location, scale and covariance.
 
-The default is ``ando``: it is the published procedure, it is the one of the three that harms least
-where batches do not differ, and unlike ``efaar`` it acts on location and unlike ``controls-zscore``
-it does not divide by a scale that a handful of controls give for each component.
+The default variant is ``ando``: it is the published procedure and harms least where batches do not
+differ. Unlike ``efaar`` it acts on location, and unlike ``controls-zscore`` it does not divide each
+component by a scale that is estimated from a few controls.
+
+``shrinkage=ledoit-wolf`` (the default) replaces each covariance and second moment :math:`S` that is
+inverted, of the training controls and of each batch's controls, by
+:math:`(1 - \rho) S + \rho\,\tfrac{\mathrm{tr} S}{d} I`, with the weight of Ledoit and Wolf 2004.
+With fewer controls than features :math:`S` is singular: without shrinkage, noise of new wells in
+directions without variance among the training controls is multiplied by :math:`\lambda^{-1/2}`,
+about 7. ``shrinkage=none`` is the published procedure. The default was chosen on planted shifts (50
+to 250 features, 4 to 64 controls per batch) and on plates of CPJUMP1 (100 to 904 features, 8 to 64
+controls per plate), by the mean difference to no correction; no split with published results was
+used. In points, planted and CPJUMP1: no shrinkage +6.2 and -4.8, whitening alone +7.6 and -1.1,
+both steps +6.7 and +1.3; oracle approximating shrinkage (Chen et al. 2010) in both steps +6.4 and
+-0.5.
 
 Where a batch has fewer than ``min_controls`` controls, the training controls' moments replace
 its own, which leaves the global step; such batches are counted. Directions without any variance
-among the training controls are dropped where :math:`\lambda = 0`; features that are constant there
-are left out, and the result says how many.
+among the training controls are dropped where :math:`\lambda = 0` and nothing is shrunk. Features
+that are constant there, or vary 500 times less than among all training rows, are left out, and the
+result states how many.
 """
 
 from __future__ import annotations
@@ -50,9 +63,11 @@ from ._whitening import (
     covariance,
     fold,
     inverse_root,
+    ledoit_wolf,
     mean_of,
     project,
-    spread_of,
+    reference_spread,
+    squared_lengths,
     steep,
 )
 
@@ -70,7 +85,7 @@ META = {
     "name": "tvn",
     "class": "TVN",
     "level": "profile",
-    "version": 2,
+    "version": 3,
     "summary": "Whiten on negative controls, then align the covariance of each batch's controls.",
     "reference": "Ando et al. 2017, bioRxiv 161422",
     "url": "https://doi.org/10.1101/161422",
@@ -116,6 +131,13 @@ class TVNParams:
         search=(0.03, 30.0),
         log=True,
     )
+    shrinkage: str = param(
+        "ledoit-wolf",
+        "estimate of covariances: shrunk towards a multiple of the identity by the weight of "
+        "Ledoit and Wolf 2004; none is the published procedure, for more controls than features",
+        choices=("ledoit-wolf", "none"),
+        search=("ledoit-wolf", "none"),
+    )
     standardise: bool = param(
         True,
         "for ando: divide features by the training controls' standard deviation first; the others "
@@ -141,6 +163,7 @@ class TVN:
         ridge, batch_ridge = PUBLISHED[params.variant]
         self._ridge = params.regularisation or ridge
         self._batch_ridge = params.batch_regularisation or batch_ridge
+        self._shrink = params.shrinkage != "none"
         self._state: dict[str, NDArray[Any]] = {}
         self._right: NDArray[Any] = np.zeros((0, 0), np.float32)
         self._main: NDArray[Any] = self._right
@@ -170,7 +193,7 @@ class TVN:
         """
         controls = control_rows(train, self.name, "use sphering-all, which whitens on all rows")
         mean = mean_of(controls)
-        spread = spread_of(controls, mean)
+        spread = reference_spread(controls, mean, profiles(train, self.name))
         if not spread.any():
             raise NotApplicable(
                 f"tvn needs features that vary among the training controls, and all {len(spread)} "
@@ -178,8 +201,10 @@ class TVN:
             )
         if self.params.variant == "ando" and not self.params.standardise:
             spread = np.where(spread > 0, 1.0, 0.0)
-        spectrum = Spectrum.of(covariance(controls, mean, spread, len(controls)))
-        stretch = spectrum.stretch(self._ridge)
+        spectrum = Spectrum.of(covariance(controls, mean, spread, len(controls)), spread > 0)
+        stretch = self._shrunk(spectrum, squared_lengths(controls, mean, spread)).stretch(
+            self._ridge
+        )
         kept = stretch > 0
         V, values, stretch = spectrum.vectors[:, kept], spectrum.values[kept], stretch[kept]
         self._state = {"mean": mean, "scale": spread, "variance": values, "stretch": stretch}
@@ -188,7 +213,7 @@ class TVN:
             within = values * stretch**2
             matrix = V * stretch @ V.T
             target = V * np.sqrt(within + eta) @ V.T
-            # The stand-in for a batch's moments is what the target is made of: they cancel.
+            # The moments that replace a batch's are those of the target: they cancel.
             self._state |= {"target": target, "product": matrix @ target, "plain": matrix}
         elif variant == "efaar":
             matrix = V * stretch
@@ -203,39 +228,48 @@ class TVN:
         self._state["matrix"] = matrix
         self._prepare()
         if variant == "controls-zscore":
-            typical = Spectrum.of(self._typical(controls, train.batch[train.controls()]))
+            typical = self._typical(controls, train.batch[train.controls()])
             W = typical.vectors
             self._state["target"] = W * np.sqrt(typical.values + eta) @ W.T
             self._prepare()
 
+    def _shrunk(self, spectrum: Spectrum, squares: Doubles) -> Spectrum:
+        """Return a spectrum shrunk by the rows' squared lengths ``(n,)``, if it is to be."""
+        if not self._shrink:
+            return spectrum
+        values = spectrum.values
+        return spectrum.shrunk(ledoit_wolf(values, squares, len(values)))
+
     def _prepare(self) -> None:
-        """Make of the state what each batch is multiplied with."""
+        """Compute the matrices that batches are multiplied by from the state."""
         state, scale = self._state, self._state["scale"]
         # The components of controls-zscore are turned, not stretched.
         self._steep = self.params.variant != "controls-zscore" and steep(state["stretch"])
         self._right = fold(scale, state["matrix"], steep=self._steep)
-        base = self._batch_ridge**-0.5
         if "product" in state:
-            self._main = fold(scale, base * state["product"], steep=self._steep)
+            self._main = fold(scale, state["product"], steep=self._steep)
         elif "target" in state:
             ones = np.ones(len(state["target"]))
-            self._main = fold(ones, base * state["target"])
+            self._main = fold(ones, state["target"])
         if "target" in state:
             self._target = state["target"].astype(self._main.dtype)
 
-    def _typical(self, controls: Floats, batch: NDArray[np.str_]) -> Doubles:
+    def _typical(self, controls: Floats, batch: NDArray[np.str_]) -> Spectrum:
         """Return the covariance of controls that were z-scored batch by batch, ``(r, r)``."""
         r = self._state["matrix"].shape[1]
-        total, count = np.zeros((r, r)), 0
+        total, squares = np.zeros((r, r)), [np.zeros(0)]
         for rows in groups_of(batch):
             if len(rows) >= self.params.min_controls:
                 p = project(controls[rows], self._state["mean"], self._right)
                 centre, inverse = self._scores_of(p)
                 y = (p - centre) * inverse
                 total += y.T @ y
-                count += len(rows)
+                squares.append(np.einsum("ij,ij->i", y, y))
+        lengths = np.concatenate(squares)
+        if not len(lengths):
+            return Spectrum.of(np.eye(r))
         # Each batch has mean 0, so the sum of squares is that around the common mean.
-        return total / (count - 1) if count else np.eye(r)
+        return self._shrunk(Spectrum.of(total / (len(lengths) - 1)), lengths)
 
     def _scores_of(self, p: Floats) -> tuple[Doubles, Doubles]:
         """Return mean and reciprocal scale of the components of a batch's controls, ``(r,)``."""
@@ -278,23 +312,26 @@ class TVN:
         X, mean
             The rows, and the vector subtracted from each.
         whiten
-            Whether the rows are still to be whitened.
+            Whether the rows have yet to be whitened.
         y
             ``(k, r)`` whitened controls of the batch, whose moments give the root.
         """
         controls, ando = y, self.params.variant == "ando"
         if not ando:
             controls = (y - mean_of(y)).astype(np.float32)
-        _, U, extra = inverse_root(controls, len(y) - (not ando), self._batch_ridge)
-        # What the root adds to a multiple of the identity, between the two matrices around it: one
-        # product a row for whitening, alignment and target together.
-        thin = U.astype(self._main.dtype)
+        base, U, extra = inverse_root(
+            controls, len(y) - (not ando), self._batch_ridge, shrink=self._shrink
+        )
+        # The root is a multiple of the identity and a matrix of low rank: one product per row for
+        # whitening, alignment and target together.
+        kind = self._main.dtype.type
+        thin = U.astype(kind)
         first = self._right @ thin if whiten else thin
         second = thin.T if self._target is None else thin.T @ self._target
-        return project(X, mean, self._main, (first * extra.astype(thin.dtype), second))
+        return project(X, mean, self._main * kind(base), (first * extra.astype(kind), second))
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Moments of the training controls and the matrices made of them, float64."""
+        """Return moments of the training controls and the matrices computed from them, float64."""
         return self._state
 
     @classmethod

@@ -1,7 +1,8 @@
 r"""Per-batch z-score: the field's usual first correction.
 
 For each batch and feature, :math:`z = (x - m) / s` with mean :math:`m` and standard deviation
-:math:`s` (divisor n) of the batch's negative controls, or of all of its rows.
+:math:`s` (divisor n) of the batch's negative controls, or of all of its rows. A feature that is
+nearly constant among those of the training set is left out.
 
 On all rows this assumes that every batch has the same mixture of classes; where a batch has
 one class it removes the biology together with the batch effect.
@@ -22,7 +23,7 @@ META = {
     "name": "zscore",
     "class": "ZScore",
     "level": "profile",
-    "version": 1,
+    "version": 2,
     "summary": "Per batch: subtract the mean, divide by the standard deviation of its controls.",
     "reference": "Caicedo et al. 2017, Nature Methods 14:849-863",
     "url": "https://doi.org/10.1038/nmeth.4397",

@@ -15,12 +15,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.api import Access, track_of  # noqa: E402
-from bench.boards.render.claims import claims_markdown  # noqa: E402
-from bench.cli.group import COMMANDS  # noqa: E402
-from bench.core.registry import Registry  # noqa: E402
-from bench.data.catalog import known_splits  # noqa: E402
-from bench.records.store import Store  # noqa: E402
+from bench.api import Access, track_of
+from bench.boards.render.claims import claims_markdown
+from bench.cli.group import COMMANDS
+from bench.core.control_names import is_control_row
+from bench.core.registry import Registry
+from bench.data.catalog import known_splits
+from bench.records.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,7 +125,7 @@ def methods(registry: Registry) -> str:
 
 def told(meta: dict[str, Any]) -> str:
     """Return the track of a method's literal."""
-    if meta["level"] == "reference":
+    if is_control_row(meta["level"]):
         return "reference"
     return track_of(Access.parse(meta.get("access", [])))
 

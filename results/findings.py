@@ -15,10 +15,10 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from bench.boards.claims import judge, published  # noqa: E402
-from bench.boards.select import boards  # noqa: E402
-from bench.output.figures import draw  # noqa: E402
-from bench.records.store import Store  # noqa: E402
+from bench.boards.claims import judge, published
+from bench.boards.select import boards
+from bench.output.figures import draw
+from bench.records.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -124,7 +124,7 @@ def _boards(
     records: list[Any],
     split: str,
     overrides: Mapping[str, Any] | None = None,
-    **settings: Any,  # noqa: ANN401
+    **settings: Any,  # noqa: ANN401 - settings of the data set
 ) -> list[Board]:
     made = boards(records, split=split, readout="head", recipe="default")
     wanted = dict(overrides or {})

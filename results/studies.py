@@ -18,7 +18,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from bench.studies import known, markdown  # noqa: E402
+from bench.studies import known, markdown
 
 KEPT = HERE / "reference" / "studies"
 COMMANDS = {
@@ -104,7 +104,7 @@ def _command(facts: dict[str, Any]) -> str:
     return " ".join([*words, "--seeds", str(len(facts["seeds"]))])
 
 
-def _number(text: str) -> Any:  # noqa: ANN401
+def _number(text: str) -> Any:  # noqa: ANN401 - a number or text
     try:
         return float(text) if text else None
     except ValueError:

@@ -11,8 +11,8 @@ from pathlib import Path
 for _name in ("BENCH_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import pandas as pd  # noqa: E402
-import pytest  # noqa: E402
+import pandas as pd  # noqa: E402 - after the number of threads
+import pytest  # noqa: E402 - after the number of threads
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_WORKERS = 8

@@ -1,9 +1,9 @@
 """Recommend a correction for a data set, with the evidence as text.
 
 The recommendation is a pure function of records and of the results of :mod:`bench.advice.checkup`.
-Every method is compared with its uncorrected baseline on the same held-out batches and seeds: a
-correction of profiles with the uncorrected profiles, a training method with plain training
-(``erm``). All rows use the probe, so that scores are comparable.
+Every method is compared with its baseline (:mod:`bench.boards.baselines`) on the same held-out
+batches and seeds: a correction of profiles with the uncorrected profiles, a training method with
+plain training (``erm``). All rows use the probe, so that scores are comparable.
 
 The best of many methods is overestimated. The p value of each method is therefore adjusted for the
 number of methods (Holm). The selection is also validated: it is repeated without each held-out
@@ -27,10 +27,13 @@ from bench.advice.advice import (
     Records,  # TC
 )
 from bench.advice.words import advice_sections, advice_title
+from bench.boards.baselines import baseline_of
 from bench.boards.pairing import Paired, pair
+from bench.boards.readouts import readout_of, row_readout
 from bench.boards.stats.tests import holm
-from bench.boards.values import readout_of, scores_of
+from bench.boards.values import scores_of
 from bench.core.access import TRACKS
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.records.record import as_record
 
@@ -70,7 +73,7 @@ def advise(
     done = [record for record in map(as_record, records) if record.ok]
     splits = {record.split_id for record in done}
     if len(splits) != 1:
-        raise BenchError("advice is about one split at a time: run the methods on one")
+        raise BenchError("the records belong to several splits: select one with --split")
     by_method: dict[str, list[Record]] = {}
     for record in done:
         # On a table, a correction alone is the same as the correction of uncorrected profiles.
@@ -79,12 +82,15 @@ def advise(
     rated = {name: _Rated.of(runs) for name, runs in by_method.items()}
     plain = [name for name in UNCORRECTED if name in rated]
     if not plain:
-        raise BenchError("nothing to compare with: run erm too, and identity on a table")
+        raise BenchError("no uncorrected baseline: run erm too, and identity on a table")
+    chains = {records[0].method_id: name for name, records in by_method.items()}
     gaps: dict[str, tuple[str, Paired]] = {}
     for name, runs in by_method.items():
-        if name in plain or runs[0].track == "reference":
+        if name in plain or is_control_row(runs[0].track):
             continue
-        without = _without(runs[0].method_id, plain)
+        without = chains.get(baseline_of(runs[0].method_id, chains), "")
+        if not without:
+            raise BenchError(f"{name} has no baseline: run erm too, and identity on a table")
         gap = pair(rated[name].scores, rated[without].scores)
         if gap is None:
             raise BenchError(f"{name} and {without} have no seed in common: run both with the same")
@@ -127,20 +133,12 @@ class _Rated:
     @classmethod
     def of(cls, records: Records) -> _Rated:
         runs = {record.seed: record for record in records}
-        readout = readout_of(records, METRIC, "probe")
+        readout = row_readout(records[0], readout_of(records, METRIC, "probe"))
         return cls(records, *scores_of(runs, METRIC, readout))
 
     @property
     def mean(self) -> float:
         return float(np.mean(self.scores.pooled))
-
-
-def _without(method: str, plain: Sequence[str]) -> str:
-    """Return the baseline chain: a correction's own first stage, else plain training."""
-    first = method.split("+", maxsplit=1)[0]
-    if first in plain:
-        return first
-    return "erm" if "erm" in plain else "identity"
 
 
 def _compared(
@@ -183,12 +181,12 @@ def _compared(
 
 def _by_class(runs: Records) -> dict[str, float]:
     """Return the mean over seeds of each class's accuracy with the readout of the record."""
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for record in runs:
         for subset, value in record.subsets("accuracy", "probe").items():
             if subset.startswith("class="):
-                found.setdefault(subset.removeprefix("class="), []).append(float(value))
-    return {name: float(np.mean(values)) for name, values in found.items()}
+                values.setdefault(subset.removeprefix("class="), []).append(float(value))
+    return {name: float(np.mean(group)) for name, group in values.items()}
 
 
 def _best(rows: Sequence[Compared], uncorrected: float) -> Compared | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.advice.checkup import FEW
 from bench.core.access import Access
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.runs.job import Options
 from bench.runs.plan import plan
@@ -59,9 +60,9 @@ def supported(
     lines
         Results of :func:`bench.advice.checkup.examine`.
     """
-    made = []
+    supports = []
     for entry in registry.entries("method"):
-        if entry.meta.get("level") == "reference" or entry.problem:
+        if is_control_row(entry.meta.get("level")) or entry.problem:
             continue
         reasons, jobs = [], []
         for task in tasks:
@@ -78,11 +79,11 @@ def supported(
             why = reasons[0] if reasons else "no split can be run"
             # Methods with the same missing requirement share one sentence.
             why = why.removeprefix(f"{entry.name} ").replace(f"{entry.name}.", "METHOD.")
-            made.append(MethodSupport(entry.name, "no", why))
+            supports.append(MethodSupport(entry.name, "no", why))
             continue
         care = _care(jobs[0], lines)
-        made.append(MethodSupport(entry.name, "with care" if care else "yes", care))
-    return made
+        supports.append(MethodSupport(entry.name, "with care" if care else "yes", care))
+    return supports
 
 
 def _care(job: Job, lines: Sequence[Check]) -> str:
@@ -92,11 +93,13 @@ def _care(job: Job, lines: Sequence[Check]) -> str:
     by_topic = {line.topic: line for line in lines}
     nested = by_topic.get(f"class and {stage.level}")
     if whole and nested is not None and nested.state == "warn":
-        return f"it matches whole batches, and each {stage.level} holds classes of its own"
+        return f"it aligns whole batches, and classes are confounded with {stage.level}"
     sizes = by_topic.get(f"level {stage.level}")
     if whole and sizes is not None and sizes.facts["min"] < FEW:
-        return f"the smallest {stage.level} has {sizes.facts['min']} rows: its statistics are noise"
+        return (
+            f"statistics of few rows are noisy: the smallest {stage.level} has {sizes.facts['min']}"
+        )
     controls = by_topic.get("controls")
     if Access.CONTROLS in job.chain.access and controls is not None and controls.state == "warn":
-        return "some batches have no controls, where it takes its fallback"
+        return "some batches have no controls, and it uses its fallback there"
     return ""

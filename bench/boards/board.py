@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.boards.stats.scores import MIN_CLUSTERS
-from bench.core.words import plural
+from bench.boards.units import level_name
+from bench.core.words import count
 from bench.records.selection import RULES
 
 if TYPE_CHECKING:
@@ -27,11 +28,10 @@ __all__ = ["MIN_CLUSTERS", "MIN_SEEDS", "Board", "Row"]
 MIN_SEEDS = 3
 """Rows with fewer seeds are marked and not ranked."""
 TRACKS = ("inductive", "test-controls", "test-batch", "transductive", "reference")
-BASELINE = "erm"
 READOUTS = ("auto", "head", "probe", "knn1")
 PREFIXES = ("head.", "probe.", "knn1.")
 EDITIONS = {"real": "real data", "simulated": "simulated data", "fixture": "fixture"}
-SELECTIONS = {one.name: one.words for one in RULES.values()}
+SELECTIONS = {rule.name: rule.words for rule in RULES.values()}
 
 Values = Mapping[str, object]
 
@@ -63,12 +63,26 @@ class Row:
     ci_low, ci_high
         95 % interval over seeds crossed with clusters, centred on ``mean``; None with one seed or
         fewer than :data:`MIN_CLUSTERS` clusters.
-    diff_to_erm, diff_low, diff_high, diff_p, diff_seeds
-        Mean difference to ERM over the common seeds, its interval and p value
+    baseline
+        The chain that the method is compared with (``bench.boards.baselines``); empty if it has no
+        row, and for baselines themselves.
+    differences
+        Paired difference to each baseline with a row: ``identity``, ``pca``, ``erm``, and the
+        method's own baseline if that is another one.
+    difference, difference_low, difference_high, p
+        Difference to ``baseline``, its 95 % limits (not adjusted) and its p value
         (``bench.boards.pairing``).
+    p_holm
+        ``p``, adjusted for all rows of the board (Holm 1979); control rows are no tests.
+    detectable
+        Smallest difference to ``baseline`` that the test detects with power 0.8, at level 0.05
+        divided by the number of tests.
+    diff_to_erm, diff_low, diff_high, diff_p, diff_seeds
+        The same for ``erm``, whatever the baseline, with the number of common seeds.
     verdict
-        ``helps``, ``hurts``, ``cannot be told apart from ERM``; empty without an interval or with
-        fewer than :data:`MIN_SEEDS` seeds in common.
+        ``improves``, ``worsens`` or ``no detectable difference`` to ``baseline`` at 5 % after
+        Holm's adjustment; empty without an interval, with fewer than :data:`MIN_SEEDS` seeds in
+        common (deterministic methods excepted), or if the board gives no verdicts.
     rank
         Within the track, from 1; None if not ranked.
     cost
@@ -85,8 +99,6 @@ class Row:
     scores
         Values by seed and cluster, used for intervals and paired differences; None without a
         value.
-    versus_erm
-        The paired difference to ERM; source of the ``diff_`` values.
     codes
         The distinct code versions of the runs. A row with more than one is not ranked.
     """
@@ -111,6 +123,9 @@ class Row:
     points: Mapping[str, float]
     ci_low: float | None = None
     ci_high: float | None = None
+    baseline: str = ""
+    p_holm: float | None = None
+    detectable: float | None = None
     verdict: str = ""
     rank: int | None = None
     cost: Mapping[str, float]
@@ -118,7 +133,7 @@ class Row:
     typed: tuple[str, ...] = ()
     published: tuple[Judged, ...] = ()
     scores: Scores | None = field(default=None, repr=False, compare=False)
-    versus_erm: Paired | None = field(default=None, repr=False, compare=False)
+    differences: Mapping[str, Paired] = field(default_factory=dict, repr=False, compare=False)
     codes: tuple[CodeSummary, ...] = field(default=(), repr=False, compare=False)
 
     @property
@@ -127,35 +142,73 @@ class Row:
         return len(self.seeds)
 
     @property
+    def deterministic(self) -> bool:
+        """Whether one seed represents all."""
+        return self.scores is not None and self.scores.deterministic
+
+    @property
+    def versus(self) -> Paired | None:
+        """The paired difference to the baseline."""
+        return self.differences.get(self.baseline)
+
+    @property
+    def difference(self) -> float | None:
+        """Mean difference to the baseline."""
+        return None if self.versus is None else self.versus.difference
+
+    @property
+    def difference_low(self) -> float | None:
+        """Lower 95 % limit of the difference to the baseline."""
+        return None if self.versus is None else self.versus.low
+
+    @property
+    def difference_high(self) -> float | None:
+        """Upper 95 % limit of the difference to the baseline."""
+        return None if self.versus is None else self.versus.high
+
+    @property
+    def p(self) -> float | None:
+        """P value of the difference to the baseline, not adjusted."""
+        return None if self.versus is None else self.versus.p
+
+    def difference_to(self, baseline: str) -> float | None:
+        """Return the mean difference to ``identity``, ``pca`` or ``erm``."""
+        gap = self.differences.get(baseline)
+        return None if gap is None else gap.difference
+
+    @property
     def diff_to_erm(self) -> float | None:
         """Mean difference to ERM."""
-        return None if self.versus_erm is None else self.versus_erm.difference
+        return self.difference_to("erm")
 
     @property
     def diff_low(self) -> float | None:
         """Lower 95 % limit of the difference to ERM."""
-        return None if self.versus_erm is None else self.versus_erm.low
+        gap = self.differences.get("erm")
+        return None if gap is None else gap.low
 
     @property
     def diff_high(self) -> float | None:
         """Upper 95 % limit of the difference to ERM."""
-        return None if self.versus_erm is None else self.versus_erm.high
+        gap = self.differences.get("erm")
+        return None if gap is None else gap.high
 
     @property
     def diff_p(self) -> float | None:
-        """P value of the difference to ERM."""
-        return None if self.versus_erm is None else self.versus_erm.p
+        """P value of the difference to ERM, not adjusted."""
+        gap = self.differences.get("erm")
+        return None if gap is None else gap.p
 
     @property
     def diff_seeds(self) -> int:
         """Number of seeds shared with ERM."""
-        return 0 if self.versus_erm is None else self.versus_erm.n_seeds
+        gap = self.differences.get("erm")
+        return 0 if gap is None else gap.n_seeds
 
     @property
     def clusters_in_words(self) -> str:
         """``n = 4 plates``."""
-        level = self.cluster_level or "cluster"
-        return f"n = {self.n_clusters} {level if self.n_clusters == 1 else plural(level)}"
+        return f"n = {count(self.n_clusters, level_name(self.cluster_level or 'cluster'))}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +229,12 @@ class Board:
         Score of random guessing, or None.
     shift
         One sentence: how training and test data differ.
+    scope
+        Restriction of the verdicts, such as ``within this laboratory``; empty if they refer to
+        further new units (``bench.boards.units``).
+    oracle
+        Score of ``label-oracle`` if it is not the best possible one although the metric has that
+        ceiling: the readout cannot reach the truth, and the board gives no verdicts. Else None.
     title
         All of the above as text.
     runs_digest
@@ -200,6 +259,8 @@ class Board:
     higher_is_better: bool
     chance: float | None
     shift: str
+    scope: str
+    oracle: float | None
     title: str
     runs_digest: str
     run_ids: frozenset[str] = field(repr=False)

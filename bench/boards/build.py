@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.boards.baselines import compared
 from bench.boards.board import MIN_SEEDS, Board, Row
 from bench.boards.claims import Judged, claims_of, judge, without_level
 from bench.boards.notes import (
@@ -15,24 +16,31 @@ from bench.boards.notes import (
     coverage,
     detectable,
     failed_notes,
+    missing_baselines,
     mixture,
     other_code,
+    pooled_scores,
     upstream,
+    without_verdicts,
 )
 from bench.boards.pairing import span_of_mean
-from bench.boards.ranking import baseline, compared, equal_budgets, ranked, sorted_rows
+from bench.boards.ranking import equal_budgets, ranked, sorted_rows
+from bench.boards.readouts import readout_of, row_readout
+from bench.boards.units import new_units
 from bench.boards.values import (
+    best_possible,
     budget_of,
     changed_params,
     codes_of,
+    is_deterministic,
     label_of,
     methods_with_versions,
     metric_higher_is_better,
-    readout_of,
     row_key,
     scores_of,
 )
 from bench.core.canonical import digest
+from bench.core.control_names import is_control_row
 from bench.records.reproduce import command_of
 
 if TYPE_CHECKING:
@@ -41,6 +49,9 @@ if TYPE_CHECKING:
     from bench.records.record import Record
 
 __all__ = ["build_board"]
+
+ORACLE_TOLERANCE = 0.0005
+"""``label-oracle`` must be 1.000 to three digits."""
 
 
 def build_board(
@@ -66,17 +77,22 @@ def build_board(
     rows = [
         _row(groups[key], metric, used, key in several_versions, notes) for key in sorted(groups)
     ]
-    base = baseline(rows)
-    if base is not None:
-        rows = [compared(row, base, higher=higher) for row in rows]
+    oracle = _oracle(rows, metric)
+    rows = compared(rows, higher=higher, verdicts=oracle is None)
     rows = equal_budgets(rows, notes)
     first = runs[0]
+    units = new_units((scored or list(runs))[0])
+    notes += without_verdicts(oracle)
+    notes += pooled_scores(scored)
     notes += upstream(runs)
     notes += cautions(scored)
+    if any(row.ci_low is not None for row in rows):
+        notes.append(units.population)
     notes += coverage(rows)
     notes += detectable(rows)
+    notes += missing_baselines(rows)
     notes += mixture(scored)
-    notes += other_code(rows, base)
+    notes += other_code(rows)
     notes += failed_notes(runs, failures)
     return Board(
         split=first.split_id,
@@ -90,7 +106,9 @@ def build_board(
         higher_is_better=higher,
         chance=chance_note(first, metric),
         shift=first.shift,
-        title=board_title(first, metric, used),
+        scope=units.scope,
+        oracle=oracle,
+        title=board_title(first, metric, used, units),
         runs_digest=digest([[run.run_id, run.predictions_sha256, run.status] for run in runs]),
         run_ids=frozenset(run.run_id for run in runs),
         rows=tuple(sorted_rows(ranked(rows, higher=higher), higher=higher)),
@@ -98,10 +116,20 @@ def build_board(
     )
 
 
+def _oracle(rows: Sequence[Row], metric: str) -> float | None:
+    """Return the score of ``label-oracle`` if it should be the best possible one and is not."""
+    best = best_possible(metric)
+    for row in rows:
+        if row.method_id == "label-oracle" and row.mean is not None and best is not None:
+            return row.mean if abs(row.mean - best) >= ORACLE_TOLERANCE else None
+    return None
+
+
 def _row(
     runs: Sequence[Record], metric: str, readout: str, versioned: bool, notes: list[str]
 ) -> Row:
     first, changed = runs[0], changed_params(runs[0])
+    readout = row_readout(first, readout)
     label = label_of(first.method_id, changed)
     if versioned:
         label += " " + "+".join(f"v{version}" for version in first.versions.values())
@@ -129,7 +157,7 @@ def _row(
         typed=tuple(sorted({run.command for run in runs if run.command})),
         points={},
         cost={},
-        command=command_of([run.summary for run in by_seed.values() or runs]),
+        command=command_of(list(by_seed.values()) or runs),
     )
     if not by_seed:
         return replace(row, status="not-applicable", reason=_why_empty(runs, metric, readout))
@@ -193,7 +221,7 @@ def _mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
 
 def _why_unranked(runs: Sequence[Record], track: str) -> str:
     reasons: dict[str, None] = {}
-    if track != "reference" and len(runs) < MIN_SEEDS:
+    if not is_control_row(track) and len(runs) < MIN_SEEDS and not is_deterministic(runs):
         reasons[f"fewer than {MIN_SEEDS} seeds"] = None
     if len(codes_of(runs)) > 1:
         reasons["seeds were run by different code: repeat them with --if-exists refresh"] = None

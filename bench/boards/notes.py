@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.boards.baselines import BASELINES
 from bench.boards.board import EDITIONS, SELECTIONS, Row, Values  # TC
 from bench.boards.stats.coverage import printed_coverage
-from bench.boards.stats.tests import smallest_p
-from bench.boards.values import codes_differ, label_of_run, word
+from bench.boards.values import codes_differ, label_of_run
+from bench.core.words import setting
 from bench.records.summary import saw_test_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bench.boards.units import NewUnits
     from bench.records.record import Record
 
 
-# --------------------------------------------------------------------------- text
-
-
-def board_title(run: Record, metric: str, readout: str) -> str:
+def board_title(run: Record, metric: str, readout: str, units: NewUnits) -> str:
     """Return the title of a board."""
     data = EDITIONS.get(run.edition, run.edition)
     if run.dataset_settings:
@@ -30,6 +29,7 @@ def board_title(run: Record, metric: str, readout: str) -> str:
     study = [f"study ({_pairs(run.grouping)})"] if run.grouping else []
     parts = [
         run.split_id,
+        *filter(None, (units.title,)),
         *study,
         data,
         recipe,
@@ -40,7 +40,7 @@ def board_title(run: Record, metric: str, readout: str) -> str:
 
 
 def _pairs(values: Values) -> str:
-    return ", ".join(f"{key}={word(values[key])}" for key in sorted(values))
+    return ", ".join(f"{key}={setting(values[key])}" for key in sorted(values))
 
 
 def chance_note(run: Record, metric: str) -> float | None:
@@ -49,27 +49,68 @@ def chance_note(run: Record, metric: str) -> float | None:
 
 
 def coverage(rows: Sequence[Row]) -> list[str]:
-    """Return the simulated coverage of such intervals as a sentence."""
-    sizes = sorted({(row.n_clusters, row.n_seeds) for row in rows if row.ci_low is not None})
-    return list(dict.fromkeys(printed_coverage(*size).sentence for size in sizes))
+    """Return the simulated coverage of intervals of this design as sentences."""
+    designs = sorted(
+        {
+            (row.n_clusters, row.n_seeds, row.scores.shared_training)
+            for row in rows
+            if row.ci_low is not None and row.scores is not None
+        }
+    )
+    cells = [
+        printed_coverage(n_clusters, n_seeds, shared_training=shared)
+        for n_clusters, n_seeds, shared in designs
+    ]
+    return list(dict.fromkeys(cell.sentence for cell in cells))
 
 
 def detectable(rows: Sequence[Row]) -> list[str]:
-    """Return the detectable difference to ERM, from the spread of the observed differences."""
-    found: list[tuple[float, int]] = []
-    for row in rows:
-        gap = row.versus_erm
-        if gap is not None and row.track != "reference" and gap.detectable:
-            found.append((gap.detectable, gap.n_clusters))
-    if not found:
+    """Return the number of tests and the smallest detectable differences."""
+    smallest = sorted(row.detectable for row in rows if row.detectable)
+    if not smallest:
         return []
-    n = found[-1][1]
-    least = sorted(value for value, _ in found)
-    span = f" ({least[0]:.3f} to {least[-1]:.3f} by method)" if len(least) > 1 else ""
+    span = f" ({smallest[0]:.3f} to {smallest[-1]:.3f} by method)" if len(smallest) > 1 else ""
+    tests = f"{len(smallest)} test{'' if len(smallest) == 1 else 's'}"
     return [
-        f"Smallest difference to ERM that {n} clusters detect with power 0.8 (paired t test, "
-        f"5 %): {least[len(least) // 2]:.3f}{span}. Minimum attainable p (sign-flip test, "
-        f"n = {n}): {smallest_p(n):.2g}."
+        f"Verdicts: {tests} against the baselines, adjusted by Holm. Smallest detectable "
+        f"difference (power 0.8, level 0.05 / {len(smallest)}): "
+        f"{smallest[len(smallest) // 2]:.3f}{span}."
+    ]
+
+
+def missing_baselines(rows: Sequence[Row]) -> list[str]:
+    """Name the rows without a baseline on the board."""
+    names = [
+        row.method
+        for row in rows
+        if row.scores is not None and not row.baseline and row.method_id not in BASELINES
+    ]
+    if not names:
+        return []
+    return [
+        f"No baseline with a common seed for {_few(names)}: run erm, and identity on a table, "
+        "with the same seeds."
+    ]
+
+
+def without_verdicts(oracle: float | None) -> list[str]:
+    """Return why a board gives no verdicts, if it gives none."""
+    if oracle is None:
+        return []
+    return [
+        f"No verdicts: label-oracle scores {oracle:.3f}, so the readout misses classes that the "
+        "profiles contain. Differences between methods may be failures of the readout."
+    ]
+
+
+def pooled_scores(runs: Sequence[Record]) -> list[str]:
+    """Name the rows whose records have pooled scores and no value per held-out batch."""
+    names = {label_of_run(run) for run in runs if run.aggregation == "pooled"}
+    if not names:
+        return []
+    return [
+        f"Pooled over held-out batches instead of their mean: {_few(names)} (older records without "
+        "a value per batch). `--if-exists rerun` repeats them."
     ]
 
 
@@ -94,16 +135,19 @@ def mixture(runs: Sequence[Record]) -> list[str]:
     return notes
 
 
-def other_code(rows: Sequence[Row], base: Row | None) -> list[str]:
-    """Name the rows whose harness code differs from that of ERM."""
-    if base is None:
-        return []
-    names = [r.method for r in rows if r.versus_erm and codes_differ(r.codes, base.codes)]
+def other_code(rows: Sequence[Row]) -> list[str]:
+    """Name the rows whose harness code differs from that of their baseline."""
+    bases = {row.method_id: row for row in rows if not row.params and row.scores is not None}
+    names = [
+        row.method
+        for row in rows
+        if row.baseline in bases and codes_differ(row.codes, bases[row.baseline].codes)
+    ]
     if not names:
         return []
     return [
-        f"Run by other code of labshift than {base.method}, to which they are compared: "
-        f"{_few(names)}. `--if-exists refresh` repeats them."
+        f"Run by other code of labshift than their baseline: {_few(names)}. "
+        "`--if-exists refresh` repeats them."
     ]
 
 

@@ -5,10 +5,11 @@ same difference, interval and p value for the same two methods.
 
 The test is a paired t test over seeds crossed with clusters. The differences ``a - b`` by seed and
 cluster follow ``mean + seed + cluster + residual``. The standard error of their mean treats seeds
-and clusters as samples, with Satterthwaite's degrees of freedom (``stats.intervals.interval``).
-The p value therefore agrees with the interval: it is below 0.05 exactly if the 95 % interval
-excludes 0. A sign-flip test over clusters averages seeds first and so applies only to the given
-trainings. It is reported as a check that does not assume a normal distribution.
+and clusters as samples, with Satterthwaite's degrees of freedom, and accounts for folds that share
+training rows (``stats.intervals.interval``). The p value therefore agrees with the interval: it is
+below 0.05 exactly if the 95 % interval excludes 0. A sign-flip test over clusters averages seeds
+first and so applies only to the given trainings; it also ignores shared training rows. It is
+reported as a check that does not assume a normal distribution.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from bench.boards.stats.intervals import interval
 from bench.boards.stats.scores import MIN_CLUSTERS, Doubles, Scores, as_scores  # TC
-from bench.boards.stats.tests import minimum_detectable_difference, sign_flip_p, smallest_p
+from bench.boards.stats.tests import detectable_effect, sign_flip_p, smallest_p
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -34,36 +35,49 @@ TEST = "paired t test, seeds crossed with clusters (Satterthwaite)"
 
 @dataclass(frozen=True)
 class Span:
-    """Limits of a 95 % interval and the p value of a zero mean; None without an interval."""
+    """A 95 % interval of a mean, with the p value of a zero mean; None without an interval.
+
+    Attributes
+    ----------
+    low, high, p
+        Limits and p value.
+    se, df
+        Standard error and degrees of freedom behind them.
+    """
 
     low: float | None = None
     high: float | None = None
     p: float | None = None
+    se: float | None = None
+    df: float | None = None
 
 
 def span_of_mean(scores: Scores) -> Span:
-    """Return the interval of the pooled metric over seeds crossed with clusters.
+    """Return the interval of the primary score over seeds crossed with clusters.
 
-    The width comes from the clusters. The centre is the mean over seeds of the pooled metric. If
+    The width comes from the clusters. The centre is the mean over seeds of ``scores.pooled``. If
     ``scores.additive`` is false, the weighted mean of the clusters is close to it but not equal.
 
     Parameters
     ----------
     scores
-        Scores of one method, or differences between two. There is no interval with one seed (the
-        variance between trainings is unknown) or with fewer than 8 clusters.
+        Scores of one method, or differences between two. There is no interval with fewer than 8
+        clusters; with one seed of a method that is not deterministic, because the variance between
+        trainings is unknown; or if several clusters were held out together.
     """
-    if len(scores.seeds) < 2 or len(scores.clusters) < MIN_CLUSTERS:
+    too_few = len(scores.clusters) < MIN_CLUSTERS
+    one_training = len(scores.seeds) < 2 and not scores.deterministic
+    if too_few or one_training or not scores.has_independent_clusters:
         return Span()
-    found = interval(scores)
-    if found.low is None or found.high is None or found.se is None or found.df is None:
+    spread = interval(scores)
+    if spread.low is None or spread.high is None or spread.se is None or spread.df is None:
         return Span()
     from scipy.special import stdtr
 
     centre = _mean(scores.pooled)
-    half = (found.high - found.low) / 2
-    p = 2 * float(stdtr(found.df, -abs(centre) / found.se))
-    return Span(centre - half, centre + half, p)
+    half = (spread.high - spread.low) / 2
+    p = 2 * float(stdtr(spread.df, -abs(centre) / spread.se))
+    return Span(centre - half, centre + half, p, spread.se, spread.df)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,17 +87,21 @@ class Paired:
     Attributes
     ----------
     difference, sd
-        Mean over the common seeds of the pooled metric of the first minus that of the second, and
+        Mean over the common seeds of the primary score of the first minus that of the second, and
         its standard deviation (n - 1) over seeds; ``sd`` is None with one common seed.
     low, high, p
-        95 % limits over seeds crossed with clusters, and the p value of :data:`TEST`; None with
-        one common seed or fewer than 8 common clusters.
+        95 % limits over seeds crossed with clusters, and the p value of :data:`TEST`; None without
+        an interval (:func:`span_of_mean`).
     n_seeds
         Number of common seeds.
     by_cluster
         ``(n_clusters,)`` difference within each common cluster, averaged over seeds. Empty if the
         clusters are not comparable: different rows were scored in a cluster, or only one method
         has the terms that its pooled metric averages.
+    se, df
+        Standard error and degrees of freedom of the interval, or None.
+    deterministic
+        Whether both methods are deterministic, so that one seed represents all.
     """
 
     difference: float
@@ -93,6 +111,9 @@ class Paired:
     p: float | None
     n_seeds: int
     by_cluster: Doubles
+    se: float | None = None
+    df: float | None = None
+    deterministic: bool = False
 
     @property
     def n_clusters(self) -> int:
@@ -114,16 +135,28 @@ class Paired:
         """Minimum attainable ``p_sign_flip`` with this number of clusters."""
         return smallest_p(self.n_clusters)
 
-    @property
-    def detectable(self) -> float | None:
-        """Difference that a paired t test over clusters detects with power 0.8 at 5 %.
+    def detectable(self, n_tests: int = 1, power: float = 0.8, alpha: float = 0.05) -> float | None:
+        """Return the smallest difference that the test detects with a given power.
 
-        None with one cluster; 0 if the clusters do not differ.
+        It is the standard error times the noncentrality at which the two-sided t test has that
+        power (Cohen 1988, *Statistical Power Analysis*, chapter 2).
+
+        Parameters
+        ----------
+        n_tests
+            Number of tests of the board. The level is ``alpha / n_tests``, the first and strictest
+            step of Holm's procedure.
+        power, alpha
+            Power, and family-wise level.
+
+        Returns
+        -------
+        float or None
+            In the unit of the score; None without an interval.
         """
-        if self.n_clusters < 2:
+        if self.se is None or self.df is None:
             return None
-        sd = float(self.by_cluster.std(ddof=1))
-        return minimum_detectable_difference(sd, self.n_clusters) if sd else 0.0
+        return self.se * detectable_effect(self.df, power, alpha / n_tests)
 
 
 def pair(first: Scores | ArrayLike, second: Scores | ArrayLike) -> Paired | None:
@@ -137,12 +170,14 @@ def pair(first: Scores | ArrayLike, second: Scores | ArrayLike) -> Paired | None
         ``first`` if both have sizes. Scores of different splits cannot be paired.
     """
     a, b = as_scores(first), as_scores(second)
-    mine = dict(zip(a.seeds, a.pooled, strict=True))
-    theirs = dict(zip(b.seeds, b.pooled, strict=True))
-    seeds = [seed for seed in a.seeds if seed in theirs]
+    if a.deterministic != b.deterministic:
+        a, b = (a.repeated(b.seeds), b) if a.deterministic else (a, b.repeated(a.seeds))
+    first_pooled = dict(zip(a.seeds, a.pooled, strict=True))
+    second_pooled = dict(zip(b.seeds, b.pooled, strict=True))
+    seeds = [seed for seed in a.seeds if seed in second_pooled]
     if not seeds:
         return None
-    gaps = _gaps(a, b, seeds, tuple(mine[seed] - theirs[seed] for seed in seeds))
+    gaps = _gaps(a, b, seeds, tuple(first_pooled[seed] - second_pooled[seed] for seed in seeds))
     span = span_of_mean(gaps)
     table, _ = gaps.defined()
     return Paired(
@@ -153,11 +188,15 @@ def pair(first: Scores | ArrayLike, second: Scores | ArrayLike) -> Paired | None
         p=span.p,
         n_seeds=len(seeds),
         by_cluster=table.mean(axis=0),
+        se=span.se,
+        df=span.df,
+        deterministic=gaps.deterministic,
     )
 
 
 def _gaps(a: Scores, b: Scores, seeds: list[int], pooled: tuple[float, ...]) -> Scores:
     """Return the differences by seed and cluster; without clusters if these are not comparable."""
+    n_folds, deterministic = max(a.n_folds, b.n_folds), a.deterministic and b.deterministic
     none = Scores(np.empty((len(seeds), 0)), tuple(seeds), pooled=pooled)
     if a.additive != b.additive:  # a term of a pooled metric and a metric cannot be subtracted
         return none
@@ -165,14 +204,16 @@ def _gaps(a: Scores, b: Scores, seeds: list[int], pooled: tuple[float, ...]) -> 
         left, right, sizes, other = a.values, b.values, a.sizes, b.sizes
         clusters = a.clusters
     else:
-        known = set(b.clusters)
-        clusters = tuple(name for name in a.clusters if name in known)
+        shared = set(b.clusters)
+        clusters = tuple(name for name in a.clusters if name in shared)
         (left, sizes), (right, other) = _pick(a, seeds, clusters), _pick(b, seeds, clusters)
     if sizes is None or other is None:
         sizes = None
     elif not np.allclose(sizes, other, rtol=1e-9, atol=0):  # other rows were scored
         return none
-    return Scores(left - right, tuple(seeds), clusters, sizes, pooled, a.additive)
+    return Scores(
+        left - right, tuple(seeds), clusters, sizes, pooled, a.additive, n_folds, deterministic
+    )
 
 
 def _pick(

@@ -1,7 +1,8 @@
 """Every pair of methods of a board, with Holm's correction, and average ranks.
 
-A board compares each row with ERM. This module compares all rows pairwise by the same test
-(``bench.boards.pairing``) and adjusts the p values for the number of pairs (Holm 1979). Ranks are
+A board compares each row with its baseline. This module compares all rows pairwise by the same test
+(``bench.boards.pairing``), so a pair has the same p value in both, and adjusts the p values for the
+number of pairs (Holm 1979). Ranks are
 averaged over clusters, with Friedman's test and Nemenyi's critical difference (Demsar 2006,
 JMLR 7:1-30).
 """
@@ -15,17 +16,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.boards.baselines import BASELINES
 from bench.boards.board import MIN_SEEDS
 from bench.boards.pairing import TEST, pair
 from bench.boards.stats.ranks import average_ranks
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.boards.stats.tests import holm
 from bench.boards.values import codes_differ
+from bench.core.control_names import is_control_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.boards.board import Board, Row
+    from bench.boards.pairing import Paired
     from bench.boards.stats.ranks import Ranks
 
 __all__ = ["Comparison", "Pair", "compare"]
@@ -48,8 +52,8 @@ class Pair:
         P value of the sign-flip test over clusters, with seeds averaged first (a check that does
         not assume a normal distribution), and its minimum with this number of clusters.
     detectable
-        The difference that a paired t test over clusters detects with power 0.8 at 5 %; None with
-        one cluster.
+        Smallest difference that the test detects with power 0.8, at level 0.05 divided by the
+        number of pairs; None without p.
     n_seeds, n_clusters
         Numbers of common seeds and clusters.
     """
@@ -97,15 +101,23 @@ class Comparison:
 
 
 def compare(board: Board) -> Comparison:
-    """Compare the rows of a board pairwise; reference rows are skipped."""
-    rows = [row for row in board.rows if row.track != "reference" and row.points]
-    pairs = [
-        made
-        for first, second in itertools.combinations(rows, 2)
-        if (made := _pair(first, second)) is not None
+    """Compare the rows of a board pairwise; of the control rows only the baselines."""
+    rows = [
+        row
+        for row in board.rows
+        if row.points and (not is_control_row(row.track) or row.method_id in BASELINES)
     ]
-    adjusted = holm([made.p for made in pairs])
-    pairs = [replace(made, p_holm=p) for made, p in zip(pairs, adjusted, strict=True)]
+    gaps = [
+        (first.method, second.method, gap)
+        for first, second in itertools.combinations(rows, 2)
+        if (gap := _gap(first, second)) is not None
+    ]
+    adjusted = holm([gap.p for _, _, gap in gaps])
+    n_tests = sum(p is not None for p in adjusted)
+    pairs = [
+        _pair(first, second, gap, p, n_tests)
+        for (first, second, gap), p in zip(gaps, adjusted, strict=True)
+    ]
     pairs.sort(
         key=lambda pair: (
             math.inf if pair.p_holm is None else pair.p_holm,
@@ -126,23 +138,25 @@ def compare(board: Board) -> Comparison:
     )
 
 
-def _pair(first: Row, second: Row) -> Pair | None:
+def _gap(first: Row, second: Row) -> Paired | None:
     """Return the paired difference, or None without a common seed or cluster."""
     if first.scores is None or second.scores is None:
         return None
     gap = pair(first.scores, second.scores)
-    if gap is None or not gap.n_clusters:
-        return None
+    return gap if gap is not None and gap.n_clusters else None
+
+
+def _pair(first: str, second: str, gap: Paired, p_holm: float | None, n_tests: int) -> Pair:
     return Pair(
-        first=first.method,
-        second=second.method,
+        first=first,
+        second=second,
         difference=gap.difference,
         low=gap.low,
         high=gap.high,
         p=gap.p,
-        p_holm=None,
+        p_holm=p_holm,
         smallest_p=gap.smallest_p,
-        detectable=gap.detectable,
+        detectable=gap.detectable(n_tests) if n_tests else None,
         n_seeds=gap.n_seeds,
         n_clusters=gap.n_clusters,
         p_sign_flip=gap.p_sign_flip,
@@ -157,16 +171,16 @@ def _ranks(rows: Sequence[Row], *, higher: bool) -> tuple[tuple[str, ...], Ranks
         return labels, None
     names = sorted(shared)
     table = np.array([[row.points[name] for name in names] for row in rows])
-    made = average_ranks(table, higher_is_better=higher)
-    order = sorted(range(len(rows)), key=lambda i: (made.ranks[i], labels[i]))
+    ranks = average_ranks(table, higher_is_better=higher)
+    order = sorted(range(len(rows)), key=lambda i: (ranks.ranks[i], labels[i]))
     return tuple(labels[i] for i in order), replace(
-        made, ranks=made.ranks[order], low=made.low[order], high=made.high[order]
+        ranks, ranks=ranks.ranks[order], low=ranks.low[order], high=ranks.high[order]
     )
 
 
 def _groups(ranks: Ranks) -> tuple[tuple[int, int], ...]:
     """Return the longest runs of methods within the critical difference of each other."""
-    made: list[tuple[int, int]] = []
+    groups: list[tuple[int, int]] = []
     values = ranks.ranks
     for first in range(len(values)):
         last = first
@@ -174,9 +188,9 @@ def _groups(ranks: Ranks) -> tuple[tuple[int, int], ...]:
             last + 1 < len(values) and values[last + 1] - values[first] < ranks.critical_difference
         ):
             last += 1
-        if last > first and (not made or last > made[-1][1]):
-            made.append((first, last))
-    return tuple(made)
+        if last > first and (not groups or last > groups[-1][1]):
+            groups.append((first, last))
+    return tuple(groups)
 
 
 def _notes(rows: Sequence[Row], pairs: Sequence[Pair], ranks: Ranks | None) -> list[str]:

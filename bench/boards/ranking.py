@@ -1,4 +1,4 @@
-"""Differences to ERM, verdicts and ranks of the rows of a board."""
+"""Tuning budgets, ranks and order of the rows of a board."""
 
 from __future__ import annotations
 
@@ -7,37 +7,14 @@ import math
 from typing import TYPE_CHECKING
 
 from bench.boards.board import (
-    BASELINE,
-    MIN_SEEDS,
     TRACKS,
     Row,  # TC
 )
-from bench.boards.pairing import pair
 from bench.boards.values import budget_of
+from bench.core.control_names import is_control_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-def baseline(rows: Sequence[Row]) -> Row | None:
-    """Return the row of ERM with default parameters; of several versions, the last."""
-    found = [row for row in rows if row.method_id == BASELINE and not row.params and row.seeds]
-    return found[-1] if found else None
-
-
-def compared(row: Row, base: Row, *, higher: bool) -> Row:
-    """Add the paired difference to ERM and the verdict."""
-    if row is base or row.scores is None or base.scores is None:
-        return row
-    gap = pair(row.scores, base.scores)
-    if gap is None:
-        return row
-    verdict = ""
-    if gap.low is not None and gap.n_seeds >= MIN_SEEDS:
-        verdict = "cannot be told apart from ERM"
-        if gap.excludes_zero:
-            verdict = "helps" if (gap.low > 0) == higher else "hurts"
-    return dataclasses.replace(row, versus_erm=gap, verdict=verdict)
 
 
 def equal_budgets(rows: Sequence[Row], notes: list[str]) -> list[Row]:
@@ -55,26 +32,28 @@ def equal_budgets(rows: Sequence[Row], notes: list[str]) -> list[Row]:
         f"Budget of each fold: {_budget_words(usual)}; training and scoring of all trials took "
         f"{', '.join(spent)}."
     )
-    made = []
+    marked = []
     for row in rows:
         if row.tuning and row.mean is not None and budget_of(row.tuning) != usual:
-            mine = _budget_words(budget_of(row.tuning))
-            why = f"unequal budget: {mine}, others {_budget_words(usual)}"
-            row = dataclasses.replace(row, reason="; ".join(filter(None, (row.reason, why))))  # noqa: PLW2901
-        made.append(row)
-    return made
+            own = _budget_words(budget_of(row.tuning))
+            why = f"unequal budget: {own}, others {_budget_words(usual)}"
+            reason = "; ".join(filter(None, (row.reason, why)))
+            marked.append(dataclasses.replace(row, reason=reason))
+            continue
+        marked.append(row)
+    return marked
 
 
 def _budget_words(budget: tuple[int, float, int]) -> str:
     trials, seconds, validations = budget
-    words = f"{trials} trials"
-    words += f" begun within {seconds:g} s" if seconds else ""
-    return f"{words} on {validations} validation set{'s' if validations > 1 else ''}"
+    text = f"{trials} trials"
+    text += f" begun within {seconds:g} s" if seconds else ""
+    return f"{text} on {validations} validation set{'s' if validations > 1 else ''}"
 
 
 def ranked(rows: Sequence[Row], *, higher: bool) -> list[Row]:
     """Assign ranks within each track; equal means share a rank."""
-    made = []
+    result = []
     for row in rows:
         rank = None
         if _is_ranked(row):
@@ -86,12 +65,12 @@ def ranked(rows: Sequence[Row], *, higher: bool) -> list[Row]:
                 and (other.mean > row.mean if higher else other.mean < row.mean)  # type: ignore[operator]
             ]
             rank = len(better) + 1
-        made.append(dataclasses.replace(row, rank=rank))
-    return made
+        result.append(dataclasses.replace(row, rank=rank))
+    return result
 
 
 def _is_ranked(row: Row) -> bool:
-    return row.mean is not None and not row.reason and row.track != "reference"
+    return row.mean is not None and not row.reason and not is_control_row(row.track)
 
 
 def sorted_rows(rows: Sequence[Row], *, higher: bool) -> list[Row]:

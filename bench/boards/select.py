@@ -15,8 +15,10 @@ from bench.records.summary import is_derived, parse_metric
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BoardSet", "boards"]
+__all__ = ["BoardSet", "boards", "plain_boards"]
 
+UNSELECTED = "last"
+"""Selection rule of runs whose parameters were not searched for."""
 Entries = Iterable[Record | Mapping[str, object]]
 Key = tuple[str | None, ...]
 """Key shared by the runs of a board: metric, the values that :func:`_key` compares, and the
@@ -44,9 +46,9 @@ class BoardSet:
 
     def only(self, records: Entries) -> BoardSet:
         """Return the instance for a subset of the records; it shares the computed boards."""
-        part = BoardSet(records, self._failures)
-        part._boards = self._boards
-        return part
+        subset = BoardSet(records, self._failures)
+        subset._boards = self._boards
+        return subset
 
     def select(
         self,
@@ -88,11 +90,11 @@ class BoardSet:
             if metric not in names and names:
                 raise BenchError(f"no runs: {did_you_mean(metric, sorted(names), 'metric')}")
         groups = _grouped(runs, metric)
-        found = [
+        built = [
             self._board(groups[key], str(key[0]), chosen)
             for key in sorted(groups, key=lambda key: tuple(map(str, key)))
         ]
-        return _distinct([board for board in found if board is not None])
+        return _distinct([board for board in built if board is not None])
 
     def _board(self, runs: Sequence[Record], metric: str, readout: str) -> Board | None:
         # A row's command and the notes on failures depend on the typed method and split names.
@@ -153,6 +155,26 @@ def boards(
     )
 
 
+def plain_boards(boards: Sequence[Board]) -> list[Board]:
+    """Return the main board of each split and edition.
+
+    A board is plain if its data and recipe have no changed values, its parameters were not selected
+    by a search, and its recipe is ``default``. A split and edition without such a board keeps all.
+    """
+    with_plain = {(board.split, board.edition) for board in boards if is_plain(board)}
+    return [
+        board
+        for board in boards
+        if is_plain(board) or (board.split, board.edition) not in with_plain
+    ]
+
+
+def is_plain(board: Board) -> bool:
+    """Return whether a board has the default recipe and data, without changes and selection."""
+    changed = board.settings or board.overrides or board.selection != UNSELECTED
+    return board.recipe == "default" and not changed
+
+
 def _only(runs: list[Record], name: str, value: str | None) -> list[Record]:
     if value is None or not runs:
         return runs
@@ -178,8 +200,8 @@ _HIDDEN = ("split_digest", "data_digest", "recipe_digest", "standardise", "score
 def _key(run: Record, metric: str | None) -> Key:
     """Return the values that two runs on one board must share; the metric comes first."""
     name = metric or run.primary
-    facts: Mapping[str, object] = {**run.summary}
-    values = [facts[key] for key in (*_SHOWN, *_HIDDEN)]
+    summary: Mapping[str, object] = {**run.summary}
+    values = [summary[key] for key in (*_SHOWN, *_HIDDEN)]
     texts = [
         sorted_json(value) if isinstance(value, dict) else None if value is None else str(value)
         for value in values
@@ -215,15 +237,15 @@ def _grouped(runs: list[Record], metric: str | None) -> dict[Key, list[Record]]:
     return groups
 
 
-def _distinct(found: list[Board]) -> list[Board]:
+def _distinct(boards: list[Board]) -> list[Board]:
     """Sort the boards, and distinguish those with equal titles but different data."""
-    found.sort(key=lambda board: (board.split, board.edition, board.recipe, board.title))
-    titles = [board.title for board in found]
+    boards.sort(key=lambda board: (board.split, board.edition, board.recipe, board.title))
+    titles = [board.title for board in boards]
     if len(set(titles)) == len(titles):
-        return found
+        return boards
     return [
         dataclasses.replace(board, title=f"{board.title} · runs {board.runs_digest[:8]}")
         if titles.count(board.title) > 1
         else board
-        for board in found
+        for board in boards
     ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from bench.boards.board import Values, sorted_json  # TC
 from bench.boards.stats.scores import Scores
 from bench.core.errors import BenchError
+from bench.core.words import setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,39 +19,7 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.schema import CodeSummary, Tuning
 
-__all__ = ["changed_params", "label_of", "readout_of", "scores_of"]
-
-
-def readout_of(runs: Sequence[Record], metric: str, asked: str) -> str:
-    """Return the readout used to compare runs.
-
-    Parameters
-    ----------
-    runs
-        Runs with scores.
-    metric
-        Name without a readout.
-    asked
-        ``head``, ``probe``, ``knn1``, or ``auto``: the head if all runs have one.
-
-    Returns
-    -------
-    str
-        A readout, or ``embedding`` for a metric of the profiles.
-    """
-    if not any(f"{head}.{metric}" in run.metrics for run in runs for head in ("head", "probe")):
-        # Records use prefixed values for all predictions of a readout, so a metric without prefix
-        # is one of the profiles, unless its META states that it needs predictions.
-        needs = _metric_meta(metric).get("needs")
-        own = {run.readout for run in runs if metric in run.metrics}
-        if needs == "embedding" or (needs is None and len(own) > 1):
-            return "embedding"
-        if asked != "auto":
-            return asked
-        return own.pop() if len(own) == 1 else "probe"
-    if asked != "auto":
-        return asked
-    return "head" if all(f"head.{metric}" in run.metrics for run in runs) else "probe"
+__all__ = ["changed_params", "label_of", "scores_of"]
 
 
 def scores_of(
@@ -67,7 +36,7 @@ def scores_of(
     metric
         Name without a readout.
     readout
-        As from :func:`readout_of`.
+        As from :func:`bench.boards.readouts.readout_of`.
 
     Raises
     ------
@@ -91,12 +60,23 @@ def scores_of(
         np.array([sizes[n] for n in names]) if all(sizes.get(n, 0) > 0 for n in names) else None,
         tuple(_value(runs[seed], metric, readout) for seed in tables),
         additive,
+        n_folds=max(run.n_folds for run in runs.values()),
+        deterministic=is_deterministic(list(runs.values())),
     )
     points = {
         name: math.fsum(table.values[name] for table in tables.values()) / len(tables)
         for name in names
     }
     return scores, points
+
+
+def is_deterministic(runs: Sequence[Record]) -> bool:
+    """Return whether every seed of a row gives the same predictions, so that one represents all.
+
+    It is taken from the predictions of at least two seeds.
+    """
+    digests = {run.predictions_sha256 for run in runs}
+    return len(runs) > 1 and len(digests) == 1 and "" not in digests
 
 
 def _value(run: Record, metric: str, readout: str) -> float:
@@ -174,16 +154,9 @@ def label_of(method_id: str, params: Mapping[str, Values]) -> str:
     words = []
     for stage in [*stages, *sorted(set(params) - set(stages))]:
         values = params.get(stage) or {}
-        inner = ",".join(f"{key}={word(values[key])}" for key in sorted(values))
+        inner = ",".join(f"{key}={setting(values[key])}" for key in sorted(values))
         words.append(f"{stage}({inner})" if inner else stage)
     return "+".join(words)
-
-
-def word(value: object) -> str:
-    """Return a parameter value as text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
 
 
 def _metric_meta(metric: str) -> Meta:
@@ -196,3 +169,12 @@ def _metric_meta(metric: str) -> Meta:
 def metric_higher_is_better(metric: str) -> bool:
     """Return whether higher is better; true for an unknown metric."""
     return bool(_metric_meta(metric).get("higher_is_better", True))
+
+
+def best_possible(metric: str) -> float | None:
+    """Return the score of a perfect classifier, or None if true labels need not give the best."""
+    meta: Mapping[str, object] = {**_metric_meta(metric)}
+    if not meta.get("oracle_is_best", False):
+        return None
+    limits = cast("list[float]", meta.get("range", [0.0, 1.0]))
+    return float(limits[1 if meta.get("higher_is_better", True) else 0])

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
+from bench.runs.arguments import MAX_SEEDS, names, seed_list
 
 if TYPE_CHECKING:
     from bench.core.dataset import Opened
@@ -16,22 +17,6 @@ if TYPE_CHECKING:
     from bench.records.store import Store
 
 __all__ = ["find_run", "names", "open_all", "seeds"]
-
-MAX_SEEDS = 1000
-
-
-def names(text: str, option: str) -> list[str]:
-    """Return the names of ``A[,B...]``, each once.
-
-    Raises
-    ------
-    BenchError
-        If there is none.
-    """
-    values = [name.strip() for name in text.split(",") if name.strip()]
-    if not values:
-        raise BenchError(f"{option} is empty: give one name, or several separated by commas")
-    return list(dict.fromkeys(values))
 
 
 def seeds(seed: str | None, n_seeds: str | None, default: int = 1) -> list[int]:
@@ -54,11 +39,11 @@ def seeds(seed: str | None, n_seeds: str | None, default: int = 1) -> list[int]:
             "--seed and --seeds exclude each other: --seed 3 runs seed 3, --seeds 3 seeds 0 to 2"
         )
     if n_seeds is not None:
-        if not _digits(n_seeds) or not 1 <= int(n_seeds) <= MAX_SEEDS:
+        if not _digits(n_seeds):
             raise BenchError(f"--seeds takes an integer from 1 to {MAX_SEEDS}, not '{n_seeds}'")
-        return list(range(int(n_seeds)))
+        return seed_list(int(n_seeds))
     if seed is None:
-        return list(range(default))
+        return seed_list(default)
     if not _digits(seed):
         raise BenchError(f"--seed takes an integer of up to nine digits, not '{seed}'")
     return [int(seed)]

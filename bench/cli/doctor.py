@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bench.core.checkout import ROOT
 from bench.core.errors import BenchError
 from bench.core.meta import KINDS
+from bench.core.words import file_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -71,7 +72,7 @@ def examine(registry: Registry, results: Path) -> list[Finding]:
     for name, check in CHECKS.items():
         try:
             findings += check(registry, results)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - a failed check is a finding
             reason = f"{type(error).__name__}: {error}"
             findings.append(
                 Finding(name, FAIL, f"the check failed ({reason})", "report it with this line")
@@ -238,7 +239,7 @@ def _runtimes(registry: Registry, results: Path) -> Iterator[Finding]:
 
         versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
         yield Finding("torch", GOOD, versions)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - a failed check is a finding
         yield Finding(
             "torch",
             FAIL,
@@ -249,7 +250,9 @@ def _runtimes(registry: Registry, results: Path) -> Iterator[Finding]:
         for k in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(k)
             name = torch.cuda.get_device_name(k)
-            yield Finding("device", GOOD, f"cuda:{k} {name}, {_gb(free)} of {_gb(total)} free")
+            yield Finding(
+                "device", GOOD, f"cuda:{k} {name}, {file_size(free)} of {file_size(total)} free"
+            )
     elif torch.version.cuda is not None:
         yield Finding(
             "device",
@@ -292,7 +295,7 @@ def _memory(registry: Registry, results: Path) -> Iterator[Finding]:
     yield Finding(
         "memory",
         WARN if low else GOOD,
-        f"{_gb(available)} of {_gb(total)} available",
+        f"{file_size(available)} of {file_size(total)} available",
         "close other programs or use --recipe smoke: a small ResNet on images takes 1.6 GB"
         if low
         else "",
@@ -334,7 +337,7 @@ def _disk(registry: Registry, results: Path) -> Iterator[Finding]:
         yield Finding(
             name,
             WARN if low else GOOD,
-            f"{folder}, {_gb(free)} free",
+            f"{folder}, {file_size(free)} free",
             f"free some space or choose another disk with {cures[name]}" if low else "",
         )
 
@@ -368,10 +371,6 @@ def _data(registry: Registry, results: Path) -> Iterator[Finding]:
             available = " and ".join(editions) or "no"
             cure = f"for the real files see: python -m bench show dataset {entry.name}"
             yield Finding(f"data: {entry.name}", GOOD, f"{available} edition available", cure)
-
-
-def _gb(n: float) -> str:
-    return f"{n / 1e9:.1f} GB"
 
 
 CHECKS: Mapping[str, Callable[[Registry, Path], Iterator[Finding]]] = {

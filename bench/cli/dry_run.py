@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, TypedDict
 
 from bench.cli.output import print_json, print_line
+from bench.core.words import duration, file_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,30 +102,18 @@ def _estimates(jobs: Sequence[Job], store: Store) -> list[Estimate]:
 def _expected(cost: Estimate) -> str:
     if cost.fit_s is None:
         return cost.basis
-    texts = [f"about {_duration(cost.fit_s + (cost.apply_s or 0.0))} alone"]
-    texts += [f"{_size(cost.peak_bytes)} memory"] if cost.peak_bytes else []
-    texts += [f"{_size(cost.disk_bytes)} disk"] if cost.disk_bytes else []
+    texts = [f"about {duration(cost.fit_s + (cost.apply_s or 0.0))} alone"]
+    texts += [f"{file_size(cost.peak_bytes)} memory"] if cost.peak_bytes else []
+    texts += [f"{file_size(cost.disk_bytes)} disk"] if cost.disk_bytes else []
     return f"{', '.join(texts)}; {cost.basis}"
 
 
 def _total(cost: Total, n: int) -> str:
     if cost.n_unknown == n:
         return f"{n} to run; no records to estimate the time from: try one seed first"
-    text = f"{n} to run: about {_duration(cost.seconds)}, shared trainings counted once"
-    text += f"; {_size(cost.peak_bytes)} memory" if cost.peak_bytes else ""
-    text += f"; {_size(cost.disk_bytes)} disk" if cost.disk_bytes else ""
+    text = f"{n} to run: about {duration(cost.seconds)}, shared trainings counted once"
+    text += f"; {file_size(cost.peak_bytes)} memory" if cost.peak_bytes else ""
+    text += f"; {file_size(cost.disk_bytes)} disk" if cost.disk_bytes else ""
     if cost.n_unknown:
         text += f"; {cost.n_unknown} without an estimate not counted"
     return text
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def _size(n: int) -> str:
-    return f"{n / 1e6:.0f} MB" if n < 1e9 else f"{n / 1e9:.1f} GB"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import click
 
-from bench.core.errors import BenchError
+from bench.core.disk import disk_errors, new_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -172,12 +172,5 @@ def write_output(output: str, text: str) -> None:
         If the folder does not exist or is not writable.
     """
     path = Path(output)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with disk_errors("write", path, "--output"), new_file(path, parents=False) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise BenchError(
-            f"cannot write {path} ({error.strerror}): choose another --output"
-        ) from None

@@ -26,7 +26,7 @@ def waiting(label: str) -> Iterator[None]:
         return
     from bench.core.progress import listening
 
-    with console(stderr=True).status(label) as status:  # noqa: SIM117
+    with console(stderr=True).status(label) as status:  # noqa: SIM117 - the status must exist before the listener
         with listening(lambda what, done, n: status.update(f"{label}: {what}, {done} of {n}")):
             yield
 

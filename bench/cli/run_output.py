@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from bench.cli.output import Column, print_line, print_table
+from bench.core.folders import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from bench.runs.experiment import Experiment
 
 __all__ = ["print_summary", "repeat_options", "short_split", "summary"]
+
+REAL = "mitosis-scanners"
+"""The smallest data set of real images from several microscopes that can be fetched."""
 
 
 def summary(record: Record) -> dict[str, object]:
@@ -93,6 +97,11 @@ def print_summary(
         print_line(line)
     print_line(f"records in {root / 'runs'}")
     print_line(f"next: {_next(records, again)}")
+    if all(record.edition != "real" for record in records) and not data_folder(REAL).is_dir():
+        print_line(
+            f"real images of three slide scanners: `python -m bench data fetch {REAL}`, then "
+            f"--split {REAL}/phase"
+        )
 
 
 def _key(record: Record) -> tuple[str, str, int]:

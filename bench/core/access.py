@@ -40,15 +40,15 @@ class Access(enum.Flag):
         return [flag.name.lower().replace("_", "-") for flag in Access if flag in self]  # type: ignore[union-attr]
 
     @classmethod
-    def parse(cls, words: list[str]) -> Access:
+    def parse(cls, names: list[str]) -> Access:
         """Parse the words of a method's literal; raise :class:`BenchError` on an unknown word."""
         access = cls.NONE
-        for word in words:
+        for name in names:
             try:
-                access |= cls[word.upper().replace("-", "_")]
+                access |= cls[name.upper().replace("-", "_")]
             except KeyError:
-                known = ", ".join(cls(~cls.NONE).words)
-                raise BenchError(f"unknown access '{word}'. Known: {known}.") from None
+                choices = ", ".join(cls(~cls.NONE).words)
+                raise BenchError(f"unknown access '{name}'. Known: {choices}.") from None
         return access
 
 

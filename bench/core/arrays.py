@@ -46,11 +46,11 @@ def limit() -> int:
     if not text:
         return LIMIT
     if not text.isdigit():
-        raise BenchError(f"${VARIABLE} is '{text}': set it to a whole number of bytes")
+        raise BenchError(f"${VARIABLE} is '{text}': set it to an integer, in bytes")
     return int(text)
 
 
-def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:  # noqa: ANN401
+def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:  # noqa: ANN401 - NumPy's dtypes have no common type
     """Return an uninitialised array, in memory or, above the limit, in a temporary file.
 
     Raises
@@ -87,8 +87,8 @@ def gather(source: Source, rows: Ints) -> NDArray[np.float32]:
     """Return rows of a source of profiles, ``(k, d)`` float32, read in blocks."""
     d = int(source.shape[0])
     out: NDArray[np.float32] = empty((len(rows), d))
-    for part in blocks(len(rows), 4 * d):
-        out[part] = source.read(rows[part])
+    for block in blocks(len(rows), 4 * d):
+        out[block] = source.read(rows[block])
     return out
 
 

@@ -24,19 +24,19 @@ def _plain(value: object, where: str) -> object:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise BenchError(
-                f"a record cannot hold {value} at '{where}': leave the entry out, or use null"
+                f"a record cannot contain {value} at '{where}': omit the entry, or use null"
             )
         return float(value)
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise BenchError(f"keys of a record are text, not {key!r}, at '{where}'")
+                raise BenchError(f"keys of a record must be strings, not {key!r}, at '{where}'")
         return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return _plain(value.tolist(), where)
-    raise BenchError(f"a record cannot hold a {type(value).__name__} at '{where}'")
+    raise BenchError(f"a record cannot contain a {type(value).__name__} at '{where}'")
 
 
 def canonical_json(obj: object) -> str:

@@ -30,8 +30,8 @@ class _CheckoutFinder:
     def find_spec(
         cls,
         fullname: str,
-        path: Sequence[str] | None = None,  # noqa: ARG003
-        target: ModuleType | None = None,  # noqa: ARG003
+        path: Sequence[str] | None = None,  # noqa: ARG003 - signature of the import system
+        target: ModuleType | None = None,  # noqa: ARG003 - signature of the import system
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname not in cls._folders:
             return None

@@ -23,7 +23,7 @@ from bench.core.errors import BenchError
 from bench.core.folders import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "by_folder",
@@ -31,7 +31,6 @@ __all__ = [
     "differing",
     "file_digests",
     "portable_name",
-    "shortened",
     "source_digest",
 ]
 
@@ -134,13 +133,13 @@ def file_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     OSError
         If a file cannot be read.
     """
-    known = _read_cache()
+    cached = _read_cache()
     fresh: dict[str, str] = {}
     digests: dict[str, str] = {}
     for path in sorted({Path(path).resolve() for path in paths}):
         content = path.read_bytes()
         key = hashlib.sha256(content).hexdigest()[:32]
-        value = known.get(key)
+        value = cached.get(key)
         if value is None:
             try:
                 value = source_digest(content.decode())
@@ -152,18 +151,18 @@ def file_digests(paths: Iterable[Path | str]) -> dict[str, str]:
             name = f"{name}#{value}"
         digests[name] = value
     if fresh:
-        kept = known if len(known) + len(fresh) <= _CACHED else {}
+        older = cached if len(cached) + len(fresh) <= _CACHED else {}
         with contextlib.suppress(BenchError):
-            write_files(cache_folder("code"), {_CACHE: json.dumps({**kept, **fresh}).encode()})
+            write_files(cache_folder("code"), {_CACHE: json.dumps({**older, **fresh}).encode()})
     return dict(sorted(digests.items()))
 
 
 def _read_cache() -> dict[str, str]:
     try:
-        found = json.loads((cache_folder("code") / _CACHE).read_text(encoding="utf-8"))
+        digests = json.loads((cache_folder("code") / _CACHE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return digests if isinstance(digests, dict) else {}
 
 
 def portable_name(path: Path) -> str:
@@ -207,9 +206,3 @@ def by_folder(files: Mapping[str, str]) -> dict[str, str]:
         if folder == "datasets" or (folder.startswith("bench/") and folder != "bench/metrics"):
             folders.setdefault(folder, {})[name] = value
     return {folder: combined(group)[:LENGTH] for folder, group in sorted(folders.items())}
-
-
-def shortened(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names and the number of the others, for a message."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

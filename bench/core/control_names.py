@@ -13,11 +13,13 @@ CONTROL = "reference"
 """Track and kind of method of a control row, as in records and in ``list``."""
 _SUMMARIES = {
     "identity": "No correction: the table itself; on images fixed untrained features.",
-    "shuffle": "The features of another row: what chance looks like on every metric.",
-    "batch-mean": "Each row is replaced by the mean of its batch: only the batch effect is left.",
-    "label-oracle": "The true class, one-hot with a little noise: the ceiling of every metric.",
-    "position-only": "The position on the plate alone: how much the layout gives away.",
-    "batch-only": "The names of the row's batches alone: how much the batch tells of the class.",
+    "pca": "No correction, in 50 principal components as in harmony.",
+    "pca-100": "No correction, in 100 principal components as in scanorama.",
+    "shuffle": "The features of a random other row: chance level of every metric.",
+    "batch-mean": "The mean of the row's batch: the batch effect without the rows.",
+    "label-oracle": "The true class, one-hot with noise: ceiling of metrics with oracle_is_best.",
+    "position-only": "Position on the plate only: how well the layout predicts the class.",
+    "batch-only": "Names of the row's batches only: how well the batch predicts the class.",
 }
 NAMES = tuple(_SUMMARIES)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from bench.core.words import setting
+
 __all__ = ["Parameter", "parameters"]
 
 
@@ -42,7 +44,7 @@ class Parameter:
     @property
     def default(self) -> str:
         """The default, as typed after ``--set``."""
-        return str(self.value).lower() if isinstance(self.value, bool) else str(self.value)
+        return setting(self.value)
 
     @property
     def allowed(self) -> str:

@@ -137,12 +137,12 @@ def new_file(path: Path, *, parents: bool = True, inside: Path | None = None) ->
         path.parent.mkdir(parents=True, exist_ok=True)
     if inside is not None:
         inside.mkdir(parents=True, exist_ok=True)
-    part = _temporary(path, inside)
+    temporary = _temporary(path, inside)
     try:
-        yield part
-        part.replace(path)
+        yield temporary
+        temporary.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -171,25 +171,25 @@ def new_folder(path: Path, *, replace: bool = False, inside: Path | None = None)
     if inside is not None:
         inside.mkdir(parents=True, exist_ok=True)
     _delete_stale(path, inside)
-    part = _temporary(path, inside)
-    part.mkdir()
+    temporary = _temporary(path, inside)
+    temporary.mkdir()
     try:
-        yield part
-        sync_folder(part)
+        yield temporary
+        sync_folder(temporary)
         if replace and path.is_dir():
             aside = _temporary(path, inside)
             with contextlib.suppress(FileNotFoundError):
                 path.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
         try:
-            part.rename(path)
+            temporary.rename(path)
         except OSError as exc:
             if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not path.is_dir():
                 raise
         else:
             sync_folder(path.parent)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_file(path: Path, data: bytes | str) -> None:
@@ -200,8 +200,8 @@ def write_file(path: Path, data: bytes | str) -> None:
     OSError
         If the operating system reports an error. The file is then unchanged or missing.
     """
-    with new_file(path) as part:
-        write_synced(part, data.encode() if isinstance(data, str) else data)
+    with new_file(path) as temporary:
+        write_synced(temporary, data.encode() if isinstance(data, str) else data)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:

@@ -64,7 +64,7 @@ class Entry:
         """The file and all files that it imports relatively."""
         return [] if self.path is None else with_neighbours(self.path)
 
-    def load(self) -> Any:  # noqa: ANN401
+    def load(self) -> Any:  # noqa: ANN401 - a class or a function of a plugin
         """Import the file and return its class or function.
 
         Raises

@@ -22,21 +22,21 @@ class RunFailed(BenchError):
     """A method raised, diverged or returned something unusable. Exit code 1."""
 
 
-def did_you_mean(name: str, known: list[str], what: str) -> str:
+def did_you_mean(name: str, names: list[str], noun: str) -> str:
     """Return a message about an unknown name, with the closest known names.
 
     Parameters
     ----------
     name
         The unknown name.
-    known
+    names
         The existing names.
-    what
+    noun
         The noun, such as ``method``.
     """
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     # Break ties by common prefix.
     near.sort(
         key=lambda other: (
@@ -44,5 +44,5 @@ def did_you_mean(name: str, known: list[str], what: str) -> str:
             other[:1] != name[:1],
         )
     )
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}."
-    return f"unknown {what} '{name}'. {hint}"
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(names))}."
+    return f"unknown {noun} '{name}'. {hint}"

@@ -74,6 +74,7 @@ Meta = TypedDict(
         "needs": str | list[str],
         "range": list[float],
         "higher_is_better": bool,
+        "oracle_is_best": bool,
         "title": str,
         "paper": str,
         # studies
@@ -301,7 +302,7 @@ def _check_method(meta: Mapping[str, object], where: str, hint: str) -> None:
             )
     both = [shift for shift in shifts["helps"] if shift in shifts["hurts"]]
     if both:
-        raise BenchError(f"META of {where}: {both[0]} is in helps and in hurts: keep one of them")
+        raise BenchError(f"META of {where}: {both[0]} is in helps and in hurts: remove one of them")
     against = meta.get("against")
     if "against" in meta and (not isinstance(against, str) or against in ("", meta["name"])):
         raise BenchError(
@@ -330,8 +331,8 @@ def _check_study(meta: Mapping[str, object], where: str, hint: str) -> None:
     points = meta.get("points")
     if not isinstance(meta.get("point"), str) or not isinstance(points, list):
         raise BenchError(
-            f"META of {where} needs point, the name of what is varied, and points, a list of its "
-            f"values; '' and [] if nothing is varied{hint}"
+            f"META of {where} needs point, the name of the varied quantity, and points, a list of "
+            f"its values; '' and [] if none{hint}"
         )
 
 

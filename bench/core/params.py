@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
@@ -33,7 +33,7 @@ def param(
     search: tuple[Any, ...] | None = None,
     log: bool = False,
     phase: str = "fit",
-) -> Any:  # noqa: ANN401
+) -> Any:  # noqa: ANN401 - a dataclass field, typed as its value
     """Return a dataclass field of a method's ``Params``.
 
     Parameters
@@ -74,21 +74,21 @@ def param(
     return field(default=default, metadata=meta)
 
 
-def _convert(owner: str, name: str, text: Any, default: Any) -> Any:  # noqa: ANN401
+def _convert(owner: str, name: str, text: Any, default: Any) -> Any:  # noqa: ANN401 - a value of any parameter
     kind = type(default)
     try:
         if kind is bool:
-            words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-            return words[str(text).lower()]
+            truths = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+            return truths[str(text).lower()]
         if kind is int and isinstance(text, float) and not text.is_integer():
             raise ValueError
         return kind(text)
     except (ValueError, KeyError, TypeError, OverflowError):
-        noun = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        noun = {bool: "true or false", int: "an integer", float: "a number"}[kind]
         raise BenchError(f"{owner}.{name} takes {noun}, not '{text}'") from None
 
 
-def make_params(owner: str, params_class: type, values: Facts) -> Any:  # noqa: ANN401
+def make_params(owner: str, params_class: type, values: Facts) -> Any:  # noqa: ANN401 - an instance of the method's Params
     """Build a ``Params`` from strings or typed values; check names, types and ranges.
 
     Parameters
@@ -105,10 +105,8 @@ def make_params(owner: str, params_class: type, values: Facts) -> Any:  # noqa: 
     BenchError
         For an unknown key, a value of the wrong type, or a value out of range.
     """
-    from bench.core.errors import did_you_mean
-
     fields = {f.name: f for f in dataclasses.fields(params_class)}
-    made: JsonObject = {}
+    converted: JsonObject = {}
     for key, text in values.items():
         if key not in fields:
             if not fields:
@@ -118,14 +116,14 @@ def make_params(owner: str, params_class: type, values: Facts) -> Any:  # noqa: 
         value = _convert(owner, key, text, default)
         choices, low, high = meta["choices"], meta["low"], meta["high"]
         if choices is not None and value not in choices:
-            known = " | ".join(map(str, choices))
-            raise BenchError(f"{owner}.{key} is one of {known}, not '{value}'")
+            options = " | ".join(map(str, choices))
+            raise BenchError(f"{owner}.{key} must be one of {options}, not '{value}'")
         if meta["pattern"] is not None and not re.fullmatch(meta["pattern"], value):
             raise BenchError(f"{owner}.{key} must look like {meta['pattern']}, not '{value}'")
         if isinstance(value, float) and not np.isfinite(value):
             raise BenchError(f"{owner}.{key} must be finite, not '{text}'")
         if (low is not None and value < low) or (high is not None and value > high):
             span = f"{'' if low is None else low} .. {'' if high is None else high}"
-            raise BenchError(f"{owner}.{key} lies in {span}, not {value}")
-        made[key] = value
-    return params_class(**made)
+            raise BenchError(f"{owner}.{key} must be in {span}, not {value}")
+        converted[key] = value
+    return params_class(**converted)

@@ -46,7 +46,7 @@ class Registry:
     Raises
     ------
     BenchError
-        If a file in ``plugins`` cannot be used or its name is taken.
+        If a file in ``plugins`` cannot be used or its name already exists.
     """
 
     def __init__(self, plugins: tuple[Path, ...] = ()) -> None:
@@ -73,11 +73,11 @@ class Registry:
         if same == (other.path, other.module, other.attribute, other.provider):
             return
         owners = f"{other.origin} and {entry.origin}"
-        taken = f"two {entry.kind}s are named '{entry.name}': {owners}; rename one of them"
+        message = f"two {entry.kind}s are named '{entry.name}': {owners}; rename one of them"
         if strict:
-            raise BenchError(taken)
-        self._entries[key] = replace(other, problem=f"is ambiguous: {taken}")
-        self.broken.append(replace(entry, problem=f"cannot be used: {taken}"))
+            raise BenchError(message)
+        self._entries[key] = replace(other, problem=f"is ambiguous: {message}")
+        self.broken.append(replace(entry, problem=f"cannot be used: {message}"))
 
     def _add_broken(self, kind: str, name: str, provider: str, path: Path, reason: str) -> None:
         problem = f"is broken: {reason}"
@@ -119,8 +119,8 @@ class Registry:
     def _add_entry_points(self) -> None:
         from importlib.metadata import entry_points
 
-        for kind in _FOLDERS:  # noqa: PLC0206
-            for point in entry_points(group=_FOLDERS[kind]):
+        for kind, group in _FOLDERS.items():
+            for point in entry_points(group=group):
                 provider = point.dist.name if point.dist is not None else "unknown distribution"
                 self._add(
                     Entry(

@@ -13,7 +13,7 @@ def seed_for(*address: str | int) -> int:
     Adding a method, a split or a draw does not change the results of others, because no generator
     is shared between addresses.
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in address)
+    text = "\x1f".join(f"{type(name).__name__}:{name}" for name in address)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DASH", "count", "duration", "file_size", "interval", "listed", "number", "plural"]
+__all__ = [
+    "DASH",
+    "count",
+    "duration",
+    "file_size",
+    "interval",
+    "listed",
+    "number",
+    "plural",
+    "setting",
+]
 
 DASH = "\N{EN DASH}"
 """Printed for a missing value."""
@@ -96,6 +106,17 @@ def interval(low: float | None, high: float | None, digits: int = 3, *, sign: bo
     if low is None or high is None:
         return DASH
     return f"[{number(low, digits, sign=sign)}, {number(high, digits, sign=sign)}]"
+
+
+def setting(value: object) -> str:
+    """Return the value of a parameter as typed after ``--set``.
+
+    Examples
+    --------
+    >>> setting(True), setting(0.1), setting("controls")
+    ('true', '0.1', 'controls')
+    """
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def file_size(n_bytes: float | None) -> str:

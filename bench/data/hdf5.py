@@ -50,7 +50,7 @@ def refuse_links(handle: object, key: str, path: Path) -> None:
         group = group[name]
 
 
-def own_dataset(handle: Any, key: str, path: Path) -> Any:  # noqa: ANN401
+def own_dataset(handle: Any, key: str, path: Path) -> Any:  # noqa: ANN401 - h5py has no types
     """Return an array of an open HDF5 file whose values are stored in this file.
 
     Raises

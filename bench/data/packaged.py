@@ -16,9 +16,11 @@ from bench.data.rules import check_split
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
+
     from bench.core.types import Facts, JsonObject
 
-__all__ = ["packaged_splits", "read_split"]
+__all__ = ["packaged_index", "packaged_splits", "read_split"]
 
 _FIELDS = {f.name: f for f in dataclasses.fields(Split)}
 _LISTS = ("expose", "metrics", "shares", "aggregate")
@@ -72,6 +74,24 @@ def _folders() -> list[Path]:
     """Return the folders of packaged splits; ``bench.datasets`` has no ``__init__.py``."""
     package = importlib.import_module("bench.datasets")
     return [Path(folder) / "splits" for folder in package.__path__]
+
+
+def packaged_index(name: str) -> pd.DataFrame:
+    """Return a table of ``index/`` of ``bench.datasets``: one row per image, all columns text.
+
+    Parameters
+    ----------
+    name
+        Name of the data set.
+    """
+    import pandas as pd
+
+    package = importlib.import_module("bench.datasets")
+    for folder in package.__path__:
+        path = Path(folder) / "index" / f"{name}.csv.gz"
+        if path.is_file():
+            return pd.read_csv(path, dtype=str, keep_default_na=False)
+    raise BenchError(f"the packaged index {name}.csv.gz is missing: install labshift again")
 
 
 def packaged_splits(folders: Sequence[Path] | None = None) -> dict[str, Split]:

@@ -204,10 +204,9 @@ class Work:
                 raise BenchError(
                     f"{picture.files[0]} holds pixels that are not finite: mend the file"
                 )
-            planes = np.ascontiguousarray(planes)  # noqa: PLW2901
-            pixels[row] = planes
-            found = hashlib.blake2b(planes.data, digest_size=DIGEST_BYTES).digest()
-            digests[row] = np.frombuffer(found, np.uint8)
+            pixels[row] = contiguous = np.ascontiguousarray(planes)
+            digest = hashlib.blake2b(contiguous.data, digest_size=DIGEST_BYTES).digest()
+            digests[row] = np.frombuffer(digest, np.uint8)
 
     def _cuts(self, start: int) -> Iterator[tuple[int, ImageRef, Array]]:
         some = list(enumerate(self.pictures[start : start + BLOCK], start))

@@ -27,7 +27,7 @@ WHOLE = "all"
 # --------------------------------------------------------------------------- declaration
 
 
-def check_split(split: Split) -> Split:  # noqa: PLR0912
+def check_split(split: Split) -> Split:  # noqa: PLR0912 - one branch per rule
     """Return the split; raises :class:`BenchError` if its fields contradict each other."""
     where = f"split '{split.name}'"
     if not split.shift.strip():

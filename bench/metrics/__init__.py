@@ -11,6 +11,10 @@ packages are imported on first use. ``META["needs"]`` defines the arrays that a 
     ``f(X, *, label, batch, compound, treatment, neighbours)``: ``(n, d)`` profiles and columns of
     length n; each metric takes a subset. Neighbours are by cosine similarity. The graph can be
     computed once for several metrics.
+
+``META["oracle_is_best"]`` states whether the control row ``label-oracle``, the true classes with
+noise, reaches the best value of the range. If it does not on a board of such a metric, the readout
+cannot be trusted, and the board gives no verdicts.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ __all__ = [
     "needs",
     "neighbours",
     "scored",
+    "takes_batch",
     "uses_graph",
 ]
 
@@ -118,6 +123,11 @@ def _call(name: str, function: Callable[..., Value], arrays: Mapping[str, object
 def uses_graph(name: str, registry: Registry | None = None) -> bool:
     """Return whether a metric takes the neighbour graph."""
     return "neighbours" in inspect.signature(_function(name, registry)).parameters
+
+
+def takes_batch(name: str, registry: Registry | None = None) -> bool:
+    """Return whether a metric compares batches, such as the accuracy of the worst batch."""
+    return "batch" in inspect.signature(_function(name, registry)).parameters
 
 
 def needs(name: str, registry: Registry | None = None) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.core.errors import BenchError
 from bench.core.seeds import generator
+from bench.core.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,7 +186,7 @@ def has_value(column: Array) -> Bools:
         return np.asarray(~np.isnan(column))
     if column.dtype.kind == "O":
         return np.array(
-            [value is not None and value == value and value != "" for value in column],  # noqa: PLR0124
+            [value is not None and value == value and value != "" for value in column],  # noqa: PLR0124 - false for NaN only
             dtype=bool,
         )
     if column.dtype.kind in "US":
@@ -215,11 +216,6 @@ def shared_graph(X: Array, keep: Bools, given: Neighbours | None, k: int) -> Nei
     return neighbours(X[keep], k)
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Return ``1 batch`` or ``3 batches``."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
-
-
 def left_out(number: int, why: str) -> str:
     """Return text such as ``; 3 rows without a label left out``; empty if the number is 0."""
-    return f"; {counted(number, 'row')} {why} left out" if number else ""
+    return f"; {count(number, 'row')} {why} left out" if number else ""

@@ -37,7 +37,7 @@ class QueryClusters:
     values: NDArray[np.float64]
 
 
-def query_clusters(name: str, /, **arrays: Any) -> QueryClusters:  # noqa: ANN401
+def query_clusters(name: str, /, **arrays: Any) -> QueryClusters:  # noqa: ANN401 - arrays of several dtypes, as for compute
     """Return ``nsc``, ``nscb`` or ``map`` by compound, for intervals over compounds.
 
     Resampling or excluding a compound as a query does not remove it from the gallery.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics._core import Value, counted
+from bench.core.words import count
+from bench.metrics._core import Value
 from bench.metrics._predictions import NOTHING, scored, without_class
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ META = {
     "needs": "predictions",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "Share of rows whose class was predicted.",
     "reference": "scikit-learn accuracy_score",
 }
@@ -41,5 +43,5 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Value:
     truth, guess, keep = scored(y_true, y_pred)
     if not len(truth):
         return NOTHING
-    used = counted(len(truth), "row") + without_class(keep)
+    used = count(len(truth), "row") + without_class(keep)
     return Value(float((truth == guess).mean()), len(truth), used)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.core.errors import BenchError
-from bench.metrics._core import Value, counted, left_out
+from bench.core.words import count
+from bench.metrics._core import Value, left_out
 from bench.metrics._predictions import NOTHING, scored_scores, without_class
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ META = {
     "needs": "scores",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "Share of treated rows whose class was predicted among the treatment classes.",
     "reference": "scikit-learn accuracy_score on the treatment classes",
 }
@@ -55,8 +57,8 @@ def accuracy_treatments(y_true: ArrayLike, scores: ArrayLike, treatments: ArrayL
     if not treated.any():
         return NOTHING
     truth, table = truth[treated], np.where(allowed, table[treated], -np.inf)
-    classes = counted(int(allowed.sum()), "treatment class", "treatment classes")
-    used = f"{counted(len(truth), 'row')} of {classes}"
+    classes = count(int(allowed.sum()), "treatment class")
+    used = f"{count(len(truth), 'row')} of {classes}"
     n_controls = int((~treated).sum())
     return Value(
         float((table.argmax(axis=1) == truth).mean()),

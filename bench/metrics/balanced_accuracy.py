@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics._core import Value, counted
+from bench.core.words import count
+from bench.metrics._core import Value
 from bench.metrics._predictions import NOTHING, scored, without_class
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ META = {
     "needs": "predictions",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "Mean recall over the classes that occur.",
     "reference": "scikit-learn balanced_accuracy_score",
 }
@@ -47,5 +49,5 @@ def balanced_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Value:
     present, inverse = np.unique(truth, return_inverse=True)
     right = np.bincount(inverse, weights=truth == guess)
     recall = right / np.bincount(inverse)
-    used = f"{counted(len(truth), 'row')}, {counted(len(present), 'class', 'classes')}"
+    used = f"{count(len(truth), 'row')}, {count(len(present), 'class', 'classes')}"
     return Value(float(recall.mean()), len(truth), used + without_class(keep))

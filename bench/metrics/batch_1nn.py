@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.words import count
 from bench.metrics._core import (
     TIE,
     Neighbours,
     Value,
     codes,
-    counted,
     has_value,
     left_out,
     matrix,
@@ -30,6 +30,7 @@ META = {
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": False,
+    "oracle_is_best": False,
     "summary": "1-nearest-neighbour accuracy (cosine) of telling the batch; lower is better.",
     "reference": "Lin & Lu 2022, PMLR 200, appendix B.1",
 }
@@ -61,7 +62,7 @@ def batch_1nn(X: ArrayLike, *, batch: ArrayLike, neighbours: Neighbours | None =
     code, names = codes(column[keep])
     n = len(code)
     if len(names) < 2:
-        return Value(float("nan"), 0, f"{counted(len(names), 'batch', 'batches')}: undefined")
+        return Value(float("nan"), 0, f"{count(len(names), 'batch', 'batches')}: undefined")
     # A few neighbours are enough to detect ties; the shared graph has more.
     graph = shared_graph(table, keep, neighbours, 10)
     cosine = graph.distances**2 / 2
@@ -71,7 +72,7 @@ def batch_1nn(X: ArrayLike, *, batch: ArrayLike, neighbours: Neighbours | None =
     sizes = np.bincount(code)
     chance = float((sizes * (sizes - 1)).sum() / (n * (n - 1)))
     used = (
-        f"{counted(n, 'row')}, {len(names)} batches of {sizes.min()} to {sizes.max()} rows, "
+        f"{count(n, 'row')}, {len(names)} batches of {sizes.min()} to {sizes.max()} rows, "
         f"chance {chance:.3f}" + left_out(int((~keep).sum()), "without a batch")
     )
     return Value(float(share.mean()), n, used)

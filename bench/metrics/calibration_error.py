@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.core.errors import BenchError
-from bench.metrics._core import Value, counted
+from bench.core.words import count
+from bench.metrics._core import Value
 from bench.metrics._predictions import NOTHING, scored_scores, without_class
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ META = {
     "needs": "scores",
     "range": [0, 1],
     "higher_is_better": False,
+    "oracle_is_best": False,
     "summary": "Expected calibration error of the predicted class, 15 bins of equal width.",
     "reference": "Guo et al. 2017, arXiv 1706.04599",
 }
@@ -60,5 +62,5 @@ def calibration_error(y_true: ArrayLike, scores: ArrayLike) -> Value:
     which = np.ceil(confidence * BINS).astype(np.int64).clip(1, BINS) - 1
     gap = np.bincount(which, weights=right - confidence, minlength=BINS)
     filled = int((np.bincount(which, minlength=BINS) > 0).sum())
-    used = f"{counted(len(truth), 'row')}, {filled} of {BINS} bins filled"
+    used = f"{count(len(truth), 'row')}, {filled} of {BINS} bins filled"
     return Value(float(np.abs(gap).sum() / len(truth)), len(truth), used + without_class(keep))

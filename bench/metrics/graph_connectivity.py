@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.words import count
 from bench.metrics._core import (
     Neighbours,
     Value,
     codes,
-    counted,
     has_value,
     left_out,
     matrix,
@@ -29,6 +29,7 @@ META = {
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": False,
     "summary": "Mean over labels of the share of rows in the largest connected component.",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }
@@ -68,7 +69,7 @@ def graph_connectivity(
     keep = has_value(column)
     code, names = codes(column[keep])
     n = len(code)
-    used = f"{counted(n, 'row')}, {counted(len(names), 'label')}"
+    used = f"{count(n, 'row')}, {count(len(names), 'label')}"
     used += left_out(int((~keep).sum()), "without a label")
     if n < 2:
         return Value(float("nan"), 0, f"{used}: needs two rows")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics._core import Neighbours, Value, counted, left_out
+from bench.core.words import count
+from bench.metrics._core import Neighbours, Value, left_out
 from bench.metrics._lisi import PERPLEXITY, lisi_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ META = {
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": False,
     "summary": "Local inverse Simpson index of batches, rescaled: 0 parted, 1 mixed.",
     "reference": "Korsunsky et al. 2019, doi:10.1038/s41592-019-0619-0",
 }
@@ -47,7 +49,7 @@ def ilisi(X: ArrayLike, *, batch: ArrayLike, neighbours: Neighbours | None = Non
         If the lengths of the columns differ or profiles are not finite.
     """
     index, n_batches, keep, k = lisi_of(X, batch, "batch", neighbours)
-    used = f"{counted(len(index), 'row')}, {counted(n_batches, 'batch', 'batches')}"
+    used = f"{count(len(index), 'row')}, {count(n_batches, 'batch', 'batches')}"
     if not len(index):
         return Value(float("nan"), 0, f"{used}: needs two batches and four rows")
     used += f", {k} neighbours, perplexity {min(PERPLEXITY, k / 3):.0f}"

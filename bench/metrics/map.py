@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.core.errors import BenchError
+from bench.core.words import count
 from bench.metrics._core import (
     TIE,
     Doubles,
     Value,
     chunks,
     codes,
-    counted,
     has_value,
     left_out,
     matrix,
@@ -32,6 +32,7 @@ META = {
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": False,
     "summary": "Mean average precision of retrieving replicates from other batches (cosine).",
     "reference": "Kalinin et al. 2025 (copairs), doi:10.1038/s41467-025-60306-2",
 }
@@ -134,8 +135,8 @@ def mean_average_precision(
     code, names = codes(group[scored])
     across = "" if batch is None else " across batches"
     used = (
-        f"{total} of {counted(int(has_label.sum()), 'query', 'queries')}{across}, "
-        f"{len(names)} of {counted(all_groups, 'group')}"
+        f"{total} of {count(int(has_label.sum()), 'query', 'queries')}{across}, "
+        f"{len(names)} of {count(all_groups, 'group')}"
         + left_out(int((~has_label).sum()), "without a label")
     )
     if not total:

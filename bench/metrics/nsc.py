@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics._core import Value, counted, left_out
+from bench.core.words import count
+from bench.metrics._core import Value, left_out
 from bench.metrics._retrieval import nearest_matches, profiles
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ META = {
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "1-nearest-neighbour accuracy among treatments, same compound excluded (cosine).",
     "reference": "Ljosa et al. 2013, doi:10.1177/1087057113503553",
 }
@@ -57,8 +59,8 @@ def nsc(
     found = nearest_matches(table, not_same_batch=False)
     n = int(found.scored.sum())
     used = (
-        f"{n} of {counted(len(table), 'treatment')}, "
-        f"{counted(len(np.unique(table.label[found.scored])), 'label')}"
+        f"{n} of {count(len(table), 'treatment')}, "
+        f"{count(len(np.unique(table.label[found.scored])), 'label')}"
     )
     used += left_out(table.unlabelled, "without a label")
     if not n:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics._core import Value, counted, left_out
+from bench.core.words import count
+from bench.metrics._core import Value, left_out
 from bench.metrics._retrieval import nearest_matches, profiles
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ META = {
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "As nsc, with neighbours of the same batch excluded too.",
     "reference": "Ando et al. 2017, doi:10.1101/161422; Lin & Lu 2022, PMLR 200, appendix D",
 }
@@ -62,10 +64,10 @@ def nscb(
     found = nearest_matches(table, not_same_batch=True)
     n = int(found.scored.sum())
     used = (
-        f"{n} of {counted(len(table), 'treatment')}, "
+        f"{n} of {count(len(table), 'treatment')}, "
         f"{len(np.unique(table.label[found.scored]))} of "
-        f"{counted(len(np.unique(table.label)), 'label')}, "
-        f"{counted(len(np.unique(table.batch)), 'batch', 'batches')}"
+        f"{count(len(np.unique(table.label)), 'label')}, "
+        f"{count(len(np.unique(table.batch)), 'batch', 'batches')}"
     )
     used += left_out(table.unlabelled, "without a label")
     if not n:

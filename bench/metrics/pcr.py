@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics._core import Value, codes, counted, has_value, left_out, matrix, named
+from bench.core.words import count
+from bench.metrics._core import Value, codes, has_value, left_out, matrix, named
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -19,6 +20,7 @@ META = {
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": False,
     "summary": "1 - share of the principal components' variance that the batch explains.",
     "reference": "Buettner et al. 2019, doi:10.1038/s41592-018-0254-1",
 }
@@ -48,7 +50,7 @@ def pcr(X: ArrayLike, *, batch: ArrayLike) -> Value:
     column = named(batch, "batch", len(table))
     keep = has_value(column)
     code, names = codes(column[keep])
-    used = f"{counted(len(code), 'row')}, {counted(len(names), 'batch', 'batches')}"
+    used = f"{count(len(code), 'row')}, {count(len(names), 'batch', 'batches')}"
     used += left_out(int((~keep).sum()), "without a batch")
     if not 2 <= len(names) < len(code):
         return Value(float("nan"), 0, f"{used}: needs two batches and more rows than batches")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics._core import Value, codes, counted, has_value, left_out, matrix, named
+from bench.core.words import count
+from bench.metrics._core import Value, codes, has_value, left_out, matrix, named
 from bench.metrics._silhouette import silhouette
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ META = {
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": False,
     "summary": "1 - abs(silhouette width by batch) within labels, cosine distance.",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }
@@ -64,7 +66,7 @@ def silhouette_batch(
             width = silhouette(table[rows], code, len(batches), distance)
             means.append(float((1 - np.abs(width)).mean()))
             n += len(rows)
-    used = f"{counted(n, 'row')}, {len(means)} of {counted(len(names), 'label')}"
+    used = f"{count(n, 'row')}, {len(means)} of {count(len(names), 'label')}"
     used += left_out(int((~keep).sum()), "without a label or batch")
     if not means:
         return Value(float("nan"), 0, f"{used}: no label has two batches and a replicate")

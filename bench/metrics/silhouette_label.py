@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics._core import Value, codes, counted, has_value, left_out, matrix, named
+from bench.core.words import count
+from bench.metrics._core import Value, codes, has_value, left_out, matrix, named
 from bench.metrics._silhouette import silhouette
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ META = {
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": False,
     "summary": "(mean silhouette width by label + 1) / 2, cosine distance.",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }
@@ -44,7 +46,7 @@ def silhouette_label(X: ArrayLike, *, label: ArrayLike, distance: str = "cosine"
     column = named(label, "label", len(table))
     keep = has_value(column)
     code, names = codes(column[keep])
-    used = f"{counted(len(code), 'row')}, {counted(len(names), 'label')}"
+    used = f"{count(len(code), 'row')}, {count(len(names), 'label')}"
     used += left_out(int((~keep).sum()), "without a label")
     if not 2 <= len(names) < len(code):
         return Value(float("nan"), 0, f"{used}: needs two labels and more rows than labels")

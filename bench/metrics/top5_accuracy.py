@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics._core import Value, counted
+from bench.core.words import count
+from bench.metrics._core import Value
 from bench.metrics._predictions import NOTHING, scored_scores, without_class
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ META = {
     "needs": "scores",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "Share of rows whose class is among the five that score highest.",
     "reference": "scikit-learn top_k_accuracy_score",
 }
@@ -53,7 +55,7 @@ def top5_accuracy(y_true: ArrayLike, scores: ArrayLike) -> Value:
     tied = (table == own).sum(axis=1)
     credit = np.clip((TOP - above) / tied, 0.0, 1.0)
     n_classes = table.shape[1]
-    used = f"{counted(len(truth), 'row')}, {counted(n_classes, 'class', 'classes')}"
+    used = f"{count(len(truth), 'row')}, {count(n_classes, 'class', 'classes')}"
     if n_classes <= TOP:
         used += ", always 1 with so few"
     return Value(float(credit.mean()), len(truth), used + without_class(keep))

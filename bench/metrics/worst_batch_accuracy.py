@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics._core import Value, codes, counted, named
+from bench.core.words import count
+from bench.metrics._core import Value, codes, named
 from bench.metrics._predictions import NOTHING, scored, without_class
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ META = {
     "needs": "predictions",
     "range": [0, 1],
     "higher_is_better": True,
+    "oracle_is_best": True,
     "summary": "Accuracy in the batch where it is lowest.",
     "reference": "worst-group accuracy, Sagawa et al. 2020, arXiv 1911.08731",
 }
@@ -56,8 +58,8 @@ def worst_batch_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, batch: ArrayLi
     shares = np.bincount(code, weights=truth == guess) / rows
     worst = int(shares.argmin())
     used = (
-        f"{counted(len(truth), 'row')}, {counted(len(names), 'batch', 'batches')} of "
+        f"{count(len(truth), 'row')}, {count(len(names), 'batch', 'batches')} of "
         f"{rows.min()} to {rows.max()} rows, {int((rows < FEW).sum())} of them with fewer than "
-        f"{FEW}; the lowest is {names[worst]} with {counted(int(rows[worst]), 'row')}"
+        f"{FEW}; the lowest is {names[worst]} with {count(int(rows[worst]), 'row')}"
     )
     return Value(float(shares[worst]), len(truth), used + without_class(keep))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.core.control_names import is_control_row
 from bench.output.style import FORMATS, colour_of, fitted, legend_shape, marker_of
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Canvas:
                 linestyle="none",
                 marker=marker_of(label),
                 color=colour_of(label),
-                markerfacecolor="white" if tracks[label] == "reference" else colour_of(label),
+                markerfacecolor="white" if is_control_row(tracks[label]) else colour_of(label),
             )
             for label in labels
         ]

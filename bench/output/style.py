@@ -43,6 +43,8 @@ KNOWN = {
     "zscore": "#009E73",
     "robust": "#CC79A7",
     "identity": "#8A8A8A",
+    "pca": "#7A8A9A",
+    "pca-100": "#7A9A8A",
     "shuffle": "#B0B0B0",
     "batch-mean": "#A09080",
     "label-oracle": "#707070",

@@ -20,6 +20,7 @@ from typing import (
 
 from bench.core.errors import BenchError
 from bench.core.split import current_name
+from bench.records.averages import averaged
 from bench.records.schema import RunRecord
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ __all__ = ["check", "json_schema", "migrated"]
 def migrated(data: dict[str, Json]) -> dict[str, Json]:
     """Return a record with keys added that earlier versions did not write.
 
-    A split that was renamed has its present name.
+    A split that was renamed has its present name. Pooled scores become means over held-out batches
+    where the record has a value per fold; see :mod:`bench.records.averages`.
 
     Parameters
     ----------
@@ -41,9 +43,9 @@ def migrated(data: dict[str, Json]) -> dict[str, Json]:
         The contents of ``run.json``; not modified.
     """
     spec = data.get("spec")
-    known: Mapping[str, Json] = spec if isinstance(spec, dict) else {}
+    identity: Mapping[str, Json] = spec if isinstance(spec, dict) else {}
     defaults: dict[str, Json] = {
-        "method_id": known.get("method_id"),
+        "method_id": identity.get("method_id"),
         "level": "",
         "badges": [],
         "metrics_rest_on": {},
@@ -70,7 +72,7 @@ def migrated(data: dict[str, Json]) -> dict[str, Json]:
     cost = result.get("cost")
     if isinstance(cost, dict):
         result["cost"] = {"steps": 0, "images_seen": 0, **cost}
-    return result
+    return averaged(result)
 
 
 # --------------------------------------------------------------------------- checking

@@ -11,15 +11,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.code_digest import differing
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
+from bench.core.words import listed
+from bench.records.reproduce import command_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-    from bench.core.types import Facts
+    from bench.records.record import Record
     from bench.records.store import Store
 
-__all__ = ["Embedding", "again", "embedding", "embeddings"]
+__all__ = ["Embedding", "embedding", "embeddings", "skipped_fold"]
+
+
+def skipped_fold(name: str) -> str:
+    """Return the note of a fold that is not trained because none of its test rows is scored."""
+    return f"fold {name} has nothing to score and was not trained"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +47,9 @@ class Embedding:
         ``(n,)`` ids of the rows and names of their batches.
     level
         The batch level that the stage acts on.
+    changed
+        Source files that differ between the code that made these values and the code of the
+        record, sorted. Empty if they agree, or if one of the two was not recorded.
     """
 
     fold: str
@@ -45,10 +59,21 @@ class Embedding:
     ids: NDArray[np.str_]
     batch: NDArray[np.str_]
     level: str
+    changed: tuple[str, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """A sentence if the code differs from that of the record, otherwise empty."""
+        if not self.changed:
+            return ""
+        return (
+            "These embeddings were computed by other code than the scores of the record "
+            f"({listed(self.changed, 3)})."
+        )
 
 
 def embedding(
-    store: Store, record: Facts, fold: int, stage: int = -1, side: str = "test"
+    store: Store, record: Record, fold: int, stage: int = -1, side: str = "test"
 ) -> Embedding | None:
     """Return the output of one stage of a run, or None if it is not stored with its ids.
 
@@ -70,27 +95,37 @@ def embedding(
     BenchError
         If the files are damaged.
     """
-    entry = record["spec"]["folds"][fold]
-    stages = entry["stages"]
-    place = stage % len(stages)
-    found = store.read_artifact("apply", stages[place]["apply_id"])
-    if found is not None and side == "train":
-        key = found.meta.get("train")
-        found = store.read_artifact("apply", key) if key else None
-    if found is None or "ids" not in found.arrays:
+    entry = record.folds[fold]
+    stages = entry["stages"][: stage % len(entry["stages"]) + 1]
+    artifact = store.read_artifact("apply", stages[-1].get("apply_id", ""))
+    if artifact is not None and side == "train":
+        key = artifact.meta.get("train")
+        artifact = store.read_artifact("apply", key) if key else None
+    if artifact is None or "ids" not in artifact.arrays:
         return None
     return Embedding(
-        fold=str(entry["fold"]),
+        fold=entry["fold"],
         side=side,
-        method="+".join(one["method"] for one in stages[: place + 1]),
-        X=found.arrays["embeddings"],
-        ids=np.char.decode(found.arrays["ids"], "utf-8"),
-        batch=np.char.decode(found.arrays["batch"], "utf-8"),
-        level=str(found.meta.get("level", "")),
+        method="+".join(step["method"] for step in stages),
+        X=artifact.arrays["embeddings"],
+        ids=np.char.decode(artifact.arrays["ids"], "utf-8"),
+        batch=np.char.decode(artifact.arrays["batch"], "utf-8"),
+        level=str(artifact.meta.get("level", "")),
+        changed=_changed(artifact.meta.get("code", {}).get("files", {}), record),
     )
 
 
-def embeddings(store: Store, record: Facts, sides: tuple[str, ...]) -> list[Embedding]:
+def _changed(files: Mapping[str, str], record: Record) -> tuple[str, ...]:
+    """Return the files whose code differs between an artifact and a record."""
+    code = record.data.get("code")
+    if code is None:
+        return ()
+    # A run depends on further files, such as those of the metrics.
+    shared = {name: digest for name, digest in code["files"].items() if name in files}
+    return tuple(differing(files, shared))
+
+
+def embeddings(store: Store, record: Record, sides: tuple[str, ...]) -> list[Embedding]:
     """Return the last stage's outputs of all executed folds.
 
     Raises
@@ -98,44 +133,23 @@ def embeddings(store: Store, record: Facts, sides: tuple[str, ...]) -> list[Embe
     BenchError
         If an output is not stored. The message gives the command that recreates it.
     """
-    made = []
-    left_out = {
-        str(note).split(" ")[1]
-        for note in record.get("notes", ())
-        if str(note).endswith("was not trained")
-    }
-    for number, entry in enumerate(record["spec"]["folds"]):
-        if str(entry["fold"]) in left_out:
+    outputs = []
+    for number, entry in enumerate(record.folds):
+        name = entry["fold"]
+        if skipped_fold(name) in record.notes:
             continue
         for side in sides:
-            one = embedding(store, record, number, side=side)
-            if one is None and side == "train" and record["track"] == "reference":
+            output = embedding(store, record, number, side=side)
+            if output is None and side == "train" and is_control_row(record.track):
                 raise BenchError(
-                    f"run {record['run_id']} is the reference row {record['method']}, of which "
-                    "only test rows are kept: leave --side out"
+                    f"run {record.run_id} is the control row {record.method}, which stores test "
+                    "rows only: omit --side"
                 )
-            if one is None:
+            if output is None:
                 raise BenchError(
-                    f"the {side} embeddings of run {record['run_id']} (fold {entry['fold']}) are "
-                    f"not kept in {store.root / 'artifacts'}: make them again with "
-                    f"`{again(record)}`"
+                    f"the {side} embeddings of run {record.run_id} (fold {name}) are not in "
+                    f"{store.root / 'artifacts'}: recreate them with "
+                    f"`{command_of([record])} --if-exists rerun`"
                 )
-            made.append(one)
-    return made
-
-
-def again(record: Facts) -> str:
-    """Return the command that repeats a run and recreates its embeddings."""
-    import shlex
-
-    spec = record["spec"]
-    words = ["python", "-m", "bench", "run", "--method", str(record["method"])]
-    words += ["--split", str(record["split"]), "--seed", str(spec["seed"])]
-    if spec["recipe"] != "default":
-        words += ["--recipe", str(spec["recipe"])]
-    owners = {"recipe": spec.get("recipe_overrides") or {}}
-    owners |= {"data": spec.get("dataset_settings") or {}, **(record.get("params") or {})}
-    for owner, values in owners.items():
-        for key, value in values.items():
-            words += ["--set", f"{owner}.{key}={value}"]
-    return shlex.join([*words, "--if-exists", "rerun"])
+            outputs.append(output)
+    return outputs

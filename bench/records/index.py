@@ -1,7 +1,7 @@
-"""Index of the records in a results folder: a parquet file derived from the ``run.json`` files.
+"""Index of records: a parquet file derived from the ``run.json`` files, or from packed files.
 
 Per run it stores the summary and the clusters, so that boards of thousands of runs read one file.
-A row is valid while the stamp of its ``run.json`` is unchanged; deleting the index loses nothing.
+A row is valid while the stamp of its ``run.json`` is unchanged. The index can be deleted.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["index_bytes", "read_index", "run_stamps"]
+__all__ = ["file_stamp", "index_bytes", "read_index", "run_stamps"]
 
-INDEX_VERSION = "8"
+INDEX_VERSION = "9"
 _FACTS = ("method_id", "split_id", "edition", "recipe", "seed", "status", "primary")
 
 
@@ -38,9 +38,14 @@ def run_stamps(runs: Path) -> dict[str, str]:
                 if not RUN_ID.fullmatch(entry.name):
                     continue
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    stat = os.stat(f"{entry.path}/run.json")  # noqa: PTH116
-                    stamps[entry.name] = f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}"
+                    stamps[entry.name] = file_stamp(f"{entry.path}/run.json")
     return stamps
+
+
+def file_stamp(path: Path | str) -> str:
+    """Return a text that changes when a file is replaced."""
+    stat = os.stat(path)  # noqa: PTH116 - Path.stat is slower for thousands of runs
+    return f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}"
 
 
 def read_index(index: Path) -> dict[str, tuple[str, tuple[str, str]]]:

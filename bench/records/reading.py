@@ -1,10 +1,15 @@
-"""Read ``run.json`` files."""
+"""Read ``run.json`` files, and records of packed files.
+
+A line of a packed file is the canonical JSON of ``{"n": [...], "run": {...}}``: the contents of
+``run.json``, and the number of scored units of each of its metric values, sorted by metric and
+subset. It has the same information as ``run.json`` and ``metrics.parquet``.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from bench.core.canonical import no_constant
 from bench.core.disk import disk_errors
@@ -15,13 +20,31 @@ from bench.records.schema import SCHEMA
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.records.schema import RunRecord
+    from bench.records.schema import Json, RunRecord
 
-__all__ = ["RUN_ID", "Kind", "checked_id", "parse_record", "text_of"]
+__all__ = [
+    "RUN_ID",
+    "Kind",
+    "PackedLine",
+    "checked_id",
+    "parse_line",
+    "parse_record",
+    "read_line",
+    "text_of",
+]
 
 RUN_ID = re.compile(r"[0-9a-f]{8,64}")
 
 Kind = Literal["fit", "apply"]
+
+
+class PackedLine(NamedTuple):
+    """Position of a record in a packed file: a line at a byte offset."""
+
+    run_id: str
+    file: Path
+    offset: int
+    length: int
 
 
 def parse_record(text: str, path: Path) -> RunRecord:
@@ -33,25 +56,62 @@ def parse_record(text: str, path: Path) -> RunRecord:
         If it is damaged, was written by a later labshift or belongs to another folder.
     """
     try:
-        data = json.loads(text, parse_constant=no_constant)
-        if not isinstance(data, dict) or "run_id" not in data or "spec" not in data:
-            raise ValueError("it is not a record")
-        version = data.get("schema", 0)
-        if isinstance(version, int) and version > SCHEMA:
-            raise BenchError(
-                f"the record {path} has schema {version}, but this labshift reads schemas up to "
-                f"{SCHEMA}: install a newer labshift"
-            )
-        if data["run_id"] != path.name:
-            raise ValueError(f"it is the record of {data['run_id']}")
-        try:
-            return check(migrated(data))
-        except BenchError as exc:
-            raise ValueError(str(exc)) from exc
+        record = _checked(json.loads(text, parse_constant=no_constant), f"the record {path}")
+        if record["run_id"] != path.name:
+            raise ValueError(f"it is the record of {record['run_id']}")
     except ValueError as exc:
         raise BenchError(
             f"the record in {path} is damaged ({exc}): delete that folder and run again"
         ) from exc
+    return record
+
+
+def parse_line(line: bytes, file: Path) -> tuple[RunRecord, list[int]]:
+    """Return the checked record of a line of a packed file, and its numbers of scored units.
+
+    Raises
+    ------
+    BenchError
+        If the line is damaged or was written by a later labshift.
+    """
+    try:
+        entry = json.loads(line, parse_constant=no_constant)
+        if not isinstance(entry, dict):
+            raise ValueError("it is not a record")
+        record, n = _checked(entry.get("run"), f"a record in {file}"), entry.get("n")
+        if not isinstance(n, list) or len(n) != sum(map(len, record["metrics"].values())):
+            raise ValueError("'n' must have one number per metric value")
+    except ValueError as exc:
+        raise BenchError(
+            f"a record in {file} is damaged ({exc}): restore the file, or publish its runs again"
+        ) from exc
+    return record, n
+
+
+def read_line(line: PackedLine) -> tuple[RunRecord, list[int]]:
+    """Return the record at a position of a packed file; see :func:`parse_line`."""
+    with disk_errors("read", line.file), line.file.open("rb") as file:
+        file.seek(line.offset)
+        record, n = parse_line(file.read(line.length), line.file)
+    if record["run_id"] != line.run_id:
+        raise BenchError(f"{line.file} was replaced in the meantime: start again")
+    return record, n
+
+
+def _checked(data: object, place: str) -> RunRecord:
+    """Return ``data`` as a record; raise ValueError if it is none."""
+    if not isinstance(data, dict) or "run_id" not in data or "spec" not in data:
+        raise ValueError("it is not a record")
+    version = data.get("schema", 0)
+    if isinstance(version, int) and version > SCHEMA:
+        raise BenchError(
+            f"{place} has schema {version}, but this labshift reads schemas up to {SCHEMA}: "
+            "install a newer labshift"
+        )
+    try:
+        return check(migrated(cast("dict[str, Json]", data)))
+    except BenchError as exc:
+        raise ValueError(str(exc)) from exc
 
 
 def checked_id(identity: str) -> str:

@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
 from bench.core.canonical import canonical_json
 from bench.core.errors import BenchError
 from bench.records.checking import check, migrated
-from bench.records.reading import parse_record, text_of
+from bench.records.reading import PackedLine, parse_record, read_line, text_of
 from bench.records.schema import (
+    Aggregation,
     Clusters,
     CodeSummary,
     Cost,
@@ -44,8 +45,10 @@ from bench.records.schema import (
     Status,
     Summary,
     Tuning,
+    Units,
 )
 from bench.records.summary import ClusterScores, clusters_of, parse_metric, summarise
+from bench.records.tables import unpacked_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +79,9 @@ class _Field(Generic[T]):
     def __get__(self, record: Record | None, owner: type) -> T | _Field[T]:
         if record is None:
             return self
-        return cast("T", record.summary[self._name])  # type: ignore[literal-required]
+        # Boards of thousands of records read attributes a million times.
+        summary = record._summary or record.summary
+        return cast("T", summary[self._name])  # type: ignore[literal-required]
 
 
 class Record(Mapping[str, object]):
@@ -87,7 +92,7 @@ class Record(Mapping[str, object]):
     data
         The contents of ``run.json``, or None to read the file on first use.
     path
-        Folder of the run; None for a record that is not on disk.
+        Folder of the run, or position in a packed file; None for a record that is not on disk.
     brief
         JSON of the summary and of the clusters, if the index has them.
     """
@@ -97,7 +102,7 @@ class Record(Mapping[str, object]):
     def __init__(
         self,
         data: RunRecord | None,
-        path: Path | str | None = None,
+        path: Path | str | PackedLine | None = None,
         brief: tuple[str, str] | None = None,
     ) -> None:
         self._data = data
@@ -127,12 +132,18 @@ class Record(Mapping[str, object]):
     metric_versions = _Field[dict[str, int]]("Version of each metric.")
     grouping = _Field[dict[str, Json] | None]("Inference batches of a study, or None.")
     shift = _Field[str]("Difference between training and test data.")
+    n_folds = _Field[int]("Number of folds; each has a training of its own.")
+    held_out = _Field[str]("Column of the held-out values; empty for a fixed test set.")
+    units = _Field[dict[str, Units]](
+        "Tested and new values per batch level; empty in older records."
+    )
     params = _Field[Params]("Parameters that differ from their defaults, by stage.")
     track = _Field[str]("Track: what the method may use of the test set.")
     access = _Field[list[str]]("Information that the method used.")
     level = _Field[str]("Batch level of the last stage.")
     badges = _Field[list[str]]("Marks shown next to the method's name.")
     readout = _Field[str]("Readout head whose metrics also have names without a prefix.")
+    classifier = _Field[bool]("Whether the method is a classifier on its own, not a network.")
     status = _Field[Status]("``ok``, ``not-applicable`` or ``failed``.")
     reason = _Field[str]("Reason of a status other than ``ok``.")
     ranked = _Field[bool]("Whether the run may be ranked.")
@@ -150,6 +161,7 @@ class Record(Mapping[str, object]):
     predictions_sha256 = _Field[str]("Digest of the predictions.")
     tuning = _Field[Tuning | None]("Parameter search of a tuned run, or None.")
     metrics = _Field[dict[str, float]]("Metric name with its readout prefix -> overall value.")
+    aggregation = _Field[Aggregation]("How the primary score combines folds: ``mean``, ``pooled``.")
     versions = _Field[dict[str, int]]("Version of each stage's method.")
     machine = _Field[Machine]("Parts of the provenance that boards compare.")
     code = _Field[CodeSummary]("Digests of the code that made the run.")
@@ -184,7 +196,11 @@ class Record(Mapping[str, object]):
     @property
     def run_id(self) -> str:
         """Identity of the run, hex."""
-        return self.summary["run_id"] if self._path is None else Path(self._path).name
+        if isinstance(self._path, PackedLine):
+            return self._path.run_id
+        if isinstance(self._path, str):
+            return self._path.replace("\\", "/").rpartition("/")[2]
+        return self.summary["run_id"] if self._path is None else self._path.name
 
     @property
     def ok(self) -> bool:
@@ -203,8 +219,12 @@ class Record(Mapping[str, object]):
             return f"{head}.{bare}"
         return bare if head == self.readout and bare in names else None
 
-    def value(self, metric: str | None = None, readout: str | None = None) -> float | None:
+    def value(
+        self, metric: str | None = None, readout: str | None = None, *, pooled: bool = False
+    ) -> float | None:
         """Return a metric over all scored units, or None if the record has no such value.
+
+        For a split with several folds it is the mean over folds.
 
         Parameters
         ----------
@@ -213,9 +233,15 @@ class Record(Mapping[str, object]):
         readout
             ``head``, ``probe``, ``knn1``, or ``embedding`` for a metric of the profiles
             themselves; the record's own readout by default.
+        pooled
+            Whether to return the metric of the predictions of all folds together; the same for a
+            single fold.
         """
-        key = self._key(self.metrics, metric or self.primary, readout)
-        return None if key is None else self.metrics[key]
+        values = self.metrics
+        if pooled:
+            values = {**values, **self.summary["pooled"]}
+        key = self._key(values, metric or self.primary, readout)
+        return None if key is None else values[key]
 
     def has(self, metric: str, readout: str | None = None) -> bool:
         """Return whether the record has a value of a metric; parameters as for :meth:`value`."""
@@ -227,8 +253,9 @@ class Record(Mapping[str, object]):
         return {parse_metric(name)[1] for name in self.metrics}
 
     def subsets(self, metric: str | None = None, readout: str | None = None) -> dict[str, float]:
-        """Return a metric per subset (``all``, ``fold=...``, ``batch=...``, ``class=...``).
+        """Return a metric per subset.
 
+        Subsets are ``all``, ``pooled``, ``fold=...``, ``batch=...`` and ``class=...``.
         Parameters are those of :meth:`value`. The dictionary is empty without such a metric.
         """
         values = self.data["metrics"]
@@ -260,12 +287,16 @@ class Record(Mapping[str, object]):
 
     @property
     def path(self) -> Path | None:
-        """Folder of the run; None for a record that is not on disk."""
-        return None if self._path is None else Path(self._path)
+        """Folder of the run; None for a record without a folder, such as a published record."""
+        if self._path is None or isinstance(self._path, PackedLine):
+            return None
+        return Path(self._path)
 
     @property
     def data(self) -> RunRecord:
         """Contents of ``run.json``, read on first use; do not modify it."""
+        if self._data is None and isinstance(self._path, PackedLine):
+            self._data, _ = read_line(self._path)
         if self._data is None:
             path = self.path
             assert path is not None
@@ -349,7 +380,10 @@ class Record(Mapping[str, object]):
         return table
 
     def metrics_table(self) -> pd.DataFrame | None:
-        """Return columns ``metric, subset, value, n``; subset is ``all``, ``fold=...``, ...."""
+        """Return columns ``metric, subset, value, n``; subset is ``all``, ``pooled``, ...."""
+        if isinstance(self._path, PackedLine):
+            record, n = read_line(self._path)
+            return unpacked_table(record["metrics"], n)
         return self._table("metrics")
 
     def predictions(self) -> pd.DataFrame | None:

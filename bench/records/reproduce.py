@@ -5,22 +5,23 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from bench.core.words import setting
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.core.types import Facts
+    from bench.records.record import Record
 
 __all__ = ["command_of"]
 
 
-def command_of(runs: Sequence[Facts]) -> str:
+def command_of(runs: Sequence[Record]) -> str:
     """Return the command of runs that differ in their seeds only.
 
     Parameters
     ----------
     runs
-        Summaries from ``bench.records.record.summarise``, for one method with its parameters,
-        one split, edition and recipe.
+        Runs of one method with its parameters, one split, edition and recipe.
 
     Returns
     -------
@@ -29,39 +30,23 @@ def command_of(runs: Sequence[Facts]) -> str:
         command runs one seed or the first N. For tuned runs, the original command.
     """
     first = runs[0]
-    if first.get("selection", "last") != "last":
-        return "\n".join(sorted({str(run["command"]) for run in runs if run.get("command")}))
-    words = ["python", "-m", "bench", "run", "--method", str(first["method"])]
-    words += ["--split", str(first["split"])]
-    if first["recipe"] != "default":
-        words += ["--recipe", str(first["recipe"])]
-    if ".toml" not in str(first["split"]):  # tables have a single edition
-        words += ["--edition", str(first["edition"])]
-    owners = {
-        "recipe": first.get("recipe_overrides") or {},
-        "data": first.get("dataset_settings") or {},
-        **(first.get("params") or {}),
-    }
+    if first.selection != "last":
+        return "\n".join(sorted({run.command for run in runs if run.command}))
+    command = ["python", "-m", "bench", "run", "--method", first.method, "--split", first.split]
+    if first.recipe != "default":
+        command += ["--recipe", first.recipe]
+    if ".toml" not in first.split:  # tables have a single edition
+        command += ["--edition", first.edition]
+    owners = {"recipe": first.recipe_overrides, "data": first.dataset_settings, **first.params}
     for owner, values in owners.items():
-        words += [
-            word
-            for key in sorted(values)
-            for word in ("--set", f"{owner}.{key}={_word(values[key])}")
-        ]
-    return "\n".join(
-        shlex.join([*words, *seeds]) for seeds in _seeds(int(run["seed"]) for run in runs)
-    )
-
-
-def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
+        for key in sorted(values):
+            command += ["--set", f"{owner}.{key}={setting(values[key])}"]
+    return "\n".join(shlex.join([*command, *seeds]) for seeds in _seeds(run.seed for run in runs))
 
 
 def _seeds(seeds: Iterable[int]) -> list[list[str]]:
     """Return the options that select exactly these seeds, one list per command."""
-    known = sorted(set(seeds))
-    if known == list(range(len(known))) and len(known) > 1:
-        return [["--seeds", str(len(known))]]
-    return [["--seed", str(seed)] for seed in known]
+    unique = sorted(set(seeds))
+    if unique == list(range(len(unique))) and len(unique) > 1:
+        return [["--seeds", str(len(unique))]]
+    return [["--seed", str(seed)] for seed in unique]

@@ -19,6 +19,7 @@ __all__ = [
     "PREFIXES",
     "READOUTS",
     "SCHEMA",
+    "Aggregation",
     "Batches",
     "Clusters",
     "Code",
@@ -47,6 +48,8 @@ PREFIXES = tuple(f"{readout}." for readout in READOUTS)
 """Prefixes of metric names, one per readout head."""
 
 Status = Literal["ok", "not-applicable", "failed"]
+Aggregation = Literal["", "mean", "pooled"]
+"""How the primary score combines folds; empty for a single fold."""
 Params = dict[str, dict[str, Json]]
 """Parameters that differ from their defaults, by stage."""
 
@@ -114,6 +117,7 @@ class Spec(TypedDict):
     folds: Annotated[list[Fold], "Folds of the split with the stages of the chain"]
     metric_versions: Annotated[dict[str, int], "Version of each metric"]
     rescale: NotRequired[Annotated[bool, "Whether images were brought to one pixel size"]]
+    numerics: NotRequired[Annotated[int, "Version of the numerics; absent for version 1"]]
     grouping: NotRequired[Annotated[dict[str, Json], "Inference batches of a study"]]
     tuning: NotRequired[Annotated[TuningBudget, "Budget of the parameter search"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
@@ -136,8 +140,15 @@ class Clusters(TypedDict):
     names: Annotated[list[str], "Names of the clusters"]
     n: Annotated[list[int], "Scored units per cluster"]
     values: Annotated[Column, "Metric within each cluster; null where it is undefined"]
-    parts: Annotated[Column, "Contribution of each cluster to the pooled metric"]
-    weights: Annotated[Column, "Weights of the contributions in the pooled metric"]
+    parts: Annotated[Column, "Contribution of each cluster to the metric over all units"]
+    weights: Annotated[Column, "Weights of the contributions"]
+
+
+class Units(TypedDict):
+    """Values of a batch level among the scored rows of all folds."""
+
+    test: Annotated[int, "Number of values"]
+    new: Annotated[int, "Number of those that are absent from the training rows of their fold"]
 
 
 class Cost(TypedDict):
@@ -222,11 +233,14 @@ class RunRecord(TypedDict):
     access: Annotated[list[str], "Information that the method used"]
     badges: Annotated[list[str], "Marks shown next to the method's name"]
     readout: Annotated[str, "Readout head whose metrics also have names without a prefix"]
+    classifier: NotRequired[Annotated[bool, "Whether the method is a classifier on its own"]]
     status: Annotated[Status, "ok, not-applicable or failed"]
     reason: Annotated[str, "Reason of a status other than ok"]
     ranked: Annotated[bool, "Whether the run may be ranked"]
     unranked_because: Annotated[list[str], "Reasons for not ranking the run"]
-    metrics: Annotated[dict[str, dict[str, float]], "Metric -> subset ('all', 'fold=…') -> value"]
+    metrics: Annotated[
+        dict[str, dict[str, float]], "Metric -> subset ('all', 'pooled', 'fold=…') -> value"
+    ]
     metrics_rest_on: Annotated[dict[str, dict[str, str]], "Metric -> subset -> data it is based on"]
     primary: Annotated[str, "Primary metric of the run"]
     lower_is_better: Annotated[list[str], "Metrics for which lower is better"]
@@ -245,6 +259,8 @@ class RunRecord(TypedDict):
     upstream: Annotated[list[str], "Preprocessing done before the data were published"]
     exposed: Annotated[list[str], "Columns that methods may read"]
     shift: Annotated[str, "Difference between training and test data"]
+    held_out: NotRequired[Annotated[str, "Column of the held-out values; empty for a fixed test"]]
+    units: NotRequired[Annotated[dict[str, Units], "Tested and new values per batch level"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
     cost: Annotated[Cost, "Cost of the run"]
     predictions_sha256: Annotated[str, "Digest of the predictions; empty without any"]
@@ -298,12 +314,16 @@ class Summary(TypedDict):
     metric_versions: dict[str, int]
     grouping: dict[str, Json] | None
     shift: str
+    n_folds: int
+    held_out: str
+    units: dict[str, Units]
     params: Params
     track: str
     access: list[str]
     level: str
     badges: list[str]
     readout: str
+    classifier: bool
     status: Status
     reason: str
     ranked: bool
@@ -321,6 +341,8 @@ class Summary(TypedDict):
     predictions_sha256: str
     tuning: Tuning | None
     metrics: dict[str, float]
+    pooled: dict[str, float]
+    aggregation: Aggregation
     versions: dict[str, int]
     machine: Machine
     code: CodeSummary

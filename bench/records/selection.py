@@ -22,7 +22,8 @@ from bench.records.summary import DERIVED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bench.core.types import Facts, JsonObject
+    from bench.records.record import Record
+    from bench.records.schema import Json, Params
 
 __all__ = ["RULES", "Choice", "Derived", "Rule", "derived_name", "parse_derived", "rule", "select"]
 
@@ -56,8 +57,8 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {
-    one.name: one
-    for one in (
+    entry.name: entry
+    for entry in (
         Rule("last", "last step, no selection", "none: default parameters", tuned=False),
         Rule(
             "id-val",
@@ -66,8 +67,8 @@ RULES: dict[str, Rule] = {
         ),
         Rule(
             "ood-val",
-            "tuned by ood-val (whole training batches held out)",
-            "whole batches of the training rows, about a quarter of them at a time",
+            "tuned by ood-val (complete training batches held out)",
+            "complete batches of the training rows, about a quarter of them at a time",
             min_batches=3,
         ),
         Rule(
@@ -79,7 +80,7 @@ RULES: dict[str, Rule] = {
         Rule(
             "oracle",
             "oracle: selected on the TEST rows, never ranked",
-            "the test rows themselves: what a perfect selection would gain, no result",
+            "the test rows themselves: an upper bound for any selection rule, not a result",
             ranked=False,
         ),
     )
@@ -144,17 +145,16 @@ def derived_name(derived: Derived) -> str:
 
 def parse_derived(name: str) -> Derived | None:
     """Parse the name of a derived split; return None for an ordinary split."""
-    found = _NAME.fullmatch(name)
-    if found is None:
+    match = _NAME.fullmatch(name)
+    if match is None:
         return None
-    said = found.groupdict()
     return Derived(
-        said["split"],
-        said["kind"],
-        said["level"] or "",
-        int(said["part"] or 1),
-        int(said["parts"] or 1),
-        said["fold"] or "",
+        match["split"],
+        match["kind"],
+        match["level"] or "",
+        int(match["part"] or 1),
+        int(match["parts"] or 1),
+        match["fold"] or "",
     )
 
 
@@ -179,8 +179,8 @@ class Choice:
         Records used for the selection.
     """
 
-    params: Mapping[str, Facts]
-    recipe: Facts
+    params: Mapping[str, Mapping[str, Json]]
+    recipe: Mapping[str, Json]
     score: float | None
     scores: tuple[float, ...]
     n_candidates: int
@@ -188,7 +188,7 @@ class Choice:
 
 
 def select(
-    records: Iterable[Facts],
+    records: Iterable[Record],
     name: str,
     split_id: str,
     method_id: str,
@@ -229,43 +229,44 @@ def select(
     chosen = rule(name)
     if not chosen.tuned:
         return Choice({}, {}, None, (), 0, ())
-    found: dict[str, dict[int, tuple[float, str]]] = {}
-    meant: dict[str, tuple[JsonObject, JsonObject]] = {}
+    scores: dict[str, dict[int, tuple[float, str]]] = {}
+    values: dict[str, tuple[Params, dict[str, Json]]] = {}
     parts = 1
     for record in records:
-        spec = record["spec"]
-        if record["status"] != "ok" or (spec["method_id"], spec["seed"]) != (method_id, seed):
+        if not record.ok or (record.method_id, record.seed) != (method_id, seed):
             continue
-        where = parse_derived(str(spec["split_id"]))
-        wanted = (split_id, name, level, fold)
-        if where is None or (where.split, where.kind, where.level, where.fold) != wanted:
+        derived = parse_derived(record.split_id)
+        key_of_rule = (split_id, name, level, fold)
+        if derived is None or (
+            (derived.split, derived.kind, derived.level, derived.fold) != key_of_rule
+        ):
             continue
-        parts = max(parts, where.parts)
-        value = record["metrics"].get(record["primary"], {}).get("all")
-        if value is None:
+        parts = max(parts, derived.parts)
+        score = record.value()
+        if score is None:
             continue
-        params = {stage: dict(values) for stage, values in record["params"].items() if values}
-        recipe = dict(spec["recipe_overrides"])
+        params = {stage: dict(changed) for stage, changed in record.params.items() if changed}
+        recipe = dict(record.recipe_overrides)
         key = canonical_json([params, recipe])
-        meant[key] = (params, recipe)
-        found.setdefault(key, {})[where.part] = (float(value), str(record["run_id"]))
-    whole = {key: scores for key, scores in found.items() if len(scores) == parts}
-    if not whole:
+        values[key] = (params, recipe)
+        scores.setdefault(key, {})[derived.part] = (score, record.run_id)
+    complete = {key: by_part for key, by_part in scores.items() if len(by_part) == parts}
+    if not complete:
         raise BenchError(
             f"no candidate of {method_id} has a {name} score on {split_id}"
             + (f", fold {fold}" if fold else "")
             + ": tune it first"
         )
 
-    def place(key: str) -> tuple[float, int, str]:
-        mean = _mean([value for value, _ in whole[key].values()])
-        params, recipe = meant[key]
+    def order(key: str) -> tuple[float, int, str]:
+        mean = _mean([score for score, _ in complete[key].values()])
+        params, recipe = values[key]
         return (-mean if higher else mean, sum(map(len, params.values())) + len(recipe), key)
 
-    best = min(whole, key=place)
-    scores = tuple(whole[best][part][0] for part in sorted(whole[best]))
-    runs = sorted(run for parts_of in whole.values() for _, run in parts_of.values())
-    return Choice(*meant[best], _mean(scores), scores, len(whole), tuple(runs))
+    best = min(complete, key=order)
+    by_part = tuple(complete[best][part][0] for part in sorted(complete[best]))
+    runs = sorted(run for runs in complete.values() for _, run in runs.values())
+    return Choice(*values[best], _mean(by_part), by_part, len(complete), tuple(runs))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -5,10 +5,12 @@
     results/runs/ab/ab12…/      run.json, metrics.parquet, predictions.parquet, curves.parquet
     results/failed/<run>/       traceback and environment; never a result, never blocks a retry
     results/index.parquet       derived from the runs, rebuilt when it is out of date
-    results/reference/          published records, read only on request
+    results/reference.parquet   the same for published records
+    results/reference/          published records, one file per split, read only on request
     results/tmp/                unfinished files, deleted after a day
 
-Artifacts are in :mod:`bench.records.artifacts`. Nothing is ever read from a pickle. ``find``
+Artifacts are in :mod:`bench.records.artifacts`, published records in
+:mod:`bench.records.published`. Nothing is ever read from a pickle. ``find``
 imports neither NumPy, pandas nor pyarrow.
 """
 
@@ -25,13 +27,14 @@ from bench.core.disk import disk_errors, new_file, write_synced
 from bench.core.errors import BenchError
 from bench.records.artifacts import ArtifactStore
 from bench.records.index import index_bytes, read_index, run_stamps
+from bench.records.published import load_packed, pack, packed_files, unpacked_folders
 from bench.records.reading import checked_id, parse_record, text_of
 from bench.records.record import Record
 from bench.records.tables import parquet_bytes
 from bench.records.writing import check_writable, discard, place, temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Failure", "Store"]
 
 _TABLES = ("metrics", "predictions", "curves")
-_PUBLISHED = ("run.json", "metrics.parquet")
 
 
 class Failure(TypedDict):
@@ -71,7 +73,7 @@ class Store(ArtifactStore):
     def __init__(self, root: Path | str, warn: Callable[[str], None] = _to_stderr) -> None:
         super().__init__(root)
         self._warn = warn
-        self._skipped: set[Path] = set()
+        self._skipped: set[str] = set()
 
     @property
     def runs(self) -> Path:
@@ -140,12 +142,16 @@ class Store(ArtifactStore):
             If the folder cannot be read.
         """
         with disk_errors("read", self.reference):
-            folders = sorted(
-                (file.parent for file in self.reference.rglob("run.json")),
-                key=lambda folder: folder.name,
-            )
-        records = map(self._readable, folders)
-        return [record for record in records if record is not None]
+            index = read_index(self.reference_index) if packed_files(self.reference) else {}
+            records, stamps = load_packed(self.reference, index, self._skip)
+            folders = unpacked_folders(self.reference)
+        if stamps != {run_id: stamp for run_id, (stamp, _) in index.items()}:
+            self._write_index(self.reference_index, records, stamps)
+        for folder in folders:
+            record = self._readable(folder)
+            if record is not None:
+                records[record.run_id] = record
+        return [records[run_id] for run_id in sorted(records)]
 
     def _load_indexed(self) -> list[Record]:
         """Return the user's records from the index, after updating it."""
@@ -165,7 +171,7 @@ class Store(ArtifactStore):
                 records[run_id] = record
                 changed = True
         if changed:
-            self._write_index(records, stamps)
+            self._write_index(self.index, records, {run_id: stamps[run_id] for run_id in records})
         return [records[run_id] for run_id in sorted(records)]
 
     def _readable(self, folder: Path) -> Record | None:
@@ -174,24 +180,32 @@ class Store(ArtifactStore):
             text = text_of(folder)
             return None if text is None else Record(parse_record(text, folder), folder)
         except BenchError as exc:
-            if folder not in self._skipped:
-                self._skipped.add(folder)
-                self._warn(f"warning: record skipped: {exc}")
+            self._skip(str(folder), exc)
             return None
+
+    def _skip(self, key: str, problem: BenchError) -> None:
+        """Report a record that cannot be read, once."""
+        if key not in self._skipped:
+            self._skipped.add(key)
+            self._warn(f"warning: record skipped: {problem}")
 
     @property
     def index(self) -> Path:
         """The derived index; it is rebuilt if deleted."""
         return self.root / "index.parquet"
 
-    def _write_index(self, records: Mapping[str, Record], stamps: Mapping[str, str]) -> None:
-        """Replace the index; errors are ignored, because it is derived."""
-        data = index_bytes(records, stamps)
-        with (
-            contextlib.suppress(OSError),
-            new_file(self.index, inside=temporary(self.root)) as part,
-        ):
-            write_synced(part, data)
+    @property
+    def reference_index(self) -> Path:
+        """The derived index of the published records; it is rebuilt if deleted."""
+        return self.root / "reference.parquet"
+
+    def _write_index(
+        self, path: Path, records: Mapping[str, Record], stamps: Mapping[str, str]
+    ) -> None:
+        """Replace an index; errors are ignored, because it is derived."""
+        data = index_bytes({run_id: records[run_id] for run_id in stamps}, stamps)
+        with contextlib.suppress(OSError), new_file(path, inside=temporary(self.root)) as file:
+            write_synced(file, data)
 
     # ---------------------------------------------------------------- writing
 
@@ -296,26 +310,24 @@ class Store(ArtifactStore):
         """Delete a run; a missing run is ignored."""
         discard(self.root, self.path_of(run_id))
 
-    def publish(self, run_ids: Sequence[str]) -> list[Path]:
-        """Copy runs without their predictions to ``reference/`` and return the new folders.
+    def publish(self, run_ids: Iterable[str], *, replace: bool = False) -> list[Path]:
+        """Copy runs without their predictions to the packed files of ``reference/``.
+
+        Parameters
+        ----------
+        run_ids
+            Runs of this folder.
+        replace
+            Whether other published records of the same splits are removed.
+
+        Returns
+        -------
+        list of Path
+            The packed files, one per split.
 
         Raises
         ------
         BenchError
-            If a run does not exist.
+            If a run does not exist or is damaged, or a file cannot be written.
         """
-        targets = []
-        for run_id in run_ids:
-            source = self.path_of(run_id)
-            if self.find(run_id) is None:
-                raise BenchError(f"there is no run {run_id} in {self.runs}: run it first")
-            target = self.reference / run_id[:2] / run_id
-            with disk_errors("read", source):
-                files = {
-                    name: (source / name).read_bytes()
-                    for name in _PUBLISHED
-                    if (source / name).is_file()
-                }
-            place(self.root, files, target, "run.json", replace=True)
-            targets.append(target)
-        return targets
+        return pack(self.reference, map(self.path_of, run_ids), replace=replace)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from bench.core.code_digest import by_folder
+from bench.records.averages import POOLED
 from bench.records.schema import READOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bench.records.schema import Clusters, RunRecord, Summary
+    from bench.records.schema import Aggregation, Clusters, RunRecord, Summary
 
 __all__ = [
     "DERIVED",
@@ -25,6 +26,8 @@ __all__ = [
 
 DERIVED = "~"
 """Separator in the names of splits that were derived from another split's rows."""
+_CLASSIFIERS = ("fixed-forest", "fixed-knn", "fixed-logistic")
+"""Classifiers of the versions whose records do not have the key ``classifier``."""
 T = TypeVar("T")
 
 
@@ -49,14 +52,28 @@ def _without_duplicates(columns: Mapping[str, T], readout: str) -> dict[str, T]:
     return {name: v for name, v in columns.items() if f"{readout}.{name}" not in columns}
 
 
+def _aggregation(record: RunRecord) -> Aggregation:
+    """Return how the primary score of a record combines the folds of its split."""
+    values = record["metrics"].get(record["primary"], {})
+    if POOLED in values:
+        return "mean"
+    # Metrics of profiles are computed per fold, because each fold has its own model.
+    several = len(record["spec"]["folds"]) > 1 and "all" in values
+    return "pooled" if several and not any(key.startswith("fold=") for key in values) else ""
+
+
 def summarise(record: RunRecord) -> Summary:
     """Return the part of a record that boards use.
 
-    ``metrics`` contains values over all scored units. A value stored both as ``NAME`` and as
-    ``READOUT.NAME`` is returned under the second name.
+    ``metrics`` contains values over all scored units, for several folds the mean over folds, and
+    ``pooled`` those of the predictions of all folds together. A value stored both as ``NAME`` and
+    as ``READOUT.NAME`` is returned under the second name.
     """
     spec, provenance, code = record["spec"], record["provenance"], record.get("code")
     overall = {name: values["all"] for name, values in record["metrics"].items() if "all" in values}
+    pooled = {
+        name: values[POOLED] for name, values in record["metrics"].items() if POOLED in values
+    }
     return {
         "run_id": record["run_id"],
         "method": record["method"],
@@ -78,12 +95,16 @@ def summarise(record: RunRecord) -> Summary:
         "metric_versions": spec["metric_versions"],
         "grouping": spec.get("grouping"),
         "shift": record["shift"],
+        "n_folds": len(spec["folds"]),
+        "held_out": record.get("held_out", ""),
+        "units": record.get("units", {}),
         "params": record["params"],
         "track": record["track"],
         "access": record["access"],
         "level": record["level"],
         "badges": record["badges"],
         "readout": record["readout"],
+        "classifier": record.get("classifier", record["method_id"] in _CLASSIFIERS),
         "status": record["status"],
         "reason": record["reason"],
         "ranked": record["ranked"],
@@ -101,6 +122,8 @@ def summarise(record: RunRecord) -> Summary:
         "predictions_sha256": record["predictions_sha256"],
         "tuning": record.get("tuning"),
         "metrics": _without_duplicates(overall, record["readout"]),
+        "pooled": _without_duplicates(pooled, record["readout"]),
+        "aggregation": _aggregation(record),
         "versions": {
             stage["method"]: stage["version"] for fold in spec["folds"] for stage in fold["stages"]
         },
@@ -135,8 +158,8 @@ class ClusterScores:
     values
         Cluster -> the metric within the cluster, if it is defined.
     parts, weights
-        Cluster -> contribution to the pooled metric, and its weight. The pooled metric is the
-        weighted mean of the parts. Empty if the record has no such decomposition.
+        Cluster -> contribution to the metric over all scored units, and its weight. The metric is
+        the weighted mean of the parts. Empty if the record has no such decomposition.
     """
 
     level: str

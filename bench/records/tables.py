@@ -6,10 +6,14 @@ import hashlib
 import io
 from typing import TYPE_CHECKING
 
+from bench.core.errors import BenchError
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pandas as pd
 
-__all__ = ["predictions_digest"]
+__all__ = ["packed_counts", "parquet_bytes", "predictions_digest", "unpacked_table"]
 
 
 def predictions_digest(predictions: pd.DataFrame) -> str:
@@ -56,12 +60,57 @@ def parquet_bytes(table: pd.DataFrame) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    made = pa.Table.from_pandas(table, preserve_index=False)
-    for i, entry in enumerate(made.schema):
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    for i, entry in enumerate(arrow.schema):
         if pa.types.is_list(entry.type) and pa.types.is_floating(entry.type.value_type):
-            wanted = pa.list_(pa.float32())
-            made = made.set_column(i, entry.name, made.column(i).cast(wanted))
+            float_list = pa.list_(pa.float32())
+            arrow = arrow.set_column(i, entry.name, arrow.column(i).cast(float_list))
     sink = io.BytesIO()
     # pandas' metadata contains its version; without it the bytes depend on the content only.
-    pq.write_table(made.replace_schema_metadata(None), sink, compression="zstd")
+    pq.write_table(arrow.replace_schema_metadata(None), sink, compression="zstd")
     return sink.getvalue()
+
+
+def packed_counts(metrics: Mapping[str, Mapping[str, float]], table: pd.DataFrame) -> list[int]:
+    """Return the numbers of scored units of a metrics table, sorted by metric and subset.
+
+    Parameters
+    ----------
+    metrics
+        Metric -> subset -> value, as in ``run.json``.
+    table
+        Columns ``metric, subset, value, n``.
+
+    Raises
+    ------
+    BenchError
+        If the table has other values than the record.
+    """
+    columns = (table[name].tolist() for name in ("metric", "subset", "value", "n"))
+    rows = {(metric, subset): (value, n) for metric, subset, value, n in zip(*columns, strict=True)}
+    keys = _keys(metrics)
+    if len(table) != len(rows) or set(keys) != set(rows):
+        raise BenchError("metrics.parquet and run.json have different metrics")
+    for metric, subset in keys:
+        if rows[metric, subset][0] != metrics[metric][subset]:
+            raise BenchError(f"metrics.parquet and run.json differ in {metric}, {subset}")
+    return [int(rows[key][1]) for key in keys]
+
+
+def unpacked_table(metrics: Mapping[str, Mapping[str, float]], n: Sequence[int]) -> pd.DataFrame:
+    """Return columns ``metric, subset, value, n``; the inverse of :func:`packed_counts`."""
+    import pandas as pd
+
+    keys = _keys(metrics)
+    return pd.DataFrame(
+        {
+            "metric": [metric for metric, _ in keys],
+            "subset": [subset for _, subset in keys],
+            "value": [metrics[metric][subset] for metric, subset in keys],
+            "n": n,
+        }
+    )
+
+
+def _keys(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
+    return [(metric, subset) for metric in sorted(metrics) for subset in sorted(metrics[metric])]

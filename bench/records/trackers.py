@@ -11,13 +11,13 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bench.core.disk import disk_errors, new_folder
 from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from bench.core.types import Facts
     from bench.records.record import Record
     from bench.records.store import Store
 
@@ -50,45 +50,35 @@ def trackers(names: list[str], store: Store) -> list[Tracker]:
     BenchError
         If a name is unknown, or a library is not installed.
     """
-    made: list[Tracker] = []
+    chosen: list[Tracker] = []
     for name in names:
         if name not in TRACKERS:
             raise BenchError(did_you_mean(name, list(TRACKERS), "tracker"))
-        made.append(TRACKERS[name](store.root))
-    return made
+        chosen.append(TRACKERS[name](store.root))
+    return chosen
 
 
 # --------------------------------------------------------------------------- logged values
 
 
-def scalars(record: Facts) -> dict[str, float]:
+def scalars(record: Record) -> dict[str, float]:
     """Return the record's values over all rows by name, and the cost of the run."""
-    found = {name: values["all"] for name, values in record["metrics"].items() if "all" in values}
-    return found | {f"cost/{key}": float(value) for key, value in record["cost"].items()}
+    metrics = record.data["metrics"]
+    scores = {name: values["all"] for name, values in metrics.items() if "all" in values}
+    cost = record.cost
+    return scores | {f"cost/{key}": float(cost[key]) for key in cost}  # type: ignore[literal-required]
 
 
-def facts(record: Facts) -> dict[str, str]:
+def facts(record: Record) -> dict[str, str]:
     """Return split, edition, recipe, seed and changed parameters of the run, as text."""
-    spec = record["spec"]
-    found = {
-        "method": record["method_id"],
-        "split": spec["split_id"],
-        "dataset": spec["dataset"],
-        "edition": spec["edition"],
-        "recipe": spec["recipe"],
-        "selection": spec["selection"],
-        "seed": str(spec["seed"]),
-        "track": record["track"],
-        "readout": record["readout"],
-    }
-    changed = {
-        f"{stage}.{key}": value
-        for stage, values in record["params"].items()
-        for key, value in values.items()
-    }
-    changed |= {f"recipe.{key}": value for key, value in spec["recipe_overrides"].items()}
-    changed |= {f"data.{key}": value for key, value in spec["dataset_settings"].items()}
-    return found | {key: str(value) for key, value in changed.items()}
+    names = ("split_id", "dataset", "edition", "recipe", "selection", "seed", "track", "readout")
+    values: dict[str, object] = {"method": record.method_id}
+    values |= {name.removesuffix("_id"): getattr(record, name) for name in names}
+    for stage, params in record.params.items():
+        values |= {f"{stage}.{key}": value for key, value in params.items()}
+    values |= {f"recipe.{key}": value for key, value in record.recipe_overrides.items()}
+    values |= {f"data.{key}": value for key, value in record.dataset_settings.items()}
+    return {key: str(value) for key, value in values.items()}
 
 
 def curves(record: Record) -> Iterator[tuple[str, int, float]]:
@@ -102,12 +92,11 @@ def curves(record: Record) -> Iterator[tuple[str, int, float]]:
         yield (f"{stage}/{fold}/{name}" if several else f"{stage}/{name}"), int(step), float(value)
 
 
-def title(record: Facts) -> str:
+def title(record: Record) -> str:
     """Return a readable name: method, split, seed and the first letters of the run id."""
-    spec = record["spec"]
     return (
-        f"{record['method_id']} {spec['split_id']} {spec['edition']} {spec['recipe']} "
-        f"seed {spec['seed']} {record['run_id'][:8]}"
+        f"{record.method_id} {record.split_id} {record.edition} {record.recipe} "
+        f"seed {record.seed} {record.run_id[:8]}"
     )
 
 
@@ -138,17 +127,16 @@ class TensorBoard:
         folder = self.folder / name
         if folder.exists():
             return False
-        part = self.folder / f".{name}.{os.getpid()}"
-        writer = self._writer(log_dir=str(part))
-        last = 0
-        for label, step, value in curves(record):
-            writer.add_scalar(label, value, step)
-            last = max(last, step)
-        for label, value in scalars(record).items():
-            writer.add_scalar(f"score/{label}", value, last)
-        writer.add_text("run", "  \n".join(f"{k}: {v}" for k, v in facts(record).items()))
-        writer.close()
-        part.rename(folder)
+        with disk_errors("write", folder), new_folder(folder) as temporary:
+            writer = self._writer(log_dir=str(temporary))
+            last = 0
+            for label, step, value in curves(record):
+                writer.add_scalar(label, value, step)
+                last = max(last, step)
+            for label, value in scalars(record).items():
+                writer.add_scalar(f"score/{label}", value, last)
+            writer.add_text("run", "  \n".join(f"{k}: {v}" for k, v in facts(record).items()))
+            writer.close()
         return True
 
 
@@ -182,14 +170,16 @@ class MLflow:
         self.where = f"mlflow ui --backend-store-uri {address}"
         try:
             self._client = MlflowClient(tracking_uri=address)
-            found = self._client.get_experiment_by_name(self.experiment)
+            experiment = self._client.get_experiment_by_name(self.experiment)
             self._id = (
-                found.experiment_id if found else self._client.create_experiment(self.experiment)
+                experiment.experiment_id
+                if experiment
+                else self._client.create_experiment(self.experiment)
             )
         except MlflowException as error:
             first = str(error).splitlines()[0]
             raise BenchError(
-                f"MLflow at {address} does not answer ({first}): mend $MLFLOW_TRACKING_URI, or "
+                f"MLflow at {address} does not answer ({first}): correct $MLFLOW_TRACKING_URI, or "
                 "unset it to use a file in the results"
             ) from None
 
@@ -197,21 +187,21 @@ class MLflow:
         """Log parameters, tags, scores and curves; an incomplete run is logged again."""
         from mlflow.entities import Metric, Param
 
-        wanted = f"tags.run_id = '{record.run_id}'"
-        for old in self._client.search_runs([self._id], wanted):
+        query = f"tags.run_id = '{record.run_id}'"
+        for old in self._client.search_runs([self._id], query):
             if old.info.status == "FINISHED":
                 return False
             self._client.delete_run(old.info.run_id)
         tags = {"run_id": record.run_id, "path": str(record.path or "")}
-        made = self._client.create_run(self._id, tags=tags, run_name=title(record)).info
-        when = made.start_time
+        run = self._client.create_run(self._id, tags=tags, run_name=title(record)).info
+        when = run.start_time
         points = [Metric(_name(key), value, when, step) for key, step, value in curves(record)]
         points += [Metric(_name(key), value, when, 0) for key, value in scalars(record).items()]
         params = [Param(_name(key), value) for key, value in facts(record).items()]
-        self._client.log_batch(made.run_id, params=params)
+        self._client.log_batch(run.run_id, params=params)
         for k in range(0, len(points), 1000):  # maximum batch size of the server
-            self._client.log_batch(made.run_id, metrics=points[k : k + 1000])
-        self._client.set_terminated(made.run_id)
+            self._client.log_batch(run.run_id, metrics=points[k : k + 1000])
+        self._client.set_terminated(run.run_id)
         return True
 
 
@@ -222,7 +212,7 @@ def _name(text: str) -> str:
 
 def _missing(library: str) -> BenchError:
     return BenchError(
-        f"{library} is not installed: python -m pip install 'labshift[track]', or leave --track out"
+        f"{library} is not installed: python -m pip install 'labshift[track]', or omit --track"
     )
 
 

@@ -48,23 +48,15 @@ relative to the spread of the median feature (the rounding errors of a nearly de
 as large as those of its neighbours)."""
 
 
-def apply_all(
-    method: Method,
-    access: Access,  # noqa: ARG001
-    view: Samples,
-    grouping: list[Ints] | None,
-    seed: int,
-) -> Output:
-    """Apply a method to all rows of a view with its declared access.
+def apply_all(method: Method, view: Samples, grouping: list[Ints] | None, seed: int) -> Output:
+    """Apply a method to all rows of a view.
 
     Parameters
     ----------
     method
         A fitted method.
-    access
-        Its declared access.
     view
-        The rows.
+        The rows, with the declared access of the method.
     grouping
         Positions of each batch for methods with test-batch access; None for others.
     seed
@@ -94,8 +86,10 @@ def undeclared_adaptation(
 
     Parameters
     ----------
-    method, access, view, grouping, seed
+    method, view, grouping, seed
         As for :func:`apply_all`.
+    access
+        Declared access of the method.
     first
         Output of the first call.
     rebuild

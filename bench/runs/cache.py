@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from bench.core.code_digest import differing, shortened
+from bench.core.code_digest import differing
+from bench.core.words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,7 +67,7 @@ class Cache:
         self._outdated.add(key)
         if kind == "fit":
             files = differing(made_by.get("files", {}), code["files"]) if made_by else []
-            names = f" ({shortened(files)})" if files else ""
+            names = f" ({listed(files, 3)})" if files else ""
             self._say(f"note: {name} is fitted again: its stored fit was made by other code{names}")
         return None
 

@@ -142,6 +142,11 @@ class Chain:
         return "head" if alone else "probe"
 
     @property
+    def is_classifier(self) -> bool:
+        """Whether the chain is a single classifier, scored by its own head on every board."""
+        return len(self.own) == 1 and self.own[0].kind == "classifier"
+
+    @property
     def badges(self) -> list[str]:
         """Remarks that the track does not include."""
         if Access.CONTROLS in self.access and self.track == "inductive":

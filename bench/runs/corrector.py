@@ -125,7 +125,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         y
             ``(n,)`` classes, for network methods. Ignored by profile methods.
         batch
-            ``(n,)`` batch names, such as plates. By default all rows are one batch.
+            ``(n,)`` batch names, such as plates, none missing. By default all rows are one batch.
         controls
             ``(n,)`` bool, true for negative controls. By default no row is a control.
         X_adapt, batch_adapt, controls_adapt
@@ -190,7 +190,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise ValueError(str(error)) from error
         return in_order(partition)
 
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn has no types
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.target_tags.required = self._headed()
@@ -218,8 +218,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     f"This Corrector estimator requires y to be passed, but the target y is None: "
                     f"{self.method} is trained on classes"
                 )
-            given = (X, y) if headed else (X,)
-            checked = validate_data(self, *given, dtype=np.float32, ensure_min_samples=2)
+            arrays = (X, y) if headed else (X,)
+            checked = validate_data(self, *arrays, dtype=np.float32, ensure_min_samples=2)
             rows: NDArray[np.float32] = checked[0] if headed else checked
             labels = None
             if headed:
@@ -255,11 +255,11 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 raise BenchError(f"{stage.name} needs images, and Corrector takes tables")
             method = self._learned(stage, train, other, supervised=labels is not None)
             states.append({name: array.copy() for name, array in method.state().items()})
-            made = applied(method, stage, train, self.seed)
-            fallbacks = max(fallbacks, made.fallbacks)
+            output = applied(method, stage, train, self.seed)
+            fallbacks = max(fallbacks, output.fallbacks)
             if adapts and k + 1 < len(chain.stages):
                 other = other.with_profiles(applied(method, stage, other, self.seed).X)
-            train = train.with_profiles(made.X)
+            train = train.with_profiles(output.X)
         self.classes_ = classes
         self.states_ = states
         self.fallbacks_ = fallbacks
@@ -270,7 +270,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _learned(
         self, stage: Stage, train: Partition, other: Partition, *, supervised: bool
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401 - scikit-learn has no types
         owner = stage.entry.meta.get("fit", stage.name)
         recipe = resolve("default", "profiles", dict(self.recipe or {}))
         context = Context(seed=seed_for("fit", owner, NAME, self.seed), recipe=recipe)
@@ -285,9 +285,9 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Whether a stage trains on classes. Unknown methods raise in ``fit`` only."""
         try:
             registry = registry_with(os.environ.get(PLUGINS, ""))
-            entries = [registry.entry("method", one.strip()) for one in self.method.split("+")]
-            networks = [one for one in entries if one.meta["level"] in ("network", "classifier")]
-            return any(getattr(one.load(), "has_head", True) for one in networks)
+            entries = [registry.entry("method", name.strip()) for name in self.method.split("+")]
+            networks = [e for e in entries if e.meta["level"] in ("network", "classifier")]
+            return any(getattr(entry.load(), "has_head", True) for entry in networks)
         except (BenchError, AttributeError):
             if strict:
                 raise
@@ -308,7 +308,9 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             typed, registry_with(os.environ.get(PLUGINS, "")), opened, values, recipe
         )
         if is_control_row(chain.stages[0].kind) and chain.stages[0].name != "identity":
-            raise BenchError(f"{typed} is a reference row, not a correction")
+            raise BenchError(
+                f"{typed} is a control row, not a correction: use a profile method, or identity"
+            )
         return chain
 
     def _has_controls(self, stage: Stage, partition: Partition) -> None:
@@ -333,18 +335,18 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         names = column(batch, n, "batch") if batch is not None else np.full(n, "all")
         control = np.zeros(n, dtype=bool)
         if controls is not None:
-            given = np.asarray(controls)
-            if given.shape != (n,) or given.dtype != np.bool_:
+            mask = np.asarray(controls)
+            if mask.shape != (n,) or mask.dtype != np.bool_:
                 raise ValueError(
-                    f"controls must be a mask of {n} bools, one a row of X, not {given.dtype} of "
-                    f"shape {given.shape}"
+                    f"controls must be a boolean mask of shape ({n},), one value per row of X, not "
+                    f"{mask.dtype} of shape {mask.shape}"
                 )
-            control = given
+            control = mask
         classes: tuple[str, ...] = ()
         text = np.full(n, "", dtype=object)
         if labels is not None:
-            known, codes = np.unique(labels, return_inverse=True)
-            classes = tuple(f"{k:06d}" for k in range(len(known)))
+            names_of_classes, codes = np.unique(labels, return_inverse=True)
+            classes = tuple(f"{k:06d}" for k in range(len(names_of_classes)))
             text[:] = [classes[k] for k in codes.tolist()]
         index = pd.DataFrame(
             {"id": ids(X, names), "label": text, "control": control, LEVEL: names.astype(object)}

@@ -13,6 +13,7 @@ from bench.core.meta import PLUGINS
 from bench.core.registry import Registry
 from bench.records.record import Record
 from bench.records.results import results_store
+from bench.runs.arguments import names, seed_list
 from bench.runs.job import Options
 from bench.runs.settings import Settings
 
@@ -32,7 +33,6 @@ RECIPES = ("smoke", "default", "paper")
 EDITIONS = ("auto", "real", "simulated", "fixture")
 DEVICES = ("auto", "cpu", "cuda")
 IF_EXISTS = ("skip", "refresh", "rerun", "verify")
-MAX_SEEDS = 1000
 
 
 class Progress(Protocol):
@@ -179,7 +179,7 @@ def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
     return registry
 
 
-def prepare(  # noqa: PLR0913
+def prepare(  # noqa: PLR0913 - keywords of the public function
     methods: str | Iterable[str],
     splits: str | Iterable[str],
     *,
@@ -214,7 +214,7 @@ def prepare(  # noqa: PLR0913
     BenchError
         If a name is unknown, a value is wrong, an edition is not available, or data are invalid.
     """
-    chosen, named = _names(methods, "method"), _names(splits, "split")
+    chosen, named = names(methods, "--method"), names(splits, "--split")
     for option, value, allowed in (
         ("recipe", recipe, RECIPES),
         ("edition", edition, EDITIONS),
@@ -235,7 +235,7 @@ def prepare(  # noqa: PLR0913
         read.recipe["standardise"] = standardise
     if rescale:
         read.recipe["rescale"] = True
-    numbers = _seeds(seeds)
+    numbers = seed_list(seeds)
     options = Options(recipe, read.recipe, read.methods, device, if_exists)
     store = results_store(results)
 
@@ -244,12 +244,12 @@ def prepare(  # noqa: PLR0913
 
     tasks = open_splits(named, registry, edition, read.data, say or _Stderr().say)
     if metrics:
-        further = _names(metrics, "metrics")
+        further = names(metrics, "--metrics")
         tasks = [with_metrics(task, further, registry) for task in tasks]
     return Experiment(chosen, tasks, numbers, options, registry, store, edition, read.data)
 
 
-def run(  # noqa: PLR0913
+def run(  # noqa: PLR0913 - keywords of the public function
     methods: str | Iterable[str],
     splits: str | Iterable[str],
     *,
@@ -331,20 +331,3 @@ def run(  # noqa: PLR0913
     records = experiment.run(jobs := experiment.jobs(), progress)
     experiment.companions(jobs, records, progress)
     return records
-
-
-def _names(names: str | Iterable[str], option: str) -> list[str]:
-    """Return names without duplicates; raise if there are none."""
-    texts = [names] if isinstance(names, str) else list(names)
-    result = [name.strip() for text in texts for name in text.split(",") if name.strip()]
-    if not result:
-        raise BenchError(f"--{option} is empty: give one name, or several separated by commas")
-    return list(dict.fromkeys(result))
-
-
-def _seeds(seeds: int | Iterable[int]) -> list[int]:
-    if not isinstance(seeds, int):
-        return list(dict.fromkeys(seeds))
-    if not 1 <= seeds <= MAX_SEEDS:
-        raise BenchError(f"--seeds takes a whole number from 1 to {MAX_SEEDS}, not {seeds}")
-    return list(range(seeds))

@@ -221,7 +221,7 @@ class FoldRun:
         # Depends on the rows only, so the same rows from another file are mixed in the same way.
         seed = seed_for("chunks", identity.rows_digest(partition.opened, rows), self.job.seed)
         started = time.perf_counter()
-        output = apply_all(method, access, view, grouping, seed)
+        output = apply_all(method, view, grouping, seed)
         seconds = time.perf_counter() - started
         check_output(stage.name, output, len(partition), partition.n_classes)
         adaptation = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.core.control_names import is_control_row
+from bench.data.units import count_units
 from bench.records.selection import rule
 from bench.runs import provenance
 
@@ -58,6 +59,7 @@ def outline(
         "access": job.access.words,
         "badges": chain.badges,
         "readout": chain.readout,
+        **({"classifier": True} if chain.is_classifier else {}),
         "status": status,
         "reason": reason,
         "ranked": not unranked and status == "ok",
@@ -86,6 +88,8 @@ def outline(
         "upstream": list(task.opened.upstream),
         "exposed": list(task.split.expose),
         "shift": task.split.shift,
+        "held_out": task.split.hold_out or "",
+        "units": count_units(task.split, task.opened, task.folds),
         "cost": {"fit_s": 0.0, "apply_s": 0.0, "peak_bytes": 0, "steps": 0, "images_seen": 0},
         "predictions_sha256": "",
         "sources": method_sources(chain),

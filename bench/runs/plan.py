@@ -54,20 +54,20 @@ def plan(
             )
             used.update(stage.name for stage in chain.stages)
             reason = why_not(chain, task) or why_not_grouped(chain, task, options.grouping)
-            for seed in seeds:
-                jobs.append(  # noqa: PERF401
-                    Job(
-                        task,
-                        chain,
-                        seed,
-                        options.recipe,
-                        recipe,
-                        options.overrides,
-                        registry,
-                        reason,
-                        options.grouping,
-                    )
+            jobs += [
+                Job(
+                    task,
+                    chain,
+                    seed,
+                    options.recipe,
+                    recipe,
+                    options.overrides,
+                    registry,
+                    reason,
+                    options.grouping,
                 )
+                for seed in seeds
+            ]
     unused = sorted(set(options.values) - used)
     if unused:
         raise BenchError(

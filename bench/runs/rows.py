@@ -24,42 +24,56 @@ LEVEL = "batch"
 
 
 @functools.cache
-def registry_with(plugins: str) -> Registry:  # noqa: ARG001
+def registry_with(plugins: str) -> Registry:  # noqa: ARG001 - the argument is the key of the cache
     """Return all registered methods; reloaded only if ``$BENCH_PLUGINS`` changes."""
     return Registry()
 
 
 def column(values: ArrayLike, n: int, name: str) -> NDArray[np.str_]:
-    """Return user input as strings, ``(n,)``; raise if the length differs."""
-    given = np.asarray(values)
-    if given.shape != (n,):
-        raise ValueError(f"{name} must have one value a row of X: {n}, not shape {given.shape}")
-    if given.dtype.kind == "f" and np.isnan(given).any():
-        raise ValueError(f"{name} has rows without a value: name the batch of each row")
-    return given.astype(str)
+    """Return user input as strings, ``(n,)``.
+
+    Raises
+    ------
+    ValueError
+        If the length differs, or a value is missing (``None``, NaN, NaT or ``pandas.NA``).
+    """
+    import pandas as pd
+
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise ValueError(
+            f"{name} must have one value per row of X, shape ({n},), not {array.shape}"
+        )
+    missing = np.flatnonzero(pd.isna(array))
+    if len(missing):
+        raise ValueError(
+            f"{name} is missing in {len(missing)} of {n} rows (first: row {missing[0]}): give the "
+            f"{name} of each row, or drop these rows"
+        )
+    return array.astype(str)
 
 
 def ids(X: NDArray[np.float32], batch: NDArray[np.str_]) -> list[str]:
     """Name rows by their content, independent of the other rows."""
     seen: dict[str, int] = {}
-    made = []
+    names = []
     for row, name in zip(np.ascontiguousarray(X), batch.tolist(), strict=True):
         content = hashlib.sha256(name.encode() + b"\x1f" + row.tobytes()).hexdigest()[:32]
         seen[content] = seen.get(content, 0) + 1
-        made.append(f"{content}-{seen[content]}")
-    return made
+        names.append(f"{content}-{seen[content]}")
+    return names
 
 
-def applied(method: Any, stage: Stage, partition: Partition, seed: int) -> Output:  # noqa: ANN401
-    """Apply a stage to a side with its declared access."""
+def applied(method: Any, stage: Stage, partition: Partition, seed: int) -> Output:  # noqa: ANN401 - a class of a plugin
+    """Apply a stage to a partition with its declared access."""
     access = stage.access
     view = partition.view(access, batches=stage.per_batch)
     grouping = grouping_of(view.batch, stage.per_batch)
-    return apply_all(method, access, view, grouping, seed_for("chunks", NAME, seed))
+    return apply_all(method, view, grouping, seed_for("chunks", NAME, seed))
 
 
 def in_order(partition: Partition) -> NDArray[np.float32]:
-    """Return the profiles of a side in input order."""
+    """Return the profiles of a partition in input order."""
     assert partition.X is not None
     out = np.empty_like(partition.X)
     out[partition.rows] = partition.X

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.core.code_digest import differing, shortened
+from bench.core.code_digest import differing
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
-from bench.core.words import count
+from bench.core.words import count, listed
+from bench.records.embeddings import skipped_fold
 from bench.records.tables import predictions_digest
 from bench.runs import identity, provenance
 from bench.runs.cache import Cache, Use
@@ -123,7 +124,7 @@ class Runner:
         if files:
             self.say(
                 f"note: the record of {job.chain.typed} on {job.task.typed}, seed {job.seed}, "
-                f"was made by other code ({shortened(files)}); --if-exists refresh repeats it"
+                f"was made by other code ({listed(files, 3)}); --if-exists refresh repeats it"
             )
         return True
 
@@ -233,7 +234,7 @@ class Runner:
         for k, fold in enumerate(folds):
             if not fold.scored.any():
                 scores.leave_out(fold)
-                notes.append(f"fold {fold.name} has nothing to score and was not trained")
+                notes.append(skipped_fold(fold.name))
                 continue
             number = f" {fold.name} ({k + 1}/{len(folds)})" if len(folds) > 1 else ""
             run = self.fold_run(job.of_fold(fold), fold, use, job.chain.typed + number)

@@ -13,38 +13,52 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from bench.core.types import Ints
+    from bench.core.types import Ints, Strings
 
 
 def clustered(
-    y: Ints, predicted: Ints, cluster: NDArray[np.str_], names: list[str]
+    y: Ints, predicted: Ints, cluster: Strings, names: list[str], fold: Strings
 ) -> dict[str, dict[str, list[float]]]:
     """Return the clustered metrics of each cluster, in the order of ``names``.
 
     ``values`` are the metrics of the cluster's own rows, shown as points in figures. Intervals use
-    ``parts``: their mean weighted by ``weights`` equals the pooled metric. Both metrics are
-    weighted fractions of correct rows. For accuracy, each row has weight 1 / n. For balanced
-    accuracy, the mean of K recalls, a row of class k has weight 1 / (K n_k). A cluster without
-    some class then has a lower weight, and no undefined recall is needed.
+    ``parts``: their mean weighted by ``weights`` equals the score, the mean of the metric over
+    folds. Both metrics are weighted fractions of correct rows. With F folds, a row of a fold of n
+    rows has weight 1 / (F n) for accuracy. For balanced accuracy, the mean of K recalls, a row of
+    class k has weight 1 / (F K n_k), with K and n_k of its fold. A cluster without some class then
+    has a lower weight, and no undefined recall is needed.
+
+    Parameters
+    ----------
+    y, predicted
+        True and predicted classes, ``(n,)``.
+    cluster, fold
+        Cluster and fold of each row, ``(n,)``.
+    names
+        Clusters, each with at least one row.
     """
-    hit = (predicted == y).astype(np.float64)
-    present, codes = np.unique(y, return_inverse=True)
-    counts = np.bincount(codes)
-    share = {
-        "accuracy": np.full(len(y), 1.0 / len(y)),
-        "balanced_accuracy": 1.0 / (len(present) * counts[codes]),
-    }
-    made: dict[str, dict[str, list[float]]] = {"values": {}, "parts": {}, "weights": {}}
-    rows = [cluster == name for name in names]
+    correct = (predicted == y).astype(np.float64)
+    folds = np.unique(fold)
+    share = {metric: np.zeros(len(y)) for metric in ("accuracy", "balanced_accuracy")}
+    for name in folds:
+        rows = np.flatnonzero(fold == name)
+        counts = np.bincount(y[rows])
+        n_classes = np.count_nonzero(counts)
+        share["accuracy"][rows] = 1.0 / (len(folds) * len(rows))
+        share["balanced_accuracy"][rows] = 1.0 / (len(folds) * n_classes * counts[y[rows]])
+    columns: dict[str, dict[str, list[float]]] = {"values": {}, "parts": {}, "weights": {}}
+    members = [cluster == name for name in names]
     for metric, weight in share.items():
-        of = [compute(metric, y_true=y[r], y_pred=predicted[r]).value for r in rows]
-        total = [float(weight[r].sum()) for r in rows]
-        made["values"][metric] = of
-        made["weights"][metric] = total
-        made["parts"][metric] = [
-            float((weight[r] * hit[r]).sum()) / t for r, t in zip(rows, total, strict=True)
+        total = [float(weight[rows].sum()) for rows in members]
+        columns["values"][metric] = [
+            compute(metric, y_true=y[rows], y_pred=predicted[rows]).value for rows in members
         ]
-    return made
+        columns["weights"][metric] = total
+        columns["parts"][metric] = [
+            float((weight[rows] * correct[rows]).sum()) / t
+            for rows, t in zip(members, total, strict=True)
+        ]
+    return columns
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

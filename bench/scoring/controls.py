@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from bench.core.access import Access
+from bench.core.errors import NotApplicable
 from bench.core.fixed_features import fixed_features
 from bench.core.samples import Output
 from bench.core.seeds import generator
@@ -41,6 +42,10 @@ BLOCK = 256
 """Number of images per block when computing fixed features."""
 NOISE = 0.01
 """Standard deviation of the noise of ``label-oracle``."""
+CONSTANT = 1e-6
+"""A feature is constant if its SD is at most this fraction of its mean, as in ``harmony``."""
+RANK = 1e-12
+"""A component has no variance below this fraction of the largest variance, as in ``harmony``."""
 
 
 def control_view(partition: Partition, classes: tuple[str, ...]) -> Samples:
@@ -86,12 +91,12 @@ class ControlRow:
         self._state: Arrays = {}
 
     @classmethod
-    def access(cls, params: NoParams) -> Access:  # noqa: ARG003
+    def access(cls, params: NoParams) -> Access:  # noqa: ARG003 - signature of the interface
         """Return no access, because the views of control rows contain everything."""
         return Access.NONE
 
     @classmethod
-    def why_not(cls, opened: Opened, *, transferred: bool) -> str:  # noqa: ARG003
+    def why_not(cls, opened: Opened, *, transferred: bool) -> str:  # noqa: ARG003 - signature of the interface
         """Return why the row cannot be computed on a data set, or an empty string.
 
         Parameters
@@ -130,10 +135,54 @@ class Identity(ControlRow):
         return Output(_profiles(samples))
 
 
+class Pca(ControlRow):
+    """No correction, in the principal components that ``harmony`` corrects.
+
+    Features are standardised with the mean and SD of the training rows and projected on the
+    leading eigenvectors of their covariance, as in ``harmony`` and ``scanorama``. A difference
+    between those methods and this row is therefore due to the correction alone.
+    """
+
+    n_components = 50
+    """Default number of components of ``harmony`` and ``harmony-map``."""
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+        """Store mean ``(d,)`` and scaled axes ``(d, p)`` of the training rows.
+
+        Raises
+        ------
+        NotApplicable
+            If no feature varies in the training rows.
+        """
+        X = _profiles(train)
+        mean, scale = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+        varies = scale > CONSTANT * np.abs(mean)
+        if not varies.any():
+            raise NotApplicable("pca needs features that vary in the training rows: none does")
+        Z = (X[:, varies] - mean[varies]) / scale[varies]
+        values, vectors = np.linalg.eigh(Z.T @ Z)
+        kept = np.flatnonzero(values > RANK * values[-1])[::-1][: self.n_components]
+        axes = np.zeros((X.shape[1], len(kept)))
+        axes[varies] = vectors[:, kept] / scale[varies][:, None]
+        self._state = {"mean": mean, "axes": axes}
+
+    def apply(self, samples: Samples) -> Output:
+        """Return ``(n, p)`` components."""
+        mean, axes = (np.asarray(self._state[key], np.float64) for key in ("mean", "axes"))
+        return Output(((_profiles(samples) - mean) @ axes).astype(np.float32))
+
+
+class Pca100(Pca):
+    """No correction, in the principal components that ``scanorama`` corrects."""
+
+    n_components = 100
+    """Default number of components of ``scanorama``."""
+
+
 class Shuffle(ControlRow):
     """The profile of a random other row."""
 
-    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store the seed and the ids of the training rows."""
         self._state = {"seed": np.array(ctx.seed), "train": train.ids}
 
@@ -164,7 +213,7 @@ class BatchMean(ControlRow):
 class LabelOracle(ControlRow):
     """The true class, one-hot with Gaussian noise."""
 
-    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store the seed of the noise."""
         self._state = {"seed": np.array(ctx.seed)}
 
@@ -189,7 +238,7 @@ class _OneHot(ControlRow):
             return f"the wells and batches of training are not those of {opened.name}"
         return ""
 
-    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store the values that occur in training."""
         self._state = {
             key: np.unique(values)

@@ -1,33 +1,36 @@
 """The shared probe: multinomial logistic regression, the same for all rows of a board.
 
-It is L2-penalised, on features standardised with the training rows' mean and standard deviation.
-The inverse penalty ``C`` is selected from a fixed grid by cross-validation over training batches,
-so that the probe cannot exploit batch effects.
+It is L2-penalised and class-weighted (:mod:`bench.scoring.logistic`), on features scaled with the
+training rows' mean and standard deviation. The inverse penalty ``C`` has the highest balanced
+accuracy on held-out batches of the training rows, at the batch level that the split tests. The
+probe then cannot exploit batch effects.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.core.errors import NotApplicable
 from bench.core.seeds import generator
+from bench.scoring.logistic import logistic_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.core.types import Floats, Ints
 
-GRID = (1e-3, 1e-2, 1e-1, 1.0)
-"""Candidates for C; ties are broken by the smaller value, i.e. the stronger penalty."""
-WITHOUT_BATCHES = 1e-2
-"""C if no batch can be held out: a single training batch, or only one with two classes."""
+GRID = tuple(10.0**k for k in range(-7, 4))
+"""Candidates for C. Of several with the highest balanced accuracy, the middle one is used."""
+DEFAULT = 1e-2
+"""C if nothing can be held out, because no class has two training rows."""
 FOLDS = 3
 CHOICE_ROWS = 2000
 """Maximum number of training rows for selecting C; the final fit uses all rows."""
+CONSTANT = 1e-12
+"""A feature is constant if its SD is at most this fraction of its mean: rounding of float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,7 @@ def fit_probe(X: Floats, y: Ints, batch: NDArray[np.str_], n_classes: int, seed:
     y
         ``(n,)`` classes ``0 .. n_classes - 1``.
     batch
-        ``(n,)`` batch names at the data set's default level, the same for all methods.
+        ``(n,)`` batch names at the level that the split tests, the same for all methods.
     n_classes
         Number of classes K of the task.
     seed
@@ -72,60 +75,109 @@ def fit_probe(X: Floats, y: Ints, batch: NDArray[np.str_], n_classes: int, seed:
     """
     from threadpoolctl import threadpool_limits
 
-    present = np.unique(y)
+    present, codes = np.unique(y, return_inverse=True)
     if not len(present):
         raise NotApplicable("no training row has a class, so no read-out can be trained")
     mean = X.mean(axis=0, dtype=np.float64)
     scale = X.std(axis=0, dtype=np.float64)
-    scale[scale <= 1e-12 * np.maximum(1.0, np.abs(mean))] = 1.0
-    Z = (X - mean) / scale
+    scale[scale <= CONSTANT * np.abs(mean)] = 1.0
     coef = np.zeros((n_classes, X.shape[1]))
     intercept = np.full(n_classes, -1e9)
+    C = DEFAULT
     if len(present) == 1:
         intercept[present] = 0.0
-        return Probe(coef, intercept, mean, scale, WITHOUT_BATCHES)
-    # For small problems, thread synchronisation costs more than it saves: two threads were
-    # ten times slower when another process used one core.
-    with threadpool_limits(limits=1):
-        C = _choose(Z, y, batch, seed)
-        model = _logistic(Z, y, C)
-    if len(model.classes_) == 2:
-        coef[model.classes_] = np.stack([-model.coef_[0] / 2, model.coef_[0] / 2])
-        intercept[model.classes_] = (-model.intercept_[0] / 2, model.intercept_[0] / 2)
     else:
-        coef[model.classes_] = model.coef_
-        intercept[model.classes_] = model.intercept_
+        Z = (X - mean) / scale
+        # For small problems, thread synchronisation costs more than it saves: two threads were
+        # ten times slower when another process used one core.
+        with threadpool_limits(limits=1):
+            C = choose_penalty(Z, codes, batch, seed)
+            [fit] = logistic_path(Z, codes, [C])
+        coef[present], intercept[present] = fit.coef, fit.intercept
     return Probe(coef, intercept, mean, scale, C)
 
 
-def _choose(Z: NDArray[np.float64], y: Ints, batch: NDArray[np.str_], seed: int) -> float:
+def choose_penalty(Z: NDArray[np.float64], y: Ints, batch: NDArray[np.str_], seed: int) -> float:
+    """Return the C with the highest cross-validated balanced accuracy.
+
+    Parameters
+    ----------
+    Z
+        ``(n, d)`` scaled rows.
+    y
+        ``(n,)`` classes ``0 .. K - 1``, each with at least one row.
+    batch
+        ``(n,)`` batch of each row.
+    seed
+        Seed of the folds and of the rows used.
+    """
     rng = generator("probe", seed)
-    names = rng.permutation(np.unique(batch))
-    if len(names) < 2:
-        return WITHOUT_BATCHES
-    if len(y) > CHOICE_ROWS:
-        keep = np.sort(rng.permutation(len(y))[:CHOICE_ROWS])
-        Z, y, batch = Z[keep], y[keep], batch[keep]
-    fold_of = {name: k % min(FOLDS, len(names)) for k, name in enumerate(names)}
-    folds = np.array([fold_of[name] for name in batch])
-    hits = np.zeros(len(GRID))
-    tried = False
-    for fold in range(min(FOLDS, len(names))):
-        inside, outside = folds != fold, folds == fold
-        if len(np.unique(y[inside])) < 2 or not outside.any():
+    kept = _even_rows(y, rng)
+    Z, y, batch = Z[kept], y[kept], batch[kept]
+    folds = choice_folds(y, batch, rng)
+    right = np.zeros((len(GRID), y.max() + 1))
+    n_tested = 0
+    for fold in np.unique(folds):
+        outside = folds == fold
+        present, codes = np.unique(y[~outside], return_inverse=True)
+        if len(present) < 2:
             continue
-        tried = True
-        for k, C in enumerate(GRID):
-            model = _logistic(Z[inside], y[inside], C)
-            hits[k] += np.sum(model.predict(Z[outside]) == y[outside])
-    return GRID[int(np.argmax(hits))] if tried else WITHOUT_BATCHES
+        n_tested += 1
+        for k, fit in enumerate(logistic_path(Z[~outside], codes, GRID)):
+            answer = present[(Z[outside] @ fit.coef.T + fit.intercept).argmax(axis=1)]
+            right[k] += np.bincount(y[outside], answer == y[outside], minlength=right.shape[1])
+    if not n_tested:
+        return DEFAULT
+    balanced = (right / np.bincount(y)).mean(axis=1)
+    best = np.flatnonzero(balanced >= balanced.max() - 1e-9)
+    return GRID[int(best[(len(best) - 1) // 2])]
 
 
-def _logistic(Z: NDArray[np.float64], y: Ints, C: float) -> Any:  # noqa: ANN401
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+def choice_folds(y: Ints, batch: NDArray[np.str_], rng: np.random.Generator) -> Ints:
+    """Return the fold of each row, ``(n,)``, for selecting C.
 
-    with warnings.catch_warnings():
-        # A probe at the iteration limit is valid; all rows use the same limit.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=C, max_iter=200, tol=1e-4).fit(Z, y)
+    Batches are held out as a whole, and distributed such that the classes of each are also
+    elsewhere (``StratifiedGroupKFold`` of scikit-learn). The rows of a class whose batches are all
+    in one fold, such as a class of a single batch, are distributed over the folds instead. With a
+    single batch, or with classes nested in batches, all folds are therefore stratified by class.
+
+    Parameters
+    ----------
+    y, batch
+        ``(n,)`` class and batch of each row.
+    rng
+        Breaks ties.
+    """
+    import warnings
+
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    folds = np.zeros(len(y), dtype=np.int64)
+    counts = np.bincount(y)
+    n_folds = min(FOLDS, len(np.unique(batch)), int(counts.max()))
+    if n_folds > 1:
+        splitter = StratifiedGroupKFold(
+            n_folds, shuffle=True, random_state=int(rng.integers(2**31))
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # classes with fewer rows than folds
+            for fold, (_, outside) in enumerate(splitter.split(y, y, batch)):
+                folds[outside] = fold
+    for k in np.flatnonzero(counts):
+        rows = np.flatnonzero(y == k)
+        if len(np.unique(folds[rows])) == 1:
+            folds[rng.permutation(rows)] = np.arange(len(rows)) % FOLDS
+    return folds
+
+
+def _even_rows(y: Ints, rng: np.random.Generator) -> Ints:
+    """Return at most :data:`CHOICE_ROWS` rows, ascending, as evenly over classes as possible."""
+    n = len(y)
+    if n <= CHOICE_ROWS:
+        return np.arange(n)
+    order = rng.permutation(n)
+    order = order[np.argsort(y[order], kind="stable")]
+    start = np.searchsorted(y[order], y[order])
+    rank = np.arange(n) - start  # of a row within its class
+    kept: Ints = np.sort(order[np.argsort(rank, kind="stable")[:CHOICE_ROWS]])
+    return kept

@@ -2,8 +2,8 @@
 
 Profiles of a fold are evaluated by the method's own head, by the shared probe
 (:mod:`bench.scoring.probe`), and by the class of the nearest training profile
-(:mod:`bench.scoring.nearest`). Predictions of all folds are pooled, averaged to the split's score
-unit, and scored overall and per fold, batch, class and cluster.
+(:mod:`bench.scoring.nearest`). Predictions are averaged to the split's score unit and scored per
+fold, batch, class and cluster. The score of a run is the mean over its folds.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from bench.core.errors import BenchError
 from bench.data.views import column_of
 from bench.metrics import _retrieval_clusters, compute, needs, neighbours, uses_graph
 from bench.records.schema import READOUTS
-from bench.scoring.classification import Classification
+from bench.scoring.classification import Classification, Where
 from bench.scoring.clusters import softmax, to_units
 from bench.scoring.labels import CLUSTERED, treatment_classes, truth
 from bench.scoring.nearest import nearest_classes
 from bench.scoring.probe import Probe, fit_probe
 from bench.scoring.result import Scored
 from bench.scoring.retrieval import aggregated
+from bench.scoring.tested import tested_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,7 @@ class Scores:
             The run's seed.
         key, probes
             Identity of the training profiles, and probes already fitted on them. Test sets that
-            share a training set also share the probe.
+            share a training set and the tested batch level also share the probe.
         """
         import pandas as pd
 
@@ -126,15 +127,17 @@ class Scores:
             self.mixing += self._embedding(fold.name, out_test.X[scored], frame)
         y = truth(train, self.classes)
         labelled = y >= 0
-        batch = column_of(self.opened, self.opened.level)[train.rows]
-        known = {} if probes is None else probes
-        probe = known.get(key) if key else None
+        level = tested_column(self.split, self.opened, train.rows, fold.test)
+        batch = column_of(self.opened, level)[train.rows]
+        shared = {} if probes is None else probes
+        address = f"{key}/{level}"
+        probe = shared.get(address) if key else None
         if probe is None:
             probe = fit_probe(
                 out_train.X[labelled], y[labelled], batch[labelled], len(self.classes), seed
             )
             if key:
-                known[key] = probe
+                shared[address] = probe
         self.probe_c.append(probe.C)
         frame["probe"] = list(probe.scores(out_test.X[scored]))
         votes = nearest_classes(
@@ -146,7 +149,7 @@ class Scores:
         self.frames.append(frame)
 
     def finish(self, readout: str) -> Scored:
-        """Pool the folds and score them.
+        """Score all folds.
 
         Parameters
         ----------
@@ -174,7 +177,11 @@ class Scores:
         if "head" not in frame:
             readout = "probe"
         scorer = Classification(self.split, self.opened, self.classes, self.registry, self.masked)
-        level, fold = f"level:{self.opened.level}", frame["fold"].to_numpy(str)
+        where = Where(
+            frame["fold"].to_numpy(str),
+            frame[f"level:{self.opened.level}"].to_numpy(str),
+            frame[f"level:{cluster_level}"].to_numpy(str),
+        )
         table: list[tuple[str, str, float, int]] = []
         clusters: dict[str, dict[str, list[float | None]]] = {
             "values": {},
@@ -183,11 +190,10 @@ class Scores:
         }
         names = sorted(frame[f"level:{cluster_level}"].unique())
         y = frame["y_true"].to_numpy(np.int64)
-        cluster = frame[f"level:{cluster_level}"].to_numpy(str)
         for column in [c for c in READOUTS if c in frame]:
             scores = np.stack(frame[column].to_list()).astype(np.float32)
-            said: dict[str, str] = {}
-            block = scorer.rows(y, scores, frame[level].to_numpy(str), fold, said)
+            details: dict[str, dict[str, str]] = {}
+            block = scorer.rows(y, scores, where, details)
             if column == "knn1":  # votes are not probabilities, and top five needs more neighbours
                 block = [row for row in block if row[0] in CLUSTERED]
             table += [(f"{column}.{m}", s, v, n) for m, s, v, n in block]
@@ -196,20 +202,20 @@ class Scores:
                 predicted = scorer.among_treatments(scores)
             if column == readout:
                 table += block
-                self.used.update({m: {"all": text} for m, text in said.items()})
+                self.used.update(details)
                 frame["y_pred"] = predicted
                 frame["scores"] = list(scores)
             elif column == "probe":
                 frame["probe_pred"] = predicted
-            for kind, found in scorer.clusters(y, scores, cluster, names).items():
-                for metric, values in found.items():
+            for kind, by_metric in scorer.clusters(y, scores, where, names).items():
+                for metric, values in by_metric.items():
                     clusters[kind][f"{column}.{metric}"] = values
                     if column == readout:
                         clusters[kind][metric] = values
         table += self._over_folds()
         predictions = frame.rename(columns={f"level:{cluster_level}": "batch"})
         keep = ["id", "batch", "fold", "y_true", "y_pred", "scores", "probe_pred"]
-        counts = [int((cluster == name).sum()) for name in names]
+        counts = [int((where.cluster == name).sum()) for name in names]
         return Scored(
             table=pd.DataFrame(table, columns=["metric", "subset", "value", "n"]),
             predictions=predictions[[c for c in keep if c in predictions]],
@@ -282,7 +288,7 @@ class Scores:
         """Whether several metrics use a neighbour graph, which is then computed once."""
         return len(X) > 1 and sum(uses_graph(name, self.registry) for name in names) > 1
 
-    def _retrieval(self, frame: pd.DataFrame) -> Scored:  # noqa: ARG002
+    def _retrieval(self, frame: pd.DataFrame) -> Scored:  # noqa: ARG002 - same signature as the other tasks
         """Score retrieval of treatments; the metric averages the wells of each treatment."""
         import pandas as pd
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from bench.boards.pairing import pair, span_of_mean
-from bench.boards.values import label_of_run, readout_of, scores_of
+from bench.boards.readouts import readout_of, row_readout
+from bench.boards.values import label_of_run, scores_of
 from bench.core.canonical import digest
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.data.inference_batches import InferenceBatches
 from bench.records.record import Record
@@ -143,7 +145,7 @@ class StudyContext:
     def takes(self, method: str, parameter: str) -> bool:
         """Return whether the last stage of a method has a parameter of this name."""
         entry = self.registry.entry("method", method.rsplit("+", maxsplit=1)[-1].strip())
-        if entry.meta["level"] == "reference":
+        if is_control_row(entry.meta["level"]):
             return False
         return parameter in {f.name for f in dataclasses.fields(entry.load().Params)}
 
@@ -171,7 +173,7 @@ class StudyContext:
         if not scored:
             return ConditionResult(condition, label, reason=first.reason)
         runs = {record.seed: record for record in scored}
-        readout = readout_of(scored, self.metric, self.readout)
+        readout = row_readout(scored[0], readout_of(scored, self.metric, self.readout))
         if not all(record.has(self.metric, readout) for record in scored):
             # If controls are classes, a method that uses them is scored with another metric.
             return ConditionResult(condition, label, reason=f"it has no {self.metric_text} here")

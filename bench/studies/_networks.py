@@ -95,7 +95,7 @@ def batch_statistics(
     statistics: dict[str, list[tuple[Doubles, Doubles]]] = {name: [] for name, _ in layers}
 
     def recorder(name: str) -> Callable[[Module, tuple[Tensor, ...]], None]:
-        def record(module: Module, inputs: tuple[Tensor, ...]) -> None:  # noqa: ARG001
+        def record(module: Module, inputs: tuple[Tensor, ...]) -> None:  # noqa: ARG001 - signature of a forward hook
             mean, var, _, _ = moments(inputs[0], None, None)
             values = mean[0].double().cpu().numpy(), var[0].double().cpu().numpy()
             statistics[name].append(values)

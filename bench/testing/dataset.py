@@ -88,7 +88,7 @@ def check_dataset(
 class _DatasetChecks:
     def __init__(
         self,
-        cls: Any,  # noqa: ANN401
+        cls: Any,
         meta: JsonObject,
         edition: str | None,
         settings: JsonObject,
@@ -119,7 +119,7 @@ class _DatasetChecks:
         check_texts(self.meta, ("summary", "reference", "licence"))
         for key in ("editions", "levels"):
             if not self.meta.get(key):
-                raise Broken(f"'{key}' is missing: list them")
+                raise Broken(f"'{key}' is missing: it must be a non-empty list")
 
     def _editions(self) -> None:
         settings = make_params("data", self.cls.Settings, self.settings)
@@ -129,7 +129,7 @@ class _DatasetChecks:
         if unknown or not set(there) <= set(self.meta.get("editions", there)):
             raise Broken(f"editions() returned {there}: real, simulated, fixture, as META lists")
         if not there:
-            raise Broken("no edition is here: put the files where the data set looks for them")
+            raise Broken("no edition is available: move the files to the folder of the data set")
         self.edition = self.edition or there[0]
 
     def _open(self) -> None:
@@ -137,7 +137,7 @@ class _DatasetChecks:
         if not isinstance(self.opened, Opened):
             raise Broken(f"open() returned a {type(self.opened).__name__}, not Opened")
         if self.opened.edition != self.edition:
-            raise Broken(f"open('{self.edition}') says it is the {self.opened.edition} edition")
+            raise Broken(f"open('{self.edition}') returned the edition {self.opened.edition}")
         if not self.opened.levels or self.opened.level not in self.opened.levels:
             raise Broken("level must be one of levels, the batch levels, smallest first")
 
@@ -154,12 +154,12 @@ class _DatasetChecks:
             raise Broken("the column 'control' must be bool")
         for name in ("id", "label", *self.opened.levels):
             if not all(isinstance(value, str) for value in index[name]):
-                raise Broken(f"the column '{name}' must hold str, '' where there is none")
+                raise Broken(f"the column '{name}' must contain str, '' if there is no value")
         if (index["label"][~index["control"]] != "").sum() == 0:
             raise Broken("no row has a label")
         for role, column in self.opened.columns.items():
             if column not in index.columns:
-                raise Broken(f"the role '{role}' is column '{column}', which is not there")
+                raise Broken(f"the role '{role}' is column '{column}', which does not exist")
 
     def _rows(self) -> None:
         source, n = self.opened.source, len(self.opened.index)
@@ -173,17 +173,17 @@ class _DatasetChecks:
         values = call_checked("read", lambda: source.read(rows))
         if values.shape != (len(rows), *source.shape) or values.dtype != source.dtype:
             raise Broken(
-                f"read() of {len(rows)} rows gave {values.shape} {values.dtype}, where "
-                f"{(len(rows), *source.shape)} {source.dtype} is due"
+                f"read() of {len(rows)} rows returned {values.shape} {values.dtype}, expected "
+                f"{(len(rows), *source.shape)} {source.dtype}"
             )
         if not np.isfinite(values.astype(np.float64)).all():
             raise Broken("some values are not finite")
-        singly = [call_checked("read", partial(source.read, rows[row : row + 1])) for row in (0, 1)]
+        singly = [call_checked("read", partial(source.read, rows[k : k + 1])) for k in (0, 1)]
         turned = call_checked("read", partial(source.read, rows[::-1].copy()))
         if not np.array_equal(turned[::-1], values) or not all(
-            np.array_equal(one[0], values[k]) for k, one in enumerate(singly)
+            np.array_equal(row[0], values[number]) for number, row in enumerate(singly)
         ):
-            raise Broken("read() must return the rows in the order asked for, repeats included")
+            raise Broken("read() must return rows in the requested order, including repeated rows")
         if len(call_checked("read", lambda: source.read(rows[:0]))):
             raise Broken("read() of no rows must return none")
         for start in range(0, n, CHUNK) if source.dtype == np.float32 else ():
@@ -196,9 +196,9 @@ class _DatasetChecks:
     def _digest(self) -> None:
         again = call_checked("open", lambda: self.cls(self.dataset_settings()).open(self.edition))
         if not self.opened.digest or again.digest != self.opened.digest:
-            raise Broken("the digest must be a hex string of the content, equal at each opening")
+            raise Broken("the digest must be a hex string that depends on the content only")
         if list(again.index["id"]) != list(self.opened.index["id"]):
-            raise Broken("a second opening gives other rows")
+            raise Broken("opening the data set again returns other rows")
 
-    def dataset_settings(self) -> Any:  # noqa: ANN401
+    def dataset_settings(self) -> Any:
         return make_params("data", self.cls.Settings, self.settings)

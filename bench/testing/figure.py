@@ -81,7 +81,9 @@ def _draw(
         "draw", lambda: draw(records, [name], out, results=folder, registry=registry)
     )
     if not isinstance(files, list) or not files:
-        raise Broken("draw() must return the list of its files; without data, a figure says why")
+        raise Broken(
+            "draw() must return the list of its files; without data, a figure shows the reason"
+        )
     for file in files:
         if not isinstance(file, Path) or not file.is_file() or not file.is_relative_to(out):
             raise Broken(f"draw() returned {file}, which is not a file in inputs.out")

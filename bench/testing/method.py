@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.access import Access
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.core.params import make_params
 from bench.testing.synthetic import (
@@ -71,12 +72,12 @@ def check_method(
     if isinstance(method, str):
         from bench.core.registry import Registry
 
-        known = registry or Registry(tuple(Path(path) for path in plugins))
-        entry = known.entry("method", method)
-        if entry.meta["level"] == "reference":
+        registry = registry or Registry(tuple(Path(path) for path in plugins))
+        entry = registry.entry("method", method)
+        if is_control_row(entry.meta["level"]):
             raise BenchError(
-                f"{method} is a reference row that the harness makes itself: there is no method "
-                "to check"
+                f"{method} is a control row of labshift, not a method with a file, and cannot be "
+                "checked"
             )
         cls, meta, path = entry.load(), dict(entry.meta), entry.path
     else:
@@ -92,7 +93,7 @@ def check_method(
 
 
 class _MethodChecks:
-    def __init__(self, cls: Any, meta: JsonObject, path: Path | None, values: JsonObject) -> None:  # noqa: ANN401
+    def __init__(self, cls: Any, meta: JsonObject, path: Path | None, values: JsonObject) -> None:
         self.cls, self.meta, self.path, self.values = cls, meta, path, values
         self.name = str(meta.get("name") or cls.__name__)
         self.report = Report()
@@ -145,17 +146,17 @@ class _MethodChecks:
         except BenchError as error:
             raise Broken(str(error)) from None
         if meta["kind"] != "method":
-            raise Broken(f"kind is '{meta['kind']}', and this is a method")
+            raise Broken(f"kind must be 'method', not '{meta['kind']}'")
         if meta["class"] != self.cls.__name__:
             raise Broken(f"class is '{meta['class']}', but the class is {self.cls.__name__}")
         if self.path is not None and self.path.stem.replace("_", "-") != meta["name"]:
             stem = meta["name"].replace("-", "_")
             raise Broken(
-                f"the file is {self.path.name} and the name '{meta['name']}': one file a method, "
-                f"named after it; rename the file to {stem}.py"
+                f"the file is {self.path.name} and the name '{meta['name']}', which must agree: "
+                f"rename the file to {stem}.py"
             )
         if meta["version"] < 1:
-            raise Broken("version counts from 1; raise it whenever numbers change")
+            raise Broken("version must be at least 1; increase it whenever numbers change")
         check_texts(meta, ("summary", "reference"))
 
     def _interface(self) -> None:
@@ -169,73 +170,75 @@ class _MethodChecks:
 
     def _params(self) -> None:
         params = self.cls.Params
-        made = getattr(params, "__dataclass_params__", None)
-        if made is None or not made.frozen:
+        dataclass_params = getattr(params, "__dataclass_params__", None)
+        if dataclass_params is None or not dataclass_params.frozen:
             raise Broken("Params must be a frozen dataclass: @dataclass(frozen=True)")
-        for one in dataclasses.fields(params):
-            self._field(one)
+        for field in dataclasses.fields(params):
+            self._field(field)
         try:
             make_params(self.name, params, self.values)
         except BenchError as error:
             raise Broken(str(error)) from None
 
-    def _field(self, one: dataclasses.Field[Any]) -> None:
-        meta, default = one.metadata, one.default
+    def _field(self, field: dataclasses.Field[Any]) -> None:
+        meta, default = field.metadata, field.default
         if not {"doc", "phase", "search"} <= set(meta):
             raise Broken(
-                f"Params.{one.name} is no parameter of the harness: write "
-                f'{one.name}: float = param(1.0, "what it does")'
+                f"Params.{field.name} was not declared with bench.api.param: write "
+                f'{field.name}: float = param(1.0, "what it does")'
             )
         if type(default) not in (bool, int, float, str):
-            raise Broken(f"the default of Params.{one.name} must be a bool, int, float or str")
+            raise Broken(f"the default of Params.{field.name} must be a bool, int, float or str")
         if not meta["doc"].strip():
-            raise Broken(f"Params.{one.name} needs a sentence: what it does, in which unit")
+            raise Broken(f"Params.{field.name} needs a doc: one sentence with the unit")
 
-        def allowed(value: Any, what: str) -> None:  # noqa: ANN401
+        def allowed(value: Any, label: str) -> None:
             try:
-                made = make_params(self.name, self.cls.Params, {one.name: value})
+                params = make_params(self.name, self.cls.Params, {field.name: value})
             except BenchError as error:
-                raise Broken(f"{what} of Params.{one.name} is not allowed: {error}") from None
-            if getattr(made, one.name) != value:
-                raise Broken(f"{what} of Params.{one.name} is of another type than its default")
+                raise Broken(f"{label} of Params.{field.name} is not allowed: {error}") from None
+            if getattr(params, field.name) != value:
+                raise Broken(f"{label} of Params.{field.name} has another type than its default")
 
         allowed(default, "the default")
         search = meta["search"]
         if search is None:
             return
         if not isinstance(search, tuple) or not search:
-            raise Broken(f"search of Params.{one.name} must be a tuple: (low, high) or the values")
+            raise Broken(
+                f"search of Params.{field.name} must be a tuple: (low, high) or the values"
+            )
         for value in search:
             allowed(value, f"the value {value!r} in the search space")
         if type(default) in (int, float):
             if len(search) != 2 or not search[0] < search[1]:
-                raise Broken(f"search of Params.{one.name} must be (low, high) with low < high")
+                raise Broken(f"search of Params.{field.name} must be (low, high) with low < high")
             if meta["log"] and search[0] <= 0:
                 raise Broken(
-                    f"Params.{one.name} is searched on a logarithm, so its search space must begin "
-                    "above 0"
+                    f"Params.{field.name} is sampled on a log scale, so its search space must "
+                    "be positive"
                 )
 
     def _access(self) -> None:
         default = self._access_of({})
         if self.meta:
-            words = sorted(self.meta.get("access", []))
-            if words != sorted(default.words):
+            listed = sorted(self.meta.get("access", []))
+            if listed != sorted(default.words):
                 raise Broken(
-                    f"META says {words}, access(default parameters) says {sorted(default.words)}: "
-                    "make them equal"
+                    f"access in META is {listed}, access(default parameters) returns "
+                    f"{sorted(default.words)}: they must be equal"
                 )
         for field, value in [*self._variants(), ("", None)]:
-            given = {**self.values, field: value} if field else self.values
-            access = self._access_of(given)
+            values = {**self.values, field: value} if field else self.values
+            access = self._access_of(values)
             if Access.TEST_CONTROLS in access and Access.CONTROLS not in access:
                 raise Broken(
-                    "test-controls is declared without controls, so the method could not tell them "
-                    "from other rows: add Access.CONTROLS"
+                    "test-controls is declared without controls, which identifies control rows: "
+                    "add Access.CONTROLS"
                 )
 
-    def _access_of(self, given: JsonObject) -> Access:
-        params = make_params(self.name, self.cls.Params, given)
+    def _access_of(self, values: JsonObject) -> Access:
+        params = make_params(self.name, self.cls.Params, values)
         access = call_checked("access(params)", lambda: self.cls.access(params))
         if not isinstance(access, Access):
             raise Broken(f"access(params) returned a {type(access).__name__}, not an Access")
@@ -243,14 +246,14 @@ class _MethodChecks:
 
     def _variants(self) -> list[tuple[str, Any]]:
         """Return all non-default choices, one parameter at a time."""
-        found: list[tuple[str, Any]] = []
-        for one in dataclasses.fields(self.cls.Params):
-            given = self.values.get(one.name, one.default)
-            choices = one.metadata.get("choices") or ()
-            if isinstance(one.default, bool):
+        variants: list[tuple[str, Any]] = []
+        for field in dataclasses.fields(self.cls.Params):
+            current = self.values.get(field.name, field.default)
+            choices = field.metadata.get("choices") or ()
+            if isinstance(field.default, bool):
                 choices = (True, False)
-            found += [(one.name, choice) for choice in choices if str(choice) != str(given)]
-        return found
+            variants += [(field.name, choice) for choice in choices if str(choice) != str(current)]
+        return variants
 
     def _choices(self, kind: str) -> None:
         """Run all other choices briefly, since their access can differ."""

@@ -93,6 +93,8 @@ class _MetricChecks:
             raise Broken("range must be [lowest, highest]")
         if not isinstance(self.meta.get("higher_is_better"), bool):
             raise Broken("higher_is_better must be True or False")
+        if not isinstance(self.meta.get("oracle_is_best", False), bool):
+            raise Broken("oracle_is_best must be True or False")
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return new arrays for the metric's inputs; one row in ten has no class."""
@@ -132,7 +134,7 @@ class _MetricChecks:
         if not isinstance(value.value, float) or not isinstance(value.n, (int, np.integer)):
             raise Broken("Value needs a float, an integer and a sentence")
         if not isinstance(value.used, str) or not value.used or "\n" in value.used:
-            raise Broken("used must be one line: how many rows, labels or batches count")
+            raise Broken("used must be one line: the number of rows, labels or batches used")
         if value.n == 0 and np.isnan(value.value):
             return f"undefined here: {value.used}"
         if not np.isfinite(value.value):
@@ -140,7 +142,7 @@ class _MetricChecks:
         if not low - TOLERANCE <= value.value <= high + TOLERANCE:
             raise Broken(f"the value {value.value:.4g} is outside range {[low, high]}")
         if not 0 < value.n <= ROWS * ROWS:
-            raise Broken(f"n is {value.n}: it must be the number of rows, or pairs, that count")
+            raise Broken(f"n is {value.n}: it must be the number of rows or pairs used")
         return f"{value.value:.4g} ({value.used})"
 
     def _order(self) -> None:
@@ -149,17 +151,19 @@ class _MetricChecks:
         turned = {
             name: array[order] if len(array) == ROWS else array for name, array in arrays.items()
         }
-        one, two = self.call(arrays).value, self.call(turned).value
-        if abs(one - two) > 1e-6:  # undefined values are NaN, which is never greater
-            raise Broken(f"rows in another order give {two:.6g} instead of {one:.6g}")
+        value, reordered = self.call(arrays).value, self.call(turned).value
+        if abs(value - reordered) > 1e-6:  # undefined values are NaN, which is never greater
+            raise Broken(
+                f"the value depends on the order of rows: {reordered:.6g} instead of {value:.6g}"
+            )
 
     def _inputs(self) -> None:
         arrays = self.arrays()
         for array in arrays.values():
             array.flags.writeable = False
-        one, two = self.call(arrays), self.call(arrays)
-        if one.n != two.n or abs(one.value - two.value) > 0:
-            raise Broken("a second call gives another value: draw no random numbers")
+        first, second = self.call(arrays), self.call(arrays)
+        if first.n != second.n or abs(first.value - second.value) > 0:
+            raise Broken("a second call returns another value: do not use random numbers")
 
     def _unlabelled(self) -> str | None:
         arrays = self.arrays()
@@ -172,9 +176,9 @@ class _MetricChecks:
             return f"raises: {error}"
         except Exception as error:
             raise Broken(
-                f"without any class it raises {type(error).__name__}: {error}; return "
+                f"without labels it raises {type(error).__name__}: {error}; return "
                 "Value(nan, 0, reason), or raise BenchError"
             ) from error
         if np.isfinite(value.value) and self.meta["needs"] != "embedding":
-            raise Broken(f"without any class the value is {value.value}: return nan")
+            raise Broken(f"without labels the value is {value.value}: return nan")
         return None

@@ -58,13 +58,13 @@ def check_study(
             for stage in chain.split("+"):
                 registry.entry("method", stage.strip())
         if bool(entry.meta["point"]) != bool(entry.meta["points"]):
-            raise Broken("point names what is varied, points its values: give both or neither")
+            raise Broken("point (the name of the varied quantity) requires points, and vice versa")
 
     def run() -> None:
         if not callable(function) or len(inspect.signature(function).parameters) != 1:
             raise Broken("run must be a function of one argument, the study's context")
         if not inspect.getdoc(function):
-            raise Broken("run has no docstring: say what it measures")
+            raise Broken("run has no docstring: describe what it measures")
 
     report.look("META", methods)
     report.look("run", run)

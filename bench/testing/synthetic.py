@@ -4,7 +4,7 @@ To use the checks in the tests of a plugin::
 
     from bench.testing.synthetic import check_method
 
-    def test_my_method_keeps_the_contract():
+    def test_my_method():
         check_method("my-method")
 
 All checks run on small synthetic data within seconds. A method that passes can be run, stored,
@@ -107,7 +107,7 @@ def synthetic_data(kind: str = "profiles", plates: Mapping[str, int] | None = No
     import pandas as pd
 
     if kind not in KINDS:
-        raise BenchError(f"made-up data are {' or '.join(KINDS)}, not '{kind}'")
+        raise BenchError(f"synthetic data are {' or '.join(KINDS)}, not '{kind}'")
     sizes = {**TRAINING, **TEST} if plates is None else dict(plates)
     rng = generator("made-up", kind)
     rows = []
@@ -175,7 +175,7 @@ def raise_failed(checks: list[Check], name: str, raises: bool) -> list[Check]:
     """Return checks; if ``raises``, raise AssertionError if one failed."""
     failed = [f"{check.name}: {check.message}" for check in checks if not check.ok]
     if raises and failed:
-        raise AssertionError(f"{name} does not keep the contract:\n" + "\n".join(failed))
+        raise AssertionError(f"{name} does not follow the interface:\n" + "\n".join(failed))
     return checks
 
 
@@ -184,10 +184,10 @@ def check_texts(meta: Mapping[str, object], keys: Sequence[str]) -> None:
     for key in keys:
         text = meta.get(key)
         if not isinstance(text, str) or not text.strip() or "\n" in text:
-            raise Broken(f"'{key}' is missing: give one line")
+            raise Broken(f"'{key}' is missing: add one line of text")
 
 
-def call_checked(what: str, call: Callable[[], Any], hint: str = "") -> Any:  # noqa: ANN401
+def call_checked(label: str, call: Callable[[], Any], hint: str = "") -> Any:
     """Run the plugin's code; convert an exception to a failed check with its location."""
     try:
         return call()
@@ -195,17 +195,17 @@ def call_checked(what: str, call: Callable[[], Any], hint: str = "") -> Any:  # 
         raise
     except AccessError as error:
         raise Broken(
-            f"{what} used what access(params) does not declare{_where(error)}: {error}"
+            f"{label} used information that access(params) does not declare{_where(error)}: {error}"
         ) from error
     except RunFailed as error:
         raise Broken(str(error)) from error
     except Exception as error:
         if "read-only" in str(error):
-            hint = "; the samples are not yours to write into: work on a copy"
+            hint = "; samples are read-only: use a copy"
         if isinstance(error, BenchError):
-            raise Broken(f"{what} refused made-up data{_where(error)}: {error}") from error
+            raise Broken(f"{label} rejected the synthetic data{_where(error)}: {error}") from error
         raise Broken(
-            f"{what} raised {type(error).__name__}{_where(error)}: {error}{hint}"
+            f"{label} raised {type(error).__name__}{_where(error)}: {error}{hint}"
         ) from error
 
 
@@ -235,18 +235,18 @@ def one_thread() -> Iterator[None]:
 @contextmanager
 def noise(seed: int) -> Iterator[None]:
     """Reseed the global generators, which extensions must not use, and restore them on exit."""
-    legacy = np.random.get_state()  # noqa: NPY002
+    legacy = np.random.get_state()  # noqa: NPY002 - the global generator is checked
     plain = random.getstate()
     torch = sys.modules.get("torch")
     before = None if torch is None else torch.random.get_rng_state()
-    np.random.seed(seed)  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002 - the global generator is checked
     random.seed(seed)
     if torch is not None:
         torch.manual_seed(seed)
     try:
         yield
     finally:
-        np.random.set_state(legacy)  # noqa: NPY002
+        np.random.set_state(legacy)  # noqa: NPY002 - the global generator is checked
         random.setstate(plain)
         if torch is not None:
             torch.random.set_rng_state(before)
@@ -260,22 +260,22 @@ def bits_of(view: Samples) -> tuple[bytes, ...]:
     return tuple(a.tobytes() for a in (view.ids, view.y, view.batch, view.X) if a is not None)
 
 
-def state_bits(method: Any) -> dict[str, bytes]:  # noqa: ANN401
+def state_bits(method: Any) -> dict[str, bytes]:
     state = call_checked("state", method.state)
     return {name: np.asarray(array).tobytes() for name, array in state.items()}
 
 
-def shared_memory(cls: Any) -> dict[str, bytes]:  # noqa: ANN401
+def shared_memory(cls: Any) -> dict[str, bytes]:
     """Return values in plain containers of the class and its module, as bytes."""
     module = sys.modules.get(cls.__module__)
-    found: dict[str, bytes] = {}
+    memory: dict[str, bytes] = {}
     for where, owner in (("class attribute", cls), ("global", module)):
         for name, value in vars(owner).items() if owner is not None else ():
             plain = (bool, int, float, str, list, dict, set, tuple, np.ndarray, type(None))
             if name.startswith("__") or not isinstance(value, plain):
                 continue
             try:
-                found[f"the {where} {name}"] = pickle.dumps(value)
+                memory[f"the {where} {name}"] = pickle.dumps(value)
             except (pickle.PicklingError, TypeError, AttributeError):
                 continue
-    return found
+    return memory

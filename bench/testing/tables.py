@@ -33,8 +33,8 @@ def unusable_tables() -> dict[str, Opened]:
     def variant(values: NDArray[np.float32], keep: NDArray[np.bool_] | None = None) -> Opened:
         if keep is None:
             keep = np.ones(len(index), bool)
-        kept: pd.DataFrame = index[keep].reset_index(drop=True)
-        return dataclasses.replace(data, index=kept, source=Rows(values[keep].copy()))
+        rows: pd.DataFrame = index[keep].reset_index(drop=True)
+        return dataclasses.replace(data, index=rows, source=Rows(values[keep].copy()))
 
     constant, missing = X.copy(), X.copy()
     constant[:, :3] = [0.0, 1.1, -7e5]

@@ -45,7 +45,7 @@ _RECIPE = {"steps": 3, "batch_size": 16, "width": 4}
 class Trial:
     """One method with one set of parameters on one kind of synthetic data."""
 
-    def __init__(self, cls: Any, name: str, params: Any, kind: str, is_network: bool) -> None:  # noqa: ANN401
+    def __init__(self, cls: Any, name: str, params: Any, kind: str, is_network: bool) -> None:
         from bench.training.recipes import recipe_access, resolve
 
         self.cls, self.name, self.params, self.kind = cls, name, params, kind
@@ -84,10 +84,10 @@ class Trial:
         """Return the context passed to ``fit``."""
         return Context(seed=seed_for("check", self.name), recipe=dict(self.recipe))
 
-    def fit(self, train: Samples, adapt: Samples | None) -> Any:  # noqa: ANN401
+    def fit(self, train: Samples, adapt: Samples | None) -> Any:
         """Return a fitted method."""
 
-        def fitted() -> Any:  # noqa: ANN401
+        def fitted() -> Any:
             method = self.cls(self.params)
             method.fit(train, adapt, self.context())
             return method
@@ -97,7 +97,7 @@ class Trial:
             hint = "; `adapt` is None unless Access.ADAPT is declared"
         return call_checked("fit", fitted, hint)
 
-    def apply(self, method: Any, view: Samples) -> Output:  # noqa: ANN401
+    def apply(self, method: Any, view: Samples) -> Output:
         """Return the output of one call."""
         from bench.runs.apply import check_part
 
@@ -111,7 +111,7 @@ class Trial:
 
     def all(
         self,
-        method: Any,  # noqa: ANN401
+        method: Any,
         view: Samples,
         partition: Partition | None = None,
         *,
@@ -121,9 +121,7 @@ class Trial:
         grouping = grouping_of((partition or self.test).batch, self.per_batch)
         if grouping is not None and backwards:
             grouping = grouping[::-1]
-        output: Output = call_checked(
-            "apply", lambda: apply_all(method, self.access, view, grouping, 0)
-        )
+        output: Output = call_checked("apply", lambda: apply_all(method, view, grouping, 0))
         return output
 
     def calls(self) -> list[Samples]:
@@ -132,7 +130,7 @@ class Trial:
         calls = [np.arange(len(view))] if self.grouping is None else self.grouping
         return [view.take(idx) for idx in calls]
 
-    def rebuilt(self, state: Mapping[str, Array]) -> Any:  # noqa: ANN401
+    def rebuilt(self, state: Mapping[str, Array]) -> Any:
         """Return a method rebuilt from a state."""
         copied = {name: np.array(array) for name, array in state.items()}
         return call_checked("from_state", lambda: self.cls.from_state(self.params, copied))
@@ -141,24 +139,24 @@ class Trial:
 
     def run(self, report: Report, prefix: str) -> None:
         """Run all checks, except those that depend on a failed check."""
-        found: JsonObject = {}
+        results: JsonObject = {}
 
         def fits() -> None:
-            found["method"] = self._fits()
+            results["method"] = self._fits()
 
         def gives() -> None:
-            found["first"] = self._gives(found["method"])
+            results["first"] = self._gives(results["method"])
 
         if not report.look(prefix + "fit", fits) or not report.look(prefix + "output", gives):
             return
-        method, first = found["method"], found["first"]
+        method, first = results["method"], results["first"]
         checks: list[tuple[str, Callable[[], str | None]]] = [
             ("row order", lambda: self._row_order(method)),
             ("determinism", lambda: self._determinism(first)),
-            ("apply leaves no trace", lambda: self._unchanged(method)),
+            ("side effects", lambda: self._unchanged(method)),
             ("state", lambda: self._state(method, first)),
             (
-                "batches apart" if self.per_batch else "rows apart",
+                "independent batches" if self.per_batch else "independent rows",
                 lambda: self._apart(method, first),
             ),
             ("labels", lambda: self._labels(method)),
@@ -171,7 +169,7 @@ class Trial:
             report.look(prefix + name, check)
 
     def refuses(self) -> str | None:
-        """Check that tables that cannot be corrected raise, or give finite values."""
+        """Check that tables that cannot be corrected raise or return finite values."""
         remarks = []
         for name, opened in unusable_tables().items():
             self.opened = opened
@@ -183,23 +181,29 @@ class Trial:
             except (Broken, BenchError) as error:
                 refusal = error.__cause__ if isinstance(error, Broken) else error
                 if not isinstance(refusal, BenchError) or isinstance(refusal, AccessError):
-                    raise Broken(f"{name}: {error}; raise BenchError with one sentence") from None
+                    raise Broken(
+                        f"{name}: {error}; raise BenchError with a one-line message"
+                    ) from None
                 if "\n" in str(refusal):
                     raise Broken(f"{name}: the message has several lines: {refusal}") from None
                 remarks.append(name)
                 continue
             if name == NAN and np.isfinite(output.X).all():
-                raise Broken(f"{name}: the output is finite; leave NaN or raise, do not fill it")
+                raise Broken(
+                    f"{name}: the output is finite; return NaN or raise an error; do not impute"
+                )
             if name != NAN and not np.isfinite(output.X).all():
-                raise Broken(f"{name}: the output is not finite; fall back, or raise BenchError")
-        return f"refused: {', '.join(remarks)}" if remarks else None
+                raise Broken(
+                    f"{name}: the output is not finite; use a fallback or raise BenchError"
+                )
+        return f"raises for: {', '.join(remarks)}" if remarks else None
 
     def shortly(self) -> None:
         """Fit and apply, and check the method's access."""
         method = self._fits()
         self._apart(method, self._gives(method))
 
-    def _fits(self) -> Any:  # noqa: ANN401
+    def _fits(self) -> Any:
         train, adapt = self.seen(self.train, labels=True), self.adapt()
         before = [bits_of(view) for view in (train, adapt) if view is not None]
         with noise(0):
@@ -208,7 +212,7 @@ class Trial:
             raise Broken("fit wrote into the samples: work on a copy, `samples.X.copy()`")
         return method
 
-    def _gives(self, method: Any) -> Output:  # noqa: ANN401
+    def _gives(self, method: Any) -> Output:
         from bench.scoring.result import check_output
 
         for partition in (self.train, self.test):
@@ -223,14 +227,14 @@ class Trial:
                 raise Broken("Output.notes must be sentences")
         return first
 
-    def _row_order(self, method: Any) -> None:  # noqa: ANN401
+    def _row_order(self, method: Any) -> None:
         view = self.calls()[0]
         order = generator("check", "order").permutation(len(view))
         straight, turned = self.apply(method, view), self.apply(method, view.take(order))
         if differs(straight, turned, order):
             raise Broken(
-                "rows in another order get other values: row i of the output must belong to "
-                "samples.ids[i], and nothing may depend on the order of the rows"
+                "the output depends on the order of rows: row i of the output must belong to "
+                "samples.ids[i]"
             )
 
     def _determinism(self, first: Output) -> None:
@@ -244,26 +248,26 @@ class Trial:
                 "ctx.generator(...) in fit, none in apply, and do not iterate over sets"
             )
 
-    def _unchanged(self, method: Any) -> None:  # noqa: ANN401
+    def _unchanged(self, method: Any) -> None:
         view = self.calls()[0]
         samples, state, shared = bits_of(view), state_bits(method), shared_memory(self.cls)
-        one = self.apply(method, view)
+        first = self.apply(method, view)
         if bits_of(view) != samples:
             raise Broken("apply wrote into the samples: work on a copy, `samples.X.copy()`")
         for other in self.calls():
             self.apply(method, other)
-        two = self.apply(method, view)
+        second = self.apply(method, view)
         if state_bits(method) != state:
-            raise Broken(
-                "apply changed what state() returns: adapt a copy, and leave self as fit left it"
-            )
+            raise Broken("apply changed the state: adapt a copy and do not modify self")
         for name, value in shared_memory(self.cls).items():
             if shared.get(name, value) != value:
-                raise Broken(f"apply changed {name}, which all instances share: keep it in self")
-        if bits(one) != bits(two):
-            raise Broken("the same rows get other values when apply is called again")
+                raise Broken(
+                    f"apply changed {name}, which is shared by all instances: store it in self"
+                )
+        if bits(first) != bits(second):
+            raise Broken("a second call of apply on the same rows returns other values")
 
-    def _state(self, method: Any, first: Output) -> None:  # noqa: ANN401
+    def _state(self, method: Any, first: Output) -> None:
         from safetensors.numpy import load, save
 
         state = call_checked("state", method.state)
@@ -279,16 +283,16 @@ class Trial:
         solid = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in state.items()}
         try:
             stored = load(save(solid))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - any exception is a failed check
             raise Broken(f"state() cannot be stored as safetensors: {error}") from None
         second = self.all(self.rebuilt(stored), self.seen(self.test))
         if bits(first) != bits(second):
             raise Broken(
-                "from_state(params, state()) gives other values: state() must hold all that fit "
-                "learned, in full precision"
+                "from_state(params, state()) changes the output: state() must contain everything "
+                "that fit learned, in full precision"
             )
 
-    def _apart(self, method: Any, first: Output) -> None:  # noqa: ANN401
+    def _apart(self, method: Any, first: Output) -> None:
         state = call_checked("state", method.state)
         view = self.seen(self.test)
         sentence = call_checked(
@@ -299,33 +303,33 @@ class Trial:
         )
         if sentence:
             raise Broken(
-                f"{sentence}: declare Access.TEST_BATCH, or use nothing of the other rows, and "
-                "carry nothing from one call to the next"
+                f"{sentence}: declare Access.TEST_BATCH, or do not use other rows or store "
+                "anything between calls"
             )
         if self.grouping is not None:
             backwards = self.all(self.rebuilt(state), view, backwards=True)
             if differs(first, backwards, np.arange(len(view))):
                 raise Broken(
-                    "batches in another order get other values: carry nothing from one call of "
-                    "apply to the next"
+                    "the output depends on the order of batches: apply must not store anything "
+                    "between calls"
                 )
 
-    def _labels(self, method: Any) -> None:  # noqa: ANN401
+    def _labels(self, method: Any) -> None:
         view = self.calls()[0]
-        told = replace(view, y=np.arange(len(view), dtype=np.int64) % len(CLASSES))
-        if bits(self.apply(method, view)) != bits(self.apply(method, told)):
+        labelled = replace(view, y=np.arange(len(view), dtype=np.int64) % len(CLASSES))
+        if bits(self.apply(method, view)) != bits(self.apply(method, labelled)):
             raise Broken(
-                "apply reads samples.y: labels are for fit alone, and are all -1 in a real run"
+                "apply reads samples.y: labels are available to fit only, and are all -1 in a run"
             )
 
     def _names(self, first: Output) -> None:
         partitions = (self.train, self.test)
-        names = np.unique(np.concatenate([self.seen(s, labels=True).batch for s in partitions]))
-        known = [*names, *np.unique(np.concatenate([self.seen(s).batch for s in partitions]))]
+        batches = np.unique(np.concatenate([self.seen(s, labels=True).batch for s in partitions]))
+        names = [*batches, *np.unique(np.concatenate([self.seen(s).batch for s in partitions]))]
         if (adapt := self.adapt()) is not None:
-            known += [*np.unique(adapt.batch)]
-        # Keep the order of sorted batch names, since samplers may number batches by it.
-        new = {old: f"{k:04d}-x" if old else "" for k, old in enumerate(sorted(set(known)))}
+            names += [*np.unique(adapt.batch)]
+        # Preserve the order of sorted batch names, since samplers may number batches by it.
+        new = {old: f"{k:04d}-x" if old else "" for k, old in enumerate(sorted(set(names)))}
 
         def renamed(view: Samples) -> Samples:
             ids = [hashlib.sha256(f"other {name}".encode()).hexdigest()[:16] for name in view.ids]
@@ -341,11 +345,10 @@ class Trial:
             second = self.all(method, renamed(self.seen(self.test)))
         if differs(first, second, np.arange(len(first.X))):
             raise Broken(
-                "other ids or batch names give other values: names are opaque, salted for each "
-                "run, and must carry nothing"
+                "the output depends on ids or batch names: they are opaque and differ between runs"
             )
 
-    def _small(self, method: Any) -> str | None:  # noqa: ANN401
+    def _small(self, method: Any) -> str | None:
         view = self.seen(self.test)
         for idx in (self.test.controls, ~self.test.controls):
             lone = view.take(np.flatnonzero(idx)[:1])
@@ -355,9 +358,9 @@ class Trial:
         remark = self._clean(
             "fit with batches of one and two rows", lambda: self.fit(train, self.adapt())
         )
-        return None if remark is None else f"refused, in words: {remark}"
+        return None if remark is None else f"raises: {remark}"
 
-    def _clean(self, what: str, call: Callable[[], Any]) -> str | None:
+    def _clean(self, label: str, call: Callable[[], Any]) -> str | None:
         """Run a call that may raise a BenchError, but no other exception."""
         try:
             output = call()
@@ -368,11 +371,11 @@ class Trial:
             ):
                 return str(refused)
             raise Broken(
-                f"{what}: {broken}; give an answer (Output.fallbacks counts batches that were too "
-                "small), or raise BenchError with a sentence"
+                f"{label}: {broken}; return an output (Output.fallbacks counts batches that were "
+                "too small), or raise BenchError with a one-line message"
             ) from None
         if isinstance(output, Output) and not np.isfinite(output.X).all():
-            raise Broken(f"{what} gave values that are not finite: fall back on training rows")
+            raise Broken(f"{label} returned values that are not finite: use training rows instead")
         return None
 
     def _gradients(self) -> str | None:
@@ -380,7 +383,7 @@ class Trial:
 
         method = self.cls(self.params)
         if not isinstance(method, NetworkMethod):
-            return "it trains in a loop of its own, so this was not looked at"
+            return "skipped: the method does not use the training loop of labshift"
         from bench.training.loop import untrained_parameters
 
         names = call_checked(
@@ -391,7 +394,7 @@ class Trial:
         )
         if names:
             raise Broken(
-                f"the first step gives no gradient to {', '.join(names)}: use it in the loss, or "
-                "set requires_grad to False"
+                f"no gradient in the first step: {', '.join(names)}; use it in the loss or set "
+                "requires_grad to False"
             )
         return None

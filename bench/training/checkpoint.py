@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.core.errors import BenchError
+from bench.core.disk import disk_errors, new_file
 
 if TYPE_CHECKING:
     from bench.core.types import JsonObject
@@ -45,22 +43,13 @@ class Checkpoint:
         began = time.monotonic()
         buffer = io.BytesIO()
         torch.save({**content, "fingerprint": self._fingerprint}, buffer)
-        # Forked processes can have the same thread id, so add the process id.
-        temporary = self._path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may finish the same fit and delete the folder: continue without.
+        with (
+            disk_errors("write the checkpoint", self._path),
+            suppress(FileNotFoundError),
+            new_file(self._path) as temporary,
+        ):
             temporary.write_bytes(buffer.getbuffer())
-            temporary.replace(self._path)
-        except FileNotFoundError:
-            # Another process finished the same fit and deleted the folder: continue without.
-            pass
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
-            raise BenchError(
-                f"the checkpoint {self._path} cannot be written: {error.strerror or error}; free "
-                "space or choose another folder for results"
-            ) from error
         self._last = time.monotonic()
         self._took = self._last - began
 

@@ -34,8 +34,8 @@ WHOLE_VALUES = 1 << 24
 
 PIECE_VALUES = 1 << 22
 """Input values per piece on the CPU."""
-DEVICE_PIECE_VALUES = 1 << 25
-"""Input values per piece on an accelerator, where small pieces are inefficient."""
+DEVICE_PIECE_VALUES = 1 << 27
+"""Input values per piece on an accelerator, where many small kernels and allocations are slow."""
 
 
 class TestBatch:

@@ -38,6 +38,8 @@ PRELOAD_BYTES = 1 << 30
 """Maximum size of training images that are cached in memory."""
 STEPS_AHEAD = 3
 """Number of training batches prefetched for an accelerator."""
+DEVICE_SHARE = 0.25
+"""Maximum fraction of an accelerator's free memory for training images in their native dtype."""
 
 
 @dataclass
@@ -123,8 +125,8 @@ def channel_moments(
 class RowReader:
     """Reads rows of a view, from memory if they fit, otherwise prefetched in a thread.
 
-    For an accelerator rows are always prefetched into pinned memory, so that copies overlap with
-    computation.
+    An accelerator keeps the rows in its own memory if they fit. Otherwise they are prefetched into
+    pinned memory, so that copies overlap with computation.
 
     Parameters
     ----------
@@ -145,6 +147,9 @@ class RowReader:
         self._copied: dict[int, torch.cuda.Event] = {}
         self._ahead: dict[int, Future[Array | Tensor]] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self._on_device = self._copied_to_device(expected) if self._pinned else None
+        if self._on_device is not None:
+            return
         n = len(samples)
         if samples.X is None and n and n <= 2 * expected:
             first = samples.images(np.zeros(1, np.int64))
@@ -153,6 +158,24 @@ class RowReader:
                 for start in range(0, n, 1024):
                     chunk = np.arange(start, min(start + 1024, n))
                     self._kept[chunk] = samples.images(chunk)
+
+    def _copied_to_device(self, expected: int) -> Tensor | None:
+        """Return all rows in the memory of the accelerator, or None if they do not fit."""
+        samples, n = self._samples, len(self._samples)
+        if not n or n > 2 * expected:
+            return None
+        first = samples.images(np.zeros(1, np.int64)) if samples.X is None else samples.X[:1]
+        if first.nbytes * n > DEVICE_SHARE * torch.cuda.mem_get_info(self._device)[0]:
+            return None
+        kept: Tensor | None = None
+        for start in range(0, n, 1024):
+            rows = self.read(np.arange(start, min(start + 1024, n)))
+            bits = rows.view(np.int16) if rows.dtype == np.uint16 else rows
+            block = torch.from_numpy(np.ascontiguousarray(bits))
+            if kept is None:
+                kept = torch.empty((n, *block.shape[1:]), dtype=block.dtype, device=self._device)
+            kept[start : start + len(block)] = block.to(self._device)
+        return kept
 
     def read(self, idx: Ints) -> Array:
         """Return rows in their native dtype."""
@@ -174,6 +197,8 @@ class RowReader:
     def step(self, step: int, sampler: Sampler, total: int) -> tuple[Ints, Ints, Array | Tensor]:
         """Return positions, codes and rows of a step, and prefetch the next steps."""
         idx, group = sampler(step)
+        if self._on_device is not None:
+            return idx, group, self._on_device[moved(idx, self._device)]
         if self._kept is not None and not self._pinned:
             return idx, group, self._kept[idx]
         waiting = self._ahead.pop(step, None)

@@ -67,7 +67,7 @@ class _Piece(Generic[T]):
                     self.result = self._work()
         except _Cancelled:
             pass
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
             self.error = error
         self.finished = True
         self._paused.release()

@@ -20,6 +20,7 @@ from bench.core.access import Access
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.seeds import seed_for
 from bench.training.checkpoint import Checkpoint
+from bench.training.curve import Curve
 from bench.training.determinism import reproducible, seed_torch
 from bench.training.finite import FiniteCheck
 from bench.training.inputs import (
@@ -248,15 +249,14 @@ def _train(loop: _Loop) -> Fitted:
     names = ["\x1f".join(stream.samples.ids.tolist()) for stream in loop.streams]
     rows = hashlib.sha256("\x1e".join(names).encode()).hexdigest()
     checkpoint = Checkpoint(ctx.scratch, hashlib.sha256((identity + rows).encode()).hexdigest())
-    done, points = 0, []
+    done = 0
+    curve = Curve(ctx.log, ctx.device)
     if (saved := checkpoint.load(ctx.device)) is not None:
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
-        done, points = int(saved["step"]), list(saved["points"])
+        done, curve = int(saved["step"]), Curve(ctx.log, ctx.device, saved["points"])
         for stream, seen in zip(loop.streams, saved["seen"], strict=True):
             stream.seen = int(seen)
-        for step, values in points:
-            ctx.log(step, **values)
     finite = FiniteCheck(method_name(method), ctx.device)
     log_every = max(total // 100, 1)
     model.train()
@@ -274,24 +274,22 @@ def _train(loop: _Loop) -> Fitted:
             optimiser.step()
         method.after_step(model, batch)
         if step % log_every == 0 or step + 1 == total:
-            values = {"loss": float(loss.detach()), "lr": lr}
-            if len(terms) > 1:
-                values |= {name: float(term.detach()) for name, term in terms.items()}
-            points.append((step, values))
-            ctx.log(step, **values)
+            curve.add(step, lr, {**(terms if len(terms) > 1 else {}), "loss": loss})
         if step + 1 < total and checkpoint.due():
             finite.check()
+            curve.fetch()
             checkpoint.save(
                 {
                     "model": model.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "step": step + 1,
-                    "points": points,
+                    "points": curve.points,
                     "seen": [stream.seen for stream in loop.streams],
                 }
             )
         ctx.progress(step + 1, total)
     finite.check()
+    curve.fetch()
     model.eval()
     for parameter in model.parameters():
         parameter.grad = None

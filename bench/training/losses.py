@@ -31,12 +31,12 @@ def classification_loss(batch: Batch) -> Tensor:
 
 class _Reverse(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:  # noqa: ANN401 - torch does not type the context
         ctx.scale = scale
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401 - torch does not type the context
         return -ctx.scale * grads[0], None
 
 

@@ -135,7 +135,7 @@ def keys() -> tuple[str, ...]:
     return tuple(key for key in (*_COMMON, *OPTIONAL) if key != "network_sha256")
 
 
-def _convert(key: str, value: Any) -> Any:  # noqa: ANN401
+def _convert(key: str, value: Any) -> Any:  # noqa: ANN401 - a recipe value before it is checked
     kind = type({**_COMMON, **OPTIONAL}[key])
     try:
         if kind is bool:
@@ -150,7 +150,7 @@ def _convert(key: str, value: Any) -> Any:  # noqa: ANN401
         raise BenchError(f"recipe key '{key}' takes {noun}, not '{value}'") from None
 
 
-def _check(key: str, value: Any) -> None:  # noqa: ANN401
+def _check(key: str, value: Any) -> None:  # noqa: ANN401 - a recipe value before it is checked
     if key in _CHOICES and value not in _CHOICES[key]:
         raise BenchError(f"recipe key '{key}' is one of {' | '.join(_CHOICES[key])}, not '{value}'")
     if key in _RANGES:

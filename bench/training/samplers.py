@@ -224,7 +224,7 @@ def _covering(pools: _Pools, k: int, seed: int, per_batch: int) -> Sampler:
     # Pieces must fit the smallest possible share.
     kept, added = pools.split(_shares(k, per_batch)[-1])
     pieces = {g: -(-len(pool) // kept) for g, pool in pools.loss.items()}
-    per_epoch = max(-(-sum(pieces.values()) // per_batch), max(pieces.values()))  # noqa: PLW3301
+    per_epoch = max(-(-sum(pieces.values()) // per_batch), max(pieces.values()))  # noqa: PLW3301 - the nested form is not clearer
 
     @lru_cache(maxsize=2)
     def epoch_plan(epoch: int) -> list[list[tuple[int, Ints]]]:

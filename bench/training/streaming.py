@@ -56,9 +56,8 @@ class _Moments:
         kept = x if mask is None else x[mask]
         if not kept.shape[0]:
             return
-        flat = kept.double().transpose(0, 1).reshape(x.shape[1], -1)
-        count, mean = flat.shape[1], flat.mean(1)
-        m2 = (flat - mean[:, None]).square().sum(1)
+        count = kept.numel() // kept.shape[1]
+        mean, m2 = _channel_moments(kept, count)
         if self._mean is None or self._m2 is None:
             self._count, self._mean, self._m2 = float(count), mean, m2
             return
@@ -74,6 +73,24 @@ class _Moments:
             raise RunFailed("a test batch has no rows that give normalisation statistics")
         variance = (self._m2 / self._count).clamp(min=0)
         return self._mean.float()[None], variance.float()[None]
+
+
+def _channel_moments(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return mean and sum of squared deviations of each channel, ``(C,)`` float64.
+
+    An accelerator uses Welford's algorithm in float32, in one pass over the values.
+    """
+    dims = [0, *range(2, x.dim())]
+    if x.is_cuda:
+        variance, mean = torch.var_mean(x.float(), dims, correction=0)
+        return mean.double(), variance.double() * count
+    # Float64 sums of float32 values need no float64 copy. The deviations are from the rounded mean,
+    # which the last term corrects.
+    mean = x.sum(dims, dtype=torch.float64) / count
+    centre = mean.to(x.dtype)
+    deviation = x - centre.view(-1, *(1,) * (x.dim() - 2))
+    m2 = deviation.square_().sum(dims, dtype=torch.float64)
+    return mean, m2 - count * (mean - centre.double()).square()
 
 
 class _OneLayer:
@@ -134,8 +151,8 @@ class _AllPieces:
             return
         if self._free_at_start is None:
             self._free_at_start = free
-        # Moments need float64 copies of the values and of the deviations.
-        if free - 5 * x.numel() * 4 < SPARE * self._free_at_start:
+        # Moments need a copy of the selected values and one of the deviations.
+        if free - 2 * x.numel() * x.element_size() < SPARE * self._free_at_start:
             raise NotEnoughMemory
 
     def close(self) -> None:

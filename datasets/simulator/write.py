@@ -177,7 +177,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _render_plate(plate: Plate, contents: Any, conditions: Conditions) -> NDArray[np.uint16]:  # noqa: ANN401
+def _render_plate(plate: Plate, contents: Any, conditions: Conditions) -> NDArray[np.uint16]:  # noqa: ANN401 - contents of any experiment
     pixels = np.empty((len(contents.classes), 2, CROP, CROP), np.uint16)
     for label in range(len(CLASSES)):
         rows, images = render(plate, label, contents, conditions)
@@ -196,7 +196,7 @@ def _places(contents: list[Any]) -> tuple[dict[tuple[int, int], int], dict[int, 
     return first, sizes
 
 
-def _metadata(handle: Any, part: int, plates: list[Plate], contents: list[Any]) -> None:  # noqa: ANN401
+def _metadata(handle: Any, part: int, plates: list[Plate], contents: list[Any]) -> None:  # noqa: ANN401 - h5py has no types
     columns: dict[str, list[Any]] = {
         "labels": [],
         "dateIDs": [],

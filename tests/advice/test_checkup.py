@@ -1,4 +1,4 @@
-"""What is said of a data set: numbers against scipy and loops, and planted faults."""
+"""Checks of a data set: numbers against scipy, scikit-learn and loops, and planted faults."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import chi2_contingency
+from sklearn.metrics import balanced_accuracy_score
 
 from bench.advice import checkup
+from bench.advice.checkup._chance import judge
 from bench.advice.checkup._prediction import _lookup
 from bench.advice.support import supported
 from bench.cli.main import main
+from bench.core.control_names import is_control_row
 from bench.core.registry import Registry
 from tests.helpers import tiny
 from tests.helpers.errors import mentions
@@ -90,7 +93,7 @@ def test_lookup_is_the_likeliest_class_of_a_value_by_a_loop() -> None:
             share.append((column[rows] == column[i]).sum() / max(rows.sum(), 1))
         hits[y[i]].append(classes[int(np.argmax(share))] == y[i])
     expected = np.mean([np.mean(h) for h in hits.values()])
-    assert _lookup(column, y, fold) == pytest.approx(expected)
+    assert _lookup(column, y, fold).score == pytest.approx(expected)
 
 
 def test_label_shift_by_hand() -> None:
@@ -101,6 +104,89 @@ def test_label_shift_by_hand() -> None:
     # trained on a third of each, tested on actin alone
     assert line.facts["label_shift_max"] == pytest.approx(2 / 3)
     assert line.state == "look"
+
+
+def test_the_margin_is_the_adjusted_balanced_accuracy_of_scikit_learn() -> None:
+    rng = np.random.default_rng(2)
+    y = rng.choice(3, 200, p=[0.6, 0.3, 0.1])
+    predicted = np.where(rng.random(200) < 0.5, y, rng.choice(3, 200))
+    found = judge(y, predicted)
+    assert found.score == pytest.approx(balanced_accuracy_score(y, predicted))
+    assert found.margin == pytest.approx(balanced_accuracy_score(y, predicted, adjusted=True))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_the_bound_of_chance_is_the_quantile_of_a_permutation_test(n_classes: int) -> None:
+    # Ojala and Garriga 2010, JMLR 11:1833: the null distribution permutes the labels.
+    rng = np.random.default_rng(n_classes)
+    y = np.arange(40 * n_classes) % n_classes
+    predicted = rng.integers(0, n_classes, len(y))
+    null = [judge(rng.permutation(y), predicted).score for _ in range(2000)]
+    assert judge(y, predicted).bound == pytest.approx(np.quantile(null, 0.99), abs=0.02)
+
+
+@pytest.mark.parametrize("classes", [("treated", "mock"), ("treated", "mock", "dead")])
+def test_a_leak_is_reported_with_any_number_of_classes(classes: tuple[str, ...]) -> None:
+    """A column equal to the label, a fixed layout, and a file sorted by class."""
+    n = 48
+    rng = np.random.default_rng(5)
+    label = np.tile(np.sort(np.resize(classes, n)), 4)
+    index = pd.DataFrame(
+        {
+            "id": [f"r{i}" for i in range(4 * n)],
+            "plate": np.repeat(["p0", "p1", "p2", "p3"], n),
+            "label": label,
+            "control": False,
+            "position": np.tile([f"A{i:02d}" for i in range(n)], 4),
+            "operator": [f"of {name}" for name in label],
+        }
+    )
+    X = rng.normal(size=(4 * n, 8)).astype(np.float32)
+    found = lines(two_level(index, X), hold_out="plate")
+    assert found["column position"].state == "warn"
+    assert found["column operator"].state == "warn"
+    assert found["row order"].state == "warn"
+    assert found["column plate"].state == "ok"
+    assert found["class"].state == "warn"  # features of noise are at chance
+
+
+@pytest.mark.parametrize("n_batches", [2, 3])
+def test_a_strong_batch_effect_is_never_called_little(n_batches: int) -> None:
+    rng = np.random.default_rng(3)
+    n = 48
+    batch = np.repeat([f"lab{k}" for k in range(n_batches)], n)
+    label = np.tile(np.resize(["a", "b", "c", "d"], n), n_batches)
+    centres = dict(zip("abcd", rng.normal(0, 2, (4, 8)), strict=True))
+    shifts = {name: rng.normal(0, 20, 8) for name in np.unique(batch)}
+    X = np.array([centres[y] + shifts[b] for y, b in zip(label, batch, strict=True)])
+    X = (X + rng.normal(size=X.shape)).astype(np.float32)
+    index = pd.DataFrame(
+        {
+            "id": [f"r{i}" for i in range(len(X))],
+            "plate": batch,
+            "label": label,
+            "control": False,
+            "position": "A01",
+        }
+    )
+    found = lines(two_level(index, X), hold_out="plate")
+    assert found["batch effect"].state == "look"
+    assert found["batch effect"].facts["batch_from_features"] == pytest.approx(1)
+    assert ("gap" in found["class"].facts) == (found["class"].state == "look")
+
+
+def test_batches_without_an_effect_pass() -> None:
+    rng = np.random.default_rng(8)
+    index, _ = tiny.frame()
+    X = rng.normal(size=(len(index), 12)).astype(np.float32)
+    found = lines(tiny.opened(index=index, X=X, digest=of(X)))
+    assert found["batch effect"].state == "ok"
+
+
+def two_level(index: Any, X: Any) -> Any:
+    """Return a data set with one batch level, the plate."""
+    index = index.assign(week="w1")
+    return tiny.opened(index=index, X=X, digest=of(X))
 
 
 # --------------------------------------------------------------------------- planted faults
@@ -191,14 +277,14 @@ def test_methods_are_supported_or_not_with_a_reason() -> None:
     assert verdicts["ibn"].verdict == "no"
     mentions(verdicts["ibn"].reason, "images")
     assert set(verdicts) == {
-        e.name for e in Registry().entries("method") if e.meta["level"] != "reference"
+        e.name for e in Registry().entries("method") if not is_control_row(e.meta["level"])
     }
     nested = changed({"label": lambda i: np.where(i["control"], "", "of " + i["plate"])})
     split = tiny.split(hold_out="week")
     found = checkup.examine(nested, [split])
     verdicts = {one.name: one for one in supported([task], Registry(), found)}
     assert verdicts["ben"].verdict == "with care"
-    assert "classes of its own" in verdicts["ben"].reason
+    mentions(verdicts["ben"].reason, "plate")
     assert verdicts["ben-controls"].verdict == "yes"
 
 

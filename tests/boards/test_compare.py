@@ -20,6 +20,7 @@ from bench.boards.render.pairs import FORMATS, render
 from bench.boards.select import boards
 from bench.boards.stats.intervals import interval
 from bench.boards.stats.tests import holm
+from bench.core.canonical import digest
 from tests.helpers.errors import mentions
 from tests.helpers.factories import as_records, make_record
 
@@ -92,13 +93,14 @@ def test_a_pair_has_one_p_value_everywhere() -> None:
     rows = {row.method: row for row in board.rows}
     named = [{**record, "method_id": record["method"]} for record in made]
     advised = {row.method: row for row in advise(named, [], []).rows}
-    holm_of = dict(zip(advised, holm([rows[name].diff_p for name in advised]), strict=True))
+    holm_of = {name: rows[name].p_holm for name in advised}
+    assert list(holm_of.values()) == holm([rows[name].p for name in advised])
     for pair in compare(board).pairs:
         if "erm" not in (pair.first, pair.second):
             continue
         sign = 1 if pair.second == "erm" else -1
         row = rows[pair.first if sign == 1 else pair.second]
-        assert pair.p == row.diff_p
+        assert pair.p == row.p == row.diff_p
         assert sign * pair.difference == pytest.approx(row.diff_to_erm, abs=1e-15)
         assert advised[row.method].gain == row.diff_to_erm
         assert advised[row.method].p == holm_of[row.method]
@@ -146,14 +148,20 @@ def test_one_seed_has_no_interval() -> None:
     mentions(one(seeds=1).notes, "3", "seeds")
 
 
-def test_reference_lines_and_lone_rows_are_left_out() -> None:
+def test_of_the_control_rows_only_the_baselines_are_compared() -> None:
     lone = [r for r in records() if r["method"] == "erm"]
-    lone += [make_record("identity", s, 0.5, edition="real", clusters=[0.5] * 14) for s in range(3)]
-    [board] = boards(as_records(lone))
-    found = compare(board)
-    assert found.pairs == ()
-    assert found.ranks is None
-    assert "nothing to compare" in found.notes[0]
+    controls = {
+        name: [make_record(name, s, 0.5, edition="real", clusters=[0.5] * 14) for s in range(3)]
+        for name in ("label-oracle", "identity")
+    }
+    [board] = boards(as_records([*lone, *controls["label-oracle"]]))
+    comparison = compare(board)
+    assert comparison.pairs == ()
+    assert comparison.ranks is None
+    assert "nothing to compare" in comparison.notes[0]
+    [board] = boards(as_records([*lone, *controls["label-oracle"], *controls["identity"]]))
+    [pair] = compare(board).pairs
+    assert (pair.first, pair.second) == ("erm", "identity")
 
 
 def test_clusters_that_differ_in_part_are_paired_where_both_have_them() -> None:
@@ -166,18 +174,24 @@ def test_clusters_that_differ_in_part_are_paired_where_both_have_them() -> None:
     assert sizes == {13}
 
 
-def test_the_board_says_what_it_could_have_found() -> None:
-    [board] = boards(as_records(records()))
-    gaps = by_cluster(records(), "adabn") - by_cluster(records(), "erm")
+def test_the_board_says_what_it_could_have_detected() -> None:
+    """Deterministic rows: the t test over clusters of statsmodels, at the level of Holm's step."""
     from statsmodels.stats.power import TTestPower
 
-    effect = TTestPower().solve_power(nobs=14, alpha=0.05, power=0.8)
-    smallest = [
-        f"{effect * np.std(g, ddof=1):.3f}"
-        for g in (gaps, by_cluster(records(), "ben") - by_cluster(records(), "erm"))
-    ]
-    [note] = [note for note in board.notes if any(value in note for value in smallest)]
-    mentions(note, "14", "0.00012")
+    entries = records()
+    for entry in entries:
+        entry["predictions_sha256"] = digest(entry["method"])
+        by_name = by_cluster(records(), entry["method"])
+        entry["clusters"]["values"]["balanced_accuracy"] = by_name.tolist()
+    [board] = boards(as_records(entries))
+    rows = {row.method: row for row in board.rows}
+    tested = [row for row in board.rows if row.p_holm is not None]
+    effect = TTestPower().solve_power(nobs=14, alpha=0.05 / len(tested), power=0.8)
+    for method in ("adabn", "ben"):
+        gaps = by_cluster(records(), method) - by_cluster(records(), "erm")
+        smallest = effect * np.std(gaps, ddof=1)
+        assert rows[method].detectable == pytest.approx(smallest, rel=1e-5)
+        assert any(f"{smallest:.3f}" in note for note in board.notes)
 
 
 @pytest.mark.parametrize("form", sorted(FORMATS))

@@ -131,3 +131,16 @@ def test_a_pair_across_codes_is_noted() -> None:
     assert "ben" in note
     assert "adabn" not in note
     assert [note for note in compare(mixed).notes if "other code" in note]
+
+
+def test_the_frame_over_all_splits_averages_the_differences(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for split, gain in (("one/a", 0.1), ("two/a", 0.3)):
+        for method, shift in (("erm", 0.0), ("ben", gain)):
+            values = [0.4 + shift, 0.5 + shift, 0.6 + shift]
+            for record in runs(method, values, split=split, edition="real"):
+                store.commit(record, pd.DataFrame({"metric": ["accuracy"], "value": [0.5]}))
+    frame = bench.leaderboard(overall=True, results=tmp_path).set_index("method")
+    assert frame["mean_difference"].to_dict() == pytest.approx({"erm": 0.0, "ben": 0.2})
+    assert frame["mean_rank"].to_dict() == {"ben": 1.0, "erm": 2.0}
+    assert frame["p_better"].isna().all()

@@ -21,7 +21,7 @@ from bench.boards.pairing import pair
 from bench.boards.render.cells import COLUMNS, budget_in_words
 from bench.boards.render.dispatch import FORMATS, render
 from bench.boards.render.to_json import to_json
-from bench.boards.select import boards
+from bench.boards.select import boards, plain_boards
 from bench.boards.stats.coverage import printed_coverage
 from bench.boards.stats.intervals import interval
 from bench.boards.values import label_of
@@ -107,7 +107,7 @@ def test_intervals_are_those_of_the_statistics_module() -> None:
     gap = interval(ben - erm)
     assert (made.diff_low, made.diff_high) == pytest.approx((gap.low, gap.high), abs=1e-12)
     assert made.diff_p == pytest.approx(gap.p, abs=1e-12)
-    assert made.verdict == "helps"
+    assert made.verdict == "improves"
 
 
 def test_clusters_count_by_their_size_and_the_centre_is_the_pooled_score() -> None:
@@ -158,9 +158,9 @@ def test_the_difference_is_over_matched_seeds_and_clusters() -> None:
 @pytest.mark.parametrize(
     ("shift", "noise", "word"),
     [
-        (0.1, 0.01, "helps"),
-        (-0.1, 0.01, "hurts"),
-        (0.0, 0.05, "cannot be told apart from ERM"),
+        (0.1, 0.01, "improves"),
+        (-0.1, 0.01, "worsens"),
+        (0.0, 0.05, "no detectable difference"),
     ],
 )
 def test_the_verdict(shift: float, noise: float, word: str) -> None:
@@ -181,7 +181,7 @@ def test_for_a_metric_where_lower_is_better_ranks_and_verdicts_turn() -> None:
     assert not board.higher_is_better
     assert [made.method for made in board.rows] == ["ben", "erm"]
     assert [made.rank for made in board.rows] == [1, 2]
-    assert row(board, "ben").verdict == "helps"
+    assert row(board, "ben").verdict == "improves"
 
 
 def test_few_clusters_are_points_and_words() -> None:
@@ -269,7 +269,7 @@ def test_the_coverage_of_its_intervals_stands_under_a_board() -> None:
     spread = np.linspace(0.4, 0.8, 14).tolist()
     board = one_board([make_record("erm", k, v, clusters=spread) for k, v in enumerate(values)])
     assert row(board, "erm").ci_low is not None
-    assert board.notes == (printed_coverage(14, 3).sentence,)
+    assert printed_coverage(14, 3).sentence in board.notes
     # No interval, no sentence about it.
     few = [make_record("erm", k, v, clusters=spread[:4]) for k, v in enumerate(values)]
     assert one_board(few).notes == ()
@@ -380,7 +380,7 @@ def test_not_applicable_is_a_dash_with_a_reason() -> None:
     )
     made = row(board, "tvn")
     assert (made.mean, made.rank, made.status, made.reason) == (None, None, "not-applicable", why)
-    assert f"| tvn |{' – |' * 8} not applicable: {why} |" in render([board], "md")
+    assert f"| tvn |{' – |' * 10} not applicable: {why} |" in render([board], "md")
 
 
 def test_failures_are_notes_not_rows() -> None:
@@ -677,3 +677,70 @@ def test_published_numbers_stand_beside_ours_with_their_status(edition: str, sta
     # Another method has no number of its own, and a board without any has no such column.
     assert row(one_board(runs("ben", [0.5] * 3)), "ben").published == ()
     assert "published" not in render([one_board(runs("ben", [0.5] * 3))], "table", width=160)
+
+
+# ------------------------------------------------------------------ readouts and aggregation
+
+
+def with_head(name: str, value: float, *, classifier: bool = False, **changes: Any) -> Any:
+    """Return a record by head whose probe scores 0.2 less."""
+    record = make_record(name, 0, value, readout="head", clusters=[value] * 3, **changes)
+    record["metrics"]["probe.balanced_accuracy"] = {"all": value - 0.2}
+    for kind in ("values",):
+        columns = record["clusters"][kind]
+        columns["probe.balanced_accuracy"] = [value - 0.2] * 3
+    if classifier:
+        record["classifier"] = True
+    return record
+
+
+@pytest.mark.parametrize("requested", [None, "probe"])
+def test_a_classifier_keeps_its_own_head_on_a_board_by_probe(requested: str | None) -> None:
+    records = [
+        with_head("erm", 0.7),
+        with_head("fixed-forest", 0.8),  # an older record, without the key
+        with_head("mine", 0.6, classifier=True),
+        make_record("identity", 0, 0.4, readout="probe", clusters=[0.4] * 3, track="reference"),
+    ]
+    [board] = boards(records, readout=requested)
+    assert board.readout == "probe"
+    rows = {row.method: (row.mean, row.readout) for row in board.rows}
+    assert rows["erm"] == (pytest.approx(0.5), "probe")
+    assert rows["fixed-forest"] == (pytest.approx(0.8), "head")
+    assert rows["mine"] == (pytest.approx(0.6), "head")
+    assert rows["identity"] == (pytest.approx(0.4), "probe")
+
+
+def test_without_profile_rows_all_rows_use_their_heads() -> None:
+    [board] = boards([with_head("erm", 0.7), with_head("fixed-forest", 0.8)])
+    assert {row.method: row.mean for row in board.rows} == {"erm": 0.7, "fixed-forest": 0.8}
+    assert board.readout == "head"
+
+
+def test_rows_with_pooled_scores_are_named() -> None:
+    record = make_record("erm", 0, 0.5)
+    fold = record["spec"]["folds"][0]
+    record["spec"]["folds"] = [{**fold, "fold": name} for name in ("p0", "p1")]
+    mean = make_record("ben", 0, 0.5, subsets={"pooled": 0.4, "fold=p0": 0.6, "fold=p1": 0.4})
+    mean["spec"]["folds"] = record["spec"]["folds"]
+    [board] = boards([record, mean])
+    [note] = [text for text in board.notes if "erm" in text and "ben" not in text]
+    mentions(note, "erm", "rerun")
+
+
+def test_the_plain_board_is_that_of_the_default_recipe_and_data() -> None:
+    entries = [
+        *runs("erm", [0.5] * 3),
+        *runs("erm", [0.6] * 3, recipe="paper"),
+        *runs("erm", [0.7] * 3, dataset_settings={"draw": 101}),
+        *runs("erm", [0.8] * 3, recipe_overrides={"steps": 10}),
+        *runs("erm", [0.9] * 3, selection="tuned"),
+        *runs("erm", [0.4] * 3, split="coos7/test3", recipe="smoke"),
+    ]
+    every = boards(as_records(entries))
+    plain = plain_boards(every)
+    assert len(every) == 6
+    assert [(board.split, board.rows[0].mean) for board in plain] == [
+        ("coos7/test3", pytest.approx(0.4)),
+        ("coos7/test4", pytest.approx(0.5)),
+    ]

@@ -280,7 +280,8 @@ def test_the_paired_difference_is_the_interval_of_the_differences():
         (d,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=False
     )
     assert found.p_sign_flip == pytest.approx(exact.pvalue)
-    assert found.detectable == tests.minimum_detectable_difference(d.std(ddof=1), len(d))
+    assert found.detectable() == pytest.approx(expected.se * tests.detectable_effect(expected.df))
+    assert found.detectable(5) > found.detectable()
     assert found.smallest_p == 2 / 2**12
 
 
@@ -319,7 +320,7 @@ def test_meeting_in_the_middle_and_random_flips_agree_with_t():
 def test_no_difference_has_no_p_value_and_a_balanced_one_has_one():
     same = pairing.pair(scores(), scores())
     assert (same.difference, same.low, same.p, same.p_sign_flip) == (0, None, None, None)
-    assert same.detectable == 0
+    assert same.detectable() is None
     assert tests.sign_flip_p([1, -1, 2, -2]) == 1
     assert tests.sign_flip_p([0.3]) is None
 
@@ -389,17 +390,16 @@ def test_holm_equals_statsmodels():
 
 @pytest.mark.parametrize("n", [2, 4, 14, 55])
 def test_the_detectable_difference_equals_statsmodels(n):
-    power = pytest.importorskip("statsmodels.stats.power")
-    for wanted in (0.5, 0.8, 0.95):
-        found = tests.minimum_detectable_difference(0.07, n, wanted)
-        achieved = power.TTestPower().power(found / 0.07, n, 0.05)
+    power = pytest.importorskip("statsmodels.stats.power").TTestPower()
+    for wanted, alpha in itertools.product((0.5, 0.8, 0.95), (0.05, 0.005)):
+        # statsmodels counts in standard deviations, not in standard errors.
+        effect = tests.detectable_effect(n - 1, wanted, alpha) / math.sqrt(n)
+        achieved = power.power(effect, n, alpha)
         if math.isnan(achieved):  # its other tail, below 1e-10, for some effects at two clusters
-            achieved = power.TTestPower().power(found / 0.07, n, 0.025, alternative="larger")
+            achieved = power.power(effect, n, alpha / 2, alternative="larger")
         assert achieved == pytest.approx(wanted, abs=1e-6)
-    expected = power.TTestPower().solve_power(nobs=14, alpha=0.05, power=0.8)
-    assert tests.minimum_detectable_difference(1.0, 14) == pytest.approx(expected, rel=1e-6)
-    assert math.isnan(tests.minimum_detectable_difference(1.0, 1))
-    assert tests.minimum_detectable_difference(0.0, 5) == 0
+    expected = power.solve_power(nobs=14, alpha=0.05, power=0.8)
+    assert tests.detectable_effect(13) / math.sqrt(14) == pytest.approx(expected, rel=1e-6)
 
 
 # --------------------------------------------------------------------------- ranks

@@ -765,7 +765,7 @@ def test_interrupted_while_a_command_is_imported() -> None:
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.meta_path.insert(0, Interrupt())"
     ))  # fmt: skip
-    out, err = started.communicate(timeout=60)
+    out, err = started.communicate(timeout=PATIENCE)
     assert (started.returncode, out) == (130, "")
     assert "Traceback" not in err
 

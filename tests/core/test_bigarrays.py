@@ -71,7 +71,7 @@ def test_views_and_outputs_are_the_same_on_disk(small: Path, monkeypatch: Any) -
             return Output(2 * samples.X)
 
     on_disk = side.view(Access.NONE, batches=False)
-    out = apply_all(Twice(), Access.NONE, on_disk, None, 0)  # type: ignore[arg-type]
+    out = apply_all(Twice(), on_disk, None, 0)  # type: ignore[arg-type]
     assert in_a_file(on_disk.X)
     assert in_a_file(out.X)
     monkeypatch.setenv(bigarrays.VARIABLE, "1000000")

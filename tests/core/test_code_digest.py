@@ -93,9 +93,9 @@ def test_empty_fields_of_newer_versions_change_nothing(monkeypatch: pytest.Monke
         tree = parse(source)
         for node in ast.walk(tree):
             fields = [f for f in node._fields if f != "type_params"]
-            setattr(node, "_fields", (*fields, "type_params", "new"))  # noqa: B010
-            setattr(node, "type_params", [])  # noqa: B010
-            setattr(node, "new", None)  # noqa: B010
+            setattr(node, "_fields", (*fields, "type_params", "new"))  # noqa: B010 - not a declared attribute
+            setattr(node, "type_params", [])  # noqa: B010 - not a declared attribute
+            setattr(node, "new", None)  # noqa: B010 - not a declared attribute
             if isinstance(node, ast.Constant):
                 node.kind = "u"
         return tree

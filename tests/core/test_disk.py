@@ -23,7 +23,7 @@ def entries(folder: Path) -> list[str]:
 def test_a_file_is_replaced_or_left(tmp_path: Path) -> None:
     path = tmp_path / "a" / "x.json"
     write_file(path, "one")
-    with pytest.raises(ZeroDivisionError), new_file(path) as part:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), new_file(path) as part:  # noqa: PT012 - the block is interrupted
         assert (part.parent, part.suffix) == (path.parent, ".json")
         part.write_text(f"half {1 / 0}")
     assert path.read_text() == "one"
@@ -40,7 +40,7 @@ def test_a_missing_folder_is_not_created_when_it_must_be_there(tmp_path: Path) -
 
 def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a" / "set-1.0"
-    with pytest.raises(ZeroDivisionError), new_folder(path) as part:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), new_folder(path) as part:  # noqa: PT012 - the block is interrupted
         (part / "x").write_text("half")
         (part / "y").write_text(str(1 / 0))
     assert entries(path.parent) == []

@@ -448,14 +448,19 @@ def test_a_misspelt_key_is_named_before_the_one_that_is_missing(tmp_path: Path) 
     one_line(lambda: load(path), "lable", "1")
 
 
-def test_a_packaged_name_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_of_a_packaged_split_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from bench.api import Split
     from bench.data.own import spec as table_spec
 
-    taken = {"mine/x": Split("mine/x", "mine", "everything")}
-    monkeypatch.setattr(table_spec, "packaged_splits", lambda: taken)
     path = write(tmp_path)
-    one_line(lambda: load(path), "mine")
+    for name in ("mine/x", "mine/weeks"):
+        taken = {name: Split(name, "mine", "everything")}
+        monkeypatch.setattr(table_spec, "packaged_splits", lambda taken=taken: taken)
+        if name == "mine/x":
+            assert load(path).name == "mine"
+    one_line(lambda: load(path), "mine/weeks")
 
 
 def test_a_toml_that_is_not_there_or_not_text(tmp_path: Path) -> None:

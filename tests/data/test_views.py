@@ -101,7 +101,7 @@ def neighbours(thing: Any) -> list[Any]:
         if not name.startswith("__"):
             try:
                 found.append(getattr(thing, name))
-            except Exception:  # noqa: BLE001
+            except Exception:  # noqa: BLE001 - any exception is a refusal
                 continue
     try:
         found += weakref.getweakrefs(thing)

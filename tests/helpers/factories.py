@@ -134,6 +134,8 @@ def make_record(
         "upstream": [],
         "exposed": [],
         "shift": "another laboratory and another microscope",
+        "held_out": "",
+        "units": {},
         "cost": {"fit_s": 20.0 + seed, "apply_s": 1.5, "peak_bytes": 2**30, **STEPS},
         "predictions_sha256": f"{seed:064x}",
         "sources": {},

@@ -82,11 +82,14 @@ def planted(shift, seed, n_batches=10, treated=80, controls=24, d=30, n_classes=
     return X, labels, batch, labels < 0
 
 
-def probe_accuracy(name, shift, seed, **params):
-    """Return the accuracy of a readout trained on six batches in four new ones."""
+def probe_accuracy(name, shift, seed, sizes=None, **params):
+    """Return the accuracy of a readout trained on six batches in four new ones.
+
+    ``sizes`` are arguments of :func:`planted`.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    X, y, batch, controls = planted(shift, seed)
+    X, y, batch, controls = planted(shift, seed, **(sizes or {}))
     old = np.isin(batch, [f"batch {k}" for k in range(6)])
     Z = X
     if name != "identity":

@@ -216,7 +216,6 @@ def profiles_of(name, draw, train, test, key=None, steps=None):
     return [
         apply_all(
             method,
-            access,
             partition.view(access, batches=per_batch),
             grouping_of(partition.batch, per_batch),
             0,

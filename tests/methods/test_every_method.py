@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.data.own.table import ArraySource
 from bench.data.views import make_partition
@@ -18,7 +19,7 @@ from tests.helpers import shifts
 
 
 def methods(level=None):
-    found = [e for e in shifts.registry().entries("method") if e.meta["level"] != "reference"]
+    found = [e for e in shifts.registry().entries("method") if not is_control_row(e.meta["level"])]
     return [
         e.name
         for e in found

@@ -68,12 +68,12 @@ def test_order_names_seed_and_storage_change_nothing():
 @needs_library
 def test_global_generators_are_left_alone():
     train, test = sides(2)
-    np.random.seed(3)  # noqa: NPY002
+    np.random.seed(3)  # noqa: NPY002 - the global generator is checked
     random.seed(3)
     expected = np.random.RandomState(3).rand(), random.Random(3).random()
     sys.modules.pop("scanorama", None)
     fitted("scanorama", train, test)
-    assert (np.random.rand(), random.random()) == expected  # noqa: NPY002
+    assert (np.random.rand(), random.random()) == expected  # noqa: NPY002 - the global generator is checked
 
 
 @needs_library

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from bench.methods._whitening import inverse_root
+from bench.methods._whitening import inverse_root, ledoit_wolf, squared_lengths
+from sklearn.covariance import ledoit_wolf as ledoit_wolf_covariance
+from sklearn.covariance import ledoit_wolf_shrinkage
 
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.seeds import generator
@@ -65,7 +67,7 @@ def test_center_with_few_controls_takes_the_training_mean():
 def test_reference_rows_get_identity_covariance(kind, name):
     X = correlated(400, 30, "identity")
     samples = all_controls(X)
-    out = fitted(name, samples, kind=kind, regularisation=0).apply(samples).X
+    out = fitted(name, samples, kind=kind, regularisation=0, shrinkage="none").apply(samples).X
     assert out.dtype == np.float32
     np.testing.assert_allclose(np.cov(out.astype(np.float64).T), np.eye(30), atol=1e-4)
     np.testing.assert_allclose(out.mean(axis=0, dtype=np.float64), 0, atol=1e-4)
@@ -80,7 +82,9 @@ def test_identity_on_the_retained_rank(kind, case):
         X, rank = correlated(200, 10, case), 10
         X = np.concatenate([X, X[:, :3]], axis=1)
     samples = all_controls(X)
-    out = fitted("sphering", samples, kind=kind, regularisation=0).apply(samples).X
+    out = (
+        fitted("sphering", samples, kind=kind, regularisation=0, shrinkage="none").apply(samples).X
+    )
     assert out.shape[1] == (rank if kind.startswith("PCA") else X.shape[1])
     values = np.linalg.eigvalsh(np.cov(out.astype(np.float64).T))[::-1]
     np.testing.assert_allclose(values[:rank], 1, atol=1e-4)
@@ -99,7 +103,9 @@ def test_equals_pycytominer(kind):
     expected = theirs.transform(pd.DataFrame(rows.astype(np.float64)))
     controls = np.arange(len(rows)) < len(X)
     samples = view(rows, controls=controls)
-    ours = fitted("sphering", samples, kind=kind, regularisation=0).apply(samples).X
+    ours = (
+        fitted("sphering", samples, kind=kind, regularisation=0, shrinkage="none").apply(samples).X
+    )
     if kind.startswith("PCA"):
         ours = ours * np.sign((ours * expected).sum(axis=0))
     np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
@@ -114,7 +120,11 @@ def test_regularised_whitening_in_closed_form(kind):
     values, V = np.linalg.eigh(C)
     W = V / np.sqrt(np.maximum(values, 0) + 0.3 * np.trace(C) / 60)
     samples = all_controls(X)
-    ours = fitted("sphering", samples, kind=kind, regularisation=0.3).apply(samples).X
+    ours = (
+        fitted("sphering", samples, kind=kind, regularisation=0.3, shrinkage="none")
+        .apply(samples)
+        .X
+    )
     # Compared by inner products: components have no sign.
     gram = (Z @ W) @ (Z @ W).T
     np.testing.assert_allclose(
@@ -124,11 +134,53 @@ def test_regularised_whitening_in_closed_form(kind):
         np.testing.assert_allclose(ours, Z @ W @ V.T, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name, n", [("sphering", 25), ("sphering-all", 200)])
+def test_the_default_covariance_is_that_of_ledoit_and_wolf(kind, name, n):
+    X = correlated(n, 40, "shrunk").astype(np.float64)
+    scale = X.std(axis=0) if kind.endswith("cor") else np.ones(40)
+    Z = (X - X.mean(axis=0)) / scale
+    C = Z.T @ Z / (n - 1)
+    weight = ledoit_wolf_shrinkage(Z)
+    assert 0.01 < weight < 0.99
+    level = np.trace(C) / 40
+    values, V = np.linalg.eigh((1 - weight) * C + weight * level * np.eye(40))
+    W = V / np.sqrt(values + 0.02 * level)
+    samples = all_controls(X)
+    ours = fitted(name, samples, kind=kind).apply(samples).X.astype(np.float64)
+    # Compared by inner products: components have no sign.
+    expected = (Z @ W) @ (Z @ W).T
+    np.testing.assert_allclose(ours @ ours.T, expected, atol=1e-4 * expected.max())
+
+
+@pytest.mark.parametrize("n, d", [(5, 40), (40, 5), (200, 30)])
+def test_the_weight_of_the_identity_equals_scikit_learns(n, d):
+    X = correlated(n, d, "weight", n).astype(np.float64)
+    for rows in (X, X * 1e-8):
+        values = np.linalg.eigvalsh(rows.T @ rows / len(rows))
+        weight = ledoit_wolf(values, squared_lengths(rows, np.zeros(d), np.ones(d)), d)
+        expected = ledoit_wolf_shrinkage(rows, assume_centered=True)
+        assert weight == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("n, d", [(6, 30), (100, 12)])
+def test_a_root_of_a_shrunk_moment(n, d, kind):
+    rows = correlated(n, d, "shrunk root", n, mean=0.1).astype(kind)
+    rows[:, 3] = 0  # no dimension
+    used = np.delete(np.arange(d), 3)
+    moment = ledoit_wolf_covariance(rows[:, used].astype(np.float64), assume_centered=True)[0]
+    base, U, extra = inverse_root(rows, n, 0.5, shrink=True)
+    root = (base * np.eye(d) + (U * extra) @ U.T)[np.ix_(used, used)]
+    expected = np.linalg.inv(moment + 0.5 * np.eye(d - 1))
+    np.testing.assert_allclose(root @ root, expected, atol=1e-5)
+
+
 def test_a_large_mean_costs_no_digits():
     X = correlated(500, 8, "far") / 10
     far = (X + 4096).astype(np.float32)  # what is left of X in float32 at that distance
     samples = all_controls(far)
-    out = fitted("sphering", samples, regularisation=0).apply(samples).X
+    out = fitted("sphering", samples, regularisation=0, shrinkage="none").apply(samples).X
     np.testing.assert_allclose(np.cov(out.astype(np.float64).T), np.eye(8), atol=1e-4)
 
 
@@ -153,7 +205,7 @@ def test_only_controls_teach_sphering_and_all_rows_sphering_all():
     one, two = (fitted("sphering", view(v, batch, controls)) for v in (X, other))
     for key, value in one.state().items():
         np.testing.assert_array_equal(value, two.state()[key])
-    every = fitted("sphering-all", view(X, batch), regularisation=0)
+    every = fitted("sphering-all", view(X, batch), regularisation=0, shrinkage="none")
     assert type(every).access(every.params).words == []
     np.testing.assert_allclose(np.cov(every.apply(view(X)).X.T), np.eye(X.shape[1]), atol=1e-4)
 
@@ -180,7 +232,8 @@ def test_centring_on_controls_first_forgets_where_a_batch_is():
     outs = []
     for values in (X, moved):
         samples = view(values, batch, controls)
-        outs.append(applied(fitted("sphering", samples, centre="controls"), samples).X)
+        method = fitted("sphering", samples, centre="controls", shrinkage="none")
+        outs.append(applied(method, samples).X)
     np.testing.assert_allclose(*outs, atol=2e-3)
     within = np.cov(outs[0][controls].astype(np.float64).T, ddof=1)
     assert np.abs(np.diag(within) - 1).max() < 0.1

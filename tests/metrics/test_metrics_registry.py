@@ -37,6 +37,7 @@ def test_every_file_is_a_metric_with_a_complete_literal():
         assert meta["needs"] in ("predictions", "scores", "embedding")
         assert meta["range"] == [0, 1]
         assert isinstance(meta["higher_is_better"], bool)
+        assert isinstance(meta["oracle_is_best"], bool)
         assert isinstance(meta["version"], int)
         assert meta["summary"].endswith(".")
         assert meta["reference"]

@@ -15,6 +15,7 @@ from bench.output.report import build
 from bench.output.report import page as page_module
 from bench.output.report.pictures import pictures
 from tests.helpers.factories import as_records, make_record, plausible
+from tests.helpers.processes import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +82,7 @@ class Tab:
     def __init__(self, context: Any, file: Path) -> None:
         self.file = file
         self.page = context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(1000 * PATIENCE)
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(message.text))
@@ -191,7 +192,7 @@ def test_filtering(tab: Tab) -> None:
     assert page.locator("#none").is_visible()
     page.get_by_role("button", name="Reset").click()
     playwright.expect(shown).to_have_text(re.compile("^5 boards"))
-    page.get_by_label("also 1 variants").check()
+    page.get_by_label("show 1 variants").check()
     assert shown.inner_text() == "6 boards, 25 rows"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.cli.commands.export import command as export_command
 from bench.core.errors import BenchError
-from bench.records.embeddings import embedding
+from bench.records.embeddings import embedding, embeddings
 from bench.records.export import chosen_sides, provenance, table, write
 from bench.records.store import Store
 from tests.helpers import tiny
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, dict[str, Record]]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, dict[str, Record]]:
     """Runs on an own table: one split with a fixed test plate, and one that holds out each."""
     folder = tmp_path_factory.mktemp("export")
     splits = (
@@ -33,14 +33,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, dict[st
     )
     path = tiny.write_table(folder / "table", splits)
     bench = tiny.Bench(folder / "results")
-    found = {}
+    records = {}
     for name in ("plates", "last"):
         for record in bench.run("zscore,identity", tiny.open_table(path, name)):
             assert record["status"] == "ok", record["reason"]
-            kept = bench.store.find(record["run_id"])
-            assert kept is not None
-            found[f"{record['method']}/{name}"] = kept
-    return bench.store, path, found
+            stored = bench.store.find(record["run_id"])
+            assert stored is not None
+            records[f"{record['method']}/{name}"] = stored
+    return bench.store, path, records
 
 
 def by_hand(path: Path, id_: str) -> np.ndarray:
@@ -53,10 +53,14 @@ def by_hand(path: Path, id_: str) -> np.ndarray:
     return (row - controls.mean(axis=0)) / controls.std(axis=0)
 
 
-def test_each_row_is_the_row_it_says(made) -> None:
-    store, path, records = made
+def test_each_row_is_the_row_it_says(runs) -> None:
+    store, path, records = runs
     record = records["zscore/last"]
-    X, obs = table(store, record, ("train", "test"), tiny.open_table(path, "last")[0].opened.index)
+    X, obs = table(
+        embeddings(store, record, ("train", "test")),
+        record,
+        tiny.open_table(path, "last")[0].opened.index,
+    )
     assert X.shape == (len(obs), 6)
     assert X.dtype == np.float32
     assert obs.index.is_unique
@@ -69,11 +73,15 @@ def test_each_row_is_the_row_it_says(made) -> None:
     assert (scored["label"].to_numpy() == truth.loc[scored["id"], "label"].to_numpy()).all()
 
 
-def test_predictions_stand_beside_their_rows(made) -> None:
-    store, path, records = made
+def test_predictions_stand_beside_their_rows(runs) -> None:
+    store, path, records = runs
     record = records["zscore/plates"]
     assert chosen_sides(store, record, "auto") == ("test",)
-    X, obs = table(store, record, ("test",), tiny.open_table(path, "plates")[0].opened.index)
+    X, obs = table(
+        embeddings(store, record, ("test",)),
+        record,
+        tiny.open_table(path, "plates")[0].opened.index,
+    )
     predictions = record.predictions()
     assert predictions is not None
     classes = record["classes"]
@@ -84,61 +92,69 @@ def test_predictions_stand_beside_their_rows(made) -> None:
     assert (obs.loc[obs["control"].astype(bool), "prediction"] == "").all()
 
 
-def test_without_the_data_there_is_what_the_record_knows(made) -> None:
-    store, _, records = made
-    _, obs = table(store, records["zscore/plates"], ("test",))
+def test_without_the_data_there_is_what_the_record_knows(runs) -> None:
+    store, _, records = runs
+    _, obs = table(embeddings(store, records["zscore/plates"], ("test",)), records["zscore/plates"])
     assert list(obs) == ["id", "fold", "split", "plate", "label", "prediction"]
     assert (obs["label"] == "").sum() == 16  # the controls were not scored
 
 
-def test_several_folds_have_unique_names(made) -> None:
-    store, _, records = made
-    X, obs = table(store, records["zscore/plates"], ("train", "test"))
+def test_several_folds_have_unique_names(runs) -> None:
+    store, _, records = runs
+    X, obs = table(
+        embeddings(store, records["zscore/plates"], ("train", "test")), records["zscore/plates"]
+    )
     assert len(X) == 4 * 76
     assert obs.index.is_unique
 
 
-def test_formats_hold_the_same_rows(made, tmp_path: Path) -> None:
+def test_formats_hold_the_same_rows(runs, tmp_path: Path) -> None:
     import anndata
     import pyarrow.parquet as pq
 
-    store, path, records = made
+    store, path, records = runs
     record = records["zscore/plates"]
-    X, obs = table(store, record, ("test",), tiny.open_table(path, "plates")[0].opened.index)
+    X, obs = table(
+        embeddings(store, record, ("test",)),
+        record,
+        tiny.open_table(path, "plates")[0].opened.index,
+    )
     facts = provenance(record)
-    (one,) = write(X, obs, facts, "h5ad", tmp_path / "a.h5ad")
-    read = anndata.read_h5ad(one)
+    (h5ad,) = write(X, obs, facts, "h5ad", tmp_path / "a.h5ad")
+    read = anndata.read_h5ad(h5ad)
     np.testing.assert_array_equal(read.X, X)
     assert list(read.obs_names) == list(obs.index)
     assert (read.obs["label"].astype(str) == obs["label"]).all()
     assert read.uns["labshift"]["run_id"] == record.run_id
     assert read.uns["labshift"]["edition"] == "real"
-    (two,) = write(X, obs, facts, "parquet", tmp_path / "a.parquet")
-    frame = pd.read_parquet(two)
+    (parquet,) = write(X, obs, facts, "parquet", tmp_path / "a.parquet")
+    frame = pd.read_parquet(parquet)
     np.testing.assert_array_equal(frame.filter(regex="^e[0-9]").to_numpy(np.float32), X)
     assert list(frame["id"]) == list(obs["id"])
-    assert json.loads(pq.read_schema(two).metadata[b"labshift"]) == facts
+    assert json.loads(pq.read_schema(parquet).metadata[b"labshift"]) == facts
     files = write(X, obs, facts, "npy", tmp_path / "a.npy")
     assert [file.suffix for file in files] == [".npy", ".csv", ".json"]
     np.testing.assert_array_equal(np.load(files[0]), X)
     assert list(pd.read_csv(files[1])["id"]) == list(obs["id"])
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
-        file.name for file in (one, two, *files)
+        file.name for file in (h5ad, parquet, *files)
     )
 
 
-def test_what_is_not_kept_says_how_to_make_it_again(made, tmp_path: Path) -> None:
-    _, _, records = made
+def test_what_is_not_kept_says_how_to_make_it_again(runs, tmp_path: Path) -> None:
+    _, _, records = runs
     with raises(BenchError, "bench run"):
-        table(Store(tmp_path), records["zscore/plates"], ("test",))
-    store, _, _ = made
+        embeddings(Store(tmp_path), records["zscore/plates"], ("test",))
+    store, _, _ = runs
     with raises(BenchError, "--side"):
-        table(store, records["identity/plates"], ("train",))
+        embeddings(store, records["identity/plates"], ("train",))
 
 
-def test_identity_is_kept_as_what_others_are_compared_with(made) -> None:
-    store, path, records = made
-    X, obs = table(store, records["identity/plates"], ("test",))
+def test_identity_is_kept_as_what_others_are_compared_with(runs) -> None:
+    store, path, records = runs
+    X, obs = table(
+        embeddings(store, records["identity/plates"], ("test",)), records["identity/plates"]
+    )
     frame = pd.read_parquet(path.parent / "table.parquet").set_index("id")
     wanted = frame.loc[obs["id"], [f"f{j}" for j in range(6)]].to_numpy(np.float32)
     np.testing.assert_array_equal(X, wanted)
@@ -147,10 +163,10 @@ def test_identity_is_kept_as_what_others_are_compared_with(made) -> None:
     assert stage.method == "identity"
 
 
-def test_the_command(made, tmp_path: Path) -> None:
+def test_the_command(runs, tmp_path: Path) -> None:
     from click.testing import CliRunner
 
-    store, _, records = made
+    store, _, records = runs
     run = records["zscore/last"].run_id
     call = [run[:10], "--results", str(store.root), "--output", str(tmp_path / "x.parquet")]
     done = CliRunner().invoke(export_command, [*call, "--format", "parquet", "--json"])
@@ -159,3 +175,28 @@ def test_the_command(made, tmp_path: Path) -> None:
     assert (tmp_path / "x.parquet").is_file()
     for wrong in (["--format", "csv"], ["--side", "left"]):
         assert isinstance(CliRunner().invoke(export_command, [*call, *wrong]).exception, BenchError)
+
+
+def test_embeddings_by_other_code_are_reported(runs, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    _, path, _ = runs
+    bench = tiny.Bench(tmp_path)
+    [result] = bench.run("zscore", tiny.open_table(path, "last"))
+    record = bench.store.find(result["run_id"])
+    assert record is not None
+    outputs = embeddings(bench.store, record, ("train", "test"))
+    assert [output.changed for output in outputs] == [(), ()]
+    meta = bench.store.artifact_path(record.folds[0]["stages"][-1]["apply_id"]) / "meta.json"
+    facts = json.loads(meta.read_text())
+    facts["code"]["files"]["methods/zscore.py"] = "00000000"
+    facts["code"]["files"]["methods/_earlier.py"] = "00000000"
+    meta.write_text(json.dumps(facts))
+    train, test = embeddings(bench.store, record, ("train", "test"))
+    assert train.changed == ()
+    assert test.changed == ("methods/_earlier.py", "methods/zscore.py")
+    call = [record.run_id[:12], "--results", str(tmp_path), "--output", str(tmp_path / "x.npy")]
+    printed = CliRunner().invoke(export_command, [*call, "--format", "npy"])
+    assert printed.exit_code == 0
+    assert "methods/zscore.py" in printed.stderr
+    assert "--if-exists rerun" in printed.stderr

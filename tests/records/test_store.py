@@ -346,11 +346,11 @@ def test_a_damaged_record_is_skipped_with_a_warning(
 ) -> None:
     where = Store(tmp_path)
     runs = [commit(where, seed=seed) for seed in range(3)]
-    if reference:
-        where.publish(runs)
-        load, folder = where.load_reference, tmp_path / "reference"
-    else:
-        load, folder = where.load_all, tmp_path / "runs"
+    load = where.load_all
+    if reference:  # a folder per run, as in earlier versions
+        where.runs.rename(where.reference)
+        load = where.load_reference
+    folder = where.reference if reference else where.runs
     damaged = [folder / run[:2] / run / "run.json" for run in runs[:2]]
     damaged[0].write_text("{", encoding="utf-8")
     data = json.loads(damaged[1].read_text(encoding="utf-8"))
@@ -472,30 +472,6 @@ def test_a_failure_is_kept_and_never_blocks(tmp_path: Path) -> None:
     assert failure["about"] == about
     where.commit(record, METRICS)
     assert where.failures() == []
-
-
-def test_published_records_are_read_only_when_asked(tmp_path: Path) -> None:
-    where = Store(tmp_path)
-    runs = sorted(commit(where, seed=seed) for seed in range(3))
-    where.publish(runs[:2])
-    only = Store(tmp_path / "fresh clone")
-    only.root.mkdir()
-    where.reference.rename(only.reference)
-    assert only.load_all() == []
-    assert [record.run_id for record in only.load_all(reference=True)] == runs[:2]
-    only.reference.rename(where.reference)
-    with raises(BenchError, "results/reference"):
-        only.load_all(reference=True)
-    both = where.load_all(reference=True)
-    assert [record.run_id for record in both] == runs
-    assert all(record.path == where.path_of(record.run_id) for record in both)
-    assert names(where.reference) == sorted(
-        f"{run[:2]}/{run}/{name}" for run in runs[:2] for name in ("metrics.parquet", "run.json")
-    )
-    where.remove(runs[0])
-    assert ids(where) == runs[1:]
-    with raises(BenchError, runs[0]):
-        where.publish([runs[0]])
 
 
 # ------------------------------------------------------------------ artifacts and scratch

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -210,11 +211,42 @@ def test_a_method_that_adapts_while_fitting_knows_its_rows_again() -> None:
         ("sphering-all", {"batch": ["a"]}, ()),
         ("sphering-all", {"batch": np.full(40, np.nan)}, ()),
         ("sphering-all", {"controls": np.zeros(40, int)}, ("40",)),
+        ("batch-mean", {}, ("identity",)),
     ],
 )
 def test_what_cannot_be_is_a_value_error(method: str, options: dict[str, Any], words: str) -> None:
     with raises(ValueError, *words):
         Corrector(method).fit(data()[0], **options)
+
+
+@pytest.mark.parametrize("kind", ["object", "category", "string", "datetime", "float"])
+def test_a_missing_batch_is_refused_in_every_type(kind: str) -> None:
+    X, _, batch, _ = data()
+    codes = pd.Series((batch == "b").astype(int))
+    values = {
+        "object": codes.astype(object),
+        "category": codes.astype("category"),
+        "string": codes.astype("string"),
+        "datetime": pd.to_datetime("2024-01-0" + (codes + 1).astype(str)),
+        "float": codes.astype(float),
+    }[kind]
+    complete = Corrector("center", params={"rows": "all"}).fit_transform(X, batch=values)
+    expected = X - np.stack([X[batch == name].mean(axis=0) for name in batch])
+    np.testing.assert_allclose(complete, expected, atol=1e-5)
+    values = values.copy()
+    values[[3, 7]] = None
+    for rows in (values, values.to_numpy()):
+        with raises(ValueError, "batch", "2 of 40", "row 3"):
+            Corrector("sphering-all").fit(X, batch=rows)
+    fitted = Corrector("sphering-all").fit(X)
+    with raises(ValueError, "batch", "2 of 40"):
+        fitted.transform(X, batch=values)
+
+
+def test_no_correction_returns_the_table() -> None:
+    X = data()[0]
+    corrector = Corrector("identity").fit(X)
+    np.testing.assert_array_equal(corrector.transform(X[:7]), X[:7].astype(np.float32))
 
 
 def test_fitted_and_not(tmp_path: Path) -> None:

@@ -606,14 +606,14 @@ def postgres() -> Iterator[str]:
     )
     try:
         ready = [str(tools["pg_isready"]), "-h", "127.0.0.1", "-p", str(port), "-q"]
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while subprocess.run(ready, check=False).returncode and time.monotonic() < end:
             assert server.poll() is None
             time.sleep(0.1)
         yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=PATIENCE)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -624,7 +624,7 @@ def test_workers_share_a_study_in_postgresql(tmp_path: Path, postgres: str) -> N
         "from pathlib import Path; import os\n"
         f"        folder = Path({str(tmp_path / 'begun')!r}); folder.mkdir(exist_ok=True)\n"
         "        (folder / str(os.getpid())).touch()\n"
-        "        end = clock.monotonic() + 120\n"
+        f"        end = clock.monotonic() + {PATIENCE}\n"
         "        while len(list(folder.iterdir())) < 2 and clock.monotonic() < end:\n"
         "            clock.sleep(0.01)"
     )

@@ -89,7 +89,7 @@ def test_metrics_of_each_subset_are_those_of_its_predictions(held_out: Task) -> 
     plate = held_out.opened.index.set_index("id")["plate"]
     frame = frame.assign(plate=plate[frame["id"]].to_numpy())
     assert len(frame) == result.n_eval == 4 * 3 * 7  # controls are never scored
-    subsets = {"all": frame}
+    subsets = {"pooled": frame}
     subsets |= {f"fold={name}": part for name, part in frame.groupby("fold")}
     subsets |= {f"batch={name}": part for name, part in frame.groupby("plate")}
     for subset, part in subsets.items():
@@ -99,24 +99,53 @@ def test_metrics_of_each_subset_are_those_of_its_predictions(held_out: Task) -> 
     for k, name in enumerate(held_out.classes):
         part = frame[frame["y_true"] == k]
         assert found["accuracy", f"class={name}"] == (part["y_pred"] == k).mean()
-    worst = min(accuracy_score(g["y_true"], g["y_pred"]) for _, g in frame.groupby("plate"))
-    assert found["worst_batch_accuracy", "all"] == pytest.approx(worst)
     n = {s: n for m, s, _, n in result.table.itertuples(index=False) if m == "accuracy"}
     assert n["all"] == 84
     assert n["fold=p0"] == n["batch=p0"] == 21
     assert n["class=golgi"] == 28
 
 
-def test_out_of_fold_predictions_are_pooled(held_out: Task) -> None:
-    result, _ = scored(held_out)
-    found = values(result)
-    folds = [found["balanced_accuracy", f"fold=p{k}"] for k in range(4)]
+def shifted(columns: tuple[str, ...] = ("plate",)) -> Task:
+    """Return leave-one-plate-out with unequal classes, different ones per plate."""
+    index, X = tiny.frame(per_class=7)
+    plate, label = index["plate"], index["label"]
+    rare = ((plate == "p0") & (label == "golgi")) | ((plate == "p1") & (label == "actin"))
+    left = ~rare | (index.groupby(["plate", "label"]).cumcount() < 2)
+    data = tiny.opened(index=index[left].reset_index(drop=True), X=X[left.to_numpy()])
+    return tiny.task(dataclasses.replace(data, levels=columns), hold_out="plate")
+
+
+def test_the_score_is_the_mean_over_held_out_batches() -> None:
+    """With label shift it differs from the pooled value; both are recomputed from predictions."""
+    result, _ = scored(shifted())
+    of = values(result)
     frame = result.predictions
-    recall = [
-        (frame["y_pred"] == k)[frame["y_true"] == k].mean() for k in range(len(held_out.classes))
-    ]
-    assert found["balanced_accuracy", "all"] == pytest.approx(np.mean(recall))
-    assert min(folds) <= found["balanced_accuracy", "all"] <= max(folds)
+    for metric, score in (
+        ("accuracy", accuracy_score),
+        ("balanced_accuracy", balanced_accuracy_score),
+    ):
+        folds = {
+            f"fold={name}": score(g["y_true"], g["y_pred"]) for name, g in frame.groupby("fold")
+        }
+        for subset, value in folds.items():
+            assert of[metric, subset] == pytest.approx(value)
+        assert of[metric, "all"] == pytest.approx(np.mean(list(folds.values())))
+        assert of[metric, "pooled"] == pytest.approx(score(frame["y_true"], frame["y_pred"]))
+        assert of[metric, "all"] != pytest.approx(of[metric, "pooled"], abs=1e-4)
+    errors = [of["calibration_error", f"fold=p{k}"] for k in range(4)]
+    assert of["calibration_error", "all"] == pytest.approx(np.mean(errors))
+
+
+def test_the_worst_batch_is_the_worst_held_out_unit(held_out: Task) -> None:
+    """It can be recomputed from the stored predictions."""
+    index, X = tiny.frame(per_class=7)
+    weeks = tiny.task(tiny.opened(index=index, X=X), hold_out="week")
+    for task, column in ((weeks, "fold"), (held_out, "fold"), (tiny.task(), "batch")):
+        result, _ = scored(task)
+        groups = result.predictions.groupby(column)
+        worst = min(accuracy_score(g["y_true"], g["y_pred"]) for _, g in groups)
+        assert values(result)["worst_batch_accuracy", "all"] == pytest.approx(worst)
+    assert scored(weeks)[0].predictions["fold"].nunique() == 2
 
 
 def test_head_and_probe_stand_side_by_side(held_out: Task) -> None:
@@ -129,7 +158,7 @@ def test_head_and_probe_stand_side_by_side(held_out: Task) -> None:
         assert a[f"probe.{name}", "all"] == b[f"probe.{name}", "all"]
     assert a["accuracy", "all"] != b["accuracy", "all"]
     frame = by_head.predictions
-    assert (frame["probe_pred"] == frame["y_true"]).mean() == a["probe.accuracy", "all"]
+    assert (frame["probe_pred"] == frame["y_true"]).mean() == a["probe.accuracy", "pooled"]
     assert (by_probe.predictions["y_pred"] == frame["probe_pred"]).all()
     stacked = np.stack(frame["scores"].to_list())
     np.testing.assert_allclose(stacked.sum(axis=1), 1, rtol=1e-5)
@@ -157,20 +186,22 @@ def test_clusters_add_up(held_out: Task) -> None:
     assert clusters["values"]["accuracy"] == clusters["values"]["head.accuracy"]
 
 
-def test_parts_average_to_the_pooled_metric(held_out: Task) -> None:
-    flat = dataclasses.replace(held_out.opened, levels=("plate",))
-    where = tiny.task(flat, hold_out="plate")
-    result, _ = scored(where)
-    frame, clusters = result.predictions, result.clusters
-    assert clusters["names"] == ["p0", "p1", "p2", "p3"]
-    wanted = {
-        "accuracy": accuracy_score(frame["y_true"], frame["y_pred"]),
-        "balanced_accuracy": balanced_accuracy_score(frame["y_true"], frame["y_pred"]),
-    }
-    for metric, pooled in wanted.items():
+@pytest.mark.parametrize("levels", [("plate",), ("plate", "week")])
+def test_parts_average_to_the_score(levels: tuple[str, ...]) -> None:
+    """Clusters may be the held-out batches or contain several of them."""
+    result, _ = scored(shifted(levels))
+    frame, clusters, of = result.predictions, result.clusters, values(result)
+    assert (
+        clusters["names"] == {"plate": ["p0", "p1", "p2", "p3"], "week": ["w0", "w1"]}[levels[-1]]
+    )
+    for metric in ("accuracy", "balanced_accuracy"):
         weights = np.array(clusters["weights"][metric])
         assert weights.sum() == pytest.approx(1)
-        assert float(weights @ clusters["parts"][metric]) == pytest.approx(pooled)
+        assert float(weights @ clusters["parts"][metric]) == pytest.approx(of[metric, "all"])
+    if levels == ("plate",):
+        assert clusters["parts"] == {
+            name: pytest.approx(column) for name, column in clusters["values"].items()
+        }
     for name, value in zip(clusters["names"], clusters["values"]["balanced_accuracy"], strict=True):
         own = frame[frame["batch"] == name]
         assert value == pytest.approx(balanced_accuracy_score(own["y_true"], own["y_pred"]))
@@ -182,10 +213,10 @@ def test_a_cluster_of_one_class_is_no_recall_of_the_others() -> None:
     y = np.array([0, 0, 0, 1, 2, 2])
     predicted = np.array([0, 0, 1, 1, 2, 0])
     cluster = np.array(["a", "a", "a", "b", "b", "b"])
-    made = clustered(y, predicted, cluster, ["a", "b"])
-    # plate a holds class 0 alone, which is a third of the balanced accuracy
-    assert made["weights"]["balanced_accuracy"] == pytest.approx([1 / 3, 2 / 3])
-    assert made["parts"]["balanced_accuracy"] == pytest.approx([2 / 3, (1 + 0.5) / 2])
+    columns = clustered(y, predicted, cluster, ["a", "b"], np.full(6, "all"))
+    # plate a has class 0 only, which is a third of the balanced accuracy
+    assert columns["weights"]["balanced_accuracy"] == pytest.approx([1 / 3, 2 / 3])
+    assert columns["parts"]["balanced_accuracy"] == pytest.approx([2 / 3, (1 + 0.5) / 2])
 
 
 def test_one_cluster_has_the_value_itself() -> None:
@@ -230,7 +261,8 @@ def test_score_units_average_probabilities() -> None:
         np.testing.assert_allclose(row["scores"], mean, rtol=1e-5)
         assert row["y_true"] == part["y_true"].iloc[0]
         assert row["y_pred"] == mean.argmax()
-    assert values(by_unit)["accuracy", "all"] == (frame["y_true"] == frame["y_pred"]).mean()
+    accuracy = (frame["y_true"] == frame["y_pred"]).mean()
+    assert values(by_unit)["accuracy", "pooled"] == accuracy
 
 
 def test_score_units_that_lie_in_several_batches_are_counted() -> None:
@@ -306,7 +338,8 @@ def test_probes_are_shared_between_tests_of_one_training(held_out: Task) -> None
     for _ in range(2):
         scores = Scores(held_out.split, held_out.opened, held_out.classes)
         scores.add(fold, train, out_train, test, out_test, 0, key="k", probes=known)
-        known["k"] = dataclasses.replace(known["k"], C=99.0)
+        [address] = known
+        known[address] = dataclasses.replace(known[address], C=99.0)
     assert scores.probe_c == [99.0]
 
 

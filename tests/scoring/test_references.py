@@ -106,6 +106,35 @@ def test_batch_means_are_constant_in_a_batch() -> None:
         np.testing.assert_allclose(X[mask][0], own[mask].mean(axis=0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name, method", [("pca", "harmony"), ("pca-100", "scanorama")])
+def test_components_are_those_that_the_corrections_start_from(name: str, method: str) -> None:
+    """The same projection as in the method's file, with its default number of components."""
+    import bench.methods._harmony as harmony
+
+    index, _ = tiny.frame(per_class=30)
+    rng = np.random.default_rng(0)
+    X = rng.normal(5, 1, (len(index), 120)) @ np.diag(10.0 ** rng.uniform(-6, 6, 120))
+    X[:, 3] = 7.0  # constant
+    train, test, of_train, of_test, _ = outputs(name, tiny.opened(index=index, X=X.astype("f4")))
+    n = Registry().entry("method", method).load().Params().n_components
+    own, new = (side.opened.source.read(side.rows) for side in (train, test))
+    components = harmony.Components.of(own, n, method)
+    assert of_train.shape == (len(train), n)
+    for result, rows in ((of_train, own), (of_test, new)):
+        wanted = components.scores(rows).astype(np.float64)
+        signs = np.sign((wanted * result).sum(axis=0))
+        np.testing.assert_allclose(result * signs, wanted, atol=2e-3)
+
+
+def test_components_number_at_most_the_rank(tmp_path: Path) -> None:
+    _, _, X_train, _, _ = outputs("pca")
+    assert X_train.shape[1] == 6
+    where = tiny.task(tiny.opened(per_class=6), hold_out="plate")
+    scored = scores(tmp_path, "identity,pca", where)
+    # Six components of six features are a rotation of the scaled table.
+    assert scored["pca"]["accuracy"] == pytest.approx(scored["identity"]["accuracy"], abs=0.1)
+
+
 def test_the_oracle_knows_the_class_and_nothing_else() -> None:
     _, test, _, X, fold = outputs("label-oracle")
     y = truth(test, fold.classes)
@@ -184,3 +213,49 @@ def test_fixed_features_of_a_data_set_of_images() -> None:
     _, test, _, X, _ = outputs("identity", tiny.opened(images=True))
     wanted = [fixed_features(test.opened.source.read(row[None]))[0] for row in test.rows]
     np.testing.assert_allclose(X, wanted, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def of_the_oracle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """Every metric of label-oracle, with weeks of two plates as test sets."""
+    import dataclasses
+
+    from bench.metrics import METRICS
+
+    index, X = tiny.frame(batches=4, per_class=40)
+    index["compound"] = index["label"] + (index.index % 4).astype(str)
+    data = tiny.opened(index=index, X=X)
+    columns = {**data.columns, "treatment": "compound", "compound": "compound"}
+    data = dataclasses.replace(data, columns=columns)
+    where = tiny.task(data, hold_out="week", metrics=tuple(METRICS))
+    return scores(tmp_path_factory.mktemp("oracle"), "label-oracle", where)["label-oracle"]
+
+
+def test_the_oracle_is_the_ceiling_of_the_metrics_that_declare_it(
+    of_the_oracle: dict[str, float],
+) -> None:
+    from bench.boards.values import best_possible
+    from bench.metrics import METRICS
+
+    assert set(METRICS) <= set(of_the_oracle)
+    for name, meta in METRICS.items():
+        best = best_value(name)
+        reached = abs(of_the_oracle[name] - best) < 0.0005
+        if meta["oracle_is_best"]:
+            assert reached, name
+            assert best_possible(name) == best
+        else:
+            assert best_possible(name) is None
+
+
+def test_the_oracle_is_not_the_ceiling_of_calibration_and_mixing(
+    of_the_oracle: dict[str, float],
+) -> None:
+    for name in ("calibration_error", "ilisi", "map", "arevalo_overall", "batch_1nn"):
+        assert abs(of_the_oracle[name] - best_value(name)) > 0.0005, name
+
+
+def best_value(name: str) -> float:
+    from bench.metrics import METRICS
+
+    return float(METRICS[name]["range"][1 if METRICS[name]["higher_is_better"] else 0])

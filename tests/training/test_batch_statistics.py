@@ -346,3 +346,17 @@ def test_a_layer_never_asks_for_more_than_rows_and_channels():
     made = convert(nn.BatchNorm2d(3), Scope())
     with raises(RunFailed, "3"):
         made(torch.zeros(2, 4, 5, 5))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_moments_of_pieces_equal_numpy_far_from_zero(masked):
+    x = torch.randn(30, 3, 5, 4) * 0.1 + 1000
+    mask = torch.arange(30) % 3 > 0 if masked else None
+    moments = streaming._Moments()
+    for part in (slice(0, 7), slice(7, 8), slice(8, 30)):
+        moments.add(x[part], None if mask is None else mask[part])
+    mean, variance = moments.result()
+    rows = x if mask is None else x[mask]
+    values = rows.double().numpy()
+    np.testing.assert_allclose(mean[0], values.mean((0, 2, 3)), rtol=1e-7)
+    np.testing.assert_allclose(variance[0], values.var((0, 2, 3)), rtol=1e-6)

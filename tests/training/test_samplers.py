@@ -115,7 +115,7 @@ def test_covering_epoch_visits_every_row_exactly_once(per_batch):
     k = 8 * per_batch
     sample = batchwise(GROUP, k, seed=6, how="covering", per_batch=per_batch)
     pieces = [-(-n // 8) for n in SIZES]
-    per_epoch = max(-(-sum(pieces) // per_batch), max(pieces))  # noqa: PLW3301
+    per_epoch = max(-(-sum(pieces) // per_batch), max(pieces))  # noqa: PLW3301 - as in the sampler
     for epoch in range(3):
         parts = [sample(epoch * per_epoch + s) for s in range(per_epoch)]
         drawn = np.concatenate([idx for idx, _ in parts])

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from bench.core.types import Strings
 
 NESTED = 0.5
-"""Threshold for batch-specific classes: fraction of classes in one batch only, or distance in
-composition."""
+"""From this fraction of classes in one batch only, or this distance in composition, whole batches
+must not be aligned."""
+SIMILAR = 0.1
+"""Up to this distance in composition, batches have similar mixtures of classes."""
 
 
 def rows(opened: Opened) -> Iterator[Check]:
@@ -35,7 +37,7 @@ def rows(opened: Opened) -> Iterator[Check]:
         "warn" if rare else "ok",
         f"{len(labels)} {what} {shape} {'pixels' if opened.is_images else 'features'}; "
         f"{len(names)} classes of {counts.min()} to {counts.max()} rows; {n_control} controls"
-        + (f"; {rare} classes have one row, which can be trained or tested, not both" * bool(rare)),
+        + (f"; {rare} classes have a single row: it is in training or in test" * bool(rare)),
         {
             "rows": len(labels),
             "classes": len(names),
@@ -56,15 +58,15 @@ def levels(opened: Opened) -> Iterator[Check]:
             pairs = len(np.unique(np.stack([batch, outer]), axis=1).T)
             if pairs > len(names):
                 state = "look"
-                text = f"; some lie in several values of {opened.levels[k + 1]}: the levels cross"
+                text = f"; some occur in several values of {opened.levels[k + 1]}: crossed levels"
         if len(names) < 8:
             state = "look"
-            text += "; fewer than 8, so no interval can be given over them"
-        default = " (methods act on it)" if level == opened.level else ""
+            text += "; fewer than 8: no interval over them"
+        default = " (default level of methods)" if level == opened.level else ""
         yield Check(
             f"level {level}",
             state,
-            f"{len(names)} values{default} of {counts.min()} to {counts.max()} rows, median "
+            f"{len(names)} values{default} with {counts.min()} to {counts.max()} rows, median "
             f"{np.median(counts):g}{text}",
             {"values": len(names), "min": int(counts.min()), "max": int(counts.max())},
         )
@@ -118,8 +120,8 @@ def composition_distance(labels: Strings, batch: Strings) -> float:
 
     def distance(classes: NDArray[np.int64]) -> float:
         table = np.bincount(b * n_y + classes, minlength=n_b * n_y).reshape(n_b, n_y)
-        apart = np.abs(table / sizes[:, None] - overall).sum(axis=1) / 2
-        return float((apart * sizes).sum() / sizes.sum())
+        distances = np.abs(table / sizes[:, None] - overall).sum(axis=1) / 2
+        return float((distances * sizes).sum() / sizes.sum())
 
     rng = generator("checkup", "composition", len(y))
     by_chance = float(np.mean([distance(rng.permutation(y)) for _ in range(20)]))
@@ -134,31 +136,56 @@ def classes_and_batches(opened: Opened) -> Iterator[Check]:
     has = labels != ""
     for level in opened.levels:
         batch = column_of(opened, level)
-        seen: dict[str, set[str]] = {}
+        batches: dict[str, set[str]] = {}
         for label, name in zip(labels[has].tolist(), batch[has].tolist(), strict=True):
-            seen.setdefault(label, set()).add(name)
-        nested = sorted(label for label, under in seen.items() if len(under) == 1)
+            batches.setdefault(label, set()).add(name)
+        single = sorted(label for label, names in batches.items() if len(names) == 1)
         if len(np.unique(batch)) < 2:
-            yield Check(f"class and {level}", "warn", f"only one {level}: no batch effect")
+            yield Check(f"class and {level}", "warn", f"a single {level}: nothing to correct for")
             continue
         v = cramers_v(labels[has], batch[has])
-        apart = composition_distance(labels[has], batch[has])
-        own = len(nested) / len(seen)
-        bad = own >= NESTED or apart >= NESTED
-        reading = (
-            "batches hold classes of their own: statistics of a whole batch are biology there, and "
-            "removing them removes it"
-            if bad
-            else "batches hold similar mixtures of classes"
-        )
-        shown = f" ({', '.join(nested[:3])}{', …' if len(nested) > 3 else ''})" if nested else ""
+        distance = composition_distance(labels[has], batch[has])
+        state, reading = _confounding(len(single) / len(batches), distance, level)
+        shown = f" ({', '.join(single[:3])}{', …' if len(single) > 3 else ''})" if single else ""
         yield Check(
             f"class and {level}",
-            "warn" if bad else "look" if nested or apart > 0.2 else "ok",
-            f"Cramér's V {v:.2f}; composition differs by {apart:.2f} (0 alike, 1 no class shared); "
-            f"{len(nested)} of {len(seen)} classes lie in one {level} alone{shown}: {reading}",
-            {"cramers_v": v, "composition": apart, "nested": len(nested), "classes": len(seen)},
+            state,
+            f"Cramér's V {v:.2f}; composition differs by {distance:.2f} (0 equal, 1 no class "
+            f"shared); {len(single)} of {len(batches)} classes occur in a single {level}{shown}: "
+            f"{reading}",
+            {
+                "cramers_v": v,
+                "composition": distance,
+                "nested": len(single),
+                "classes": len(batches),
+            },
         )
+
+
+def _confounding(single: float, distance: float, level: str) -> tuple[str, str]:
+    """Return the state and the reading of classes against batches.
+
+    Parameters
+    ----------
+    single
+        Fraction of classes that occur in one batch only.
+    distance
+        As from :func:`composition_distance`.
+    level
+        Batch level, for the text.
+    """
+    if single >= NESTED:
+        reading = "classes are confounded with batches: aligning whole batches removes biology"
+        return "warn", reading
+    if distance >= NESTED:
+        reading = "mixtures differ strongly: aligning whole batches removes biology"
+        return "warn", reading
+    if distance > SIMILAR:
+        reading = f"mixtures differ: statistics of a whole {level} contain biology in part"
+        return "look", reading
+    if single:
+        return "look", "mixtures are similar, except for these classes"
+    return "ok", "mixtures are similar"
 
 
 def controls(opened: Opened) -> Iterator[Check]:
@@ -166,7 +193,7 @@ def controls(opened: Opened) -> Iterator[Check]:
         yield Check(
             "controls",
             "look",
-            "none: methods that use negative controls cannot run",
+            "no negative controls: methods that require them are not applicable",
             {"per_batch_min": 0},
         )
         return
@@ -175,11 +202,11 @@ def controls(opened: Opened) -> Iterator[Check]:
     names, where = np.unique(batch, return_inverse=True)
     counts = np.bincount(where[control], minlength=len(names))
     without = int((counts == 0).sum())
-    text = f"{counts.min()} to {counts.max()} for each {opened.level}, median {np.median(counts):g}"
+    text = f"{counts.min()} to {counts.max()} per {opened.level}, median {np.median(counts):g}"
     if without:
-        text += f"; {without} of {len(names)} have none, where such methods fall back"
+        text += f"; {without} of {len(names)} have none: methods use their fallback there"
     elif counts.min() < FEW:
-        text += f"; below {FEW} their mean is uncertain by over a quarter of an SD"
+        text += f"; fewer than {FEW}: the standard error of their mean exceeds SD / 4"
     state = "warn" if without else "look" if counts.min() < FEW else "ok"
     facts = {"per_batch_min": int(counts.min()), "batches_without": without}
     yield Check("controls", state, text, facts)

@@ -1,4 +1,4 @@
-"""Checks of the two sides of a split: overlap and class composition."""
+"""Checks of the training and test sets of a split: overlap and class composition."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ if TYPE_CHECKING:
 def split_overlap(opened: Opened, split: Split) -> Iterator[Check]:
     topic = f"split {split.name}"
     try:
-        made = folds(split, opened)
-        shared = audit(split, opened, made)
+        split_folds = folds(split, opened)
+        shared = audit(split, opened, split_folds)
     except BenchError as error:
         yield Check(topic, "warn", str(error))
         return
     if split.protocol == "unsupervised":
-        yield Check(topic, "ok", "no training: all rows are corrected and scored by retrieval")
+        yield Check(topic, "ok", "no training set: all rows are corrected, scored by retrieval")
         return
-    scored = sum(int(fold.scored.sum()) for fold in made)
-    excluded = sum(fold.n_excluded for fold in made)
-    text = f"{len(made)} fold{'s' * (len(made) > 1)}, {scored} rows scored"
+    scored = sum(int(fold.scored.sum()) for fold in split_folds)
+    excluded = sum(fold.n_excluded for fold in split_folds)
+    text = f"{len(split_folds)} fold{'s' * (len(split_folds) > 1)}, {scored} rows scored"
     if excluded:
-        text += f", {excluded} left out, whose class has no training rows"
+        text += f", {excluded} rows excluded because their class has no training rows"
     yield Check(
         topic,
         "look" if excluded else "ok",
         text,
-        {"folds": len(made), "scored": scored, "excluded": excluded},
+        {"folds": len(split_folds), "scored": scored, "excluded": excluded},
     )
     for sentence in shared:
         yield Check(topic, "warn", f"leak: {sentence}")
-    shifts = [shift for fold in made if (shift := _label_shift(opened, fold)) is not None]
+    shifts = [shift for fold in split_folds if (shift := _label_shift(opened, fold)) is not None]
     if shifts:
         worst = max(shifts)
         yield Check(
             topic,
             "look" if worst > 0.25 else "ok",
-            "label shift: the mixture of classes differs between training and test by "
-            f"{np.mean(shifts):.2f} on average and {worst:.2f} at most (total variation, 0 to 1)",
+            f"label shift between training and test: mean {np.mean(shifts):.2f}, maximum "
+            f"{worst:.2f} (total variation, 0 to 1)",
             {"label_shift_mean": float(np.mean(shifts)), "label_shift_max": worst},
         )
 
 
 def _label_shift(opened: Opened, fold: Fold) -> float | None:
-    """Return the total variation distance between the class compositions of a fold's two sides."""
+    """Return the total variation distance between classes in training and in test."""
     labels = labels_of(opened)
     train, test = labels[fold.train], labels[fold.test[fold.scored]]
     train = train[np.isin(train, fold.classes)]
@@ -72,12 +72,12 @@ def _label_shift(opened: Opened, fold: Fold) -> float | None:
 
 
 def duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
-    """Find duplicate rows, and whether a split has them on both sides."""
+    """Find duplicate rows, and splits that have them in training and test."""
     digests = row_digests(opened)
     _, first, counts = np.unique(digests, return_index=True, return_counts=True)
     n = int((counts - 1).sum())
     if not n:
-        yield Check("duplicates", "ok", "no two rows have equal content", {"duplicates": 0})
+        yield Check("duplicates", "ok", "none: all rows have different content", {"duplicates": 0})
         return
     ids = column_of(opened, "id")
     example = ids[digests == digests[first[counts > 1][0]]][:2]
@@ -89,16 +89,16 @@ def duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
     )
     for split in splits:
         try:
-            made = folds(split, opened)
+            split_folds = folds(split, opened)
         except BenchError:
             continue  # reported by the check of the split
         if split.protocol == "unsupervised":
             continue
-        both = sum(len(np.intersect1d(digests[f.train], digests[f.test])) for f in made)
+        both = sum(len(np.intersect1d(digests[f.train], digests[f.test])) for f in split_folds)
         if both:
             yield Check(
                 f"split {split.name}",
                 "warn",
-                f"leak: {both} contents lie on both sides: drop the duplicates",
+                f"leak: {both} rows have a duplicate in training: remove the duplicates",
                 {"content_on_both_sides": both},
             )

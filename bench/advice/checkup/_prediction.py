@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.advice.checkup._chance import Prediction, judge
 from bench.advice.checkup._check import Check, labels_of
 from bench.core.seeds import generator
 from bench.data.views import column_of
@@ -23,6 +25,13 @@ ROWS = 4000
 """Maximum rows for predictions from features; larger data sets are subsampled with a seed."""
 COMPONENTS = 50
 """Number of principal components used for predictions."""
+LARGE_BATCH_EFFECT = 0.5
+"""Margin over chance from which a batch effect is called strong."""
+GAP = 0.02
+"""Smaller differences between a random hold-out and a new batch are not reported."""
+
+
+# --------------------------------------------------------------------------- columns and order
 
 
 def predicted_by_columns(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
@@ -34,37 +43,52 @@ def predicted_by_columns(opened: Opened, splits: Sequence[Split]) -> Iterator[Ch
     names = [str(c) for c in opened.index.columns if c not in used]
     names += [name for name in opened.levels if name not in names]
     y, batch = labels[has], column_of(opened, opened.level)[has]
-    chance = 1 / len(np.unique(y))
+    if len(np.unique(y)) < 2:
+        return
     seen: list[Strings] = []
     for name in names:
         column = column_of(opened, name)[has]
         if len(np.unique(column)) < 2 or any(np.array_equal(column, other) for other in seen):
             continue
         seen.append(column)
-        inside = _lookup(column, y, _random_folds(len(y), name))
-        text = f"it alone tells the class with {inside:.2f} in random rows (chance {chance:.2f})"
-        facts = {"random": inside, "chance": chance}
-        elsewhere = None
-        if name not in opened.levels and len(np.unique(batch)) > 1:
-            _, parts = np.unique(batch, return_inverse=True)
-            elsewhere = _lookup(column, y, parts)
-            text += f", {elsewhere:.2f} in a new {opened.level}"
-            facts["new_batch"] = elsewhere
-        high = max(inside if elsewhere is None else elsewhere, 0.0)
-        leaks = high > max(2 * chance, chance + 0.1)
-        if name in exposed:
-            text += "; it is exposed to methods"
-        if leaks and name not in opened.levels:
-            text += ": what sees it, or the background it leaves, need not look at cells"
-        state = "warn" if leaks and (name in exposed or name not in opened.levels) else "ok"
-        yield Check(f"column {name}", state, text, facts)
-    order = _by_order(y, column_of(opened, opened.level)[has])
-    yield Check(
+        yield _by_column(opened, name, column, y, batch, is_exposed=name in exposed)
+    yield _by_order(y, batch)
+
+
+def _by_column(
+    opened: Opened, name: str, column: Strings, y: Strings, batch: Strings, *, is_exposed: bool
+) -> Check:
+    inside = _lookup(column, y, _random_folds(len(y), name))
+    facts: dict[str, float] = {"random": inside.score, "chance": inside.chance}
+    text = f"predicts the class with {inside.score:.2f} in random rows"
+    strongest = inside
+    is_level = name in opened.levels
+    if not is_level and len(np.unique(batch)) > 1:
+        _, groups = np.unique(batch, return_inverse=True)
+        outside = _lookup(column, y, groups)
+        text += f", {outside.score:.2f} in a new {opened.level}"
+        facts["new_batch"] = outside.score
+        strongest = max(inside, outside, key=lambda prediction: prediction.margin)
+    text += f" (chance {inside.chance:.2f})"
+    if is_exposed:
+        text += "; methods can use it"
+    state = "ok"
+    # That a batch predicts the class is reported by the check of classes and batches.
+    if not is_level or is_exposed:
+        state = {"moderate": "look", "strong": "warn"}.get(strongest.strength, "ok")
+    if state != "ok":
+        text += ": a model can learn it instead of the biology"
+    return Check(f"column {name}", state, text, facts)
+
+
+def _by_order(y: Strings, batch: Strings) -> Check:
+    prediction = _by_neighbour(y, batch)
+    return Check(
         "row order",
-        "warn" if order > max(2 * chance, chance + 0.1) else "ok",
-        f"the neighbour in the file tells the class with {order:.2f} (chance {chance:.2f}); "
-        "methods never see the order",
-        {"order": order, "chance": chance},
+        {"moderate": "look", "strong": "warn"}.get(prediction.strength, "ok"),
+        f"the previous row of the file predicts the class with {prediction.score:.2f} (chance "
+        f"{prediction.chance:.2f}); methods never see the order",
+        {"order": prediction.score, "chance": prediction.chance},
     )
 
 
@@ -73,8 +97,8 @@ def _random_folds(n: int, *address: str) -> NDArray[np.int64]:
     return (order % 5).astype(np.int64)
 
 
-def _lookup(column: Strings, y: Strings, fold: NDArray[np.int64]) -> float:
-    """Return the balanced accuracy of the most likely class given the column's value.
+def _lookup(column: Strings, y: Strings, fold: NDArray[np.int64]) -> Prediction:
+    """Predict the most likely class given the column's value.
 
     Classes have equal prior weight. The rule is learned outside the fold. A value not seen there
     predicts the first class, and so scores at chance.
@@ -84,15 +108,15 @@ def _lookup(column: Strings, y: Strings, fold: NDArray[np.int64]) -> float:
     n_k, n_v = int(k.max()) + 1, int(v.max()) + 1
     predicted = np.zeros(len(k), dtype=np.int64)
     for f in np.unique(fold):
-        learnt = fold != f
-        table = np.bincount(v[learnt] * n_k + k[learnt], minlength=n_v * n_k).reshape(n_v, n_k)
+        train = fold != f
+        table = np.bincount(v[train] * n_k + k[train], minlength=n_v * n_k).reshape(n_v, n_k)
         share = table / np.maximum(table.sum(axis=0), 1)
-        predicted[fold == f] = share.argmax(axis=1)[v[fold == f]]
-    return _balanced(k, predicted)
+        predicted[~train] = share.argmax(axis=1)[v[~train]]
+    return judge(k, predicted)
 
 
-def _by_order(y: Strings, batch: Strings) -> float:
-    """Return the balanced accuracy of the class of the row before, or after, in the same batch."""
+def _by_neighbour(y: Strings, batch: Strings) -> Prediction:
+    """Predict the class of the previous row in the same batch; for the first row, of the next."""
     _, k = np.unique(y, return_inverse=True)
     predicted = np.full(len(k), -1, dtype=np.int64)
     for name in np.unique(batch):
@@ -100,12 +124,10 @@ def _by_order(y: Strings, batch: Strings) -> float:
         if len(rows) > 1:
             predicted[rows[1:]] = k[rows[:-1]]
             predicted[rows[0]] = k[rows[1]]
-    return _balanced(k, predicted)
+    return judge(k, predicted)
 
 
-def _balanced(y: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    hit = y == predicted
-    return float(np.mean([hit[y == k].mean() for k in np.unique(y)]))
+# --------------------------------------------------------------------------- features
 
 
 def features(opened: Opened) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -118,46 +140,86 @@ def features(opened: Opened) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return opened.source.read(rows).astype(np.float32), rows
     from bench.core.fixed_features import fixed_features
 
-    parts = [opened.source.read(rows[k : k + 256]) for k in range(0, len(rows), 256)]
-    return np.concatenate([fixed_features(part) for part in parts]), rows
+    chunks = [opened.source.read(rows[k : k + 256]) for k in range(0, len(rows), 256)]
+    return np.concatenate([fixed_features(chunk) for chunk in chunks]), rows
 
 
 def predicted_by_features(
     opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]
 ) -> Iterator[Check]:
+    """Balanced accuracy of the batch and of the class from the features."""
     labels = labels_of(opened)[rows]
     batch = column_of(opened, opened.level)[rows]
     Z = _components(X)
-    n_batches = len(np.unique(batch))
-    if n_batches > 1:
-        score = _predict(Z, batch, _random_folds(len(rows), "batch"))
-        chance = 1 / n_batches
-        state = "look" if score > 2 * chance else "ok"
-        yield Check(
-            "batch effect",
-            state,
-            f"features tell the {opened.level} with {score:.2f} (chance {chance:.2f})"
-            + ("" if score > 2 * chance else ": there is little to correct"),
-            {"batch_from_features": score, "chance": chance},
-        )
+    of_class = _class_check(opened, Z, labels, rows)
+    if len(np.unique(batch)) > 1:
+        of_batch = _predict(Z, batch, _random_folds(len(rows), "batch"))
+        if of_batch is not None:
+            gap = 0.0 if of_class is None else float(of_class.facts.get("gap", 0.0))
+            yield _batch_check(opened.level, of_batch, gap)
+    if of_class is not None:
+        yield of_class
+
+
+def _batch_check(level: str, prediction: Prediction, gap: float) -> Check:
+    """Report the batch effect; ``gap`` is the loss of accuracy in a new batch."""
+    text = (
+        f"features predict the {level} with {prediction.score:.2f} (chance {prediction.chance:.2f})"
+    )
+    state = "look"
+    if prediction.strength in ("none", "weak"):
+        above = "not above chance" if prediction.strength == "none" else "barely above chance"
+        if gap:
+            text += f": {above}, but the class is predicted less well in a new batch"
+        else:
+            state = "ok"
+            text += f": {above}; there may be little to correct"
+    elif prediction.margin < LARGE_BATCH_EFFECT:
+        text += ": a moderate batch effect"
+    else:
+        text += ": a strong batch effect"
+    facts = {"batch_from_features": prediction.score, "chance": prediction.chance}
+    return Check("batch effect", state, text, facts)
+
+
+def _class_check(
+    opened: Opened, Z: NDArray[np.float32], labels: Strings, rows: NDArray[np.int64]
+) -> Check | None:
+    """Report the accuracy in random rows and in new batches of each level."""
     has = labels != ""
-    chance = 1 / len(np.unique(labels[has]))
+    if len(np.unique(labels[has])) < 2:
+        return None
     inside = _predict(Z[has], labels[has], _random_folds(int(has.sum()), "class"))
-    text = f"features tell the class with {inside:.2f} in random rows (chance {chance:.2f})"
-    facts = {"random": inside, "chance": chance}
-    outside = inside
+    if inside is None:
+        return None
+    text = f"features predict the class with {inside.score:.2f} in random rows"
+    facts: dict[str, float] = {"random": inside.score, "chance": inside.chance}
+    worst: tuple[float, str] = (0.0, "")
     for level in opened.levels:
-        _, parts = np.unique(column_of(opened, level)[rows][has], return_inverse=True)
-        if len(np.unique(parts)) < 2:
+        _, groups = np.unique(column_of(opened, level)[rows][has], return_inverse=True)
+        if len(np.unique(groups)) < 2:
             continue
-        if len(np.unique(parts)) > 20:  # ten groups of complete batches
-            parts = generator("checkup", "groups", level).permutation(parts.max() + 1)[parts] % 10
-        outside = _predict(Z[has], labels[has], parts)
-        text += f", {outside:.2f} in a new {level}"
-        facts[f"new {level}"] = outside
-    if inside - outside > 0.02:
-        text += f": an ordinary hold-out overestimates by {100 * (inside - outside):.0f} points"
-    yield Check("class", "ok" if inside > 1.5 * chance else "warn", text, facts)
+        if len(np.unique(groups)) > 20:  # ten groups of complete batches
+            order = generator("checkup", "groups", level).permutation(groups.max() + 1)
+            groups = order[groups] % 10
+        outside = _predict(Z[has], labels[has], groups)
+        if outside is None:
+            continue
+        text += f", {outside.score:.2f} in a new {level}"
+        facts[f"new {level}"] = outside.score
+        gap = inside.score - outside.score
+        noise = 2 * float(np.hypot(inside.error, outside.error))
+        if gap > max(GAP, noise, worst[0]):
+            worst = gap, level
+    text += f" (chance {inside.chance:.2f})"
+    state = "ok" if inside.is_above_chance else "warn"
+    if not inside.is_above_chance:
+        text += ": not above chance"
+    elif worst[0]:
+        state = "look"
+        facts["gap"] = worst[0]
+        text += f": a random hold-out overestimates a new {worst[1]} by {100 * worst[0]:.0f} points"
+    return Check("class", state, text, facts)
 
 
 def _components(X: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -166,14 +228,15 @@ def _components(X: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Z = StandardScaler().fit_transform(X.astype(np.float64))
     k = min(COMPONENTS, *Z.shape)
-    made: NDArray[np.float32] = PCA(k, svd_solver="full").fit_transform(Z).astype(np.float32)
-    return made
+    components: NDArray[np.float32] = PCA(k, svd_solver="full").fit_transform(Z).astype(np.float32)
+    return components
 
 
-def _predict(Z: NDArray[np.float32], y: Strings, fold: NDArray[np.int64]) -> float:
-    """Return the balanced accuracy of linear discriminant analysis with a shrunk covariance.
+def _predict(Z: NDArray[np.float32], y: Strings, fold: NDArray[np.int64]) -> Prediction | None:
+    """Predict by linear discriminant analysis with a shrunk covariance.
 
-    Rows whose class is missing from the other folds are excluded.
+    Rows whose class is missing from the other folds are excluded; None if fewer than two classes
+    remain.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -181,11 +244,16 @@ def _predict(Z: NDArray[np.float32], y: Strings, fold: NDArray[np.int64]) -> flo
     predicted = np.full(len(k), -1, dtype=np.int64)
     possible = np.zeros(len(k), dtype=bool)
     for f in np.unique(fold):
-        learnt = fold != f
-        known = np.unique(k[learnt])
-        if len(known) < 2:
+        train = fold != f
+        classes = np.unique(k[train])
+        if len(classes) < 2:
             continue
         model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-        predicted[~learnt] = model.fit(Z[learnt], k[learnt]).predict(Z[~learnt])
-        possible |= ~learnt & np.isin(k, known)
-    return _balanced(k[possible], predicted[possible]) if possible.any() else 0.0
+        with warnings.catch_warnings():
+            # Many small classes, or collinear features: the score shows what they cost.
+            warnings.simplefilter("ignore")
+            predicted[~train] = model.fit(Z[train], k[train]).predict(Z[~train])
+        possible |= ~train & np.isin(k, classes)
+    if len(np.unique(k[possible])) < 2:
+        return None
+    return judge(k[possible], predicted[possible])

@@ -21,29 +21,31 @@ if TYPE_CHECKING:
 
 def upstream(opened: Opened, X: NDArray[np.float32], rows: NDArray[np.int64]) -> Iterator[Check]:
     """Report upstream preprocessing of the features, as declared and as detected."""
-    said = "; ".join(opened.upstream) or "nothing"
+    declared = "; ".join(opened.upstream) or "nothing"
     control = opened.index["control"].to_numpy(bool)[rows]
     batch = column_of(opened, opened.level)[rows]
     where = control if control.sum() >= 2 * len(np.unique(batch)) else np.ones(len(rows), bool)
     kind = "controls" if where is control else "rows"
     centred = _share_centred(X[where], batch[where])
-    text = f"declared: {said}; "
+    text = f"declared: {declared}; "
     if centred is None:
-        yield Check("upstream", "ok", text + "one batch, so nothing shows")
+        yield Check("upstream", "ok", text + "not testable with one batch")
         return
     if centred > 0.8:
         text += (
             f"the {kind} of each {opened.level} have the same mean or median in {centred:.0%} of "
-            "the features: location arrives corrected, and correcting it again gains nothing"
+            "the features: location is already corrected"
         )
         state = "look" if opened.upstream else "warn"
-        text += "" if opened.upstream else "; say so under upstream in the dataset.toml"
+        text += "" if opened.upstream else "; declare it under upstream in the dataset.toml"
     else:
-        text += f"means of the {kind} differ between batches in {1 - centred:.0%} of the features"
+        text += (
+            f"the means of the {kind} differ between batches in {1 - centred:.0%} of the features"
+        )
         state = "ok"
     if saw_test_batches(opened.upstream):
         state = "look"
-        text += "; what was fitted over all batches has seen the test batches too"
+        text += "; steps fitted over all batches have used the test batches"
     yield Check("upstream", state, text, {"centred": centred})
 
 
@@ -57,11 +59,11 @@ def _share_centred(X: NDArray[np.float32], batch: Strings) -> float | None:
     names = np.unique(batch)
     if len(names) < 2:
         return None
-    parts = [X[batch == name].astype(np.float64) for name in names]
-    within = np.sqrt(np.mean([part.var(axis=0) for part in parts], axis=0))
+    groups = [X[batch == name].astype(np.float64) for name in names]
+    within = np.sqrt(np.mean([group.var(axis=0) for group in groups], axis=0))
     agree = np.zeros(X.shape[1], dtype=bool)
     for centre in (np.mean, np.median):
-        spread = np.std([centre(part, axis=0) for part in parts], axis=0)
+        spread = np.std([centre(group, axis=0) for group in groups], axis=0)
         agree |= spread < 0.05 * within
     varies = within > 0
     return float(agree[varies].mean()) if varies.any() else None

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.boards.baselines import IMPROVES, WORSENS
 from bench.boards.pairing import TEST
+from bench.boards.readouts import READOUT_RULE
 from bench.boards.stats.scores import MIN_CLUSTERS
+from bench.core.words import DASH, interval, number
 from bench.records.selection import RULES
 
 if TYPE_CHECKING:
@@ -23,47 +26,31 @@ __all__ = [
     "TRACK_WORDS",
     "budget_in_words",
     "notes_of",
-    "number",
     "remark",
     "reported",
     "seconds",
-    "span_of",
 ]
 
-DASH = "–"
 PUBLISHED = "published (real data)"
 TRACK_WORDS = {
     "inductive": "inductive: training data only",
     "test-controls": "test-controls: also the controls of the test batch",
     "test-batch": "test-batch: also the unlabelled test batch",
     "transductive": "transductive: also the unlabelled evaluation set while fitting",
-    "reference": "reference lines: rows and leak baselines to compare with, not ranked",
+    "reference": "control rows: no correction, chance and leaks, not ranked",
 }
 LEGEND = (
-    "Mean and SD (n - 1) over seeds. Intervals of 95 % over seeds crossed with clusters; with "
-    f"fewer than {MIN_CLUSTERS} clusters the lowest and highest of them, and no interval. The "
-    f"difference to ERM is paired by seed and cluster; p: {TEST}, not adjusted for the number of "
-    "rows. Ranks are within a track."
+    "The score of a split with several held-out batches is the mean over them. "
+    f"{READOUT_RULE} "
+    "Mean and SD (n - 1) over seeds; deterministic methods count as all seeds. Intervals: 95 %, "
+    f"seeds crossed with clusters; with fewer than {MIN_CLUSTERS} clusters the lowest and highest "
+    "score, and no interval; folds that share training rows: corrected after Nadeau and Bengio. "
+    "Difference to the baseline, no correction: identity or pca for profile methods, erm for "
+    f"networks; paired by seed and cluster. p: {TEST}, in brackets adjusted for all rows of the "
+    "board (Holm). Verdicts use the adjusted p; intervals are not adjusted. Ranks are within a "
+    "track."
 )
 EMPTY = "No boards: there are no records. Make some with `python -m bench run`.\n"
-
-
-# --------------------------------------------------------------------------- cells
-
-
-def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
-    """Return a number with a true minus sign; a dash for None."""
-    if value is None:
-        return DASH
-    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def span_of(low: float | None, high: float | None, *, sign: bool = False) -> str:
-    """Return ``[0.372, 0.951]``; a dash if a limit is None."""
-    if low is None or high is None:
-        return DASH
-    return f"[{number(low, sign=sign)}, {number(high, sign=sign)}]"
 
 
 def seconds(value: float | None) -> str:
@@ -98,12 +85,25 @@ class Column:
 def _interval(row: Row) -> str:
     """Return the interval; with few clusters, the range over clusters as text."""
     if row.mean is None or row.ci_low is not None:
-        return span_of(row.ci_low, row.ci_high)
+        return interval(row.ci_low, row.ci_high)
     if 0 < row.n_clusters < MIN_CLUSTERS:
         lowest, highest = min(row.points.values()), max(row.points.values())
         span = f"{number(lowest)} … {number(highest)}" if len(row.points) > 1 else ""
         return f"{span}, {row.clusters_in_words}" if span else row.clusters_in_words
-    return "one seed" if row.n_seeds == 1 else DASH
+    return "one seed" if row.n_seeds == 1 and not row.deterministic else DASH
+
+
+def _seeds(row: Row) -> str:
+    if row.n_seeds == 1 and row.deterministic:
+        return "all"
+    return str(row.n_seeds) if row.n_seeds else DASH
+
+
+def _difference(row: Row) -> str:
+    """Return the difference to the baseline, with its name."""
+    if row.difference is None:
+        return DASH
+    return f"{number(row.difference, sign=True)} {row.baseline}"
 
 
 def _clusters(row: Row) -> str:
@@ -131,8 +131,8 @@ def budget_in_words(tuning: object) -> str:
 
 def reported(row: Row) -> str:
     """Return the published numbers, each with its status."""
-    found = dict.fromkeys(f"{one.claim.value:g} {one.status}" for one in row.published)
-    return "; ".join(found) or DASH
+    texts = dict.fromkeys(f"{claim.claim.value:g} {claim.status}" for claim in row.published)
+    return "; ".join(texts) or DASH
 
 
 def _peak(row: Row) -> str:
@@ -146,12 +146,18 @@ COLUMNS = (
     Column("mean", lambda row: number(row.mean)),
     Column("SD", lambda row: number(row.sd), width=110),
     Column("95 % interval", _interval),
-    Column("seeds", lambda row: str(row.n_seeds) if row.n_seeds else DASH),
+    Column("seeds", _seeds),
     Column("clusters", _clusters, width=150),
-    Column("vs ERM", lambda row: number(row.diff_to_erm, sign=True)),
-    Column("95 % interval", lambda row: span_of(row.diff_low, row.diff_high, sign=True), width=110),
+    Column("vs baseline", _difference),
+    Column(
+        "95 % interval",
+        lambda row: interval(row.difference_low, row.difference_high, sign=True),
+        width=110,
+    ),
+    Column("vs identity", lambda row: number(row.difference_to("identity"), sign=True), width=180),
+    Column("vs erm", lambda row: number(row.difference_to("erm"), sign=True), width=180),
     Column(PUBLISHED, reported, width=130, text=True),
-    Column("remark", lambda row: remark(row), text=True),  # noqa: PLW0108
+    Column("remark", lambda row: remark(row), text=True),  # noqa: PLW0108 - defined below
     Column("tuning", lambda row: budget_in_words(row.tuning), width=180),
     Column("read-out", lambda row: row.readout if row.mean is not None else DASH, width=180),
     Column("fit s", lambda row: seconds(row.cost.get("fit_s")), width=140),
@@ -172,8 +178,8 @@ def row_cells(row: Row) -> list[str]:
 def remark(row: Row) -> str:
     """Return the remarks on a row: verdict, reason for not being ranked, badges."""
     parts = [row.verdict] if row.verdict else []
-    if row.verdict and row.diff_p is not None:
-        parts.append(f"p = {row.diff_p:.3f}" if row.diff_p >= 0.001 else "p < 0.001")
+    if row.verdict and row.p is not None and row.p_holm is not None:
+        parts.append(f"{_p(row.p)} ({_p(row.p_holm).removeprefix('p ').removeprefix('= ')})")
     if row.status != "ok":
         parts.append(f"not applicable: {row.reason}" if row.reason else "not applicable")
     elif row.reason:
@@ -182,9 +188,15 @@ def remark(row: Row) -> str:
     return "; ".join(parts)
 
 
+def _p(p: float) -> str:
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
 def notes_of(board: Board) -> list[str]:
     """Return the sentences below a board."""
     notes = [f"Shift: {board.shift}"] if board.shift else []
+    if board.scope and any(row.verdict for row in board.rows):
+        notes.append(f"All verdicts: {board.scope}.")
     if board.chance is not None:
         notes.append(f"Chance: {board.chance:.3f}.")
     if not board.higher_is_better:
@@ -204,6 +216,5 @@ def by_track(board: Board) -> list[tuple[str, list[Row]]]:
     return [(TRACK_WORDS.get(track, track), rows) for track, rows in groups.items()]
 
 
-# --------------------------------------------------------------------------- formats
-
-COLOURS = {"helps": "green", "hurts": "red"}
+COLOURS = {IMPROVES: "green", WORSENS: "red"}
+"""Verdict -> colour in a terminal."""

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "render"]
 
 
-def render(made: Sequence[Board], form: str, *, width: int = 120, colour: bool = False) -> str:
+def render(boards: Sequence[Board], form: str, *, width: int = 120, colour: bool = False) -> str:
     """Return boards as text.
 
     Parameters
     ----------
-    made
+    boards
         Boards, in display order.
     form
         One of :data:`FORMATS`.
@@ -39,15 +39,15 @@ def render(made: Sequence[Board], form: str, *, width: int = 120, colour: bool =
     if form not in FORMATS:
         raise BenchError(did_you_mean(form, list(FORMATS), "format"))
     if form == "table":
-        return boards_table(made, width, colour)
-    return FORMATS[form](made)
+        return boards_table(boards, width, colour)
+    return FORMATS[form](boards)
 
 
-def boards_json(made: Sequence[Board]) -> str:
+def boards_json(boards: Sequence[Board]) -> str:
     """Return JSON with one line per row: full indentation takes seconds for ten thousand runs."""
     encode = json.JSONEncoder(allow_nan=False).encode
     texts = []
-    for board in to_json(made)["boards"]:
+    for board in to_json(boards)["boards"]:
         lines = []
         for key, value in board.items():
             if key == "rows":

@@ -38,14 +38,14 @@ th { border-bottom: 1px solid var(--line); font-weight: 600 }
 td.remark { white-space: normal; min-width: 12rem }
 tr.track th { text-align: left; font-weight: 400; font-style: italic; color: var(--soft);
   border-bottom: 0; padding-top: .7rem }
-tr.helps td { color: var(--up) }
-tr.hurts td { color: var(--down) }
+tr.improves td { color: var(--up) }
+tr.worsens td { color: var(--down) }
 tr.unranked td { color: var(--soft) }
 p { margin: .3rem 0; color: var(--soft) }
 """
 
 
-def boards_html(made: Sequence[Board]) -> str:
+def boards_html(boards: Sequence[Board]) -> str:
     """Return boards as one HTML page."""
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -53,19 +53,19 @@ def boards_html(made: Sequence[Board]) -> str:
         f"<title>labshift leaderboard</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
         "<h1>labshift leaderboard</h1>",
     ]
-    if not made:
+    if not boards:
         parts.append(f"<p>{html.escape(EMPTY.strip())}</p>")
-    for board in made:
+    for board in boards:
         parts.append(f"<section>\n<h2>{html.escape(board.title)}</h2>")
         parts.append('<div class="scroll"><table>\n<thead><tr>')
         for column in COLUMNS:
             kind = ' class="text"' if column.text else ""
             parts.append(f'<th scope="col"{kind}>{html.escape(column.name)}</th>')
         parts.append("</tr></thead>\n<tbody>")
-        for words, rows in by_track(board):
+        for track, rows in by_track(board):
             parts.append(
                 f'<tr class="track"><th scope="rowgroup" colspan="{len(COLUMNS)}">'
-                f"{html.escape(words)}</th></tr>"
+                f"{html.escape(track)}</th></tr>"
             )
             for row in rows:
                 kind = row.verdict if row.verdict in COLOURS else ""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from bench.boards.render.cells import (
     COLUMNS,
-    DASH,
     EMPTY,
     LEGEND,
     ONCE,
@@ -14,6 +13,7 @@ from bench.boards.render.cells import (
     by_track,
     notes_of,
 )
+from bench.core.words import DASH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,12 +75,12 @@ def _narrow(rows: Sequence[Row]) -> tuple[list[Column], list[str]]:
     return shown, [f"All rows: {'; '.join(shared)}."] if shared else []
 
 
-def boards_latex(made: Sequence[Board]) -> str:
+def boards_latex(boards: Sequence[Board]) -> str:
     """Return boards as LaTeX tables."""
     lines = [r"% Needs \usepackage{booktabs}, \usepackage{graphicx} and \usepackage[T1]{fontenc}."]
-    if not made:
+    if not boards:
         lines.append(f"% {EMPTY.strip()}")
-    for board in made:
+    for board in boards:
         shown, shared = _narrow(board.rows)
         head = " & ".join(_tex_text(column.name) for column in shown)
         kinds = "".join("l" if column.text else "r" for column in shown)
@@ -97,9 +97,9 @@ def boards_latex(made: Sequence[Board]) -> str:
             r"\toprule",
             rf"{head} \\",
         ]
-        for words, rows in by_track(board):
+        for track, rows in by_track(board):
             lines.append(r"\midrule")
-            lines.append(rf"\multicolumn{{{len(shown)}}}{{l}}{{\textit{{{_tex_text(words)}}}}} \\")
+            lines.append(rf"\multicolumn{{{len(shown)}}}{{l}}{{\textit{{{_tex_text(track)}}}}} \\")
             for row in rows:
                 cells = " & ".join(_tex_text(column.cell(row)) for column in shown)
                 lines.append(rf"{cells} \\")

@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "render", "to_json"]
 
 
-# --------------------------------------------------------------------------- text
-
-
-def render(made: Sequence[Comparison], form: str, *, width: int = 120, colour: bool = False) -> str:
+def render(
+    comparisons: Sequence[Comparison], form: str, *, width: int = 120, colour: bool = False
+) -> str:
     """Return comparisons as text; the same records give the same bytes.
 
     Parameters
     ----------
-    made
+    comparisons
         Comparisons, in display order.
     form
         One of :data:`FORMATS`.
@@ -44,11 +43,11 @@ def render(made: Sequence[Comparison], form: str, *, width: int = 120, colour: b
     if form not in FORMATS:
         raise BenchError(did_you_mean(form, list(FORMATS), "format"))
     if form == "table":
-        return pairs_table(made, width, colour)
-    return FORMATS[form](made)
+        return pairs_table(comparisons, width, colour)
+    return FORMATS[form](comparisons)
 
 
-_PAIRS = ("first", "second", "difference", "95 % interval", "p", "Holm", "detectable", "n")
+_PAIRS = ("first", "second", "difference", "95 % interval", "p", "p (Holm)", "detectable", "n")
 _RANKS = ("method", "rank", "95 % limits")
 
 
@@ -78,23 +77,29 @@ def _pair_cells(pair: Pair) -> list[str]:
     ]
 
 
-def _rank_cells(one: Comparison) -> list[list[str]]:
-    if one.ranks is None:
+def _rank_cells(comparison: Comparison) -> list[list[str]]:
+    if comparison.ranks is None:
         return []
-    rows = zip(one.methods, one.ranks.ranks, one.ranks.low, one.ranks.high, strict=True)
+    rows = zip(
+        comparison.methods,
+        comparison.ranks.ranks,
+        comparison.ranks.low,
+        comparison.ranks.high,
+        strict=True,
+    )
     return [[name, f"{rank:.2f}", f"[{low:.2f}, {high:.2f}]"] for name, rank, low, high in rows]
 
 
 EMPTY = "Nothing to compare: there are no boards. Make records with `python -m bench run`.\n"
 
 
-def pairs_table(made: Sequence[Comparison], width: int, colour: bool) -> str:
+def pairs_table(comparisons: Sequence[Comparison], width: int, colour: bool) -> str:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if not made:
+    if not comparisons:
         return EMPTY
     sink = io.StringIO()
     console = Console(
@@ -106,11 +111,11 @@ def pairs_table(made: Sequence[Comparison], width: int, colour: bool) -> str:
         markup=False,
         emoji=False,
     )
-    for one in made:
-        console.print(Text(one.board.title, style="bold"))
+    for comparison in comparisons:
+        console.print(Text(comparison.board.title, style="bold"))
         blocks = (
-            (_PAIRS, [_pair_cells(pair) for pair in one.pairs]),
-            (_RANKS, _rank_cells(one)),
+            (_PAIRS, [_pair_cells(pair) for pair in comparison.pairs]),
+            (_RANKS, _rank_cells(comparison)),
         )
         for head, rows in blocks:
             if not rows:
@@ -128,68 +133,77 @@ def pairs_table(made: Sequence[Comparison], width: int, colour: bool) -> str:
             for cells in rows:
                 table.add_row(*map(Text, cells))
             console.print(table)
-        for note in one.notes:
+        for note in comparison.notes:
             console.print(Text(note))
         console.print()
     return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
 
 
-def pairs_markdown(made: Sequence[Comparison]) -> str:
+def pairs_markdown(comparisons: Sequence[Comparison]) -> str:
     from bench.boards.render.text import markdown_text as text
 
-    if not made:
+    if not comparisons:
         return EMPTY
     lines: list[str] = []
-    for one in made:
-        lines += [f"### {text(one.board.title)}", ""]
+    for comparison in comparisons:
+        lines += [f"### {text(comparison.board.title)}", ""]
         blocks = (
-            (_PAIRS, [_pair_cells(pair) for pair in one.pairs]),
-            (_RANKS, _rank_cells(one)),
+            (_PAIRS, [_pair_cells(pair) for pair in comparison.pairs]),
+            (_RANKS, _rank_cells(comparison)),
         )
         for head, rows in blocks:
             if rows:
                 lines += [f"| {' | '.join(map(text, head))} |", "|" + "---|" * len(head)]
                 lines += [f"| {' | '.join(map(text, cells))} |" for cells in rows]
                 lines.append("")
-        for note in one.notes:
+        for note in comparison.notes:
             lines += [text(note), ""]
-        lines += [f"Runs `{one.board.runs_digest}`.", ""]
+        lines += [f"Runs `{comparison.board.runs_digest}`.", ""]
     return "\n".join(lines) + "\n"
 
 
-def pairs_csv(made: Sequence[Comparison]) -> str:
+def pairs_csv(comparisons: Sequence[Comparison]) -> str:
     sink = io.StringIO()
     shared = ("split", "edition", "recipe", "selection", "metric", "readout", "runs_digest")
     own = tuple(Pair.__dataclass_fields__)
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow([*shared, *own])
-    for one in made:
-        for pair in one.pairs:
+    for comparison in comparisons:
+        for pair in comparison.pairs:
             writer.writerow(
-                [*(getattr(one.board, name) for name in shared), *(vars(pair)[n] for n in own)]
+                [
+                    *(getattr(comparison.board, name) for name in shared),
+                    *(vars(pair)[n] for n in own),
+                ]
             )
     return sink.getvalue()
 
 
-def to_json(made: Iterable[Comparison]) -> dict[str, list[dict[str, object]]]:
+def to_json(comparisons: Iterable[Comparison]) -> dict[str, list[dict[str, object]]]:
     """Return comparisons as JSON types."""
     result: list[dict[str, object]] = []
-    for one in made:
-        board = one.board
+    for comparison in comparisons:
+        board = comparison.board
         ranks: dict[str, object] = {}
-        if one.ranks is not None:
+        if comparison.ranks is not None:
             ranks = {
                 "rows": [
                     {"method": name, "rank": float(r), "low": float(low), "high": float(high)}
                     for name, r, low, high in zip(
-                        one.methods, one.ranks.ranks, one.ranks.low, one.ranks.high, strict=True
+                        comparison.methods,
+                        comparison.ranks.ranks,
+                        comparison.ranks.low,
+                        comparison.ranks.high,
+                        strict=True,
                     )
                 ],
-                "friedman": one.ranks.statistic,
-                "p": one.ranks.p,
-                "critical_difference": one.ranks.critical_difference,
-                "n_blocks": one.ranks.n_blocks,
-                "groups": [[one.methods[i] for i in range(a, b + 1)] for a, b in one.groups],
+                "friedman": comparison.ranks.statistic,
+                "p": comparison.ranks.p,
+                "critical_difference": comparison.ranks.critical_difference,
+                "n_blocks": comparison.ranks.n_blocks,
+                "groups": [
+                    [comparison.methods[i] for i in range(a, b + 1)] for a, b in comparison.groups
+                ],
             }
         result.append(
             {
@@ -202,20 +216,20 @@ def to_json(made: Iterable[Comparison]) -> dict[str, list[dict[str, object]]]:
                 "runs_digest": board.runs_digest,
                 "title": board.title,
                 "test": TEST,
-                "pairs": [vars(pair) for pair in one.pairs],
+                "pairs": [vars(pair) for pair in comparison.pairs],
                 "ranks": ranks,
-                "notes": list(one.notes),
+                "notes": list(comparison.notes),
             }
         )
     return {"comparisons": result}
 
 
-def pairs_json(made: Sequence[Comparison]) -> str:
-    return json.dumps(to_json(made), indent=1, allow_nan=False) + "\n"
+def pairs_json(comparisons: Sequence[Comparison]) -> str:
+    return json.dumps(to_json(comparisons), indent=1, allow_nan=False) + "\n"
 
 
 FORMATS: Mapping[str, Callable[[Sequence[Comparison]], str]] = {
-    "table": lambda made: pairs_table(made, 120, False),
+    "table": lambda comparisons: pairs_table(comparisons, 120, False),
     "md": pairs_markdown,
     "csv": pairs_csv,
     "json": pairs_json,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from bench.boards.render.cells import (
     COLOURS,
     COLUMNS,
-    DASH,
     EMPTY,
     LEGEND,
     PUBLISHED,
@@ -24,6 +23,7 @@ from bench.boards.render.cells import (
     row_cells,
 )
 from bench.boards.render.to_json import to_json
+from bench.core.words import DASH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["markdown_text"]
 
 
-def boards_table(made: Sequence[Board], width: int, colour: bool) -> str:
+def boards_table(boards: Sequence[Board], width: int, colour: bool) -> str:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if not made:
+    if not boards:
         return EMPTY
     sink = io.StringIO()
     console = Console(
@@ -52,13 +52,13 @@ def boards_table(made: Sequence[Board], width: int, colour: bool) -> str:
         emoji=False,
         legacy_windows=False,
     )
-    known = any(row.published for board in made for row in board.rows)
+    has_published = any(row.published for board in boards for row in board.rows)
     shown = [
         i
         for i, column in enumerate(COLUMNS)
-        if width >= column.width and (known or column.name != PUBLISHED)
+        if width >= column.width and (has_published or column.name != PUBLISHED)
     ]
-    for board in made:
+    for board in boards:
         table = Table(box=box.SIMPLE_HEAD, title=None, pad_edge=False, padding=(0, 1))
         for i in shown:
             text = COLUMNS[i].text
@@ -69,8 +69,8 @@ def boards_table(made: Sequence[Board], width: int, colour: bool) -> str:
                 no_wrap=not text,
                 min_width=10 if text else None,
             )
-        for words, rows in by_track(board):
-            table.add_row("", Text(words.partition(":")[0], style="italic"))
+        for track, rows in by_track(board):
+            table.add_row("", Text(track.partition(":")[0], style="italic"))
             for row in rows:
                 style = COLOURS.get(row.verdict, "" if row.rank else "dim")
                 style = "dim" if is_grey(board) else style
@@ -82,9 +82,10 @@ def boards_table(made: Sequence[Board], width: int, colour: bool) -> str:
         for note in notes_of(board):
             console.print(Text(note))
         console.print()
-    tracks = dict.fromkeys(row.track for board in made for row in board.rows)
-    for words in (TRACK_WORDS[track] for track in TRACK_WORDS if track in tracks):
-        console.print(Text(words, style="dim"))
+    tracks = dict.fromkeys(row.track for board in boards for row in board.rows)
+    for track, description in TRACK_WORDS.items():
+        if track in tracks:
+            console.print(Text(description, style="dim"))
     console.print(Text(LEGEND, style="dim"))
     return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
 
@@ -95,13 +96,13 @@ def markdown_text(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)
 
 
-def boards_markdown(made: Sequence[Board]) -> str:
-    if not made:
+def boards_markdown(boards: Sequence[Board]) -> str:
+    if not boards:
         return EMPTY
     lines: list[str] = []
     head = ["track", *(column.name for column in COLUMNS)]
     rule = ["---", *("---" if column.text else "---:" for column in COLUMNS)]
-    for board in made:
+    for board in boards:
         lines += [f"### {markdown_text(board.title)}", ""]
         lines += [f"| {' | '.join(map(markdown_text, head))} |", f"|{'|'.join(rule)}|"]
         for row in board.rows:
@@ -133,6 +134,14 @@ _CSV_ROW = (
     "diff_high",
     "diff_p",
     "diff_seeds",
+    "diff_to_identity",
+    "baseline",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p",
+    "p_holm",
+    "detectable",
     "verdict",
     "reason",
     "command",
@@ -140,12 +149,12 @@ _CSV_ROW = (
 _CSV_COST = ("fit_s", "apply_s", "peak_bytes", "steps", "images_seen")
 
 
-def boards_csv(made: Sequence[Board]) -> str:
+def boards_csv(boards: Sequence[Board]) -> str:
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     board_head = [*_CSV_BOARD, "dataset_settings", "recipe_overrides"]
     writer.writerow([*board_head, *_CSV_ROW, "published", "tuning", *_CSV_COST])
-    for board in to_json(made)["boards"]:
+    for board in to_json(boards)["boards"]:
         shared = [board[name] for name in _CSV_BOARD]
         shared += [
             json.dumps(board[name], sort_keys=True) if board[name] else ""
@@ -154,7 +163,8 @@ def boards_csv(made: Sequence[Board]) -> str:
         for row in board["rows"]:
             cost = [row["cost"].get(name) for name in _CSV_COST]
             claimed = [
-                f"{one['value']:g} {one['status']} ({one['claim']})" for one in row["published"]
+                f"{claim['value']:g} {claim['status']} ({claim['claim']})"
+                for claim in row["published"]
             ]
             budget = budget_in_words(row["tuning"])
             tuning = "" if budget == DASH else budget
@@ -164,5 +174,5 @@ def boards_csv(made: Sequence[Board]) -> str:
     return sink.getvalue()
 
 
-def plain_table(made: Sequence[Board]) -> str:
-    return boards_table(made, 120, False)
+def plain_table(boards: Sequence[Board]) -> str:
+    return boards_table(boards, 120, False)

@@ -15,12 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["to_json"]
 
 
-# --------------------------------------------------------------------------- JSON
-
-
-def to_json(made: Iterable[Board]) -> JsonObject:
+def to_json(boards: Iterable[Board]) -> JsonObject:
     """Return the boards as JSON types, as printed by ``leaderboard --json``."""
-    return {"boards": [_board_json(board) for board in made]}
+    return {"boards": [_board_json(board) for board in boards]}
 
 
 def _board_json(board: Board) -> JsonObject:
@@ -39,6 +36,8 @@ def _board_json(board: Board) -> JsonObject:
         "higher_is_better": board.higher_is_better,
         "chance": board.chance,
         "shift": board.shift,
+        "scope": board.scope,
+        "label_oracle": board.oracle,
         "notes": list(board.notes),
         "test": TEST,
     }
@@ -71,19 +70,28 @@ def _row_json(row: Row) -> dict[str, object]:
         "diff_high": row.diff_high,
         "diff_p": row.diff_p,
         "diff_seeds": row.diff_seeds,
+        "diff_to_identity": row.difference_to("identity"),
+        "baseline": row.baseline,
+        "difference": row.difference,
+        "difference_low": row.difference_low,
+        "difference_high": row.difference_high,
+        "p": row.p,
+        "p_holm": row.p_holm,
+        "detectable": row.detectable,
+        "deterministic": row.deterministic,
         "verdict": row.verdict,
         "badges": list(row.badges),
         "tuning": row.tuning,
         "published": [
             {
-                "claim": one.claim.name,
-                "value": one.claim.value,
-                "sd": one.claim.sd,
-                "source": one.claim.source,
-                "status": one.status,
-                "reading": one.reading,
+                "claim": judged.claim.name,
+                "value": judged.claim.value,
+                "sd": judged.claim.sd,
+                "source": judged.claim.source,
+                "status": judged.status,
+                "reading": judged.reading,
             }
-            for one in row.published
+            for judged in row.published
         ],
         "command": row.command,
         "typed": list(row.typed),

@@ -12,6 +12,8 @@ from bench.boards.stats.intervals import mean_variance
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from numpy.typing import ArrayLike
 
 __all__ = ["Coverage", "printed_coverage", "simulate_coverage"]
@@ -29,6 +31,8 @@ SHARES: tuple[tuple[float, float, float], ...] = (
     (0.0, 0.0, 1.0),
 )
 """Variance fractions of seeds, clusters and residual."""
+FIXED, HELD_OUT = "coverage.csv", "coverage_leave_one_out.csv"
+"""Tables of simulated coverage, for a fixed test set and for held-out clusters."""
 GRID_CLUSTERS = (4, 8, 14, 55)
 GRID_SEEDS = (1, 3, 5)
 TABLE_DRAWS = 40_000
@@ -117,9 +121,12 @@ class Coverage:
     n_clusters, n_seeds
         The grid cell that was used.
     low, high
-        Lowest and highest coverage over the simulated variance ratios.
+        Lowest and highest coverage in that cell: over variance ratios for a fixed test set, over
+        classifiers, batch effects and label shift for held-out clusters.
     exact
         Whether the cell matches the requested numbers exactly, instead of the next smaller ones.
+    shared_training
+        Whether each cluster was held out once, so that trainings share rows.
     """
 
     n_clusters: int
@@ -127,20 +134,28 @@ class Coverage:
     low: float
     high: float
     exact: bool
+    shared_training: bool = False
 
     @property
     def sentence(self) -> str:
         """Text to print below a table."""
         span = f"{self.low:.0%} to {self.high:.0%}"
+        seeds = f"{self.n_seeds} seed{'' if self.n_seeds == 1 else 's'}"
+        if self.shared_training:
+            return (
+                f"Simulated coverage of the 95 % intervals: {span} (leave-one-batch-out with "
+                f"{self.n_clusters} batches and {seeds}; classifiers on Gaussian data, with and "
+                "without label shift)."
+            )
         if self.n_seeds == 1:
             return (
-                f"With one seed an interval is for that one training on new clusters; for a new "
-                f"training the nominal 95 % is {span} in simulations with {self.n_clusters} "
-                f"clusters, the less the more seeds differ."
+                f"With one seed the 95 % intervals apply to that training on new clusters. "
+                f"Simulated coverage for a new training: {span} ({self.n_clusters} clusters), "
+                "lower the more seeds differ."
             )
         return (
-            f"In simulations with {self.n_clusters} clusters and {self.n_seeds} seeds the nominal "
-            f"95 % interval holds the truth in {span}, by how the variance is shared."
+            f"Simulated coverage of the 95 % intervals: {span} ({self.n_clusters} clusters, "
+            f"{seeds}), depending on variance components."
         )
 
     @property
@@ -150,11 +165,11 @@ class Coverage:
 
 
 @functools.cache
-def _coverage_cells() -> dict[tuple[int, int], tuple[float, float]]:
+def _coverage_cells(table: str) -> dict[tuple[int, int], tuple[float, float]]:
     import csv
     from importlib.resources import files
 
-    text = files("bench.boards.stats").joinpath("coverage.csv").read_text(encoding="utf-8")
+    text = files("bench.boards.stats").joinpath(table).read_text(encoding="utf-8")
     cells: dict[tuple[int, int], list[float]] = {}
     for row in csv.DictReader(text.splitlines()):
         key = int(row["n_clusters"]), int(row["n_seeds"])
@@ -162,35 +177,47 @@ def _coverage_cells() -> dict[tuple[int, int], tuple[float, float]]:
     return {key: (min(values), max(values)) for key, values in cells.items()}
 
 
-def printed_coverage(n_clusters: int, n_seeds: int) -> Coverage:
+def printed_coverage(n_clusters: int, n_seeds: int, *, shared_training: bool = False) -> Coverage:
     """Return the simulated coverage of the nearest cell that is not larger.
 
-    ``python -m bench.boards.stats.coverage`` writes the table ``coverage.csv`` next to this file.
+    ``python -m bench.boards.stats.coverage`` writes the tables next to this file: ``coverage.csv``
+    for clusters of a fixed test set, ``coverage_leave_one_out.csv`` for held-out clusters
+    (:mod:`bench.boards.stats.leave_one_out`).
 
     Parameters
     ----------
     n_clusters
         Clusters of the test set; fewer than 4 use the cell of 4.
     n_seeds
-        Training seeds.
+        Training seeds; 1 for a deterministic method.
+    shared_training
+        Whether each cluster was held out once.
     """
-    clusters = max((c for c in GRID_CLUSTERS if c <= n_clusters), default=GRID_CLUSTERS[0])
-    seeds = max((s for s in GRID_SEEDS if s <= n_seeds), default=GRID_SEEDS[0])
-    low, high = _coverage_cells()[clusters, seeds]
-    return Coverage(clusters, seeds, low, high, (clusters, seeds) == (n_clusters, n_seeds))
+    cells = _coverage_cells(HELD_OUT if shared_training else FIXED)
+    clusters = [c for c, _ in cells]
+    n = max((c for c in clusters if c <= n_clusters), default=min(clusters))
+    seeds = max(s for c, s in cells if c == n and s <= max(n_seeds, 1))
+    low, high = cells[n, seeds]
+    return Coverage(n, seeds, low, high, (n, seeds) == (n_clusters, n_seeds), shared_training)
 
 
-def _write_coverage() -> None:
+def _write(name: str, rows: Iterable[Mapping[str, object]]) -> None:
     import csv
     from pathlib import Path
 
-    rows = coverage_table()
-    path = Path(__file__).with_name("coverage.csv")
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "coverage": f"{row['coverage']:.4f}"} for row in rows)
+    with Path(__file__).with_name(name).open("w", newline="", encoding="utf-8") as file:
+        writer: csv.DictWriter[str] | None = None
+        for row in rows:
+            if writer is None:
+                writer = csv.DictWriter(file, list(row), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(row)
+            file.flush()
 
 
 if __name__ == "__main__":
-    _write_coverage()
+    from bench.boards.stats.leave_one_out import coverage_rows
+
+    fixed = coverage_table()
+    _write(FIXED, ({**row, "coverage": f"{row['coverage']:.4f}"} for row in fixed))
+    _write(HELD_OUT, coverage_rows())

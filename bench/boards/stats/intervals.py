@@ -14,8 +14,6 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    pass
-
 __all__ = ["Interval", "interval"]
 
 
@@ -74,16 +72,40 @@ def _cluster_form(weights: Doubles) -> tuple[Doubles, float]:
     return factor, float(np.trace(form) ** 2 / (form**2).sum())
 
 
-def mean_variance(values: Doubles, weights: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-    """Return mean, SD of seeds, variance of the mean, and df, for ``(..., S, C)`` values."""
+def training_overlap(weights: Doubles) -> float:
+    """Return test rows per training row, if each cluster is predicted from all others.
+
+    It is ``1 / (C - 1)`` for ``C`` clusters of equal weight. For unequal weights it is the
+    weighted mean over clusters of ``w / (1 - w)``. A single cluster has no training rows: 0.
+    """
+    rest = 1 - weights
+    return float((weights**2 / rest).sum()) if len(weights) > 1 else 0.0
+
+
+def mean_variance(
+    values: Doubles, weights: Doubles, overlap: float = 0.0
+) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+    """Return mean, SD of seeds, variance of the mean, and df, for ``(..., S, C)`` values.
+
+    Parameters
+    ----------
+    values, weights
+        Scores, and the weight of each cluster; the weights sum to 1.
+    overlap
+        Test rows per training row if the clusters are folds that share training rows, else 0. The
+        variance between clusters is then counted ``1 + overlap / sum(weights**2)`` times (Nadeau &
+        Bengio 2003).
+    """
     n_seeds = values.shape[-2]
     by_seed = values @ weights
     by_cluster = values.mean(axis=-2)
     mean = by_seed.mean(axis=-1)
     factor, df_clusters = _cluster_form(weights)
     var_clusters = ((by_cluster - mean[..., None]) ** 2) @ factor
+    shared = var_clusters * (overlap / (weights**2).sum())
     if n_seeds == 1:
-        return mean, np.full_like(mean, np.nan), var_clusters, np.full_like(mean, df_clusters)
+        no_sd = np.full_like(mean, np.nan)
+        return mean, no_sd, var_clusters + shared, np.full_like(mean, df_clusters)
     var_seeds = by_seed.var(axis=-1, ddof=1)
     seeds = var_seeds / n_seeds
     rest = values - by_seed[..., None] - by_cluster[..., None, :] + mean[..., None, None]
@@ -92,20 +114,22 @@ def mean_variance(values: Doubles, weights: Doubles) -> tuple[Doubles, Doubles, 
     df_residual = df_seeds * df_clusters
     # Each of the first two includes the residual variance, so it is subtracted once. A main effect
     # not larger than the residual is estimated as zero; if neither is, all three estimate the same
-    # variance and are pooled.
+    # variance and are pooled. The term for shared training rows is added in every case.
     has_seeds, has_clusters = seeds > residual, var_clusters > residual
     both, neither = has_seeds & has_clusters, ~has_seeds & ~has_clusters
     df_all = df_seeds + df_clusters + df_residual
     pooled = (df_seeds * seeds + df_clusters * var_clusters + df_residual * residual) / df_all
-    crossed = seeds + var_clusters - residual
-    spread = seeds**2 / df_seeds + var_clusters**2 / df_clusters + residual**2 / df_residual
-    with np.errstate(invalid="ignore", divide="ignore"):
-        df_crossed = np.where(spread > 0, crossed**2 / spread, 1.0)
+    clusters = var_clusters + shared
+    zero = np.zeros_like(mean)
     # Nested np.where, not np.select: a board calls this for thousands of small tables.
-    one = np.where(has_seeds, seeds, var_clusters)
-    variance = np.where(both, crossed, np.where(neither, pooled, one))
-    df_one = np.where(has_seeds, df_seeds, df_clusters)
-    df = np.where(both, df_crossed, np.where(neither, df_all, df_one))
+    first = np.where(neither, pooled, np.where(has_seeds, seeds, zero))
+    second = np.where(has_clusters, clusters, shared)
+    third = np.where(both, residual, zero)
+    variance = first + second - third
+    df_first = np.where(neither, df_all, df_seeds)
+    spread = first**2 / df_first + second**2 / df_clusters + third**2 / df_residual
+    with np.errstate(invalid="ignore", divide="ignore"):
+        df = np.where(spread > 0, variance**2 / spread, 1.0)
     return mean, np.sqrt(var_seeds), variance, np.maximum(df, 1.0)
 
 
@@ -119,8 +143,15 @@ def interval(
     Satterthwaite's degrees of freedom. Components estimated as negative are set to zero and their
     mean squares pooled (Searle, Casella & McCulloch 1992, *Variance Components*, chapter 4; Owen
     2007, doi:10.1214/07-AOAS122, on why crossed samples need both terms). Unequal weights use the
-    cluster-robust form instead of the mean squares; with equal weights the two agree. See
-    :func:`printed_coverage` for the simulated coverage.
+    cluster-robust form instead of the mean squares; with equal weights the two agree.
+
+    If ``values.shared_training``, each cluster was predicted by a model trained on the others. The
+    models share training rows, so their scores are correlated and the variance between clusters is
+    counted ``1 / C + n_test / n_train`` times instead of ``1 / C``, where ``n_test / n_train`` is
+    ``1 / (C - 1)`` (Nadeau & Bengio 2003, *Machine Learning* 52:239-281,
+    doi:10.1023/A:1024068626366). There is no unbiased estimate of that correlation (Bengio &
+    Grandvalet 2004, JMLR 5:1089-1105); the correction is a heuristic. See
+    :mod:`bench.boards.stats.coverage` for the simulated coverage of both kinds of interval.
 
     Parameters
     ----------
@@ -137,7 +168,7 @@ def interval(
         If the shapes do not match or the level is not between 0 and 1.
     """
     if not 0 < level < 1:
-        raise BenchError(f"a confidence level lies between 0 and 1, not {level}")
+        raise BenchError(f"the confidence level must be between 0 and 1, not {level}")
     scores = as_scores(values, weights)
     table, share = scores.defined()
     n_seeds, n_clusters = table.shape
@@ -160,7 +191,8 @@ def interval(
     # The functions behind scipy.stats.t: the same numbers in 1/50 of the time on a long board.
     from scipy.special import stdtr, stdtrit
 
-    _, _, variance, df = mean_variance(table, share)
+    overlap = training_overlap(share) if scores.shared_training else 0.0
+    _, _, variance, df = mean_variance(table, share, overlap)
     se = float(np.sqrt(variance))
     half = float(stdtrit(df, 0.5 + level / 2)) * se
     return Interval(

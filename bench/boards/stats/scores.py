@@ -11,6 +11,7 @@ seeds and clusters are samples: the interval is for a new seed on new clusters.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,11 @@ class Scores:
         Whether the pooled metric is the weighted mean of ``values``. If false, ``values`` is the
         metric within each cluster: the balanced accuracy of a test set is not the mean of the
         balanced accuracies of its plates.
+    n_folds
+        Number of trainings per seed. With more than one (``hold_out``), each fold was predicted by
+        a model trained on all other folds, so the scores of the clusters share training rows.
+    deterministic
+        Whether every seed gives the same scores. One seed then represents all.
 
     Raises
     ------
@@ -59,6 +65,8 @@ class Scores:
     sizes: Doubles | None = None
     pooled: tuple[float, ...] = ()
     additive: bool = False
+    n_folds: int = 1
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         values = np.atleast_2d(np.asarray(self.values, dtype=np.float64))
@@ -74,9 +82,9 @@ class Scores:
                 f"scores of shape {values.shape} do not fit {len(self.seeds)} seeds and "
                 f"{len(self.clusters)} clusters"
             )
-        for what, names in (("seed", self.seeds), ("cluster", self.clusters)):
+        for kind, names in (("seed", self.seeds), ("cluster", self.clusters)):
             if len(set(names)) != len(names):
-                raise BenchError(f"a {what} occurs twice among the scores")
+                raise BenchError(f"a {kind} occurs twice among the scores")
         if self.sizes is not None:
             sizes = np.asarray(self.sizes, dtype=np.float64)
             # Not `sizes < 0`: a size that is NaN must fail too.
@@ -89,6 +97,32 @@ class Scores:
             object.__setattr__(self, "pooled", tuple(map(float, means)))
         elif len(self.pooled) != len(self.seeds):
             raise BenchError("pooled scores are one number for each seed")
+
+    @property
+    def shared_training(self) -> bool:
+        """Whether the clusters were predicted by several models that share training rows."""
+        return self.n_folds > 1
+
+    @property
+    def has_independent_clusters(self) -> bool:
+        """Whether no two clusters were held out together, as those of one fold are."""
+        return self.n_folds == 1 or len(self.clusters) <= self.n_folds
+
+    def repeated(self, seeds: tuple[int, ...]) -> Scores:
+        """Return the scores of a deterministic method under other seeds.
+
+        Parameters
+        ----------
+        seeds
+            The seeds; each gets the scores of the first seed.
+        """
+        n = len(seeds)
+        return dataclasses.replace(
+            self,
+            values=np.repeat(self.values[:1], n, axis=0),
+            seeds=seeds,
+            pooled=(self.pooled[0],) * n,
+        )
 
     def defined(self) -> tuple[Doubles, Doubles]:
         """Return values and weights of the usable clusters; the weights sum to 1.

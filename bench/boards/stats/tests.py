@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bench.boards.stats.scores import Doubles
 
-__all__ = ["holm", "minimum_detectable_difference", "sign_flip_p", "smallest_p"]
+__all__ = ["detectable_effect", "holm", "sign_flip_p", "smallest_p"]
 
 EXACT_FLIPS = 32
 """Maximum number of clusters for exact enumeration; above it, a fixed random sample is used."""
@@ -81,54 +81,46 @@ def holm(pvalues: Sequence[float | None]) -> list[float | None]:
 
     None and NaN give None and do not count as tests.
     """
-    known = [(float(p), i) for i, p in enumerate(pvalues) if p is not None and not math.isnan(p)]
+    tests = [(float(p), i) for i, p in enumerate(pvalues) if p is not None and not math.isnan(p)]
     adjusted: list[float | None] = [None] * len(pvalues)
     highest = 0.0
-    for rank, (p, i) in enumerate(sorted(known)):
-        highest = max(highest, min(1.0, p * (len(known) - rank)))
+    for rank, (p, i) in enumerate(sorted(tests)):
+        highest = max(highest, min(1.0, p * (len(tests) - rank)))
         adjusted[i] = highest
     return adjusted
 
 
-def minimum_detectable_difference(
-    sd: float, n: int, power: float = 0.8, alpha: float = 0.05
-) -> float:
-    """Return the difference that a two-sided paired t test detects with a given power.
+@functools.cache
+def detectable_effect(df: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Return the noncentrality at which a two-sided t test has a given power.
+
+    The difference that the test detects is its standard error times this number (Cohen 1988,
+    *Statistical Power Analysis for the Behavioral Sciences*, chapter 2). It is cached because
+    boards repeat it.
 
     Parameters
     ----------
-    sd
-        Standard deviation of the differences over clusters.
-    n
-        Number of clusters; below 2 the result is NaN.
+    df
+        Degrees of freedom, at least 1.
     power
         Power of the test.
     alpha
         Significance level of the test.
     """
-    if n < 2 or not math.isfinite(sd):
-        return math.nan
-    return sd * _detectable_effect(n, power, alpha)
-
-
-@functools.cache
-def _detectable_effect(n: int, power: float, alpha: float) -> float:
-    """Return the detectable difference in standard deviations, cached because boards repeat it."""
     # As in interval: the functions behind scipy.stats, which takes a second to import.
     from scipy.special import nctdtr, ndtri, stdtrit
 
-    limit = float(stdtrit(n - 1, 1 - alpha / 2))
+    limit = float(stdtrit(df, 1 - alpha / 2))
 
-    def found(effect: float) -> float:
-        shift = effect * math.sqrt(n)
-        above = 1 - float(nctdtr(n - 1, shift, limit))
+    def power_at(shift: float) -> float:
+        above = 1 - float(nctdtr(df, shift, limit))
         # The mirrored upper tail: as a lower tail, scipy's series may return NaN. From 6 on it is
         # below 1e-5 even with two clusters.
-        return above + 1 - float(nctdtr(n - 1, -shift, limit)) if shift < 6 else above
+        return above + 1 - float(nctdtr(df, -shift, limit)) if shift < 6 else above
 
     # The normal approximation brackets the root with a wide margin; power grows with the effect.
-    low, high = 0.0, 4 * (limit + float(ndtri(power))) / math.sqrt(n) + 1e-6
+    low, high = 0.0, 4 * (limit + float(ndtri(power))) + 1e-6
     while high - low > 1e-12 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if found(middle) < power else (low, middle)
+        low, high = (middle, high) if power_at(middle) < power else (low, middle)
     return (low + high) / 2

@@ -72,11 +72,11 @@ def _kind_of(name: str, kind: str | None, registry: Registry) -> str:
         return kind
     from bench.output.figures import all_figures
 
-    names = {kind: registry.names(kind) for kind in KINDS}
+    names = {each: registry.names(each) for each in KINDS}
     names["figure"] = list(all_figures(registry))
-    for kind, known in names.items():  # noqa: PLR1704
-        if name in known or any(e.name == name and e.kind == kind for e in registry.broken):
-            return kind
+    for each, known in names.items():
+        if name in known or any(e.name == name and e.kind == each for e in registry.broken):
+            return each
     known = [name for group in names.values() for name in group]
     raise BenchError(did_you_mean(name, known, "extension"))
 

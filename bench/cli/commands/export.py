@@ -56,6 +56,8 @@ def command(
     python -c "import scanpy; print(scanpy.read_h5ad('results/exports/....h5ad'))"
     """
     from bench.records import export
+    from bench.records.embeddings import embeddings
+    from bench.records.reproduce import command_of
 
     check("format", form, export.FORMATS)
     check("side", side, SIDES)
@@ -66,11 +68,12 @@ def command(
         raise BenchError(f"run {record.run_id} is {record.status}: {record.reason}")
     sides = export.chosen_sides(store, record, side)
     # Missing artifacts are reported before any data are opened.
-    X, obs = export.table(store, record, sides)
+    outputs = embeddings(store, record, sides)
+    for remark in sorted({output.remark for output in outputs if output.changed}):
+        note(f"note: {remark} Repeat the run: `{command_of([record])} --if-exists rerun`")
     index, problem = _index(record, registry, split)
-    if index is not None:
-        X, obs = export.table(store, record, sides, index)
-    else:
+    X, obs = export.table(outputs, record, index)
+    if index is None:
         note(f"note: rows that were not scored have no labels: {problem}")
     name = f"{record.method_id}_{record.split_id.replace('/', '-')}"
     file = f"{name}_{record.run_id[:8]}.{form}"

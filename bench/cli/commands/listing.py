@@ -10,6 +10,7 @@ import click
 from bench.cli import completion
 from bench.cli.options import Common, common_options
 from bench.cli.output import Column, note, print_json, print_line, print_table
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.meta import KINDS
 
@@ -52,7 +53,7 @@ def _methods(registry: Registry) -> tuple[Rows, list[str]]:
     for entry in registry.entries("method"):
         meta = entry.meta
         access = meta.get("access", [])
-        track = "reference" if meta.get("level") == "reference" else track_of(Access.parse(access))
+        track = "reference" if is_control_row(meta.get("level")) else track_of(Access.parse(access))
         rows.append(
             {
                 "name": entry.name,

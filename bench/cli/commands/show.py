@@ -12,6 +12,7 @@ import click
 from bench.cli import arguments, completion
 from bench.cli.options import Common, common_options
 from bench.cli.output import print_json, print_line
+from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _method(name: str, registry: Registry) -> dict[str, object]:
     }
     if meta.get("fit"):
         facts["shares the fit of"] = meta["fit"]
-    if meta["level"] == "reference":
+    if is_control_row(meta["level"]):
         return {**facts, "track": "reference"}
     facts["helps"], facts["hurts"] = list(meta.get("helps", [])), list(meta.get("hurts", []))
     default = "erm" if meta["level"] == "network" else "identity"

@@ -55,7 +55,7 @@ RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
 @IF_EXISTS
 @click.option("--dry-run", is_flag=True, help="Print what would be tuned.")
 @common_options
-def command(  # noqa: PLR0913, PLR0917
+def command(  # noqa: PLR0913, PLR0917 - one argument per option
     methods: str,
     splits: str,
     trials: str,

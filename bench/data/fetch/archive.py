@@ -14,13 +14,14 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 __all__ = ["unpack"]
@@ -42,7 +43,10 @@ BLOCK = 1 << 20
 
 
 def unpack(
-    archive: Path, target: Path, show: Callable[[int, int], None] = lambda done, total: None
+    archive: Path,
+    target: Path,
+    show: Callable[[int, int], None] = lambda done, total: None,
+    members: Sequence[str] = (),
 ) -> int:
     """Unpack a ``.zip`` or ``.tar``, ``.tar.gz``, ``.tgz`` file into a folder.
 
@@ -56,6 +60,9 @@ def unpack(
         The folder, created if necessary. A new folder appears complete, in one step.
     show
         ``show(done, total)`` in bytes of the archive (tar) or of its members (zip).
+    members
+        Patterns of the members to unpack, below the top folder of the archive, which is left out
+        of their names. If empty, all members are unpacked.
 
     Returns
     -------
@@ -73,9 +80,9 @@ def unpack(
     hidden.mkdir(parents=True)
     try:
         if zipfile.is_zipfile(archive):
-            count = _zip(archive, hidden, show)
+            count = _zip(archive, hidden, show, members)
         else:
-            count = _tar(archive, hidden, show)
+            count = _tar(archive, hidden, show, members)
         if target.exists():
             _merge(hidden, target)
         else:
@@ -97,12 +104,16 @@ def _outside(archive: Path, why: str) -> BenchError:
     )
 
 
-def _tar(archive: Path, into: Path, show: Callable[[int, int], None]) -> int:
+def _tar(
+    archive: Path, into: Path, show: Callable[[int, int], None], members: Sequence[str]
+) -> int:
     total, count, written = archive.stat().st_size, 0, 0
     free = shutil.disk_usage(into).free
     with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
         for member in tar:
-            place = _place(archive, into, member.name)
+            place = _place(archive, into, member.name, members)
+            if place is None:
+                continue
             if member.isdir():
                 place.mkdir(parents=True, exist_ok=True)
                 continue
@@ -120,19 +131,25 @@ def _tar(archive: Path, into: Path, show: Callable[[int, int], None]) -> int:
     return count
 
 
-def _zip(archive: Path, into: Path, show: Callable[[int, int], None]) -> int:
+def _zip(
+    archive: Path, into: Path, show: Callable[[int, int], None], members: Sequence[str]
+) -> int:
     count = done = 0
     with zipfile.ZipFile(archive) as file:
-        members = file.infolist()
-        places = [_place(archive, into, member.filename) for member in members]
-        for member in members:
+        placed = [
+            (member, place)
+            for member in file.infolist()
+            if (place := _place(archive, into, member.filename, members)) is not None
+        ]
+        for member, _ in placed:
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _outside(archive, f"'{shortened(member.filename)}' is a link or a device")
-        total, free = sum(member.file_size for member in members), shutil.disk_usage(into).free
+        total = sum(member.file_size for member, _ in placed)
+        free = shutil.disk_usage(into).free
         if total > free:
             raise _too_large(archive, into, total, free)
-        for member, place in zip(members, places, strict=True):
+        for member, place in placed:
             if member.is_dir():
                 place.mkdir(parents=True, exist_ok=True)
                 continue
@@ -144,14 +161,21 @@ def _zip(archive: Path, into: Path, show: Callable[[int, int], None]) -> int:
     return count
 
 
-def _place(archive: Path, into: Path, name: str) -> Path:
-    """Return the path of a member, or raise if its name leads out of the folder."""
+def _place(archive: Path, into: Path, name: str, members: Sequence[str]) -> Path | None:
+    """Return the path of a member, or None if no pattern of ``members`` matches it.
+
+    Raises if the name leads out of the folder, also for a member that is not unpacked.
+    """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
         raise _outside(archive, f"'{shortened(name)}' would be written outside its folder")
     if len(path.parts) > DEEPEST or len(name.encode(errors="replace")) > LONGEST:
         raise _outside(archive, f"the name '{shortened(name)}' is too long or too deep")
-    return into.joinpath(*path.parts)
+    if not members:
+        return into.joinpath(*path.parts)
+    below = PurePosixPath(*path.parts[1:])
+    wanted = any(fnmatchcase(str(below), pattern) for pattern in members)
+    return into.joinpath(*below.parts) if wanted else None
 
 
 def _write(source: IO[bytes], place: Path, size: int) -> None:

@@ -10,6 +10,9 @@ Kinds of check, with the keys of a ``[[check]]`` table:
     ``metadata`` (a csv), ``path`` (one template or a list, with ``{COLUMN}`` placeholders), ``by``
     (the column of the groups), and optionally ``where``, and the published numbers ``rows`` and
     ``n_groups``. Files are decoded as images or as parquet.
+``sums``
+    ``index``: a packaged table (in ``index/`` of ``bench.datasets``) with the columns ``file``
+    and ``sha256``, and ``by``. Each file must have its published checksum.
 ``hdf5``
     ``files`` (a glob pattern), ``keys`` that each file must contain with one value per row, and
     optionally ``n_files`` and ``rows`` (the total number of rows).
@@ -23,7 +26,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
+from bench.core.folders import file_sums
 from bench.data.hdf5 import refuse_links
+from bench.data.packaged import packaged_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
 
     from bench.core.types import Facts, JsonObject
 
-__all__ = ["Report", "check_tree"]
+__all__ = ["Report", "check_tree", "listed"]
 
 SHOWN = 3
 """Maximum number of problems of one kind that are listed."""
@@ -88,10 +93,14 @@ def check_tree(
         kind = str(check.get("kind"))
         if kind == "hdf5":
             _hdf5(folder, check, report)
+        elif kind == "sums":
+            _sums(folder, check, report, show)
         elif kind in _READ:
             _listed(folder, check, report, _READ[kind] if read else None, show)
         else:
-            raise BenchError(f"unknown kind of check '{kind}': {', '.join([*_READ, 'hdf5'])}")
+            raise BenchError(
+                f"unknown kind of check '{kind}': {', '.join([*_READ, 'sums', 'hdf5'])}"
+            )
     return report
 
 
@@ -209,11 +218,54 @@ def _tried(read: Callable[[Path], None]) -> Callable[[Path], bool]:
         try:
             read(path)
         # decoders raise many exception types on damaged bytes
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - any exception means damaged bytes
             return True
         return False
 
     return broken
+
+
+# --------------------------------------------------------------------------- checksums
+
+
+def listed(check: Facts) -> list[str]:
+    """Return files that show whether a folder contains the tree of a check."""
+    if "index" in check:
+        return [str(packaged_index(str(check["index"]))["file"].iloc[0])]
+    return [str(check["metadata"])] if "metadata" in check else []
+
+
+def _sums(folder: Path, check: Facts, report: Report, show: Callable[[int, int], None]) -> None:
+    """Compare the files of a packaged index with their checksums."""
+    table = packaged_index(str(check["index"]))
+    by, done = str(check["by"]), 0
+    with ThreadPoolExecutor() as pool:
+        for name, rows in table.groupby(by, sort=True):
+            there = [folder / file for file in rows["file"]]
+            states = list(pool.map(_state, there, rows["sha256"]))
+            report.groups.append(
+                {
+                    "group": str(name),
+                    "expected": len(states),
+                    "found": len(states) - states.count("missing"),
+                    "unreadable": states.count("different from the published ones"),
+                }
+            )
+            for state in sorted({*states} - {""}):
+                report.problems.append(
+                    f"{by} {name}: {states.count(state):,} of {len(states):,} files are {state}, "
+                    f"the first is {rows['file'].iloc[states.index(state)]}"
+                )
+            done += len(states)
+            show(done, len(table))
+
+
+def _state(path: Path, sha256: str) -> str:
+    try:
+        equal = file_sums(path)[0] == sha256
+    except OSError:
+        return "missing"
+    return "" if equal else "different from the published ones"
 
 
 # --------------------------------------------------------------------------- HDF5

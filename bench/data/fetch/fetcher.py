@@ -17,7 +17,7 @@ from bench.core.errors import BenchError
 from bench.core.words import count, file_size
 from bench.data.fetch.https import Meter, download
 from bench.data.fetch.listing import File
-from bench.data.fetch.tree import Desk, Tree
+from bench.data.fetch.tree import Desk, Tree, packed_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +104,15 @@ class Fetcher:
     def _stages(self) -> Iterator[list[File]]:
         what = self.what
         licence, title = what.licence, what.title
-        files = list(what.files)
+        packed = packed_files(what, self._local or self.folder)
+        files = list(packed or what.files)
+        if what.packed and not files:
+            names = " and ".join(file.name for file in what.packed)
+            raise BenchError(
+                f"{what.name} cannot be downloaded, only its packed files can be used: "
+                f"`python -m bench data fetch {what.name} --from FOLDER`, with a folder that "
+                f"contains {names}"
+            )
         if what.zenodo:
             files, licence, title = self._record(licence, title)
         self.desk.say(title)

@@ -82,7 +82,7 @@ class _Changed(Exception):
     """The bytes on disk are not the beginning of the server's current file."""
 
 
-def https_only(response: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, ARG001
+def https_only(response: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, ARG001 - signature of a hook of requests
     """Raise for a response that came over, or redirects to, anything other than https."""
     if not response.url.startswith("https://"):
         raise _Refused(f"{response.url} is not https")
@@ -222,7 +222,7 @@ def _transfer(
     expected: dict[str, int | None] = {"total": size}
     with part.open("ab") as file:
 
-        def look(response: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, ARG001
+        def look(response: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, ARG001 - signature of a hook of requests
             https_only(response)
             if response.is_redirect or response.status_code >= 400:
                 return response
@@ -279,7 +279,7 @@ def _mark(marks: Path) -> JsonObject:
 
 
 def _agreed(
-    response: Any,  # noqa: ANN401
+    response: Any,  # noqa: ANN401 - requests has no types
     file: IO[bytes],
     have: int,
     marks: Path,

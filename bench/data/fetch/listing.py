@@ -16,6 +16,10 @@ on download. A plugin gives the same table as ``"fetch"`` in its ``META``.
     bytes = 7413123845
     sha256 = "…"                     # or md5
     unpack = "rxrx1_v1.0"            # archive: the target folder
+    members = ["images/*.png"]       # archive: what to unpack, below its top folder
+    [[packed]]                       # --from: files that replace all the published ones
+    name = "sheet.png"
+    sha256 = "…"
     [[rows]]                         # one file per row of a table fetched before
     table = "metadata/plate.csv.gz"
     where = { Metadata_PlateType = ["TARGET2"] }
@@ -41,7 +45,7 @@ from urllib.parse import quote
 from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bench.core.registry import Registry
     from bench.core.types import Facts, JsonObject
@@ -73,6 +77,10 @@ class File:
         Hexadecimal, or empty if no source states it.
     unpack
         For an archive, the folder to unpack it to; ``.`` is the data set's folder.
+    members
+        For an archive with one top folder, such as that of a commit: patterns
+        (:func:`fnmatch.fnmatchcase`) of the members to unpack, below the top folder, which is left
+        out. If empty, all members are unpacked with their full names.
     """
 
     name: str
@@ -81,6 +89,7 @@ class File:
     sha256: str = ""
     md5: str = ""
     unpack: str = ""
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,13 +146,21 @@ class Rows:
 
 @dataclass(frozen=True)
 class Fetchable:
-    """Everything that one name of ``data fetch`` downloads."""
+    """Everything that one name of ``data fetch`` downloads.
+
+    Attributes
+    ----------
+    packed
+        Files without URLs that replace all the published ones: ``--from`` accepts a folder that
+        contains them.
+    """
 
     name: str
     title: str
     licence: str
     folder: str
     files: tuple[File, ...]
+    packed: tuple[File, ...] = ()
     rows: tuple[Rows, ...] = ()
     zenodo: Facts = field(default_factory=dict)
     checks: tuple[Facts, ...] = ()
@@ -154,7 +171,7 @@ class Fetchable:
     def bytes(self) -> int | None:
         """The size of all files, or None if one of them is unknown."""
         sizes = [file.bytes for file in self.files]
-        if self.rows or self.zenodo or None in sizes:
+        if self.rows or self.zenodo or not sizes or None in sizes:
             return None
         return sum(size for size in sizes if size is not None)
 
@@ -166,11 +183,13 @@ _KEYS = {
     "dataset": str,
     "note": str,
     "file": list,
+    "packed": list,
     "rows": list,
     "zenodo": dict,
     "check": list,
 }
-_FILE_KEYS = ("name", "urls", "bytes", "sha256", "md5", "unpack")
+_FILE_KEYS = ("name", "urls", "bytes", "sha256", "md5", "unpack", "members")
+_PACKED_KEYS = ("name", "bytes", "sha256")
 _ROWS_KEYS = ("table", "where", "name", "urls", "unpack")
 
 
@@ -199,6 +218,29 @@ def _known(table: object, keys: Iterable[str], where: str) -> JsonObject:
     return table
 
 
+def _file(table: object, keys: Sequence[str], where: str) -> File:
+    """Return the file that a ``[[file]]`` or ``[[packed]]`` table describes."""
+    values = _known(table, keys, where)
+    for key, length in (("sha256", 64), ("md5", 32)):
+        if key in values and not re.fullmatch(f"[0-9a-f]{{{length}}}", str(values[key])):
+            raise BenchError(f"{where}: {key} must be {length} hexadecimal digits")
+    size = values.get("bytes")
+    if size is not None and (not isinstance(size, int) or size < 0):
+        raise BenchError(f"{where}: bytes must be a whole number")
+    members = values.get("members", [])
+    if not isinstance(members, list) or not all(isinstance(text, str) for text in members):
+        raise BenchError(f"{where}: members must be a list of patterns")
+    return File(
+        _inside(str(values.get("name", "")), where),
+        _urls(values.get("urls"), where) if "urls" in keys else (),
+        size,
+        str(values.get("sha256", "")),
+        str(values.get("md5", "")),
+        _inside(str(values["unpack"]), where) if "unpack" in values else "",
+        tuple(members),
+    )
+
+
 def read_fetchable(name: str, content: Facts, where: str) -> Fetchable:
     """Return the data set that a table of plain values describes.
 
@@ -222,26 +264,14 @@ def read_fetchable(name: str, content: Facts, where: str) -> Fetchable:
     for key in ("title", "licence"):
         if not content.get(key):
             raise BenchError(f"{where} has no {key}")
-    files = []
-    for number, given in enumerate(content.get("file", []), 1):
-        at = f"{where}, file {number}"
-        table = _known(given, _FILE_KEYS, at)
-        for key, length in (("sha256", 64), ("md5", 32)):
-            if key in table and not re.fullmatch(f"[0-9a-f]{{{length}}}", str(table[key])):
-                raise BenchError(f"{at}: {key} must be {length} hexadecimal digits")
-        size = table.get("bytes")
-        if size is not None and (not isinstance(size, int) or size < 0):
-            raise BenchError(f"{at}: bytes must be a whole number")
-        files.append(
-            File(
-                _inside(str(table.get("name", "")), at),
-                _urls(table.get("urls"), at),
-                size,
-                str(table.get("sha256", "")),
-                str(table.get("md5", "")),
-                _inside(str(table["unpack"]), at) if "unpack" in table else "",
-            )
-        )
+    files = [
+        _file(table, _FILE_KEYS, f"{where}, file {number}")
+        for number, table in enumerate(content.get("file", []), 1)
+    ]
+    packed = [
+        _file(table, _PACKED_KEYS, f"{where}, packed {number}")
+        for number, table in enumerate(content.get("packed", []), 1)
+    ]
     rows = []
     for number, given in enumerate(content.get("rows", []), 1):
         at = f"{where}, rows {number}"
@@ -261,6 +291,7 @@ def read_fetchable(name: str, content: Facts, where: str) -> Fetchable:
         licence=content["licence"],
         folder=_inside(content.get("folder", name), where),
         files=tuple(files),
+        packed=tuple(packed),
         rows=tuple(rows),
         zenodo=_known(content.get("zenodo", {}), ("titles", "files"), where),
         checks=tuple(content.get("check", ())),

@@ -13,7 +13,7 @@ from bench.core.disk import new_file
 from bench.core.errors import BenchError
 from bench.core.folders import data_folder, file_sums
 from bench.data.fetch.archive import unpack
-from bench.data.fetch.check import Report, check_tree
+from bench.data.fetch.check import Report, check_tree, listed
 from bench.data.fetch.https import Received
 from bench.data.fetch.listing import File
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bench.core.types import JsonObject
+    from bench.core.types import Facts, JsonObject
     from bench.data.fetch.listing import Fetchable
 
-__all__ = ["SOURCE", "Desk", "Tree", "folder_of", "verify"]
+__all__ = ["SOURCE", "Desk", "Tree", "folder_of", "packed_files", "verify"]
 
 SOURCE = "source.json"
 """File with the source, size and checksums of each file."""
@@ -129,7 +129,7 @@ class Tree:
             return False
         file = archives[0]
         target = self.folder / file.unpack
-        inner = [str(c["metadata"]) for c in self.what.checks if "metadata" in c]
+        inner = [name for check in self.what.checks for name in listed(check)]
         prefix = f"{file.unpack}/"
         for root in (local / file.unpack, local):
             wanted = [text.removeprefix(prefix) for text in inner if text.startswith(prefix)]
@@ -169,7 +169,8 @@ class Tree:
     def unpack(self, file: File, archive: Path, received: Received) -> None:
         """Unpack an archive and record it."""
         target = self.folder / file.unpack
-        count = unpack(archive, target, self.desk.bar(f"unpacking {archive.name}"))
+        show = self.desk.bar(f"unpacking {archive.name}")
+        count = unpack(archive, target, show, file.members)
         self.desk.say(f"{archive.name}: {count:,} files unpacked to {target}")
         self.note(file, received, None, unpacked=True)
 
@@ -195,13 +196,26 @@ class Tree:
     def check(self) -> Report:
         """Check the files against their metadata; delete archives that were unpacked."""
         report = check_tree(
-            self.folder, self.what.checks, show=self.desk.bar("checking the files", "files")
+            self.folder,
+            checks_of(self.what),
+            show=self.desk.bar("checking the files", "files"),
         )
         if not report.problems:
             for name, noted in self.source["files"].items():
                 if noted.get("unpacked"):
                     (self.folder / name).unlink(missing_ok=True)
         return report
+
+
+def packed_files(what: Fetchable, folder: Path) -> tuple[File, ...]:
+    """Return the packed files of a data set if the folder contains all of them, otherwise ()."""
+    there = what.packed and all((folder / file.name).is_file() for file in what.packed)
+    return what.packed if there else ()
+
+
+def checks_of(what: Fetchable) -> tuple[Facts, ...]:
+    """Return the checks of the folder; packed files replace the published tree."""
+    return () if packed_files(what, folder_of(what)) else what.checks
 
 
 def verify(what: Fetchable, desk: Desk) -> Report:
@@ -219,7 +233,7 @@ def verify(what: Fetchable, desk: Desk) -> Report:
         )
     source = _read_source(folder)
     problems: list[str] = []
-    files = list(what.files)
+    files = list(packed_files(what, folder) or what.files)
     for rows in what.rows:
         if (folder / rows.table).exists():
             files += [f for f in rows.files(folder) if f.unpack or (folder / f.name).exists()]
@@ -239,8 +253,9 @@ def verify(what: Fetchable, desk: Desk) -> Report:
         if wanted and wanted not in sums:
             what_is = "published" if file.sha256 or file.md5 else "received"
             problems.append(f"{path} is not the file that was {what_is}: its checksum differs")
-    report = check_tree(folder, what.checks, show=desk.bar("checking the files", "files"))
-    if not what.checks:
+    checks = checks_of(what)
+    report = check_tree(folder, checks, show=desk.bar("checking the files", "files"))
+    if not checks:
         report.groups.append(
             {"group": what.name, "expected": len(files), "found": checked, "unreadable": 0}
         )

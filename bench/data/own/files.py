@@ -65,7 +65,7 @@ def damaged(path: Path, kind: str) -> Iterator[None]:
     except PermissionError:
         raise BenchError(f"{path} may not be read: change its permissions") from None
     # readers raise many exception types on damaged bytes: zlib.error, IORegistryError, …
-    except Exception as e:  # noqa: BLE001
+    except Exception as e:  # noqa: BLE001 - readers raise many exception types
         said = (" ".join(str(e).split()) or type(e).__name__)[:160].rstrip(". ")
         raise BenchError(
             f"{path} cannot be read as {kind} ({said}): it is damaged, truncated or of another "

@@ -199,14 +199,14 @@ class ArrayRows:
             raise BenchError(f"image {bad} of {self.path} has pixels that are not finite: mend it")
         return pixels
 
-    def _opened(self) -> Any:  # noqa: ANN401
+    def _opened(self) -> Any:  # noqa: ANN401 - h5py and zarr have no common type
         if self._array is None or self._process != os.getpid():
             # HDF5 handles do not survive a fork.
             self._array, self._process = _open(self.path, self.key), os.getpid()
         return self._array
 
 
-def _rows(array: Any, wanted: NDArray[np.int64]) -> Array:  # noqa: ANN401
+def _rows(array: Any, wanted: NDArray[np.int64]) -> Array:  # noqa: ANN401 - h5py and zarr have no common type
     """Return ascending rows: as one slice if they are close together, otherwise one by one."""
     if not len(wanted):
         return np.asarray(array[0:0])
@@ -243,7 +243,7 @@ def _open(path: Path, key: str) -> object:
     raise BenchError(f"{path} is no array: use .npy, .h5, .hdf5 or .zarr")
 
 
-def _member(opened: Any, key: str, path: Path) -> Any:  # noqa: ANN401
+def _member(opened: Any, key: str, path: Path) -> Any:  # noqa: ANN401 - h5py and zarr have no common type
     if hasattr(opened, "shape"):  # a zarr array, not a group
         return opened
     names = [str(name) for name in opened]

@@ -54,7 +54,7 @@ def _some_texts(value: object) -> tuple[str, ...]:
     return texts
 
 
-def _numbers(value: Any) -> tuple[int, ...]:  # noqa: ANN401
+def _numbers(value: Any) -> tuple[int, ...]:  # noqa: ANN401 - a value of a TOML file before it is checked
     whole = isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
     if not whole or not value or len(set(value)) != len(value):
         raise ValueError(f"must list whole numbers from 0, each once, not {_shown(value)}")
@@ -153,7 +153,7 @@ _EXAMPLES = {
 }
 
 
-def _problem(error: Any, data: Facts) -> str:  # noqa: ANN401
+def _problem(error: Any, data: Facts) -> str:  # noqa: ANN401 - a value of a TOML file before it is checked
     """Return a pydantic error as one sentence, in the terms of the TOML file."""
     at = [str(part) for part in error["loc"]]
     key = at[-1]
@@ -275,8 +275,13 @@ def check(spec: Spec) -> None:
     for name, what in ((spec.name, "name"), *((name, "split name") for name in spec.splits)):
         if not re.fullmatch(_NAME, name):
             raise BenchError(f"{what} '{name}' may hold letters, digits, '.', '_' and '-' only")
-    if spec.name in {split.dataset for split in packaged_splits().values()}:
-        raise BenchError(f"the name '{spec.name}' is a packaged data set's: choose another name")
+    taken = sorted({f"{spec.name}/{name}" for name in spec.splits} & set(packaged_splits()))
+    if taken:
+        # records of both would be on one board
+        raise BenchError(
+            f"'{taken[0]}' is the name of a packaged split: choose another name for the data set "
+            "or the split"
+        )
     if spec.kind not in ("profiles", "images"):
         raise BenchError(did_you_mean(spec.kind, ["profiles", "images"], "kind"))
     _check_pixels(spec)

@@ -99,7 +99,8 @@ def draw_layouts(inputs: FigureInput, figure: Layouts) -> list[Path]:
             _panel(made, axes[2 * k], axes[2 * k + 1], panel, run)
         below = "our runs on the real data; the paper's own points are not published"
         made.title(f"{meta['paper']} of {PAPER}: {meta['title']}", below)
-        made.notes([f"{figure.shows} Here: t-SNE, {RULE}."], 130)
+        remarks = dict.fromkeys(run.remark for run in runs if run is not None and run.remark)
+        made.notes([f"{figure.shows} Here: t-SNE, {RULE}.", *remarks], 130)
     return made.files
 
 
@@ -144,12 +145,15 @@ class Points:
         ``(n, d)`` embedding.
     ids, names
         ``(n,)`` ids, and the batches or classes that determine the colours.
+    remark
+        A sentence if the embedding was computed by other code than the record, else empty.
     """
 
     record: Record
     X: NDArray[np.float32]
     ids: NDArray[np.str_]
     names: NDArray[np.str_]
+    remark: str = ""
 
 
 def _points(inputs: FigureInput, panel: Panel) -> Points | None:
@@ -177,7 +181,7 @@ def _rows(results: Path | None, record: Record, panel: Panel) -> Points | None:
     names = np.array([_group(batch, panel.batches) for batch in kept.batch.tolist()], dtype=str)
     shown = np.flatnonzero(names != "")
     rows = shown[chosen(kept.ids[shown], MOST)]
-    return Points(record, kept.X[rows], kept.ids[rows], names[rows])
+    return Points(record, kept.X[rows], kept.ids[rows], names[rows], kept.remark)
 
 
 def _group(batch: str, wanted: Sequence[str]) -> str:

@@ -128,11 +128,11 @@ def group_stems(name: str, groups: Sequence[Group]) -> list[str]:
     plain = [f"{name}_{slug(group.split)}" for group in groups]
     stems = []
     for stem, group in zip(plain, groups, strict=True):
+        variant = ""
         if plain.count(stem) > 1:
             first = group.records[0]
-            variant = slug(f"{first.edition}_{first.recipe}")
-            stem = f"{stem}_{variant}_{group.runs_digest[:8]}"  # noqa: PLW2901
-        stems.append(stem)
+            variant = f"_{slug(f'{first.edition}_{first.recipe}')}_{group.runs_digest[:8]}"
+        stems.append(stem + variant)
     return stems
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.boards.select import boards
 from bench.core.canonical import digest
+from bench.core.control_names import is_control_row
 from bench.output.canvas import canvas
 from bench.output.style import PAGE, colour_of, fitted, marker_of, sentence
 
@@ -84,7 +85,7 @@ def methods_of(found: Iterable[Board]) -> list[str]:
     for board in found:
         for row in board.rows:
             if row.mean is not None:
-                tracks[row.method] = row.track == "reference"
+                tracks[row.method] = is_control_row(row.track)
     return sorted(tracks, key=lambda method: (tracks[method], method))
 
 
@@ -143,7 +144,7 @@ def interval_words(rows: Iterable[Row]) -> str:
 def mark(ax: Axes, row: Row, x: float, y: float) -> None:
     """Draw the marker of a row; reference rows are hollow."""
     colour = colour_of(row.method)
-    face = "white" if row.track == "reference" else colour
+    face = "white" if is_control_row(row.track) else colour
     ax.plot([x], [y], marker=marker_of(row.method), color=colour, markerfacecolor=face)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.core.control_names import is_control_row
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     by_setting,
@@ -57,8 +58,8 @@ def draw(inputs: FigureInput) -> list[Path]:
     files: list[Path] = []
     groups = by_setting(found)
     stems = stems_for(META["name"], groups)
-    for key, members in groups.items():
-        members = one_readout(inputs.records, members)  # noqa: PLW2901
+    for key, group in groups.items():
+        members = one_readout(inputs.records, group)
         height = max(3.5, 1.75 + 0.135 * len(methods_of(members)))  # space for the labels
         with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as made:
             _draw_degradation(made, members)
@@ -100,7 +101,7 @@ def _draw_degradation(made: Canvas, found: Sequence[Board]) -> None:
                 span = {"ci_low": row.ci_low, "ci_high": row.ci_high}
                 made.table.append({**row_facts(board, row), **entry, **span})
         xs, ys = zip(*line, strict=True)
-        reference = all(r.track == "reference" for b in found for r in b.rows if r.method == label)
+        reference = all(is_control_row(r.track) for b in found for r in b.rows if r.method == label)
         style = (0, (1, 1.5)) if reference else "-"
         ax.plot(xs, ys, color=colour, marker=marker, linestyle=style, zorder=3)
     chance_line(ax, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.core.control_names import is_control_row
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     chance_line,
@@ -67,8 +68,8 @@ def _draw_per_batch(made: Canvas, board: Board, rows: Sequence[Row]) -> None:
             s=16,
             color=colour_of(row.method),
             marker=marker_of(row.method),
-            facecolors="white" if row.track == "reference" else None,
-            linewidths=0.8 if row.track == "reference" else 0,
+            facecolors="white" if is_control_row(row.track) else None,
+            linewidths=0.8 if is_control_row(row.track) else 0,
             zorder=2,
         )
         mean = sum(values) / len(values)

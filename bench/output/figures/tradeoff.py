@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.control_names import is_control_row
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._runs import Group, group_stems, grouped, label, mixing_value
 from bench.output.figures._shared import metric_words, nothing, row_facts
@@ -113,7 +114,7 @@ def _panel(
         xs, ys = zip(*pairs, strict=True)
         x, y = float(np.mean(xs)), float(np.mean(ys))
         ax.scatter(xs, ys, s=6, color=colour, alpha=0.4, linewidths=0, zorder=2)
-        face = "white" if row.track == "reference" else colour
+        face = "white" if is_control_row(row.track) else colour
         ax.plot(
             [x], [y], marker=marker_of(row.method), color=colour, markerfacecolor=face, zorder=3
         )

@@ -86,7 +86,7 @@ def draw(inputs: FigureInput) -> list[Path]:
         record, after = found[name]
         before = _before(store, group, name, found)
         views = [one for one in (before, after) if one is not None]
-        shown = [_view(record, group, one, MOST) for one in views]
+        shown = [_view(record, one, MOST) for one in views]
         if min(len(view.ids) for view in shown) < 4:
             continue
         stem = f"{stems[id(group)]}_{slug(name)}"
@@ -94,7 +94,8 @@ def draw(inputs: FigureInput) -> list[Path]:
         with canvas(inputs.out, stem, mine, PAGE, 1.0 + 2.45 * len(shown)) as made:
             _page(made, shown, [placed(view) for view in shown], before is None)
             made.title(f"{META['title']}: {name} on {group.split}", group.subtitle)
-            made.notes([_note(record, shown[-1], RULE)], 130)
+            remarks = dict.fromkeys(view.remark for view in views if view.changed)
+            made.notes([_note(record, shown[-1], RULE), *remarks], 130)
             for view, xy in zip(shown, [placed(view) for view in shown], strict=True):
                 _rows(made, group, record, view, xy)
         files += made.files
@@ -135,7 +136,7 @@ def _before(
     return None
 
 
-def _view(record: Record, group: Group, one: Embedding, most: int) -> _View:  # noqa: ARG001
+def _view(record: Record, one: Embedding, most: int) -> _View:
     """Select rows, and look up their classes among the scored ones."""
     picked = chosen(one.ids, most)
     ids = one.ids[picked]

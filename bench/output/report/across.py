@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.core.words import plural
 from bench.output.report.sentence import Name, Sentence, listed
 from bench.output.report.summary import biology_loss, is_main
 from bench.output.report.text import verdict_kind
@@ -74,14 +73,18 @@ def _across(main: Sequence[Board]) -> list[Sentence]:
             }
             names = sorted((m for m in counts if counts[m]), key=lambda m: (-counts[m], m))
             if names:
-                parts = [f"{where}, {kind} than ERM: ", *_counted(names, counts, rows), "."]
+                parts = [
+                    f"{where}, {kind} than the baseline: ",
+                    *_counted(names, counts, rows),
+                    ".",
+                ]
                 sentences.append(Sentence(kind, tuple(parts)))
             elif kind == "better":
-                text = f"{where}, no correction is better than ERM."
+                text = f"{where}, no correction is better than the baseline."
                 sentences.append(Sentence("same", (text,)))
         same = sum(all(verdict_kind(row) == "same" for row in group) for group in rows.values())
         if same:
-            text = f"{same} of {len(rows)} {plural('method')} never differ detectably from ERM."
+            text = f"{same} of {len(rows)} methods never differ detectably from the baseline."
             sentences.append(Sentence("same", (text,)))
     return sentences
 

@@ -6,16 +6,14 @@ import math
 from typing import TYPE_CHECKING, TypedDict
 
 from bench.boards.render.cells import (
-    DASH,
     budget_in_words,
     notes_of,
-    number,
     remark,
     reported,
     seconds,
-    span_of,
 )
-from bench.core.words import plural
+from bench.core.control_names import is_control_row
+from bench.core.words import DASH, interval, number, plural
 from bench.output.report.sentence import level_of
 from bench.output.report.summary import is_main
 from bench.output.report.text import SIGNS, data_context, script_json, subtitle, verdict_kind
@@ -109,7 +107,7 @@ def _at(value: float, low: float, high: float) -> float:
 def _row(row: Row, low: float, high: float) -> dict[str, object]:
     kind = verdict_kind(row)
     kinds = [kind] if kind in ("better", "worse") else []
-    kinds += ["reference"] if row.track == "reference" else []
+    kinds += ["reference"] if is_control_row(row.track) else []
     kinds += ["unranked"] if row.rank is None else []
     span = None
     points: list[float] = []
@@ -129,10 +127,10 @@ def _row(row: Row, low: float, high: float) -> dict[str, object]:
         "mean": number(row.mean),
         "sd": "" if row.sd is None else number(row.sd),
         "n": _sizes(row),
-        "diff": number(row.diff_to_erm, sign=True),
+        "diff": number(row.difference, sign=True),
         "diff_span": ""
-        if row.diff_low is None
-        else span_of(row.diff_low, row.diff_high, sign=True),
+        if row.difference_low is None
+        else interval(row.difference_low, row.difference_high, sign=True),
         "reading": reading(row),
         "published": reported(row),
         "tuning": budget_in_words(row.tuning),
@@ -144,7 +142,7 @@ def reading(row: Row) -> str:
     """Return a row's remark, with a sign before its verdict that does not depend on colour."""
     text = remark(row)
     if row.verdict:
-        text = f"{SIGNS[verdict_kind(row)]} {text.replace(' from ERM', '')}"
+        text = f"{SIGNS[verdict_kind(row)]} {text}"
     return text or DASH
 
 
@@ -168,7 +166,7 @@ def _details(row: Row, names: Sequence[str]) -> dict[str, object]:
     if pages != [row.method]:
         details["m"] = pages
     if row.ci_low is not None and row.ci_high is not None:
-        details["i"] = span_of(row.ci_low, row.ci_high)
+        details["i"] = interval(row.ci_low, row.ci_high)
     if row.access:
         details["a"] = ", ".join(row.access)
     if row.published:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from bench.boards.claims import MAX_REACH, STATUSES, claims_of
 from bench.boards.render.cells import (
-    DASH,
     TRACK_WORDS,
-    number,
-    span_of,
 )
+from bench.core.control_names import is_control_row
+from bench.core.words import DASH, interval, number
 from bench.output.report.board_view import COLUMNS, reading
 from bench.output.report.methods import MethodPage, page_of
 from bench.output.report.text import SIGNS, verdict_kind
@@ -41,7 +40,7 @@ CLAIMS_RULE = (
 def card(main: Sequence[Board], anchors: Mapping[str, str]) -> dict[str, object]:
     """Return a table of default methods by boards, with the difference to ERM per cell."""
     fitting = [
-        board for board in main if any(row.diff_to_erm is not None for row in _own(board.rows))
+        board for board in main if any(row.difference is not None for row in _own(board.rows))
     ]
     used = fitting[:COLUMNS]
     labels: dict[str, None] = {}
@@ -66,7 +65,7 @@ def _own(rows: Iterable[Row]) -> list[Row]:
     return [
         row
         for row in rows
-        if row.track != "reference"
+        if not is_control_row(row.track)
         and not row.params
         and row.mean is not None
         and row.method_id != "erm"
@@ -79,15 +78,15 @@ def _edition(board: Board) -> str:
 
 
 def _cell(row: Row | None) -> dict[str, str] | None:
-    if row is None or row.diff_to_erm is None:
+    if row is None or row.difference is None:
         return None
     kind = verdict_kind(row)
-    span = span_of(row.diff_low, row.diff_high, sign=True)
+    span = interval(row.difference_low, row.difference_high, sign=True)
     text = row.verdict or row.reason or "no interval"
     return {
         "kind": kind or "same",
         "sign": SIGNS[kind],
-        "text": number(row.diff_to_erm, sign=True),
+        "text": number(row.difference, sign=True),
         "words": text if span == DASH else f"{text} {span}",
     }
 
@@ -165,7 +164,7 @@ def _result(board: Board, row: Row, anchors: Mapping[str, str]) -> dict[str, obj
         "label": row.method,
         "rank": DASH if row.rank is None else str(row.rank),
         "mean": number(row.mean),
-        "diff": number(row.diff_to_erm, sign=True),
+        "diff": number(row.difference, sign=True),
         "reading": reading(row),
         "kind": verdict_kind(row),
     }

@@ -21,6 +21,7 @@ from bench.boards.render.cells import (
 )
 from bench.boards.select import boards
 from bench.core.canonical import digest
+from bench.core.control_names import is_control_row
 from bench.core.version import __version__
 from bench.output.report.across import overview
 from bench.output.report.board_view import BoardView, board_context
@@ -264,7 +265,7 @@ def _counted(runs: Sequence[Record], all_boards: Sequence[Board]) -> str:
     if not all_boards:
         return ""
     methods = {
-        row.method_id for board in all_boards for row in board.rows if row.track != "reference"
+        row.method_id for board in all_boards for row in board.rows if not is_control_row(row.track)
     }
     splits: dict[str, set[str]] = {}
     for board in all_boards:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.boards.render.cells import number, span_of
+from bench.core.words import interval, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,9 +74,9 @@ def score_text(row: Row) -> str:
 
 
 def difference(row: Row) -> str:
-    text = number(row.diff_to_erm, sign=True)
-    if row.diff_low is not None and row.diff_high is not None:
-        text += f" {span_of(row.diff_low, row.diff_high, sign=True)}"
+    text = number(row.difference, sign=True)
+    if row.difference_low is not None and row.difference_high is not None:
+        text += f" {interval(row.difference_low, row.difference_high, sign=True)}"
     return text
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from bench.boards.board import MIN_SEEDS, Board, Row
 from bench.boards.pairing import pair
-from bench.boards.render.cells import number
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.boards.stats.tests import holm
-from bench.core.words import plural
+from bench.core.control_names import is_control_row
+from bench.core.words import number, plural
 from bench.output.report.sentence import (
     Finding,
     Name,
@@ -55,8 +55,9 @@ LEAKS = {
     "batch-only": "the name of the batch",
 }
 RULES = (
-    "Differences to ERM are paired by seed and held-out batch. "
-    "A method is better or worse if the 95 % interval of its difference excludes 0. "
+    "Differences to the baseline (identity or pca for profile methods, erm for networks) are "
+    "paired by seed and held-out batch. A method is better or worse if p, adjusted by Holm for "
+    "all rows of the board, is below 0.05. "
     "Comparisons with the best method are paired tests, adjusted by Holm "
     f"(significance level {ALPHA:g}). "
     f"There is no verdict below {MIN_CLUSTERS} held-out batches or {MIN_SEEDS} seeds. "
@@ -105,8 +106,8 @@ def _highest(board: Board, best: Row) -> Sentence:
     ]
     if best.method_id == "erm" and not best.params:
         parts.append(" No correction has a better score.")
-    elif best.diff_to_erm is not None:
-        parts.append(f" Difference to ERM: {difference(best)}.")
+    elif best.difference is not None:
+        parts.append(f" Difference to {best.baseline}: {difference(best)}.")
     if best.track != "inductive":
         parts.append(f" Track {best.track}: {USES[best.track]}.")
     return Sentence("best", tuple(parts))
@@ -179,19 +180,20 @@ def _verdicts(ranked: Sequence[Row]) -> list[Sentence]:
     for kind in ("better", "worse"):
         rows = [row for row in ranked if verdict_kind(row) == kind]
         if rows:
-            parts: list[str | Name] = [f"{kind.capitalize()} than ERM: "]
+            parts: list[str | Name] = [f"{kind.capitalize()} than the baseline: "]
             for k, row in enumerate(rows):
-                parts += ["; " if k else "", Name(row.method), f" {difference(row)}"]
+                against = f" {difference(row)} ({row.baseline})"
+                parts += ["; " if k else "", Name(row.method), against]
             sentences.append(Sentence(kind, (*parts, ".")))
     same = [row for row in ranked if verdict_kind(row) == "same"]
     if same:
-        parts = ["No detectable difference to ERM: ", *names_text(same), "."]
+        parts = ["No detectable difference to the baseline: ", *names_text(same), "."]
         sentences.append(Sentence("same", tuple(parts)))
     return sentences
 
 
 def _nothing(board: Board) -> Sentence:
-    scored = [row for row in board.rows if row.mean is not None and row.track != "reference"]
+    scored = [row for row in board.rows if row.mean is not None and not is_control_row(row.track)]
     if not scored:
         return Sentence("limits", ("No method has a score on this split.",))
     reasons = sorted({row.reason for row in scored if row.reason})

@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from bench.boards.baselines import IMPROVES, WORSENS
+
 if TYPE_CHECKING:
     from markupsafe import Markup
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 SIGNS = {"better": "▲", "worse": "▼", "same": "≈", "": "·"}
 """Sign per kind of verdict, so that a verdict does not depend on colour."""
-VERDICTS = {"helps": "better", "improves": "better", "hurts": "worse", "worsens": "worse"}
+VERDICTS = {IMPROVES: "better", WORSENS: "worse"}
 """Kinds of verdicts by their text on a board; any other verdict is ``same``."""
 
 

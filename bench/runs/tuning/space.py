@@ -85,7 +85,7 @@ class Dimension:
             return f"{self.name} {' | '.join(map(str, self.choices))}"
         return f"{self.name} {self.low:g} .. {self.high:g}" + (" (log)" if self.log else "")
 
-    def holds(self, value: Any) -> bool:  # noqa: ANN401
+    def holds(self, value: Any) -> bool:  # noqa: ANN401 - a value of any parameter
         """Whether a value is in the search space."""
         if self.choices:
             return value in self.choices

@@ -47,7 +47,7 @@ def open_study(tuning: Tuning, name: str, higher: bool) -> Iterator[optuna.Study
         )
 
 
-def _database(url: str) -> Any:  # noqa: ANN401
+def _database(url: str) -> Any:  # noqa: ANN401 - types of optuna are imported lazily
     import optuna
 
     if "://" not in url:
@@ -123,7 +123,7 @@ def _journal(folder: Path, name: str) -> Iterator[Any]:
 class Beat:
     """Heartbeat that shows other workers that a trial is still running."""
 
-    def __init__(self, trial: Any, *, on: bool) -> None:  # noqa: ANN401
+    def __init__(self, trial: Any, *, on: bool) -> None:  # noqa: ANN401 - types of optuna are imported lazily
         self._trial, self._on = trial, on
         self._stop: Any = None
 

@@ -54,7 +54,7 @@ def other_trials(study: optuna.Study, alone: bool) -> int:
     return running
 
 
-def _lost(trial: Any) -> bool:  # noqa: ANN401
+def _lost(trial: Any) -> bool:  # noqa: ANN401 - types of optuna are imported lazily
     """Whether a trial's local process is gone, or a remote worker's heartbeat has timed out."""
     host, _, pid = str(trial.user_attrs.get(WORKER, "")).rpartition(":")
     if host == HOST and pid.isdigit():
@@ -80,7 +80,7 @@ def _place(study: optuna.Study, number: int) -> int:
     )
 
 
-def suggest(study: optuna.Study, trial: Any, name: str, space: Sequence[Dimension]) -> Any:  # noqa: ANN401
+def suggest(study: optuna.Study, trial: Any, name: str, space: Sequence[Dimension]) -> Any:  # noqa: ANN401 - types of optuna are imported lazily
     """Return a candidate ``(params, recipe)``: the defaults first, then samples."""
     import optuna
 

@@ -131,7 +131,7 @@ class _Fold:
         study.tell(trial, value, state=None if value is not None else state)
         self._said(len(done) + 1, params, recipe, value, state.name.lower())
 
-    def _said(self, n: int, params: Facts, recipe: Recipe, value: Any, state: str) -> None:  # noqa: ANN401
+    def _said(self, n: int, params: Facts, recipe: Recipe, value: Any, state: str) -> None:  # noqa: ANN401 - a score or None, from optuna
         chosen = [f"{s}.{k}={short(v)}" for s, vs in params.items() for k, v in vs.items()]
         chosen += [f"recipe.{key}={short(value)}" for key, value in recipe.items()]
         result = (

@@ -1,0 +1,69 @@
+"""The readout that a board ranks by: one rule for boards, findings and studies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records.record import Record
+
+__all__ = ["READOUT_RULE", "readout_of", "row_readout"]
+
+READOUT_RULE = (
+    "Readout: the own head of each method if all rows have one, otherwise the shared probe; a "
+    "classifier (fixed-forest, fixed-knn, fixed-logistic) always keeps its own head."
+)
+"""The rule of :func:`readout_of` and :func:`row_readout`, stated below tables."""
+
+
+def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> str:
+    """Return the readout used to compare runs.
+
+    Parameters
+    ----------
+    runs
+        Runs with scores.
+    metric
+        Name without a readout.
+    requested
+        ``head``, ``probe``, ``knn1``, or ``auto``: the head if all runs have one, otherwise the
+        probe. Control rows and corrections of profiles have no head.
+
+    Returns
+    -------
+    str
+        A readout, or ``embedding`` for a metric of the profiles.
+    """
+    if not any(f"{head}.{metric}" in run.metrics for run in runs for head in ("head", "probe")):
+        # Records use prefixed values for all predictions of a readout, so a metric without prefix
+        # is one of the profiles, unless its META states that it needs predictions.
+        from bench.metrics import METRICS
+
+        needs = METRICS.get(metric, {}).get("needs")
+        own = {run.readout for run in runs if metric in run.metrics}
+        if needs == "embedding" or (needs is None and len(own) > 1):
+            return "embedding"
+        if requested != "auto":
+            return requested
+        return own.pop() if len(own) == 1 else "probe"
+    if requested != "auto":
+        return requested
+    return "head" if all(f"head.{metric}" in run.metrics for run in runs) else "probe"
+
+
+def row_readout(run: Record, readout: str) -> str:
+    """Return the readout of one row of a board.
+
+    On a board by probe, a classifier keeps its own head: the probe on the features that it uses
+    would not measure the classifier.
+
+    Parameters
+    ----------
+    run
+        A run of the row.
+    readout
+        Readout of the board, from :func:`readout_of`.
+    """
+    return "head" if readout == "probe" and run.classifier else readout

@@ -1,0 +1,219 @@
+"""The comparison over all splits as text, Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from typing import TYPE_CHECKING
+
+from bench.boards.board import EDITIONS
+from bench.boards.overall import KINDS
+from bench.boards.stats.bayes import ROPE
+from bench.boards.stats.scores import MIN_CLUSTERS
+from bench.core.errors import BenchError, did_you_mean
+from bench.core.words import DASH, count, number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bench.boards.overall import Overall, OverallRow
+
+__all__ = ["FORMATS", "notes_of", "render", "to_json"]
+
+HEAD = (
+    "method",
+    "mean rank",
+    "mean difference",
+    "lowest … highest",
+    "data sets",
+    "splits",
+    "tested",
+    "improves",
+    "worsens",
+    "P(worse)",
+    "P(equivalent)",
+    "P(better)",
+)
+EMPTY = (
+    "No comparison: no method has a difference to its baseline. Run erm, or identity on a table.\n"
+)
+
+
+def render(results: Sequence[Overall], form: str, *, width: int = 120, colour: bool = False) -> str:
+    """Return the comparisons as text; the same records give the same bytes.
+
+    Parameters
+    ----------
+    results
+        As from :func:`bench.boards.overall.overall`.
+    form
+        One of :data:`FORMATS`.
+    width, colour
+        Terminal settings, for ``table``.
+
+    Raises
+    ------
+    BenchError
+        For an unknown format.
+    """
+    if form not in FORMATS:
+        raise BenchError(did_you_mean(form, list(FORMATS), "format"))
+    return _table(results, width, colour) if form == "table" else FORMATS[form](results)
+
+
+def title_of(result: Overall) -> str:
+    """Return the title: kind of method, edition, numbers of data sets and splits."""
+    n_splits = sum(map(len, result.datasets.values()))
+    return (
+        f"{result.kind} methods · {EDITIONS[result.edition]} · "
+        f"{count(len(result.datasets), 'data set')}, {count(n_splits, 'split')}"
+    )
+
+
+def notes_of(result: Overall) -> list[str]:
+    """Return the sentences below a comparison."""
+    baseline = " or ".join(KINDS[result.kind])
+    notes = [
+        f"Differences to {baseline} on the main board of each split, averaged within data sets "
+        f"({'; '.join(f'{name}: {len(splits)}' for name, splits in result.datasets.items())}), "
+        "then over data sets. Ranks are ranks of these differences, over the "
+        f"{result.n_ranked} methods with a value on every data set."
+    ]
+    if result.critical_difference is not None and result.p is not None:
+        notes.append(
+            f"Friedman: chi2 = {result.statistic:.2f}, p = {result.p:.2g}. Nemenyi: ranks that "
+            f"differ by {result.critical_difference:.2f} or more differ at 5 %. P: Bayesian "
+            f"signed-rank test against the baseline; within {ROPE:g} is equivalent."
+        )
+    elif not result.tested:
+        notes.append(
+            f"{count(len(result.datasets), 'data set')}: points and counts only; a test needs "
+            f"{MIN_CLUSTERS}."
+        )
+    if result.never_worse:
+        tested = {row.method: row.n_tested for row in result.rows}
+        names = ", ".join(f"{method} ({tested[method]})" for method in result.never_worse)
+        notes.append(
+            f"Never measurably worse than no correction (splits with a test): {names}. This is no "
+            "proof of no harm: see the smallest detectable difference of each board."
+        )
+    return notes
+
+
+def _cells(row: OverallRow) -> list[str]:
+    values = list(row.differences.values())
+    span = f"{number(min(values), sign=True)} … {number(max(values), sign=True)}"
+    return [
+        row.method,
+        number(row.mean_rank, 2),
+        number(row.mean_difference, sign=True),
+        span if len(values) > 1 else DASH,
+        str(row.n_datasets),
+        str(row.n_splits) if row.n_splits else DASH,
+        str(row.n_tested),
+        str(row.n_improves),
+        str(row.n_worsens),
+        number(row.p_worse, 2),
+        number(row.p_equivalent, 2),
+        number(row.p_better, 2),
+    ]
+
+
+def _table(results: Sequence[Overall], width: int, colour: bool) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not results:
+        return EMPTY
+    sink = io.StringIO()
+    console = Console(
+        file=sink,
+        width=width,
+        force_terminal=colour,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    for result in results:
+        shown = range(len(HEAD) if result.tested else 9)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+        for i in shown:
+            table.add_column(Text(HEAD[i]), justify="right" if i else "left", overflow="fold")
+        for row in result.rows:
+            cells = _cells(row)
+            table.add_row(*(Text(cells[i]) for i in shown))
+        console.print(Text(title_of(result), style="bold"))
+        console.print(table)
+        for note in notes_of(result):
+            console.print(Text(note))
+        console.print()
+    return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
+
+
+def _markdown(results: Sequence[Overall]) -> str:
+    from bench.boards.render.text import markdown_text as text
+
+    if not results:
+        return EMPTY
+    lines: list[str] = []
+    for result in results:
+        lines += [f"### {text(title_of(result))}", ""]
+        lines += [f"| {' | '.join(map(text, HEAD))} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
+        lines += [f"| {' | '.join(map(text, _cells(row)))} |" for row in result.rows]
+        lines.append("")
+        for note in notes_of(result):
+            lines += [text(note), ""]
+    return "\n".join(lines) + "\n"
+
+
+def to_json(results: Sequence[Overall]) -> dict[str, list[dict[str, object]]]:
+    """Return the comparisons as JSON types."""
+    return {
+        "overall": [
+            {
+                **{key: value for key, value in vars(result).items() if key != "rows"},
+                "title": title_of(result),
+                "rows": [
+                    {**dataclasses.asdict(row), "n_datasets": row.n_datasets} for row in result.rows
+                ],
+                "notes": notes_of(result),
+            }
+            for result in results
+        ]
+    }
+
+
+def _csv(results: Sequence[Overall]) -> str:
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    names = [field for field in _fields() if field != "differences"]
+    writer.writerow(["edition", "kind", *names, "n_datasets"])
+    for result in results:
+        for row in result.rows:
+            values = [getattr(row, name) for name in names]
+            writer.writerow([result.edition, result.kind, *values, row.n_datasets])
+    return sink.getvalue()
+
+
+def _fields() -> list[str]:
+    from bench.boards.overall import OverallRow
+
+    return [field.name for field in dataclasses.fields(OverallRow)]
+
+
+def _json(results: Sequence[Overall]) -> str:
+    return json.dumps(to_json(results), indent=1, allow_nan=False) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Overall]], str]] = {
+    "table": lambda results: _table(results, 120, False),
+    "md": _markdown,
+    "csv": _csv,
+    "json": _json,
+}
+"""Formats by their name on the command line."""
