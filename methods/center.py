@@ -22,6 +22,7 @@ META = {
     "kind": "method",
     "name": "center",
     "class": "Center",
+    "deterministic": True,
     "level": "profile",
     "version": 1,
     "summary": "Per batch: subtract the mean of its controls.",

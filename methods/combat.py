@@ -58,6 +58,7 @@ META = {
     "kind": "method",
     "name": "combat",
     "class": "ComBat",
+    "deterministic": True,
     "level": "profile",
     "version": 1,
     "summary": "Empirical Bayes location and scale of each batch.",

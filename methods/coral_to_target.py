@@ -38,6 +38,7 @@ META = {
     "kind": "method",
     "name": "coral-to-target",
     "class": "CoralToTarget",
+    "deterministic": True,
     "level": "profile",
     "version": 1,
     "summary": "Give the training rows the covariance of the unlabelled evaluation set.",

@@ -41,6 +41,7 @@ META = {
     "kind": "method",
     "name": "coral-to-train",
     "class": "CoralToTrain",
+    "deterministic": True,
     "level": "profile",
     "version": 1,
     "summary": "Per batch: give its rows the mean and the covariance of the training set.",

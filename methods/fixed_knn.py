@@ -27,6 +27,7 @@ META = {
     "kind": "method",
     "name": "fixed-knn",
     "class": "FixedKNN",
+    "deterministic": True,
     "level": "classifier",
     "version": 1,
     "summary": "k nearest neighbours on fixed features of the images: nothing is learned.",

@@ -27,6 +27,7 @@ META = {
     "kind": "method",
     "name": "fixed-logistic",
     "class": "FixedLogistic",
+    "deterministic": True,
     "level": "classifier",
     "version": 1,
     "summary": "Logistic regression on fixed features of the images.",

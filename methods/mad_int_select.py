@@ -47,6 +47,7 @@ META = {
     "kind": "method",
     "name": "mad-int-select",
     "class": "MadIntSelect",
+    "deterministic": True,
     "level": "profile",
     "version": 2,
     "summary": "Preprocessing: MAD of each batch's controls, rank inverse normal, and feature "

@@ -21,6 +21,7 @@ META = {
     "kind": "method",
     "name": "robust",
     "class": "Robust",
+    "deterministic": True,
     "level": "profile",
     "version": 2,
     "summary": "Per batch: subtract the median, divide by the scaled MAD of its controls.",

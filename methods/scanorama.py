@@ -47,6 +47,7 @@ META = {
     "kind": "method",
     "name": "scanorama",
     "class": "Scanorama",
+    "deterministic": True,
     "level": "profile",
     "version": 1,
     "summary": "Training and evaluation batches joined by mutual nearest neighbours.",

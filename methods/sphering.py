@@ -44,6 +44,7 @@ META = {
     "kind": "method",
     "name": "sphering",
     "class": "Sphering",
+    "deterministic": True,
     "level": "profile",
     "version": 2,
     "summary": "Whiten by the covariance of the training set's negative controls.",

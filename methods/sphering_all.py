@@ -25,6 +25,7 @@ META = {
     "kind": "method",
     "name": "sphering-all",
     "class": "SpheringAll",
+    "deterministic": True,
     "level": "profile",
     "version": 2,
     "summary": "Whiten by the covariance of all training rows, treated ones included.",

@@ -84,6 +84,7 @@ META = {
     "kind": "method",
     "name": "tvn",
     "class": "TVN",
+    "deterministic": True,
     "level": "profile",
     "version": 3,
     "summary": "Whiten on negative controls, then align the covariance of each batch's controls.",

@@ -22,6 +22,7 @@ META = {
     "kind": "method",
     "name": "zscore",
     "class": "ZScore",
+    "deterministic": True,
     "level": "profile",
     "version": 2,
     "summary": "Per batch: subtract the mean, divide by the standard deviation of its controls.",

@@ -73,8 +73,11 @@ def scores_of(
 def is_deterministic(runs: Sequence[Record]) -> bool:
     """Return whether every seed of a row gives the same predictions, so that one represents all.
 
-    It is taken from the predictions of at least two seeds.
+    Records say so (``deterministic``); for older ones it is taken from the predictions of at least
+    two seeds.
     """
+    if runs and all(run.deterministic for run in runs):
+        return True
     digests = {run.predictions_sha256 for run in runs}
     return len(runs) > 1 and len(digests) == 1 and "" not in digests
 

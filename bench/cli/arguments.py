@@ -1,4 +1,4 @@
-"""What is typed on the command line, resolved: names, seeds, splits, runs and data sets."""
+"""Resolve arguments of the command line: names, seeds, splits, runs and data sets."""
 
 from __future__ import annotations
 
@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["find_run", "names", "open_all", "seeds"]
 
 
-def seeds(seed: str | None, n_seeds: str | None, default: int = 1) -> list[int]:
+def seeds(seed: str | None, n_seeds: str | None, default: int | None = None) -> list[int] | None:
     """Return the seeds of ``--seed N`` or ``--seeds N``.
 
     Parameters
     ----------
     seed, n_seeds
-        As typed; None if not given.
+        Values of the options; None without them.
     default
-        Number of seeds without either.
+        Number of seeds without either; None leaves the choice to each split.
+
+    Returns
+    -------
+    list of int or None
+        None without either option and without a default.
 
     Raises
     ------
@@ -36,14 +41,14 @@ def seeds(seed: str | None, n_seeds: str | None, default: int = 1) -> list[int]:
     """
     if seed is not None and n_seeds is not None:
         raise BenchError(
-            "--seed and --seeds exclude each other: --seed 3 runs seed 3, --seeds 3 seeds 0 to 2"
+            "use either --seed or --seeds: --seed 3 runs seed 3, --seeds 3 runs seeds 0 to 2"
         )
     if n_seeds is not None:
         if not _digits(n_seeds):
             raise BenchError(f"--seeds takes an integer from 1 to {MAX_SEEDS}, not '{n_seeds}'")
         return seed_list(int(n_seeds))
     if seed is None:
-        return seed_list(default)
+        return None if default is None else seed_list(default)
     if not _digits(seed):
         raise BenchError(f"--seed takes an integer of up to nine digits, not '{seed}'")
     return [int(seed)]

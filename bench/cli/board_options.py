@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import REFERENCE, SPLIT_FILTER, bundle
+from bench.cli.options import PATH, REFERENCE, SPLIT_FILTER, bundle
 from bench.cli.output import print_raw, width, write_output
 
 if TYPE_CHECKING:
@@ -123,7 +123,9 @@ def board_options(formats: str) -> Decorator:
             click.option("--edition", metavar="NAME", help="real or simulated."),
             click.option("--recipe", metavar="NAME", help="smoke, default or paper."),
             click.option("--format", "form", metavar="NAME", default="table", help=formats),
-            click.option("--output", metavar="FILE", help="Write to FILE instead of stdout."),
+            click.option(
+                "--output", metavar="FILE", type=PATH, help="Write to FILE instead of stdout."
+            ),
             REFERENCE,
         ],
     )

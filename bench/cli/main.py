@@ -8,13 +8,26 @@ This module imports little, so that Ctrl-C during the imports of a command is ha
 
 from __future__ import annotations
 
+import codecs
 import os
+import signal
 import sys
+from contextlib import suppress
 
 __all__ = ["main"]
 
 COMPLETE = "_LABSHIFT_COMPLETE"
 """Environment variable by which a shell asks for completions."""
+
+
+ASCII = {"–": "-", "—": "-", "−": "-", "×": "x", "…": "...", "·": "-", "±": "+/-", "µ": "u"}
+"""Replacements of characters that the encoding of the output cannot represent."""
+TERMINATED = 143
+"""Exit code after SIGTERM, as a shell reports it."""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM; raised like Ctrl-C, so that files and locks are released in the same way."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -26,16 +39,39 @@ def main(arguments: list[str] | None = None) -> None:
         Command and options; default ``sys.argv[1:]``.
     """
     argv = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    _accept_all_characters()
     try:
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, _terminate)
         code = _run(argv)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: run the same command again to continue\n")
-        code = 130
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, _Terminated)
+        word = "terminated" if terminated else "interrupted"
+        sys.stderr.write(f"{word}: run the same command again to continue\n")
+        code = TERMINATED if terminated else 130
     except BrokenPipeError:
         # The reader of a pipe ended, as in `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
+
+
+def _terminate(number: int, frame: object) -> None:  # noqa: ARG001 - signature of signal
+    raise _Terminated
+
+
+def _accept_all_characters() -> None:
+    """Print a replacement for characters that the encoding of stdout or stderr does not have."""
+
+    def replace(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        characters = error.object[error.start : error.end]
+        return "".join(ASCII.get(character, "?") for character in characters), error.end
+
+    codecs.register_error("labshift", replace)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="labshift")
 
 
 def _run(argv: list[str]) -> int:
@@ -50,8 +86,8 @@ def _run(argv: list[str]) -> int:
         )
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    except click.Abort as error:  # click replaces KeyboardInterrupt
+        raise error.__cause__ or error.__context__ or KeyboardInterrupt from None
     except BrokenPipeError:
         raise
     except (BenchError, click.ClickException, OSError) as error:

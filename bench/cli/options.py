@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IF_EXISTS",
     "METHODS",
+    "PATH",
     "REFERENCE",
     "SPLITS",
     "SPLIT_FILTER",
@@ -32,6 +33,7 @@ __all__ = [
     "bundle",
     "check",
     "common_options",
+    "listed",
     "training_options",
 ]
 
@@ -50,6 +52,41 @@ def check(option: str, value: str, allowed: Iterable[str]) -> None:
     values = list(allowed)
     if value not in values:
         raise BenchError(f"--{option}: {did_you_mean(value, values, option)}")
+
+
+class _Path(click.ParamType):  # type: ignore[type-arg]  # generic in recent versions only
+    """A path with ``~`` and environment variables replaced, also where the shell does not."""
+
+    name = "path"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,  # noqa: ARG002 - signature of click
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> str:
+        from bench.core.folders import expanded
+
+        return str(expanded(str(value)))
+
+
+PATH = _Path()
+
+
+def listed(*names: str, **attributes: Any) -> Decorator:  # noqa: ANN401 - attributes of click
+    """Return an option that takes several values, separated by commas or by repeating it.
+
+    The command gets them as one string separated by commas, or None.
+    """
+
+    def joined(
+        context: click.Context,  # noqa: ARG001 - signature of click
+        parameter: click.Parameter,  # noqa: ARG001
+        values: tuple[str, ...],
+    ) -> str | None:
+        return ",".join(values) if values else None
+
+    return click.option(*names, multiple=True, callback=joined, **attributes)
 
 
 def bundle(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
@@ -131,35 +168,45 @@ common_options = bundle(
     "common",
     Common,
     [
-        click.option("--results", metavar="DIR", help="Results folder; default ./results."),
         click.option(
-            "--plugin", "plugins", metavar="FILE", multiple=True, help="Python file to load."
+            "--results",
+            metavar="DIR",
+            type=PATH,
+            help="Results folder [default: $BENCH_RESULTS or ./results].",
         ),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),
-        click.option("--debug", is_flag=True, help="Show tracebacks."),
+        click.option(
+            "--plugin",
+            "plugins",
+            metavar="FILE",
+            type=PATH,
+            multiple=True,
+            help="Python file with extensions. Repeatable.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON only."),
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
     ],
 )
 
 
 # --------------------------------------------------------------------------- training
 
-METHODS = click.option(
+METHODS = listed(
     "--method",
     "-m",
     "methods",
     required=True,
     shell_complete=completion.methods,
     metavar="M[,M...]",
-    help="Methods; a chain is erm+tvn.",
+    help="Methods; chains such as erm+tvn. Repeatable.",
 )
-SPLITS = click.option(
+SPLITS = listed(
     "--split",
     "-s",
     "splits",
     required=True,
     shell_complete=completion.splits,
     metavar="S[,S...]",
-    help="Splits or FILE.toml[:NAME].",
+    help="Splits, or FILE.toml[:NAME]. Repeatable.",
 )
 IF_EXISTS = click.option(
     "--if-exists",
@@ -167,7 +214,7 @@ IF_EXISTS = click.option(
     show_default=True,
     shell_complete=completion.choices("IF_EXISTS"),
     metavar="WHAT",
-    help="skip, refresh, rerun or verify.",
+    help="Existing runs: skip, refresh, rerun or verify.",
 )
 
 
@@ -199,7 +246,7 @@ class TrainingOptions:
         common: Common,
         say: Callable[[str], None],
         *,
-        n_seeds: int = 1,
+        n_seeds: int | None = None,
         if_exists: str = "skip",
         metrics: str | None = None,
         network: str | None = None,
@@ -217,7 +264,8 @@ class TrainingOptions:
         say
             Receives one line per data set, naming its edition.
         n_seeds
-            Number of seeds if neither ``--seed`` nor ``--seeds`` is given.
+            Number of seeds if neither ``--seed`` nor ``--seeds`` is given; None for the default of
+            each split.
         if_exists, metrics, network, standardise, rescale
             Options that not every command has.
 
@@ -258,7 +306,7 @@ training_options = bundle(
             default="default",
             show_default=True,
             shell_complete=completion.choices("RECIPES"),
-            help="smoke, default or paper.",
+            help="Training recipe: smoke, default or paper.",
         ),
         click.option(
             "--edition",
@@ -266,7 +314,7 @@ training_options = bundle(
             default="auto",
             show_default=True,
             shell_complete=completion.choices("EDITIONS"),
-            help="auto, real, simulated or fixture.",
+            help="Data: auto, real, simulated or fixture.",
         ),
         click.option(
             "--device",
@@ -274,16 +322,18 @@ training_options = bundle(
             default="auto",
             show_default=True,
             shell_complete=completion.choices("DEVICES"),
-            help="auto, cpu or cuda.",
+            help="Device of networks: auto, cpu or cuda.",
         ),
         click.option("--seed", metavar="N", help="Run seed N only."),
-        click.option("--seeds", metavar="N", help="Run seeds 0 to N-1."),
+        click.option(
+            "--seeds", metavar="N", help="Run seeds 0 to N-1 [default: 3 on tables, 1 on images]."
+        ),
         click.option(
             "--set",
             "settings",
             multiple=True,
             metavar="[NAME.]KEY=VALUE",
-            help="Method parameter, recipe.KEY or data.KEY.",
+            help="Set METHOD.KEY, recipe.KEY or data.KEY. Repeatable.",
         ),
     ],
 )
@@ -291,11 +341,25 @@ training_options = bundle(
 
 # --------------------------------------------------------------------------- boards
 
+
+def _single(
+    context: click.Context,  # noqa: ARG001 - signature of click
+    parameter: click.Parameter,
+    values: tuple[str, ...],
+) -> str | None:
+    """Return the only value of an option; click would silently use the last of several."""
+    if len(values) > 1:
+        raise BenchError(f"{parameter.opts[0]} takes one value here, not {', '.join(values)}")
+    return values[0] if values else None
+
+
 SPLIT_FILTER = click.option(
     "--split",
     "-s",
+    multiple=True,
+    callback=_single,
     metavar="SPLIT",
     shell_complete=completion.splits,
-    help="Name, alias or FILE.toml[:NAME]; default: all.",
+    help="Name, alias or FILE.toml[:NAME] [default: all].",
 )
 REFERENCE = click.option("--reference", is_flag=True, help="Include the published records.")

@@ -1,4 +1,4 @@
-"""What the commands ``run`` and ``tune`` print of records."""
+"""Output of the commands ``run`` and ``tune``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from bench.core.folders import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from bench.cli.options import Common
     from bench.records.record import Record
@@ -60,7 +59,8 @@ def short_split(record: Record) -> str:
 def print_summary(
     records: Sequence[Record],
     companions: Companions,
-    root: Path,
+    control_rows: Sequence[Record],
+    experiment: Experiment,
     again: Mapping[str, Sequence[str]],
 ) -> None:
     """Print a table of records, notes, and a command to run next.
@@ -71,8 +71,10 @@ def print_summary(
         Records of the command.
     companions
         Their in-distribution companions.
-    root
-        The results folder.
+    control_rows
+        New records of control rows.
+    experiment
+        The experiment that was run.
     again
         As from :func:`repeat_options`.
     """
@@ -95,13 +97,24 @@ def print_summary(
     print_table(columns, rows)
     for line in dict.fromkeys([*_drops(records, companions), *_notes(records)]):
         print_line(line)
-    print_line(f"records in {root / 'runs'}")
+    if control_rows:
+        print_line(_control_line(control_rows))
+    if experiment.seeds is None and any(task.opened.is_images for task in experiment.tasks):
+        print_line("one seed per method on images; for three seeds and intervals: --seeds 3")
+    print_line(f"records in {experiment.store.root / 'runs'}")
     print_line(f"next: {_next(records, again)}")
     if all(record.edition != "real" for record in records) and not data_folder(REAL).is_dir():
         print_line(
             f"real images of three slide scanners: `python -m bench data fetch {REAL}`, then "
             f"--split {REAL}/phase"
         )
+
+
+def _control_line(records: Sequence[Record]) -> str:
+    names = ", ".join(dict.fromkeys(record.method for record in records if record.ok))
+    failed = {record.method: record.reason for record in records if record.status == "failed"}
+    line = f"control rows recorded for boards: {names or 'none'} (omit with --no-controls)"
+    return line + "".join(f"; {name} failed: {reason}" for name, reason in failed.items())
 
 
 def _key(record: Record) -> tuple[str, str, int]:

@@ -22,6 +22,8 @@ _SUMMARIES = {
     "batch-only": "Names of the row's batches only: how well the batch predicts the class.",
 }
 NAMES = tuple(_SUMMARIES)
+_SEEDED = ("shuffle", "label-oracle")
+"""Control rows that draw random numbers; the others are deterministic."""
 
 
 def _meta(name: str, summary: str) -> Meta:
@@ -32,6 +34,7 @@ def _meta(name: str, summary: str) -> Meta:
         "level": CONTROL,
         "version": 1,
         "access": [],
+        "deterministic": name not in _SEEDED,
         "reference": "the row is defined by its construction",
     }
 

@@ -10,6 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def expanded(path: Path | str) -> Path:
+    """Return a path with ``~`` and environment variables such as ``$HOME`` replaced.
+
+    Shells do not do this in ``--results=~/x``, in ``.env`` files and in batch systems. Variables
+    that are not set are left as they are.
+    """
+    return Path(os.path.expandvars(path)).expanduser()
+
+
 def data_folder(name: str) -> Path:
     """Return the folder of a downloaded data set, whether or not it exists.
 
@@ -46,7 +55,7 @@ def file_sums(path: Path, show: Callable[[int, int], None] | None = None) -> tup
 
 def _root(variable: str, function: str) -> Path:
     if os.environ.get(variable):
-        return Path(os.environ[variable]).expanduser().absolute()
+        return expanded(os.environ[variable]).absolute()
     import platformdirs
 
     path: Path = getattr(platformdirs, function)("labshift", appauthor=False)

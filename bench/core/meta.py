@@ -62,6 +62,7 @@ Meta = TypedDict(
         "hurts": list[str],
         "against": str,
         "fit": str,
+        "deterministic": bool,
         # data sets
         "licence": str,
         "size": str,
@@ -303,6 +304,11 @@ def _check_method(meta: Mapping[str, object], where: str, hint: str) -> None:
     both = [shift for shift in shifts["helps"] if shift in shifts["hurts"]]
     if both:
         raise BenchError(f"META of {where}: {both[0]} is in helps and in hurts: remove one of them")
+    if not isinstance(meta.get("deterministic", False), bool):
+        raise BenchError(
+            f"META of {where}: deterministic must be True or False; leave it out for a method that "
+            "draws random numbers"
+        )
     against = meta.get("against")
     if "against" in meta and (not isinstance(against, str) or against in ("", meta["name"])):
         raise BenchError(

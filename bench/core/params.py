@@ -33,6 +33,7 @@ def param(
     search: tuple[Any, ...] | None = None,
     log: bool = False,
     phase: str = "fit",
+    acts_if: dict[str, tuple[Any, ...]] | None = None,
 ) -> Any:  # noqa: ANN401 - a dataclass field, typed as its value
     """Return a dataclass field of a method's ``Params``.
 
@@ -57,6 +58,9 @@ def param(
         Whether ``tune`` samples the logarithm.
     phase
         ``fit`` if a change requires a new fit, ``apply`` otherwise.
+    acts_if
+        Values of other parameters without which this one has no effect, such as
+        ``{"rows": ("controls",)}``; ``tune`` then varies it for these values only.
     """
     if phase not in ("fit", "apply"):
         raise ValueError(f"phase is 'fit' or 'apply', not {phase!r}")
@@ -70,6 +74,7 @@ def param(
         "search": search,
         "log": log,
         "phase": phase,
+        "acts_if": acts_if or {},
     }
     return field(default=default, metadata=meta)
 

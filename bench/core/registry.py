@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench.core.entry import Entry
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.folders import expanded
 from bench.core.meta import PLUGINS, check_meta, read_literal, read_meta
 
 _FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "bench.metrics"}
@@ -59,8 +60,8 @@ class Registry:
         for path in plugins:
             self._add_file(path, strict=True)
         for text in os.environ.get(PLUGINS, "").split(os.pathsep):
-            if text and Path(text).resolve() not in named:
-                self._add_file(Path(text), strict=False)
+            if text and expanded(text).resolve() not in named:
+                self._add_file(expanded(text), strict=False)
         self._add_entry_points()
 
     def _add(self, entry: Entry, *, strict: bool = False) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.folders import expanded
 from bench.data.packaged import packaged_splits, read_split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from bench.core.registry import Registry
     from bench.core.split import Split
@@ -183,4 +184,4 @@ def parse_split_argument(text: str) -> tuple[Path, str | None] | None:
     file, name = match.groups()
     if name is not None and not name.strip():
         raise BenchError(f"'{text}' names no split after the colon: write {file}:NAME")
-    return Path(file).expanduser(), name
+    return expanded(file), name

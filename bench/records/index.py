@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["file_stamp", "index_bytes", "read_index", "run_stamps"]
 
-INDEX_VERSION = "9"
+INDEX_VERSION = "10"
 _FACTS = ("method_id", "split_id", "edition", "recipe", "seed", "status", "primary")
 
 

@@ -132,6 +132,9 @@ class Record(Mapping[str, object]):
     metric_versions = _Field[dict[str, int]]("Version of each metric.")
     grouping = _Field[dict[str, Json] | None]("Inference batches of a study, or None.")
     shift = _Field[str]("Difference between training and test data.")
+    deterministic = _Field[bool](
+        "Whether no stage draws random numbers: one seed represents all. False in older records."
+    )
     n_folds = _Field[int]("Number of folds; each has a training of its own.")
     held_out = _Field[str]("Column of the held-out values; empty for a fixed test set.")
     units = _Field[dict[str, Units]](

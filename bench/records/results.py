@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bench.core.folders import expanded
 from bench.records.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["results_store"]
 
@@ -20,4 +24,4 @@ def results_store(results: Path | str | None = None) -> Store:
     results
         The folder; it is created if needed.
     """
-    return Store(Path(results or os.environ.get(RESULTS) or "results"))
+    return Store(expanded(results or os.environ.get(RESULTS) or "results"))

@@ -156,7 +156,7 @@ class Cost(TypedDict):
 
     fit_s: Annotated[float, "Seconds of fitting"]
     apply_s: Annotated[float, "Seconds of applying"]
-    peak_bytes: Annotated[int, "Peak resident memory in bytes"]
+    peak_bytes: Annotated[int, "Peak resident memory above the start of the run, in bytes"]
     steps: Annotated[int, "Optimiser steps"]
     images_seen: Annotated[int, "Rows passed through the network in training"]
 
@@ -259,6 +259,7 @@ class RunRecord(TypedDict):
     upstream: Annotated[list[str], "Preprocessing done before the data were published"]
     exposed: Annotated[list[str], "Columns that methods may read"]
     shift: Annotated[str, "Difference between training and test data"]
+    deterministic: NotRequired[Annotated[bool, "Whether one seed represents all"]]
     held_out: NotRequired[Annotated[str, "Column of the held-out values; empty for a fixed test"]]
     units: NotRequired[Annotated[dict[str, Units], "Tested and new values per batch level"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
@@ -314,6 +315,7 @@ class Summary(TypedDict):
     metric_versions: dict[str, int]
     grouping: dict[str, Json] | None
     shift: str
+    deterministic: bool
     n_folds: int
     held_out: str
     units: dict[str, Units]

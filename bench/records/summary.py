@@ -95,6 +95,7 @@ def summarise(record: RunRecord) -> Summary:
         "metric_versions": spec["metric_versions"],
         "grouping": spec.get("grouping"),
         "shift": record["shift"],
+        "deterministic": record.get("deterministic", False),
         "n_folds": len(spec["folds"]),
         "held_out": record.get("held_out", ""),
         "units": record.get("units", {}),

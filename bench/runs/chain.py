@@ -136,6 +136,11 @@ class Chain:
         return track_of(self.access)
 
     @property
+    def deterministic(self) -> bool:
+        """Whether no stage draws random numbers, as its META declares."""
+        return all(stage.entry.meta.get("deterministic", False) for stage in self.stages)
+
+    @property
     def readout(self) -> str:
         """``head`` for a single network or classifier, otherwise ``probe``."""
         alone = len(self.own) == 1 and self.own[0].kind in ("network", "classifier")
@@ -197,25 +202,21 @@ def parse_chain(
     for k, (entry, kind) in enumerate(zip(entries, kinds, strict=True)):
         if k and kind != "profile":
             raise BenchError(
-                f"'{typed}' cannot be run: {entry.name} is a {kind} method and must come first; "
-                "after it come profile methods, such as erm+zscore"
+                f"invalid chain '{typed}': {entry.name} is a {kind} method and must come first, "
+                "followed by profile methods, such as erm+zscore"
             )
     if is_control_row(kinds[0]) and len(entries) > 1 and entries[0].name != "identity":
         raise BenchError(
-            f"'{typed}' cannot be run: the control row {entries[0].name} takes no other stage"
+            f"invalid chain '{typed}': the control row {entries[0].name} cannot be followed by "
+            "other stages"
         )
     stages = [_stage(e, opened, values, recipe) for e in entries]
     if preprocess:
         first = registry.entry("method", preprocess)
         if opened.is_images or first.meta["level"] != "profile":
             raise BenchError(
-                f"{preprocess} cannot precede all methods on {opened.name}: that takes a "
-                "profile method, and a table"
-            )
-        if any(entry.name == preprocess for entry in entries):
-            raise BenchError(
-                f"'{typed}' cannot be run: this split puts {preprocess} before every method "
-                "already; leave it out"
+                f"preprocess = '{preprocess}' is not possible on {opened.name}: it requires a "
+                "table and a profile method"
             )
         stages.insert(0, replace(_stage(first, opened, values, recipe), shared=True))
     return Chain(typed, tuple(stages))
@@ -232,8 +233,8 @@ def _stage(
     declared = cls.access(params)
     if Access.TEST_CONTROLS in declared and Access.CONTROLS not in declared:
         raise BenchError(
-            f"{entry.name} declares test-controls but not controls, so it could not tell them from "
-            "other rows: add Access.CONTROLS to its access"
+            f"{entry.name} declares test-controls but not controls, which are required to "
+            "distinguish them: add Access.CONTROLS to its access"
         )
     level = getattr(params, "level", "") or opened.level
     if level not in opened.levels:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple, cast
-
-from bench.records.record import Record
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.core.registry import Registry
     from bench.data.task import Task
-    from bench.records.schema import RunRecord
+    from bench.records.record import Record
     from bench.runs.job import Job, Options
     from bench.runs.runner import Runner
 
@@ -65,8 +63,7 @@ def companions_of(
                 [tasks[name]] = open_splits([name], registry, edition, data, lambda line: None)
             options = _only(runner.options, job)
             [twin] = plan([job.chain.typed], [tasks[name]], [job.seed], options, registry)
-            result = runner.run(twin)
-            finished[key] = Record(cast("RunRecord", result), result["path"])
+            finished[key] = runner.run(twin)
         shares = find_split(name, known_splits(registry)).shares
         companions[job.chain.typed, job.task.typed, job.seed] = Companion(
             finished[key], job.task.opened.level not in shares

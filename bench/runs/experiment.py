@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
+from bench.core.control_names import NAMES
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.folders import expanded
 from bench.core.meta import PLUGINS
 from bench.core.registry import Registry
-from bench.records.record import Record
 from bench.records.results import results_store
 from bench.runs.arguments import names, seed_list
 from bench.runs.job import Options
@@ -19,9 +20,10 @@ from bench.runs.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from bench.data.task import Task
-    from bench.records.schema import RunRecord
+    from bench.records.record import Record
     from bench.records.store import Store
     from bench.runs.companions import Companions
     from bench.runs.job import Job
@@ -72,7 +74,8 @@ class Experiment:
     tasks
         The opened splits.
     seeds
-        Seeds of each pair of method and split.
+        Seeds of each pair of method and split; None for the default of each split: three for
+        tables, one for images.
     options
         Options common to all runs.
     registry, store
@@ -83,21 +86,27 @@ class Experiment:
 
     methods: list[str]
     tasks: list[Task]
-    seeds: list[int]
+    seeds: list[int] | None
     options: Options
     registry: Registry
     store: Store
     edition: str = "auto"
     data: Mapping[str, object] = field(default_factory=dict)
 
+    def seeds_of(self, task: Task) -> list[int]:
+        """Return the seeds of a split."""
+        from bench.runs.plan import default_seeds
+
+        return default_seeds(task) if self.seeds is None else self.seeds
+
     def jobs(self) -> list[Job]:
-        """Return one job per split, method and seed.
+        """Return one job per split, method and seed; deterministic methods have one seed.
 
         Raises
         ------
         BenchError
-            If a method or metric does not apply to a split, or a setting refers to a method that
-            is not in the experiment.
+            If a metric does not apply to a split, or a setting refers to a method that is not in
+            the experiment.
         """
         from bench.runs.plan import plan
 
@@ -131,8 +140,7 @@ class Experiment:
         runner = self.runner(shown)
         records = []
         for job in self.jobs() if jobs is None else jobs:
-            data = runner.run(job)
-            records.append(Record(cast("RunRecord", data), data["path"]))
+            records.append(runner.run(job))
             shown.done(records[-1])
         return records
 
@@ -150,6 +158,31 @@ class Experiment:
 
         runner = self.runner(progress)
         return companions_of(jobs, records, runner, self.registry, self.edition, self.data)
+
+    def control_rows(self, progress: Progress | None = None) -> list[Record]:
+        """Run the control rows of the splits that have no record yet.
+
+        Boards show them next to every method. They are run with the default recipe only, and take
+        seconds because they train no network.
+
+        Returns
+        -------
+        list of Record
+            The new records; empty with another recipe.
+        """
+        from bench.runs.identity import run_id
+        from bench.runs.plan import plan
+
+        if self.options.recipe != "default":
+            return []
+        options = dataclasses.replace(self.options, values={}, if_exists="skip")
+        missing = [
+            job
+            for job in plan(list(NAMES), self.tasks, self.seeds, options, self.registry)
+            if not job.not_applicable and self.store.find(run_id(job.spec())) is None
+        ]
+        runner = self.runner(progress)
+        return [runner.run(job) for job in missing]
 
     def reopen(
         self, split: str, data: Mapping[str, object], say: Callable[[str], None] | None = None
@@ -170,7 +203,7 @@ def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
     BenchError
         If a file cannot be used or its name is taken.
     """
-    paths = tuple(Path(plugin).resolve() for plugin in plugins)
+    paths = tuple(expanded(plugin).resolve() for plugin in plugins)
     registry = Registry(paths)
     if paths:
         inherited = [text for text in os.environ.get(PLUGINS, "").split(os.pathsep) if text]
@@ -183,7 +216,7 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
     methods: str | Iterable[str],
     splits: str | Iterable[str],
     *,
-    seeds: int | Iterable[int] = 1,
+    seeds: int | Iterable[int] | None = None,
     recipe: str = "default",
     edition: str = "auto",
     settings: Mapping[str, object] | Iterable[str] = (),
@@ -214,7 +247,7 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
     BenchError
         If a name is unknown, a value is wrong, an edition is not available, or data are invalid.
     """
-    chosen, named = names(methods, "--method"), names(splits, "--split")
+    method_names, split_names = names(methods, "--method"), names(splits, "--split")
     for option, value, allowed in (
         ("recipe", recipe, RECIPES),
         ("edition", edition, EDITIONS),
@@ -225,35 +258,37 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
             raise BenchError(f"--{option}: {did_you_mean(value, list(allowed), option)}")
     if registry is None:
         registry = open_registry(plugins)
-    for method in chosen:
+    for method in method_names:
         for name in method.split("+"):
             registry.entry("method", name.strip())
-    read = Settings.read(settings, chosen, registry)
+    grouped = Settings.read(settings, method_names, registry)
     if network:
-        read.recipe["network"] = network
+        grouped.recipe["network"] = network
     if standardise:
-        read.recipe["standardise"] = standardise
+        grouped.recipe["standardise"] = standardise
     if rescale:
-        read.recipe["rescale"] = True
-    numbers = seed_list(seeds)
-    options = Options(recipe, read.recipe, read.methods, device, if_exists)
+        grouped.recipe["rescale"] = True
+    seed_numbers = None if seeds is None else seed_list(seeds)
+    options = Options(recipe, grouped.recipe, grouped.methods, device, if_exists)
     store = results_store(results)
 
     from bench.data.opening import open_splits
     from bench.data.task import with_metrics
 
-    tasks = open_splits(named, registry, edition, read.data, say or _Stderr().say)
+    tasks = open_splits(split_names, registry, edition, grouped.data, say or _Stderr().say)
     if metrics:
         further = names(metrics, "--metrics")
         tasks = [with_metrics(task, further, registry) for task in tasks]
-    return Experiment(chosen, tasks, numbers, options, registry, store, edition, read.data)
+    return Experiment(
+        method_names, tasks, seed_numbers, options, registry, store, edition, grouped.data
+    )
 
 
 def run(  # noqa: PLR0913 - keywords of the public function
     methods: str | Iterable[str],
     splits: str | Iterable[str],
     *,
-    seeds: int | Iterable[int] = 1,
+    seeds: int | Iterable[int] | None = None,
     recipe: str = "default",
     edition: str = "auto",
     settings: Mapping[str, object] | Iterable[str] = (),
@@ -265,6 +300,7 @@ def run(  # noqa: PLR0913 - keywords of the public function
     if_exists: str = "skip",
     results: Path | str | None = None,
     plugins: Iterable[Path | str] = (),
+    controls: bool = True,
     progress: Progress | None = None,
 ) -> list[Record]:
     """Run methods on splits and write records. Existing runs are not repeated.
@@ -276,7 +312,8 @@ def run(  # noqa: PLR0913 - keywords of the public function
     splits
         Names, aliases, or ``FILE.toml[:NAME]`` for your own data.
     seeds
-        Number of seeds, counted from 0, or the seeds themselves.
+        Number of seeds, counted from 0, or the seeds themselves. Default: three for tables, one
+        for images. A deterministic method runs with the first seed only.
     recipe, edition, device
         Values of ``RECIPES``, ``EDITIONS`` and ``DEVICES`` of this module.
     settings
@@ -293,13 +330,17 @@ def run(  # noqa: PLR0913 - keywords of the public function
         Results folder. Default: ``$BENCH_RESULTS`` if set, otherwise ``results``.
     plugins
         Python files with methods, data sets or metrics.
+    controls
+        Whether to run the control rows of the splits, too, if they have no record yet and the
+        recipe is ``default``. They are not returned.
     progress
         Receives messages and progress. Default: messages are printed on stderr.
 
     Returns
     -------
     list of Record
-        One per split, method and seed, with ``status`` ``ok``, ``not-applicable`` or ``failed``.
+        One per split, method and seed, with ``status`` ``ok``, ``not-applicable`` (with a
+        ``reason``; other methods still run) or ``failed``.
 
     Raises
     ------
@@ -330,4 +371,6 @@ def run(  # noqa: PLR0913 - keywords of the public function
     )
     records = experiment.run(jobs := experiment.jobs(), progress)
     experiment.companions(jobs, records, progress)
+    if controls:
+        experiment.control_rows(progress)
     return records

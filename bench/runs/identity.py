@@ -23,7 +23,7 @@ from bench.core.version import NUMERICS
 from bench.data.views import column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bench.core.dataset import Opened
     from bench.core.registry import Registry
@@ -76,7 +76,7 @@ def numerics() -> dict[str, int]:
     return {} if NUMERICS == 1 else {"numerics": NUMERICS}
 
 
-def run_id(spec: JsonObject) -> str:
+def run_id(spec: Mapping[str, object]) -> str:
     """Return the id of the run that a specification describes; it survives renamed splits."""
     return digest({**spec, "split_id": identity_name(str(spec["split_id"]))})
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bench.core.access import TRACKS, Access, track_of
 from bench.core.canonical import digest
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.core.registry import Registry
-    from bench.core.types import Facts, JsonObject, Recipe, Values
+    from bench.core.types import JsonObject, Recipe, Values
     from bench.data.folds import SourceDomain
     from bench.data.inference_batches import InferenceBatches
     from bench.data.partitions import Fold
     from bench.data.task import Task
+    from bench.records.schema import Spec, Tuning, TuningBudget
     from bench.runs.chain import Chain
 
 RETRIEVAL = ("nscb", "nsc", "map")
@@ -89,9 +90,9 @@ class Job:
     tuned
         Fold -> selected parameters; empty without selection.
     tuning
-        The tuning budget, part of the run's identity; see ``bench.runs.tuning.space``.
+        The tuning budget, part of the run's identity; None without selection.
     tuning_facts
-        Further recorded facts about the tuning.
+        Recorded cost and result of the tuning.
     """
 
     task: Task
@@ -105,24 +106,24 @@ class Job:
     grouping: InferenceBatches | None = None
     selection: str = "last"
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
-    tuning: Facts = field(default_factory=dict)
-    tuning_facts: Facts = field(default_factory=dict)
+    tuning: TuningBudget | None = None
+    tuning_facts: Tuning | None = None
 
     def of_fold(self, fold: Fold) -> Job:
         """Return the job with the parameters selected for one fold, or itself without selection."""
-        chosen = self.tuned.get(fold.name)
-        if chosen is None:
+        if fold.name not in self.tuned:
             return self
-        return dataclasses.replace(self, chain=chosen.chain, recipe=chosen.recipe, tuned={})
+        selected = self.tuned[fold.name]
+        return dataclasses.replace(self, chain=selected.chain, recipe=selected.recipe, tuned={})
 
     def ids(self, fold: Fold) -> list[identity.StageIds]:
         """Return the identities of all stages on one fold."""
-        mine, task = self.of_fold(fold), self.task
-        stages = range(len(mine.chain.stages))
+        job, task = self.of_fold(fold), self.task
+        stages = range(len(job.chain.stages))
         return identity.stage_ids(
-            mine.chain,
+            job.chain,
             self.registry,
-            mine.recipe,
+            job.recipe,
             self.seed,
             [task.stage_rows(stage, fold) for stage in stages],
             task.opened,
@@ -134,7 +135,7 @@ class Job:
     @property
     def chains(self) -> list[Chain]:
         """The chains of all folds; a single chain without selection."""
-        return [one.chain for one in self.tuned.values()] or [self.chain]
+        return [selected.chain for selected in self.tuned.values()] or [self.chain]
 
     @property
     def access(self) -> Access:
@@ -185,24 +186,24 @@ class Job:
         entries = {name: self.registry.entry("metric", name) for name in sorted(names)}
         return {name: entry.meta["version"] for name, entry in entries.items()}
 
-    def spec(self) -> JsonObject:
+    def spec(self) -> Spec:
         """Return the specification that identifies the run; see :func:`identity.run_id`."""
         task, opened = self.task, self.task.opened
         # Use parsed values, so that "500" and 500 give the same run.
         recipe = identity.recipe_identity(self.recipe)
         stages_of: list[JsonObject] = []
         for fold in task.folds:
-            mine = self.of_fold(fold)
+            chain = self.of_fold(fold).chain
             stages = [
                 {
                     "method": stage.name,
                     "version": stage.entry.meta["version"],
                     "params": stage.changed(),
                     "level": stage.level,
-                    "fit_id": one.fit,
-                    "apply_id": one.apply_test,
+                    "fit_id": ids.fit,
+                    "apply_id": ids.apply_test,
                 }
-                for stage, one in zip(mine.chain.stages, self.ids(fold), strict=True)
+                for stage, ids in zip(chain.stages, self.ids(fold), strict=True)
             ]
             stages_of.append({"fold": fold.name, "stages": stages})
             if fold.name in self.tuned and self.tuned[fold.name].overrides:
@@ -210,7 +211,7 @@ class Job:
         # Included only if set, so that ids of runs without a grouping do not change.
         study = {} if self.grouping is None else {"grouping": self.grouping.spec}
         # Included only if parameters were selected, so that other ids do not change.
-        tuning = {"tuning": dict(self.tuning)} if self.tuning else {}
+        tuning = {} if self.tuning is None else {"tuning": dict(self.tuning)}
         # Included only if set, so that other ids do not change.
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Included only if it is not the default, the highest level that varies.
@@ -218,7 +219,7 @@ class Job:
         # Included only if set, so that other ids do not change.
         rescale = {"rescale": True} if self.recipe.get("rescale") else {}
         aggregate = {"aggregate": list(task.split.aggregate)} if task.split.aggregate else {}
-        return {
+        spec = {
             **study,
             **tuning,
             **first,
@@ -249,6 +250,7 @@ class Job:
             "metric_versions": self.metric_versions,
             **identity.numerics(),
         }
+        return cast("Spec", spec)
 
 
 def _source_of(source_domain: SourceDomain | None) -> JsonObject:

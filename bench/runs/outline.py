@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from bench.core.control_names import is_control_row
 from bench.data.units import count_units
+from bench.records.schema import SCHEMA
 from bench.records.selection import rule
 from bench.runs import provenance
 
 if TYPE_CHECKING:
-    from bench.core.types import Facts
-    from bench.records.schema import Code
+    from bench.records.schema import Code, Provenance, RunRecord, Spec, Status, Units
     from bench.runs.chain import Chain
     from bench.runs.job import Job
 
-__all__ = ["Data", "method_sources", "outline"]
-
-Data = dict[str, Any]
-"""Contents of ``run.json``."""
+__all__ = ["method_sources", "outline"]
 
 
 def outline(
     job: Job,
-    spec: Facts,
+    spec: Spec,
     run_id: str,
     code: Code,
-    environment: Facts,
+    environment: Provenance,
     *,
-    status: str = "ok",
+    status: Status = "ok",
     reason: str = "",
-) -> Data:
+) -> RunRecord:
     """Return the record of a job without results.
 
     Parameters
@@ -46,10 +43,10 @@ def outline(
     """
     task, chain = job.task, job.chain
     unranked = _unranked(job)
-    record: Data = {
-        "schema": 1,
+    record: RunRecord = {
+        "schema": SCHEMA,
         "run_id": run_id,
-        "spec": dict(spec),
+        "spec": spec,
         "method": chain.typed,
         "method_id": chain.method_id,
         "split": task.typed,
@@ -59,12 +56,12 @@ def outline(
         "access": job.access.words,
         "badges": chain.badges,
         "readout": chain.readout,
-        **({"classifier": True} if chain.is_classifier else {}),
         "status": status,
         "reason": reason,
         "ranked": not unranked and status == "ok",
         "unranked_because": unranked,
         "metrics": {},
+        "metrics_rest_on": {},
         "primary": job.primary,
         "lower_is_better": _lower_is_better(job),
         "clusters": {
@@ -88,18 +85,21 @@ def outline(
         "upstream": list(task.opened.upstream),
         "exposed": list(task.split.expose),
         "shift": task.split.shift,
+        "deterministic": chain.deterministic,
         "held_out": task.split.hold_out or "",
-        "units": count_units(task.split, task.opened, task.folds),
+        "units": cast("dict[str, Units]", count_units(task.split, task.opened, task.folds)),
         "cost": {"fit_s": 0.0, "apply_s": 0.0, "peak_bytes": 0, "steps": 0, "images_seen": 0},
         "predictions_sha256": "",
         "sources": method_sources(chain),
         "code": code,
         "provenance": {**environment, "recipe": dict(job.recipe)},
     }
+    if chain.is_classifier:
+        record["classifier"] = True
     if chain.preprocess:
         record["preprocess"] = chain.preprocess
-    if job.tuning:
-        record["tuning"] = {**job.tuning, **job.tuning_facts}
+    if job.tuning is not None:
+        record["tuning"] = {**job.tuning, **(job.tuning_facts or {})}
     return record
 
 

@@ -16,6 +16,8 @@ from bench.runs.job import (
 from bench.training.recipes import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.core.registry import Registry
     from bench.data.task import Task
 
@@ -23,17 +25,28 @@ if TYPE_CHECKING:
 def plan(
     methods: list[str],
     tasks: list[Task],
-    seeds: list[int],
+    seeds: Sequence[int] | None,
     options: Options,
     registry: Registry,
 ) -> list[Job]:
     """Return the jobs, after checking every pair of method and split.
 
+    A method that does not apply to a split has jobs with a reason, so that it does not prevent the
+    others from running. A deterministic chain has one job, with the first seed.
+
+    Parameters
+    ----------
+    methods, tasks
+        Methods or chains, and opened splits.
+    seeds
+        Seeds of each pair; None for the default of each split (:func:`default_seeds`).
+    options, registry
+        Options common to all runs, and the registry used to look up names.
+
     Raises
     ------
     BenchError
-        If a name is unknown, no method has a parameter, a batch-wise method has a training set
-        with one batch, or a metric cannot score the split.
+        If a name is unknown, no method has a parameter, or a metric cannot score the split.
     """
     jobs: list[Job] = []
     used: set[str] = set()
@@ -45,8 +58,8 @@ def plan(
             task = rescaled(task, recipe.get("pixel_size", 0.0))  # noqa: PLW2901
         if task.source_domain is not None and recipe["standardise"] == "none":
             raise BenchError(
-                f"split '{task.split.name}' takes a network to another camera, whose counts are "
-                "not those of training: leave --standardise at image, or choose plate"
+                f"split '{task.split.name}' applies a network to images of another camera: use "
+                "--standardise image (the default) or plate, not none"
             )
         for typed in methods:
             chain = parse_chain(
@@ -54,6 +67,7 @@ def plan(
             )
             used.update(stage.name for stage in chain.stages)
             reason = why_not(chain, task) or why_not_grouped(chain, task, options.grouping)
+            task_seeds = default_seeds(task) if seeds is None else seeds
             jobs += [
                 Job(
                     task,
@@ -66,15 +80,23 @@ def plan(
                     reason,
                     options.grouping,
                 )
-                for seed in seeds
+                for seed in (task_seeds[:1] if chain.deterministic else task_seeds)
             ]
     unused = sorted(set(options.values) - used)
     if unused:
         raise BenchError(
-            f"--set names '{unused[0]}', which is none of the methods of this run "
-            f"({', '.join(sorted(used))})"
+            f"--set refers to '{unused[0]}', which is not in this run: its methods are "
+            f"{', '.join(sorted(used))}"
         )
     return jobs
+
+
+def default_seeds(task: Task) -> list[int]:
+    """Return the seeds of a split unless others are requested: three for tables, one for images.
+
+    The number does not depend on the machine. Networks on images take minutes per seed.
+    """
+    return [0] if task.opened.is_images else [0, 1, 2]
 
 
 def _check_metrics(task: Task, registry: Registry) -> None:
@@ -86,21 +108,20 @@ def _check_metrics(task: Task, registry: Registry) -> None:
     }
     if task.supervised and needs[split.metric] == "embedding":
         raise BenchError(
-            f"split '{split.name}': {split.metric} scores profiles and cannot be the primary "
-            "metric of predicted classes: name it in metrics, or write protocol = "
-            '"unsupervised"'
+            f"split '{split.name}': {split.metric} scores profiles, not predicted classes, so it "
+            'cannot be the primary metric: list it under metrics, or set protocol = "unsupervised"'
         )
     if not task.supervised:
         wrong = [name for name in needs if name not in RETRIEVAL]
         if wrong:
             raise BenchError(
-                f"split '{split.name}' scores retrieval, which {wrong[0]} does not: choose among "
+                f"split '{split.name}' has no training set, so {wrong[0]} cannot score it: use "
                 f"{', '.join(RETRIEVAL)}"
             )
         roles = ("treatment", "compound", "nscb_batch")
         missing = [role for role in roles if role not in task.opened.columns]
         if missing:
             raise BenchError(
-                f"split '{split.name}' scores retrieval, which needs the columns "
+                f"split '{split.name}' has no training set and requires the columns "
                 f"{', '.join(missing)}: name them in the data set"
             )

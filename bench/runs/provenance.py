@@ -20,7 +20,7 @@ from bench.core.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.core.types import JsonObject
+    from bench.records.schema import Provenance
 
 __all__ = ["command_line", "environment", "peak_bytes", "reset_peak", "source_digests"]
 
@@ -44,7 +44,7 @@ PACKAGES = (
 """Distributions whose version may change results."""
 
 
-def environment(device: str, threads: int, precision: str) -> JsonObject:
+def environment(device: str, threads: int, precision: str) -> Provenance:
     """Return machine, versions and command, without importing the packages.
 
     Parameters
@@ -89,8 +89,9 @@ def command_line(argv: list[str] | None = None) -> str:
         the working folder become relative, so that the command works elsewhere.
     """
     here = str(Path.cwd()) + os.sep
-    words = sys.argv[1:] if argv is None else argv
-    return shlex.join(["python", "-m", "bench", *(word.removeprefix(here) for word in words)])
+    arguments = sys.argv[1:] if argv is None else argv
+    relative = (argument.removeprefix(here) for argument in arguments)
+    return shlex.join(["python", "-m", "bench", *relative])
 
 
 def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
@@ -113,17 +114,17 @@ def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     OSError
         If a file cannot be read.
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for path in sorted({Path(path).resolve() for path in paths}):
         name, content = portable_name(path), hashlib.sha256(path.read_bytes()).hexdigest()
-        if found.get(name, content) != content:  # plugins with the same name in different folders
+        if digests.get(name, content) != content:  # plugins with one name in different folders
             name = f"{name}#{content[:8]}"
-        found[name] = content
-    return dict(sorted(found.items()))
+        digests[name] = content
+    return dict(sorted(digests.items()))
 
 
 @functools.cache
-def _commit() -> JsonObject:
+def _commit() -> Provenance:
     """Return the git commit of the checkout, if git and a checkout are available."""
     if not (ROOT / ".git").exists():
         return {}
@@ -147,14 +148,14 @@ def _commit() -> JsonObject:
 def _versions() -> dict[str, str]:
     from importlib import metadata
 
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             if name == "labshift":  # a checkout that is not installed
-                found[name] = __version__
-    return found
+                versions[name] = __version__
+    return versions
 
 
 def _cpu() -> str:
@@ -189,7 +190,8 @@ def reset_peak() -> bool:
 def peak_bytes() -> int:
     """Return the peak resident memory of this process in bytes, since :func:`reset_peak`.
 
-    On systems other than Linux, it is the peak since the process started.
+    On systems other than Linux, it is the peak since the process started. The peak of a run is the
+    difference of two calls; where the peak cannot be reset this is a lower bound.
     """
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():

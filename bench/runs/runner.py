@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -11,13 +11,14 @@ from bench.core.code_digest import differing
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
 from bench.core.words import count, listed
 from bench.records.embeddings import skipped_fold
+from bench.records.record import Record
 from bench.records.tables import predictions_digest
 from bench.runs import identity, provenance
 from bench.runs.cache import Cache, Use
 from bench.runs.code import Codes
 from bench.runs.device import threads
 from bench.runs.fold import FoldRun
-from bench.runs.outline import Data, method_sources, outline
+from bench.runs.outline import method_sources, outline
 from bench.runs.spent import Spent
 
 if TYPE_CHECKING:
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bench.core.types import Facts
     from bench.data.partitions import Fold
-    from bench.records.record import Record
+    from bench.records.schema import Clusters, Provenance, RunRecord, Spec, Status
     from bench.records.store import Store
     from bench.runs.device import Say
     from bench.runs.job import Job, Options
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from bench.scoring.scorer import Scores
 
     Tables = tuple[pd.DataFrame, pd.DataFrame | None, pd.DataFrame | None]
-    from bench.core.types import JsonObject
 
 __all__ = ["Runner"]
 
@@ -56,7 +55,7 @@ class Runner:
 
     Attributes
     ----------
-    made
+    written
         Ids of artifacts written by this runner; a rerun uses no others.
     """
 
@@ -71,15 +70,26 @@ class Runner:
         self.options = options
         self.say = say
         self.progress = progress
-        self.made: set[str] = set()
+        self.written: set[str] = set()
         self._probes: dict[str, Probe] = {}
         self._device: str | None = None
         self._codes = Codes()
 
     # ------------------------------------------------------------------ one run
 
-    def run(self, job: Job) -> Data:
+    def run(self, job: Job) -> Record:
         """Return the record of a job, from disk if it exists; otherwise run it and commit it.
+
+        Parameters
+        ----------
+        job
+            The run.
+
+        Returns
+        -------
+        Record
+            Its status is ``ok``, ``not-applicable`` or ``failed``. The path of a failed run is the
+            folder with its traceback.
 
         Raises
         ------
@@ -90,8 +100,7 @@ class Runner:
         run_id = identity.run_id(spec)
         stored = self.store.find(run_id)
         if stored is not None and self._serves(job, stored):
-            typed = {"method": job.chain.typed, "split": job.task.typed}
-            return {**stored.data, **typed, "path": str(stored.path)}
+            return stored.renamed(job.chain.typed, job.task.typed)
         use: Use = "keep"
         if self.options.if_exists == "rerun":
             use = "renew"
@@ -104,7 +113,7 @@ class Runner:
         except Exception as error:
             if isinstance(error, BenchError) and not isinstance(error, (RunFailed, AccessError)):
                 raise
-            return self._failed(job, spec, run_id, error)
+            return self.failed(job, error)
         if use == "ignore" and stored is not None:
             return _verified(record, stored)
         replace = use == "renew" or stored is not None
@@ -112,7 +121,27 @@ class Runner:
         for fold in spec["folds"]:
             for stage in fold["stages"]:
                 self.store.drop_scratch(stage["fit_id"])
-        return {**record, "path": str(path)}
+        return Record(record, path)
+
+    def failed(self, job: Job, error: Exception) -> Record:
+        """Save the traceback of the exception being handled; return a record of status failed.
+
+        The record is not committed, so the run is repeated next time.
+        """
+        spec = job.spec()
+        run_id = identity.run_id(spec)
+        path = self.store.fail(
+            run_id,
+            traceback.format_exc(),
+            self._environment(job),
+            {"method": job.chain.typed, "split": job.task.typed, "seed": job.seed},
+        )
+        reason = str(error)
+        if not isinstance(error, BenchError):
+            name = type(error).__name__
+            reason = f"{name}: {reason}" if reason else name
+        record = self._outline(job, spec, run_id, "failed", " ".join(reason.split()))
+        return Record(record, path)
 
     def _serves(self, job: Job, stored: Record) -> bool:
         """Return whether an existing record can be used; report if its code differs."""
@@ -128,53 +157,43 @@ class Runner:
             )
         return True
 
-    def _other_code(self, job: Job, record: Facts) -> list[str]:
+    def _other_code(self, job: Job, record: Record) -> list[str]:
         """Return the files that differ between a record's code and the current code."""
-        if "code" in record:
-            return differing(record["code"]["files"], self._codes.of_run(job)["files"])
+        if "code" in record.data:
+            return differing(record.data["code"]["files"], self._codes.of_run(job)["files"])
         if self.options.if_exists == "refresh":
             return ["not recorded"]
         # Older records store only digests of the method's files.
-        return differing(record.get("sources") or {}, method_sources(job.chain))
+        return differing(record.sources, method_sources(job.chain))
 
     def _outline(
-        self, job: Job, spec: Facts, run_id: str, status: str = "ok", reason: str = ""
-    ) -> Data:
+        self, job: Job, spec: Spec, run_id: str, status: Status = "ok", reason: str = ""
+    ) -> RunRecord:
         code, environment = self._codes.of_run(job), self._environment(job)
         return outline(job, spec, run_id, code, environment, status=status, reason=reason)
 
-    def _environment(self, job: Job) -> JsonObject:
+    def _environment(self, job: Job) -> Provenance:
         return provenance.environment(
             device=self._device or "cpu",
             threads=threads(),
             precision=str(job.recipe.get("precision", "float32")),
         )
 
-    def _failed(self, job: Job, spec: Facts, run_id: str, error: Exception) -> Data:
-        """Save the traceback and return a record that is not committed."""
-        where = self.store.fail(
-            run_id,
-            traceback.format_exc(),
-            self._environment(job),
-            {"method": job.chain.typed, "split": job.task.typed, "seed": job.seed},
-        )
-        reason = str(error)
-        if not isinstance(error, BenchError):
-            name = type(error).__name__
-            reason = f"{name}: {reason}" if reason else name
-        record = self._outline(job, spec, run_id, "failed", " ".join(reason.split()))
-        return {**record, "path": str(where)}
-
     # ------------------------------------------------------------------ results
 
-    def _computed(self, job: Job, spec: Facts, run_id: str, use: Use) -> tuple[Data, Tables]:
+    def _computed(self, job: Job, spec: Spec, run_id: str, use: Use) -> tuple[RunRecord, Tables]:
         """Fit, apply and score all folds."""
+        import sklearn.linear_model  # noqa: F401 - imported before the memory of the run is counted
+
         from bench.scoring.scorer import Scores
 
         try:
             if job.not_applicable:
                 raise NotApplicable(job.not_applicable)
+            if any(stage.kind == "network" for stage in job.chain.stages):
+                self.device()  # imports torch
             provenance.reset_peak()
+            memory = provenance.peak_bytes()
             task = job.task
             scores = Scores(task.split, task.opened, task.classes, job.registry, job.masked)
             spent, notes, sizes = self._all_folds(job, scores, use)
@@ -200,7 +219,7 @@ class Runner:
             "readout": scored.readout,
             "metrics": scored.metrics(),
             "metrics_rest_on": scored.rests_on,
-            "clusters": dict(scored.clusters),
+            "clusters": cast("Clusters", scored.clusters),
             "n_eval": scored.n_eval,
             "n_excluded": scores.n_excluded,
             "excluded_classes": sorted(scores.excluded_classes),
@@ -221,7 +240,7 @@ class Runner:
                 "apply_s": spent.apply_s,
                 "steps": spent.steps,
                 "images_seen": spent.images_seen,
-                "peak_bytes": provenance.peak_bytes(),
+                "peak_bytes": provenance.peak_bytes() - memory,
             },
             "predictions_sha256": predictions_digest(scored.predictions),
         }
@@ -248,7 +267,7 @@ class Runner:
 
     def fold_run(self, job: Job, fold: Fold, use: Use = "keep", label: str = "") -> FoldRun:
         """Return the stages of a job on one fold, ready to be fitted and applied."""
-        cache = Cache(self.store, use, self.made, self.say)
+        cache = Cache(self.store, use, self.written, self.say)
         shown = label or job.chain.typed
         return FoldRun(job, fold, cache, self._codes, self.device, self.progress, shown)
 
@@ -269,29 +288,31 @@ class Runner:
         return self._device
 
 
-def _verified(record: Data, stored: Record) -> Data:
+def _verified(record: RunRecord, stored: Record) -> Record:
     """Return a repeated run, marked with whether its predictions equal the recorded ones."""
-    same = all(record[key] == stored[key] for key in ("status", "predictions_sha256"))
-    verified = {**record, "verified": same, "path": str(stored.path)}
+    same = (record["status"], record["predictions_sha256"]) == (
+        stored.status,
+        stored.predictions_sha256,
+    )
+    record["verified"] = same
     if not same:
-        verified["status"] = "failed"
-        verified["reason"] = (
-            "verify: the predictions differ from those on record; "
-            + _what_differs(stored.data, record)
+        record["status"] = "failed"
+        record["reason"] = "verify: the predictions differ from those on record; " + _what_differs(
+            stored.data, record
         )
-    return verified
+    return Record(record, stored.path)
 
 
-def _what_differs(old: Facts, new: Facts) -> str:
+def _what_differs(old: RunRecord, new: RunRecord) -> str:
     then, now = old["provenance"], new["provenance"]
     changed = [
         key for key in ("python", "cpu", "device", "threads") if then.get(key) != now.get(key)
     ]
     packages = now.get("packages", {})
     changed += [k for k, v in then.get("packages", {}).items() if packages.get(k) != v]
-    if "code" in old:
+    if "code" in old and "code" in new:
         changed += differing(old["code"]["files"], new["code"]["files"])
-    elif old.get("sources") != new.get("sources"):
+    elif old["sources"] != new["sources"]:
         changed.append("the method's source")
     return f"changed since: {', '.join(changed)}" if changed else "nothing on record changed"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from bench.core.canonical import digest
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.data.inference_batches import InferenceBatches
-from bench.records.record import Record
 from bench.runs.plan import plan
 from bench.studies._results import Condition, ConditionResult, Difference
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
     from bench.data.task import Task
-    from bench.records.schema import RunRecord
+    from bench.records.record import Record
     from bench.runs.job import Job, Options
     from bench.runs.runner import Runner
 
@@ -160,7 +159,7 @@ class StudyContext:
         """Return the scores of a condition; existing runs are not repeated."""
         records = []
         for seed in self.seeds:
-            record = Record(cast("RunRecord", self.runner.run(self.job(condition, seed))))
+            record = self.runner.run(self.job(condition, seed))
             self._done(record)
             if record.status == "failed":
                 self.failed.append(record)

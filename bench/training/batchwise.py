@@ -61,6 +61,7 @@ class BatchwiseParams:
         low=0.05,
         high=0.95,
         search=(0.25, 0.75),
+        acts_if={"rows": ("controls",)},
     )
     min_rows: int = param(
         2,

@@ -21,6 +21,7 @@ import pytest
 from bench.cli.group import COMMANDS
 from bench.cli.main import main
 from bench.records import writing as store
+from bench.records.results import results_store
 from tests.helpers.errors import mentions
 from tests.helpers.processes import PATIENCE, killed_at, wait_for
 
@@ -225,7 +226,9 @@ OTTAWA = ("--split", "ottawa")
         pytest.param((*ERM, *OTTAWA, "--seeds", "0"), ("--seeds",), id="no-seeds"),
         pytest.param((*ERM, *OTTAWA, "--seeds", "123456789"), ("1000",), id="many-seeds"),
         pytest.param((*ERM, *OTTAWA, "--seeds", "three"), ("--seeds", "'three'"), id="seeds"),
-        pytest.param((*ERM, *OTTAWA, "--seed", "1", "--seeds", "2"), ("exclude",), id="both"),
+        pytest.param(
+            (*ERM, *OTTAWA, "--seed", "1", "--seeds", "2"), ("--seed", "--seeds"), id="both"
+        ),
         pytest.param((*ERM, *OTTAWA, "--set", "nonsense=3"), ("nonsense",), id="key"),
         pytest.param((*ERM, *OTTAWA, "--set", "nonsense"), ("KEY=VALUE",), id="no-value"),
         pytest.param((*ERM, *OTTAWA, "--set", "=3"), ("KEY=VALUE",), id="no-key"),
@@ -339,11 +342,52 @@ def test_a_split_that_the_file_does_not_have(call: Caller, tmp_path: Path) -> No
 def test_one_training_batch_for_a_batchwise_method(call: Caller, tmp_path: Path) -> None:
     """Two weeks of one plate each: holding one out leaves nothing to draw plates from."""
     path = dataset(tmp_path / "data", table=wells(weeks=2, plates=1))
-    said = call("run", "--method", "ben", "--split", f"{path}:weeks", *QUICK)
-    refused(said, "ben", "plate", "week", "one")
-    nothing_written(call.results)
-    said = call("run", "--method", "erm", "--split", f"{path}:weeks", *QUICK)
+    said = call("run", "--method", "ben,erm", "--split", f"{path}:weeks", *QUICK, "--json")
     assert said.code == 0, said.err
+    status = {run["method"]: (run["status"], bool(run["reason"])) for run in said.json["runs"]}
+    assert status == {"ben": ("not-applicable", True), "erm": ("ok", False)}
+
+
+def test_repeated_options_add_up(call: Caller, tmp_path: Path) -> None:
+    path = dataset(tmp_path / "data", TOML + 'shares = ["week"]\n')
+    options = ("-m", "identity", "--method", "center,zscore", "--metrics", "accuracy")
+    said = call(
+        "run", *options, "--metrics", "worst_batch_accuracy", "-s", f"{path}:weeks", "-s",
+        f"{path}:plates", *QUICK, "--json",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    runs = [(run["method"], run["split_id"]) for run in said.json["runs"]]
+    methods = ("identity", "center", "zscore")
+    assert runs == [(m, s) for s in ("mine/weeks", "mine/plates") for m in methods]
+    assert {"accuracy", "worst_batch_accuracy"} <= set(said.json["runs"][0]["metrics"])
+    refused(call("leaderboard", "-s", "mine/weeks", "-s", "mine/plates"), "--split")
+
+
+def test_home_and_variables_are_replaced_in_paths(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("MINE", "data")
+    dataset(tmp_path / "data")
+    said = call(
+        "run", "-m", "identity", "-s", "$HOME/$MINE/mine.toml:weeks", *QUICK, results=Path("~/r")
+    )
+    assert said.code == 0, said.err
+    assert list((tmp_path / "r" / "runs").rglob("run.json"))
+    monkeypatch.setenv("BENCH_RESULTS", "~/$MINE/results")
+    assert results_store().root == tmp_path / "data" / "results"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_output_in_any_encoding(encoding: str) -> None:
+    code = "from bench.cli.main import _accept_all_characters as f; f(); print('n – 3 × α')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    expected = {"ascii": "n - 3 x ?", "cp1252": "n – 3 × ?", "latin-1": "n - 3 × ?"}[encoding]
+    assert done.stdout.decode(encoding).strip() == expected
 
 
 def test_a_table_of_ones_own_has_no_other_edition(call: Caller, tmp_path: Path) -> None:
@@ -540,7 +584,7 @@ def test_published_files_are_run_as_real(
 
 
 def run_erm(path: Path, *more: object) -> tuple[object, ...]:
-    return ("run", "--method", "erm", "--split", f"{path}:weeks", *QUICK, *more)
+    return ("run", "--method", "erm", "--split", f"{path}:weeks", "--seed", 0, *QUICK, *more)
 
 
 def test_no_permission(call: Caller, tmp_path: Path) -> None:
@@ -626,7 +670,17 @@ class Raises(NetworkMethod):
 def test_a_method_that_raises_is_a_failed_run(call: Caller, tmp_path: Path) -> None:
     path, plugin = dataset(tmp_path / "data"), tmp_path / "raises.py"
     plugin.write_text(RAISES)
-    words = ("--method", "raises,erm", "--split", f"{path}:weeks", *QUICK, "--plugin", plugin)
+    words = (
+        "--method",
+        "raises,erm",
+        "--split",
+        f"{path}:weeks",
+        "--seed",
+        0,
+        *QUICK,
+        "--plugin",
+        plugin,
+    )
     said = call("run", *words, "--json")
     assert said.code == 1
     failed, fine = said.json["runs"]
@@ -685,7 +739,7 @@ def test_a_metric_of_a_plugin_keeps_its_direction_and_its_version(
     plugin.write_text(ERRORS.replace("VERSION", "1"))
     weeks = 'hold_out = "week"'
     path = dataset(tmp_path / "data", TOML.replace(weeks, weeks + '\nmetric = "error_rate"'))
-    words = ("run", "--method", "erm,label-oracle", "--split", f"{path}:weeks", *QUICK)
+    words = ("run", "-m", "erm,label-oracle", "-s", f"{path}:weeks", "--seed", 0, *QUICK)
     said = call(*words, "--plugin", plugin, "--json")
     assert said.code == 0, said.err
     [board] = call("leaderboard", "--json").json["boards"]
@@ -719,7 +773,7 @@ def test_json_and_nothing_but_json(call: Caller, tmp_path: Path) -> None:
     assert said.code == 0, said.err
     runs = said.json["runs"]
     assert [(r["method"], r["seed"]) for r in runs] == [
-        ("erm", 0), ("erm", 1), ("identity", 0), ("identity", 1)
+        ("erm", 0), ("erm", 1), ("identity", 0)
     ]  # fmt: skip
     assert [r["run_id"] for r in runs] == [r["run_id"] for r in planned]
     wanted = set(
@@ -750,7 +804,7 @@ def test_what_a_plugin_prints_is_not_in_the_json(call: Caller, tmp_path: Path) -
     said = call(
         "run", "-m", "my-loud", "-s", f"{path}:weeks", *QUICK, "--plugin", plugin, "--json"
     )  # fmt: skip
-    assert [run["method"] for run in said.json["runs"]] == ["my-loud"]
+    assert {run["method"] for run in said.json["runs"]} == {"my-loud"}
     assert "loud at import" in said.err
 
 
@@ -787,6 +841,21 @@ def test_interrupted(tmp_path: Path) -> None:
     assert err.splitlines()[-1].startswith("interrupted")
     assert "Traceback" not in err
     assert not list(results.rglob("run.json"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_terminated() -> None:
+    started = process("list", "methods", before=(
+        "import os, signal, sys\n"
+        "class Terminate:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'bench.cli.commands.listing':\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Terminate())"
+    ))  # fmt: skip
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, out) == (143, "")
+    assert err.strip().startswith("terminated")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
@@ -928,7 +997,8 @@ def test_killed_and_run_again(
 
 def test_the_report_is_one_file_and_says_what_is_on_it(call: Caller, tmp_path: Path) -> None:
     path = dataset(tmp_path / "data")
-    call("run", "-m", "identity,zscore", "-s", f"{path}:weeks", "--seeds", 3)
+    words = ("run", "-m", "identity,zscore", "-s", f"{path}:weeks", "--no-controls")
+    assert call(*words).code == 0
     said = call("report", "--no-figures", "--json")
     assert said.code == 0
     file = Path(said.json["file"])
@@ -937,7 +1007,7 @@ def test_the_report_is_one_file_and_says_what_is_on_it(call: Caller, tmp_path: P
     assert said.json == {
         "file": str(file),
         "bytes": len(page.encode()),
-        "runs": 6,
+        "runs": 2,
         "boards": 1,
         "figures": 0,
     }

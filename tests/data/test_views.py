@@ -38,6 +38,8 @@ from tests.helpers.errors import mentions, raises
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bench.records.record import Record
+
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = ~Access.NONE
 PLAIN = (str, bytes, int, float, type(None), np.generic)
@@ -427,7 +429,7 @@ def plant(
     return path
 
 
-def run(planted: Path, plugin: Path, results: Path) -> dict[str, Any]:
+def run(planted: Path, plugin: Path, results: Path) -> Record:
     """Run a planted cheat as ``python -m bench run`` does."""
     registry = Registry((plugin,))
     tasks = open_splits([f"{planted}:new"], registry, "auto", {}, lambda line: None)
@@ -436,12 +438,12 @@ def run(planted: Path, plugin: Path, results: Path) -> dict[str, Any]:
     return Runner(Store(results), options).run(job)
 
 
-def accuracy(record: dict[str, Any]) -> float:
+def accuracy(record: Record) -> float:
     assert record["status"] == "ok", record["reason"]
     return float(record["metrics"]["probe.accuracy"]["all"])
 
 
-def at_chance(record: dict[str, Any]) -> bool:
+def at_chance(record: Record) -> bool:
     """Return whether the score is what guessing gives, within four standard errors."""
     p, n = record["chance"], record["n_eval"]
     assert (p, n) == (1 / 3, 4 * 18)

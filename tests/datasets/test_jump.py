@@ -267,7 +267,7 @@ def tiny_runs(tmp_path: Path, methods: list[str], opened: Opened) -> list[dict[s
     options = Options("smoke", {"steps": 3})
     jobs = plan(methods, [task], [0], options, Registry())
     runner = Runner(Store(tmp_path), options)
-    return [json.loads(json.dumps(runner.run(job))) for job in jobs]
+    return [json.loads(json.dumps(dict(runner.run(job)))) for job in jobs]
 
 
 def test_it_cannot_be_named_twice(opened: Opened) -> None:

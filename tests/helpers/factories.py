@@ -134,6 +134,7 @@ def make_record(
         "upstream": [],
         "exposed": [],
         "shift": "another laboratory and another microscope",
+        "deterministic": False,
         "held_out": "",
         "units": {},
         "cost": {"fit_s": 20.0 + seed, "apply_s": 1.5, "peak_bytes": 2**30, **STEPS},

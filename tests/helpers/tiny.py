@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.data.partitions import Fold
+    from bench.records.record import Record
     from bench.runs.chain import Chain
 
 LABELS = ("actin", "golgi", "nucleus")
@@ -274,7 +275,7 @@ class Bench:
         values: Mapping[str, Mapping[str, Any]] | None = None,
         if_exists: str = "skip",
         **overrides: Any,
-    ) -> list[dict[str, Any]]:
+    ) -> list[Record]:
         jobs = self.jobs(methods, tasks, seeds, values, **overrides)
         runner = Runner(self.store, Options(device="cpu", if_exists=if_exists), self.said.append)
         return [runner.run(job) for job in jobs]

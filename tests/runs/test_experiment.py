@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +12,10 @@ import pytest
 import bench
 from bench.api import BenchError
 from bench.core.canonical import digest
-from bench.runs.experiment import prepare
+from bench.core.registry import Registry
+from bench.records.store import Store
+from bench.runs.experiment import Experiment, prepare
+from bench.runs.job import Options
 from tests.helpers import tiny
 
 if TYPE_CHECKING:
@@ -42,20 +46,19 @@ def test_one_call_makes_records_that_are_found_again(tmp_path: Path) -> None:
     results = tmp_path / "results"
     shown = Shown()
     records = bench.run(
-        ["identity", "zscore"], split, seeds=2, recipe="smoke", results=results, progress=shown
+        ["identity", "shuffle"], split, seeds=2, recipe="smoke", results=results, progress=shown
     )
-    assert [(r["method"], r["spec"]["seed"]) for r in records] == [
-        ("identity", 0),
-        ("identity", 1),
-        ("zscore", 0),
-        ("zscore", 1),
+    assert [(r.method, r.seed, r.deterministic) for r in records] == [
+        ("identity", 0, True),
+        ("shuffle", 0, False),
+        ("shuffle", 1, False),
     ]
     assert {r["status"] for r in records} == {"ok"}
     assert shown.finished == [r.run_id for r in records]
     loaded = bench.load_records(results)
     assert {r.run_id for r in loaded} == {r.run_id for r in records}
     times = {r.run_id: r.path.stat().st_mtime_ns for r in records if r.path}
-    again = bench.run("identity, zscore", split, seeds=2, recipe="smoke", results=results)
+    again = bench.run("identity, shuffle", split, seeds=2, recipe="smoke", results=results)
     assert [r.run_id for r in again] == [r.run_id for r in records]
     assert {r.run_id: r.path.stat().st_mtime_ns for r in again if r.path} == times
 
@@ -70,6 +73,42 @@ def test_settings_are_a_mapping_or_texts(tmp_path: Path) -> None:
     assert ids[0] == ids[1]
     spread = prepare("zscore", split, settings={"rows": "all", "recipe.steps": 6}, results=tmp_path)
     assert [digest(job.spec()) for job in spread.jobs()] == ids[0][:1]
+
+
+def test_control_rows_are_added_once_and_not_returned(tmp_path: Path) -> None:
+    split = f"{tiny.write_table(tmp_path / 'data')}:plates"
+    results = tmp_path / "results"
+    call = {"results": results, "progress": Shown()}
+    [record] = bench.run("center", split, controls=False, **call)
+    assert {r.run_id for r in bench.load_records(results)} == {record.run_id}
+    again = bench.run("center", split, **call)
+    assert [r.run_id for r in again] == [record.run_id]
+    added = [r for r in bench.load_records(results) if r.run_id != record.run_id]
+    assert {r.method for r in added} >= {"identity", "shuffle", "batch-mean", "label-oracle"}
+    assert {r.track for r in added} == {"reference"}
+    # Deterministic rows have one seed, the others those of the split.
+    seeds = {method: sorted(r.seed for r in added if r.method == method) for method in
+             ("identity", "shuffle")}  # fmt: skip
+    assert seeds == {"identity": [0], "shuffle": [0, 1, 2]}
+    bench.run("center", split, **call)
+    assert len(bench.load_records(results)) == 1 + len(added)
+
+
+@pytest.mark.parametrize(("images", "seeds"), [(False, [0, 1, 2]), (True, [0])])
+def test_three_seeds_on_tables_and_one_on_images(
+    tmp_path: Path, images: bool, seeds: list[int]
+) -> None:
+    tasks = [tiny.task(tiny.opened(images=images))]
+    registry = Registry()
+    experiment = Experiment(
+        ["erm", "identity"], tasks, None, Options("smoke"), registry, Store(tmp_path)
+    )
+    by_method: dict[str, list[int]] = {}
+    for job in experiment.jobs():
+        by_method.setdefault(job.chain.typed, []).append(job.seed)
+    assert by_method == {"erm": seeds, "identity": [0]}
+    requested = dataclasses.replace(experiment, seeds=[4, 5])
+    assert [job.seed for job in requested.jobs()] == [4, 5, 4]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ from bench.records.store import Store
 from bench.runs import holdouts as carve
 from bench.runs.job import Options
 from bench.runs.runner import Runner
-from bench.runs.tuning.space import Budget, Tuning, search_space
+from bench.runs.tuning.space import Budget, Dimension, Tuning, search_space
+from bench.runs.tuning.trials import suggest
 from bench.runs.tuning.tune import tune
 from tests.helpers import tiny
 from tests.helpers.errors import mentions, raises
@@ -330,6 +331,40 @@ def test_choices_that_need_what_the_data_lack_are_left_out(tmp_path: Path) -> No
     assert [one.words for one in plan.space] == ["adabn.rows all | treated | controls"]
     without = tiny.task(tiny.opened(batches=5, controls=0), test={"plate": ("p4",)})
     assert tuning(tmp_path / "r", without, Registry(), method="adabn").space == []
+
+
+def test_a_parameter_without_effect_is_not_sampled(tmp_path: Path) -> None:
+    import optuna
+
+    def space(**rows: str) -> list[Dimension]:
+        values = {"ben": dict(rows)} if rows else {}
+        return tuning(tmp_path / "r", one_fold(), Registry(), method="ben", values=values).space
+
+    share = "ben.control_share 0.25 .. 0.75"
+    assert [d.words for d in space()][-1] == f"{share} if ben.rows = controls"
+    assert [d.words for d in space(rows="controls")][-1] == share
+    assert "ben.control_share" not in [d.name for d in space(rows="all")]
+    without = tiny.task(tiny.opened(batches=5, controls=0), test={"plate": ("p4",)})
+    names = [d.name for d in tuning(tmp_path / "r", without, Registry(), method="ben").space]
+    assert names == ["ben.sampler", "ben.per_batch"]
+    study = optuna.create_study()
+    sampled = set()
+    for _ in range(30):
+        trial = study.ask()
+        params, _ = suggest(study, trial, "ben on tiny", space())
+        study.tell(trial, 0.0)
+        sampled.add((params["ben"]["rows"], "control_share" in params["ben"]))
+    assert sampled == {("all", False), ("treated", False), ("controls", True)}
+
+
+def test_a_method_whose_trials_all_fail_stops_no_other(tmp_path: Path) -> None:
+    registry = Registry((plugin(tmp_path / "p", 'raise RunFailed("no")'),))
+    plan = tuning(tmp_path / "r", one_fold(), registry, trials=2)
+    [record] = done(plan)
+    assert (record.status, record.selection) == ("failed", "ood-val")
+    [failure] = [f for f in plan.store.failures() if f["about"]["split"] == record.split]
+    assert failure["run_id"] == record.run_id
+    assert plan.store.load_all() == []
 
 
 def test_a_method_without_a_space_is_said_so(tmp_path: Path, registry: Registry) -> None:

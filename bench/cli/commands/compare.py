@@ -6,12 +6,16 @@ import click
 
 from bench.cli import arguments, completion
 from bench.cli.board_options import BoardOptions, board_options
-from bench.cli.options import Common, check, common_options
+from bench.cli.options import Common, check, common_options, listed
 
 
 @click.command()
-@click.option(
-    "--method", "-m", metavar="M[,M...]", shell_complete=completion.methods, help="Default: all."
+@listed(
+    "--method",
+    "-m",
+    metavar="M[,M...]",
+    shell_complete=completion.methods,
+    help="Methods [default: all]. Repeatable.",
 )
 @board_options("table, md, csv or json.")
 @common_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import Common, check, common_options
+from bench.cli.options import PATH, Common, check, common_options
 from bench.cli.output import note, print_json, print_line
 from bench.core.errors import BenchError
 
@@ -32,7 +32,9 @@ SIDES = ("auto", "test", "train", "both")
     shell_complete=completion.one_of("h5ad", "parquet", "npy"),
     help="h5ad, parquet or npy.",
 )
-@click.option("--output", metavar="FILE", help="Default: in exports/ of the results folder.")
+@click.option(
+    "--output", metavar="FILE", type=PATH, help="Output file [default: in RESULTS/exports/]."
+)
 @click.option(
     "--side",
     metavar="NAME",

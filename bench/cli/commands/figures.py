@@ -7,14 +7,16 @@ from pathlib import Path
 import click
 
 from bench.cli import completion
-from bench.cli.options import REFERENCE, Common, common_options
+from bench.cli.options import PATH, REFERENCE, Common, common_options
 from bench.cli.output import note, print_json, print_line
 from bench.core.errors import BenchError
 
 
 @click.command()
 @click.argument("names", nargs=-1, shell_complete=completion.figures)
-@click.option("--output", metavar="DIR", help="Default: figures/ in the results folder.")
+@click.option(
+    "--output", metavar="DIR", type=PATH, help="Output folder [default: RESULTS/figures/]."
+)
 @REFERENCE
 @click.option(
     "--split",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import Common, common_options
+from bench.cli.options import PATH, Common, common_options
 from bench.cli.output import print_json, print_line, write_output
 from bench.core.errors import BenchError, did_you_mean
 
@@ -31,7 +31,9 @@ KINDS = {
 @click.argument("what", metavar="|".join(KINDS))
 @click.argument("name")
 @click.option("--images", is_flag=True, help="With dataset: of images, not of profiles.")
-@click.option("--output", metavar="FILE", help="Where to write; else NAME.py (or NAME.toml) here.")
+@click.option(
+    "--output", metavar="FILE", type=PATH, help="Output file [default: ./NAME.py or ./NAME.toml]."
+)
 @common_options
 def command(
     what: str,

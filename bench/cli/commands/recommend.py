@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import Common, common_options
+from bench.cli.options import PATH, Common, common_options, listed
 from bench.cli.output import Column, print_json, print_line, print_table, write_output
 from bench.cli.progress import Bar, waiting
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.advice.advice import Advice
-    from bench.runs.experiment import Experiment
-    from bench.runs.job import Job
 
 METHODS = (
     "identity",
@@ -40,12 +38,12 @@ used models of batch effects, and networks trained batch by batch."""
 
 @click.command()
 @click.argument("file", shell_complete=completion.splits)
-@click.option(
+@listed(
     "--method",
     "-m",
     shell_complete=completion.methods,
     metavar="M[,M...]",
-    help=f"Default: {len(METHODS)} common methods.",
+    help=f"Methods [default: {len(METHODS)} common ones]. Repeatable.",
 )
 @click.option(
     "--seeds", metavar="N", default=3, type=click.IntRange(1, 1000), help="Seeds (default 3)."
@@ -58,7 +56,9 @@ used models of batch effects, and networks trained batch by batch."""
     help="Training settings.",
 )
 @click.option("--edition", metavar="NAME", default="auto", help="Of a registered data set.")
-@click.option("--output", metavar="FILE", help="Also write an offline HTML page.")
+@click.option(
+    "--output", metavar="FILE", type=PATH, help="Also write an offline HTML page to FILE."
+)
 @common_options
 def command(
     file: str,
@@ -107,7 +107,7 @@ def command(
             common.store(),
             edition,
         )
-        jobs = _applicable(experiment, strict=method is not None)
+        jobs = [job for job in experiment.jobs() if not job.not_applicable]
     with Bar(len(jobs), []) as bar:
         records = experiment.run(jobs, bar)
     by_split = {
@@ -135,26 +135,6 @@ def command(
         if output is not None:
             print_line(f"page: {output}")
     return int(any(record.status == "failed" for record in records))
-
-
-def _applicable(experiment: Experiment, *, strict: bool) -> list[Job]:
-    """Return the jobs of methods that suit a split.
-
-    Raises
-    ------
-    BenchError
-        With ``strict``, for a method that a split refuses.
-    """
-    jobs: list[Job] = []
-    for task in experiment.tasks:
-        for method in experiment.methods:
-            part = dataclasses.replace(experiment, methods=[method], tasks=[task])
-            try:
-                jobs += part.jobs()
-            except BenchError:
-                if strict:
-                    raise
-    return [job for job in jobs if not job.not_applicable]
 
 
 def _print(advice: Advice) -> None:

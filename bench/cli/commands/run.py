@@ -1,4 +1,4 @@
-"""``run``: methods on splits, to records."""
+"""``run``: run methods on splits and write records."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bench.cli.options import (
     Common,
     TrainingOptions,
     common_options,
+    listed,
     training_options,
 )
 from bench.cli.output import note, print_json, print_line
@@ -28,18 +29,23 @@ if TYPE_CHECKING:
 @METHODS
 @SPLITS
 @training_options
-@click.option("--metrics", metavar="NAME[,NAME]", help="Additional metrics; see list metrics.")
-@click.option("--network", metavar="NAME", help="small-resnet, torchvision name or module:factory.")
-@click.option("--standardise", metavar="NAME", help="none, image or plate.")
+@listed("--metrics", metavar="NAME[,...]", help="Additional metrics; see `list metrics`.")
+@click.option(
+    "--network", metavar="NAME", help="small-resnet, a torchvision name or module:factory."
+)
+@click.option("--standardise", metavar="NAME", help="Input scaling: none, image or plate.")
 @click.option("--rescale", is_flag=True, help="Resample images to the pixel size of training.")
 @IF_EXISTS
 @click.option(
+    "--controls/--no-controls", default=True, help="Also run missing control rows [default: yes]."
+)
+@listed(
     "--track",
     metavar="TRACKER[,...]",
     shell_complete=completion.one_of("tensorboard", "mlflow"),
     help="Also log to tensorboard or mlflow.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would run, with cost estimates.")
+@click.option("--dry-run", is_flag=True, help="Print the plan with cost estimates.")
 @common_options
 def command(
     methods: str,
@@ -50,13 +56,15 @@ def command(
     standardise: str | None,
     rescale: bool,
     if_exists: str,
+    controls: bool,
     track: str | None,
     dry_run: bool,
     common: Common,
 ) -> int:
     r"""Run methods on splits and write records.
 
-    Runs on disk are not repeated.
+    Existing runs are not repeated. A method that does not apply to a split is reported; the others
+    run. Control rows (no correction, chance, position, ...) take seconds and appear on every board.
 
     \b
     python -m bench run --method ben --split ottawa
@@ -68,13 +76,13 @@ def command(
     from bench.cli.progress import Bar
     from bench.cli.run_output import print_summary, repeat_options, summary
 
-    held: list[str] = []
+    pending: list[str] = []
     trackers = _trackers(track, common.store())
     experiment = training.experiment(
         methods,
         splits,
         common,
-        held.append,
+        pending.append,
         if_exists=if_exists,
         metrics=metrics,
         network=network,
@@ -83,7 +91,7 @@ def command(
     )
     jobs = experiment.jobs()
     if dry_run:
-        for line in held:
+        for line in pending:
             note(line)
         print_plan(jobs, experiment.store, common.as_json)
         return 0
@@ -93,15 +101,16 @@ def command(
             for tracker in trackers:
                 tracker.add(record)
 
-    with Bar(len(jobs), held, also=also) as bar:
+    with Bar(len(jobs), pending, also=also) as bar:
         records = experiment.run(jobs, bar)
         # With --json, too: the output format must not change what is on record.
         companions = experiment.companions(jobs, records, bar)
+        control_rows = experiment.control_rows(bar) if controls else []
     if common.as_json:
         print_json({"runs": [summary(record) for record in records]})
     else:
         again = repeat_options(experiment, common)
-        print_summary(records, companions, experiment.store.root, again)
+        print_summary(records, companions, control_rows, experiment, again)
         for tracker in trackers:
             print_line(f"tracked: {tracker.where}")
     return int(any(record.status == "failed" for record in records))

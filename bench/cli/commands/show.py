@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import Common, common_options
+from bench.cli.options import PATH, Common, common_options
 from bench.cli.output import print_json, print_line
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError, did_you_mean
@@ -29,7 +29,7 @@ WHAT = ("method", "split", "dataset", "run")
 @click.command()
 @click.argument("what", metavar="|".join(WHAT), shell_complete=completion.one_of(*WHAT))
 @click.argument("name", shell_complete=completion.names)
-@click.option("--figure", metavar="FILE", help="With dataset: draw example cells.")
+@click.option("--figure", metavar="FILE", type=PATH, help="With dataset: draw example cells.")
 @click.option("--edition", metavar="NAME", default="auto", help="With --figure.")
 @click.option("--set", "settings", multiple=True, metavar="data.KEY=VALUE", help="With --figure.")
 @common_options

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import Common, TrainingOptions, common_options, training_options
+from bench.cli.options import (
+    Common,
+    TrainingOptions,
+    common_options,
+    listed,
+    training_options,
+)
 from bench.cli.output import print_json, print_line, print_table
 from bench.core.errors import BenchError, did_you_mean
 
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="NAME", shell_complete=completion.studies)
-@click.option(
+@listed(
     "--split",
     "-s",
     required=True,
@@ -26,15 +32,15 @@ if TYPE_CHECKING:
     metavar="SPLIT",
     help="Split or FILE.toml[:NAME].",
 )
-@click.option(
+@listed(
     "--method",
     "-m",
     "methods",
     shell_complete=completion.methods,
     metavar="M[,M...]",
-    help="Default: methods of the study.",
+    help="Methods [default: those of the study]. Repeatable.",
 )
-@click.option("--points", metavar="X[,X...]", help="Values of what the study varies.")
+@listed("--points", metavar="X[,X...]", help="Values of the varied quantity. Repeatable.")
 @training_options
 @common_options
 def command(
@@ -72,7 +78,7 @@ def command(
         context = StudyContext(
             task,
             experiment.methods,
-            experiment.seeds,
+            experiment.seeds_of(task),
             varied,
             experiment.registry,
             experiment.runner(bar),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,7 @@ from bench.cli.options import (
     Common,
     TrainingOptions,
     common_options,
+    listed,
     training_options,
 )
 from bench.cli.output import print_json, print_line
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.records.record import Record
-    from bench.records.schema import RunRecord
     from bench.runs.tuning.space import Tuning
 
 RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
@@ -45,9 +45,7 @@ RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
 )
 @click.option("--level", metavar="NAME", default="", help="Batch level to hold out for validation.")
 @click.option("--validations", metavar="N", default="2", help="Validation sets per trial [2].")
-@click.option(
-    "--recipe-keys", default="", metavar="KEY[,KEY]", help="Also tune lr or weight_decay."
-)
+@listed("--recipe-keys", metavar="KEY[,...]", help="Also tune lr or weight_decay.")
 @click.option(
     "--storage", default="", metavar="URL", help="Database of optuna; default: a journal."
 )
@@ -63,7 +61,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     rule: str,
     level: str,
     validations: str,
-    recipe_keys: str,
+    recipe_keys: str | None,
     storage: str,
     training: TrainingOptions,
     if_exists: str,
@@ -82,7 +80,6 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     from bench.cli.progress import Bar
     from bench.cli.run_output import summary
     from bench.records import selection
-    from bench.records.record import Record
     from bench.runs.tuning.space import Budget, Tuning
     from bench.runs.tuning.tune import tune
 
@@ -92,7 +89,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         _seconds("--seconds", seconds),
         _integer("--validations", validations),
     )
-    keys = tuple(key.strip() for key in recipe_keys.split(",") if key.strip())
+    keys = tuple(key.strip() for key in (recipe_keys or "").split(",") if key.strip())
     held: list[str] = []
     experiment = training.experiment(methods, splits, common, held.append, if_exists=if_exists)
     records: list[Record] = []
@@ -120,9 +117,9 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
             _print_plan(tunings, common.as_json)
             return 0
         for tuning in tunings:
-            for data in tune(tuning, runner, experiment.seeds):
-                records.append(Record(cast("RunRecord", data), data["path"]))
-                bar.done(records[-1])
+            for record in tune(tuning, runner, experiment.seeds_of(tuning.task)):
+                records.append(record)
+                bar.done(record)
     if common.as_json:
         rows = [
             {

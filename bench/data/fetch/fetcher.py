@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.disk import new_file
 from bench.core.errors import BenchError
+from bench.core.folders import expanded
 from bench.core.words import count, file_size
 from bench.data.fetch.https import Meter, download
 from bench.data.fetch.listing import File
@@ -21,6 +21,7 @@ from bench.data.fetch.tree import Desk, Tree, packed_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from bench.core.types import JsonObject
     from bench.data.fetch.check import Report
@@ -226,7 +227,7 @@ def _local(given: str) -> Path | None:
         return None
     if "://" in given:
         raise BenchError(f"--from {given}: it must be https, or a path on this machine")
-    path = Path(given).expanduser()
+    path = expanded(given)
     if not path.exists():
         raise BenchError(f"--from {given}: there is no such file or folder")
     return path.absolute()

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.core.disk import new_file
 from bench.core.errors import BenchError
-from bench.core.folders import cache_folder
+from bench.core.folders import cache_folder, expanded
 from bench.data.decode import DTYPES
 from bench.data.hdf5 import own_dataset
 from bench.data.zarr_codecs import check_zarr
@@ -281,7 +281,7 @@ def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | Non
         of images differs from the number of table rows.
     """
     name, _, key = text.partition(":")
-    path = folder / name
+    path = folder / expanded(name)
     rows = ArrayRows(path, key, axes, None if channels is None else tuple(channels))
     if len(rows) != n:
         raise BenchError(

@@ -15,6 +15,7 @@ import pandas as pd
 
 from bench.core.dataset import Opened
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.folders import expanded
 from bench.data.own.columns import (
     Texts,  # TC
     as_text,
@@ -91,7 +92,7 @@ class OwnData:
     @property
     def table(self) -> Path:
         """The table file; a relative path is relative to the TOML file."""
-        return self.path.parent / self._spec.table
+        return self.path.parent / expanded(self._spec.table)
 
     @property
     def licence(self) -> str:

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.core.registry import Registry
-    from bench.core.types import Recipe, Values
+    from bench.core.types import Facts, JsonObject, Recipe, Values
     from bench.data.task import Task
     from bench.records.store import Store
+    from bench.runs.chain import Stage
     from bench.runs.job import Job, Options
 
 __all__ = ["RECIPE_SPACE", "Budget", "Dimension", "Tuning", "search_space"]
@@ -63,6 +64,9 @@ class Dimension:
         Range of a number; an integer if the default is one.
     choices
         Options of a string or boolean; empty for a number.
+    acts_if
+        Names of other dimensions with the values for which this one has an effect. It is sampled
+        only in trials with these values.
     """
 
     owner: str
@@ -72,6 +76,7 @@ class Dimension:
     high: float = 0.0
     log: bool = False
     choices: tuple[Any, ...] = ()
+    acts_if: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
     @property
     def name(self) -> str:
@@ -82,8 +87,24 @@ class Dimension:
     def words(self) -> str:
         """``deep-coral.weight 0.01 .. 10 (log)``."""
         if self.choices:
-            return f"{self.name} {' | '.join(map(str, self.choices))}"
-        return f"{self.name} {self.low:g} .. {self.high:g}" + (" (log)" if self.log else "")
+            text = f"{self.name} {' | '.join(map(str, self.choices))}"
+        else:
+            text = f"{self.name} {self.low:g} .. {self.high:g}" + (" (log)" if self.log else "")
+        for name, values in self.acts_if:
+            text += f" if {name} = {' | '.join(map(str, values))}"
+        return text
+
+    @property
+    def spec(self) -> JsonObject:
+        """All fields; ``acts_if`` only if set, so that names of other studies do not change."""
+        fields = dataclasses.asdict(self)
+        if not self.acts_if:
+            del fields["acts_if"]
+        return fields
+
+    def acts(self, values: Facts) -> bool:
+        """Whether it has an effect, given the values of other dimensions by name."""
+        return all(values.get(name) in allowed for name, allowed in self.acts_if)
 
     def holds(self, value: Any) -> bool:  # noqa: ANN401 - a value of any parameter
         """Whether a value is in the search space."""
@@ -164,39 +185,59 @@ def search_space(tuning: Tuning) -> list[Dimension]:
     """Return the search space of a chain: the space of each stage, and the requested recipe keys.
 
     Values set by hand are excluded. Choices that the method cannot run with on this split, such as
-    statistics of controls without negative controls, are also excluded.
+    statistics of controls without negative controls, are also excluded, and parameters that have
+    no effect with any value of the others (``acts_if`` of :func:`bench.api.param`).
 
     Raises
     ------
     BenchError
         For a recipe key that cannot be tuned.
     """
-    made: list[Dimension] = []
     base = tuning.base
-    for stage in base.chain.stages:
-        fixed = tuning.options.values.get(stage.name, {})
-        for one in dataclasses.fields(stage.params):
-            search = one.metadata.get("search")
-            if search is None or one.name in fixed:
-                continue
-            if isinstance(one.default, (bool, str)):
-                choices = tuple(v for v in search if _possible(tuning, stage.name, one.name, v))
-                if len(choices) > 1:
-                    made.append(Dimension(stage.name, one.name, one.default, choices=choices))
-            else:
-                low, high = search
-                log = bool(one.metadata.get("log"))
-                made.append(Dimension(stage.name, one.name, one.default, low, high, log))
+    space = [dimension for stage in base.chain.stages for dimension in _stage_space(tuning, stage)]
     trained = any(stage.kind == "network" for stage in base.chain.stages)
     for key in tuning.recipe_keys:
         if key not in RECIPE_SPACE:
             raise BenchError(did_you_mean(key, list(RECIPE_SPACE), "recipe key to tune"))
         if key in tuning.options.overrides:
-            raise BenchError(f"recipe.{key} is set and tuned: leave one of the two out")
+            raise BenchError(f"recipe.{key} is both set and tuned: remove one of the two")
         if trained:
             default = base.recipe[key]
-            made.append(Dimension("recipe", key, default, *RECIPE_SPACE[key], log=True))
-    return made
+            space.append(Dimension("recipe", key, default, *RECIPE_SPACE[key], log=True))
+    return space
+
+
+def _stage_space(tuning: Tuning, stage: Stage) -> list[Dimension]:
+    """Return the dimensions of a stage, each after those that it depends on."""
+    fixed = tuning.options.values.get(stage.name, {})
+    fields = {f.name: f for f in dataclasses.fields(stage.params)}
+    space: dict[str, Dimension] = {}
+    for name in sorted(fields, key=lambda name: bool(fields[name].metadata.get("acts_if"))):
+        default, metadata = fields[name].default, fields[name].metadata
+        search = metadata.get("search")
+        if search is None or name in fixed:
+            continue
+        conditions = []
+        for other, allowed in metadata.get("acts_if", {}).items():
+            tuned = space.get(other)
+            values = (getattr(stage.params, other),) if tuned is None else tuned.choices
+            if not set(values) & set(allowed):
+                break
+            if tuned is not None and not set(values) <= set(allowed):
+                conditions.append((tuned.name, tuple(v for v in values if v in allowed)))
+        else:
+            acts_if = tuple(conditions)
+            if isinstance(default, (bool, str)):
+                choices = tuple(v for v in search if _possible(tuning, stage.name, name, v))
+                if len(choices) > 1:
+                    space[name] = Dimension(
+                        stage.name, name, default, choices=choices, acts_if=acts_if
+                    )
+            else:
+                low, high = search
+                log = bool(metadata.get("log"))
+                space[name] = Dimension(stage.name, name, default, low, high, log, (), acts_if)
+    return list(space.values())
 
 
 def _possible(tuning: Tuning, owner: str, key: str, value: object) -> bool:
@@ -213,8 +254,8 @@ def trial_job(
     """Return the validated job of a candidate."""
     stages = {name.strip() for name in tuning.method.split("+")}
     values = {name: dict(v) for name, v in tuning.options.values.items() if name in stages}
-    for name, given in params.items():
-        values.setdefault(name, {}).update(given)
+    for name, changed in params.items():
+        values.setdefault(name, {}).update(changed)
     overrides = {**tuning.options.overrides, **recipe}
     options = dataclasses.replace(tuning.options, values=values, overrides=overrides)
     [job] = plan([tuning.method], [task], [seed], options, tuning.registry)

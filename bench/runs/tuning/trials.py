@@ -70,7 +70,7 @@ def _lost(trial: Any) -> bool:  # noqa: ANN401 - types of optuna are imported la
     return time.time() - float(trial.user_attrs.get(BEAT) or started) > SILENT_S
 
 
-def _place(study: optuna.Study, number: int) -> int:
+def _position(study: optuna.Study, number: int) -> int:
     """Return a trial's position in the study: the number of earlier trials that were not lost."""
     from optuna.trial import TrialState
 
@@ -84,24 +84,32 @@ def suggest(study: optuna.Study, trial: Any, name: str, space: Sequence[Dimensio
     """Return a candidate ``(params, recipe)``: the defaults first, then samples."""
     import optuna
 
-    place = _place(study, trial.number)
-    if place == 0 and not all(one.holds(one.default) for one in space):
+    position = _position(study, trial.number)
+    if position == 0 and not all(dimension.holds(dimension.default) for dimension in space):
         return {}, {}  # the default is outside the space, such as 0 for the published value
-    seed = seed_for("tune", name, place) % 2**32
+    seed = seed_for("tune", name, position) % 2**32
     study.sampler = optuna.samplers.TPESampler(
         seed=seed, n_startup_trials=10, multivariate=False, constant_liar=False
     )
     params: dict[str, JsonObject] = {}
     recipe: JsonObject = {}
-    for one in space:
-        if one.choices:
-            value = trial.suggest_categorical(one.name, list(one.choices))
-        elif isinstance(one.default, int):
-            value = trial.suggest_int(one.name, int(one.low), int(one.high), log=one.log)
+    values: JsonObject = {}
+    for dimension in space:
+        if not dimension.acts(values):
+            continue
+        value = _suggested(trial, dimension)
+        values[dimension.name] = value
+        if dimension.owner == "recipe":
+            recipe[dimension.key] = value
         else:
-            value = trial.suggest_float(one.name, one.low, one.high, log=one.log)
-        if one.owner == "recipe":
-            recipe[one.key] = value
-        else:
-            params.setdefault(one.owner, {})[one.key] = value
+            params.setdefault(dimension.owner, {})[dimension.key] = value
     return params, recipe
+
+
+def _suggested(trial: Any, dimension: Dimension) -> Any:  # noqa: ANN401 - any type of parameter
+    name, low, high = dimension.name, dimension.low, dimension.high
+    if dimension.choices:
+        return trial.suggest_categorical(name, list(dimension.choices))
+    if isinstance(dimension.default, int):
+        return trial.suggest_int(name, int(low), int(high), log=dimension.log)
+    return trial.suggest_float(name, low, high, log=dimension.log)

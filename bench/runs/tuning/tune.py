@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from bench.core.types import Facts, JsonObject, Recipe, Values
+    from bench.core.types import Facts, Recipe, Values
     from bench.data.partitions import Fold
+    from bench.records.record import Record
+    from bench.records.schema import FoldTuning, TuningBudget
+    from bench.records.schema import Tuning as TuningFacts
     from bench.runs.runner import Runner
 
 __all__ = ["tune"]
@@ -52,32 +55,38 @@ class _Fold:
 
     def __post_init__(self) -> None:
         tuning = self.tuning
-        self.whose = self.fold.name if len(tuning.task.folds) > 1 else ""
+        self.fold_name = self.fold.name if len(tuning.task.folds) > 1 else ""
         if tuning.rule == "oracle":
-            self.parts = [oracle(tuning.task, self.fold)]
+            self.validations = [oracle(tuning.task, self.fold)]
         else:
-            self.parts = validation(
+            self.validations = validation(
                 tuning.task,
                 self.fold,
                 tuning.rule,
                 level=tuning.level,
                 parts=tuning.budget.parts,
             )
-            check_only_training(tuning.task, self.fold, self.parts)
+            check_only_training(tuning.task, self.fold, self.validations)
         base = tuning.base
         self.name = f"{base.chain.method_id} on {tuning.task.split.name} " + digest(
             {
-                "parts": [one.spec() for one in self.jobs({}, {})],
-                "space": [dataclasses.asdict(one) for one in tuning.space],
+                "parts": [job.spec() for job in self.jobs({}, {})],
+                "space": [dimension.spec for dimension in tuning.space],
                 "fold": self.fold.name,
             },
             16,
         )
 
-    def jobs(self, params: Values, recipe: Recipe) -> list[Job]:
-        return [trial_job(self.tuning, part, params, recipe, SEED) for part in self.parts]
+    @property
+    def not_applicable(self) -> str:
+        """Why the method cannot run on a validation split, or an empty string."""
+        reasons = [job.not_applicable for job in self.jobs({}, {}) if job.not_applicable]
+        return reasons[0] if reasons else ""
 
-    def run(self) -> tuple[Choice, JsonObject]:
+    def jobs(self, params: Values, recipe: Recipe) -> list[Job]:
+        return [trial_job(self.tuning, task, params, recipe, SEED) for task in self.validations]
+
+    def run(self) -> tuple[Choice, FoldTuning]:
         """Spend the budget and return the selected values and their cost."""
         tuning, budget = self.tuning, self.tuning.budget
         with open_study(tuning, self.name, self.higher) as study:
@@ -99,8 +108,9 @@ class _Fold:
 
         space = self.tuning.space
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if not (done or others or waiting) and all(one.holds(one.default) for one in space):
-            study.enqueue_trial({one.name: one.default for one in space})
+        defaults = {dimension.name: dimension.default for dimension in space}
+        if not (done or others or waiting) and all(d.holds(d.default) for d in space):
+            study.enqueue_trial({d.name: d.default for d in space if d.acts(defaults)})
         trial = study.ask()
         trial.set_user_attr(WORKER, f"{HOST}:{os.getpid()}")
         params, recipe = suggest(study, trial, self.name, space)
@@ -110,19 +120,20 @@ class _Fold:
         state: Any = TrialState.COMPLETE
         beat = Beat(trial, on=bool(self.tuning.storage))
         for k, job in enumerate(self.jobs(params, recipe)):
-            made_before = set(self.runner.made)
+            written_before = set(self.runner.written)
             with beat:
                 record = self.runner.run(job)
-            self._drop(job, self.runner.made - made_before)
-            seconds += record["cost"]["fit_s"] + record["cost"]["apply_s"]
-            if record["status"] != "ok":
-                trial.set_user_attr(FAILED, str(record["reason"]))
+            self._drop(job, self.runner.written - written_before)
+            seconds += record.cost["fit_s"] + record.cost["apply_s"]
+            score = record.value() if record.ok else None
+            if score is None:
+                trial.set_user_attr(FAILED, record.reason or f"it has no {record.primary}")
                 state = TrialState.FAIL
                 break
-            runs.append(record["run_id"])
-            scores.append(float(record["metrics"][record["primary"]]["all"]))
+            runs.append(record.run_id)
+            scores.append(score)
             trial.report(scores[-1], k)
-            if k + 1 < len(self.parts) and trial.should_prune():
+            if k + 1 < len(self.validations) and trial.should_prune():
                 state = TrialState.PRUNED
                 break
         trial.set_user_attr(SECONDS, seconds)
@@ -134,30 +145,28 @@ class _Fold:
     def _said(self, n: int, params: Facts, recipe: Recipe, value: Any, state: str) -> None:  # noqa: ANN401 - a score or None, from optuna
         chosen = [f"{s}.{k}={short(v)}" for s, vs in params.items() for k, v in vs.items()]
         chosen += [f"recipe.{key}={short(value)}" for key, value in recipe.items()]
-        result = (
-            f"{value:.3f}" if value is not None else {"pruned": "given up early"}.get(state, state)
-        )
-        where = f" {self.whose}" if self.whose else ""
+        result = f"{value:.3f}" if value is not None else state
+        where = f" {self.fold_name}" if self.fold_name else ""
         self.tuning.say(
             f"{self.tuning.method}{where} trial {n}/{self.tuning.budget.trials}: "
             f"{', '.join(chosen)}: {result}"
         )
 
-    def _drop(self, job: Job, made: set[str]) -> None:
+    def _drop(self, job: Job, written: set[str]) -> None:
         """Delete the artifacts of a candidate, except those of unchanged stages."""
-        names = [part.split.name for part in self.parts]
+        names = [task.split.name for task in self.validations]
         base = self.jobs({}, {})[names.index(job.task.split.name)]
         kept: set[str] = set()
         for fold in base.task.folds:
-            for one in base.ids(fold):
-                kept.update((one.fit, one.apply_train, one.apply_test))
-        self.tuning.store.drop_artifacts(sorted(made - kept))
-        self.runner.made.difference_update(made - kept)
+            for ids in base.ids(fold):
+                kept.update((ids.fit, ids.apply_train, ids.apply_test))
+        self.tuning.store.drop_artifacts(sorted(written - kept))
+        self.runner.written.difference_update(written - kept)
 
-    def _chosen(self, done: Sequence[Any]) -> tuple[Choice, JsonObject]:
+    def _chosen(self, done: Sequence[Any]) -> tuple[Choice, FoldTuning]:
         tuning = self.tuning
         runs = [run for trial in done for run in trial.user_attrs.get(RUNS, ())]
-        records = [found for run in runs if (found := tuning.store.find(run)) is not None]
+        records = [record for run in runs if (record := tuning.store.find(run)) is not None]
         try:
             choice = select(
                 records,
@@ -166,24 +175,24 @@ class _Fold:
                 tuning.base.chain.method_id,
                 seed=SEED,
                 level=tuning.level,
-                fold=self.whose,
+                fold=self.fold_name,
                 higher=self.higher,
             )
         except BenchError:
             reasons = [str(t.user_attrs[FAILED]) for t in done if FAILED in t.user_attrs]
-            why = f": {reasons[0]}" if reasons else ""
+            reason = f": {reasons[0]}" if reasons else ""
+            fold = f" for fold {self.fold_name}" if self.fold_name else ""
             raise RunFailed(
-                f"{tuning.method}: none of {len(done)} trials has a score"
-                f"{' for fold ' + self.whose if self.whose else ''}{why}"
+                f"all {len(done)} trials of {tuning.method} failed{fold}{reason}"
             ) from None
         states = [trial.state.name.lower() for trial in done]
-        facts = {
+        facts: FoldTuning = {
             "fold": self.fold.name,
             "trials": len(done),
             "pruned": states.count("pruned"),
             "failed": states.count("fail"),
             "seconds": round(spent_budget(done), 3),
-            "validations": len(self.parts),
+            "validations": len(self.validations),
             "score": choice.score,
             "params": {stage: dict(values) for stage, values in choice.params.items()},
             "recipe": {
@@ -196,7 +205,7 @@ class _Fold:
 # --------------------------------------------------------------------------- one method
 
 
-def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObject]:
+def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[Record]:
     """Tune a method on every fold of a split, refit it on all training rows, and score it.
 
     Parameters
@@ -210,79 +219,75 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[JsonObjec
 
     Returns
     -------
-    list
-        The committed records, one per seed. ``spec["selection"]`` is the rule,
-        ``spec["tuning"]`` the budget, and ``tuning`` the cost and the selected values.
+    list of Record
+        The records, one per seed; one for a deterministic chain. ``selection`` is the rule,
+        ``tuning`` the budget, its cost and the selected values. If all trials of a fold failed,
+        the status is ``failed``.
 
     Raises
     ------
     BenchError
-        If the method has no search space, the split has no validation data, or every trial of a
-        fold failed.
+        If the method has no search space, or the split has no validation data.
     """
     _check(tuning)
-    task = tuning.task
-    base = tuning.base
+    seeds = seeds[:1] if tuning.base.chain.deterministic else seeds
+    base = dataclasses.replace(tuning.base, selection=tuning.rule)
     if base.not_applicable:
-        return [runner.run(trial_job(tuning, task, {}, {}, seed)) for seed in seeds]
-    meta = tuning.registry.entry("metric", task.split.metric).meta
+        return [runner.run(dataclasses.replace(tuning.base, seed=seed)) for seed in seeds]
+    meta = tuning.registry.entry("metric", tuning.task.split.metric).meta
     higher = bool(meta.get("higher_is_better", True))
-    tuned: dict[str, Tuned] = {}
-    facts: list[JsonObject] = []
     trial_runner = _quiet(runner)
-    for fold in task.folds:
-        if not fold.scored.any():
-            continue
-        study = _Fold(tuning, fold, trial_runner, higher)
-        choice, spent = study.run()
+    scored = [fold for fold in tuning.task.folds if fold.scored.any()]
+    studies = [_Fold(tuning, fold, trial_runner, higher) for fold in scored]
+    reasons = [reason for study in studies if (reason := study.not_applicable)]
+    if reasons:
+        base = dataclasses.replace(base, not_applicable=reasons[0])
+        return [runner.run(dataclasses.replace(base, seed=seed)) for seed in seeds]
+    try:
+        selected = {study.fold.name: study.run() for study in studies}
+    except RunFailed as error:
+        return [runner.failed(dataclasses.replace(base, seed=seed), error) for seed in seeds]
+    tuned: dict[str, Tuned] = {}
+    for fold, (choice, _) in selected.items():
         recipe = {key: choice.recipe[key] for key in tuning.recipe_keys if key in choice.recipe}
-        job = trial_job(tuning, task, choice.params, recipe, SEED)
-        tuned[fold.name] = Tuned(job.chain, job.recipe, recipe)
-        facts.append(spent)
-    budget = {
+        job = trial_job(tuning, tuning.task, choice.params, recipe, SEED)
+        tuned[fold] = Tuned(job.chain, job.recipe, recipe)
+    folds = [facts for _, facts in selected.values()]
+    budget: TuningBudget = {
         "rule": tuning.rule,
-        "level": tuning.level or task.opened.level,
-        "trials": min(fact["trials"] for fact in facts),
+        "level": tuning.level or tuning.task.opened.level,
+        "trials": min(facts["trials"] for facts in folds),
         "trials_asked": tuning.budget.trials,
         "seconds_asked": tuning.budget.seconds,
-        "validations": max(fact["validations"] for fact in facts),
-        "space": [one.words for one in tuning.space],
+        "validations": max(facts["validations"] for facts in folds),
+        "space": [dimension.words for dimension in tuning.space],
     }
-    spent_all = {
-        "seconds": round(math.fsum(fact["seconds"] for fact in facts), 3),
+    results: TuningFacts = {
+        "seconds": round(math.fsum(facts["seconds"] for facts in folds), 3),
         "seed": SEED,
-        "folds": facts,
+        "folds": folds,
     }
-    records = []
-    for seed in seeds:
-        job = dataclasses.replace(
-            base,
-            seed=seed,
-            selection=tuning.rule,
-            tuned=tuned,
-            tuning=budget,
-            tuning_facts=spent_all,
-        )
-        records.append(runner.run(job))
-    return records
+    job = dataclasses.replace(base, tuned=tuned, tuning=budget, tuning_facts=results)
+    return [runner.run(dataclasses.replace(job, seed=seed)) for seed in seeds]
 
 
 def _check(tuning: Tuning) -> None:
     """Raise if the method or split cannot be tuned."""
     if not rule(tuning.rule).tuned:
         raise BenchError(
-            f"--rule {tuning.rule} selects nothing: use `python -m bench run`, or another rule"
+            f"--rule {tuning.rule} does not select parameters: use `python -m bench run`, or "
+            "another rule"
         )
     task = tuning.task
     if not task.supervised:
         raise BenchError(
-            f"{task.split.name} has no training set to take validation rows from: nothing can "
-            "be tuned on it without looking at the test"
+            f"{task.split.name} has no training set, so there are no validation rows to tune on: "
+            "use `python -m bench run`"
         )
     if not tuning.space:
         raise BenchError(
-            f"{tuning.method} has no search space: tune recipe keys with --recipe-keys "
-            f"{','.join(RECIPE_SPACE)}, or run it at its defaults"
+            f"{tuning.method} has no search space: add --recipe-keys {','.join(RECIPE_SPACE)}, or "
+            "use `python -m bench run`"
         )
 
 
