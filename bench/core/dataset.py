@@ -57,6 +57,8 @@ class Opened:
     cautions
         Batch level -> a remark for the record of every run that acts on that level, such as what a
         batch reveals about its classes.
+    features
+        Names of the features of a table, in order; empty for images or if unknown.
     channels
         Names of the image channels, in order; empty if unknown.
     pixel
@@ -83,6 +85,7 @@ class Opened:
     control_classes: bool = False
     notes: tuple[str, ...] = ()
     cautions: Mapping[str, str] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     pixel: float = 0.0
     content: Callable[[], Strings] | None = None

@@ -62,6 +62,7 @@ Meta = TypedDict(
         "hurts": list[str],
         "against": str,
         "fit": str,
+        "argument": str,
         "deterministic": bool,
         # data sets
         "licence": str,

@@ -202,6 +202,7 @@ class Job:
                     "level": stage.level,
                     "fit_id": ids.fit,
                     "apply_id": ids.apply_test,
+                    **({"pinned": stage.pinned} if stage.pinned else {}),
                 }
                 for stage, ids in zip(chain.stages, self.ids(fold), strict=True)
             ]
@@ -218,12 +219,14 @@ class Job:
         cluster = {"cluster": task.split.cluster} if task.split.cluster else {}
         # Included only if set, so that other ids do not change.
         rescale = {"rescale": True} if self.recipe.get("rescale") else {}
+        also_new = {"also_new": task.split.also_new} if task.split.also_new else {}
         aggregate = {"aggregate": list(task.split.aggregate)} if task.split.aggregate else {}
         spec = {
             **study,
             **tuning,
             **first,
             **cluster,
+            **also_new,
             **aggregate,
             **rescale,
             **_source_of(task.source_domain),
