@@ -15,6 +15,7 @@ from bench.training.batchwise import (
     inference_rows,
     rows_that_give,
 )
+from bench.training.encoders import encode, pinned
 from bench.training.method import NetworkMethod, NoParams
 from bench.training.samplers import Sampler, batchwise, usable_groups
 from bench.training.statistics import ApplyStatistics, Batch, Statistics
@@ -39,8 +40,10 @@ __all__ = [
     "TestBatch",
     "augmented",
     "batchwise",
+    "encode",
     "inference_rows",
     "mlp",
+    "pinned",
     "refuse_without_batch_norm",
     "rows_that_give",
     "usable_groups",

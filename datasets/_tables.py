@@ -146,7 +146,7 @@ class Table(ABC):
     def _compare(self, path: Path) -> None:
         import pandas as pd
 
-        from bench.data.own.files import damaged
+        from bench.data.own.reading import damaged
 
         with damaged(path, "parquet"):
             frame = pd.read_parquet(path)

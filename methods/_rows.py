@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import BenchError, NotApplicable, Samples
+from bench.core.moments import BLOCK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.api import Floats, Strings
-
-BLOCK = 4096
-"""Rows that are held in float64 at a time."""
 
 
 def profiles(samples: Samples, name: str) -> Floats:

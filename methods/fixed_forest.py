@@ -27,7 +27,7 @@ META = {
     "name": "fixed-forest",
     "class": "FixedForest",
     "level": "classifier",
-    "version": 1,
+    "version": 2,
     "summary": "A random forest on fixed features of the images.",
     "reference": "Breiman 2001, Machine Learning 45:5-32; Lu et al. 2019 (family)",
     "url": "https://doi.org/10.1023/A:1010933404324",

@@ -29,7 +29,7 @@ META = {
     "class": "FixedKNN",
     "deterministic": True,
     "level": "classifier",
-    "version": 1,
+    "version": 2,
     "summary": "k nearest neighbours on fixed features of the images: nothing is learned.",
     "reference": "Lu et al. 2019, NeurIPS, arXiv:1906.07282 (family)",
     "url": "https://arxiv.org/abs/1906.07282",

@@ -29,7 +29,7 @@ META = {
     "class": "FixedLogistic",
     "deterministic": True,
     "level": "classifier",
-    "version": 1,
+    "version": 2,
     "summary": "Logistic regression on fixed features of the images.",
     "reference": "Lu et al. 2019, NeurIPS, arXiv:1906.07282 (family)",
     "url": "https://arxiv.org/abs/1906.07282",

@@ -24,8 +24,9 @@ import numpy as np
 
 from bench.api import Access, BenchError, Output
 
-from ._harmony import Components, HarmonyParams, canonical, run_harmony, several_batches
+from ._harmony import HarmonyParams, canonical, run_harmony, several_batches
 from ._rows import find_names, pack_names, profiles, unpack_names
+from ._whitening import Components
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -39,8 +39,9 @@ import numpy as np
 
 from bench.api import Access, Output, param
 
-from ._harmony import Components, HarmonyParams, canonical, run_harmony, several_batches
+from ._harmony import HarmonyParams, canonical, run_harmony, several_batches
 from ._rows import profiles
+from ._whitening import Components
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

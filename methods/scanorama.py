@@ -33,8 +33,9 @@ import numpy as np
 
 from bench.api import Access, BenchError, NotApplicable, Output, param
 
-from ._harmony import Components, canonical, several_batches
+from ._harmony import canonical, several_batches
 from ._rows import find_names, pack_names, profiles, unpack_names
+from ._whitening import Components
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -41,6 +41,8 @@ class Entry:
         Why it cannot be used, or an empty string.
     resolved
         Whether the literal was read; False for an entry point that has not been used.
+    argument
+        What follows the colon of a method such as ``encoder:resnet50``; part of its name.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class Entry:
     attribute: str = ""
     problem: str = ""
     resolved: bool = True
+    argument: str = ""
 
     @property
     def origin(self) -> str:

@@ -146,6 +146,8 @@ class Registry:
     def entry(self, kind: str, name: str) -> Entry:
         """Return a usable entry. The literal of an entry point is read on first use.
 
+        A method whose ``META`` has an ``argument`` takes it after a colon: ``encoder:resnet50``.
+
         Raises
         ------
         BenchError
@@ -153,6 +155,12 @@ class Registry:
             providers; for a broken plugin, with the reason.
         """
         named = self._entries.get((kind, name))
+        base, colon, argument = name.partition(":")
+        if named is None and colon and argument and (kind, base) in self._entries:
+            entry = self.entry(kind, base)
+            if "argument" not in entry.meta:
+                raise BenchError(f"{kind} '{base}' takes nothing after a colon: write {base}")
+            return replace(entry, name=name, argument=argument)
         if named is None:
             for entry in self.broken:
                 if entry.name == name and entry.kind in (kind, "plugin"):

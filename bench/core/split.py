@@ -81,6 +81,11 @@ class Split:
     preprocess
         A profile method applied before every chain on this split, the same for all methods.
         It is part of their identities and tracks, but not of their names.
+    also_new
+        A column whose values must be new as well: ``"well"`` is the well position on the plate. The
+        values are divided into groups, and each fold into one fold per group: rows of the group
+        are scored, and labelled rows of the same values do not train. See
+        :func:`bench.data.new_values.also_new_folds`.
     companion
         A split with the same training rows whose test rows come from the training batches, as in
         an ordinary hold-out. It is scored together with this split.
@@ -111,3 +116,4 @@ class Split:
     aggregate: tuple[str, ...] = ()
     where: Mapping[str, tuple[str, ...]] | None = None
     preprocess: str = ""
+    also_new: str = ""

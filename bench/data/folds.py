@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.core.errors import BenchError, did_you_mean
+from bench.data.new_values import also_new_folds
 from bench.data.partitions import (
     Fold,
     fixed,
@@ -70,6 +71,8 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
     ``transfer`` does the same, except that its training side is empty: the training rows belong to
     another data set (:class:`SourceDomain`).
 
+    ``also_new`` divides each fold: see :func:`bench.data.new_values.also_new_folds`.
+
     A split has one label map, sorted. With ``hold_out`` it contains the classes that occur under
     at least two held-out values, because only these can be both trained and scored. Otherwise it
     contains the classes of the training rows. It then does not depend on the classes of the test
@@ -115,6 +118,8 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
         made = held_out(split, opened, labels, inside)
     else:
         made = [fixed(split, opened, labels, inside)]
+    if split.also_new:
+        made = also_new_folds(split, opened, made, labels)
     _whole_units(split, opened, made, labels)
     if not any(fold.scored.any() for fold in made):
         raise BenchError(

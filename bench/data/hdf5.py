@@ -13,7 +13,7 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["own_dataset", "refuse_links"]
+__all__ = ["own_dataset", "refuse_links", "refuse_unwritten"]
 
 
 def refuse_links(handle: object, key: str, path: Path) -> None:
@@ -56,8 +56,8 @@ def own_dataset(handle: Any, key: str, path: Path) -> Any:  # noqa: ANN401 - h5p
     Raises
     ------
     BenchError
-        If ``key`` is a link, or its values are stored in other files (external storage or a
-        virtual dataset).
+        If ``key`` is a link, its values are stored in other files (external storage or a virtual
+        dataset), or some of them were never written.
     KeyError
         If the name does not exist.
     """
@@ -70,4 +70,30 @@ def own_dataset(handle: Any, key: str, path: Path) -> Any:  # noqa: ANN401 - h5p
             f"the values of '{key}' in {path} are stored in other files, which are not read: "
             "store them in the file itself, for example with h5repack"
         )
+    if isinstance(data, h5py.Dataset):
+        refuse_unwritten(data, key, path)
     return data
+
+
+def refuse_unwritten(data: Any, key: str, path: Path) -> None:  # noqa: ANN401 - h5py has no types
+    """Raise if a part of an HDF5 array was never written; it would be read as the fill value.
+
+    Parameters
+    ----------
+    data
+        An open ``h5py.Dataset``.
+    key, path
+        Its name and file, for the message.
+
+    Raises
+    ------
+    BenchError
+        If not all of its storage is allocated.
+    """
+    import h5py
+
+    if data.size and data.id.get_space_status() != h5py.h5d.SPACE_STATUS_ALLOCATED:
+        raise BenchError(
+            f"'{key}' in {path} is incomplete: a part of its values was never written and would be "
+            f"read as {data.fillvalue}: get the file again, or write all values"
+        )

@@ -68,7 +68,7 @@ def rows_of(n: int) -> str:
     return f"{n} row" if n == 1 else f"{n} rows"
 
 
-def _natural(text: str) -> tuple[object, ...]:
+def natural_key(text: str) -> tuple[object, ...]:
     """Sort key that puts ``Week2`` before ``Week10``; ties are broken by the text."""
     parts = re.split(r"(\d+)", text)
     return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts), text
@@ -100,7 +100,7 @@ def _value(wanted: str, present: Sequence[str], where: str, what: str) -> str:
         equal = [value for value in present if _number(value) == number]
         if len(equal) == 1:
             return equal[0]
-    raise BenchError(where + did_you_mean(wanted, sorted(present, key=_natural)[:40], what))
+    raise BenchError(where + did_you_mean(wanted, sorted(present, key=natural_key)[:40], what))
 
 
 def _matching(
@@ -144,7 +144,7 @@ def held_out(split: Split, opened: Opened, labels: Texts, inside: Bools) -> list
             f"{where}: {rows_of(n_missing)} without a value in the hold_out column {name}: fill it "
             "or drop those rows"
         )
-    values = sorted(set(column[inside].tolist()), key=_natural)
+    values = sorted(set(column[inside].tolist()), key=natural_key)
     if len(values) < 2:
         raise BenchError(
             f"{where}: column {name} has the single value '{values[0]}', so holding it out leaves "

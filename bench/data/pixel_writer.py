@@ -22,7 +22,7 @@ from bench.core.canonical import canonical_json
 from bench.core.disk import new_file, write_file
 from bench.core.errors import BenchError
 from bench.core.progress import report
-from bench.data.decode import read_image
+from bench.data.decode import DECODER, read_image
 from bench.data.pixels import DIGEST_BYTES, VERSION, Pixels, whole
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ SECONDS = 10.0
 def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) -> str:
     """Return a digest of the job: of paths and file metadata, without reading the files."""
     marks: dict[Path, str] = {}
-    found = hashlib.sha256(f"{VERSION} {shape} {dtype}".encode())
+    found = hashlib.sha256(f"{VERSION} {DECODER} {shape} {dtype}".encode())
     for picture in pictures:
         for path in picture.files:
             if path not in marks:

@@ -56,6 +56,12 @@ def check_split(split: Split) -> Split:  # noqa: PLR0912 - one branch per rule
         raise BenchError(
             f'{where} does not say what the encoder is trained on: add source = "DATASET/SPLIT"'
         )
+    if split.also_new and split.protocol != "supervised":
+        raise BenchError(f"{where}: also_new needs a training set: leave it or protocol out")
+    if split.also_new and split.also_new in ("label", "id", "control", split.hold_out):
+        raise BenchError(
+            f"{where}: also_new cannot be '{split.also_new}': name a further column, or \"well\""
+        )
     if split.protocol != "supervised":
         if split.hold_out or split.train or split.validation or split.test != WHOLE:
             raise BenchError(

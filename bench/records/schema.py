@@ -66,6 +66,7 @@ class Stage(TypedDict):
     level: NotRequired[Annotated[str, "Batch level that the stage uses"]]
     fit_id: NotRequired[Annotated[str, "Identity of the fit, hex"]]
     apply_id: NotRequired[Annotated[str, "Identity of the outputs for the test rows, hex"]]
+    pinned: NotRequired[Annotated[dict[str, str], "Revision and SHA-256 of pretrained weights"]]
 
 
 class Fold(TypedDict):
@@ -116,11 +117,13 @@ class Spec(TypedDict):
     score_unit: Annotated[str, "Unit that is scored: 'row', or the column that groups rows"]
     folds: Annotated[list[Fold], "Folds of the split with the stages of the chain"]
     metric_versions: Annotated[dict[str, int], "Version of each metric"]
+    rescale: NotRequired[Annotated[bool, "Whether images were brought to one pixel size"]]
     numerics: NotRequired[Annotated[int, "Version of the numerics; absent for version 1"]]
     grouping: NotRequired[Annotated[dict[str, Json], "Inference batches of a study"]]
     tuning: NotRequired[Annotated[TuningBudget, "Budget of the parameter search"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
     cluster: NotRequired[Annotated[str, "Level of the clusters, where the split sets it"]]
+    also_new: NotRequired[Annotated[str, "Column whose values are new as well"]]
     aggregate: NotRequired[Annotated[list[str], "Aggregation steps before retrieval"]]
     source: NotRequired[Annotated[Source, "Pre-training data of a transferred encoder"]]
 
@@ -241,6 +244,7 @@ class RunRecord(TypedDict):
         dict[str, dict[str, float]], "Metric -> subset ('all', 'pooled', 'fold=…') -> value"
     ]
     metrics_rest_on: Annotated[dict[str, dict[str, str]], "Metric -> subset -> data it is based on"]
+    undefined: NotRequired[Annotated[dict[str, str], "Requested metrics without a value: reason"]]
     primary: Annotated[str, "Primary metric of the run"]
     lower_is_better: Annotated[list[str], "Metrics for which lower is better"]
     clusters: Annotated[Clusters, "Metrics within each cluster"]

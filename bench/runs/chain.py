@@ -95,7 +95,14 @@ class Stage:
             for f in dataclasses.fields(self.params)
             if getattr(self.params, f.name) != f.default
             and (phase is None or f.metadata.get("phase", "fit") == phase)
+            and not (self.entry.argument and f.name == "name")  # part of the method's name
         }
+
+    @property
+    def pinned(self) -> dict[str, str]:
+        """Identity of inputs that are not data, such as pretrained weights; usually empty."""
+        stated: Callable[[Any], dict[str, str]] | None = getattr(self.cls, "pinned", None)
+        return {} if stated is None else stated(self.params)
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,7 @@ class Chain:
     def readout(self) -> str:
         """``head`` for a single network or classifier, otherwise ``probe``."""
         alone = len(self.own) == 1 and self.own[0].kind in ("network", "classifier")
-        return "head" if alone else "probe"
+        return "head" if alone and not self.own[0].entry.argument else "probe"
 
     @property
     def is_classifier(self) -> bool:
@@ -190,7 +197,7 @@ def parse_chain(
         If a name is unknown, the order of stages is invalid, or a parameter is wrong.
     """
     names = [name.strip() for name in typed.split("+")]
-    entries = [registry.entry("method", name) for name in names]
+    entries = [registry.entry("method", _with_argument(name, registry)) for name in names]
     for entry in entries:
         if entry.problem:
             entry.load()  # raises with the reason if the entry is broken
@@ -222,6 +229,13 @@ def parse_chain(
     return Chain(typed, tuple(stages))
 
 
+def _with_argument(name: str, registry: Registry) -> str:
+    """Return ``encoder:efficientnet-lite0`` for ``encoder``: the default is part of the name."""
+    entry = registry.entry("method", name)
+    default = entry.meta.get("argument", "")
+    return f"{name}:{default}" if default and not entry.argument else name
+
+
 def _stage(
     entry: Entry,
     opened: Opened,
@@ -229,7 +243,8 @@ def _stage(
     recipe: Recipe,
 ) -> Stage:
     cls = entry.load()
-    params = make_params(entry.name, cls.Params, values.get(entry.name, {}))
+    argument = {"name": entry.argument} if entry.argument else {}
+    params = make_params(entry.name, cls.Params, {**values.get(entry.name, {}), **argument})
     declared = cls.access(params)
     if Access.TEST_CONTROLS in declared and Access.CONTROLS not in declared:
         raise BenchError(

@@ -24,6 +24,7 @@ STAGES = (
     "core/arrays.py",
     "core/fixed_features.py",
     "core/params.py",
+    "core/resampling.py",
     "core/samples.py",
     "core/seeds.py",
     "data/duplicates.py",
@@ -33,6 +34,7 @@ STAGES = (
     "data/own/*.py",
     "data/pixel*.py",
     "data/partitions.py",
+    "data/rescale.py",
     "data/transfer.py",
     "data/views.py",
     "runs/apply.py",
@@ -43,6 +45,8 @@ STAGES = (
 """Files of ``bench`` that fits and corrected profiles depend on."""
 TRAINING = ("training/*.py",)
 """Files that networks depend on in addition."""
+ENCODERS = ("training/architectures.py", "training/encoders.py")
+"""Files that classifiers and pretrained encoders depend on in addition."""
 SCORING = ("metrics/_*.py", "scoring/*.py")
 """Files that scores depend on, in addition to those of the selected metrics."""
 NO_NUMBERS = ("training/recipes.py",)
@@ -88,6 +92,8 @@ class Codes:
             # Plugins of any kind may use the training loop.
             if any(e.meta["level"] == "network" or e.provider != "labshift" for e in methods):
                 files += _package(TRAINING)
+            elif any(e.meta["level"] == "classifier" for e in methods):
+                files += _package(ENCODERS)
             if metrics:
                 files += _package(SCORING)
             digests = file_digests(files)

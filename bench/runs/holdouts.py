@@ -208,6 +208,7 @@ def _derived(task: Task, name: Derived, shift: str, folds: list[Fold]) -> Task:
         alias="",
         companion="",
         shares=(),
+        also_new="",
     )
     looked_at = (opened.columns.get("well", "well"), *opened.levels)
     shares = tuple(dict.fromkeys(c for c in looked_at if c in opened.index.columns))

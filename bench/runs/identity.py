@@ -131,8 +131,11 @@ def stage_ids(
         train_rows = test_rows if transferred else learnt_rows
         owner, version = fit_name(stage, registry)
         access = stage.access
+        # Included only if there is any, so that other ids do not change.
+        pinned = {"pinned": stage.pinned} if stage.pinned else {}
         fit = digest(
             {
+                **pinned,
                 "method": owner,
                 "version": version,
                 "params": stage.changed("fit"),

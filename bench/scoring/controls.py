@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from bench.core.access import Access
-from bench.core.errors import NotApplicable
 from bench.core.fixed_features import fixed_features
+from bench.core.moments import Components
 from bench.core.samples import Output
 from bench.core.seeds import generator
 from bench.data.views import batches_of, column_of
@@ -42,10 +42,6 @@ BLOCK = 256
 """Number of images per block when computing fixed features."""
 NOISE = 0.01
 """Standard deviation of the noise of ``label-oracle``."""
-CONSTANT = 1e-6
-"""A feature is constant if its SD is at most this fraction of its mean, as in ``harmony``."""
-RANK = 1e-12
-"""A component has no variance below this fraction of the largest variance, as in ``harmony``."""
 
 
 def control_view(partition: Partition, classes: tuple[str, ...]) -> Samples:
@@ -147,29 +143,18 @@ class Pca(ControlRow):
     """Default number of components of ``harmony`` and ``harmony-map``."""
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
-        """Store mean ``(d,)`` and scaled axes ``(d, p)`` of the training rows.
+        """Store mean and scale ``(d,)`` and axes ``(d, p)`` of the training rows.
 
         Raises
         ------
         NotApplicable
             If no feature varies in the training rows.
         """
-        X = _profiles(train)
-        mean, scale = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-        varies = scale > CONSTANT * np.abs(mean)
-        if not varies.any():
-            raise NotApplicable("pca needs features that vary in the training rows: none does")
-        Z = (X[:, varies] - mean[varies]) / scale[varies]
-        values, vectors = np.linalg.eigh(Z.T @ Z)
-        kept = np.flatnonzero(values > RANK * values[-1])[::-1][: self.n_components]
-        axes = np.zeros((X.shape[1], len(kept)))
-        axes[varies] = vectors[:, kept] / scale[varies][:, None]
-        self._state = {"mean": mean, "axes": axes}
+        self._state = dict(Components.of(_profiles(train), self.n_components, "pca").arrays())
 
     def apply(self, samples: Samples) -> Output:
         """Return ``(n, p)`` components."""
-        mean, axes = (np.asarray(self._state[key], np.float64) for key in ("mean", "axes"))
-        return Output(((_profiles(samples) - mean) @ axes).astype(np.float32))
+        return Output(Components.from_arrays(self._state).scores(_profiles(samples)))
 
 
 class Pca100(Pca):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bench.core.types import Recipe
 
-__all__ = ["SmallResNet", "build", "mlp"]
+__all__ = ["SmallResNet", "build", "imagenet_weights", "import_factory", "last_linear", "mlp"]
 
 
 class _Residual(nn.Module):
@@ -97,7 +97,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _imagenet(name: str) -> tuple[dict[str, Tensor], str]:
+def imagenet_weights(name: str) -> tuple[dict[str, Tensor], str]:
     """Return torchvision's ImageNet weights (version 1) and the SHA-256 of their file."""
     import torchvision
 
@@ -132,7 +132,7 @@ def _adapt_first_convolution(network: nn.Module, n_channels: int, *, pretrained:
             continue
         if layer.in_channels == n_channels:
             return
-        made = nn.Conv2d(
+        adapted = nn.Conv2d(
             n_channels,
             layer.out_channels,
             layer.kernel_size,  # type: ignore[arg-type]
@@ -143,13 +143,13 @@ def _adapt_first_convolution(network: nn.Module, n_channels: int, *, pretrained:
         with torch.no_grad():
             if pretrained:
                 mean = layer.weight.mean(1, keepdim=True) * (layer.in_channels / n_channels)
-                made.weight.copy_(mean.expand_as(made.weight))
-                if layer.bias is not None and made.bias is not None:
-                    made.bias.copy_(layer.bias)
+                adapted.weight.copy_(mean.expand_as(adapted.weight))
+                if layer.bias is not None and adapted.bias is not None:
+                    adapted.bias.copy_(layer.bias)
             else:
-                nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.kaiming_normal_(adapted.weight, mode="fan_out", nonlinearity="relu")
         parent, _, name = path.rpartition(".")
-        setattr(network.get_submodule(parent), name, made)
+        setattr(network.get_submodule(parent), name, adapted)
         return
 
 
@@ -160,16 +160,16 @@ def _torchvision(name: str, n_channels: int, n_classes: int, weights: str) -> tu
     network: nn.Module = torchvision.models.get_model(name, weights=None)
     digest = ""
     if weights == "imagenet":
-        loaded, digest = _imagenet(name)
+        loaded, digest = imagenet_weights(name)
         network.load_state_dict(loaded)
     _adapt_first_convolution(network, n_channels, pretrained=weights == "imagenet")
-    path, head = _last_linear(network, name)
+    path, head = last_linear(network, name)
     parent, _, last = path.rpartition(".")
     setattr(network.get_submodule(parent), last, nn.Linear(head.in_features, n_classes))
     return network, digest
 
 
-def _factory(described: str) -> Callable[[int, int], nn.Module]:
+def import_factory(described: str) -> Callable[..., nn.Module]:
     """Import ``module:factory`` or ``file.py:factory``."""
     source = factory_source(described)
     module_name, _, name = described.rpartition(":")
@@ -201,14 +201,15 @@ def _factory(described: str) -> Callable[[int, int], nn.Module]:
     return factory  # type: ignore[no-any-return]
 
 
-def _last_linear(network: nn.Module, described: str) -> tuple[str, nn.Linear]:
-    found = [(path, m) for path, m in network.named_modules() if isinstance(m, nn.Linear)]
-    if not found:
+def last_linear(network: nn.Module, described: str) -> tuple[str, nn.Linear]:
+    """Return the path and the module of the last ``nn.Linear`` of a network."""
+    layers = [(path, m) for path, m in network.named_modules() if isinstance(m, nn.Linear)]
+    if not layers:
         raise BenchError(
             f"network '{described}' has no nn.Linear, and the last one is the head whose input is "
             "the embedding"
         )
-    return found[-1]
+    return layers[-1]
 
 
 def _probe(network: nn.Module, shape: tuple[int, ...], described: str) -> Tensor:
@@ -274,9 +275,9 @@ def build(
     elif described in TORCHVISION:
         network, digest = _torchvision(described, shape[0], n_classes, weights)
     else:
-        made = _factory(described)
+        factory = import_factory(described)
         try:
-            network = made(shape[0], n_classes)
+            network = factory(shape[0], n_classes)
         except Exception as error:
             raise BenchError(
                 f"network '{described}': the factory failed on ({shape[0]}, {n_classes}) with "
@@ -285,7 +286,7 @@ def build(
         if not isinstance(network, nn.Module):
             raise BenchError(f"network '{described}': the factory must return an nn.Module")
     logits = _probe(network, shape, described)
-    path, head = _last_linear(network, described)
+    path, head = last_linear(network, described)
     if logits.shape != (2, n_classes):
         raise BenchError(
             f"network '{described}' must return logits of shape (n, {n_classes}), "

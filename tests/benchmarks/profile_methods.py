@@ -110,7 +110,7 @@ def against_pycytominer():
 
 
 def against_harmonypy():
-    from bench.methods._harmony import Components, HarmonyParams, canonical, run_harmony
+    from bench.core.moments import Components, HarmonyParams, canonical, run_harmony
 
     samples = data(6, 0.1, 8000, 300)
     order = canonical(samples.X, samples.batch)

@@ -63,8 +63,8 @@ def test_each_packaged_name_is_its_file(kind: str) -> None:
         assert entry.path == path
         tree = ast.parse(path.read_text())
         target = entry.meta["function" if kind == "metric" else "class"]
-        made = (ast.ClassDef, ast.FunctionDef)
-        assert target in [node.name for node in tree.body if isinstance(node, made)]
+        definitions = (ast.ClassDef, ast.FunctionDef)
+        assert target in [node.name for node in tree.body if isinstance(node, definitions)]
 
 
 def test_reference_rows_are_listed_like_methods() -> None:
@@ -213,6 +213,14 @@ BAD: list[tuple[str, str, str]] = [
     ('"access": []', '"access": [], "against": "theirs"', "against"),
     ("import sys", "import sys !", "line"),
 ]
+
+
+def test_the_former_name_of_a_kind_of_shift_is_replaced(tmp_path: Path) -> None:
+    text = METHOD.replace(
+        '"access": []', '"access": [], "helps": ["nested"], "hurts": ["confounded"]'
+    )
+    meta = Registry((write(tmp_path, text=text),)).entry("method", "theirs").meta
+    assert (meta["helps"], meta["hurts"]) == (["hierarchical"], ["confounded"])
 
 
 @pytest.mark.parametrize("old, new, name", BAD)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
-from bench.methods import _fixed
 
 from bench.api import BenchError, NotApplicable, make_params
 from bench.core.fixed_features import fixed_features
@@ -21,6 +19,8 @@ from bench.runs.plan import plan
 from bench.runs.runner import Runner
 from bench.testing.method import check_method
 from bench.testing.synthetic import synthetic_data
+from bench.training import encoders
+from bench.training.encoders import PACKAGED, encode
 from bench.training.recipes import resolve
 from tests.helpers import tiny
 from tests.helpers.errors import raises
@@ -128,36 +128,31 @@ def test_features_of_a_network_trained_on_imagenet() -> None:
 
     rng = np.random.default_rng(0)
     pixels = rng.integers(100, 3000, (3, 2, 40, 40)).astype(np.uint16)
-    found = _fixed.imagenet_features(pixels, 40)
-    assert found.shape == (3, 2560)
+    features = encode(pixels, PACKAGED, 40)
+    assert features.shape == (3, 2560)
     # By hand for one channel of one image, which is not resampled at its own width.
-    one = pixels[1, 1].astype(np.float32)
-    low, high = np.percentile(one, (0.1, 99.9))
-    grey = torch.from_numpy(np.clip((one - low) / (high - low), 0, 1).astype(np.float32))
+    channel = pixels[1, 1].astype(np.float32)
+    low, high = np.percentile(channel, (0.1, 99.9))
+    grey = torch.from_numpy(np.clip((channel - low) / (high - low), 0, 1).astype(np.float32))
     x = ((grey - 0.498) / 0.502).repeat(3, 1, 1)[None]
+    network = encoders._load(PACKAGED).network.network
     with torch.inference_mode():
-        expected = _fixed._efficientnet().extract_features(x).mean((2, 3))[0].numpy()
-    assert found[1, 1280:] == pytest.approx(expected, rel=1e-3, abs=1e-3)
+        expected = network.extract_features(x).mean((2, 3))[0].numpy()
+    assert features[1, 1280:] == pytest.approx(expected, rel=1e-3, abs=1e-3)
     # Exposure and offset are gone.
-    brighter = _fixed.imagenet_features((pixels * 2 + 50).astype(np.uint16), 40)
-    assert brighter == pytest.approx(found, rel=1e-2, abs=1e-2)
-    # The weights are trained ones: they tell textures apart far better than noise from noise.
+    brighter = encode((pixels * 2 + 50).astype(np.uint16), PACKAGED, 40)
+    assert brighter == pytest.approx(features, rel=1e-2, abs=1e-2)
+    # The weights are trained: orientations of stripes differ far more than by noise.
     stripes = np.zeros((1, 1, 64, 64), np.uint16)
     stripes[..., ::4] = 1000
-    a, b = (_fixed.imagenet_features(x, 64) for x in (stripes, stripes.transpose(0, 1, 3, 2)))
+    a, b = (encode(x, PACKAGED, 64) for x in (stripes, stripes.transpose(0, 1, 3, 2)))
     assert np.linalg.norm(a - b) > 0.1 * np.linalg.norm(a)
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("efficientnet"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    _fixed._efficientnet.cache_clear()
+    encoders._load.cache_clear()
+    monkeypatch.setattr(encoders, "_CACHE", encoders._Rows(1))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with raises(BenchError, "labshift[pretrained]"):
         fitted("fixed-knn", images(), features="imagenet")
 

@@ -27,7 +27,7 @@ def sides(seed=0, n_batches=4, **options):
 
 @needs_library
 def test_two_batches_are_joined_as_the_formula_says():
-    from bench.methods._harmony import Components
+    from bench.core.moments import Components
 
     train, test = sides(n_batches=3)
     train = train.take(train.batch == "batch 0")

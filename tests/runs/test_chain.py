@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from bench.api import Access, BenchError
 from bench.core.registry import Registry
 from bench.runs.chain import parse_chain
+from bench.training import encoders
 from bench.training.recipes import resolve
 from tests.helpers import tiny
 from tests.helpers.errors import raises
@@ -149,3 +151,56 @@ def test_controls_of_the_test_batch_need_the_mask(tmp_path: Path) -> None:
     )
     with raises(BenchError):
         chain("blind", registry=Registry((plugin,)))
+
+
+def test_an_encoder_takes_its_network_after_a_colon(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    named = chain("encoder:efficientnet-lite0+zscore", images=True)
+    assert named.method_id == "encoder:efficientnet-lite0+zscore"
+    assert named.stages[0].params.name == "efficientnet-lite0"
+    assert chain("encoder + zscore", images=True).method_id == named.method_id
+    assert named.stages[0].changed() == {}
+    assert chain("encoder:efficientnet-lite0", images=True).readout == "probe"
+    pinned = named.stages[0].pinned
+    assert set(pinned) == {"revision", "weights_sha256"}
+    assert named.stages[1].pinned == {}
+    for weight in (1.0, 2.0):
+        (tmp_path / "nets.py").write_text(
+            "from torch import nn, tensor\n"
+            "class Net(nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            f"        self.weight = nn.Parameter(tensor({weight}))\n"
+            "    def forward(self, x):\n"
+            "        return self.weight * x.mean((2, 3))\n"
+        )
+        encoders._load.cache_clear()
+        encoders._file_sha256.cache_clear()
+        stage = chain(f"encoder:{tmp_path / 'nets.py'}:Net", images=True).stages[0]
+        assert stage.pinned != pinned
+        pinned = stage.pinned
+    with raises(BenchError, "zscore"):
+        chain("erm+zscore:x", images=True)
+    with raises(BenchError, "resnet999", "timm"):
+        _ = chain("encoder:resnet999", images=True).stages[0].pinned
+
+
+def test_weights_are_part_of_the_identity_of_a_run(tmp_path: Path, monkeypatch: Any) -> None:
+    bench = tiny.Bench(tmp_path)
+    task = tiny.task(tiny.opened(images=True))
+    facts = {"revision": "1", "weights_sha256": "a"}
+    monkeypatch.setattr("bench.methods.encoder.pinned", lambda name: facts)
+    monkeypatch.setattr(
+        "bench.methods.encoder.encode", lambda images, *rest: images.mean((2, 3), np.float32)
+    )
+    [first] = bench.run("encoder", task)
+    assert first["status"] == "ok", first["reason"]
+    assert first["spec"]["folds"][0]["stages"][0]["pinned"] == facts
+    assert first["metrics"].keys() == bench.run("identity", task)[0]["metrics"].keys()
+    [again] = bench.run("encoder", task)
+    assert again["run_id"] == first["run_id"]
+    monkeypatch.setattr("bench.methods.encoder.pinned", lambda name: facts | {"revision": "2"})
+    [other] = bench.run("encoder", task)
+    assert other["run_id"] != first["run_id"]
+    [table] = bench.run("encoder", tiny.task())
+    assert table["status"] == "not-applicable"

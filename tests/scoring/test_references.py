@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bench.core.fixed_features import QUANTILES, RINGS, fixed_features
+from bench.core.fixed_features import (
+    QUANTILES,
+    RINGS,
+    SCALES,
+    SPECTRUM,
+    fixed_features,
+)
 from bench.core.method import Context
 from bench.core.registry import Registry
 from bench.scoring.controls import control_view
@@ -164,10 +170,54 @@ def test_without_positions_there_is_no_layout(tmp_path: Path) -> None:
     assert "position" in record["reason"]
 
 
+def spectrum_by_loops(z) -> list[float]:
+    height, width = z.shape
+    sums, counts = np.zeros(SPECTRUM), np.zeros(SPECTRUM)
+    spectrum = np.fft.fft2(z)
+    for i in range(height):
+        for j in range(width // 2 + 1):
+            fi = (i if i <= (height - 1) // 2 else i - height) / height
+            ring = min(int(np.hypot(fi, j / width) / 0.5 * SPECTRUM), SPECTRUM - 1)
+            sums[ring] += abs(spectrum[i, j]) ** 2 if i or j else 0.0
+            counts[ring] += 1
+    return [float(np.log1p(s / max(n, 1))) for s, n in zip(sums, counts, strict=True)]
+
+
+def rings_by_loops(x) -> list[float]:
+    height, width = x.shape
+    pixels: list[list[float]] = [[] for _ in range(RINGS)]
+    for i, j in itertools.product(range(height), range(width)):
+        radius = np.hypot((i - (height - 1) / 2) / height * 2, (j - (width - 1) / 2) / width * 2)
+        if radius < 1:
+            pixels[int(radius * RINGS)].append(x[i, j])
+    return [f(values) if values else 0.0 for values in pixels for f in (np.mean, np.std)]
+
+
+def contrast_by_loops(z, side) -> list[float]:
+    rows, columns = (max(size // side, 1) for size in z.shape)
+    if min(rows, columns) < 3:
+        return [0.0] * 6
+    sides = zip(z.shape, (rows, columns), strict=True)
+    edge = [[int(size * k / m) for k in range(m + 1)] for size, m in sides]
+    y = np.array(
+        [
+            [z[a:b, c:d].mean() for c, d in itertools.pairwise(edge[1])]
+            for a, b in itertools.pairwise(edge[0])
+        ]
+    )
+    inner = itertools.product(range(1, rows - 1), range(1, columns - 1))
+    bend = [4 * y[i, j] - y[i + 1, j] - y[i - 1, j] - y[i, j + 1] - y[i, j - 1] for i, j in inner]
+    down = [abs(y[i + 1, j] - y[i, j]) for i in range(rows - 1) for j in range(columns)]
+    right = [abs(y[i, j + 1] - y[i, j]) for i in range(rows) for j in range(columns - 1)]
+    third = np.mean([abs(v) ** 3 for v in bend]) ** (1 / 3)
+    gradient = np.mean(down) + np.mean(right)
+    return [y.std(), gradient, np.std(bend), third, y.max(), y.min()]
+
+
 def features_by_loops(image) -> list[float]:
     """Return the features of one image, pixel by pixel."""
     channels, height, width = image.shape
-    found, standard = [], []
+    features, standard = [], []
     for c in range(channels):
         x = image[c].astype(float)
         values = sorted(x.ravel().tolist())
@@ -175,38 +225,33 @@ def features_by_loops(image) -> list[float]:
             at = q * (len(values) - 1)
             low = int(np.floor(at))
             high = min(low + 1, len(values) - 1)
-            found.append(values[low] + (at - low) * (values[high] - values[low]))
+            features.append(values[low] + (at - low) * (values[high] - values[low]))
         mean = sum(values) / len(values)
         sd = np.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
         z = (x - mean) / (sd if sd > 0 else 1.0)
         standard.append(z)
         steps = [abs(x[i, j + 1] - x[i, j]) for i in range(height) for j in range(width - 1)]
         gradient = sum(steps) / len(steps) / (mean if mean > 0 else 1.0)
-        found += [mean, sd, float((z**3).mean()), gradient]
-        sums, counts = np.zeros(RINGS), np.zeros(RINGS)
-        spectrum = np.fft.fft2(z)
-        for i in range(height):
-            for j in range(width // 2 + 1):
-                fi = (i if i <= (height - 1) // 2 else i - height) / height
-                ring = min(int(np.hypot(fi, j / width) / 0.5 * RINGS), RINGS - 1)
-                sums[ring] += abs(spectrum[i, j]) ** 2
-                counts[ring] += 1
-        found += [float(np.log1p(s / max(n, 1))) for s, n in zip(sums, counts, strict=True)]
+        features += [mean, sd, float((z**3).mean()), gradient]
+        features += spectrum_by_loops(z) + rings_by_loops(x) + rings_by_loops(z)
+        for side in SCALES:
+            features += contrast_by_loops(z, side)
     for a, b in itertools.combinations(range(channels), 2):
-        found.append(float((standard[a] * standard[b]).mean()))
-    return found
+        features.append(float((standard[a] * standard[b]).mean()))
+    return features
 
 
-@pytest.mark.parametrize("shape", [(2, 12, 12), (3, 9, 14), (1, 8, 8)])
+@pytest.mark.parametrize("shape", [(2, 12, 12), (3, 9, 14), (1, 50, 20), (1, 4, 3)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_fixed_features_against_a_loop(shape, dtype) -> None:
     images = np.random.default_rng(0).integers(0, 200, (3, *shape)).astype(dtype)
     images[2] = 7  # a constant image has no spread to divide by
-    found = fixed_features(images)
+    features = fixed_features(images)
     channels = shape[0]
-    assert found.dtype == np.float32
-    assert found.shape == (3, channels * 23 + channels * (channels - 1) // 2)
-    np.testing.assert_allclose(found, [features_by_loops(i) for i in images], rtol=2e-5, atol=1e-5)
+    assert features.dtype == np.float32
+    assert features.shape == (3, channels * 85 + channels * (channels - 1) // 2)
+    expected = [features_by_loops(image) for image in images]
+    np.testing.assert_allclose(features, expected, rtol=2e-5, atol=1e-5)
 
 
 def test_fixed_features_of_a_data_set_of_images() -> None:

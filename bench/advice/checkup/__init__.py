@@ -18,6 +18,7 @@ from bench.advice.checkup._index import (
 )
 from bench.advice.checkup._index import levels as _levels
 from bench.advice.checkup._index import rows as _rows
+from bench.advice.checkup._names import location_features, position, spellings
 from bench.advice.checkup._partitions import duplicates, split_overlap
 from bench.advice.checkup._prediction import features, predicted_by_columns, predicted_by_features
 from bench.advice.checkup._upstream import upstream
@@ -42,6 +43,7 @@ def examine(opened: Opened, splits: Sequence[Split]) -> list[Check]:
         Splits of it; a split that cannot be opened is a warning.
     """
     checks = [*_rows(opened), *_levels(opened), *classes_and_batches(opened), *controls(opened)]
+    checks += [*spellings(opened), *position(opened), *location_features(opened)]
     X = features(opened)
     checks += duplicates(opened, splits)
     for split in splits:

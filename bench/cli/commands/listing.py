@@ -26,6 +26,7 @@ WHAT = (
     "studies",
     "figures",
     "claims",
+    "reading-list",
     "plugins",
     "runs",
 )
@@ -177,6 +178,7 @@ def _claims(records: Sequence[Record]) -> tuple[Rows, list[str]]:
             "note": result.claim.note,
         }
         for result in judge(published(), records)
+        if result.claim.comparable
     ]
     return rows, ["paper", "measured", "status", "name"]
 
@@ -202,6 +204,26 @@ def _runs(records: Sequence[Record]) -> tuple[Rows, list[str]]:
         for record in sorted(records, key=lambda record: (record.created, record.run_id))
     ]
     return rows, ["run_id", "seed", "score", "recipe", "method", "split_id"]
+
+
+def _reading_list(registry: Registry) -> tuple[Rows, list[str]]:  # noqa: ARG001
+    """Return the published numbers that no recipe here can match."""
+    from bench.boards.claims import published
+
+    rows = [
+        {
+            "name": claim.name,
+            "paper": claim.value,
+            "sd": claim.sd,
+            "source": claim.source,
+            "grade": claim.grade,
+            "note": claim.note,
+            "reason": claim.unmatched,
+        }
+        for claim in published()
+        if not claim.comparable
+    ]
+    return rows, ["paper", "name", "reason"]
 
 
 def _studies(registry: Registry) -> tuple[Rows, list[str]]:
@@ -239,6 +261,7 @@ _ROWS: Mapping[str, Callable[[Registry], tuple[Rows, list[str]]]] = {
     "metrics": _metrics,
     "studies": _studies,
     "figures": _figures,
+    "reading-list": _reading_list,
     "plugins": _plugins,
 }
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     "--network", metavar="NAME", help="small-resnet, a torchvision name or module:factory."
 )
 @click.option("--standardise", metavar="NAME", help="Input scaling: none, image or plate.")
+@click.option("--rescale", is_flag=True, help="Resample images to the pixel size of training.")
 @IF_EXISTS
 @click.option(
     "--controls/--no-controls", default=True, help="Also run missing control rows [default: yes]."
@@ -69,6 +70,7 @@ def command(
     metrics: str | None,
     network: str | None,
     standardise: str | None,
+    rescale: bool,
     if_exists: str,
     controls: bool,
     track: str | None,
@@ -113,6 +115,7 @@ def command(
         metrics=metrics,
         network=network,
         standardise=standardise,
+        rescale=rescale,
     )
     jobs = experiment.jobs()
     if dry_run:
@@ -135,7 +138,8 @@ def command(
         print_json({"runs": [summary(record) for record in records]})
     else:
         again = repeat_options(experiment, common)
-        print_summary(records, companions, control_rows, experiment, again)
+        extra = arguments.names(metrics, "--metrics") if metrics else []
+        print_summary(records, companions, control_rows, experiment, again, extra)
         for tracker in trackers:
             print_line(f"tracked: {tracker.where}")
     return int(any(record.status == "failed" for record in records))

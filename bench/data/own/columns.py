@@ -1,4 +1,4 @@
-"""User data: columns of a table (parquet, csv, csv.gz or h5ad) described by ``dataset.toml``.
+"""User data: columns of a table described by ``dataset.toml``.
 
 The TOML file names the feature columns or the image location, the columns with a role, and the
 splits. :func:`load` reads only the TOML file. :meth:`OwnData.open` reads the table, and only the
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from bench.data.own.spec import Spec
 
 Texts = NDArray[np.object_]
+_BOOLEANS = (
+    {"true": True, "false": False},
+    {"yes": True, "no": False},
+    {"t": True, "f": False},
+    {"y": True, "n": False},
+)
+_NEGATIVE = "negcon"
+_OTHER_CONTROL = re.compile(r"poscon(_\w+)?|trt|treatment|empty|")
+"""Control types of JUMP other than ``negcon``: all other rows have a class."""
 
 
 # --------------------------------------------------------------------------- columns
@@ -61,40 +70,57 @@ def joined_columns(parts: Sequence[Texts]) -> Texts:
     """Join columns to one name, ``A|B``; different rows always give different names."""
     if len(parts) == 1:
         return parts[0]
-    made = np.empty(len(parts[0]), dtype=object)
-    made[:] = [
+    names = np.empty(len(parts[0]), dtype=object)
+    names[:] = [
         "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in row)
         for row in zip(*parts, strict=True)
     ]
-    return made
+    return names
 
 
 def bools(column: pd.Series[Any], name: str, typed: bool) -> Bools:
-    """Read a control column: booleans, integers 0 and 1, or the texts true and false."""
+    """Read a control column.
+
+    Accepts booleans; integers 0 and 1; the texts true and false, yes and no, t and f, y and n; and
+    the control types of the JUMP consortium, of which ``negcon`` is a negative control. All are
+    compared without case and surrounding blanks. Only with control types may a cell be empty: a
+    treatment.
+    """
     present = column.dropna()
-    words = [str(value).lower() for value in present]
-    spellings = [{"true": True, "false": False}]
+    texts = [str(value).strip().casefold() for value in present]
+    spellings = list(_BOOLEANS)
     if pd.api.types.is_integer_dtype(column.dtype) or not typed:
         spellings.append({"1": True, "0": False})
-    meaning = next((one for one in spellings if set(words) <= set(one)), None)
+    if _NEGATIVE in texts:
+        others = {text for text in texts if _OTHER_CONTROL.fullmatch(text)}
+        spellings = [{**dict.fromkeys(others, False), _NEGATIVE: True}]
+    meaning = next((spelling for spelling in spellings if set(texts) <= set(spelling)), None)
     if meaning is None:
-        known = set().union(*spellings)
-        odd = next((str(v) for v in present if str(v).lower() not in known), words[0])
+        accepted = set().union(*spellings)
+        odd = next((str(v) for v in present if str(v).strip().casefold() not in accepted), texts[0])
         raise BenchError(
-            f"control column '{name}' is not boolean, it holds '{odd}': make a column of true and "
-            "false, or of 0 and 1"
+            f"control column '{name}' is not boolean, it contains '{odd}': make a column of true "
+            "and false, of 0 and 1, of yes and no, or of negcon and other control types"
         )
     n_missing = len(column) - len(present)
-    if n_missing:
+    if n_missing and _NEGATIVE not in meaning:
         raise BenchError(
             f"control column '{name}' has {rows_of(n_missing)} without a value: write true or "
             "false in each"
         )
-    return np.array([meaning[word] for word in words], dtype=bool)
+    control = np.zeros(len(column), dtype=bool)
+    control[column.notna().to_numpy(bool)] = [meaning[text] for text in texts]
+    return control
 
 
 def unknown_column(name: str, key: str, columns: Sequence[str], features: Sequence[str]) -> str:
     """Return the message for an unknown column, without listing thousands of features."""
+    blank = next((column for column in columns if column.strip() == name.strip()), None)
+    if blank is not None:
+        return (
+            f"{key}: unknown column '{name}': the table has '{blank}', which differs in "
+            "surrounding blanks: remove them there"
+        )
     near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
     others = [column for column in columns if column not in set(features)]
     known = list(columns) if near else others[:30] or list(columns[:30])
@@ -143,16 +169,12 @@ def split_columns(splits: Sequence[Split]) -> dict[str, str]:
                 named.setdefault(column, f"{side} of {where}")
         if split.score_unit != "row":
             named.setdefault(split.score_unit, f"score_unit of {where}")
+        if split.also_new not in ("", "well"):
+            named.setdefault(split.also_new, f"also_new of {where}")
         for key in ("expose", "shares"):
             for column in getattr(split, key):
                 named.setdefault(column, f"{key} of {where}")
     return named
-
-
-def lone(pattern: re.Pattern[str], columns: Sequence[str]) -> str | None:
-    """Return the only column that matches a pattern, or None."""
-    found = [column for column in columns if pattern.fullmatch(column)]
-    return found[0] if len(found) == 1 else None
 
 
 def feature_matrix(spec: Spec, table: TableFile, path: Path, named: Mapping[str, str]) -> list[str]:
@@ -167,7 +189,7 @@ def feature_matrix(spec: Spec, table: TableFile, path: Path, named: Mapping[str,
         shown = ", ".join(free[:5]) + (", …" if len(free) > 5 else "")
         hint = ""
         if len(table.columns) == 1 and not table.typed:
-            hint = " (the file has one column: fields must be separated by commas)"
+            hint = " (the file has one column: fields must be separated by commas, in .tsv by tabs)"
         raise BenchError(
             f"features '{spec.features}' matches no column of {path}, which has for example "
             f"{shown}{hint}: change the regular expression"

@@ -231,7 +231,9 @@ def _open(path: Path, key: str) -> object:
             import zarr
 
             check_zarr(path)
-            return _member(zarr.open(str(path), mode="r"), key, path)
+            array = _member(zarr.open(str(path), mode="r"), key, path)
+            _refuse_missing_chunks(array, path)
+            return array
     except BenchError:
         raise
     except Exception as error:  # each reader has its own exceptions
@@ -256,6 +258,17 @@ def _member(opened: Any, key: str, path: Path) -> Any:  # noqa: ANN401 - h5py an
     if key not in opened:
         raise BenchError(f"{path} has no '{key}'; it holds {', '.join(names)}")
     return own_dataset(opened, key, path) if path.suffix.lower() != ".zarr" else opened[key]
+
+
+def _refuse_missing_chunks(array: Any, path: Path) -> None:  # noqa: ANN401 - zarr has no types
+    """Raise if chunks of a zarr array are not stored; they would be read as the fill value."""
+    n_missing = array.nchunks - array.nchunks_initialized
+    if n_missing > 0:
+        raise BenchError(
+            f"{path} is incomplete: {n_missing} of {array.nchunks} chunks are not stored and would "
+            f"be read as {array.fill_value}: copy it again; if they are meant to be empty, write "
+            "the array with the option write_empty_chunks"
+        )
 
 
 def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | None, n: int) -> Found:

@@ -109,6 +109,7 @@ class SplitSpec(BaseModel):
     shift: Text | None = None
     expose: AnyTexts | None = None
     shares: AnyTexts = ()
+    also_new: Text | None = None
 
 
 class Spec(BaseModel):
@@ -214,10 +215,12 @@ def parse(path: Path) -> Spec:
 
 def _sentence(spec: SplitSpec) -> str:
     """Describe how train and test differ, for a split without a description."""
+    what = "well position" if spec.also_new == "well" else f"value of {spec.also_new}"
+    also = f", except rows with the {what} of a scored row" if spec.also_new else ""
     if spec.protocol == "unsupervised":
         return "no training: all rows are corrected at once and scored by retrieval"
     if spec.hold_out is not None:
-        return f"each value of {spec.hold_out} is the test set once; the rest trains"
+        return f"each value of {spec.hold_out} is the test set once; the rest trains{also}"
 
     def rows(side: Mapping[str, Sequence[str]]) -> str:
         return " and ".join(
@@ -228,7 +231,7 @@ def _sentence(spec: SplitSpec) -> str:
     test = rows(spec.test) if isinstance(spec.test, dict) else str(spec.test)
     train = f"rows of {rows(spec.train)} train" if spec.train else "all other rows train"
     checked = f"; {rows(spec.validation)} validates" if spec.validation else ""
-    return f"the test set is {test}{checked}; {train}"
+    return f"the test set is {test}{checked}; {train}{also}"
 
 
 def split_of(spec: Spec, name: str, own: SplitSpec) -> Split:
@@ -266,6 +269,7 @@ def split_of(spec: Spec, name: str, own: SplitSpec) -> Split:
             expose=expose,
             metrics=own.metrics,
             shares=own.shares,
+            also_new=own.also_new or "",
         )
     )
 

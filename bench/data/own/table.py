@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +22,15 @@ from bench.data.own.columns import (
     feature_matrix,
     finite,
     joined_columns,
-    lone,
     named_columns,
     refuse_missing,
     split_columns,
     unknown_column,
 )
-from bench.data.own.files import damaged, open_table
+from bench.data.own.files import open_table
+from bench.data.own.reading import damaged
 from bench.data.own.spec import Spec, check, parse, split_of
+from bench.data.own.wells import normalised_wells, plate_column, position_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,8 +44,8 @@ __all__ = ["ArraySource", "OwnData", "load", "open_declared"]
 
 _ROLES = ("treatment", "compound", "well", "position")
 _RESERVED = ("id", "label", "control", *_ROLES)
-_WELL = re.compile(r"(meta(data)?_)?well", re.IGNORECASE)
-_PLATE = re.compile(r"(meta(data)?_)?plate", re.IGNORECASE)
+_READING = {*_RESERVED, "features", "batches", "level", "nscb_batch"}
+"""Keys that determine how a table is read."""
 
 
 # --------------------------------------------------------------------------- reading
@@ -121,7 +121,7 @@ class OwnData:
         if name is None:
             if len(short) == 1:
                 return next(iter(self.splits.values()))
-            choices = ", ".join(f"{self.path}:{one}" for one in short)
+            choices = ", ".join(f"{self.path}:{split}" for split in short)
             raise BenchError(f"{self.path} has {len(short)} splits, name one: {choices}")
         if name in self.splits:
             return self.splits[name]
@@ -218,10 +218,10 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
     position = spec.position
     free = [column for column in table.columns if column not in set(features)]
     if position is None:
-        position = lone(_WELL, free)
+        position = position_column(free)
     well = spec.well
     if well is None and position is not None:
-        plate = lone(_PLATE, free)
+        plate = plate_column(free)
         outer = [*reversed(spec.batches), *([plate] if plate else []), position]
         well = tuple(dict.fromkeys(outer))
     derived = {
@@ -230,10 +230,10 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         "well": well,
         "position": None if position is None else (position,),
     }
-    known = {role for role, columns in derived.items() if columns}
     in_splits = split_columns(splits)
+    roles = {"label", *(role for role, columns in derived.items() if columns)}
     for name, key in named.items():
-        if name in table.columns or (name in in_splits and name in {*known, "label"}):
+        if name in table.columns or (name in in_splits and name in roles):
             continue
         if name in _ROLES and name in in_splits:
             needs = "position (the well on the plate)" if name == "well" else name
@@ -245,7 +245,11 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
     if not len(frame):
         raise BenchError(f"{path} has no rows: write at least two classes in two batches")
     text = {name: as_text(frame[name]) for name in needed}
-    index = _index(spec, frame, text, derived, in_splits, table.typed)
+    # ids keep the text of the table, so that identities of runs do not change
+    ids = {name: text[name] for name in spec.id or ()}
+    if position is not None:
+        text[position] = normalised_wells(text[position])
+    index = _index(spec, frame, text, ids, derived, in_splits, table.typed)
     source: Source
     content = None
     if spec.kind == "images":
@@ -269,6 +273,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         digest=digest,
         upstream=spec.upstream,
         columns=columns,
+        features=tuple(features),
         content=content,
     )
 
@@ -291,6 +296,7 @@ def _index(
     spec: Spec,
     frame: pd.DataFrame,
     text: Mapping[str, Texts],
+    id_text: Mapping[str, Texts],
     derived: Mapping[str, tuple[str, ...] | None],
     in_splits: Mapping[str, str],
     typed: bool,
@@ -301,8 +307,8 @@ def _index(
         ids = np.array([str(i) for i in range(n)], dtype=object)
     else:
         for column in spec.id:
-            refuse_missing(text[column], every, f"id column '{column}'", "fill it")
-        ids = joined_columns([text[column] for column in spec.id])
+            refuse_missing(id_text[column], every, f"id column '{column}'", "fill it")
+        ids = joined_columns([id_text[column] for column in spec.id])
         twice = [name for name, times in Counter(ids.tolist()).items() if times > 1]
         if twice:
             raise BenchError(
@@ -323,11 +329,11 @@ def _index(
     label = np.where(control, "", text[spec.label]).astype(object)
     classes = sorted(set(label.tolist()) - {""})
     if len(classes) < 2:
-        found = f"only '{classes[0]}'" if classes else "none, as every row is a control"
+        present = f"only '{classes[0]}'" if classes else "none, as every row is a control"
         raise BenchError(
-            f"label column '{spec.label}' needs two classes and has {found}: choose another label"
+            f"label column '{spec.label}' needs two classes and has {present}: choose another label"
         )
-    made: JsonObject = {"id": ids, "label": label, "control": control}
+    index: JsonObject = {"id": ids, "label": label, "control": control}
     for role, columns in derived.items():
         if not columns:
             continue
@@ -341,9 +347,9 @@ def _index(
                 f"{role} column '{lacking}'",
                 f"fill it, or leave {role} out",
             )
-        made[role] = np.where(whole | control, joined, "").astype(object)
+        index[role] = np.where(whole | control, joined, "").astype(object)
         if role in ("well", "position"):
-            made[role] = np.where(whole, joined, "").astype(object)
+            index[role] = np.where(whole, joined, "").astype(object)
     for column in spec.batches:
         refuse_missing(
             text[column], every, f"batch column '{column}'", "fill it or drop those rows"
@@ -355,16 +361,16 @@ def _index(
     for column in dict.fromkeys([*spec.batches, *nscb_batch, *in_splits, *spec.metadata]):
         if column not in text:
             continue  # a split may name a role, which is already in the index
-        if column not in made:
-            made[column] = text[column]
+        if column not in index:
+            index[column] = text[column]
         elif column in spec.metadata and column not in (*spec.batches, *in_splits):
             continue  # the role of that name has the same information or more
-        elif not np.array_equal(made[column], text[column]):
+        elif not np.array_equal(index[column], text[column]):
             raise BenchError(
-                f"the table's column '{column}' is not what '{column}' means here (one of "
-                f"{', '.join(_RESERVED)}): rename it in the table, for example to meta_{column}"
+                f"the table's column '{column}' has a reserved name ({', '.join(_RESERVED)}) and "
+                f"other content: rename it in the table, for example to meta_{column}"
             )
-    return pd.DataFrame(made)
+    return pd.DataFrame(index)
 
 
 def _content(path: Path) -> str:
@@ -380,22 +386,8 @@ def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
 
     For images, the digest of their pixels replaces their location.
     """
-    keys = [
-        "features",
-        "id",
-        "label",
-        "batches",
-        "level",
-        "control",
-        "treatment",
-        "compound",
-        "nscb_batch",
-        "well",
-        "position",
-    ]
-    said = spec.model_dump(mode="json", include=set(keys))
-    whole = {"table": content, "keys": said}
+    facts = {"table": content, "keys": spec.model_dump(mode="json", include=_READING)}
     if pixels is not None:
-        whole["pixels"] = pixels
-    text = json.dumps(whole, sort_keys=True)
+        facts["pixels"] = pixels
+    text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
