@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan with cost estimates.")
 @common_options
-def command(
+def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     methods: str | None,
     splits: str | None,
     training: TrainingOptions,
