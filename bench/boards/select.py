@@ -88,6 +88,7 @@ class BoardSet:
         if metric is not None and runs:
             names = {name for run in runs for name in run.metric_names}
             if metric not in names and names:
+                _raise_undefined(runs, metric)
                 raise BenchError(f"no runs: {did_you_mean(metric, sorted(names), 'metric')}")
         groups = _grouped(runs, metric)
         built = [
@@ -173,6 +174,17 @@ def is_plain(board: Board) -> bool:
     """Return whether a board has the default recipe and data, without changes and selection."""
     changed = board.settings or board.overrides or board.selection != UNSELECTED
     return board.recipe == "default" and not changed
+
+
+def _raise_undefined(runs: Sequence[Record], metric: str) -> None:
+    """Raise :class:`BenchError` if a metric was requested and is undefined on these runs."""
+    for run in runs:
+        reason = run.data.get("undefined", {}).get(metric)
+        if reason:
+            raise BenchError(
+                f"{metric} is undefined for {run.method} on {run.split_id}: {reason}; choose "
+                "another metric"
+            )
 
 
 def _only(runs: list[Record], name: str, value: str | None) -> list[Record]:

@@ -40,6 +40,7 @@ def summary(record: Record) -> dict[str, object]:
         "status": data["status"],
         "reason": data["reason"],
         "metrics": data["metrics"],
+        "undefined": data.get("undefined", {}),
         "n_eval": data["n_eval"],
         "n_excluded": data["n_excluded"],
         "cost": {
@@ -62,6 +63,7 @@ def print_summary(
     control_rows: Sequence[Record],
     experiment: Experiment,
     again: Mapping[str, Sequence[str]],
+    metrics: Sequence[str] = (),
 ) -> None:
     """Print a table of records, notes, and a command to run next.
 
@@ -77,11 +79,15 @@ def print_summary(
         The experiment that was run.
     again
         As from :func:`repeat_options`.
+    metrics
+        Additional metrics to print, one column each.
     """
     primaries = {record.primary for record in records}
     heading = next(iter(primaries)).replace("_", " ") if len(primaries) == 1 else "score"
     columns: list[str | Column] = ["method", "split", "data", "seed", "track"]
     columns += [Column(heading, right=True, wrap=False), Column("chance", right=True, wrap=False)]
+    metrics = [metric for metric in metrics if primaries != {metric}]
+    columns += [Column(name.replace("_", " "), right=True, wrap=False) for name in metrics]
     if companions:
         new_batches = any(companion.new_batches for companion in companions.values())
         name = "companion" if new_batches else "same plates"
@@ -90,6 +96,7 @@ def print_summary(
     for record in records:
         row = [record.method, short_split(record), record.edition, str(record.seed), record.track]
         row += [_score(record, named=len(primaries) > 1), _chance(record)]
+        row += [_number(record, metric) for metric in metrics]
         if companions:
             companion = companions.get(_key(record))
             row.append(_number(None if companion is None else companion.record))
@@ -121,9 +128,13 @@ def _key(record: Record) -> tuple[str, str, int]:
     return record.method, record.split, record.seed
 
 
-def _number(record: Record | None) -> str:
-    """Return the primary metric; empty without one."""
-    value = None if record is None or not record.ok else record.value()
+def _number(record: Record | None, metric: str | None = None) -> str:
+    """Return a metric, by default the primary one; empty without a value."""
+    value = None
+    if record is not None and record.ok:
+        value = record.value(metric)
+        if value is None and metric is not None:
+            value = record.value(metric, "embedding")
     return "" if value is None else f"{value:.3f}"
 
 

@@ -22,7 +22,7 @@ META = {
     "kind": "metric",
     "name": "arevalo_overall",
     "function": "arevalo_overall",
-    "version": 1,
+    "version": 2,
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": True,
@@ -50,7 +50,8 @@ def arevalo_overall(
     ``silhouette_label``, ``clisi`` and ``map``. The published score has four and six components.
     kBET, the two Leiden scores and the mAP against controls are not included, and the paper also
     scales over the compared methods, so values differ from the paper. An undefined component is
-    excluded from its mean and listed.
+    excluded from its mean and listed. Without any component that compares batches, as in a single
+    batch, the mixing half and the score are undefined.
 
     Parameters
     ----------
@@ -88,18 +89,19 @@ def arevalo_overall(
         "clisi": clisi(X, label=label, neighbours=neighbours),
         "map": mean_average_precision(X, label=label, batch=batch, treatment=treatment),
     }
-    means = []
-    words = []
-    undefined = []
-    for what, parts in (("mixing", mixing), ("biology", biology)):
-        known = {name: part.value for name, part in parts.items() if np.isfinite(part.value)}
-        undefined += [name for name in parts if name not in known]
-        means.append(float(np.mean(list(known.values()))) if known else float("nan"))
-        words.append(f"{what} {' '.join(f'{name} {v:.3f}' for name, v in known.items())}")
-    used = f"{'; '.join(words)}; without {LACKING}"
+    means, halves, undefined = [], [], []
+    for half, components in (("mixing", mixing), ("biology", biology)):
+        defined = {name: v.value for name, v in components.items() if np.isfinite(v.value)}
+        undefined += [name for name in components if name not in defined]
+        # graph_connectivity compares no batches: alone, it is not a score of mixing.
+        complete = bool(set(defined) - {"graph_connectivity"})
+        means.append(float(np.mean(list(defined.values()))) if complete else float("nan"))
+        values = " ".join(f"{name} {v:.3f}" for name, v in defined.items())
+        halves.append(f"{half} {values}" if complete else f"no {half} half")
+    used = f"{'; '.join(halves)}; without {LACKING}"
     used += left_out(int((~keep).sum()), "without a label or batch")
     if undefined:
         used += f"; undefined and left out: {', '.join(undefined)}"
-    n = max(part.n for part in (*mixing.values(), *biology.values()))
+    n = max(v.n for v in (*mixing.values(), *biology.values()))
     value = MIXING_WEIGHT * means[0] + BIOLOGY_WEIGHT * means[1]
     return Value(value, n if np.isfinite(value) else 0, used)

@@ -243,6 +243,7 @@ class RunRecord(TypedDict):
         dict[str, dict[str, float]], "Metric -> subset ('all', 'pooled', 'fold=…') -> value"
     ]
     metrics_rest_on: Annotated[dict[str, dict[str, str]], "Metric -> subset -> data it is based on"]
+    undefined: NotRequired[Annotated[dict[str, str], "Requested metrics without a value: reason"]]
     primary: Annotated[str, "Primary metric of the run"]
     lower_is_better: Annotated[list[str], "Metrics for which lower is better"]
     clusters: Annotated[Clusters, "Metrics within each cluster"]

@@ -215,6 +215,8 @@ class Runner:
         unranked = list(record["unranked_because"])
         if spent.adaptation:
             unranked.append("undeclared adaptation")
+        if scored.undefined:
+            record["undefined"] = scored.undefined
         record |= {
             "readout": scored.readout,
             "metrics": scored.metrics(),

@@ -56,6 +56,8 @@ class Scored:
         Data that each metric uses, as text, including excluded rows.
     rests_on
         The same per metric and subset: numbers of rows, labels and batches.
+    undefined
+        Requested metrics without a value -> reason.
     """
 
     table: pd.DataFrame
@@ -65,6 +67,7 @@ class Scored:
     readout: str = "probe"
     used: list[str] = field(default_factory=list)
     rests_on: dict[str, dict[str, str]] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """Return ``{metric: {subset: value}}`` of all defined values."""

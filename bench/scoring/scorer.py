@@ -15,15 +15,15 @@ import numpy as np
 
 from bench.core.errors import BenchError
 from bench.data.views import column_of
-from bench.metrics import _retrieval_clusters, compute, needs, neighbours, uses_graph
+from bench.metrics import compute, needs, neighbours, uses_graph
 from bench.records.schema import READOUTS
-from bench.scoring.classification import Classification, Where
+from bench.scoring.classification import Classification, Row, Where
 from bench.scoring.clusters import softmax, to_units
 from bench.scoring.labels import CLUSTERED, treatment_classes, truth
 from bench.scoring.nearest import nearest_classes
 from bench.scoring.probe import Probe, fit_probe
 from bench.scoring.result import Scored
-from bench.scoring.retrieval import aggregated
+from bench.scoring.retrieval import score_retrieval
 from bench.scoring.tested import tested_column
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ class Scores:
     n_excluded: int = 0
     excluded_classes: set[str] = field(default_factory=set)
     probe_c: list[float] = field(default_factory=list)
-    mixing: list[tuple[str, str, float, int]] = field(default_factory=list)
+    mixing: list[Row] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     used: dict[str, dict[str, str]] = field(default_factory=dict)
+    not_computed: dict[str, str] = field(default_factory=dict)
 
     def leave_out(self, fold: Fold) -> None:
         """Count the excluded rows of a fold; sufficient for a fold without scored rows."""
@@ -162,7 +163,8 @@ class Scores:
         frame = pd.concat(self.frames, ignore_index=True)
         frame = frame.sort_values(["fold", "id"], kind="stable", ignore_index=True)
         if self.split.protocol != "supervised":
-            return self._retrieval(frame)
+            X, rows = self.embeddings[0]
+            return score_retrieval(self.split, X, rows, self.registry)
         merged = to_units(frame)
         cluster_level = self.cluster_level(merged)
         if "unit" in frame:
@@ -182,7 +184,7 @@ class Scores:
             frame[f"level:{self.opened.level}"].to_numpy(str),
             frame[f"level:{cluster_level}"].to_numpy(str),
         )
-        table: list[tuple[str, str, float, int]] = []
+        table: list[Row] = []
         clusters: dict[str, dict[str, list[float | None]]] = {
             "values": {},
             "parts": {},
@@ -213,6 +215,7 @@ class Scores:
                     if column == readout:
                         clusters[kind][metric] = values
         table += self._over_folds()
+        undefined = self._undefined(table)
         predictions = frame.rename(columns={f"level:{cluster_level}": "batch"})
         keep = ["id", "batch", "fold", "y_true", "y_pred", "scores", "probe_pred"]
         counts = [int((where.cluster == name).sum()) for name in names]
@@ -222,11 +225,27 @@ class Scores:
             clusters={"level": cluster_level, "names": names, "n": counts, **clusters},
             n_eval=len(frame),
             readout=readout,
-            used=self.remarks,
+            used=[
+                *self.remarks,
+                *(f"{name} is undefined: {undefined[name]}" for name in undefined),
+            ],
             rests_on=self.used,
+            undefined=undefined,
         )
 
-    def _over_folds(self) -> list[tuple[str, str, float, int]]:
+    def _undefined(self, table: list[Row]) -> dict[str, str]:
+        """Return the requested metrics without a value, with the reason."""
+        defined = {
+            name for name, subset, value, _ in table if subset == "all" and np.isfinite(value)
+        }
+        reasons = {
+            name: f"{next(iter(self.used[name].values()))}"
+            for name, _, _, _ in (*table, *self.mixing)
+            if name in self.used and name not in defined
+        }
+        return {**self.not_computed, **reasons}
+
+    def _over_folds(self) -> list[Row]:
         """Return the metrics of profiles per fold, and their mean over folds.
 
         Profiles of different folds come from different models, so they are not pooled.
@@ -235,12 +254,12 @@ class Scores:
             return [(name, "all", value, n) for name, _, value, n in self.mixing]
         table = [(name, f"fold={fold}", value, n) for name, fold, value, n in self.mixing]
         for name in dict.fromkeys(row[0] for row in self.mixing):
-            found = [(v, n) for m, _, v, n in self.mixing if m == name and np.isfinite(v)]
-            if found:
-                mean = float(np.mean([value for value, _ in found]))
-                table.append((name, "all", mean, sum(n for _, n in found)))
+            defined = [(v, n) for m, _, v, n in self.mixing if m == name and np.isfinite(v)]
+            if defined:
+                mean = float(np.mean([value for value, _ in defined]))
+                table.append((name, "all", mean, sum(n for _, n in defined)))
                 self.used[name]["all"] = (
-                    f"mean over {len(found)} of {len(self.frames)} folds, each a model of its own"
+                    f"mean over {len(defined)} of {len(self.frames)} folds, each with its own model"
                 )
         return table
 
@@ -253,9 +272,7 @@ class Scores:
                 return level
         return self.opened.levels[0]
 
-    def _embedding(
-        self, fold: str, X: NDArray[np.float32], frame: pd.DataFrame
-    ) -> list[tuple[str, str, float, int]]:
+    def _embedding(self, fold: str, X: NDArray[np.float32], frame: pd.DataFrame) -> list[Row]:
         """Score the profiles of one fold separately, since each fold has its own model.
 
         Batch mixing is scored if the rows are from several batches.
@@ -278,7 +295,7 @@ class Scores:
             try:
                 value = compute(name, registry=self.registry, neighbours=graph, **arrays)
             except BenchError as error:
-                self.remarks.append(f"{name} of fold {fold} was left out: {error}")
+                self.not_computed[name] = str(error)
                 continue
             rows.append((name, fold, value.value, value.n))
             self.used.setdefault(name, {})[fold] = value.used
@@ -287,48 +304,3 @@ class Scores:
     def _share_a_graph(self, names: list[str], X: NDArray[np.float32]) -> bool:
         """Whether several metrics use a neighbour graph, which is then computed once."""
         return len(X) > 1 and sum(uses_graph(name, self.registry) for name in names) > 1
-
-    def _retrieval(self, frame: pd.DataFrame) -> Scored:  # noqa: ARG002 - same signature as the other tasks
-        """Score retrieval of treatments; the metric averages the wells of each treatment."""
-        import pandas as pd
-
-        X, rows = self.embeddings[0]
-        missing = [r for r in ("treatment", "compound", "nscb_batch") if f"role:{r}" not in rows]
-        if missing:
-            raise BenchError(
-                f"{self.split.name} scores retrieval, which needs the columns "
-                f"{', '.join(missing)}: name them in the data set"
-            )
-        if self.split.aggregate:
-            X, rows = aggregated(X, rows, self.split.aggregate)
-        arrays: JsonObject = {
-            "X": X,
-            "label": rows["y_true"].to_numpy(np.int64),
-            "treatment": rows["role:treatment"].to_numpy(str),
-            "compound": rows["role:compound"].to_numpy(str),
-            "batch": rows["role:nscb_batch"].to_numpy(str),
-        }
-        wanted = dict.fromkeys((self.split.metric, *self.split.metrics))
-        values = {name: compute(name, registry=self.registry, **arrays) for name in wanted}
-        table = [(name, "all", v.value, v.n) for name, v in values.items()]
-        queries = _retrieval_clusters.query_clusters(self.split.metric, **arrays)
-        predictions = rows[["id", "fold", "y_true"]].assign(
-            batch=arrays["batch"], treatment=arrays["treatment"], profile=list(X)
-        )
-        return Scored(
-            table=pd.DataFrame(table, columns=["metric", "subset", "value", "n"]),
-            predictions=predictions,
-            clusters={
-                "level": "compound",
-                "names": queries.names,
-                "n": [int(size) for size in queries.sizes],
-                **{
-                    kind: {self.split.metric: [float(v) for v in queries.values]}
-                    for kind in ("values", "parts")
-                },
-                "weights": {self.split.metric: [float(size) for size in queries.sizes]},
-            },
-            n_eval=values[self.split.metric].n,
-            used=[f"{name}: {v.used}" for name, v in values.items()],
-            rests_on={name: {"all": v.used} for name, v in values.items()},
-        )

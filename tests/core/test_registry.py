@@ -215,6 +215,14 @@ BAD: list[tuple[str, str, str]] = [
 ]
 
 
+def test_the_former_name_of_a_kind_of_shift_is_replaced(tmp_path: Path) -> None:
+    text = METHOD.replace(
+        '"access": []', '"access": [], "helps": ["nested"], "hurts": ["confounded"]'
+    )
+    meta = Registry((write(tmp_path, text=text),)).entry("method", "theirs").meta
+    assert (meta["helps"], meta["hurts"]) == (["hierarchical"], ["confounded"])
+
+
 @pytest.mark.parametrize("old, new, name", BAD)
 def test_a_bad_literal_is_said_to_who_named_it_and_stops_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, name: str

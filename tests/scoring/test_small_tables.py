@@ -96,3 +96,94 @@ def test_units_do_not_change_the_scores(tmp_path: Path) -> None:
     second = run(tmp_path / "second", other, "identity", metrics=metrics)["identity"]
     assert second.value() == pytest.approx(first.value(), abs=1e-6)
     assert first.value() > 0.5
+
+
+# --------------------------------------------------------------------------- undefined metrics
+
+BATCH_METRICS = ("ilisi", "silhouette_batch", "map", "arevalo_overall")
+
+
+def test_metrics_of_batches_are_undefined_on_test_sets_of_one_batch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.cli.main import main
+
+    frame = table({f"P{i}": "ABCD" * 6 for i in range(4)}, d=6, signal=2.0, shift=1.0)
+    record = run(tmp_path, frame, "identity", metrics=",".join((*BATCH_METRICS, "clisi")))
+    undefined = record["identity"].data["undefined"]
+    assert set(undefined) == set(BATCH_METRICS)
+    for name in BATCH_METRICS:
+        assert record["identity"].value(name, "embedding") is None
+    assert record["identity"].value("clisi", "embedding") is not None
+    results = str(tmp_path / "results")
+    words = ["--method", "identity", "--split", str(tmp_path / "small.toml"), "--results", results]
+    for argv in (
+        ["run", *words, "--metrics", "ilisi,accuracy"],
+        ["leaderboard", "--split", "small/plates", "--metric", "ilisi", "--results", results],
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(argv)
+        printed = capsys.readouterr()
+        if argv[0] == "run":
+            assert stopped.value.code == 0
+            assert "ilisi is undefined" in printed.out
+            accuracy = record["identity"].value("accuracy")
+            assert f"{accuracy:.3f}" in printed.out
+        else:
+            assert stopped.value.code == 2
+            assert "ilisi" in printed.err
+
+
+def test_an_overall_score_needs_a_component_that_compares_batches() -> None:
+    from bench.metrics import compute
+
+    rng = np.random.default_rng(0)
+    label = np.repeat(["a", "b"], 20)
+    X = rng.normal(size=(40, 4)) + 3 * (label == "a")[:, None]
+    both = compute("arevalo_overall", X=X, label=label, batch=np.tile(["p", "q"], 20))
+    single = compute("arevalo_overall", X=X, label=label, batch=np.full(40, "p"))
+    assert np.isfinite(both.value)
+    assert np.isnan(single.value)
+    assert single.n == 0
+
+
+RETRIEVAL = """
+treatment = ["compound"]
+compound = "compound"
+nscb_batch = "plate"
+[splits.profile]
+protocol = "unsupervised"
+test = "all"
+score_unit = "treatment"
+metrics = ["{metrics}"]
+"""
+
+
+@pytest.mark.parametrize(
+    "metrics, compounds, status",
+    [
+        ("nsc", "one", "not-applicable"),  # no class has another compound
+        ("nsc", "two", "ok"),
+        ('nsc", "nscb', "plate", "ok"),  # nscb needs a class on two plates
+    ],
+)
+def test_retrieval_without_a_valid_pair(
+    tmp_path: Path, metrics: str, compounds: str, status: str
+) -> None:
+    layout = {"P0": "AABB" * 4, "P1": "AABB" * 4}
+    if compounds == "plate":
+        layout = {"P0": "A" * 16, "P1": "B" * 16}
+    frame = table(layout, d=6, signal=2.0, shift=0.1)
+    number = "" if compounds == "one" else (frame.index % 2).astype(str)
+    frame["compound"] = frame["moa"] + number
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    text = TOML.format(extra="").partition("[splits")[0] + RETRIEVAL.format(metrics=metrics)
+    (tmp_path / "small.toml").write_text(text, encoding="utf-8")
+    [record] = bench.run(
+        "identity", str(tmp_path / "small.toml:profile"), results=tmp_path / "results"
+    )
+    assert record.status == status
+    assert (record.value() is None) == (status != "ok")
+    assert bool(record.reason) == (status != "ok")
+    if compounds == "plate":
+        assert set(record.data["undefined"]) == {"nscb"}

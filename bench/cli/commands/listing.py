@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.records.record import Record
 
-WHAT = ("methods", "splits", "datasets", "metrics", "studies", "figures", "claims", "plugins")
+WHAT = (
+    "methods",
+    "splits",
+    "datasets",
+    "metrics",
+    "studies",
+    "figures",
+    "claims",
+    "reading-list",
+    "plugins",
+)
 
 Rows = Sequence[Mapping[str, object]]
 
@@ -28,7 +38,7 @@ Rows = Sequence[Mapping[str, object]]
 @click.option("--reference", is_flag=True, help="With claims: include the published records.")
 @common_options
 def command(what: str, reference: bool, common: Common) -> None:
-    """List methods, splits, data sets, metrics, studies, figures, published claims or plugins."""
+    """List methods, splits, data sets, metrics, studies, figures, published numbers or plugins."""
     if what not in WHAT:
         raise BenchError(did_you_mean(what, list(WHAT), "list"))
     if reference and what != "claims":
@@ -153,8 +163,29 @@ def _claims(records: Sequence[Record]) -> tuple[Rows, list[str]]:
             "note": result.claim.note,
         }
         for result in judge(published(), records)
+        if result.claim.comparable
     ]
     return rows, ["name", "paper", "measured", "status"]
+
+
+def _reading_list(registry: Registry) -> tuple[Rows, list[str]]:  # noqa: ARG001
+    """Return the published numbers that no recipe here can match."""
+    from bench.boards.claims import published
+
+    rows = [
+        {
+            "name": claim.name,
+            "paper": claim.value,
+            "sd": claim.sd,
+            "source": claim.source,
+            "grade": claim.grade,
+            "note": claim.note,
+            "reason": claim.unmatched,
+        }
+        for claim in published()
+        if not claim.comparable
+    ]
+    return rows, ["name", "paper", "reason"]
 
 
 def _studies(registry: Registry) -> tuple[Rows, list[str]]:
@@ -192,6 +223,7 @@ _ROWS: Mapping[str, Callable[[Registry], tuple[Rows, list[str]]]] = {
     "metrics": _metrics,
     "studies": _studies,
     "figures": _figures,
+    "reading-list": _reading_list,
     "plugins": _plugins,
 }
 

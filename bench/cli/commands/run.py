@@ -107,7 +107,8 @@ def command(
         print_json({"runs": [summary(record) for record in records]})
     else:
         again = repeat_options(experiment, common)
-        print_summary(records, companions, control_rows, experiment, again)
+        extra = arguments.names(metrics, "--metrics") if metrics else []
+        print_summary(records, companions, control_rows, experiment, again, extra)
         for tracker in trackers:
             print_line(f"tracked: {tracker.where}")
     return int(any(record.status == "failed" for record in records))
