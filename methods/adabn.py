@@ -29,7 +29,7 @@ META = {
     "url": "https://arxiv.org/abs/1603.04779",
     "access": ["test-batch"],
     "fit": "erm",
-    "helps": ["location", "scale", "nested"],
+    "helps": ["location", "scale", "hierarchical"],
     "hurts": ["label-shift"],
 }
 

@@ -37,7 +37,7 @@ META = {
     "url": "https://arxiv.org/abs/2007.02931",
     "access": ["train-batch", "test-batch"],
     "fit": "ben-multi",
-    "helps": ["location", "nested"],
+    "helps": ["location", "hierarchical"],
     "hurts": ["label-shift"],
 }
 

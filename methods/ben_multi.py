@@ -31,7 +31,7 @@ META = {
     "reference": "Lin and Lu 2022, PMLR 200:74-93 (open question of the discussion)",
     "url": "https://proceedings.mlr.press/v200/lin22a.html",
     "access": ["train-batch", "test-batch"],
-    "helps": ["location", "nested"],
+    "helps": ["location", "hierarchical"],
     "hurts": ["label-shift"],
 }
 

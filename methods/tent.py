@@ -44,7 +44,7 @@ META = {
     "url": "https://arxiv.org/abs/2006.10726",
     "access": ["test-batch"],
     "fit": "erm",
-    "helps": ["location", "scale", "nested"],
+    "helps": ["location", "scale", "hierarchical"],
     "hurts": ["label-shift"],
 }
 
