@@ -78,14 +78,30 @@ def parse_line(line: bytes, file: Path) -> tuple[RunRecord, list[int]]:
         entry = json.loads(line, parse_constant=no_constant)
         if not isinstance(entry, dict):
             raise ValueError("it is not a record")
-        record, n = _checked(entry.get("run"), f"a record in {file}"), entry.get("n")
-        if not isinstance(n, list) or len(n) != sum(map(len, record["metrics"].values())):
-            raise ValueError("'n' must have one number per metric value")
+        record = _checked(entry.get("run"), f"a record in {file}")
+        n = _aligned(entry.get("n"), entry["run"]["metrics"], record)
     except ValueError as exc:
         raise BenchError(
             f"a record in {file} is damaged ({exc}): restore the file, or publish its runs again"
         ) from exc
     return record, n
+
+
+def _aligned(n: object, stored: dict[str, dict[str, float]], record: RunRecord) -> list[int]:
+    """Return the numbers of scored units in the order of the record's metric values.
+
+    Reading an older record can add subsets, such as the pooled value next to the mean over folds.
+    They have the number of units of the complete test set.
+    """
+    places = [(name, subset) for name, values in stored.items() for subset in values]
+    if not isinstance(n, list) or len(n) != len(places):
+        raise ValueError("'n' must have one number per metric value")
+    known = dict(zip(places, n, strict=True))
+    return [
+        known.get((name, subset), known.get((name, "all"), 0))
+        for name, values in record["metrics"].items()
+        for subset in values
+    ]
 
 
 def read_line(line: PackedLine) -> tuple[RunRecord, list[int]]:

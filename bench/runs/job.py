@@ -217,6 +217,8 @@ class Job:
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Included only if it is not the default, the highest level that varies.
         cluster = {"cluster": task.split.cluster} if task.split.cluster else {}
+        # Included only if set, so that other ids do not change.
+        rescale = {"rescale": True} if self.recipe.get("rescale") else {}
         also_new = {"also_new": task.split.also_new} if task.split.also_new else {}
         aggregate = {"aggregate": list(task.split.aggregate)} if task.split.aggregate else {}
         spec = {
@@ -226,6 +228,7 @@ class Job:
             **cluster,
             **also_new,
             **aggregate,
+            **rescale,
             **_source_of(task.source_domain),
             "method_id": self.chain.method_id,
             "split_id": task.split.name,
@@ -235,7 +238,12 @@ class Job:
             "edition": opened.edition,
             "data_digest": opened.digest,
             "recipe": self.recipe_name,
-            "recipe_overrides": {key: recipe[key] for key in self.overrides},
+            "recipe_overrides": {
+                # An optional key at its default is not in the recipe: the run is the default one.
+                key: recipe[key]
+                for key in self.overrides
+                if key in recipe
+            },
             "recipe_digest": digest(recipe),
             "standardise": self.recipe.get("standardise", "none"),
             "seed": self.seed,

@@ -101,13 +101,13 @@ def test_show_says_where_files_go_under_which_licence_and_how_large(
     from bench.cli.commands.show import command
 
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    for name, said in {
+    for name, output in {
         "rxrx1": ("CC BY-NC-SA 4.0", "7,413,123,845 bytes", "rxrx1_v1.0/"),
         "camelyon17": ("CC0 1.0", "10,658,709,504 bytes", "camelyon17_v1.0/"),
     }.items():
         shown = CliRunner().invoke(command, ["dataset", name], catch_exceptions=False)
         assert shown.exit_code == 0
-        for words in (*said, str(tmp_path / name)):
+        for words in (*output, str(tmp_path / name)):
             assert words in shown.output
 
 
@@ -127,7 +127,7 @@ def test_show_tells_of_each_data_set_what_one_must_know_before_fetching_it(
         facts = json.loads(shown.output)
         own = {split.name: split.shift for split in splits if split.dataset == entry.name}
         assert own, entry.name
-        assert {one["name"]: one["doc"] for one in facts["splits"]} == own
+        assert {line["name"]: line["doc"] for line in facts["splits"]} == own
         assert facts["licence"], entry.name
         if "real" in facts["editions"]:
             assert facts["size"], entry.name

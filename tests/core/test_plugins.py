@@ -102,8 +102,8 @@ def test_an_author_who_edits_the_file_is_told(table: Path, tmp_path: Path) -> No
     path.write_text(path.read_text() + "\n# a remark\n")
     assert "my_method.py" not in ok(bench(*arguments)).stderr
     path.write_text(path.read_text() + "\nADDED = 1\n")
-    said = ok(bench(*arguments)).stderr
-    [line] = [line for line in said.splitlines() if "my_method.py" in line]
+    messages = ok(bench(*arguments)).stderr
+    [line] = [line for line in messages.splitlines() if "my_method.py" in line]
     mentions(line, "--if-exists", "refresh")
     ok(bench(*arguments, "--if-exists", "refresh"))
     assert "my_method.py" not in ok(bench(*arguments)).stderr
@@ -128,9 +128,9 @@ def test_an_author_who_edits_a_neighbour_is_told_and_reruns_see_the_edit(
 
     corrected, _ = score()
     (tmp_path / "_factor.py").write_text("FACTOR = 0.0\n")
-    kept, said = score()
-    assert kept == corrected
-    assert "_factor.py" in said
+    value, messages = score()
+    assert value == corrected
+    assert "_factor.py" in messages
     uncorrected, _ = score("--if-exists", "rerun")
     assert uncorrected < corrected
 

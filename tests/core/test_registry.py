@@ -63,8 +63,8 @@ def test_each_packaged_name_is_its_file(kind: str) -> None:
         assert entry.path == path
         tree = ast.parse(path.read_text())
         target = entry.meta["function" if kind == "metric" else "class"]
-        made = (ast.ClassDef, ast.FunctionDef)
-        assert target in [node.name for node in tree.body if isinstance(node, made)]
+        definitions = (ast.ClassDef, ast.FunctionDef)
+        assert target in [node.name for node in tree.body if isinstance(node, definitions)]
 
 
 def test_reference_rows_are_listed_like_methods() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.records.store import Store
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -50,3 +52,20 @@ def test_studies_say_what_their_outputs_say() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_published_record_is_read() -> None:
+    folder = ROOT / "results" / "reference" / "records"
+    n = sum(len(file.read_bytes().splitlines()) for file in folder.rglob("*.jsonl"))
+    assert len(Store(ROOT / "results").load_reference()) == n > 0
+
+
+def test_numbers_of_units_follow_the_metric_values_that_reading_adds() -> None:
+    for record in Store(ROOT / "results").load_reference():
+        if record.split_id != "jump-source3-statistics/batches":
+            continue
+        table = record.metrics_table()
+        counts = table[table["metric"] == "balanced_accuracy"].set_index("subset")["n"]
+        folds = [name for name in counts.index if name.startswith("fold=")]
+        assert counts["pooled"] == counts["all"] == counts[folds].sum()
+        break

@@ -85,9 +85,9 @@ def test_predictions_stand_beside_their_rows(runs) -> None:
     predictions = record.predictions()
     assert predictions is not None
     classes = record["classes"]
-    wanted = {row.id: classes[row.y_pred] for row in predictions.itertuples()}
+    expected = {row.id: classes[row.y_pred] for row in predictions.itertuples()}
     assert len(X) == 76
-    assert {i: p for i, p in zip(obs["id"], obs["prediction"], strict=True) if p} == wanted
+    assert {i: p for i, p in zip(obs["id"], obs["prediction"], strict=True) if p} == expected
     assert (obs["fold"] == obs["plate"]).all()
     assert (obs.loc[obs["control"].astype(bool), "prediction"] == "").all()
 
@@ -156,8 +156,8 @@ def test_identity_is_kept_as_what_others_are_compared_with(runs) -> None:
         embeddings(store, records["identity/plates"], ("test",)), records["identity/plates"]
     )
     frame = pd.read_parquet(path.parent / "table.parquet").set_index("id")
-    wanted = frame.loc[obs["id"], [f"f{j}" for j in range(6)]].to_numpy(np.float32)
-    np.testing.assert_array_equal(X, wanted)
+    expected = frame.loc[obs["id"], [f"f{j}" for j in range(6)]].to_numpy(np.float32)
+    np.testing.assert_array_equal(X, expected)
     stage = embedding(store, records["zscore/plates"], 1, stage=0)
     assert stage is not None
     assert stage.method == "identity"

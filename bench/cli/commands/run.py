@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     "--network", metavar="NAME", help="small-resnet, a torchvision name or module:factory."
 )
 @click.option("--standardise", metavar="NAME", help="Input scaling: none, image or plate.")
+@click.option("--rescale", is_flag=True, help="Resample images to the pixel size of training.")
 @IF_EXISTS
 @click.option(
     "--controls/--no-controls", default=True, help="Also run missing control rows [default: yes]."
@@ -53,6 +54,7 @@ def command(
     metrics: str | None,
     network: str | None,
     standardise: str | None,
+    rescale: bool,
     if_exists: str,
     controls: bool,
     track: str | None,
@@ -85,6 +87,7 @@ def command(
         metrics=metrics,
         network=network,
         standardise=standardise,
+        rescale=rescale,
     )
     jobs = experiment.jobs()
     if dry_run:
