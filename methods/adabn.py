@@ -30,7 +30,7 @@ META = {
     "access": ["test-batch"],
     "fit": "erm",
     "helps": ["location", "scale", "hierarchical"],
-    "hurts": ["label-shift"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 

@@ -38,7 +38,7 @@ META = {
     "access": ["train-batch", "test-batch"],
     "fit": "ben-multi",
     "helps": ["location", "hierarchical"],
-    "hurts": ["label-shift"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 

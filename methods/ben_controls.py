@@ -38,7 +38,7 @@ META = {
     "url": "https://proceedings.mlr.press/v200/lin22a.html",
     "access": ["train-batch", "controls", "test-controls"],
     "helps": ["location", "hierarchical"],
-    "hurts": ["label-shift"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 

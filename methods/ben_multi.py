@@ -32,7 +32,7 @@ META = {
     "url": "https://proceedings.mlr.press/v200/lin22a.html",
     "access": ["train-batch", "test-batch"],
     "helps": ["location", "hierarchical"],
-    "hurts": ["label-shift"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 
