@@ -115,7 +115,7 @@ class Rows:
         if self.dtype == np.float32 and not np.isfinite(out).all():
             bad = int(rows[~np.isfinite(out).reshape(len(rows), -1).all(axis=1)][0])
             file = self.files[int(np.searchsorted(self._starts, bad, side="right")) - 1]
-            raise BenchError(f"image {bad} of COOS-7 holds NaN: get {file.path} again")
+            raise BenchError(f"image {bad} of COOS-7 contains NaN: get {file.path} again")
         return out
 
     def _read(self, number: int, wanted: NDArray[np.int64]) -> Array:
@@ -135,13 +135,13 @@ class Rows:
 
             self._open[number] = own_dataset(h5py.File(file.path, "r"), "data", file.path)
         data = self._open[number]
-        found = np.empty((len(wanted), *file.shape), self.dtype)
+        pixels = np.empty((len(wanted), *file.shape), self.dtype)
         block = wanted // file.chunk
         for which in np.unique(block):
             mine = np.flatnonzero(block == which)
             low, high = int(wanted[mine].min()), int(wanted[mine].max()) + 1
-            found[mine] = data[low:high][wanted[mine] - low]
-        return found
+            pixels[mine] = data[low:high][wanted[mine] - low]
+        return pixels
 
 
 def _native(dtype: DType) -> DType:
@@ -231,7 +231,7 @@ def _column(handle: Any, key: str, count: int, path: Path) -> Array:  # noqa: AN
         column = column.reshape(-1)
     if column.ndim != 1:
         raise BenchError(
-            f"'{key}' in {path} has shape {column.shape}, expected one value an image: get the "
+            f"'{key}' in {path} has shape {column.shape}, expected one value per image: get the "
             "file again"
         )
     if len(column) != count:
@@ -256,16 +256,16 @@ def _strings(column: Array) -> Array:
 
 def classes_of(file: CropFile) -> Array:
     """Return class names ``(n,)`` for labels given as numbers 0 to 6 or as names."""
-    known = {str(i): name for i, name in enumerate(CLASSES)}
-    known |= {name.casefold(): name for name in CLASSES}
+    names = {str(i): name for i, name in enumerate(CLASSES)}
+    names |= {name.casefold(): name for name in CLASSES}
     labels = file.columns["label"]
     for label in sorted(set(labels.tolist())):
-        if label.casefold() not in known:
+        if label.casefold() not in names:
             raise BenchError(
                 f"'{label}' in 'labels' of {file.path} is no class of COOS-7: labels are 0 .. 6 or "
                 f"{', '.join(CLASSES)}"
             )
-    return np.array([known[label.casefold()] for label in labels.tolist()], dtype=object)
+    return np.array([names[label.casefold()] for label in labels.tolist()], dtype=object)
 
 
 def check_alike(files: list[CropFile]) -> None:
@@ -274,7 +274,7 @@ def check_alike(files: list[CropFile]) -> None:
         stored = file.rows
         if stored.shape != first.shape or _native(stored.dtype) != _native(first.dtype):
             raise BenchError(
-                f"{stored.path} holds {stored.shape} {stored.dtype} images but {first.path.name} "
+                f"{stored.path} has {stored.shape} {stored.dtype} images but {first.path.name} "
                 f"{first.shape} {first.dtype}: they are not of one release; get them again"
             )
 
@@ -315,11 +315,11 @@ def _remembered_sums(paths: list[Path]) -> dict[str, str]:
     key = hashlib.sha256(str(paths[0].parent.absolute()).encode()).hexdigest()[:16]
     memory = cache_folder("index") / f"coos7-{key}.json"
     try:
-        known = json.loads(memory.read_text(encoding="utf-8"))
-        if known["marks"] == marks and all(
-            re.fullmatch("[0-9a-f]{64}", known["sha256"][name]) for name in marks
+        stored = json.loads(memory.read_text(encoding="utf-8"))
+        if stored["marks"] == marks and all(
+            re.fullmatch("[0-9a-f]{64}", stored["sha256"][name]) for name in marks
         ):
-            return {name: known["sha256"][name] for name in marks}
+            return {name: stored["sha256"][name] for name in marks}
     except (OSError, ValueError, KeyError, TypeError):
         pass  # missing or unreadable: computed below
 
