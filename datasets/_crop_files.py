@@ -102,14 +102,14 @@ class Rows:
         """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
-            raise IndexError(f"rows lie in 0 .. {len(self) - 1}")
+            raise IndexError(f"rows must be in 0 .. {len(self) - 1}")
         out = np.empty((len(rows), *self.shape), self.dtype)
         where = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(where):
-            mine = np.flatnonzero(where == number)
-            wanted = rows[mine] - self._starts[number]
+            positions = np.flatnonzero(where == number)
+            file_rows = rows[positions] - self._starts[number]
             try:
-                out[mine] = self._read(int(number), wanted)
+                out[positions] = self._read(int(number), file_rows)
             except (OSError, RuntimeError) as error:
                 raise _damaged(self.files[number].path, error) from error
         if self.dtype == np.float32 and not np.isfinite(out).all():
@@ -118,7 +118,7 @@ class Rows:
             raise BenchError(f"image {bad} of COOS-7 contains NaN: get {file.path} again")
         return out
 
-    def _read(self, number: int, wanted: NDArray[np.int64]) -> Array:
+    def _read(self, number: int, rows: NDArray[np.int64]) -> Array:
         if self._process != os.getpid():
             # HDF5 handles do not survive a fork.
             self._open, self._process = {}, os.getpid()
@@ -128,20 +128,20 @@ class Rows:
                 self._open[number] = np.memmap(
                     file.path, file.dtype, "r", file.offset, (file.count, *file.shape)
                 )
-            pixels: Array = self._open[number][wanted]
+            pixels: Array = self._open[number][rows]
             return pixels
         if number not in self._open:
             import h5py
 
             self._open[number] = own_dataset(h5py.File(file.path, "r"), "data", file.path)
         data = self._open[number]
-        pixels = np.empty((len(wanted), *file.shape), self.dtype)
-        block = wanted // file.chunk
+        images = np.empty((len(rows), *file.shape), self.dtype)
+        block = rows // file.chunk
         for which in np.unique(block):
-            mine = np.flatnonzero(block == which)
-            low, high = int(wanted[mine].min()), int(wanted[mine].max()) + 1
-            pixels[mine] = data[low:high][wanted[mine] - low]
-        return pixels
+            positions = np.flatnonzero(block == which)
+            low, high = int(rows[positions].min()), int(rows[positions].max()) + 1
+            images[positions] = data[low:high][rows[positions] - low]
+        return images
 
 
 def _native(dtype: DType) -> DType:
@@ -213,9 +213,9 @@ def _block(data: Any, path: Path) -> int | None:  # noqa: ANN401 - h5py has no t
 
 def _damaged(path: Path, error: BaseException) -> BenchError:
     if isinstance(error, PermissionError):
-        return BenchError(f"{path} may not be read: change its permissions")
+        return BenchError(f"permission to read {path} was denied: change its permissions")
     if isinstance(error, FileNotFoundError):
-        return BenchError(f"{path} is gone: put it back, or use --edition simulated")
+        return BenchError(f"{path} no longer exists: put it back, or use --edition simulated")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return BenchError(
         f"{path} cannot be read as HDF5; it is truncated or damaged: get it again ({reason})"
@@ -262,7 +262,7 @@ def classes_of(file: CropFile) -> Array:
     for label in sorted(set(labels.tolist())):
         if label.casefold() not in names:
             raise BenchError(
-                f"'{label}' in 'labels' of {file.path} is no class of COOS-7: labels are 0 .. 6 or "
+                f"'{label}' in 'labels' of {file.path} is not a class of COOS-7: use 0 .. 6 or "
                 f"{', '.join(CLASSES)}"
             )
     return np.array([names[label.casefold()] for label in labels.tolist()], dtype=object)
@@ -275,7 +275,7 @@ def check_alike(files: list[CropFile]) -> None:
         if stored.shape != first.shape or _native(stored.dtype) != _native(first.dtype):
             raise BenchError(
                 f"{stored.path} has {stored.shape} {stored.dtype} images but {first.path.name} "
-                f"{first.shape} {first.dtype}: they are not of one release; get them again"
+                f"{first.shape} {first.dtype}: they are from different releases; get them again"
             )
 
 
@@ -327,6 +327,6 @@ def _remembered_sums(paths: list[Path]) -> dict[str, str]:
 
     with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
         sums = dict(zip(marks, pool.map(sha256, paths), strict=True))
-    with suppress(OSError), new_file(memory) as part:  # the cache is optional
-        part.write_text(json.dumps({"marks": marks, "sha256": sums}), encoding="utf-8")
+    with suppress(OSError), new_file(memory) as file:  # the cache is optional
+        file.write_text(json.dumps({"marks": marks, "sha256": sums}), encoding="utf-8")
     return sums
