@@ -22,6 +22,7 @@ from bench.core.canonical import canonical_json
 from bench.core.disk import new_file, write_file
 from bench.core.errors import BenchError
 from bench.core.progress import report
+from bench.core.words import file_size
 from bench.data.decode import DECODER, read_image
 from bench.data.pixels import DIGEST_BYTES, VERSION, Pixels, whole
 
@@ -154,9 +155,9 @@ class Work:
         free = shutil.disk_usage(self.root).free
         if n_bytes - there > free:
             raise BenchError(
-                f"{self.label}: {len(self.pictures)} decoded images take {n_bytes / 1e9:.1f} GB in "
-                f"{self.root}, where {free / 1e9:.1f} GB are free: free some, or name another "
-                "folder in $BENCH_CACHE"
+                f"{self.label}: {len(self.pictures)} decoded images take "
+                f"{file_size(n_bytes)} in {self.root}, where {file_size(free)} are free: free "
+                "space, or choose another folder with $BENCH_CACHE"
             )
 
     def _decode(

@@ -150,6 +150,7 @@ def named_columns(spec: Spec, splits: Sequence[Split]) -> dict[str, str]:
     add("position", spec.position)
     add("images", *(spec.images or ()))
     add("crop", *(spec.crop or ()))
+    add("pixel", spec.pixel if isinstance(spec.pixel, str) else None)
     for column, key in split_columns(splits).items():
         add(key, column)
     add("metadata", *spec.metadata)

@@ -78,6 +78,14 @@ def _test(value: object) -> dict[str, tuple[str, ...]] | str:
     return value if value == "all" else _side(value)
 
 
+def _pixel(value: object) -> str | float:
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1000:
+        raise ValueError(f"must be a pixel size in um or the name of a column, not {_shown(value)}")
+    return float(value)
+
+
 def _shown(value: object) -> str:
     text = str(value) if isinstance(value, bool | dict) else repr(value)
     text = text.lower() if isinstance(value, bool) else text
@@ -87,6 +95,7 @@ def _shown(value: object) -> str:
 Text = Annotated[str, BeforeValidator(_text)]
 SomeTexts = Annotated[tuple[str, ...], BeforeValidator(_some_texts)]
 Numbers = Annotated[tuple[int, ...], BeforeValidator(_numbers)]
+Pixel = Annotated[str | float, BeforeValidator(_pixel)]
 AnyTexts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 RowFilter = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_side)]
 TestSide = Annotated[dict[str, tuple[str, ...]] | str, BeforeValidator(_test)]
@@ -126,6 +135,7 @@ class Spec(BaseModel):
     axes: Text = "NCHW"
     channels: Numbers | None = None
     crop: SomeTexts | None = None
+    pixel: Pixel | None = None
     id: SomeTexts | None = None
     label: Text
     batches: SomeTexts
@@ -307,7 +317,7 @@ def _check_pixels(spec: Spec) -> None:
     """Raise for image keys on profiles, and for images specified in more than one way."""
     from bench.data.own.images import AXES
 
-    given = [key for key in ("images", "array", "channels", "crop") if getattr(spec, key)]
+    given = [key for key in ("images", "array", "channels", "crop", "pixel") if getattr(spec, key)]
     if spec.kind == "profiles":
         if given:
             raise BenchError(f"'{given[0]}' is for images: write kind = \"images\", or take it out")

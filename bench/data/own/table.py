@@ -263,6 +263,8 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
     columns = {role: role for role in derived if role in index.columns}
     if spec.nscb_batch is not None:
         columns["nscb_batch"] = spec.nscb_batch
+    if isinstance(spec.pixel, str):
+        columns["pixel"] = spec.pixel
     return Opened(
         name=spec.name,
         index=index,
@@ -274,6 +276,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         upstream=spec.upstream,
         columns=columns,
         features=tuple(features),
+        pixel=spec.pixel if isinstance(spec.pixel, float) else 0.0,
         content=content,
     )
 
@@ -357,8 +360,8 @@ def _index(
     if spec.nscb_batch is not None:
         what = f"nscb_batch column '{spec.nscb_batch}'"
         refuse_missing(text[spec.nscb_batch], treated, what, "fill it or drop those rows")
-    nscb_batch = [spec.nscb_batch] if spec.nscb_batch is not None else []
-    for column in dict.fromkeys([*spec.batches, *nscb_batch, *in_splits, *spec.metadata]):
+    others = [name for name in (spec.nscb_batch, spec.pixel) if isinstance(name, str)]
+    for column in dict.fromkeys([*spec.batches, *others, *in_splits, *spec.metadata]):
         if column not in text:
             continue  # a split may name a role, which is already in the index
         if column not in index:
