@@ -78,7 +78,7 @@ class InferenceBatches:
     classes: int = 0
 
     @classmethod
-    def read(cls, given: Facts) -> InferenceBatches:
+    def read(cls, table: Facts) -> InferenceBatches:
         """Check a mapping such as ``{"kind": "rows", "rows": 8}``.
 
         Raises
@@ -86,7 +86,7 @@ class InferenceBatches:
         BenchError
             For an unknown kind, a missing or unexpected value, or a value out of range.
         """
-        values = dict(given)
+        values = dict(table)
         kind = str(values.pop("kind", ""))
         if kind not in KINDS:
             raise BenchError(f"a grouping is one of {', '.join(KINDS)}, not '{kind}'")
@@ -94,15 +94,15 @@ class InferenceBatches:
         if set(values) != set(wanted):
             needs = ", ".join(wanted) or "no value"
             raise BenchError(f"grouping '{kind}' takes {needs}, not {', '.join(values) or 'none'}")
-        made: JsonObject = {}
+        numbers: JsonObject = {}
         for name, (convert, low, high) in wanted.items():
             value = convert(values[name])
             if value != values[name] or not low <= value <= high:
                 raise BenchError(
-                    f"grouping '{kind}': {name} lies in {low:g} .. {high:g}, not {values[name]}"
+                    f"grouping '{kind}': {name} must be in {low:g} .. {high:g}, not {values[name]}"
                 )
-            made[name] = value
-        return cls(kind, **made)
+            numbers[name] = value
+        return cls(kind, **numbers)
 
     @property
     def spec(self) -> JsonObject:
@@ -235,7 +235,7 @@ def _dirichlet(
     counts = np.array([len(rows) for rows in by_class])
     n, share = int(counts.sum()), counts / counts.sum()
     used = np.zeros(len(counts), dtype=np.int64)
-    made = []
+    pieces = []
     for part in np.array_split(np.arange(n), -(-n // grouping.rows)):
         q = rng.dirichlet(grouping.alpha * len(counts) * share)
         chosen = []
@@ -247,19 +247,19 @@ def _dirichlet(
             k = int(rng.choice(len(counts), p=weight / weight.sum()))
             chosen.append(by_class[k][used[k]])
             used[k] += 1
-        made.append(np.array(chosen, dtype=np.int64))
-    return made
+        pieces.append(np.array(chosen, dtype=np.int64))
+    return pieces
 
 
 def _quarters(position: Strings | None) -> Ints:
     """Return the quarter of the occupied layout for each well, ``(n,)`` 0 to 3."""
-    found = (
+    matches = (
         [] if position is None else [re.search(r"([A-Z]{1,2})0*(\d{1,2})$", p) for p in position]
     )
-    if position is None or any(match is None for match in found):
+    if position is None or any(match is None for match in matches):
         raise NotApplicable("quarters of a plate need the position of each well, such as B07")
-    rows = np.array([_letters(match[1]) for match in found if match])
-    columns = np.array([int(match[2]) for match in found if match])
+    rows = np.array([_letters(match[1]) for match in matches if match])
+    columns = np.array([int(match[2]) for match in matches if match])
     half = [values > (values.min() + values.max()) / 2 for values in (rows, columns)]
     quarter: Ints = (2 * half[0] + half[1]).astype(np.int64)
     return quarter

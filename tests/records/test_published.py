@@ -37,7 +37,7 @@ def table_of(record: dict[str, Any]) -> pd.DataFrame:
 
 def commit(store: Store, **changes: Any) -> str:
     clusters = [0.25, 0.5, 0.75]
-    subsets = {"fold=b": 0.25, "fold=a": 0.1 + 0.2}
+    subsets = {"fold=b": 0.25, "fold=a": 0.1 + 0.2, "pooled": 0.4}
     record = make_record(clusters=clusters, readout="head", subsets=subsets, **changes)
     store.commit(record, table_of(record), pd.DataFrame({"id": ["a"]}))
     return str(record["run_id"])

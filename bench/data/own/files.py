@@ -140,8 +140,8 @@ def open_table(path: Path) -> TableFile:
         raise BenchError(f"{path} is a folder: table must name a file in it")
     if not path.exists():
         here = path.parent.iterdir() if path.parent.is_dir() else ()
-        known = sorted(p.name for p in here if p.name.lower().endswith(_ENDINGS))
-        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
+        tables = sorted(p.name for p in here if p.name.lower().endswith(_ENDINGS))
+        near = difflib.get_close_matches(path.name, tables, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "the path is relative to the TOML file"
         raise BenchError(f"table {path} does not exist: {hint}")
     name = path.name.lower()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.split import Split
     from bench.core.types import Array, DType, Facts, Floats, Ints, JsonObject
-    from bench.data.own.images import Found
+    from bench.data.own.images import ImagePixels
 
 __all__ = ["ArraySource", "OwnData", "load", "open_declared"]
 
@@ -281,7 +281,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
     )
 
 
-def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> Found:
+def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> ImagePixels:
     """Return the pixels of the rows."""
     from bench.data.own.images import open_array, open_files
 
