@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import BenchError, NotApplicable
+from bench.core.seeds import generator
+from bench.core.words import count
 
 if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
@@ -36,6 +38,8 @@ KINDS: dict[str, dict[str, tuple[type, float, float]]] = {
     "dirichlet": {"alpha": (float, 1e-6, 1e6), "rows": (int, 2, 1e9)},
     "single-class": {},
     "same-sizes": {},
+    "few-classes": {"classes": (int, 1, 1e6), "rows": (int, 1, 1e9)},
+    "few-classes-sizes": {"classes": (int, 1, 1e6), "rows": (int, 1, 1e9)},
     "quarter-plate": {},
     "controls": {"controls": (int, 1, 1e9)},
 }
@@ -56,10 +60,13 @@ class InferenceBatches:
         ``single-class``: one piece for each class.
         ``same-sizes``: random rows, in pieces of the sizes that ``single-class`` gives. Isolates
         the effect of the smaller size.
+        ``few-classes``: classes are assigned at random to groups of ``classes`` classes, and the
+        rows of a group to random pieces of at most ``rows`` rows.
+        ``few-classes-sizes``: random rows, in pieces of the sizes that ``few-classes`` gives.
         ``quarter-plate``: the four quarters of the plate layout.
         ``controls``: the complete test batch, with at most ``controls`` of its negative controls;
         the others are left out.
-    rows, parts, alpha, controls
+    rows, parts, alpha, controls, classes
         Values of the kinds that use them, otherwise 0.
     """
 
@@ -68,6 +75,7 @@ class InferenceBatches:
     parts: int = 0
     alpha: float = 0.0
     controls: int = 0
+    classes: int = 0
 
     @classmethod
     def read(cls, table: Facts) -> InferenceBatches:
@@ -115,6 +123,10 @@ class InferenceBatches:
             "dirichlet": f"inference batches of {self.rows} rows, Dirichlet alpha {self.alpha:g}",
             "single-class": "inference batches of one class",
             "same-sizes": "inference batches as small as a class, rows at random",
+            "few-classes": f"inference batches of {count(self.classes, 'class')}, "
+            f"at most {self.rows} rows",
+            "few-classes-sizes": f"inference batches of random rows, sized as those of "
+            f"{count(self.classes, 'class')}",
             "quarter-plate": "inference batches of a quarter of the plate",
             "controls": f"{self.controls} negative control{'s' if self.controls > 1 else ''} in "
             "an inference batch",
@@ -180,14 +192,40 @@ def pieces(
     names = np.unique(labels[classed])
     by_class = [classed[labels[classed] == name] for name in names]
     if kind == "single-class":
-        pieces = by_class
+        groups = by_class
     elif kind == "same-sizes":
-        pieces = np.split(classed, np.cumsum([len(rows) for rows in by_class])[:-1])
+        groups = _resized(classed, by_class)
+    elif kind in ("few-classes", "few-classes-sizes"):
+        groups = _few_classes(by_class, grouping, rng)
+        if kind == "few-classes-sizes":
+            groups = _resized(classed, groups)
     else:
-        pieces = _dirichlet(by_class, grouping, rng)
-    bounds = np.cumsum([len(part) for part in pieces]) / len(classed) * len(rest)
+        groups = _dirichlet(by_class, grouping, rng)
+    bounds = np.cumsum([len(group) for group in groups]) / len(classed) * len(rest)
     shared = np.split(rest, np.rint(bounds[:-1]).astype(int))
-    return [np.concatenate([part, more]) for part, more in zip(pieces, shared, strict=True)]
+    return [np.concatenate([group, more]) for group, more in zip(groups, shared, strict=True)]
+
+
+def _resized(rows: Ints, groups: list[Ints]) -> list[Ints]:
+    """Return ``rows``, in their order, in pieces of the sizes of ``groups``."""
+    return list(np.split(rows, np.cumsum([len(group) for group in groups])[:-1]))
+
+
+def _few_classes(
+    by_class: list[Ints], grouping: InferenceBatches, rng: np.random.Generator
+) -> list[Ints]:
+    """Return pieces of at most ``rows`` rows with at most ``classes`` classes each.
+
+    The groups of classes depend only on the number of classes, so that ``few-classes-sizes`` has
+    the same sizes as ``few-classes`` whatever the state of ``rng``.
+    """
+    order = generator("inference-batches", "classes", len(by_class)).permutation(len(by_class))
+    groups = []
+    for start in range(0, len(order), grouping.classes):
+        members = [by_class[k] for k in order[start : start + grouping.classes]]
+        rows = rng.permutation(np.concatenate(members))
+        groups += list(np.array_split(rows, -(-len(rows) // grouping.rows)))
+    return groups
 
 
 def _dirichlet(

@@ -130,6 +130,7 @@ class Spec(BaseModel):
     kind: Text = "profiles"
     table: Text
     features: Text | None = None
+    layer: Text | None = None
     images: SomeTexts | None = None
     array: Text | None = None
     axes: Text = "NCHW"

@@ -206,7 +206,7 @@ def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: 
 
 
 def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
-    table = open_table(path)
+    table = open_table(path, spec.layer)
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
         if twice:
@@ -389,7 +389,9 @@ def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
 
     For images, the digest of their pixels replaces their location.
     """
-    facts = {"table": content, "keys": spec.model_dump(mode="json", include=_READING)}
+    # only keys that are set were added later, so that other digests do not change
+    keys = _READING | ({"layer"} if spec.layer else set())
+    facts = {"table": content, "keys": spec.model_dump(mode="json", include=keys)}
     if pixels is not None:
         facts["pixels"] = pixels
     text = json.dumps(facts, sort_keys=True)
