@@ -19,9 +19,9 @@ types:  ## check types
 direction:  ## check the import contracts
 	lint-imports --no-cache
 docs:  ## fail if a generated document is stale
-	$(PYTHON) results/findings.py --check && $(PYTHON) results/studies.py --check && $(PYTHON) results/docs.py --check
+	$(PYTHON) results/findings.py --check && $(PYTHON) results/studies.py --check && $(PYTHON) results/docs.py --check && $(PYTHON) results/regimes.py --check
 document:  ## write all generated documents
-	$(PYTHON) results/findings.py && $(PYTHON) results/studies.py && $(PYTHON) results/docs.py
+	$(PYTHON) results/findings.py && $(PYTHON) results/studies.py && $(PYTHON) results/docs.py && $(PYTHON) results/regimes.py
 check:  ## run what CI runs, in a fresh environment
 	.ci/run
 figures:  ## draw all figures from the published records

@@ -16,6 +16,16 @@ conditions. The technical variation of days, plates and wells is the same at any
 ``confounded``
     in training, each class is on the plates of one day only; test plates contain all classes. Its
     files and parts have their first name, ``nested``, which is part of the ids of rows.
+``many-training``, ``many-test``
+    training and test experiments of many laboratories. An experiment is one laboratory with its own
+    microscope and plate map on one day, as in RxRx1, where experiments differ in this way in
+    training and in test. Laboratories and microscopes are independent draws of the simulator's
+    frozen distributions (``knobs.py``), the same for both parts, so the shift between training and
+    test is within the span of the training experiments. There are 12 training experiments of two
+    plates and 100 images per plate, and eight test experiments of one plate and 100 images. With
+    another number of training experiments or of plates per experiment the first ones are used, and
+    the 2,400 training images are distributed equally over the plates. Fixed before a network was
+    trained on them.
 """
 
 from __future__ import annotations
@@ -39,6 +49,8 @@ AUTUMN = (20180910, 20180912, 20180917, 20180919, 20180924, 20180926, 20181001, 
 
 LEARNT, TESTED = 200, 100
 """Images per training plate and per test plate."""
+MANY_LEARNT = 2400
+"""Training images of all experiments of many laboratories."""
 
 LAMP = 0.3
 """Fraction of the light missing with a cold lamp in ``lamp``, at strength 1.
@@ -69,6 +81,25 @@ label (fluorescent proteins and dyes of one colour), background, 0.5 to 2 times,
 
 
 @dataclass(frozen=True)
+class Design:
+    """What the plates of an experiment depend on.
+
+    Attributes
+    ----------
+    draw, strength, scale
+        See the settings of ``sim``.
+    experiments, plates
+        Number of training experiments of many laboratories, and of plates per experiment.
+    """
+
+    draw: int
+    strength: float = 1.0
+    scale: float = 1.0
+    experiments: int = 12
+    plates: int = 2
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Plates that are simulated together.
 
@@ -77,13 +108,13 @@ class Experiment:
     parts
         Names of its files: the training part, followed by the tests.
     plates
-        Returns the plates for a draw, a strength and a scale.
+        Returns the plates for a design.
     turned
         Levels and knobs whose fixed deviations are multiplied by ``strength``.
     """
 
     parts: tuple[str, ...]
-    plates: Callable[[int, float, float], list[Plate]]
+    plates: Callable[[Design], list[Plate]]
     turned: tuple[str, ...] = ()
 
     def conditions(self, draw: int, strength: float, off: frozenset[str]) -> Conditions:
@@ -91,11 +122,12 @@ class Experiment:
         return Conditions(draw, off=off, factors=tuple((name, strength) for name in self.turned))
 
 
-def _count(images: int, scale: float) -> int:
+def _count(images: float, scale: float) -> int:
     return max(1, round(images * scale))
 
 
-def _shifts(draw: int, strength: float, scale: float) -> list[Plate]:
+def _shifts(design: Design) -> list[Plate]:
+    draw, strength, scale = design.draw, design.strength, design.scale
     busy = (1, 5)  # days on which the second plate is imaged with a warm lamp
     days = sorted([*SPRING, *(SPRING[day] for day in busy)])
     plates = [
@@ -157,22 +189,33 @@ def _moves(draw: int, marker: str, strength: float) -> tuple[tuple[str, float], 
     )
 
 
-def _lamp(draw: int, strength: float, scale: float) -> list[Plate]:  # noqa: ARG001 - signature of the table of experiments
-    cold = (("lamp", LAMP * strength),) if strength else ()
+def _lamp(design: Design) -> list[Plate]:
+    cold = (("lamp", LAMP * design.strength),) if design.strength else ()
     sides = (
         ("lamp-training", SPRING, 300, LEARNT, "columns"),
         ("lamp-kept", AUTUMN, 400, TESTED, "columns"),
         ("lamp-scrambled", AUTUMN, 400, TESTED, "scrambled"),
     )
     return [
-        Plate(first + k, (part,), "A", "0", date, 0, _count(images, scale), order=order, moves=cold)
+        Plate(
+            first + k,
+            (part,),
+            "A",
+            "0",
+            date,
+            0,
+            _count(images, design.scale),
+            order=order,
+            moves=cold,
+        )
         for part, days, first, images, order in sides
         for k, date in enumerate(days)
     ]
 
 
-def _confounded(draw: int, strength: float, scale: float) -> list[Plate]:
-    rng = generator("simulator", VERSION, draw, "nested")
+def _confounded(design: Design) -> list[Plate]:
+    strength, scale = design.strength, design.scale
+    rng = generator("simulator", VERSION, design.draw, "nested")
     days = SPRING[::2]
     day_of = rng.permutation(np.arange(len(CLASSES)) % len(days))
     elsewhere = max(0.0, 1.0 - strength)
@@ -199,6 +242,43 @@ def _confounded(draw: int, strength: float, scale: float) -> list[Plate]:
     return plates
 
 
+def _many_training(design: Design) -> list[Plate]:
+    images = _count(MANY_LEARNT / (design.experiments * design.plates), design.scale)
+    return [
+        plate
+        for number in range(design.experiments)
+        for plate in _of_laboratory(design, "many-training", number, design.plates, images)
+    ]
+
+
+def _many_test(design: Design) -> list[Plate]:
+    images = _count(TESTED, design.scale)
+    return [
+        plate
+        for number in range(len(AUTUMN))
+        for plate in _of_laboratory(design, "many-test", 100 + number, 1, images)
+    ]
+
+
+def _of_laboratory(design: Design, part: str, number: int, plates: int, images: int) -> list[Plate]:
+    """Return the plates of one experiment, imaged one after another on one day."""
+    date = int(f"2019{number % 100 % 12 + 1:02d}{20 if part == 'many-test' else 10}")
+    name = f"L{number:03d}"
+    return [
+        Plate(
+            1000 + 20 * number + slot,
+            (part,),
+            name,
+            str(100 + number),
+            date,
+            slot,
+            images,
+            map_of="L000" if design.strength == 0 else "",
+        )
+        for slot in range(plates)
+    ]
+
+
 EXPERIMENTS = {
     "shifts": Experiment(
         (
@@ -215,5 +295,7 @@ EXPERIMENTS = {
     ),
     "lamp": Experiment(("lamp-training", "lamp-kept", "lamp-scrambled"), _lamp, ("lamp",)),
     "nested": Experiment(("nested-training", "nested-test"), _confounded),
+    "many-training": Experiment(("many-training",), _many_training, ("laboratory", "microscope")),
+    "many-test": Experiment(("many-test",), _many_test, ("laboratory", "microscope")),
 }
 """All experiments by name; each part belongs to exactly one."""

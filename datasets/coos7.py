@@ -65,7 +65,7 @@ def file_name(part: str) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of the simulated edition; the real edition has none."""
+    """Settings of the simulated edition, except ``pixel``, which is for the real one."""
 
     draw: int = param(
         100,
@@ -82,9 +82,14 @@ class Settings:
     off: str = param(
         "",
         "Effects switched off, separated by commas: groups (culture, staining, optics, camera, "
-        "plate-map) or single ones such as lamp,focus; parameters.json beside the data has all.",
+        "plate-map) or single ones such as lamp,focus; parameters.json of the data lists all.",
     )
     scale: float = param(1.0, "Multiplies the number of images.", low=0.01, high=20.0)
+    pixel: str = param(
+        "",
+        "Pixel size of each microscope of the real files, um, for --rescale: MICROSCOPE:UM, "
+        "separated by commas. The files do not state it; the microscopes' metadata do.",
+    )
 
 
 class COOS7:
@@ -92,7 +97,10 @@ class COOS7:
 
     Batch levels, smallest first: plate, date (the day of imaging), microscope. Names of an inner
     level that occur in several outer ones are prefixed with the outer name, so levels are nested.
-    ``well`` is the names of plate and well, ``position`` the name of the well alone.
+    ``well`` contains the names of plate and well, ``position`` that of the well only. ``pixel`` is
+    the pixel size of each image in um, if it is known: the simulated edition has it in
+    ``parameters.json``, as a microscope has it in its metadata; for the real files it is given by
+    ``--set data.pixel=0:0.2,1:0.3``.
     """
 
     Settings = Settings
@@ -101,6 +109,7 @@ class COOS7:
         chosen = Settings() if settings is None else settings
         self.off = effects(chosen.off)
         self.settings = dataclasses.replace(chosen, off=",".join(sorted(self.off)))
+        self.pixels = _pixel_sizes(chosen.pixel)
 
     def editions(self) -> list[str]:
         """Return ``real`` if a published file is available, and ``simulated``.
@@ -121,6 +130,11 @@ class COOS7:
             If files are missing or truncated, or do not have the published layout.
         """
         if edition == "simulated":
+            if self.pixels:
+                raise BenchError(
+                    "pixel of coos7 is for the real files; the simulated edition states its own "
+                    "pixel sizes: leave it out, or add --edition real"
+                )
             return self._open(self.prepare(edition), edition, self._changed())
         if edition != "real":
             raise BenchError(f"coos7 has the editions real and simulated, not '{edition}'")
@@ -130,7 +144,8 @@ class COOS7:
                 f"{names} of coos7 change the simulated edition only: add --edition simulated or "
                 "leave them out"
             )
-        return self._open(self.prepare(edition), edition, {})
+        settings = {"pixel": self.settings.pixel} if self.pixels else {}
+        return self._open(self.prepare(edition), edition, settings)
 
     def prepare(self, edition: str) -> Path:
         """Return the folder of an edition's files, simulating them if necessary."""
@@ -160,27 +175,28 @@ class COOS7:
         return {
             name: value
             for name, value in dataclasses.asdict(self.settings).items()
-            if value != getattr(default, name)
+            if value != getattr(default, name) and name != "pixel"
         }
 
     def _open(self, folder: Path, edition: str, settings: JsonObject) -> Opened:
         paths = [folder / file_name(part) for part in PARTS]
         paths = [path for path in paths if path.exists()]
-        found = [CropFile.describe(path) for path in paths]
-        check_alike(found)
+        files = [CropFile.describe(path) for path in paths]
+        check_alike(files)
         parameters = parameters_of(folder) if edition == "simulated" else {}
-        index = _index(found, parameters)
+        index = _index(files, parameters, self.pixels)
+        pixel = {"pixel": "pixel"} if "pixel" in index.columns else {}
         return Opened(
             name="coos7",
             index=index,
-            source=Rows([file.rows for file in found]),
+            source=Rows([file.rows for file in files]),
             levels=("plate", "date", "microscope"),
             level="plate",
             edition=edition,
             digest=digest_of(paths, parameters),
             upstream=("crops of 64 x 64 pixels around nuclei",),
             settings=settings,
-            columns={"well": "well", "position": "position"},
+            columns={"well": "well", "position": "position", **pixel},
         )
 
 
@@ -197,7 +213,24 @@ def _nested(inner: Array, outer: Array) -> Array:
     )
 
 
-def _index(files: list[CropFile], parameters: JsonObject) -> pd.DataFrame:
+def _pixel_sizes(text: str) -> dict[str, float]:
+    """Return the pixel size of each microscope, um, from ``MICROSCOPE:UM,...``."""
+    sizes: dict[str, float] = {}
+    for entry in filter(None, (entry.strip() for entry in text.split(","))):
+        name, _, size = entry.rpartition(":")
+        try:
+            sizes[name.strip()] = float(size)
+        except ValueError:
+            sizes[name.strip()] = 0.0
+        if not name.strip() or not 0 < sizes[name.strip()] < float("inf"):
+            raise BenchError(
+                f"pixel of coos7 is MICROSCOPE:UM, separated by commas, such as 0:0.2,1:0.3, not "
+                f"'{entry}'"
+            )
+    return sizes
+
+
+def _index(files: list[CropFile], parameters: JsonObject, pixels: dict[str, float]) -> pd.DataFrame:
     import pandas as pd
 
     def joined(name: str) -> Array:
@@ -222,7 +255,16 @@ def _index(files: list[CropFile], parameters: JsonObject) -> pd.DataFrame:
         "date": date,
         "microscope": microscope,
     }
+    if pixels:
+        unknown = sorted(set(microscope.tolist()) - set(pixels))
+        if unknown:
+            raise BenchError(
+                f"pixel of coos7 has no size for microscope {', '.join(unknown)}: add it"
+            )
+        columns["pixel"] = np.array([f"{pixels[m]:g}" for m in microscope.tolist()], object)
     if parameters:
+        sizes = {str(p["plate"]): f"{p['knobs']['pixel-size']:g}" for p in parameters["plates"]}
+        columns["pixel"] = np.array([sizes[name] for name in raw_plate.tolist()], dtype=object)
         laboratory = {str(p["plate"]): str(p["laboratory"]) for p in parameters["plates"]}
         columns["laboratory"] = np.array(
             [laboratory[name] for name in raw_plate.tolist()], dtype=object

@@ -19,6 +19,12 @@ day in training: a method that removes the differences between days and plates c
 classes. This differs from a hierarchical design, where plates belong to one laboratory each and all
 contain all classes.
 
+In ``sim/many-laboratories`` the 12 training experiments are from 12 laboratories, each with its own
+microscope, and the test experiments are from eight others: they differ as the training experiments
+do. In the other splits training is from one laboratory and microscope, so the shift is outside the
+span of training. ``experiments`` and ``plates`` change the number of training experiments and of
+their plates at equal images; the first experiments and the test plates stay the same.
+
 ``sim/laboratory``, ``sim/microscope``, ``sim/both``, ``sim/new-markers``, ``sim/label-shift`` and
 ``sim/no-shift`` have the same training plates, so one trained model is evaluated on all six.
 """
@@ -51,7 +57,7 @@ META = {
     "class": "Simulated",
     "version": 1,
     "summary": "Simulated microscopy with one shift at a time: laboratory, microscope, lamp, "
-    "stains, shares of classes, classes confounded with days, none.",
+    "stains, shares of classes, classes confounded with days, many laboratories, none.",
     "reference": "the simulator's own distributions, cited knob by knob",
     "licence": "MIT, as the code that writes it",
     "editions": ["simulated"],
@@ -79,9 +85,22 @@ class Settings:
     off: str = param(
         "",
         "Effects switched off, separated by commas: groups (culture, staining, optics, camera, "
-        "plate-map) or single ones such as lamp,focus; parameters.json beside the data has all.",
+        "plate-map) or single ones such as lamp,focus; parameters.json of the data lists all.",
     )
     scale: float = param(1.0, "Multiplies the number of images.", low=0.01, high=20.0)
+    experiments: int = param(
+        12,
+        "Training experiments of many-laboratories, each with its own laboratory and microscope; "
+        "the number of training images stays.",
+        low=1,
+        high=48,
+    )
+    plates: int = param(
+        2,
+        "Plates per training experiment of many-laboratories; the number of training images stays.",
+        low=1,
+        high=20,
+    )
 
 
 class Simulated:
@@ -89,8 +108,8 @@ class Simulated:
 
     Batch levels, smallest first: plate, date (the day of imaging), laboratory, microscope. Other
     columns: ``part`` (the file), ``marker`` (the stains, empty for the usual ones), ``well``,
-    ``position`` and ``minute`` (imaging time of a well, in minutes since the lamp was switched on,
-    rounded down).
+    ``position``, ``pixel`` (pixel size, um) and ``minute`` (imaging time of a well, in minutes
+    since the lamp was switched on, rounded down).
     """
 
     Settings = Settings
@@ -131,17 +150,20 @@ class Simulated:
     def _open(self, edition: str, experiments: list[str]) -> Opened:
         if edition != "simulated":
             raise BenchError(f"sim has the edition simulated, not '{edition}'")
-        from ._sim_experiments import EXPERIMENTS
+        from ._sim_experiments import EXPERIMENTS, Design
         from .simulator import write
 
         chosen = self.settings
+        design = Design(
+            chosen.draw, chosen.strength, chosen.scale, chosen.experiments, chosen.plates
+        )
         files: list[CropFile] = []
         frames: list[pd.DataFrame] = []
         facts: JsonObject = {"files": {}}
         for name in experiments:
             experiment = EXPERIMENTS[name]
             conditions = experiment.conditions(chosen.draw, chosen.strength, expand(self.off))
-            plates = experiment.plates(chosen.draw, chosen.strength, chosen.scale)
+            plates = experiment.plates(design)
             folder = write.ensure(cache_folder("simulated"), f"sim-{name}", plates, conditions)
             for part in experiment.parts:
                 file = CropFile.describe(folder / write.file_name(part, f"sim-{name}"))
@@ -167,7 +189,7 @@ class Simulated:
                 for name, value in dataclasses.asdict(chosen).items()
                 if value != getattr(default, name)
             },
-            columns={"well": "well", "position": "position"},
+            columns={"well": "well", "position": "position", "pixel": "pixel"},
         )
 
 
@@ -194,6 +216,10 @@ def _index(
         wells = well_map(plate, conditions)
         for (row, column, _), time in zip(wells, minutes_of(plate, wells, conditions), strict=True):
             minute[name, f"{ROWS[row]}{column + 1:02d}"] = str(int(time))
+    pixel = {
+        name: f"{conditions.value('pixel-size', plate.units, ['A01'])[0]:.6g}"
+        for name, plate in plates.items()
+    }
     assert COLUMNS < 100
     prefix = SAME_PLATES.get(part, part)
     names = [f"{prefix}/{name}" for name in number]
@@ -210,6 +236,7 @@ def _index(
             "marker": [p.marker for p in of],
             "well": [f"{a}/{b}" for a, b in zip(names, position, strict=True)],
             "position": position,
+            "pixel": [pixel[name] for name in number],
             "minute": [minute[pair] for pair in zip(number, position, strict=True)],
         }
     )

@@ -29,8 +29,8 @@ META = {
     "url": "https://arxiv.org/abs/1603.04779",
     "access": ["test-batch"],
     "fit": "erm",
-    "helps": ["location", "scale", "nested"],
-    "hurts": ["label-shift"],
+    "helps": ["location", "scale", "hierarchical"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 

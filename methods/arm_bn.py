@@ -37,8 +37,8 @@ META = {
     "url": "https://arxiv.org/abs/2007.02931",
     "access": ["train-batch", "test-batch"],
     "fit": "ben-multi",
-    "helps": ["location", "nested"],
-    "hurts": ["label-shift"],
+    "helps": ["location", "hierarchical"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 

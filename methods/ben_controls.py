@@ -37,8 +37,8 @@ META = {
     "reference": "Lin and Lu 2022, PMLR 200:74-93, appendix D",
     "url": "https://proceedings.mlr.press/v200/lin22a.html",
     "access": ["train-batch", "controls", "test-controls"],
-    "helps": ["location", "nested"],
-    "hurts": ["label-shift"],
+    "helps": ["location", "hierarchical"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 

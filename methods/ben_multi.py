@@ -31,8 +31,8 @@ META = {
     "reference": "Lin and Lu 2022, PMLR 200:74-93 (open question of the discussion)",
     "url": "https://proceedings.mlr.press/v200/lin22a.html",
     "access": ["train-batch", "test-batch"],
-    "helps": ["location", "nested"],
-    "hurts": ["label-shift"],
+    "helps": ["location", "hierarchical"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 

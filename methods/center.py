@@ -29,7 +29,7 @@ META = {
     "reference": "Sims et al. 2008, BMC Medical Genomics 1:42 (batch mean-centring)",
     "url": "https://doi.org/10.1186/1755-8794-1-42",
     "access": ["controls", "test-controls"],
-    "helps": ["location", "nested"],
+    "helps": ["location", "hierarchical", "confounded"],
     "hurts": [],
 }
 

@@ -65,7 +65,7 @@ META = {
     "reference": "Johnson et al. 2007, Biostatistics 8:118-127",
     "url": "https://doi.org/10.1093/biostatistics/kxj037",
     "access": ["train-batch", "test-batch"],
-    "helps": ["location", "scale", "nested"],
+    "helps": ["location", "scale", "hierarchical"],
     "hurts": ["label-shift"],
 }
 

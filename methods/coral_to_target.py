@@ -45,7 +45,7 @@ META = {
     "reference": "Sun et al. 2016, AAAI 30",
     "url": "https://doi.org/10.1609/aaai.v30i1.10306",
     "access": ["adapt"],
-    "helps": ["location", "scale", "nested"],
+    "helps": ["location", "scale", "hierarchical"],
     "hurts": ["label-shift"],
 }
 

@@ -48,7 +48,7 @@ META = {
     "reference": "Sun et al. 2016, AAAI 30",
     "url": "https://doi.org/10.1609/aaai.v30i1.10306",
     "access": ["test-batch"],
-    "helps": ["location", "scale", "covariance", "nested"],
+    "helps": ["location", "scale", "covariance", "hierarchical"],
     "hurts": ["label-shift"],
 }
 

@@ -44,7 +44,7 @@ META = {
     "reference": "Sanchez-Fernandez et al. 2026, arXiv 2604.20824",
     "url": "https://arxiv.org/abs/2604.20824",
     "access": ["train-batch", "controls", "test-batch"],
-    "helps": ["location", "nested"],
+    "helps": ["location", "hierarchical"],
     "hurts": ["label-shift"],
 }
 

@@ -43,7 +43,7 @@ META = {
     "url": "https://jmlr.org/papers/v17/15-239.html",
     "access": ["train-batch"],
     "helps": [],
-    "hurts": ["label-shift"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 

@@ -45,7 +45,7 @@ META = {
     "reference": "Sun and Saenko 2016, arXiv 1607.01719; Sagawa et al. 2022, arXiv 2112.05090",
     "url": "https://arxiv.org/abs/1607.01719",
     "access": ["train-batch", "adapt"],
-    "helps": ["location", "nested"],
+    "helps": ["location", "hierarchical"],
     "hurts": [],
 }
 

@@ -25,7 +25,7 @@ META = {
     "access": ["train-batch"],
     "fit": "ben",
     "helps": [],
-    "hurts": ["label-shift"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 

@@ -45,7 +45,7 @@ META = {
     "reference": "Korsunsky et al. 2019, Nature Methods 16:1289-1296",
     "url": "https://doi.org/10.1038/s41592-019-0619-0",
     "access": ["train-batch", "adapt"],
-    "helps": ["location", "nested"],
+    "helps": ["location", "hierarchical"],
     "hurts": ["label-shift"],
 }
 

@@ -62,7 +62,7 @@ META = {
     "reference": "Kang et al. 2021, Nature Communications 12:5890",
     "url": "https://doi.org/10.1038/s41467-021-25957-x",
     "access": ["train-batch", "test-batch"],
-    "helps": ["location", "nested"],
+    "helps": ["location", "hierarchical"],
     "hurts": ["label-shift"],
 }
 

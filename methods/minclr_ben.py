@@ -28,7 +28,7 @@ META = {
     "reference": "Lin and Lu 2022, PMLR 200:74-93, section 4.2",
     "url": "https://proceedings.mlr.press/v200/lin22a.html",
     "access": ["train-batch", "train-well", "test-batch"],
-    "helps": ["location", "nested"],
+    "helps": ["location", "hierarchical"],
     "hurts": ["label-shift"],
     "against": "minclr",
 }

@@ -28,7 +28,7 @@ META = {
     "reference": "Chung et al. 2008, J Biomol Screen 13:149-158",
     "url": "https://doi.org/10.1177/1087057107312035",
     "access": ["controls", "test-controls"],
-    "helps": ["location", "scale", "nested"],
+    "helps": ["location", "scale", "hierarchical", "confounded"],
     "hurts": [],
 }
 

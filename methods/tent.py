@@ -44,8 +44,8 @@ META = {
     "url": "https://arxiv.org/abs/2006.10726",
     "access": ["test-batch"],
     "fit": "erm",
-    "helps": ["location", "scale", "nested"],
-    "hurts": ["label-shift"],
+    "helps": ["location", "scale", "hierarchical"],
+    "hurts": ["confounded", "label-shift"],
 }
 
 

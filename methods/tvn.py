@@ -91,7 +91,7 @@ META = {
     "reference": "Ando et al. 2017, bioRxiv 161422",
     "url": "https://doi.org/10.1101/161422",
     "access": ["controls", "test-controls"],
-    "helps": ["location", "scale", "nested"],
+    "helps": ["location", "scale", "hierarchical", "confounded"],
     "hurts": [],
 }
 

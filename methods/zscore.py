@@ -29,7 +29,7 @@ META = {
     "reference": "Caicedo et al. 2017, Nature Methods 14:849-863",
     "url": "https://doi.org/10.1038/nmeth.4397",
     "access": ["controls", "test-controls"],
-    "helps": ["location", "scale", "nested"],
+    "helps": ["location", "scale", "hierarchical", "confounded"],
     "hurts": [],
 }
 

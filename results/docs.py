@@ -1,4 +1,4 @@
-"""Write the tables of README, ``methods/README.md`` and ``datasets/README.md``, from what they list.
+"""Write ``methods/README.md``, ``datasets/README.md`` and tables of ``docs/``, from the registry.
 
 Run as ``python results/docs.py`` from the root of a checkout. ``--check`` compares instead of
 writing and fails where something is stale; so does ``make docs``, for every generated document.
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from bench.core.entry import Entry
 
 GROUPS = {
-    "reference": "Reference rows: lines to compare with, never ranked",
-    "network": "Ways of training and of running a network, on images and on tables",
-    "profile": "Corrections of profiles, after any first stage (`ben+tvn`) or on a table itself",
+    "reference": "Control rows: never ranked",
+    "network": "Networks, on images and tables",
+    "profile": "Corrections of profiles, after any first stage (`ben+tvn`) or on a table",
 }
 CLAIMS = (
     "ben-2022-table1/ben/test-top1",
@@ -45,7 +45,7 @@ CLAIMS = (
     "ben-2022-table5/caicedo-2018-classical-features/bbbc021-nscb",
     "cs-arm-bn-2026/cs-arm-bn/new-batches-accuracy",
 )
-"""What README shows of the published numbers; `list claims` has them all."""
+"""Published numbers in ``docs/results.md``; `list claims` prints all."""
 
 
 STUDIES = (
@@ -56,33 +56,33 @@ STUDIES = (
     ("mechanism", 1),
     ("ablation", 1),
 )
-"""Which sentence of which reading stands in README, all of one table."""
+"""Study and index of its sentence in ``docs/results.md``."""
 STUDIED = "jump-source3-statistics-batches"
 
 
 def main() -> None:
     """Write every document, or with ``--check`` compare."""
     registry = Registry()
-    made = {
+    documents = {
         ROOT / "methods" / "README.md": methods(registry),
         ROOT / "datasets" / "README.md": datasets(registry),
-        ROOT / "README.md": readme(registry),
+        **pages(),
     }
     stale = [
         str(path.relative_to(ROOT))
-        for path, text in made.items()
+        for path, text in documents.items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
     if "--check" in sys.argv:
         if stale:
             sys.exit(f"error: {', '.join(stale)} is stale: run python results/docs.py")
         return
-    for path, text in made.items():
+    for path, text in documents.items():
         path.write_text(text, encoding="utf-8")
 
 
 def own(registry: Registry, kind: str) -> list[Entry]:
-    """Return what comes with the harness, by name: plugins of this machine are not documented."""
+    """Return the entries of labshift itself by name, without plugins."""
     return [entry for entry in registry.entries(kind) if entry.provider == "labshift"]
 
 
@@ -94,22 +94,22 @@ def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
 
 
 def methods(registry: Registry) -> str:
-    """Return ``methods/README.md``: every method with what it must be told and what it claims."""
+    """Return ``methods/README.md``: every method with its track and its claims."""
     lines = [
         "# Methods",
         "",
-        "One file a method. `python -m bench show method NAME` prints equations, sources and "
-        "parameters; how to add one is in [CONTRIBUTING.md](../CONTRIBUTING.md). *Told* is what a "
-        "method sees beyond labelled training data, at its defaults. *Helps* and *hurts* are what "
-        "it claims on planted shifts; the claims are tested, and those that failed are in "
-        "`tests/methods/behaviour_failures.csv`.",
+        "One file per method. `python -m bench show method NAME` prints equations, sources and "
+        "parameters; [CONTRIBUTING.md](../CONTRIBUTING.md) explains how to add one. *Track* is the "
+        "information that a method uses beyond labelled training data, with default parameters. "
+        "*Helps* and *hurts* are claims on planted shifts. The claims are tested; failed claims "
+        "are in `tests/methods/behaviour_failures.csv`.",
         "",
     ]
     for level, title in GROUPS.items():
         rows = [
             [
                 f"`{entry.name}`",
-                told(entry.meta),
+                track(entry.meta),
                 ", ".join(entry.meta.get("helps", [])),
                 ", ".join(entry.meta.get("hurts", [])),
                 entry.meta["summary"],
@@ -119,12 +119,12 @@ def methods(registry: Registry) -> str:
             if entry.meta["level"] == level
         ]
         lines += [f"## {title}", ""]
-        lines += table(["method", "told", "helps", "hurts", "what it does", "source"], rows)
+        lines += table(["method", "track", "helps", "hurts", "summary", "source"], rows)
     return "\n".join(lines)
 
 
-def told(meta: dict[str, Any]) -> str:
-    """Return the track of a method's literal."""
+def track(meta: dict[str, Any]) -> str:
+    """Return the track of a method from its META."""
     if is_control_row(meta["level"]):
         return "reference"
     return track_of(Access.parse(meta.get("access", [])))
@@ -135,10 +135,10 @@ def datasets(registry: Registry) -> str:
     lines = [
         "# Data sets and splits",
         "",
-        "One file a data set; splits are in `splits/`. *real* reads the files as published, "
-        "*simulated* is a physical simulation in the published format, *fixture* is made-up files "
-        "in the published layout that test the pipeline and support no claim. `python -m bench "
-        "data fetch NAME` gets the real files, `data where NAME` says where they go.",
+        "One file per data set; splits are in `splits/`. *real* reads the published files, "
+        "*simulated* is a physical simulation in the published format, *fixture* is synthetic files "
+        "in the published layout for tests. `python -m bench data fetch NAME` downloads the real "
+        "files, `data where NAME` prints their folder.",
         "",
     ]
     splits = known_splits(registry).values()
@@ -156,44 +156,42 @@ def datasets(registry: Registry) -> str:
             for s in splits
             if s.dataset == entry.name
         ]
-        lines += table(["split", "primary metric", "what differs between training and test"], rows)
+        lines += table(["split", "primary metric", "shift between training and test"], rows)
     return "\n".join(lines)
 
 
 def studies() -> list[str]:
-    """Return README's lines about studies: sentences of their readings, as they were generated."""
+    """Return the lines about studies: generated sentences of their readings."""
     lines = []
     for name, which in STUDIES:
         file = HERE / "reference" / "studies" / name / STUDIED / "study.json"
-        found = json.loads(file.read_text(encoding="utf-8"))
-        lines.append(f"- *{found['question']}* {found['reading'][which]} (`study {name}`)")
+        study = json.loads(file.read_text(encoding="utf-8"))
+        lines.append(f"- *{study['question']}* {study['reading'][which]} (`study {name}`)")
     return [*lines, ""]
 
 
-def readme(registry: Registry) -> str:
-    """Return README with its generated blocks renewed."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def pages() -> dict[Path, str]:
+    """Return the pages of ``docs/`` with their generated blocks renewed."""
     records = Store(HERE).load_reference()
-    named = [entry.name for entry in own(registry, "method")]
+    rows = [[f"`{name}`", summary] for name, (_, summary) in COMMANDS.items()]
     blocks = {
-        "commands": table(
-            ["command", "what it does"], [[f"`{n}`", words] for n, (_, words) in COMMANDS.items()]
-        ),
-        "methods": [
-            f"There are {len(named)}, each one file: "
-            + ", ".join(f"`{name}`" for name in named)
-            + ". [methods/README.md](methods/README.md) says what each must be told and what it "
-            "claims.",
-            "",
-        ],
-        "studies": studies(),
-        "claims": claims_markdown(records, CLAIMS).splitlines(),
+        "commands.md": {"commands": table(["command", "purpose"], rows)},
+        "results.md": {
+            "studies": studies(),
+            "claims": claims_markdown(records, CLAIMS).splitlines(),
+        },
     }
-    for name, lines in blocks.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        head, found, rest = text.partition(begin)
-        if not found or end not in rest:
-            sys.exit(f"error: README.md has no block {begin} … {end}: put it back")
+    return {ROOT / "docs" / name: renewed(name, parts) for name, parts in blocks.items()}
+
+
+def renewed(name: str, blocks: dict[str, list[str]]) -> str:
+    """Return a page of ``docs/`` with new lines in its blocks."""
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for block, lines in blocks.items():
+        begin, end = f"<!-- {block} -->", f"<!-- /{block} -->"
+        head, marker, rest = text.partition(begin)
+        if not marker or end not in rest:
+            sys.exit(f"error: docs/{name} has no block {begin} … {end}: restore it")
         text = "".join([head, begin, "\n", "\n".join(lines), "\n", end, rest.partition(end)[2]])
     return text
 

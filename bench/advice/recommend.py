@@ -149,7 +149,7 @@ def _compared(
     better = sum(mine.points[batch] > other.points[batch] for batch in batches)
     worse = sum(mine.points[batch] < other.points[batch] for batch in batches)
     gain, low, high = gap.difference, gap.low, gap.high
-    noise = np.inf if gap.sd is None else gap.sd
+    noise = gap.sd if gap.sd is not None else 0.0 if gap.deterministic else np.inf
     if low is not None and high is not None:
         grade = "clear" if low > 0 and p is not None and p < ALPHA else "none"
         grade = "harm" if high < 0 else grade

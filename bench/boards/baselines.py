@@ -153,8 +153,16 @@ def compared(rows: Sequence[Row], *, higher: bool, verdicts: bool = True) -> lis
             gap = pair(row.scores, base.scores)
             if gap is not None:
                 gaps[other] = gap
-        row = dataclasses.replace(row, baseline=name if name in gaps else "", differences=gaps)  # noqa: PLW2901 - completed in steps
-        result.append(row)
+        result.append(
+            dataclasses.replace(
+                row,
+                baseline=name if name in gaps else "",
+                differences=gaps,
+                p_holm=None,
+                detectable=None,
+                verdict="",
+            )
+        )
     tested = [row for row in result if not is_control_row(row.track) and row.versus is not None]
     adjusted = holm([row.versus.p if row.versus else None for row in tested])
     n_tests = sum(p is not None for p in adjusted)

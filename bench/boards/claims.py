@@ -11,13 +11,17 @@ interval is therefore over trainings, not over plates.
 
 * The paper gives a standard deviation over n > 1 runs: Welch's t interval for the difference of
   the two means.
+  Half a unit of the last printed digit is added to both sides.
 * The paper gives a single number: it is treated as one more training. The prediction interval for
-  one more training is ``t * SD * sqrt(1 + 1 / n)`` around our mean, with our standard deviation.
+  one more training is ``t * SD * sqrt(1 + 1 / n)`` around our mean, with our standard deviation. A
+  published proportion of ``n`` units is itself uncertain by the binomial interval of its count and
+  by its rounding (``stats.proportions``); both intervals are combined. This is generous, because
+  paper and records score the same units.
 
-Both intervals are widened by half a unit of the last printed digit. A claim is *reproduced* if the
-interval of the difference contains 0 and its half-width is at most 0.05: a wider interval would
-agree with any number. With fewer than three seeds the claim is *not run*. A claim that matches
-none of our methods is never compared, and its reason is stated.
+A claim is *reproduced* if the interval of the difference contains 0 and the half-width that comes
+from trainings is at most 0.05: a wider one would agree with any number. With fewer than three seeds
+the claim is *not run*. A published number that none of our methods can match is not a claim to
+compare: it is in the reading list, with the reason.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.boards.stats.proportions import difference_limits, published_limits
 from bench.records.record import Record, as_record
 
 if TYPE_CHECKING:
@@ -49,7 +54,7 @@ __all__ = [
 MIN_SEEDS = 3
 """With fewer of our seeds a claim is *not run*."""
 MAX_REACH = 0.05
-"""Maximum half-width of the interval; a wider one cannot reproduce a number."""
+"""Maximum half-width of the interval over trainings; a wider one cannot reproduce a number."""
 STATUSES = ("reproduced", "not reproduced", "not run")
 GRADES = {"P": "read in the source itself", "S": "read where another work quotes it"}
 
@@ -76,6 +81,8 @@ class Claim:
         Required values of a matching record. ``split_ids`` are alternatives; ``level`` is empty if
         it does not matter; ``recipe`` is ``any`` if nothing is trained; ``n_eval`` is the number of
         scored rows. All are empty if the claim is never compared.
+    count
+        Number of units behind the proportion; by default ``n_eval``.
     unmatched
         Why the claim is never compared; empty otherwise.
     """
@@ -101,6 +108,7 @@ class Claim:
     level: str
     recipe: str
     n_eval: int | None
+    count: int | None
     unmatched: str
 
     @property
@@ -113,16 +121,16 @@ class Claim:
         """The command that creates matching records; empty if there is none."""
         if not self.comparable:
             return ""
-        words = ["python -m bench run --method", self.method_id, "--split", self.split_ids[0]]
-        words += ["--edition real --seeds 3"]
+        command = ["python -m bench run --method", self.method_id, "--split", self.split_ids[0]]
+        command += ["--edition real --seeds 3"]
         if self.recipe != "any":
-            words += ["--recipe", self.recipe]
+            command += ["--recipe", self.recipe]
         settings = {
             **{f"{s}.{k}": v for s, values in self.params.items() for k, v in values.items()},
             **({f"{self.method_id}.level": self.level} if self.level else {}),
         }
-        words += [f"--set {key}={settings[key]}" for key in sorted(settings)]
-        return " ".join(words)
+        command += [f"--set {key}={settings[key]}" for key in sorted(settings)]
+        return " ".join(command)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +168,6 @@ class Judged:
     run_ids: tuple[str, ...]
 
 
-# --------------------------------------------------------------------------- the registry
-
-
 @functools.cache
 def _published() -> tuple[Claim, ...]:
     from importlib.resources import files
@@ -172,7 +177,11 @@ def _published() -> tuple[Claim, ...]:
 
 
 def published() -> list[Claim]:
-    """Return all claims in the order of their sources, from a packaged file of 148 rows."""
+    """Return all published numbers, in the order of their sources.
+
+    Those with ``comparable`` are claims that a recipe here can reproduce; the others are a reading
+    list.
+    """
     return list(_published())
 
 
@@ -197,10 +206,8 @@ def _claim(row: Mapping[str, str]) -> Claim:
         level=row["level"],
         recipe=row["recipe"],
         n_eval=int(row["n_eval"]) if row["n_eval"] else None,
+        count=int(count) if (count := row["count"] or row["n_eval"]) else None,
     )
-
-
-# --------------------------------------------------------------------------- status
 
 
 def judge(
@@ -270,9 +277,9 @@ def _judged(claim: Claim, runs: Sequence[Record]) -> Judged:
     status = "not run"
     if n >= MIN_SEEDS and difference is not None and sd is not None:
         reach = _reach(claim, sd, n)
-        span = (difference - reach, difference + reach)
-        holds = span[0] <= 0 <= span[1]
-        status = "reproduced" if holds and reach <= MAX_REACH else "not reproduced"
+        span = _limits(claim, difference, reach)
+        agrees = span[0] <= 0 <= span[1] and reach <= MAX_REACH
+        status = "reproduced" if agrees else "not reproduced"
     return Judged(
         claim=claim,
         status=status,
@@ -313,7 +320,7 @@ def _one_setting(runs: Sequence[Record]) -> list[Record]:
 
 
 def _reach(claim: Claim, sd: float, n: int) -> float:
-    """Return the half-width of the 95 % interval of the difference, including rounding."""
+    """Return the half-width of the 95 % interval of the difference over trainings."""
     from scipy.special import stdtrit
 
     ours = sd**2 / n
@@ -321,10 +328,17 @@ def _reach(claim: Claim, sd: float, n: int) -> float:
         theirs = claim.sd**2 / claim.n_runs
         spread = ours**2 / (n - 1) + theirs**2 / (claim.n_runs - 1)
         df = (ours + theirs) ** 2 / spread if spread > 0 else n - 1.0
-        half = float(stdtrit(df, 0.975)) * math.sqrt(ours + theirs)
-    else:
-        half = float(stdtrit(n - 1.0, 0.975)) * sd * math.sqrt(1 + 1 / n)
-    return half + claim.rounding
+        return float(stdtrit(df, 0.975)) * math.sqrt(ours + theirs)
+    return float(stdtrit(n - 1.0, 0.975)) * sd * math.sqrt(1 + 1 / n)
+
+
+def _limits(claim: Claim, difference: float, reach: float) -> tuple[float, float]:
+    """Return the 95 % interval of the difference, with the rounding and count of the claim."""
+    if claim.count is None or (claim.sd is not None and (claim.n_runs or 0) > 1):
+        half = reach + claim.rounding
+        return difference - half, difference + half
+    limits = published_limits(claim.value, claim.rounding, claim.count)
+    return difference_limits(claim.value + difference, reach, claim.value, limits)
 
 
 def _reading(
@@ -340,18 +354,18 @@ def _reading(
     if not claim.comparable:
         return f"Reported {claim.value:g}{note}; never compared: {claim.unmatched}."
     if mean is None:
-        return f"Reported {claim.value:g}{note}; not run: `{claim.command}` would tell."
+        return f"Reported {claim.value:g}{note}; not run (to reproduce: `{claim.command}`)."
     if span is None:
         return (
-            f"Reported {claim.value:g}{note}; {n} of {MIN_SEEDS} seeds are there, with mean "
-            f"{mean:.3f}: too few to judge."
+            f"Reported {claim.value:g}{note}; {n} of {MIN_SEEDS} seeds run, with mean "
+            f"{mean:.3f}: too few to compare."
         )
     text = (
         f"Reported {claim.value:g}{note}, measured {mean:.3f} (SD {sd:.3f}, {n} seeds): the "
-        f"difference of {difference:+.3f} has the interval [{span[0]:+.3f}, {span[1]:+.3f}]"
+        f"95 % interval of the difference {difference:+.3f} is [{span[0]:+.3f}, {span[1]:+.3f}]"
     )
     if status == "reproduced":
-        return f"{text}, which holds 0."
+        return f"{text}, which includes 0."
     if span[0] <= 0 <= span[1]:
-        return f"{text}, which is too wide to say that it agrees."
-    return f"{text}, which does not hold 0."
+        return f"{text}, which is too wide for a comparison."
+    return f"{text}, which excludes 0."

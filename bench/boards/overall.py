@@ -3,7 +3,8 @@
 The main board of each split gives the difference of each method to its baseline. Splits of one data
 set are dependent, so they are averaged first; the data sets are the blocks. Real and simulated data
 are separate, and so are profile methods (compared with ``identity`` or ``pca``) and networks
-(compared with ``erm``).
+(compared with ``erm``). A method that is compared with another method, such as ``simclr-ben`` with
+``simclr``, is in neither group.
 
 With at least eight data sets the methods are compared by Friedman's test with Nemenyi's critical
 difference (Demsar 2006, JMLR 7:1-30), and each with its baseline by the Bayesian signed-rank test

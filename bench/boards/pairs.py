@@ -212,7 +212,7 @@ def _notes(rows: Sequence[Row], pairs: Sequence[Pair], ranks: Ranks | None) -> l
             f"The methods of {across} of {len(rows) * (len(rows) - 1) // 2} pairs were run by "
             "other code of labshift than each other: `--if-exists refresh` repeats them."
         )
-    few = sum(row.n_seeds < MIN_SEEDS for row in rows)
+    few = sum(row.n_seeds < MIN_SEEDS and not row.deterministic for row in rows)
     if few:
         notes.append(f"{few} of {len(rows)} methods have fewer than {MIN_SEEDS} seeds.")
     if ranks is not None:

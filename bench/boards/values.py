@@ -154,12 +154,12 @@ def label_of(method_id: str, params: Mapping[str, Values]) -> str:
         Non-default parameters by stage.
     """
     stages = method_id.split("+")
-    words = []
+    labels = []
     for stage in [*stages, *sorted(set(params) - set(stages))]:
         values = params.get(stage) or {}
         inner = ",".join(f"{key}={setting(values[key])}" for key in sorted(values))
-        words.append(f"{stage}({inner})" if inner else stage)
-    return "+".join(words)
+        labels.append(f"{stage}({inner})" if inner else stage)
+    return "+".join(labels)
 
 
 def _metric_meta(metric: str) -> Meta:

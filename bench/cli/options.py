@@ -251,6 +251,7 @@ class TrainingOptions:
         metrics: str | None = None,
         network: str | None = None,
         standardise: str | None = None,
+        rescale: bool = False,
     ) -> Experiment:
         """Check names and settings, and open the data.
 
@@ -265,7 +266,7 @@ class TrainingOptions:
         n_seeds
             Number of seeds if neither ``--seed`` nor ``--seeds`` is given; None for the default of
             each split.
-        if_exists, metrics, network, standardise
+        if_exists, metrics, network, standardise, rescale
             Options that not every command has.
 
         Raises
@@ -286,6 +287,7 @@ class TrainingOptions:
                 metrics=() if metrics is None else [metrics],
                 network=network,
                 standardise=standardise,
+                rescale=rescale,
                 device=self.device,
                 if_exists=if_exists,
                 results=common.results,

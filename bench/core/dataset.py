@@ -45,8 +45,9 @@ class Opened:
         Non-default parameters of the data (such as replicate and strength of a simulator). They are
         part of the identity of every run.
     columns
-        Roles of columns: ``treatment``, ``compound``, ``nscb_batch``, ``well``, ``position``, and
-        ``kind``: the column with ``treatment`` for treated rows and another value for controls.
+        Roles of columns: ``treatment``, ``compound``, ``nscb_batch``, ``well``, ``position``,
+        ``pixel``: the pixel size of each image in um, if images differ in it, and ``kind``: the
+        column with ``treatment`` for treated rows and another value for controls.
     control_classes
         Whether controls are classes of the data set. They then keep their labels and are trained on
         and scored. The control mask is then a label, so runs that use it are scored on the
@@ -61,7 +62,7 @@ class Opened:
     channels
         Names of the image channels, in order; empty if unknown.
     pixel
-        Pixel size in the sample, um; 0 if unknown.
+        Pixel size in the sample, um; 0 if it is unknown or if the column ``pixel`` has it.
     content
         Returns ``(n,)`` digests of the rows' values. Equal rows have equal digests; the audit uses
         them to find duplicates between training and test. None if computing them requires reading

@@ -35,8 +35,21 @@ __all__ = [
 
 KINDS = ("method", "dataset", "metric", "figure", "study")
 LEVELS = ("network", "classifier", "profile")
-KINDS_OF_SHIFT = ("location", "scale", "covariance", "nested", "label-shift")
-"""Values of a method's ``helps`` and ``hurts``: ways in which new batches can differ."""
+KINDS_OF_SHIFT = (
+    "location",
+    "scale",
+    "covariance",
+    "hierarchical",
+    "confounded",
+    "label-shift",
+)
+"""Values of a method's ``helps`` and ``hurts``: ways in which new batches can differ.
+
+``hierarchical`` is plates within laboratories, whose effects add up. ``confounded`` is classes
+within batches: a training batch has only some of the classes, so its statistics contain biology.
+"""
+_FORMER_SHIFTS = {"nested": "hierarchical"}
+"""Former value of ``helps`` and ``hurts`` -> present one; the former is accepted."""
 FIGURE_NEEDS = ("records", "predictions", "embeddings", "studies", "examples")
 """What a figure may read: ``run.json``, the predictions next to it, and the folders ``artifacts/``,
 ``studies/`` and ``examples/`` of the results folder."""
@@ -212,8 +225,8 @@ def read_folder(folder: Path, kind: str) -> list[tuple[Path, Meta]]:
     owners: dict[str, Path] = {}
     for path in sorted(folder.glob("[!_]*.py")):
         metas = read_literals(path)
-        for meta in metas or [read_meta(path)]:
-            check_meta(meta, str(path))
+        for literal in metas or [read_meta(path)]:
+            meta = check_meta(literal, str(path))
             if meta["kind"] != kind:
                 raise BenchError(
                     f"{path} is a {meta['kind']} in the folder of {kind} files: move it"
@@ -238,7 +251,7 @@ def target_of(meta: Mapping[str, object] | Meta, kind: str = "") -> str:
 
 
 def check_meta(meta: object, where: str) -> Meta:
-    """Return a literal if it has all required keys.
+    """Return a literal if it has all required keys, with former values replaced by present ones.
 
     Parameters
     ----------
@@ -274,10 +287,19 @@ def check_meta(meta: object, where: str) -> Meta:
     version = meta.get("version", None if kind in ("method", "dataset", "study") else 1)
     if not isinstance(version, int) or isinstance(version, bool):
         raise BenchError(f"META of {where} needs a version: an integer, at first 1{hint}")
+    present = {
+        key: _present_shifts(value) if key in ("helps", "hurts") else value
+        for key, value in meta.items()
+    }
     if kind in _CHECKS:
-        _CHECKS[kind](meta, where, hint)
-    checked: Meta = meta  # type: ignore[assignment]
+        _CHECKS[kind](present, where, hint)
+    checked: Meta = present  # type: ignore[assignment]
     return checked
+
+
+def _present_shifts(value: object) -> object:
+    """Return a list of kinds of shift with present names; other values are returned unchanged."""
+    return [_FORMER_SHIFTS.get(kind, kind) for kind in value] if _strings(value) else value
 
 
 def _check_method(meta: Mapping[str, object], where: str, hint: str) -> None:

@@ -62,14 +62,15 @@ def read_index(index: Path) -> dict[str, tuple[str, tuple[str, str]]]:
             metadata = file.schema_arrow.metadata or {}
             if metadata.get(b"labshift_index") != INDEX_VERSION.encode():
                 return {}
-            table = file.read(columns=names)
-        columns = [table.column(name).to_pylist() for name in names]
+            rows: dict[str, tuple[str, tuple[str, str]]] = {}
+            # In batches, so that the texts are in memory once.
+            for batch in file.iter_batches(batch_size=1000, columns=names, use_threads=False):
+                columns = [batch.column(name).to_pylist() for name in names]
+                for run_id, stamp, summary, clusters in zip(*columns, strict=True):
+                    rows[run_id] = (stamp, (summary, clusters))
     except (OSError, KeyError, pa.ArrowException):
         return {}
-    return {
-        run_id: (stamp, (summary, clusters))
-        for run_id, stamp, summary, clusters in zip(*columns, strict=True)
-    }
+    return rows
 
 
 def index_bytes(records: Mapping[str, Record], stamps: Mapping[str, str]) -> bytes:

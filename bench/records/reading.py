@@ -16,7 +16,7 @@ from bench.core.disk import disk_errors
 from bench.core.errors import BenchError
 from bench.records.checking import check, migrated
 from bench.records.schema import SCHEMA
-from bench.records.tables import value_keys
+from bench.records.tables import metric_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,6 @@ __all__ = [
 RUN_ID = re.compile(r"[0-9a-f]{8,64}")
 
 Kind = Literal["fit", "apply"]
-Metrics = dict[str, dict[str, float]]
 
 
 class PackedLine(NamedTuple):
@@ -80,11 +79,8 @@ def parse_line(line: bytes, file: Path) -> tuple[RunRecord, list[int]]:
         entry = json.loads(line, parse_constant=no_constant)
         if not isinstance(entry, dict):
             raise ValueError("it is not a record")
-        record, n = _checked(entry.get("run"), f"a record in {file}"), entry.get("n")
-        packed: Metrics = entry["run"].get("metrics", {})
-        if not isinstance(n, list) or len(n) != sum(map(len, packed.values())):
-            raise ValueError("'n' must have one number per metric value")
-        n = _aligned(n, packed, record["metrics"])
+        record = _checked(entry.get("run"), f"a record in {file}")
+        n = _aligned(entry.get("n"), entry["run"]["metrics"], record)
     except ValueError as exc:
         raise BenchError(
             f"a record in {file} is damaged ({exc}): restore the file, or publish its runs again"
@@ -92,13 +88,20 @@ def parse_line(line: bytes, file: Path) -> tuple[RunRecord, list[int]]:
     return record, n
 
 
-def _aligned(n: list[int], packed: Metrics, metrics: Metrics) -> list[int]:
-    """Return the numbers of scored units of the values of a completed record.
+def _aligned(n: object, stored: dict[str, dict[str, float]], record: RunRecord) -> list[int]:
+    """Return the numbers of scored units of the record's metric values, in sorted order.
 
-    A value that was added to an older record has the number of the value over all units.
+    Reading an older record can add subsets, such as the pooled value next to the mean over folds.
+    They have the number of units of the complete test set.
     """
-    counts = dict(zip(value_keys(packed), n, strict=True))
-    return [counts.get(key, counts.get((key[0], "all"), 0)) for key in value_keys(metrics)]
+    keys = metric_keys(stored)
+    if not isinstance(n, list) or len(n) != len(keys):
+        raise ValueError("'n' must have one number per metric value")
+    counts = dict(zip(keys, n, strict=True))
+    return [
+        counts.get((name, subset), counts.get((name, "all"), 0))
+        for name, subset in metric_keys(record["metrics"])
+    ]
 
 
 def read_line(line: PackedLine) -> tuple[RunRecord, list[int]]:

@@ -117,6 +117,7 @@ class Spec(TypedDict):
     score_unit: Annotated[str, "Unit that is scored: 'row', or the column that groups rows"]
     folds: Annotated[list[Fold], "Folds of the split with the stages of the chain"]
     metric_versions: Annotated[dict[str, int], "Version of each metric"]
+    rescale: NotRequired[Annotated[bool, "Whether images were brought to one pixel size"]]
     numerics: NotRequired[Annotated[int, "Version of the numerics; absent for version 1"]]
     grouping: NotRequired[Annotated[dict[str, Json], "Inference batches of a study"]]
     tuning: NotRequired[Annotated[TuningBudget, "Budget of the parameter search"]]

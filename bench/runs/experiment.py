@@ -223,6 +223,7 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
     metrics: str | Iterable[str] = (),
     network: str | None = None,
     standardise: str | None = None,
+    rescale: bool = False,
     device: str = "auto",
     if_exists: str = "skip",
     results: Path | str | None = None,
@@ -265,6 +266,8 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
         grouped.recipe["network"] = network
     if standardise:
         grouped.recipe["standardise"] = standardise
+    if rescale:
+        grouped.recipe["rescale"] = True
     seed_numbers = None if seeds is None else seed_list(seeds)
     options = Options(recipe, grouped.recipe, grouped.methods, device, if_exists)
     store = results_store(results)
@@ -292,6 +295,7 @@ def run(  # noqa: PLR0913 - keywords of the public function
     metrics: str | Iterable[str] = (),
     network: str | None = None,
     standardise: str | None = None,
+    rescale: bool = False,
     device: str = "auto",
     if_exists: str = "skip",
     results: Path | str | None = None,
@@ -315,8 +319,9 @@ def run(  # noqa: PLR0913 - keywords of the public function
     settings
         ``{"ben.rows": "controls", "recipe.steps": 800, "data.strength": 2}``, or strings
         ``KEY=VALUE``. A key without a prefix is a parameter of all methods.
-    metrics, network, standardise
-        Additional metrics; shorthand for ``recipe.network`` and ``recipe.standardise``.
+    metrics, network, standardise, rescale
+        Additional metrics; shorthand for ``recipe.network``, ``recipe.standardise`` and
+        ``recipe.rescale``.
     if_exists
         Action if a run exists: ``skip`` returns it; ``refresh`` repeats it if its code has
         changed; ``rerun`` repeats it and its trainings; ``verify`` repeats it and compares the
@@ -357,6 +362,7 @@ def run(  # noqa: PLR0913 - keywords of the public function
         metrics=metrics,
         network=network,
         standardise=standardise,
+        rescale=rescale,
         device=device,
         if_exists=if_exists,
         results=results,

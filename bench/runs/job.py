@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from bench.core.access import TRACKS, Access, track_of
 from bench.core.canonical import digest
+from bench.records.selection import parse_derived
 from bench.runs import identity
 
 if TYPE_CHECKING:
@@ -186,6 +187,33 @@ class Job:
         entries = {name: self.registry.entry("metric", name) for name in sorted(names)}
         return {name: entry.meta["version"] for name, entry in entries.items()}
 
+    @property
+    def request(self) -> JsonObject:
+        """What was asked for, with which the run can be repeated: names, seed and settings.
+
+        ``settings`` has the keys of ``--set``. ``origin`` is ``run``, ``tune`` or ``study``.
+        """
+        task, opened = self.task, self.task.opened
+        settings: JsonObject = {f"recipe.{key}": value for key, value in self.overrides.items()}
+        for stage in self.chain.stages:
+            settings |= {f"{stage.name}.{key}": v for key, v in stage.changed().items()}
+        settings |= {f"data.{key}": value for key, value in opened.settings.items()}
+        if task.source_domain is not None:
+            source = task.source_domain.opened.settings
+            settings |= {f"data.source.{key}": value for key, value in source.items()}
+        derived = parse_derived(task.split.name) is not None
+        origin = "tune" if derived or self.selection != "last" else "run"
+        return {
+            "method": self.chain.typed,
+            "split": task.typed,
+            "seed": self.seed,
+            "recipe": self.recipe_name,
+            "edition": opened.edition,
+            "settings": settings,
+            "metrics": list(task.split.metrics),
+            "origin": origin if self.grouping is None else "study",
+        }
+
     def spec(self) -> Spec:
         """Return the specification that identifies the run; see :func:`identity.run_id`."""
         task, opened = self.task, self.task.opened
@@ -217,6 +245,8 @@ class Job:
         first = {"preprocess": self.chain.preprocess} if self.chain.preprocess else {}
         # Included only if it is not the default, the highest level that varies.
         cluster = {"cluster": task.split.cluster} if task.split.cluster else {}
+        # Included only if set, so that other ids do not change.
+        rescale = {"rescale": True} if self.recipe.get("rescale") else {}
         also_new = {"also_new": task.split.also_new} if task.split.also_new else {}
         aggregate = {"aggregate": list(task.split.aggregate)} if task.split.aggregate else {}
         spec = {
@@ -226,6 +256,7 @@ class Job:
             **cluster,
             **also_new,
             **aggregate,
+            **rescale,
             **_source_of(task.source_domain),
             "method_id": self.chain.method_id,
             "split_id": task.split.name,
@@ -235,7 +266,12 @@ class Job:
             "edition": opened.edition,
             "data_digest": opened.digest,
             "recipe": self.recipe_name,
-            "recipe_overrides": {key: recipe[key] for key in self.overrides},
+            "recipe_overrides": {
+                # An optional key at its default is not in the recipe: the run is the default one.
+                key: recipe[key]
+                for key in self.overrides
+                if key in recipe
+            },
             "recipe_digest": digest(recipe),
             "standardise": self.recipe.get("standardise", "none"),
             "seed": self.seed,

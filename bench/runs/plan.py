@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
+from bench.data.rescale import rescaled
 from bench.runs.applicable import why_not, why_not_grouped
 from bench.runs.chain import parse_chain
 from bench.runs.job import (
@@ -53,6 +54,8 @@ def plan(
         _check_metrics(task, registry)
         kind = "images" if task.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
+        if recipe.get("rescale"):
+            task = rescaled(task, recipe.get("pixel_size", 0.0))  # noqa: PLW2901
         if task.source_domain is not None and recipe["standardise"] == "none":
             raise BenchError(
                 f"split '{task.split.name}' applies a network to images of another camera: use "

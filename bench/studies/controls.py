@@ -1,9 +1,10 @@
-"""Measure how many negative controls of a new batch control-based corrections need.
+"""Measure how many negative controls of a new batch control-based corrections need, from 2 to all.
 
 Each test batch keeps at most c of its negative controls, drawn at random. The other controls are
 removed from the inference batch; all treated rows stay. Training is unchanged and uses all
 controls. A method that needs more controls uses its documented fallback; the table counts these
-cases.
+cases. ``sphering`` takes part with batches centred on their controls, and ``adabn`` with statistics
+of controls alone; by default neither uses controls of a new batch.
 """
 
 from __future__ import annotations
@@ -34,13 +35,27 @@ if TYPE_CHECKING:
 META = {
     "kind": "study",
     "name": "controls",
-    "version": 1,
+    "version": 2,
     "question": "How many negative controls of a new batch do the corrections need?",
-    "methods": ["erm", "adabn", "ben-controls", "center", "zscore", "robust", "tvn"],
+    "methods": [
+        "erm",
+        "adabn",
+        "ben-controls",
+        "center",
+        "zscore",
+        "robust",
+        "sphering",
+        "tvn",
+    ],
     "point": "negative controls in a test batch",
-    "points": [1, 2, 4, 8, 16, 32],
+    "points": [2, 4, 8, 16, 32, 64],
 }
 
+BY_CONTROLS: dict[str, dict[str, object]] = {
+    "adabn": {"rows": "controls"},
+    "sphering": {"centre": "controls"},
+}
+"""Parameters with which a method uses the controls of a new batch."""
 NOTES = (
     "Controls are drawn at random, anew for each seed and the same for all methods; training "
     "batches keep all of theirs. Fallbacks: number of test batches that used the method's "
@@ -104,8 +119,8 @@ def run(context: StudyContext) -> Finding:
 def _condition(context: StudyContext, method: str) -> Condition | None:
     """Return the variant of a method that uses only controls; None if there is none (skipped)."""
     last = method.rsplit("+", maxsplit=1)[-1].strip()
-    if last == "adabn":
-        return Condition(method, {last: {"rows": "controls"}})
+    if last in BY_CONTROLS:
+        return Condition(method, {last: BY_CONTROLS[last]})
     condition = Condition(method)
     used = [s for s in context.job(condition, context.seeds[0]).chain.stages if s.per_batch]
     if used and not any("controls" in stage.needs for stage in used):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import RunFailed
+from bench.core.resampling import resampling_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +23,16 @@ if TYPE_CHECKING:
     from bench.core.types import Array
     from bench.training.samplers import Ints, Sampler
 
-__all__ = ["RowReader", "Scaling", "as_float", "augmented", "channel_moments", "laid_out", "moved"]
+__all__ = [
+    "RowReader",
+    "Scaling",
+    "as_float",
+    "augmented",
+    "channel_moments",
+    "laid_out",
+    "magnified",
+    "moved",
+]
 
 PRELOAD_BYTES = 1 << 30
 """Maximum size of training images that are cached in memory."""
@@ -50,16 +61,16 @@ class Scaling:
     mean: NDArray[np.float32]
     sd: NDArray[np.float32]
 
-    def __call__(self, x: Tensor, given: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Return standardised ``x``; ``given`` are ``(k or 1, C)`` statistics for ``plate``."""
+    def __call__(self, x: Tensor, plates: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return standardised ``x``; ``plates`` are ``(k or 1, C)`` statistics for ``plate``."""
         tail = (1,) * (x.dim() - 2)
         if self.standardise == "image" and x.dim() == 4:
             sd, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
             return (x - mean) / torch.where(sd > 0, sd, torch.ones_like(sd))
         if self.standardise == "plate":
-            if given is None:
-                raise RunFailed("standardise=plate was given no statistics of the plate")
-            mean, sd = given
+            if plates is None:
+                raise RunFailed("standardise=plate requires the statistics of the plate")
+            mean, sd = plates
         else:
             mean = torch.from_numpy(self.mean).to(x.device)[None]
             sd = torch.from_numpy(self.sd).to(x.device)[None]
@@ -99,9 +110,9 @@ def channel_moments(
     for start in range(0, len(idx), chunk):
         rows = read(idx[start : start + chunk]).astype(np.float64)
         flat = np.moveaxis(rows, 1, 0).reshape(rows.shape[1], -1)
-        n, part = flat.shape[1], flat.mean(1)
-        spread = np.square(flat - part[:, None]).sum(1)
-        gap = part - mean
+        n, chunk_mean = flat.shape[1], flat.mean(1)
+        spread = np.square(flat - chunk_mean[:, None]).sum(1)
+        gap = chunk_mean - mean
         m2 = m2 + spread + gap**2 * (count * n / (count + n))
         mean = mean + gap * (n / (count + n))
         count += n
@@ -145,8 +156,8 @@ class RowReader:
             if first.nbytes * n <= PRELOAD_BYTES:
                 self._kept = np.empty((n, *first.shape[1:]), first.dtype)
                 for start in range(0, n, 1024):
-                    part = np.arange(start, min(start + 1024, n))
-                    self._kept[part] = samples.images(part)
+                    chunk = np.arange(start, min(start + 1024, n))
+                    self._kept[chunk] = samples.images(chunk)
 
     def _copied_to_device(self, expected: int) -> Tensor | None:
         """Return all rows in the memory of the accelerator, or None if they do not fit."""
@@ -224,6 +235,20 @@ def augmented(x: Tensor, rng: torch.Generator) -> Tensor:
     if x.shape[2] == x.shape[3]:
         x = torch.where(draws[2], x.transpose(2, 3), x)
     return x
+
+
+def magnified(x: Tensor, largest: float, rng: torch.Generator) -> Tensor:
+    """Return each image magnified about its centre by its own random factor.
+
+    Factors are log-uniform between ``1 / largest`` and ``largest``. The size in pixels stays; see
+    :func:`bench.core.resampling.resampling_weights` for the kernel and the margin.
+    """
+    exponents = 2 * torch.rand(x.shape[0], generator=rng).double().numpy() - 1
+    steps = np.exp(exponents * math.log(largest))
+    height, width = (
+        moved(resampling_weights(size, steps), x.device.type)[:, None] for size in x.shape[2:]
+    )
+    return height @ x @ width.transpose(2, 3)
 
 
 def laid_out(x: Tensor, channels_last: bool) -> Tensor:

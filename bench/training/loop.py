@@ -30,6 +30,7 @@ from bench.training.inputs import (
     augmented,
     channel_moments,
     laid_out,
+    magnified,
     moved,
 )
 from bench.training.model import BuildHooks, Fitted, Model, method_name, untrained_model
@@ -180,6 +181,8 @@ class _Loop:
         x = self.scaling(as_float(native, self.device), given)
         if self.recipe["augment"] == "flips-rotations" and x.dim() == 4:
             x = augmented(x, rng)
+        if (largest := self.recipe.get("scale_range", 1.0)) > 1 and x.dim() == 4:
+            x = magnified(x, largest, rng)
         stream.seen += len(idx)
         where = moved(idx, self.device)
         return Batch(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "OPTIONAL",
     "RECIPES",
     "TORCHVISION",
     "factory_source",
@@ -71,6 +72,9 @@ _COMMON: JsonObject = {
     "channels_last": False,
 }
 
+OPTIONAL: JsonObject = {"rescale": False, "pixel_size": 0.0, "scale_range": 1.0}
+"""Keys with their defaults, in a resolved recipe only if they differ, so that old ids stay."""
+
 _IMAGES = {
     "network": "small-resnet",
     "augment": "flips-rotations",
@@ -118,20 +122,24 @@ _RANGES: dict[str, tuple[float, float]] = {
     "lr": (0, 1000),
     "weight_decay": (0, 1000),
     "warmup": (0, 1),
+    "pixel_size": (0, 1000),
+    "scale_range": (1, 4),
 }
+
+
+_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 def keys() -> tuple[str, ...]:
     """Return the keys that may be overridden."""
-    return tuple(key for key in _COMMON if key != "network_sha256")
+    return tuple(key for key in (*_COMMON, *OPTIONAL) if key != "network_sha256")
 
 
 def _convert(key: str, value: Any) -> Any:  # noqa: ANN401 - a recipe value before it is checked
-    kind = type(_COMMON[key])
+    kind = type({**_COMMON, **OPTIONAL}[key])
     try:
         if kind is bool:
-            words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-            return words[str(value).lower()]
+            return _TRUTH[str(value).lower()]
         if kind is int and (isinstance(value, bool) or float(value) != int(float(value))):
             raise ValueError
         if kind is float and (isinstance(value, bool) or not math.isfinite(float(value))):
@@ -173,18 +181,18 @@ def factory_source(network: str) -> Path:
     if added:
         sys.path.append(here)
     try:
-        found = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
-        found = None
+        spec = None
     finally:
         if added:
             sys.path.remove(here)
-    if found is None or found.origin is None or not Path(found.origin).is_file():
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise BenchError(
             f"network '{network}': Python finds no module '{module}' (give file.py:factory, or run "
             "from its folder)"
         )
-    return Path(found.origin)
+    return Path(spec.origin)
 
 
 _FILES: dict[tuple[str, str], str] = {}
@@ -222,8 +230,8 @@ def _check_network(recipe: JsonObject, kind: str) -> None:
     if network == "mlp":
         raise BenchError("network=mlp takes profiles, and these samples are images")
     if network not in ("small-resnet", *TORCHVISION):
-        known = ["small-resnet", *TORCHVISION]
-        raise BenchError(did_you_mean(network, known, "network") + " Or give module:factory.")
+        names = ["small-resnet", *TORCHVISION]
+        raise BenchError(did_you_mean(network, names, "network") + " Or give module:factory.")
 
 
 def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject:
@@ -243,8 +251,12 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
     Returns
     -------
     dict
-        Every key of the recipe. ``warmup`` is the fraction of steps with a linearly rising
-        rate. One epoch is ``n // batch_size`` steps. ``steps`` is 0 if ``epochs`` is used.
+        Every key of the recipe; those of ``OPTIONAL`` only if they differ from their default.
+        ``warmup`` is the fraction of steps with a linearly rising rate. One epoch is
+        ``n // batch_size`` steps. ``steps`` is 0 if ``epochs`` is used.
+        ``rescale`` brings all images to one pixel size before any method, ``pixel_size`` um or, if
+        that is 0, the median of the training images (:mod:`bench.data.rescale`). ``scale_range``
+        is the largest factor of the random magnification of training images; 1 is none.
 
     Raises
     ------
@@ -255,22 +267,22 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
         raise BenchError(did_you_mean(name, list(RECIPES), "recipe"))
     if kind not in KINDS:
         raise BenchError(f"a recipe is for {' or '.join(KINDS)}, not '{kind}'")
-    recipe = {**_COMMON, **RECIPES[name][kind]}
-    given = dict(overrides or {})
-    for key, text in given.items():
+    recipe = {**_COMMON, **OPTIONAL, **RECIPES[name][kind]}
+    changes = dict(overrides or {})
+    for key, text in changes.items():
         if key not in keys():
             raise BenchError(did_you_mean(key, list(keys()), "recipe key"))
         recipe[key] = _convert(key, text)
         _check(key, recipe[key])
-    if "steps" in given and "epochs" in given and recipe["steps"] and recipe["epochs"]:
+    if "steps" in changes and "epochs" in changes and recipe["steps"] and recipe["epochs"]:
         raise BenchError("a recipe has steps or epochs, not both: leave one of them out")
-    if "steps" in given and recipe["steps"]:
+    if "steps" in changes and recipe["steps"]:
         recipe["epochs"] = 0
-    elif "epochs" in given and recipe["epochs"]:
+    elif "epochs" in changes and recipe["epochs"]:
         recipe["steps"] = 0
     if not recipe["steps"] and not recipe["epochs"]:
         raise BenchError("a recipe needs steps or epochs above 0")
-    if "network" in given and "weights" not in given and recipe["network"] == "small-resnet":
+    if "network" in changes and "weights" not in changes and recipe["network"] == "small-resnet":
         recipe["weights"] = "none"
     _check_network(recipe, kind)
     if recipe["weights"] != "none" and recipe["network"] not in TORCHVISION:
@@ -278,13 +290,15 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
             f"weights={recipe['weights']} exist for torchvision's networks, not for "
             f"'{recipe['network']}': set weights=none"
         )
+    if recipe["pixel_size"] and not recipe["rescale"]:
+        raise BenchError("pixel_size is used with rescale=true only: set both, or neither")
     if kind == "profiles":
-        for key, only in (("augment", "none"), ("channels_last", False)):
+        for key, only in (("augment", "none"), ("channels_last", False), *OPTIONAL.items()):
             if recipe[key] != only:
                 raise BenchError(f"{key}={recipe[key]} is for images, and these are profiles")
         if recipe["standardise"] == "image":
             raise BenchError("standardise=image is for images; profiles take none or plate")
-    return recipe
+    return {k: value for k, value in recipe.items() if k not in OPTIONAL or value != OPTIONAL[k]}
 
 
 def recipe_access(recipe: Recipe) -> Access:

@@ -163,6 +163,18 @@ def test_deterministic_methods_count_as_all_seeds(values: Any) -> None:
     assert made.reason == ""
     assert made.rank == 1
     assert made.verdict == "improves"
+    once = board_of(
+        matrix("identity", values["identity"][0], deterministic=True),
+        matrix("zscore", values["zscore"][0], deterministic=True),
+        matrix("erm", values["erm"]),
+        matrix("erm+tvn", values["tvn"]),
+    )
+    assert row(once, "zscore").verdict == "improves"
+    assert row(once, "zscore").rank == 1
+    assert row(once, "erm").difference_to("identity") == pytest.approx(
+        (values["erm"] - values["identity"]).mean()
+    )
+    assert row(once, "erm").differences["identity"].n_seeds == 3
     twice = board_of(matrix("identity", values["identity"][:2]), matrix("zscore", table))
     assert row(twice, "zscore").reason
     assert row(twice, "zscore").verdict == ""

@@ -514,7 +514,7 @@ def published(folder: Path, **changes: Any) -> Path:
 
 def test_a_method_is_shown_with_what_it_claims_and_must_be_told(call: Caller) -> None:
     facts = call("show", "method", "simclr-ben", "--json").json
-    assert (facts["helps"], facts["hurts"]) == (["location", "nested"], ["label-shift"])
+    assert (facts["helps"], facts["hurts"]) == (["location", "hierarchical"], ["label-shift"])
     assert facts["measured against"] == "simclr"
     assert facts["must be told"] == [
         "the batch of each training row",

@@ -49,7 +49,7 @@ def made(**values: Any) -> Params:
 
 
 @pytest.mark.parametrize(
-    "key, given, wanted",
+    "key, typed, expected",
     [
         ("size", "12", 12),
         ("size", 12.0, 12),
@@ -66,14 +66,14 @@ def made(**values: Any) -> Params:
         ("shape", 16, "16"),
     ],
 )
-def test_values_take_the_type_of_their_default(key: str, given: Any, wanted: Any) -> None:
-    value = getattr(made(**{key: given}), key)
-    assert value == wanted
-    assert type(value) is type(wanted)
+def test_values_take_the_type_of_their_default(key: str, typed: Any, expected: Any) -> None:
+    value = getattr(made(**{key: typed}), key)
+    assert value == expected
+    assert type(value) is type(expected)
 
 
 @pytest.mark.parametrize(
-    "key, given, words",
+    "key, typed, names",
     [
         ("size", "many", ("m.size", "many")),
         ("size", "2.5", ()),
@@ -95,10 +95,10 @@ def test_values_take_the_type_of_their_default(key: str, given: Any, wanted: Any
         ("sise", "3", ("sise", "size")),
     ],
 )
-def test_wrong_values_end_in_one_line(key: str, given: Any, words: str) -> None:
+def test_wrong_values_end_in_one_line(key: str, typed: Any, names: str) -> None:
     with pytest.raises(BenchError) as caught:
-        made(**{key: given})
-    mentions(str(caught.value), *words)
+        made(**{key: typed})
+    mentions(str(caught.value), *names)
 
 
 def test_bounds_are_inclusive_and_defaults_stay() -> None:

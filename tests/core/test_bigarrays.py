@@ -1,4 +1,4 @@
-"""Arrays above the limit live in a file without a name, and nothing else about them differs."""
+"""Arrays above the limit are backed by a file without a name and are otherwise the same."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_limit_must_be_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_blocks_cover_all_rows() -> None:
     for n, width in ((0, 4), (1, 4), (10, bigarrays.BLOCK_BYTES), (10, bigarrays.BLOCK_BYTES // 3)):
-        rows = [i for part in bigarrays.blocks(n, width) for i in range(part.start, part.stop)]
+        rows = [i for block in bigarrays.blocks(n, width) for i in range(block.start, block.stop)]
         assert rows == list(range(n))
 
 
@@ -85,12 +85,12 @@ def test_artifacts_are_pages_of_their_file(small: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     X = np.arange(600, dtype=np.float32).reshape(20, 30)
     store.write_artifact("apply", "ab" * 8, {"embeddings": X, "logits": X[:2, :3]}, {})
-    kept = store.read_artifact("apply", "ab" * 8)
-    assert kept is not None
-    assert in_a_file(kept.arrays["embeddings"])
-    assert not in_a_file(kept.arrays["logits"])
-    np.testing.assert_array_equal(kept.arrays["embeddings"], X)
-    np.testing.assert_array_equal(kept.arrays["logits"], X[:2, :3])
+    stored = store.read_artifact("apply", "ab" * 8)
+    assert stored is not None
+    assert in_a_file(stored.arrays["embeddings"])
+    assert not in_a_file(stored.arrays["logits"])
+    np.testing.assert_array_equal(stored.arrays["embeddings"], X)
+    np.testing.assert_array_equal(stored.arrays["logits"], X[:2, :3])
 
 
 def test_a_full_disk_is_one_line(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

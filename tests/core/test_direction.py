@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "torchvision", "scanpy", "anndata", "sklearn", "matplotlib", "wilds", "optuna")
 USES_TORCH = {
-    "architectures", "batchnorm", "checkpoint", "determinism", "finite", "inference", "inputs",
-    "lockstep", "loop", "losses", "model", "schedule", "streaming",
+    "architectures", "batchnorm", "checkpoint", "curve", "determinism", "finite", "inference",
+    "inputs", "lockstep", "loop", "losses", "model", "schedule", "streaming",
 }  # fmt: skip
 """Modules of ``bench/training`` that may import torch at their top; all others import these in
 functions."""
@@ -68,16 +68,16 @@ def test_the_reader_of_imports_sees_every_spelling(tmp_path: Path) -> None:
         "class A:\n    from . import _scaling\n"
         "    def f(self):\n        from .erm import ERM\n"
     )
-    made = ROOT / "methods" / "made-up.py"
+    path = ROOT / "methods" / "made-up.py"
 
-    class Text(type(made)):  # type: ignore[misc]
+    class Text(type(path)):  # type: ignore[misc]
         def read_text(self, *args: object, **kwargs: object) -> str:
             return text
 
-    found = set(imports(Text(made)))
-    assert {"torch.nn", "numpy", "methods._scaling", "methods.erm", "methods.erm.ERM"} <= found
-    assert "pandas" not in found
-    assert "methods.erm" not in set(imports(Text(made), top=True))
+    names = set(imports(Text(path)))
+    assert {"torch.nn", "numpy", "methods._scaling", "methods.erm", "methods.erm.ERM"} <= names
+    assert "pandas" not in names
+    assert "methods.erm" not in set(imports(Text(path), top=True))
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
@@ -136,9 +136,9 @@ def test_what_records_need_is_imported_without_anything_heavy() -> None:
 
 
 IS_AN_ESTIMATOR = {"bench.runs.corrector"}
-"""Modules whose class is one of scikit-learn's kind; ``bench`` imports them when they are asked."""
+"""Modules that define scikit-learn estimators; ``bench`` imports them on first use."""
 WITH_EXTRA = {"trackers.py": "track", "scanorama.py": "scanorama", "_fixed.py": "pretrained"}
-"""Files that import what one extra brings, and say so where it is missing."""
+"""Files that import the packages of one extra, with an error that names the extra."""
 
 
 def test_whatever_is_imported_is_declared() -> None:

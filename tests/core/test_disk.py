@@ -1,4 +1,4 @@
-"""Atomic writes: the new content, the old content or nothing."""
+"""Atomic writes: a file has its new or its old content, or does not exist."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def entries(folder: Path) -> list[str]:
 def test_a_file_is_replaced_or_left(tmp_path: Path) -> None:
     path = tmp_path / "a" / "x.json"
     write_file(path, "one")
-    with pytest.raises(ZeroDivisionError), new_file(path) as part:  # noqa: PT012 - the block is interrupted
-        assert (part.parent, part.suffix) == (path.parent, ".json")
-        part.write_text(f"half {1 / 0}")
+    with pytest.raises(ZeroDivisionError), new_file(path) as temporary:  # noqa: PT012 - the block is interrupted
+        assert (temporary.parent, temporary.suffix) == (path.parent, ".json")
+        temporary.write_text(f"half {1 / 0}")
     assert path.read_text() == "one"
     write_file(path, b"two")
     assert path.read_text() == "two"
@@ -33,32 +33,35 @@ def test_a_file_is_replaced_or_left(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_not_created_when_it_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), new_file(tmp_path / "a" / "x", parents=False) as part:
-        part.write_text("x")
+    with (
+        pytest.raises(FileNotFoundError),
+        new_file(tmp_path / "a" / "x", parents=False) as temporary,
+    ):
+        temporary.write_text("x")
     assert entries(tmp_path) == []
 
 
 def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a" / "set-1.0"
-    with pytest.raises(ZeroDivisionError), new_folder(path) as part:  # noqa: PT012 - the block is interrupted
-        (part / "x").write_text("half")
-        (part / "y").write_text(str(1 / 0))
+    with pytest.raises(ZeroDivisionError), new_folder(path) as temporary:  # noqa: PT012 - the block is interrupted
+        (temporary / "x").write_text("half")
+        (temporary / "y").write_text(str(1 / 0))
     assert entries(path.parent) == []
-    with new_folder(path) as part:
-        (part / "x").write_text("one")
+    with new_folder(path) as temporary:
+        (temporary / "x").write_text("one")
         assert not path.exists()
     assert entries(path.parent) == ["set-1.0"]
     assert (path / "x").read_text() == "one"
 
 
-@pytest.mark.parametrize(("replace", "kept"), [(False, "first"), (True, "second")])
-def test_of_two_writers_of_a_folder_one_wins(tmp_path: Path, replace: bool, kept: str) -> None:
+@pytest.mark.parametrize(("replace", "expected"), [(False, "first"), (True, "second")])
+def test_of_two_writers_of_a_folder_one_wins(tmp_path: Path, replace: bool, expected: str) -> None:
     path = tmp_path / "set"
-    with new_folder(path, replace=replace, inside=tmp_path / "tmp") as part:
-        (part / "x").write_text("second")
+    with new_folder(path, replace=replace, inside=tmp_path / "tmp") as temporary:
+        (temporary / "x").write_text("second")
         path.mkdir()
         (path / "x").write_text("first")
-    assert (path / "x").read_text() == kept
+    assert (path / "x").read_text() == expected
     assert entries(tmp_path / "tmp") == []
 
 

@@ -1,4 +1,4 @@
-"""Opening and running data sets asks nobody anything: no socket is opened."""
+"""Opening and running data sets opens no socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCRIPT = """
 import socket, sys
 asked = []
 def hook(event, args):
-    # names of hosts and connections; a pair of pipes within the process asks nobody
+    # host names and connections; a socket pair within the process is allowed
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto",
                  "socket.bind", "urllib.Request"):
         asked.append((event, args))
@@ -63,7 +63,7 @@ def without_network(*words: str) -> subprocess.CompletedProcess[str]:
 def test_no_socket_is_opened_over_a_whole_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # from nothing: fixtures are written, wilds is imported and asked, images are decoded
+    # without a cache: fixtures are written, wilds is imported and used, images are decoded
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     registry = Registry()
     first: dict[str, str] = {}
@@ -101,13 +101,13 @@ def test_show_says_where_files_go_under_which_licence_and_how_large(
     from bench.cli.commands.show import command
 
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    for name, said in {
+    for name, output in {
         "rxrx1": ("CC BY-NC-SA 4.0", "7,413,123,845 bytes", "rxrx1_v1.0/"),
         "camelyon17": ("CC0 1.0", "10,658,709,504 bytes", "camelyon17_v1.0/"),
     }.items():
         shown = CliRunner().invoke(command, ["dataset", name], catch_exceptions=False)
         assert shown.exit_code == 0
-        for words in (*said, str(tmp_path / name)):
+        for words in (*output, str(tmp_path / name)):
             assert words in shown.output
 
 
@@ -127,7 +127,7 @@ def test_show_tells_of_each_data_set_what_one_must_know_before_fetching_it(
         facts = json.loads(shown.output)
         own = {split.name: split.shift for split in splits if split.dataset == entry.name}
         assert own, entry.name
-        assert {one["name"]: one["doc"] for one in facts["splits"]} == own
+        assert {line["name"]: line["doc"] for line in facts["splits"]} == own
         assert facts["licence"], entry.name
         if "real" in facts["editions"]:
             assert facts["size"], entry.name

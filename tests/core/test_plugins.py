@@ -50,7 +50,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line with nothing of the user's around it."""
+    """Run the command line without the user's files and variables."""
     env = {**os.environ, **environment}
     return subprocess.run(
         [sys.executable, "-m", "bench", *map(str, arguments)],
@@ -73,7 +73,19 @@ def new_method(folder: Path, name: str = "my-method") -> Path:
 
 
 def run_arguments(table: Path, results: Path, method: str = "my-method") -> list[object]:
-    return ["run", "-m", method, "-s", f"{table}:new", "--recipe", "smoke", "--results", results]
+    return [
+        "run",
+        "-m",
+        method,
+        "-s",
+        f"{table}:new",
+        "--recipe",
+        "smoke",
+        "--seeds",
+        1,
+        "--results",
+        results,
+    ]
 
 
 # --------------------------------------------------------------------------- a file
@@ -102,8 +114,8 @@ def test_an_author_who_edits_the_file_is_told(table: Path, tmp_path: Path) -> No
     path.write_text(path.read_text() + "\n# a remark\n")
     assert "my_method.py" not in ok(bench(*arguments)).stderr
     path.write_text(path.read_text() + "\nADDED = 1\n")
-    said = ok(bench(*arguments)).stderr
-    [line] = [line for line in said.splitlines() if "my_method.py" in line]
+    messages = ok(bench(*arguments)).stderr
+    [line] = [line for line in messages.splitlines() if "my_method.py" in line]
     mentions(line, "--if-exists", "refresh")
     ok(bench(*arguments, "--if-exists", "refresh"))
     assert "my_method.py" not in ok(bench(*arguments)).stderr
@@ -128,9 +140,9 @@ def test_an_author_who_edits_a_neighbour_is_told_and_reruns_see_the_edit(
 
     corrected, _ = score()
     (tmp_path / "_factor.py").write_text("FACTOR = 0.0\n")
-    kept, said = score()
-    assert kept == corrected
-    assert "_factor.py" in said
+    value, messages = score()
+    assert value == corrected
+    assert "_factor.py" in messages
     uncorrected, _ = score("--if-exists", "rerun")
     assert uncorrected < corrected
 
@@ -178,7 +190,7 @@ def test_plugins_of_the_environment_are_listed_with_their_state(
     assert "not valid Python (line 1" in state["unfinished"]
     assert "No module named 'no_such_module'" in state["fails-late"]
     assert "cannot be read (No such file or directory)" in state["missing"]
-    # Everybody else works on, and whoever asks for a broken one is told why.
+    # All other methods work; using a broken one raises its error.
     ok(bench("list", "methods", **environment))
     done = bench(*run_arguments(table, tmp_path / "r"), **environment)
     assert ok(done).stdout

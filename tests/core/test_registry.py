@@ -1,4 +1,4 @@
-"""Names to code: literals are read without importing, and what is broken stops nobody else."""
+"""Registry: literals are read without importing, and broken files affect no others."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_each_packaged_name_is_its_file(kind: str) -> None:
         assert entry.path == path
         tree = ast.parse(path.read_text())
         target = entry.meta["function" if kind == "metric" else "class"]
-        made = (ast.ClassDef, ast.FunctionDef)
-        assert target in [node.name for node in tree.body if isinstance(node, made)]
+        definitions = (ast.ClassDef, ast.FunctionDef)
+        assert target in [node.name for node in tree.body if isinstance(node, definitions)]
 
 
 def test_reference_rows_are_listed_like_methods() -> None:
@@ -215,6 +215,14 @@ BAD: list[tuple[str, str, str]] = [
 ]
 
 
+def test_the_former_name_of_a_kind_of_shift_is_replaced(tmp_path: Path) -> None:
+    text = METHOD.replace(
+        '"access": []', '"access": [], "helps": ["nested"], "hurts": ["confounded"]'
+    )
+    meta = Registry((write(tmp_path, text=text),)).entry("method", "theirs").meta
+    assert (meta["helps"], meta["hurts"]) == (["hierarchical"], ["confounded"])
+
+
 @pytest.mark.parametrize("old, new, name", BAD)
 def test_a_bad_literal_is_said_to_who_named_it_and_stops_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, name: str
@@ -294,7 +302,7 @@ def test_the_name_of_the_file_is_free(tmp_path: Path) -> None:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a folder that stands in for site-packages."""
+    """Return a folder used as site-packages."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))

@@ -17,6 +17,7 @@ from bench.cli.main import main
 from bench.core.errors import BenchError
 from bench.data.own.images import ArrayRows
 from bench.data.own.table import load
+from bench.data.rescale import pixel_sizes
 from tests.helpers import tiny
 from tests.helpers.errors import raises
 
@@ -164,6 +165,21 @@ def test_crops_are_cut_from_the_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows(path), expected)
 
 
+def test_pixel_sizes_are_metadata(tmp_path: Path) -> None:
+    names = as_files(tmp_path, ".tif", pixels())
+    plain = load(write(tmp_path, 'images = "path"', path=names)).open()
+    one = load(write(tmp_path, 'images = "path"\npixel = 0.5', path=names)).open()
+    assert set(pixel_sizes(one)) == {0.5}
+    sizes = np.where(np.arange(N) % 2, 0.25, 0.5)
+    path = write(tmp_path, 'images = "path"\npixel = "um"', path=names, um=sizes)
+    each = load(path).open()
+    np.testing.assert_array_equal(pixel_sizes(each), sizes)
+    # Pixel sizes change no number unless images are rescaled.
+    assert one.digest == plain.digest
+    with raises(BenchError, "mine", f"{N} of {N}"):
+        pixel_sizes(plain)
+
+
 def test_the_digest_is_of_pixels_not_of_places(tmp_path: Path) -> None:
     made = pixels()
     names = as_files(tmp_path / "a", ".tif", made)
@@ -241,6 +257,8 @@ def test_a_new_description_of_images_is_one(tmp_path: Path) -> None:
         ('array = "two.h5"', ()),
         ('array = "two.h5:c"', ("c",)),
         ('images = "path"\ncrop = ["plate"]', ("crop",)),
+        ('images = "path"\npixel = 0', ("pixel", "um")),
+        ('images = "path"\npixel = "umm"', ("umm",)),
         (
             'images = "path"\ncrop = ["plate", "week", "label", "position"]',
             (),

@@ -22,6 +22,7 @@ from bench.core.folders import cache_folder, data_folder
 from bench.data.audit import audit
 from bench.data.catalog import find_split
 from bench.data.folds import folds
+from bench.data.rescale import pixel_sizes
 from bench.output.examples import draw_examples
 from tests.helpers.errors import raises
 
@@ -200,11 +201,11 @@ BAD = {
     "three channels": (replaced("data", np.zeros((12, 3, 8, 8), "u2")), "expected images x 2"),
     "no images": (replaced("data", np.zeros((0, 2, 8, 8), "u2")), "expected images x 2"),
     "text": (replaced("data", np.full((12, 2, 8, 8), "a", "S1")), "not an array of numbers"),
-    "other size": (replaced("data", np.zeros((12, 2, 9, 8), "u2")), "not of one release"),
-    "other type": (replaced("data", np.zeros((12, 2, 8, 8), "f4")), "not of one release"),
+    "other size": (replaced("data", np.zeros((12, 2, 9, 8), "u2")), "different releases"),
+    "other type": (replaced("data", np.zeros((12, 2, 8, 8), "f4")), "different releases"),
     "few labels": (replaced("labels", np.zeros(11, int)), "11 values for 12 images"),
     "few wells": (replaced("wellIDs", np.zeros(3, "S3")), "3 values for 12 images"),
-    "one-hot": (replaced("labels", np.zeros((12, 7))), "one value an image"),
+    "one-hot": (replaced("labels", np.zeros((12, 7))), "one value per image"),
     "class 7": (replaced("labels", np.full(12, 7)), "'7' in 'labels'"),
     "half a class": (replaced("labels", np.full(12, 0.5)), "'0.5' in 'labels'"),
     "NaN": (replaced("labels", np.full(12, np.nan)), "'nan' in 'labels'"),
@@ -530,3 +531,29 @@ def test_examples_are_the_same_each_time(simulated: Any, tmp_path: Path) -> None
     one = draw_examples(simulated, tmp_path / "1.png").read_bytes()
     assert draw_examples(simulated, tmp_path / "2.png").read_bytes() == one
     assert draw_examples(simulated, tmp_path / "3.png", seed=1).read_bytes() != one
+
+
+def test_pixel_sizes_are_metadata_of_both_editions(simulated: Any, root: Path) -> None:
+    sizes = pixel_sizes(simulated)
+    assert len(set(sizes)) == 2
+    for _, of_microscope in simulated.index.groupby("microscope"):
+        assert len(set(sizes[of_microscope.index])) == 1
+    assert ((sizes >= 0.2) & (sizes <= 0.5)).all()
+    assert "pixel" not in COOS7().open("real").columns
+    microscopes = sorted(set(COOS7().open("real").index["microscope"]))
+    text = ",".join(f"{name}:0.{k + 2}" for k, name in enumerate(microscopes))
+    settings = make_params("data", Settings, {"pixel": text})
+    assert COOS7(settings).editions() == ["real", "simulated"]
+    opened = COOS7(settings).open("real")
+    assert opened.settings == {"pixel": text}
+    expected = [0.2 + 0.1 * microscopes.index(name) for name in opened.index["microscope"]]
+    assert pixel_sizes(opened) == pytest.approx(expected)
+    with raises(BenchError, "pixel", "simulated"):
+        COOS7(settings).open("simulated")
+
+
+@pytest.mark.parametrize("text", ["0.3", "0:-1", "0:x", "0:0.3"])
+def test_wrong_pixel_sizes(root: Path, text: str) -> None:
+    # The last names one microscope of several.
+    with raises(BenchError, "pixel", "coos7"):
+        COOS7(make_params("data", Settings, {"pixel": text})).open("real")

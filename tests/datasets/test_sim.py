@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from bench.datasets._crop_files import CLASSES
-from bench.datasets._sim_experiments import EXPERIMENTS, LAMP
+from bench.datasets._sim_experiments import EXPERIMENTS, LAMP, MANY_LEARNT, Design
 from bench.datasets.sim import Settings, Simulated
 from bench.datasets.simulator import layout, plate, write
 from bench.datasets.simulator.conditions import Conditions
-from bench.datasets.simulator.knobs import NAMES
+from bench.datasets.simulator.knobs import BY_NAME, NAMES
 from click.testing import CliRunner
 
 import bench
@@ -46,7 +46,8 @@ def sides(name: str, **settings: Any) -> tuple[Any, Any, Any]:
 
 def experiment(name: str, strength: float = 1.0, draw: int = 0) -> tuple[list[Any], Conditions]:
     one = EXPERIMENTS[name]
-    return one.plates(draw, strength, 0.2), one.conditions(draw, strength, frozenset())
+    plates = one.plates(Design(draw, strength, 0.2))
+    return plates, one.conditions(draw, strength, frozenset())
 
 
 def of_part(plates: list[Any], part: str) -> list[Any]:
@@ -201,6 +202,64 @@ def test_half_the_strength_confounds_half() -> None:
         plain = dataclasses.replace(one, weights=())
         expected = layout.shares_of(plain, conditions) * weights
         assert layout.shares_of(one, conditions) == pytest.approx(expected / expected.sum())
+
+
+# --------------------------------------------------------------------------- many laboratories
+
+
+def test_training_and_test_experiments_are_draws_of_one_distribution() -> None:
+    _, train, test = sides("sim/many-laboratories")
+    for side, n in ((train, 12), (test, 8)):
+        for level in ("laboratory", "microscope", "date"):
+            assert side[level].nunique() == n
+        pairs = side.groupby("laboratory")["microscope"].nunique()
+        assert (pairs == 1).all()
+    for level in ("laboratory", "microscope", "date", "plate"):
+        assert not set(train[level]) & set(test[level])
+    # A knob's draws over laboratories or microscopes are standard normal in both parts.
+    for part in ("many-training", "many-test"):
+        for name, level in (("stain-protein", "laboratory"), ("gain", "microscope")):
+            values = []
+            for draw in range(25):
+                plates, conditions = experiment(part, draw=draw)
+                first = [one for one in plates if one.slot == 0]
+                values += [np.log(conditions.value(name, p.units, ["C04"])[0]) for p in first]
+            knob = BY_NAME[name]
+            sd = np.sqrt(sum(spread**2 for spread in knob.sd.values()))
+            assert np.std(values) == pytest.approx(sd, rel=0.2)
+            assert np.mean(values) == pytest.approx(np.log(knob.reference), abs=0.2 * sd)
+            assert knob.sd[level] == max(knob.sd.values())
+
+
+@pytest.mark.parametrize("experiments, plates", [(2, 2), (8, 2), (4, 1), (4, 8)])
+def test_fewer_experiments_or_more_plates_keep_the_images_and_the_first_ones(
+    experiments: int, plates: int
+) -> None:
+    design = Design(0, experiments=experiments, plates=plates)
+    chosen = EXPERIMENTS["many-training"].plates(design)
+    assert sum(one.cells for one in chosen) == MANY_LEARNT
+    assert len(chosen) == experiments * plates
+    usual = {one.number: one for one in EXPERIMENTS["many-training"].plates(Design(0))}
+    for one in chosen:
+        if one.number in usual:
+            assert dataclasses.replace(one, cells=100) == usual[one.number]
+    assert len({one.laboratory for one in chosen} & {p.laboratory for p in usual.values()}) == (
+        experiments
+    )
+    assert EXPERIMENTS["many-test"].plates(design) == EXPERIMENTS["many-test"].plates(Design(0))
+
+
+def test_strength_zero_makes_all_laboratories_the_same() -> None:
+    plates, conditions = experiment("many-training", 0.0)
+    other, _ = experiment("many-test", 0.0)
+    levels = {"laboratory", "microscope"}
+    fixed = [name for name in NAMES if set(BY_NAME[name].sd) <= levels]
+    assert len(fixed) >= 8
+    for one in (*plates, *other):
+        values = knobs(one, conditions)
+        assert all(values[name] == knobs(plates[0], conditions)[name] for name in fixed)
+    maps = [layout.well_map(one, conditions) for one in (*plates, *other)]
+    assert all(wells == maps[0] for wells in maps)
 
 
 # --------------------------------------------------------------------------- the lamp

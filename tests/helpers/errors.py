@@ -44,4 +44,4 @@ def raises(kind: type[E], *names: object, fix: bool = True) -> Iterator[pytest.E
 def mentions(text: str | Iterable[str], *names: object) -> None:
     """Check that a message, or one of several, contains all these names and values."""
     texts = [text] if isinstance(text, str) else list(text)
-    assert any(all(str(name) in one for name in names) for one in texts), (names, texts)
+    assert any(all(str(name) in message for name in names) for message in texts), (names, texts)

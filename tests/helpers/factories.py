@@ -1,4 +1,4 @@
-"""Records made by hand: a few lines each, no training, no data."""
+"""Synthetic records, without training or data."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_record(
     reason: str = "",
     **changes: Any,
 ) -> dict[str, Any]:
-    """Return what ``run.json`` holds; keys of ``changes`` replace those of the spec or record."""
+    """Return the contents of ``run.json``; ``changes`` replaces keys of spec or record."""
     changed = {stage: dict(values) for stage, values in (params or {}).items()}
     spec: dict[str, Any] = {
         "method_id": method,
@@ -179,7 +179,7 @@ def plausible(
     """Return records that look like an experiment: a drop with shift, and methods that differ."""
     levels = {"erm": 0.86, "ben": 0.84, "ben-controls": 0.8, "adabn": 0.82, "erm-plate": 0.85}
     falls = {"erm": 0.12, "ben": 0.03, "ben-controls": 0.05, "adabn": 0.035, "erm-plate": 0.14}
-    made = []
+    records = []
     for k, split in enumerate(splits):
         for method in methods:
             for seed in range(seeds):
@@ -190,7 +190,7 @@ def plausible(
                 values = np.clip(values, 0.02, 0.99)
                 value = float(values.mean())
                 subsets = {f"batch=plate {i:02d}": float(v) for i, v in enumerate(values)}
-                made.append(
+                records.append(
                     make_record(
                         method,
                         seed,
@@ -211,4 +211,4 @@ def plausible(
                         },
                     )
                 )
-    return made
+    return records

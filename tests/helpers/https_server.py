@@ -31,7 +31,7 @@ class Server:
 
     def asked(self, path: str) -> list[str]:
         """Return the Range header of each request for a path."""
-        return [wanted for name, wanted in self.requests if name == path]
+        return [ranges for name, ranges in self.requests if name == path]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -43,8 +43,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        wanted = self.headers.get("Range", "")
-        self.served.requests.append((path, wanted))
+        ranges = self.headers.get("Range", "")
+        self.served.requests.append((path, ranges))
         body = self.served.files.get(path)
         if body is None:
             self.answer(404, b"")
@@ -56,12 +56,12 @@ class Handler(BaseHTTPRequestHandler):
         self.plain(body)
 
     def plain(self, body: bytes) -> None:
-        wanted = self.headers.get("Range", "")
+        ranges = self.headers.get("Range", "")
         etag = f'"{hash(body) & 0xFFFFFF:x}"'
         if self.headers.get("If-Range", etag) != etag:
-            wanted = ""
-        if wanted:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            ranges = ""
+        if ranges:
+            start = int(ranges.removeprefix("bytes=").rstrip("-"))
             if start >= len(body):
                 self.answer(416, b"")
                 return

@@ -7,9 +7,11 @@ two rows a well, 20 correlated features. Each kind plants one cause and nothing 
 ``location``     each batch moves every feature by N(0, 1), about the spread within a class
 ``scale``        each batch multiplies every feature by exp(N(0, 0.6)), controls being around 0
 ``covariance``   each batch mixes features by I + 0.7 G / sqrt(d) with G standard normal
-``nested``       three plates share a laboratory, which moves by N(0, 1) and scales by
+``hierarchical`` three plates share a laboratory, which moves by N(0, 1) and scales by
                  exp(N(0, 0.4)); each plate moves by N(0, 0.5) more; the new laboratories are others
-``label-shift``  classes stand in each batch in shares drawn from Dirichlet(0.3)
+``confounded``   each training batch has one of the six classes, a test batch has all; each batch
+                 moves every feature by N(0, 0.5)
+``label-shift``  the class proportions of each batch are drawn from Dirichlet(0.3)
 
 Methods that need images get gratings, whose direction and pitch are the class, of which each batch
 changes offset, gain or mixing of the channels.
@@ -35,6 +37,8 @@ from tests.helpers.tiny import Images
 
 KINDS = ("nothing", *KINDS_OF_SHIFT)
 CLASSES = tuple("abcdef")
+_ADDRESS = {"hierarchical": "nested"}
+"""Kind -> its name in seeds, if it was renamed: the data stay the same."""
 BATCHES, TRAINED, TREATED, CONTROLS, FEATURES = 12, 6, 48, 16, 20
 RECIPES = {
     "profiles": {"steps": 40, "batch_size": 64, "width": 32, "lr": 1e-2},
@@ -46,7 +50,7 @@ RECIPES = {
 def planted(kind: str, draw: int, images: bool = False) -> Opened:
     """Return a data set with one kind of batch effect; equal draws share classes and noise."""
     rng = generator("planted shifts", draw, images)
-    effect = generator("planted shifts", draw, images, kind)
+    effect = generator("planted shifts", draw, images, _ADDRESS.get(kind, kind))
     rows, X = [], []
     make = _pixels(rng, effect, kind) if images else _profiles(rng, effect, kind)
     for b in range(BATCHES):
@@ -54,6 +58,8 @@ def planted(kind: str, draw: int, images: bool = False) -> Opened:
         if kind == "label-shift":
             share = effect.dirichlet(np.full(len(CLASSES), 0.3))
             wells = effect.choice(len(CLASSES), TREATED // 2, p=share)
+        elif kind == "confounded" and b < TRAINED:
+            wells = np.full(len(wells), b)
         y = np.repeat(np.concatenate([wells, np.full(CONTROLS // 2, -1)]), 2)
         X.append(make(y, b))
         rows += [
@@ -94,7 +100,9 @@ def _profiles(rng, effect, kind):
             X = X * np.exp(effect.normal(0, 0.6, d))
         elif kind == "covariance":
             X = X @ (np.eye(d) + 0.7 * effect.normal(size=(d, d)) / np.sqrt(d))
-        elif kind == "nested":
+        elif kind == "confounded":
+            X = X + effect.normal(0, 0.5, d)
+        elif kind == "hierarchical":
             offset, factor = laboratory[b // 3]
             X = (X + effect.normal(0, 0.5, d)) * factor + offset
         return X.astype(np.float32)
@@ -119,7 +127,9 @@ def _pixels(rng, effect, kind):
             factor = np.exp(effect.normal(0, 0.4, 2))
         elif kind == "covariance":
             mixing = np.eye(2) + 0.4 * effect.normal(size=(2, 2))
-        elif kind == "nested":
+        elif kind == "confounded":
+            offset = effect.normal(0, 12, 2)
+        elif kind == "hierarchical":
             offset, factor = laboratory[b // 3]
             offset = offset + effect.normal(0, 12, 2)
         X = np.einsum("ncij,ce->neij", X - 120, mixing)

@@ -89,8 +89,8 @@ def opened(
     **shape: int,
 ) -> Opened:
     """Return a data set in memory with rows permuted by ``order``."""
-    made, profiles = frame(seed=seed, **shape)
-    index, X = made if index is None else index, profiles if X is None else X
+    default, profiles = frame(seed=seed, **shape)
+    index, X = default if index is None else index, profiles if X is None else X
     if order is not None:
         index, X = index.iloc[order].reset_index(drop=True), X[order]
     source: Any = ArraySource(X)
@@ -121,8 +121,8 @@ def split(name: str = "tiny/last", **fields: Any) -> Split:
 
 def task(data: Opened | None = None, typed: str = "", **fields: Any) -> Task:
     """Return an opened split of a tiny data set."""
-    made = split(**fields)
-    return open_task(typed or made.name, made, opened() if data is None else data)
+    declared = split(**fields)
+    return open_task(typed or declared.name, declared, opened() if data is None else data)
 
 
 def partition(data: Opened, fold: Fold, role: str, **options: Any) -> Partition:

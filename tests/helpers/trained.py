@@ -95,15 +95,15 @@ def same_state(a, b):
 def batches_of(cls, samples, recipe=None, **params):
     """Return each batch as it enters the loss."""
     cls = method_class(cls) if isinstance(cls, str) else cls
-    seen = []
+    batches = []
 
     class Watched(cls):
         def loss(self, model, batch):
-            seen.append(batch)
+            batches.append(batch)
             return super().loss(model, batch)
 
     fitted(Watched, samples, recipe, **params)
-    return seen
+    return batches
 
 
 def mlp_by_hand(state, X, gives=None):

@@ -176,7 +176,12 @@ def test_planted_shifts_are_what_they_say():
     shares = composition.groupby("plate").size()
     assert len(shares) < shifts.BATCHES  # some plates have none
     assert shares.nunique() > 1
-    offsets = shifts.planted("nested", 0)
+    confounded = shifts.planted("confounded", 0).index.query("label != ''")
+    n_classes = confounded.groupby("plate")["label"].nunique().to_numpy()
+    assert n_classes.tolist() == [1] * shifts.TRAINED + [6] * (shifts.BATCHES - shifts.TRAINED)
+    training = confounded[confounded["plate"] < f"p{shifts.TRAINED:02d}"]
+    assert set(training["label"]) == set(shifts.CLASSES)
+    offsets = shifts.planted("hierarchical", 0)
     X = offsets.source.read(np.arange(len(offsets.index)))
     rows = offsets.index["control"].to_numpy(bool)
     names = [offsets.index[c].to_numpy()[rows] for c in ("laboratory", "plate")]

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from bench.records.averages import averaged
 from bench.records.reading import parse_line
 from bench.records.record import Record, as_record
-from bench.records.tables import value_keys
+from bench.records.tables import metric_keys
 from bench.scoring.clusters import clustered
 from tests.helpers import tiny
 
@@ -110,11 +110,11 @@ def test_a_packed_pooled_record_has_the_counts_of_its_values(
     record: Record, tmp_path: Path
 ) -> None:
     old = pooled_record(record)
-    keys = value_keys(old["metrics"])
+    keys = metric_keys(old["metrics"])
     n = list(range(len(keys)))
     line = json.dumps({"n": n, "run": old}).encode()
     data, counts = parse_line(line, tmp_path / "split.jsonl")
-    by_key = dict(zip(value_keys(data["metrics"]), counts, strict=True))
+    by_key = dict(zip(metric_keys(data["metrics"]), counts, strict=True))
     assert {key: by_key[key] for key in keys} == dict(zip(keys, n, strict=True))
     metric = record.primary
     assert by_key[metric, "pooled"] == by_key[metric, "all"]

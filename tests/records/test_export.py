@@ -1,4 +1,4 @@
-"""Exported embeddings: each row is the row that it says it is."""
+"""Exported embeddings have the values, ids and metadata of their rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, dict[str, Record]]:
-    """Runs on an own table: one split with a fixed test plate, and one that holds out each."""
+    """Runs on a table: one split with a fixed test plate, and one that holds out each plate."""
     folder = tmp_path_factory.mktemp("export")
     splits = (
         '\n[splits.plates]\nhold_out = "plate"\nshares = ["week"]\n'
@@ -85,9 +85,9 @@ def test_predictions_stand_beside_their_rows(runs) -> None:
     predictions = record.predictions()
     assert predictions is not None
     classes = record["classes"]
-    wanted = {row.id: classes[row.y_pred] for row in predictions.itertuples()}
+    expected = {row.id: classes[row.y_pred] for row in predictions.itertuples()}
     assert len(X) == 76
-    assert {i: p for i, p in zip(obs["id"], obs["prediction"], strict=True) if p} == wanted
+    assert {i: p for i, p in zip(obs["id"], obs["prediction"], strict=True) if p} == expected
     assert (obs["fold"] == obs["plate"]).all()
     assert (obs.loc[obs["control"].astype(bool), "prediction"] == "").all()
 
@@ -156,8 +156,8 @@ def test_identity_is_kept_as_what_others_are_compared_with(runs) -> None:
         embeddings(store, records["identity/plates"], ("test",)), records["identity/plates"]
     )
     frame = pd.read_parquet(path.parent / "table.parquet").set_index("id")
-    wanted = frame.loc[obs["id"], [f"f{j}" for j in range(6)]].to_numpy(np.float32)
-    np.testing.assert_array_equal(X, wanted)
+    expected = frame.loc[obs["id"], [f"f{j}" for j in range(6)]].to_numpy(np.float32)
+    np.testing.assert_array_equal(X, expected)
     stage = embedding(store, records["zscore/plates"], 1, stage=0)
     assert stage is not None
     assert stage.method == "identity"

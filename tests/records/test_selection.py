@@ -109,8 +109,8 @@ def test_names_are_read_back(derived: Derived) -> None:
 
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_the_rule_stands_in_the_title_of_a_board(name: str) -> None:
-    said = {"trials": 5, "seconds_asked": 0.0, "validations": 2, "seconds": 1.0}
-    tuning = {"tuning": said} if RULES[name].tuned else {}
+    budget = {"trials": 5, "seconds_asked": 0.0, "validations": 2, "seconds": 1.0}
+    tuning = {"tuning": budget} if RULES[name].tuned else {}
     runs = [
         make_record("erm", seed, 0.5, edition="real", selection=name, **tuning) for seed in range(3)
     ]

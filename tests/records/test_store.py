@@ -1,4 +1,4 @@
-"""Records on disk: one spelling, one step, nothing half-written."""
+"""Records on disk: canonical form, atomic writes."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def names(folder: Path) -> list[str]:
 
 
 def test_canonical_json_has_one_spelling() -> None:
-    one = {"b": (1, 2), "a": np.float64(0.1), "c": {"y": None, "x": True}}
+    record = {"b": (1, 2), "a": np.float64(0.1), "c": {"y": None, "x": True}}
     two = {"c": {"x": np.bool_(True), "y": None}, "a": 0.1, "b": np.array([1, 2])}
-    assert canonical_json(one) == '{"a":0.1,"b":[1,2],"c":{"x":true,"y":null}}'
-    assert canonical_json(one) == canonical_json(two)
+    assert canonical_json(record) == '{"a":0.1,"b":[1,2],"c":{"x":true,"y":null}}'
+    assert canonical_json(record) == canonical_json(two)
     assert json.loads(canonical_json({"x": 1 / 3}))["x"] == 1 / 3
     assert canonical_json({"é": "\ud800"}).isascii()
 
@@ -115,35 +115,35 @@ def test_what_is_committed_is_found_again(tmp_path: Path) -> None:
     path = where.commit(record, METRICS, predictions(), CURVES)
     assert path == tmp_path / "results" / "runs" / record["run_id"][:2] / record["run_id"]
     assert names(path) == ["curves.parquet", "metrics.parquet", "predictions.parquet", "run.json"]
-    found = where.find(record["run_id"])
-    assert found is not None
-    assert found.data == json.loads(canonical_json(record))
-    assert found["metrics"]["balanced_accuracy"]["all"] == 1 / 3
-    table = found.predictions()
+    stored = where.find(record["run_id"])
+    assert stored is not None
+    assert stored.data == json.loads(canonical_json(record))
+    assert stored["metrics"]["balanced_accuracy"]["all"] == 1 / 3
+    table = stored.predictions()
     assert table is not None
     assert predictions_digest(table) == predictions_digest(predictions())
     assert table["scores"][0].dtype == np.float32
-    pd.testing.assert_frame_equal(found.metrics_table(), METRICS)
-    pd.testing.assert_frame_equal(found.curves(), CURVES)
+    pd.testing.assert_frame_equal(stored.metrics_table(), METRICS)
+    pd.testing.assert_frame_equal(stored.curves(), CURVES)
     assert not list((tmp_path / "results" / "tmp").iterdir())
 
 
 def test_equal_records_are_equal_files(tmp_path: Path) -> None:
-    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
-    run = commit(one)
-    commit(two)
-    for name in names(one.path_of(run)):
-        assert (one.path_of(run) / name).read_bytes() == (two.path_of(run) / name).read_bytes()
+    first, second = Store(tmp_path / "one"), Store(tmp_path / "two")
+    run = commit(first)
+    commit(second)
+    for name in names(first.path_of(run)):
+        assert (first.path_of(run) / name).read_bytes() == (second.path_of(run) / name).read_bytes()
 
 
 def test_a_missing_table_is_none(tmp_path: Path) -> None:
     where = Store(tmp_path)
     record = make_record()
     where.commit(record, METRICS)
-    found = where.find(record["run_id"])
-    assert found is not None
-    assert found.predictions() is None
-    assert found.curves() is None
+    stored = where.find(record["run_id"])
+    assert stored is not None
+    assert stored.predictions() is None
+    assert stored.curves() is None
 
 
 def test_the_first_writer_wins_unless_asked(tmp_path: Path) -> None:
@@ -224,28 +224,28 @@ def test_a_killed_writer_leaves_nothing_to_see(tmp_path: Path, after: int) -> No
     where = Store(tmp_path)
     assert where.load_all() == []
     assert where.find(make_record()["run_id"]) is None
-    (left,) = (tmp_path / "tmp").iterdir()
+    (leftover,) = (tmp_path / "tmp").iterdir()
     where.prepare()
-    assert left.exists(), "another writer's fresh folder is not ours to delete"
+    assert leftover.exists(), "another writer's fresh folder is not ours to delete"
     old = time.time() - 2 * 86_400
-    os.utime(left, (old, old))
+    os.utime(leftover, (old, old))
     where.prepare()
-    assert not left.exists()
+    assert not leftover.exists()
     commit(where)
     assert len(where.load_all()) == 1
 
 
-# ------------------------------------------------------------------ a disk that refuses
+# ------------------------------------------------------------------ a disk that cannot be written
 
 
 def _failing(code: int, after: int = 1) -> object:
-    real, left = writing.write_synced, [after]
+    real, remaining = writing.write_synced, [after]
 
     def write(path: Path, data: bytes) -> None:
-        if left[0] == 0:
+        if remaining[0] == 0:
             path.write_bytes(data[: len(data) // 2])
             raise OSError(code, os.strerror(code), str(path))
-        left[0] -= 1
+        remaining[0] -= 1
         real(path, data)
 
     return write
@@ -285,7 +285,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         for folder in (root, root / "tmp"):
             folder.chmod(0o755)
         return
-    # Root may write anywhere, so a child gives its rights away.
+    # Root can write anywhere, so a child process drops its privileges.
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     receive, send = os.pipe()
@@ -294,17 +294,17 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         os.setuid(65534)
         try:
             Store(root).prepare()
-            said = b"wrote"
+            message = b"wrote"
         except BenchError as exc:
-            said = str(exc).encode()
-        os.write(send, said)
+            message = str(exc).encode()
+        os.write(send, message)
         os._exit(0)
     os.waitpid(child, 0)
-    said = os.read(receive, 10_000).decode()
+    message = os.read(receive, 10_000).decode()
     os.close(receive)
     os.close(send)
-    assert "no permission" in said
-    assert "--results" in said
+    assert "no permission" in message
+    assert "--results" in message
 
 
 @pytest.mark.parametrize("place", ["results", "results/runs", "results/tmp"])
@@ -482,13 +482,13 @@ def test_artifacts_round_trip(tmp_path: Path) -> None:
     weights = {"conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3).T, "n": np.array(3)}
     assert where.read_artifact("fit", "ab" * 8) is None
     where.write_artifact("fit", "ab" * 8, weights, {"fit_s": 1.5})
-    found = where.read_artifact("fit", "ab" * 8)
-    assert found is not None
-    assert found.meta == {"fit_s": 1.5}
-    assert set(found.arrays) == set(weights)
+    stored = where.read_artifact("fit", "ab" * 8)
+    assert stored is not None
+    assert stored.meta == {"fit_s": 1.5}
+    assert set(stored.arrays) == set(weights)
     for name, array in weights.items():
-        np.testing.assert_array_equal(found.arrays[name], array)
-        assert found.arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(stored.arrays[name], array)
+        assert stored.arrays[name].dtype == array.dtype
     outputs = {"embeddings": np.eye(2, dtype=np.float32), "ids": np.array(["a", "b"])}
     path = where.write_artifact("apply", "cd" * 8, outputs)
     assert names(path) == ["embeddings.npy", "ids.npy", "meta.json"]
@@ -551,30 +551,30 @@ def test_environment_names_versions_without_importing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    made = json.loads(done.stdout)
-    assert made["packages"]["numpy"] == np.__version__
-    assert (made["device"], made["threads"], made["precision"]) == ("cpu", 2, "float32")
-    assert canonical_json(made)
+    facts = json.loads(done.stdout)
+    assert facts["packages"]["numpy"] == np.__version__
+    assert (facts["device"], facts["threads"], facts["precision"]) == ("cpu", 2, "float32")
+    assert canonical_json(facts)
 
 
 def test_command_line_can_be_pasted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["run", "--split", f"{tmp_path}/my data.toml:weeks"]
-    assert provenance.command_line(words) == "python -m bench run --split 'my data.toml:weeks'"
+    command = ["run", "--split", f"{tmp_path}/my data.toml:weeks"]
+    assert provenance.command_line(command) == "python -m bench run --split 'my data.toml:weeks'"
 
 
 def test_source_digests_have_portable_names(tmp_path: Path) -> None:
-    one, two = tmp_path / "one" / "mine.py", tmp_path / "two" / "mine.py"
-    for file, text in ((one, "1"), (two, "2")):
+    first, second = tmp_path / "one" / "mine.py", tmp_path / "two" / "mine.py"
+    for file, text in ((first, "1"), (second, "2")):
         file.parent.mkdir()
         file.write_text(text)
-    found = provenance.source_digests([ROOT / "bench" / "records" / "record.py", one, two])
-    assert "bench/records/record.py" in found
-    assert len(found) == 3
-    assert all(not Path(name).is_absolute() for name in found)
-    assert sum(name.startswith("plugin/mine.py") for name in found) == 2
-    again = provenance.source_digests([two, one, ROOT / "bench" / "records" / "record.py"])
-    assert again == found
+    digests = provenance.source_digests([ROOT / "bench" / "records" / "record.py", first, second])
+    assert "bench/records/record.py" in digests
+    assert len(digests) == 3
+    assert all(not Path(name).is_absolute() for name in digests)
+    assert sum(name.startswith("plugin/mine.py") for name in digests) == 2
+    again = provenance.source_digests([second, first, ROOT / "bench" / "records" / "record.py"])
+    assert again == digests
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the mark is Linux's")

@@ -16,6 +16,7 @@ from bench.core.fixed_features import (
     fixed_features,
 )
 from bench.core.method import Context
+from bench.core.moments import Components
 from bench.core.registry import Registry
 from bench.scoring.controls import control_view
 from bench.scoring.labels import truth
@@ -114,9 +115,7 @@ def test_batch_means_are_constant_in_a_batch() -> None:
 
 @pytest.mark.parametrize("name, method", [("pca", "harmony"), ("pca-100", "scanorama")])
 def test_components_are_those_that_the_corrections_start_from(name: str, method: str) -> None:
-    """The same projection as in the method's file, with its default number of components."""
-    import bench.methods._harmony as harmony
-
+    """The same projection as in the method, with its default number of components."""
     index, _ = tiny.frame(per_class=30)
     rng = np.random.default_rng(0)
     X = rng.normal(5, 1, (len(index), 120)) @ np.diag(10.0 ** rng.uniform(-6, 6, 120))
@@ -124,7 +123,7 @@ def test_components_are_those_that_the_corrections_start_from(name: str, method:
     train, test, of_train, of_test, _ = outputs(name, tiny.opened(index=index, X=X.astype("f4")))
     n = Registry().entry("method", method).load().Params().n_components
     own, new = (side.opened.source.read(side.rows) for side in (train, test))
-    components = harmony.Components.of(own, n, method)
+    components = Components.of(own, n, method)
     assert of_train.shape == (len(train), n)
     for result, rows in ((of_train, own), (of_test, new)):
         wanted = components.scores(rows).astype(np.float64)

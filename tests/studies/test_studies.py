@@ -204,6 +204,7 @@ def test_every_study_is_listed_without_importing_it() -> None:
         "ablation",
         "batch-size",
         "composition",
+        "confounding",
         "controls",
         "drift",
         "label-shift",
@@ -272,7 +273,12 @@ def test_wrong_usage_is_one_line(capsys, tmp_path, table, argv, words) -> None:
     [
         ("ablation", (), {"training", "statistics", "diff_low"}),
         ("composition", ("-m", "erm,ben"), {"rows_are", "batches"}),
-        ("controls", ("-m", "erm,zscore", "--points", "2,4"), {"controls", "fallbacks"}),
+        ("confounding", ("-m", "erm,ben", "--points", "1"), {"classes", "rows_median"}),
+        (
+            "controls",
+            ("-m", "erm,zscore,sphering,tvn", "--points", "2,4"),
+            {"controls", "fallbacks"},
+        ),
         ("drift", ("-m", "erm,zscore,sphering-all"), {"drift", "reseeded", "worst"}),
         ("label-shift", ("-m", "erm,ben", "--points", "0.1,10"), {"alpha", "rows_median"}),
         ("learning-curve", ("--points", "2,4"), {"steps", "diff"}),
@@ -292,6 +298,12 @@ def test_every_study_runs_on_a_table(capsys, tmp_path, table, name, more, column
         return
     assert told["rows"]
     assert columns <= set(told["rows"][0])
+    if name == "controls":
+        points = {}
+        for row in told["rows"]:
+            points.setdefault(row["method"].partition("(")[0], []).append(row["controls"])
+        several = ["2", "4", "all"]
+        assert points == {"erm": ["any"], "zscore": several, "sphering": several, "tvn": several}
     if name == "drift":
         moved = {row["method"]: row["drift"] for row in told["rows"]}
         assert moved["zscore"] == pytest.approx(0, abs=1e-5)  # a batch is scaled by itself

@@ -1,4 +1,4 @@
-"""The conformance kit: what keeps the contract passes, and each way to break it is named."""
+"""Conformance checks: correct extensions pass, and each violation fails its check."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class PerControls(Good):
 
 
 class Transductive(Good):
-    """Looks its rows up by id, as corrections of a whole matrix do."""
+    """Looks up its rows by id, as corrections of an entire matrix do."""
 
     declared = Access.ADAPT
 
@@ -359,9 +359,9 @@ BREAKS = [
 
 @pytest.mark.parametrize("cls, name, says", BREAKS, ids=[cls.__name__ for cls, _, _ in BREAKS])
 def test_each_break_fails_the_check_of_its_name(cls: Any, name: str, says: str) -> None:
-    found = failures(cls)
-    assert name in found, found
-    assert re.search(says, found[name])
+    broken = failures(cls)
+    assert name in broken, broken
+    assert re.search(says, broken[name])
     with raises(AssertionError, name):
         check_method(cls)
 
@@ -389,9 +389,9 @@ def test_the_other_choices_of_a_parameter_are_run_too() -> None:
                 return WholeCall.correct(self, samples)  # type: ignore[arg-type]
             return samples.X - self.mean
 
-    found = failures(Chooses)
-    assert list(found) == ["rows=batch"]
-    assert "undeclared adaptation" in found["rows=batch"]
+    broken = failures(Chooses)
+    assert list(broken) == ["rows=batch"]
+    assert "undeclared adaptation" in broken["rows=batch"]
 
 
 def test_parameters_are_frozen_documented_and_searched_within_their_range() -> None:
@@ -434,11 +434,11 @@ def test_parameters_are_frozen_documented_and_searched_within_their_range() -> N
         (Outside, "default"),
         (FarSearch, "search space.*not allowed"),
         (Backwards, "low < high"),
-        (LogZero, "logarithm"),
+        (LogZero, "positive"),
     ]:
-        found = failures(type("Mine", (Good,), {"Params": params}))
-        assert list(found) == ["Params"], (params, found)
-        assert re.search(says, found["Params"])
+        broken = failures(type("Mine", (Good,), {"Params": params}))
+        assert list(broken) == ["Params"], (params, broken)
+        assert re.search(says, broken["Params"])
     assert failures(type("Mine", (Good,), {"Params": Mixed})) == {}
 
 
@@ -456,11 +456,11 @@ def test_a_parameter_without_gradient_is_named() -> None:
     module = sys.modules[Idle.__module__]
     module.META = {**meta, "summary": "Idle.", "reference": "none", "access": []}  # type: ignore[attr-defined]
     try:
-        found = failures(Idle)
+        broken = failures(Idle)
     finally:
         del module.META  # type: ignore[attr-defined]
-    assert list(found) == ["images: gradients", "profiles: gradients"]
-    assert "extra.weight" in found["images: gradients"]
+    assert list(broken) == ["images: gradients", "profiles: gradients"]
+    assert "extra.weight" in broken["images: gradients"]
 
 
 # --------------------------------------------------------------------------- the literal
@@ -589,7 +589,7 @@ def dataset_failures(change: Any) -> dict[str, str]:
 
 
 class Backwards:
-    """Gives rows in file order, as h5py does if one sorts and forgets to put them back."""
+    """Returns rows in file order, as after a sorted read from h5py without restoring the order."""
 
     def __init__(self, source: Any) -> None:
         self.source, self.shape, self.dtype = source, source.shape, source.dtype
@@ -622,9 +622,9 @@ def test_breaks_of_a_data_set_are_named() -> None:
         (lambda o: replace(o, level="well"), "open", "one of levels"),
     ]
     for change, name, says in breaks:
-        found = dataset_failures(change)
-        assert list(found) == [name], found
-        assert says in found[name]
+        broken = dataset_failures(change)
+        assert list(broken) == [name], broken
+        assert says in broken[name]
 
 
 @pytest.mark.slow

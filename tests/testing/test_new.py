@@ -32,8 +32,8 @@ def written(form: str, folder: Path, name: str = "") -> tuple[Path, str]:
 def test_the_command_that_is_printed_works(form: str, tmp_path: Path) -> None:
     path, follow = written(form, tmp_path)
     assert path.name == f"my_{form.replace('-', '_')}.py"
-    words = follow.removeprefix("python -m bench ").split()
-    done = bench(*words, cwd=tmp_path)
+    arguments = follow.removeprefix("python -m bench ").split()
+    done = bench(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

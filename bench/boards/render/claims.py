@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["claims_markdown"]
 
 
-# --------------------------------------------------------------------------- a table
-
-
 def claims_markdown(
     records: Iterable[Record | Mapping[str, object]], names: Sequence[str] | None = None
 ) -> str:
     """Return a Markdown table of claims with their status, and a line with the totals.
+
+    Published numbers that no recipe here can match are not shown unless named.
 
     Parameters
     ----------
@@ -42,8 +41,8 @@ def claims_markdown(
         For an unknown name.
     """
     everything = judge(published(), records)
-    by_name = {one.claim.name: one for one in everything}
-    chosen = [one.claim.name for one in everything if one.claim.comparable]
+    by_name = {judged.claim.name: judged for judged in everything}
+    chosen = [judged.claim.name for judged in everything if judged.claim.comparable]
     if names is not None:
         for name in names:
             if name not in by_name:
@@ -58,28 +57,32 @@ def claims_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _line(one: Judged) -> str:
-    claim = one.claim
+def _line(judged: Judged) -> str:
+    claim = judged.claim
     spread = f" ({claim.sd:g})" if claim.sd is not None else ""
-    what = f"{claim.reported_method}, {claim.reported_dataset} {claim.reported_split}"
+    protocol = f"{claim.reported_method}, {claim.reported_dataset} {claim.reported_split}"
     note = f"; {claim.note}" if claim.note else ""
+    measured = "–"
+    if judged.mean is not None:
+        measured = f"{judged.mean:.3f}" + (f" ({judged.sd:.3f})" if judged.sd else "")
     cells = [
         f"{claim.value:g}{spread}",
-        f"{what}, {claim.reported_metric} [{claim.source}{note}]",
-        "–" if one.mean is None else f"{one.mean:.3f}" + (f" ({one.sd:.3f})" if one.sd else ""),
-        "–" if one.difference is None else f"{one.difference:+.3f}",
-        one.status,
+        f"{protocol}, {claim.reported_metric} [{claim.source}{note}]",
+        measured,
+        "–" if judged.difference is None else f"{judged.difference:+.3f}",
+        judged.status,
     ]
-    if one.interval is not None:
-        cells[3] += f" [{one.interval[0]:+.3f}, {one.interval[1]:+.3f}]"
+    if judged.interval is not None:
+        cells[3] += f" [{judged.interval[0]:+.3f}, {judged.interval[1]:+.3f}]"
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _count(judged: Sequence[Judged]) -> str:
-    counts = Counter(one.status for one in judged)
-    never = sum(not one.claim.comparable for one in judged)
-    said = ", ".join(f"{counts[status]} {status}" for status in STATUSES)
+    claims = [result for result in judged if result.claim.comparable]
+    counts = Counter(result.status for result in claims)
+    totals = ", ".join(f"{counts[status]} {status}" for status in STATUSES)
     return (
-        f"Of {len(judged)} published numbers: {said}; {never} of those not run have no recipe here "
-        "that could match them. Rule: see `bench/boards/claims.py`."
+        f"Of {len(claims)} published numbers with a recipe here: {totals}. "
+        f"{len(judged) - len(claims)} others cannot be matched: `list reading-list`. Rule: see "
+        "`bench/boards/claims.py`."
     )

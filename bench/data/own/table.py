@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.split import Split
     from bench.core.types import Array, DType, Facts, Floats, Ints, JsonObject
-    from bench.data.own.images import Found
+    from bench.data.own.images import ImagePixels
 
 __all__ = ["ArraySource", "OwnData", "load", "open_declared"]
 
@@ -206,7 +206,7 @@ def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: 
 
 
 def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
-    table = open_table(path)
+    table = open_table(path, spec.layer)
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
         if twice:
@@ -263,6 +263,8 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
     columns = {role: role for role in derived if role in index.columns}
     if spec.nscb_batch is not None:
         columns["nscb_batch"] = spec.nscb_batch
+    if isinstance(spec.pixel, str):
+        columns["pixel"] = spec.pixel
     return Opened(
         name=spec.name,
         index=index,
@@ -274,11 +276,12 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         upstream=spec.upstream,
         columns=columns,
         features=tuple(features),
+        pixel=spec.pixel if isinstance(spec.pixel, float) else 0.0,
         content=content,
     )
 
 
-def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> Found:
+def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> ImagePixels:
     """Return the pixels of the rows."""
     from bench.data.own.images import open_array, open_files
 
@@ -357,8 +360,8 @@ def _index(
     if spec.nscb_batch is not None:
         what = f"nscb_batch column '{spec.nscb_batch}'"
         refuse_missing(text[spec.nscb_batch], treated, what, "fill it or drop those rows")
-    nscb_batch = [spec.nscb_batch] if spec.nscb_batch is not None else []
-    for column in dict.fromkeys([*spec.batches, *nscb_batch, *in_splits, *spec.metadata]):
+    others = [name for name in (spec.nscb_batch, spec.pixel) if isinstance(name, str)]
+    for column in dict.fromkeys([*spec.batches, *others, *in_splits, *spec.metadata]):
         if column not in text:
             continue  # a split may name a role, which is already in the index
         if column not in index:
@@ -386,7 +389,9 @@ def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
 
     For images, the digest of their pixels replaces their location.
     """
-    facts = {"table": content, "keys": spec.model_dump(mode="json", include=_READING)}
+    # only keys that are set were added later, so that other digests do not change
+    keys = _READING | ({"layer"} if spec.layer else set())
+    facts = {"table": content, "keys": spec.model_dump(mode="json", include=keys)}
     if pixels is not None:
         facts["pixels"] = pixels
     text = json.dumps(facts, sort_keys=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bench.boards.board import EDITIONS
 from bench.boards.select import boards
 from bench.core.canonical import digest
 from bench.core.control_names import is_control_row
@@ -74,6 +75,13 @@ def metric_words(metric: str, readout: str) -> str:
     return words if readout == "embedding" else f"{words} ({readout})"
 
 
+def shared_subtitle(board: Board) -> str:
+    """Return what boards of one figure share: edition, recipe and selection."""
+    parts = board.title.split(" · ")
+    start = next((k for k, part in enumerate(parts) if part in EDITIONS.values()), 1)
+    return " · ".join(parts[start : start + 3])
+
+
 def subtitle(board: Board) -> str:
     """Return the title of a board without its split."""
     return " · ".join(board.title.split(" · ")[1:4])
@@ -128,17 +136,65 @@ def chance_line(ax: Axes, found: Sequence[Board], *, vertical: bool = False) -> 
     line(chance, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
 
 
+def control_lines(ax: Axes, rows: Sequence[Row]) -> int:
+    """Draw the means of control rows as vertical lines, and their names above the panel's rows.
+
+    Names of lines that are close to each other share a column of text.
+
+    Parameters
+    ----------
+    ax
+        Axes with the scores of the methods; row k of the panel is at y = k. Its limits are
+        extended to the control rows.
+    rows
+        Control rows.
+
+    Returns
+    -------
+    int
+        Number of lines of text above the rows.
+    """
+    scored = sorted((row for row in rows if row.mean is not None), key=lambda row: row.mean or 0.0)
+    low, high = ax.get_xlim()
+    margin = 0.02 * (high - low)
+    values = [row.mean or 0.0 for row in scored]
+    low = min([low, *(value - margin for value in values)])
+    high = max([high, *(value + margin for value in values)])
+    groups: list[list[Row]] = []
+    for row in scored:
+        ax.axvline(row.mean or 0.0, color=colour_of(row.method), linewidth=0.9, zorder=1)
+        close = groups and (row.mean or 0.0) - (groups[-1][-1].mean or 0.0) < 0.16 * (high - low)
+        if close:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    for group in groups:
+        middle = sum(row.mean or 0.0 for row in group) / len(group)
+        side = (middle - low) / (high - low)
+        ax.text(
+            middle,
+            -0.6,
+            "\n".join(f"{row.method.removeprefix('identity+')} {row.mean:.3f}" for row in group),
+            fontsize=5.5,
+            color="#777777",
+            ha="left" if side < 0.1 else "right" if side > 0.9 else "center",
+            va="bottom",
+            parse_math=False,
+        )
+    ax.set_xlim(low, high)
+    return max(map(len, groups), default=0)
+
+
 def interval_words(rows: Iterable[Row]) -> str:
     """Return a sentence that explains the bars, or why there are none."""
-    known = [row for row in rows if row.mean is not None]
-    with_interval = [row for row in known if row.ci_low is not None]
-    without = sorted({row.clusters_in_words for row in known if row.ci_low is None})
-    words = []
-    if with_interval:
-        words.append("Bars: 95 % interval over seeds crossed with clusters.")
+    scored = [row for row in rows if row.mean is not None]
+    without = sorted({row.clusters_in_words for row in scored if row.ci_low is None})
+    sentences = []
+    if any(row.ci_low is not None for row in scored):
+        sentences.append("Bars: 95 % interval over seeds crossed with clusters.")
     if without:
-        words.append(f"No interval where there are few clusters or seeds ({', '.join(without)}).")
-    return " ".join(words)
+        sentences.append(f"No interval with few clusters or seeds ({', '.join(without)}).")
+    return " ".join(sentences)
 
 
 def mark(ax: Axes, row: Row, x: float, y: float) -> None:
@@ -148,8 +204,11 @@ def mark(ax: Axes, row: Row, x: float, y: float) -> None:
     ax.plot([x], [y], marker=marker_of(row.method), color=colour, markerfacecolor=face)
 
 
-def name_rows(ax: Axes, rows: Sequence[Row]) -> None:
-    """List the methods with their tracks on the left, and draw a vertical grid."""
+def name_rows(ax: Axes, rows: Sequence[Row], above: float = 0.0) -> None:
+    """List the methods with their tracks on the left, and draw a vertical grid.
+
+    ``above`` is free space above the first row, in rows.
+    """
     names = [f"{row.method}  ({row.track})" for row in rows]
     names = [
         name if len(name) <= LONGEST else fitted(row.method, LONGEST)
@@ -159,6 +218,6 @@ def name_rows(ax: Axes, rows: Sequence[Row]) -> None:
     for tick, row in zip(ax.get_yticklabels(), rows, strict=True):
         tick.set_parse_math(False)
         tick.set_color("#222222" if row.rank else "#888888")
-    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_ylim(len(rows) - 0.5, -0.5 - above)
     ax.grid(visible=False, axis="y")
     ax.grid(visible=True, axis="x")

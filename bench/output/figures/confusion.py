@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 META: Meta = {
     "kind": "figure",
     "name": "confusion",
-    "title": "Which class is taken for which",
-    "summary": "Confusion matrices, a row of each is a true class and adds up to 1.",
+    "title": "Confusion matrices",
+    "summary": "Confusion matrices; each row is a true class and sums to 1.",
     "needs": ["predictions"],
     "paper": "",
 }

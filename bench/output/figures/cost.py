@@ -13,8 +13,8 @@ from bench.output.figures._shared import (
     row_facts,
     runs_digest,
     setting_of,
+    shared_subtitle,
     stems_for,
-    subtitle,
 )
 from bench.output.style import PAGE, legend_lines
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 META: Meta = {
     "kind": "figure",
     "name": "cost",
-    "title": "Accuracy and the time to fit",
-    "summary": "Accuracy against the seconds to fit.",
+    "title": "Accuracy against fitting time",
+    "summary": "Accuracy against fitting time in seconds.",
     "needs": ["records"],
     "paper": "",
 }
@@ -64,7 +64,7 @@ def draw(inputs: FigureInput) -> list[Path]:
                 _draw_cost(made, ax, board)
             made.legend(labels, {r.method: r.track for b in members for r in b.rows})
             below = "means over seeds, all stages of a chain"
-            made.title(META["title"], f"{subtitle(members[0])} · {below}")
+            made.title(META["title"], f"{shared_subtitle(members[0])} · {below}")
         files += made.files
     return files
 

@@ -12,8 +12,8 @@ from bench.output.figures._shared import (
     nothing,
     runs_digest,
     setting_of,
+    shared_subtitle,
     stems_for,
-    subtitle,
 )
 from bench.output.style import PAGE, colour_of, fitted, marker_of, sentence
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 META: Meta = {
     "kind": "figure",
     "name": "critical-difference",
-    "title": "Average ranks and what they cannot tell apart",
-    "summary": "Average ranks over clusters with limits; bars join methods within Nemenyi's CD.",
+    "title": "Average ranks with critical differences",
+    "summary": "Average ranks over clusters; bars join methods within the critical difference.",
     "needs": ["records"],
     "paper": "",
 }
@@ -60,7 +60,7 @@ def draw(inputs: FigureInput) -> list[Path]:
                 axes = made.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
                 for ax, one in zip(axes[:, 0], page, strict=True):
                     _draw_ranks(made, ax, one)
-                made.title(META["title"], subtitle(shown[0]))
+                made.title(META["title"], shared_subtitle(shown[0]))
                 made.notes(
                     [
                         "Rank 1 is best; ranks are averaged over the clusters of the test set, "

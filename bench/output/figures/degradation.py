@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 META: Meta = {
     "kind": "figure",
     "name": "degradation",
-    "title": "Accuracy over increasingly different tests",
-    "summary": "Accuracy over the four tests of COOS-7, one line a method.",
+    "title": "Accuracy on increasingly different test sets",
+    "summary": "Accuracy on the four test sets of COOS-7, one line per method.",
     "needs": ["records"],
     "paper": "",
 }

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 META: Meta = {
     "kind": "figure",
     "name": "examples",
-    "title": "The same classes as each place sees them",
-    "summary": "Example images, a column a class, a row a place and plate.",
+    "title": "Example images per class and plate",
+    "summary": "Example images; one column per class, one row per laboratory and plate.",
     "needs": ["examples"],
     "paper": "",
 }

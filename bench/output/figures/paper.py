@@ -55,7 +55,7 @@ META: list[Meta] = [
         "kind": "figure",
         "name": "paper/table-5",
         "title": "transfer to BBBC021",
-        "summary": "Mechanism of action on BBBC021 without fine-tuning, beside the literature.",
+        "summary": "Mechanism of action on BBBC021 without fine-tuning, next to the literature.",
         "needs": ["records"],
         "paper": "Table 5",
     },

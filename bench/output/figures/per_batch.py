@@ -8,6 +8,7 @@ from bench.core.control_names import is_control_row
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     chance_line,
+    control_lines,
     metric_words,
     name_rows,
     nothing,
@@ -28,15 +29,18 @@ if TYPE_CHECKING:
 META: Meta = {
     "kind": "figure",
     "name": "per-batch",
-    "title": "Held-out batches, one by one",
-    "summary": "A point for each held-out batch and method.",
+    "title": "Scores per held-out batch",
+    "summary": "One point per held-out batch and method; control rows are lines.",
     "needs": ["records"],
     "paper": "",
 }
 
 
 def draw(inputs: FigureInput) -> list[Path]:
-    """Draw a point per held-out batch and method, with lines between the methods."""
+    """Draw a point per held-out batch and method, with lines between the methods.
+
+    Control rows are vertical lines.
+    """
     found = [board for board in inputs.boards if any(len(row.points) > 1 for row in board.rows)]
     if not found:
         text = "No record has a score for more than one held-out batch."
@@ -48,19 +52,21 @@ def draw(inputs: FigureInput) -> list[Path]:
         if list(stems.values()).count(stem) > 1:
             stem = f"{stem}_{slug(f'{board.edition}_{board.recipe}')}_{board.runs_digest[:8]}"
         rows = [row for row in board.rows if len(row.points) > 1]
-        with canvas(inputs.out, stem, board.runs_digest, PAGE, 1.35 + 0.27 * len(rows)) as made:
-            _draw_per_batch(made, board, rows)
-        files += made.files
+        height = 1.75 + 0.27 * sum(not is_control_row(row.track) for row in rows)
+        with canvas(inputs.out, stem, board.runs_digest, PAGE, height) as drawn:
+            _draw_per_batch(drawn, board, rows)
+        files += drawn.files
     return files
 
 
-def _draw_per_batch(made: Canvas, board: Board, rows: Sequence[Row]) -> None:
-    ax = made.figure.subplots()
+def _draw_per_batch(drawn: Canvas, board: Board, rows: Sequence[Row]) -> None:
+    ax = drawn.figure.subplots()
     names = sorted({name for row in rows for name in row.points})
+    methods = [row for row in rows if not is_control_row(row.track)]
     for name in names:
-        xs = [row.points.get(name, float("nan")) for row in rows]
-        ax.plot(xs, range(len(rows)), color="#C4C4C4", linewidth=0.6, zorder=1)
-    for place, row in enumerate(rows):
+        xs = [row.points.get(name, float("nan")) for row in methods]
+        ax.plot(xs, range(len(methods)), color="#C4C4C4", linewidth=0.6, zorder=1)
+    for place, row in enumerate(methods):
         values = [row.points[name] for name in names if name in row.points]
         ax.scatter(
             values,
@@ -68,24 +74,27 @@ def _draw_per_batch(made: Canvas, board: Board, rows: Sequence[Row]) -> None:
             s=16,
             color=colour_of(row.method),
             marker=marker_of(row.method),
-            facecolors="white" if is_control_row(row.track) else None,
-            linewidths=0.8 if is_control_row(row.track) else 0,
+            linewidths=0,
             zorder=2,
         )
         mean = sum(values) / len(values)
         ax.vlines(mean, place - 0.32, place + 0.32, color="#222222", linewidth=1.3, zorder=3)
+    for row in rows:
         for name in names:
             if name in row.points:
                 where = {"cluster_level": row.cluster_level, "cluster": name}
                 value = {"value": row.points[name], "n_seeds": row.n_seeds}
-                made.table.append({**row_facts(board, row), **where, **value})
+                drawn.table.append({**row_facts(board, row), **where, **value})
     chance_line(ax, [board], vertical=True)
-    name_rows(ax, rows)
+    lines = control_lines(ax, [row for row in rows if is_control_row(row.track)])
+    name_rows(ax, methods, above=0.35 * lines)
     ax.set_xlabel(metric_words(board.metric, board.readout))
-    made.title(f"{board.split}: held-out batches, one by one", subtitle(board))
+    drawn.title(f"{board.split}: scores per held-out batch", subtitle(board))
     levels = {row.cluster_level for row in rows}
     level = levels.pop() if len(levels) == 1 else "cluster"
-    text = f"A point: one {level}, mean over seeds. A line joins the same {level}. Bar: their mean."
+    text = f"Points: one {level}, mean over seeds; grey lines join the same {level}. Bars: means."
+    if len(methods) < len(rows):
+        text += " Vertical lines: control rows."
     if board.chance is not None:
         text += " Dashed: chance."
-    made.notes([text], 130)
+    drawn.notes([text], 130)

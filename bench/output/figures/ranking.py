@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.core.control_names import is_control_row
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     chance_line,
+    control_lines,
     interval_words,
     mark,
     metric_words,
@@ -15,8 +17,8 @@ from bench.output.figures._shared import (
     row_facts,
     runs_digest,
     setting_of,
+    shared_subtitle,
     stems_for,
-    subtitle,
 )
 from bench.output.style import PAGE, colour_of, sentence
 
@@ -34,7 +36,7 @@ META: Meta = {
     "kind": "figure",
     "name": "ranking",
     "title": "Methods by primary metric",
-    "summary": "Methods by primary metric on each split.",
+    "summary": "Methods by primary metric on each split; control rows are lines.",
     "needs": ["records"],
     "paper": "",
 }
@@ -44,12 +46,12 @@ LONGEST_PAGE = 9.0
 
 def draw(inputs: FigureInput) -> list[Path]:
     """Draw the methods by primary metric, one panel per split, with intervals."""
-    found = inputs.boards
-    if not found:
+    boards = inputs.boards
+    if not boards:
         return nothing(inputs, "There are no records to rank: run some first.")
     files: list[Path] = []
     groups: dict[tuple[object, ...], list[Board]] = {}
-    for board in found:
+    for board in boards:
         groups.setdefault(setting_of(board)[:4], []).append(board)
     stems = stems_for(META["name"], groups)
     for key, members in groups.items():
@@ -57,15 +59,18 @@ def draw(inputs: FigureInput) -> list[Path]:
         for number, (page, heights) in enumerate(pages, start=1):
             stem = stems[key] if len(pages) == 1 else f"{stems[key]}_page-{number}"
             total = sum(heights) + 0.95
-            with canvas(inputs.out, stem, runs_digest(page), PAGE, total) as made:
-                axes = made.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
+            with canvas(inputs.out, stem, runs_digest(page), PAGE, total) as drawn:
+                axes = drawn.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
                 for ax, board in zip(axes[:, 0], page, strict=True):
-                    _draw_ranking(made, ax, board)
+                    _draw_ranking(drawn, ax, board)
                 _share_scale(axes[:, 0], page)
-                made.title(META["title"], subtitle(page[0]))
-                words = interval_words(row for board in page for row in board.rows)
-                made.notes([f"{words} Small points: seeds. Names in grey are not ranked."], 130)
-            files += made.files
+                drawn.title(META["title"], shared_subtitle(page[0]))
+                methods = [
+                    row for board in page for row in board.rows if not is_control_row(row.track)
+                ]
+                text = f"{interval_words(methods)} Small points: seeds. Grey names: not ranked."
+                drawn.notes([f"{text} Vertical lines: control rows."], 130)
+            files += drawn.files
     return files
 
 
@@ -73,7 +78,10 @@ def _pages(members: Sequence[Board]) -> list[tuple[list[Board], list[float]]]:
     """Distribute boards over printable pages; return each page with the heights of its panels."""
     pages: list[tuple[list[Board], list[float]]] = []
     for board in members:
-        height = 0.19 * max(1, sum(row.mean is not None for row in board.rows)) + 0.42
+        scored = [row for row in board.rows if row.mean is not None]
+        n = sum(not is_control_row(row.track) for row in scored)
+        # Names of the control rows are above the methods.
+        height = 0.19 * max(1, n) + 0.42 + (0.4 if n < len(scored) else 0.0)
         if not pages or sum(pages[-1][1]) + height > LONGEST_PAGE:
             pages.append(([], []))
         pages[-1][0].append(board)
@@ -91,23 +99,27 @@ def _share_scale(axes: Iterable[Axes], members: Sequence[Board]) -> None:
             ax.set_xlim(low, high)
 
 
-def _draw_ranking(made: Canvas, ax: Axes, board: Board) -> None:
+def _draw_ranking(drawn: Canvas, ax: Axes, board: Board) -> None:
     rows = [row for row in board.rows if row.mean is not None]
     rows.sort(
         key=lambda row: ((row.mean or 0.0) * (-1 if board.higher_is_better else 1), row.method)
     )
     ax.set_title(f"{board.split} · {metric_words(board.metric, board.readout)}", fontsize=8, pad=3)
     if not rows:
-        sentence(ax, "No method could be scored on this split.")
+        sentence(ax, "No method has a score on this split.")
         return
-    for place, row in enumerate(rows):
+    methods = [row for row in rows if not is_control_row(row.track)]
+    controls = [row for row in rows if is_control_row(row.track)]
+    for place, row in enumerate(methods):
         colour = colour_of(row.method)
         if row.ci_low is not None and row.ci_high is not None:
             ax.hlines(place, row.ci_low, row.ci_high, color=colour, linewidth=1.4)
         ax.scatter(row.values, [place] * row.n_seeds, s=7, color=colour, alpha=0.45, linewidths=0)
         mark(ax, row, row.mean or 0.0, place)
+    for row in rows:
         entry = {"mean": row.mean, "sd": row.sd, "n_seeds": row.n_seeds, "rank": row.rank}
         entry |= {"ci_low": row.ci_low, "ci_high": row.ci_high, "n_clusters": row.n_clusters}
-        made.table.append({**row_facts(board, row), **entry})
+        drawn.table.append({**row_facts(board, row), **entry})
     chance_line(ax, [board], vertical=True)
-    name_rows(ax, rows)
+    lines = control_lines(ax, controls)
+    name_rows(ax, methods, above=0.55 * lines)

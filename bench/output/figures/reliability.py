@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 META: Meta = {
     "kind": "figure",
     "name": "reliability",
-    "title": "Confidence and how often it is right",
+    "title": "Reliability diagrams",
     "summary": "Reliability diagrams from predicted scores, with the expected calibration error.",
     "needs": ["predictions"],
     "paper": "",

@@ -19,7 +19,7 @@ META: list[Meta] = [
     {
         "kind": "figure",
         "name": "ablation",
-        "title": "How batches are drawn and which statistics are used",
+        "title": "Ablation: sampling of batches and BatchNorm statistics",
         "summary": "Sampling crossed with BatchNorm statistics, from the study ablation.",
         "needs": ["studies"],
         "paper": "",
@@ -27,7 +27,7 @@ META: list[Meta] = [
     {
         "kind": "figure",
         "name": "batch-size",
-        "title": "Rows that an inference batch must hold",
+        "title": "Score against the size of the inference batch",
         "summary": "Accuracy against the rows of an inference batch, from the study batch-size.",
         "needs": ["studies"],
         "paper": "",
@@ -35,8 +35,8 @@ META: list[Meta] = [
     {
         "kind": "figure",
         "name": "label-shift",
-        "title": "Test batches whose classes are not those of training",
-        "summary": "Accuracy against the composition of the test batch, from the study "
+        "title": "Score against the label shift of the test batch",
+        "summary": "Accuracy against the label shift of the test batch, from the study "
         "label-shift.",
         "needs": ["studies"],
         "paper": "",
@@ -44,7 +44,7 @@ META: list[Meta] = [
     {
         "kind": "figure",
         "name": "mechanism",
-        "title": "What the batch statistics of each layer hold",
+        "title": "Class and batch in the BatchNorm statistics of each layer",
         "summary": "What explains the BatchNorm statistics of batches, from the study mechanism.",
         "needs": ["studies"],
         "paper": "",

@@ -25,7 +25,7 @@ META: Meta = {
     "kind": "figure",
     "name": "tradeoff",
     "title": "Batch mixing against biology",
-    "summary": "How well batches mix in the embedding against how well classes are told apart.",
+    "summary": "Batch mixing against class separation in the embedding.",
     "needs": ["records"],
     "paper": "",
 }

@@ -32,7 +32,7 @@ META: Meta = {
     "kind": "figure",
     "name": "umap",
     "title": "Embeddings before and after",
-    "summary": "UMAP before and after each correction, by batch and by class, by one rule.",
+    "summary": "UMAP before and after each correction, coloured by batch and by class.",
     "needs": ["records", "predictions", "embeddings"],
     "paper": "",
 }

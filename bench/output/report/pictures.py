@@ -28,10 +28,7 @@ __all__ = ["Drawn", "Picture", "pictures"]
 
 WIDEST = 1418
 """Maximum pixels of a page figure at 200 dots per inch."""
-SLOW = (
-    "It is made of embeddings, which takes minutes: `python -m bench figures {name}` draws it, or "
-    "says what is missing."
-)
+SLOW = "It needs embeddings and takes minutes: run `python -m bench figures {name}`."
 MOST = 4
 """Maximum pictures per figure of a study."""
 COLOURS = 64
@@ -98,6 +95,8 @@ def pictures(
 ) -> list[Picture]:
     """Draw named figures; a figure that cannot be drawn is replaced by a sentence.
 
+    Figures and tables of the original paper are left out if there is no measurement for them.
+
     Parameters
     ----------
     first
@@ -130,6 +129,8 @@ def pictures(
         new = _drawn(first, figures[name], folder, registry)
         if more is not None and all(picture.note for picture in new):
             new = _drawn(more, figures[name], folder, registry)[:MOST]
+        if meta["paper"]:
+            new = [picture for picture in new if _is_measured(picture)]
         shown += new
     return shown
 
@@ -173,6 +174,14 @@ def _picture(name: str, summary: str, table: Path, folder: Path) -> Picture:
         return Picture(name, stem, summary, note=note)
     png, width, height = _small(table.with_suffix(".png"))
     return Picture(name, stem, summary, png, width, height, _base64(rows.encode()))
+
+
+def _is_measured(picture: Picture) -> bool:
+    """Whether a figure of the original paper contains a number measured here."""
+    if picture.note:
+        return False
+    rows = csv.DictReader(io.StringIO(base64.b64decode(picture.table).decode()))
+    return any(row.get("measured", "-") for row in rows)
 
 
 def _note(table: str) -> str:

@@ -161,7 +161,7 @@ def _ties(ranked: Sequence[Row], best: Row) -> list[Sentence]:
 
 
 def _is_tested(gap: Paired | None) -> bool:
-    return gap is not None and gap.p is not None and gap.n_seeds >= MIN_SEEDS
+    return gap is not None and gap.p is not None and (gap.n_seeds >= MIN_SEEDS or gap.deterministic)
 
 
 def _too_few(row: Row) -> str:

@@ -1,0 +1,109 @@
+"""Commands, code and links of README and ``docs/``."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bench.cli.main import main
+from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+IDS = [page.name for page in PAGES]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+QUICK = {
+    "run": ["--dry-run"],
+    "recommend": ["--recipe", "smoke", "--seeds", "1", "--method", "identity,zscore"],
+}
+"""Options that make a command quick; it still opens its data and resolves its methods."""
+
+
+def blocks(page: Path, language: str) -> Iterator[str]:
+    """Yield the code blocks of a page in a language; ``""`` is the shell."""
+    for match in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        if match[1] == language:
+            yield match[2]
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Yield the arguments of every ``python -m bench`` in the shell blocks of a page."""
+    for block in blocks(page, ""):
+        for line in block.splitlines():
+            for command in line.split("&&"):
+                words = shlex.split(command, comments=True)
+                if words[:3] == ["python", "-m", "bench"]:
+                    yield words[3:]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_RESULTS", str(tmp_path / "results"))
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_command_runs(page: Path, folder: Path) -> None:
+    for typed in commands(page):
+        words = [*typed, *([] if "--dry-run" in typed else QUICK.get(typed[0], []))]
+        if "--reference" in words:
+            words += ["--results", str(ROOT / "results")]
+        if words[0] in ("check-data", "recommend"):
+            # The template of `new dataset` describes a table that the user has.
+            table = str(tiny.write_table(folder / "table", controls=4))
+            words = [table if word.endswith(".toml") else word for word in words]
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 0, words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_python_block_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import bench
+
+    rng = np.random.default_rng(0)
+    plates = np.repeat(["p0", "p1", "p2"], 12)
+    names = {
+        "X": rng.normal(size=(36, 4)),
+        "plates": plates,
+        "is_dmso": np.arange(36) % 12 < 8,
+        "X_new": rng.normal(size=(12, 4)),
+        "new_plates": np.repeat("p9", 12),
+        "new_is_dmso": np.arange(12) < 8,
+    }
+    load_records, leaderboard = bench.load_records, bench.leaderboard
+    published = str(ROOT / "results")
+    monkeypatch.setattr(bench, "load_records", lambda **how: load_records(results=published, **how))
+    monkeypatch.setattr(
+        bench,
+        "leaderboard",
+        lambda split, **how: leaderboard(
+            split, results=published if how.get("reference") else None, **how
+        ),
+    )
+    for block in blocks(page, "python"):
+        quick = block.replace("seeds=3", 'seeds=1, recipe="smoke"')
+        exec(compile(quick, str(page), "exec"), dict(names))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 600
