@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.options import PATH, REFERENCE, SPLIT_FILTER, bundle
-from bench.cli.output import print_raw, width, write_output
+from bench.cli.output import print_raw, uses_colour, width, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,7 +98,8 @@ class BoardOptions:
             Takes format, width in characters and whether to use colour; returns text.
         """
         terminal = self.output is None and sys.stdout.isatty()
-        text = render("json" if common.as_json else self.form, width(terminal), terminal)
+        colour = terminal and uses_colour()
+        text = render("json" if common.as_json else self.form, width(terminal), colour)
         if self.output is None:
             print_raw(text)
         else:

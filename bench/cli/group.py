@@ -25,6 +25,7 @@ COMMANDS = {
     "figures": ("figures", "Draw figures from records."),
     "report": ("report", "Write an offline HTML report from records."),
     "export": ("export", "Export the corrected embeddings of a run."),
+    "results": ("results", "Show the size of the results folder; delete what can be recreated."),
     "recommend": ("recommend", "Recommend a correction for your own data."),
     "new": ("new", "Create a template for a new extension."),
     "data": ("data", "List, locate, fetch or verify published data sets."),

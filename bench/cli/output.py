@@ -1,4 +1,7 @@
-"""Output of all commands: text, tables and JSON on stdout, notes on stderr."""
+"""Output of all commands: text, tables and JSON on stdout, notes on stderr.
+
+Tables are as wide as the terminal, or 80 columns in a pipe or a file.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,20 @@ __all__ = [
     "note",
     "print_json",
     "print_line",
+    "print_list",
     "print_raw",
     "print_table",
+    "uses_colour",
     "width",
     "write_output",
 ]
 
 WIDTH = 160
-"""Columns of a table if stdout is not a terminal."""
+"""Columns of a board if stdout is not a terminal."""
+NARROW = 80
+"""Columns of other tables if stdout is not a terminal."""
+LEAST, MOST = 12, 28
+"""Least width of the last column of a list, and greatest width of the others, in characters."""
 
 _STDOUT: ContextVar[TextIO | None] = ContextVar("stdout", default=None)
 
@@ -87,7 +96,7 @@ def console(*, stderr: bool = False) -> Console:
     """Return a rich console that prints text as it is, without markup or highlighting."""
     from rich.console import Console
 
-    columns = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
+    columns = None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROW
     return Console(
         file=None if stderr else _stdout(),
         stderr=stderr,
@@ -156,6 +165,45 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(c) if isinstance(c, str) else Text(c[0], style=c[1]) for c in row))
     console().print(table)
+
+
+def print_list(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, wide: bool = False
+) -> None:
+    """Print a table with one line per row; cells are shortened to fit the screen.
+
+    Parameters
+    ----------
+    columns
+        Names of the columns.
+    rows
+        Cells, one per column.
+    wide
+        Print all cells in full.
+    """
+    from rich.text import Text
+
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    if not wide:
+        widths[:-1] = [min(width, MOST) for width in widths[:-1]]
+        rest = shutil.get_terminal_size((NARROW, 24)).columns - sum(widths[:-1])
+        widths[-1] = min(widths[-1], max(rest - 2 * (len(widths) - 1), LEAST))
+    for k, row in enumerate([columns, *rows]):
+        cells = [
+            _shortened(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)
+        ]
+        style = "bold" if k == 0 else ""
+        console().print(Text("  ".join(cells).rstrip(), style=style), soft_wrap=True)
+
+
+def _shortened(text: str, width: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1].rstrip(" ,.;:") + "…"
+
+
+def uses_colour() -> bool:
+    """Whether stdout is a terminal that shows colours; ``$NO_COLOR`` turns them off."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def note(line: str) -> None:

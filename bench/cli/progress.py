@@ -38,7 +38,7 @@ class Bar:
     ----------
     total
         Number of runs; with more than one, a bar shows the time left for all.
-    held
+    pending
         Lines about the data. They are printed before the first other line or bar, so that an error
         before that is the only line on stderr.
     show
@@ -52,28 +52,29 @@ class Bar:
     def __init__(
         self,
         total: int,
-        held: list[str],
+        pending: list[str],
         *,
         show: bool | None = None,
         say: Callable[[str], None] = note,
         also: Callable[[Record], None] | None = None,
     ) -> None:
-        self.total, self._say, self._held, self._also = total, say, held, also
+        self.total, self._say, self._pending, self._also = total, say, pending, also
         self.show = sys.stderr.isatty() if show is None else show
         self._progress: Progress | None = None
         self._training: TaskID | None = None
         self._runs: TaskID | None = None
         self._label = ""
+        self._not_applicable: set[tuple[str, str]] = set()
 
     def say(self, line: str) -> None:
-        """Print a line, after those that are held."""
+        """Print a line, after pending ones."""
         self.release()
         self._say(line)
 
     def release(self) -> None:
-        """Print the lines that are held."""
-        while self._held:
-            self._say(self._held.pop(0))
+        """Print the pending lines."""
+        while self._pending:
+            self._say(self._pending.pop(0))
 
     def __enter__(self) -> Bar:
         if self.show:
@@ -111,10 +112,14 @@ class Bar:
     def done(self, record: Record) -> None:
         """Count a finished run; without bars, print its score."""
         self.release()
+        run = record.method, record.split
         if self._progress is None:
-            self.say(_line(record))
+            if run not in self._not_applicable:
+                self.say(_line(record))
         elif self._runs is not None:
             self._progress.advance(self._runs)
+        if record.status == "not-applicable":  # the reason is the same for every seed
+            self._not_applicable.add(run)
         if self._also is not None:
             self._also(record)
 

@@ -84,7 +84,13 @@ def print_summary(
     """
     primaries = {record.primary for record in records}
     heading = next(iter(primaries)).replace("_", " ") if len(primaries) == 1 else "score"
-    columns: list[str | Column] = ["method", "split", "data", "seed", "track"]
+    splits = {(short_split(record), record.edition) for record in records}
+    if len(splits) == 1:
+        [(split, edition)] = splits
+        print_line(f"{split}, {edition} data", "bold")
+    columns: list[str | Column] = ["method", Column("seed", wrap=False), "track"]
+    if len(splits) > 1:
+        columns.insert(1, "split")
     columns += [Column(heading, right=True, wrap=False), Column("chance", right=True, wrap=False)]
     metrics = [metric for metric in metrics if primaries != {metric}]
     columns += [Column(name.replace("_", " "), right=True, wrap=False) for name in metrics]
@@ -93,8 +99,11 @@ def print_summary(
         name = "companion" if new_batches else "same plates"
         columns.append(Column(name, right=True, wrap=False))
     rows = []
-    for record in records:
-        row = [record.method, short_split(record), record.edition, str(record.seed), record.track]
+    for record in _distinct(records):
+        seed = "" if record.status == "not-applicable" else str(record.seed)
+        row = [record.method, seed, record.track]
+        if len(splits) > 1:
+            row.insert(1, f"{short_split(record)} ({record.edition})")
         row += [_score(record, named=len(primaries) > 1), _chance(record)]
         row += [_number(record, metric) for metric in metrics]
         if companions:
@@ -115,6 +124,15 @@ def print_summary(
             f"real images of three slide scanners: `python -m bench data fetch {REAL}`, then "
             f"--split {REAL}/phase"
         )
+
+
+def _distinct(records: Sequence[Record]) -> list[Record]:
+    """Return records with one of the seeds where a method does not apply."""
+    keys: dict[tuple[str, str, int | None], Record] = {}
+    for record in records:
+        seed = None if record.status == "not-applicable" else record.seed
+        keys.setdefault((record.method, record.split, seed), record)
+    return list(keys.values())
 
 
 def _control_line(records: Sequence[Record]) -> str:

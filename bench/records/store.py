@@ -306,6 +306,10 @@ class Store(ArtifactStore):
                     )
         return failures
 
+    def drop_failure(self, run_id: str) -> None:
+        """Delete the traceback of a failed run; a missing one is ignored."""
+        discard(self.root, self.root / "failed" / checked_id(run_id))
+
     def remove(self, run_id: str) -> None:
         """Delete a run; a missing run is ignored."""
         discard(self.root, self.path_of(run_id))

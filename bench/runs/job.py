@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from bench.core.access import TRACKS, Access, track_of
 from bench.core.canonical import digest
+from bench.records.selection import parse_derived
 from bench.runs import identity
 
 if TYPE_CHECKING:
@@ -185,6 +186,33 @@ class Job:
             )
         entries = {name: self.registry.entry("metric", name) for name in sorted(names)}
         return {name: entry.meta["version"] for name, entry in entries.items()}
+
+    @property
+    def request(self) -> JsonObject:
+        """What was asked for, with which the run can be repeated: names, seed and settings.
+
+        ``settings`` has the keys of ``--set``. ``origin`` is ``run``, ``tune`` or ``study``.
+        """
+        task, opened = self.task, self.task.opened
+        settings: JsonObject = {f"recipe.{key}": value for key, value in self.overrides.items()}
+        for stage in self.chain.stages:
+            settings |= {f"{stage.name}.{key}": v for key, v in stage.changed().items()}
+        settings |= {f"data.{key}": value for key, value in opened.settings.items()}
+        if task.source_domain is not None:
+            source = task.source_domain.opened.settings
+            settings |= {f"data.source.{key}": value for key, value in source.items()}
+        derived = parse_derived(task.split.name) is not None
+        origin = "tune" if derived or self.selection != "last" else "run"
+        return {
+            "method": self.chain.typed,
+            "split": task.typed,
+            "seed": self.seed,
+            "recipe": self.recipe_name,
+            "edition": opened.edition,
+            "settings": settings,
+            "metrics": list(task.split.metrics),
+            "origin": origin if self.grouping is None else "study",
+        }
 
     def spec(self) -> Spec:
         """Return the specification that identifies the run; see :func:`identity.run_id`."""

@@ -134,7 +134,7 @@ class Runner:
             run_id,
             traceback.format_exc(),
             self._environment(job),
-            {"method": job.chain.typed, "split": job.task.typed, "seed": job.seed},
+            job.request,
         )
         reason = str(error)
         if not isinstance(error, BenchError):

@@ -113,9 +113,9 @@ def test_dry_run_says_what_it_expects(tmp_path: Path, capsys: pytest.CaptureFixt
         assert stop.value.code == 0
         return capsys.readouterr().out
 
-    [run] = json.loads(say("-m", "erm", "--dry-run", "--json"))["runs"]
+    [run] = json.loads(say("-m", "erm", "--seed", "0", "--dry-run", "--json"))["runs"]
     assert run["estimate"]["fit_s"] is None
-    say("-m", "erm")
+    say("-m", "erm", "--seed", "0")
     lines = say("-m", "erm,ben", "--seeds", "2", "--dry-run").splitlines()
     assert len(lines) == 5  # a line per run, and the total
     document = json.loads(say("-m", "erm,ben", "--seeds", "2", "--dry-run", "--json"))
@@ -321,7 +321,7 @@ def test_bars_show_the_run_and_all_runs(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(console, "Console", Wide)
     record = {"method": "erm", "split": "s", "spec": {"seed": 0}, "status": "ok"}
-    with Bar(2, show=True, say=lambda line: None, held=[]) as bar:
+    with Bar(2, show=True, say=lambda line: None, pending=[]) as bar:
         bar.update("erm on s", 3, 10)
         bar.done(record)
         bar._progress.refresh()

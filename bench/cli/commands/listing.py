@@ -9,7 +9,7 @@ import click
 
 from bench.cli import completion
 from bench.cli.options import Common, common_options
-from bench.cli.output import Column, note, print_json, print_line, print_table
+from bench.cli.output import note, print_json, print_line, print_list
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.meta import KINDS
@@ -28,30 +28,44 @@ WHAT = (
     "claims",
     "reading-list",
     "plugins",
+    "runs",
 )
+
+SHORT_ID = 12
+"""Characters of a run id in the table; any start of a run id that is unique can be typed."""
 
 Rows = Sequence[Mapping[str, object]]
 
 
 @click.command()
 @click.argument("what", metavar="|".join(WHAT), shell_complete=completion.one_of(*WHAT))
-@click.option("--reference", is_flag=True, help="With claims: include the published records.")
+@click.option(
+    "--reference", is_flag=True, help="With claims and runs: include the published records."
+)
+@click.option("--wide", is_flag=True, help="Do not shorten long cells.")
 @common_options
-def command(what: str, reference: bool, common: Common) -> None:
-    """List methods, splits, data sets, metrics, studies, figures, published numbers or plugins."""
+def command(what: str, reference: bool, wide: bool, common: Common) -> None:
+    r"""List methods, splits, runs and other things, one per line.
+
+    `show` prints the details of one.
+
+    \b
+    python -m bench list methods
+    python -m bench list runs --wide
+    """
     if what not in WHAT:
         raise BenchError(did_you_mean(what, list(WHAT), "list"))
-    if reference and what != "claims":
-        raise BenchError(f"--reference is for `list claims`: remove it from `list {what}`")
+    if reference and what not in ("claims", "runs"):
+        raise BenchError(f"--reference applies to claims and runs: remove it from `list {what}`")
     registry = common.registry()
-    if what == "claims":
-        rows, columns = _claims(common.store().load_all(reference=reference))
+    if what in _OF_RECORDS:
+        rows, columns = _OF_RECORDS[what](common.store().load_all(reference=reference))
     else:
         rows, columns = _ROWS[what](registry)
     if common.as_json:
         print_json({what: rows})
         return
-    _print(rows, columns)
+    _print(rows, columns, wide)
     for entry in registry.broken:
         note(f"plugin {entry.provider} {entry.problem}")
 
@@ -76,7 +90,8 @@ def _methods(registry: Registry) -> tuple[Rows, list[str]]:
                 "reference": meta.get("reference", ""),
             }
         )
-    return rows, ["name", "level", "track", "provider", "summary"]
+    plugins = any(row["provider"] != "labshift" for row in rows)
+    return rows, ["name", "level", "track", *(["provider"] if plugins else []), "summary"]
 
 
 def _splits(registry: Registry) -> tuple[Rows, list[str]]:
@@ -97,7 +112,7 @@ def _splits(registry: Registry) -> tuple[Rows, list[str]]:
         rows.append(row)
         if split.alias:
             rows.append({**row, "name": split.alias, "alias_of": split.name})
-    return sorted(rows, key=lambda row: str(row["name"])), ["name", "alias_of", "editions", "shift"]
+    return sorted(rows, key=lambda row: str(row["name"])), ["name", "editions", "shift"]
 
 
 def _datasets(registry: Registry) -> tuple[Rows, list[str]]:
@@ -113,7 +128,7 @@ def _datasets(registry: Registry) -> tuple[Rows, list[str]]:
         }
         for entry in registry.entries("dataset")
     ]
-    return rows, ["name", "editions", "levels", "summary"]
+    return rows, ["name", "editions", "summary"]
 
 
 def _metrics(registry: Registry) -> tuple[Rows, list[str]]:
@@ -130,7 +145,7 @@ def _metrics(registry: Registry) -> tuple[Rows, list[str]]:
         }
         for entry in registry.entries("metric")
     ]
-    return rows, ["name", "needs", "range", "higher_is_better", "summary"]
+    return rows, ["name", "needs", "summary"]
 
 
 def _figures(registry: Registry) -> tuple[Rows, list[str]]:
@@ -140,7 +155,7 @@ def _figures(registry: Registry) -> tuple[Rows, list[str]]:
     rows = [
         {key: figure.meta.get(key, "") for key in keys} for figure in all_figures(registry).values()
     ]
-    return rows, ["name", "needs", "summary"]
+    return rows, ["name", "summary"]
 
 
 def _claims(records: Sequence[Record]) -> tuple[Rows, list[str]]:
@@ -165,7 +180,30 @@ def _claims(records: Sequence[Record]) -> tuple[Rows, list[str]]:
         for result in judge(published(), records)
         if result.claim.comparable
     ]
-    return rows, ["name", "paper", "measured", "status"]
+    return rows, ["paper", "measured", "status", "name"]
+
+
+def _runs(records: Sequence[Record]) -> tuple[Rows, list[str]]:
+    from bench.boards.values import label_of
+
+    rows = [
+        {
+            "run_id": record.run_id,
+            "method": label_of(record.method_id, record.params),
+            "split_id": record.split_id,
+            "edition": record.edition,
+            "recipe": record.recipe,
+            "selection": record.selection,
+            "seed": record.seed,
+            "status": record.status,
+            "metric": record.primary,
+            "score": record.value() if record.ok else None,
+            "created": record.created,
+            "path": str(record.path or ""),
+        }
+        for record in sorted(records, key=lambda record: (record.created, record.run_id))
+    ]
+    return rows, ["run_id", "seed", "score", "recipe", "method", "split_id"]
 
 
 def _reading_list(registry: Registry) -> tuple[Rows, list[str]]:  # noqa: ARG001
@@ -185,7 +223,7 @@ def _reading_list(registry: Registry) -> tuple[Rows, list[str]]:  # noqa: ARG001
         for claim in published()
         if not claim.comparable
     ]
-    return rows, ["name", "paper", "reason"]
+    return rows, ["paper", "name", "reason"]
 
 
 def _studies(registry: Registry) -> tuple[Rows, list[str]]:
@@ -194,7 +232,7 @@ def _studies(registry: Registry) -> tuple[Rows, list[str]]:
     keys = ("name", "question", "methods", "point", "points", "version")
     metas: Iterable[Mapping[str, object]] = known(registry).values()
     rows = [{key: meta[key] for key in keys} for meta in metas]
-    return rows, ["name", "question", "methods"]
+    return rows, ["name", "question"]
 
 
 def _plugins(registry: Registry) -> tuple[Rows, list[str]]:
@@ -228,16 +266,28 @@ _ROWS: Mapping[str, Callable[[Registry], tuple[Rows, list[str]]]] = {
 }
 
 
-def _print(rows: Rows, columns: Sequence[str]) -> None:
+_OF_RECORDS: Mapping[str, Callable[[Sequence[Record]], tuple[Rows, list[str]]]] = {
+    "claims": _claims,
+    "runs": _runs,
+}
+
+
+def _print(rows: Rows, columns: Sequence[str], wide: bool) -> None:
     if not rows:
         print_line("none")
         return
-    short = max(len(_text(row["name"])) for row in rows) < 40
-    fixed = {"paper", "measured", "status", *(["name"] if short else [])}
-    print_table(
-        [Column(name.replace("_", " "), wrap=name not in fixed) for name in columns],
-        [[_text(row[name]) for name in columns] for row in rows],
-    )
+    names = [column.replace("_", " ").removesuffix(" id") for column in columns]
+    print_list(names, [[_cell(row, column) for column in columns] for row in rows], wide=wide)
+
+
+def _cell(row: Mapping[str, object], column: str) -> str:
+    if column == "shift" and row["alias_of"]:
+        return f"alias of {row['alias_of']}"
+    if column == "run_id":
+        return str(row[column])[:SHORT_ID]
+    if column == "score" and row["status"] != "ok":
+        return str(row["status"])
+    return _text(row[column])
 
 
 def _text(value: object) -> str:

@@ -9,8 +9,6 @@ import click
 from bench.cli import arguments, completion
 from bench.cli.options import (
     IF_EXISTS,
-    METHODS,
-    SPLITS,
     Common,
     TrainingOptions,
     common_options,
@@ -18,6 +16,7 @@ from bench.cli.options import (
     training_options,
 )
 from bench.cli.output import note, print_json, print_line
+from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.records.record import Record
@@ -26,8 +25,22 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@METHODS
-@SPLITS
+@listed(
+    "--method",
+    "-m",
+    "methods",
+    shell_complete=completion.methods,
+    metavar="M[,M...]",
+    help="Methods; chains such as erm+tvn. Repeatable.  [required]",
+)
+@listed(
+    "--split",
+    "-s",
+    "splits",
+    shell_complete=completion.splits,
+    metavar="S[,S...]",
+    help="Splits, or FILE.toml[:NAME]. Repeatable.  [required]",
+)
 @training_options
 @listed("--metrics", metavar="NAME[,...]", help="Additional metrics; see `list metrics`.")
 @click.option(
@@ -45,11 +58,14 @@ if TYPE_CHECKING:
     shell_complete=completion.one_of("tensorboard", "mlflow"),
     help="Also log to tensorboard or mlflow.",
 )
+@click.option(
+    "--retry-failed", is_flag=True, help="Repeat the failed runs; no --method and --split."
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan with cost estimates.")
 @common_options
-def command(
-    methods: str,
-    splits: str,
+def command(  # noqa: PLR0913, PLR0917 - one parameter per option
+    methods: str | None,
+    splits: str | None,
     training: TrainingOptions,
     metrics: str | None,
     network: str | None,
@@ -58,6 +74,7 @@ def command(
     if_exists: str,
     controls: bool,
     track: str | None,
+    retry_failed: bool,
     dry_run: bool,
     common: Common,
 ) -> int:
@@ -71,11 +88,22 @@ def command(
     python -m bench run -m erm,ben,adabn -s coos7/test1,ottawa --seeds 3
     python -m bench run -m ben -s screen.toml:weeks --set ben.rows=controls
     python -m bench run -m ben -s ottawa --set data.strength=2 --set recipe.steps=800
+    python -m bench run --retry-failed
     """
     from bench.cli.dry_run import print_plan
     from bench.cli.progress import Bar
     from bench.cli.run_output import print_summary, repeat_options, summary
 
+    if retry_failed:
+        if methods is not None or splits is not None:
+            raise BenchError("--retry-failed repeats recorded runs: remove --method and --split")
+        return _retry(training, common)
+    for option, value in (("--method", methods), ("--split", splits)):
+        if value is None:
+            context = click.get_current_context()
+            raise click.MissingParameter(ctx=context, param_hint=option, param_type="option")
+    assert methods is not None
+    assert splits is not None
     pending: list[str] = []
     trackers = _trackers(track, common.store())
     experiment = training.experiment(
@@ -114,6 +142,29 @@ def command(
         print_summary(records, companions, control_rows, experiment, again, extra)
         for tracker in trackers:
             print_line(f"tracked: {tracker.where}")
+    return int(any(record.status == "failed" for record in records))
+
+
+def _retry(training: TrainingOptions, common: Common) -> int:
+    """Repeat the failed runs and print a line for each."""
+    from bench.cli.progress import Bar
+    from bench.cli.retry import failed_experiments, retry
+    from bench.cli.run_output import summary
+
+    store, pending = common.store(), list[str]()
+    experiments = failed_experiments(store, common.registry(), training.device, pending.append)
+    records: list[Record] = []
+    with Bar(sum(len(failures) for _, failures in experiments), pending) as bar:
+        bar.release()
+        for experiment, failures in experiments:
+            records += retry(experiment, failures, store, bar)
+    if common.as_json:
+        print_json({"runs": [summary(record) for record in records]})
+    else:
+        for record in records:
+            print_line(f"{record.method} on {record.split}, seed {record.seed}: {record.status}")
+        n_failed = sum(record.status == "failed" for record in records)
+        print_line(f"{len(records)} runs repeated, {n_failed} failed again")
     return int(any(record.status == "failed" for record in records))
 
 

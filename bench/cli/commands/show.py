@@ -11,7 +11,7 @@ import click
 
 from bench.cli import arguments, completion
 from bench.cli.options import PATH, Common, common_options
-from bench.cli.output import print_json, print_line
+from bench.cli.output import print_json, print_line, print_list
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError, did_you_mean
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.data.fetch.listing import Fetchable
 
-WHAT = ("method", "split", "dataset", "run")
+WHAT = ("method", "split", "dataset", "run", "failed")
 
 
 @click.command()
 @click.argument("what", metavar="|".join(WHAT), shell_complete=completion.one_of(*WHAT))
-@click.argument("name", shell_complete=completion.names)
+@click.argument("name", required=False, default="", shell_complete=completion.names)
 @click.option("--figure", metavar="FILE", type=PATH, help="With dataset: draw example cells.")
 @click.option("--edition", metavar="NAME", default="auto", help="With --figure.")
 @click.option("--set", "settings", multiple=True, metavar="data.KEY=VALUE", help="With --figure.")
@@ -41,11 +41,24 @@ def command(
     settings: tuple[str, ...],
     common: Common,
 ) -> None:
-    """Show details of a method, split, data set or run."""
+    r"""Show details of a method, split, data set, run or failed run.
+
+    A run is named by the start of its run_id; `show failed` without a name lists all failed runs.
+
+    \b
+    python -m bench show method ben
+    python -m bench show run 3fa9
+    python -m bench show failed
+    """
     if what not in WHAT:
         raise BenchError(did_you_mean(what, list(WHAT), "thing to show"))
     if figure and what != "dataset":
-        raise BenchError("--figure is for `show dataset NAME`")
+        raise BenchError("--figure applies to `show dataset NAME`")
+    if what == "failed":
+        _failed(name, common)
+        return
+    if not name:
+        raise BenchError(f"`show {what}` requires a name: see `python -m bench list {what}s`")
     registry = common.registry()
     if what == "method":
         facts = _method(name, registry)
@@ -61,6 +74,29 @@ def command(
         print_json(facts)
     else:
         _print(facts)
+
+
+def _failed(prefix: str, common: Common) -> None:
+    """Print the failed runs whose ids start with ``prefix``; the traceback of a single one."""
+    store = common.store()
+    failures = [f for f in store.failures() if f["run_id"].startswith(prefix)]
+    if prefix and not failures:
+        raise BenchError(f"no failed run in {store.root} has an id that starts with '{prefix}'")
+    if common.as_json:
+        print_json({"failed": [{**failure, "path": str(failure["path"])} for failure in failures]})
+    elif prefix and len(failures) == 1:
+        print_line((failures[0]["path"] / "traceback.txt").read_text(encoding="utf-8"))
+        print_line(f"environment: {failures[0]['path'] / 'environment.json'}")
+    elif not failures:
+        print_line("none")
+    else:
+        keys = ("seed", "method", "split")
+        rows = [
+            [f["run_id"][:12], *(str(f["about"].get(key, "")) for key in keys), f["error"]]
+            for f in failures
+        ]
+        print_list(["run", *keys, "error"], rows)
+        print_line("to repeat them: python -m bench run --retry-failed")
 
 
 _ACCESS = {

@@ -70,11 +70,11 @@ def command(
     if len(arguments.names(split, "--split")) > 1:
         raise BenchError("--split: a study takes one split; run it once per split")
     varied = _points(meta, points)
-    held: list[str] = []
+    pending: list[str] = []
     chosen = list(meta["methods"]) if methods is None else methods
-    experiment = training.experiment(chosen, split, common, held.append, n_seeds=3)
+    experiment = training.experiment(chosen, split, common, pending.append, n_seeds=3)
     [task] = experiment.tasks
-    with Bar(1, held) as bar:
+    with Bar(1, pending) as bar:
         context = StudyContext(
             task,
             experiment.methods,
@@ -83,7 +83,7 @@ def command(
             experiment.registry,
             experiment.runner(bar),
             experiment.options,
-            lambda changed, data: experiment.reopen(changed, data, held.append),
+            lambda changed, data: experiment.reopen(changed, data, pending.append),
             done=bar.done,
         )
         title = subtitle(context)

@@ -90,10 +90,10 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         _integer("--validations", validations),
     )
     keys = tuple(key.strip() for key in (recipe_keys or "").split(",") if key.strip())
-    held: list[str] = []
-    experiment = training.experiment(methods, splits, common, held.append, if_exists=if_exists)
+    pending: list[str] = []
+    experiment = training.experiment(methods, splits, common, pending.append, if_exists=if_exists)
     records: list[Record] = []
-    with Bar(0, held) as bar:
+    with Bar(0, pending) as bar:
         runner = experiment.runner(bar)
         tunings = [
             Tuning(
