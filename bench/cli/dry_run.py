@@ -55,7 +55,8 @@ def print_plan(jobs: Sequence[Job], store: Store, as_json: bool, *, device: str 
             else dict(row)
             for row in rows
         ]
-        print_json({"runs": runs, "total": {**dataclasses.asdict(cost), "gpu_hours": gpu_hours}})
+        sums: dict[str, object] = dataclasses.asdict(cost)
+        print_json({"runs": runs, "total": {**sums, "gpu_hours": gpu_hours}})
         return
     for row in rows:
         estimate = by_run.get(row["run_id"])
