@@ -102,23 +102,23 @@ class Rows:
         """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
-            raise IndexError(f"rows lie in 0 .. {len(self) - 1}")
+            raise IndexError(f"rows must be in 0 .. {len(self) - 1}")
         out = np.empty((len(rows), *self.shape), self.dtype)
         where = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(where):
-            mine = np.flatnonzero(where == number)
-            wanted = rows[mine] - self._starts[number]
+            positions = np.flatnonzero(where == number)
+            file_rows = rows[positions] - self._starts[number]
             try:
-                out[mine] = self._read(int(number), wanted)
+                out[positions] = self._read(int(number), file_rows)
             except (OSError, RuntimeError) as error:
                 raise _damaged(self.files[number].path, error) from error
         if self.dtype == np.float32 and not np.isfinite(out).all():
             bad = int(rows[~np.isfinite(out).reshape(len(rows), -1).all(axis=1)][0])
             file = self.files[int(np.searchsorted(self._starts, bad, side="right")) - 1]
-            raise BenchError(f"image {bad} of COOS-7 holds NaN: get {file.path} again")
+            raise BenchError(f"image {bad} of COOS-7 contains NaN: get {file.path} again")
         return out
 
-    def _read(self, number: int, wanted: NDArray[np.int64]) -> Array:
+    def _read(self, number: int, rows: NDArray[np.int64]) -> Array:
         if self._process != os.getpid():
             # HDF5 handles do not survive a fork.
             self._open, self._process = {}, os.getpid()
@@ -128,20 +128,20 @@ class Rows:
                 self._open[number] = np.memmap(
                     file.path, file.dtype, "r", file.offset, (file.count, *file.shape)
                 )
-            pixels: Array = self._open[number][wanted]
+            pixels: Array = self._open[number][rows]
             return pixels
         if number not in self._open:
             import h5py
 
             self._open[number] = own_dataset(h5py.File(file.path, "r"), "data", file.path)
         data = self._open[number]
-        found = np.empty((len(wanted), *file.shape), self.dtype)
-        block = wanted // file.chunk
+        images = np.empty((len(rows), *file.shape), self.dtype)
+        block = rows // file.chunk
         for which in np.unique(block):
-            mine = np.flatnonzero(block == which)
-            low, high = int(wanted[mine].min()), int(wanted[mine].max()) + 1
-            found[mine] = data[low:high][wanted[mine] - low]
-        return found
+            positions = np.flatnonzero(block == which)
+            low, high = int(rows[positions].min()), int(rows[positions].max()) + 1
+            images[positions] = data[low:high][rows[positions] - low]
+        return images
 
 
 def _native(dtype: DType) -> DType:
@@ -213,9 +213,9 @@ def _block(data: Any, path: Path) -> int | None:  # noqa: ANN401 - h5py has no t
 
 def _damaged(path: Path, error: BaseException) -> BenchError:
     if isinstance(error, PermissionError):
-        return BenchError(f"{path} may not be read: change its permissions")
+        return BenchError(f"permission to read {path} was denied: change its permissions")
     if isinstance(error, FileNotFoundError):
-        return BenchError(f"{path} is gone: put it back, or use --edition simulated")
+        return BenchError(f"{path} no longer exists: put it back, or use --edition simulated")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return BenchError(
         f"{path} cannot be read as HDF5; it is truncated or damaged: get it again ({reason})"
@@ -231,7 +231,7 @@ def _column(handle: Any, key: str, count: int, path: Path) -> Array:  # noqa: AN
         column = column.reshape(-1)
     if column.ndim != 1:
         raise BenchError(
-            f"'{key}' in {path} has shape {column.shape}, expected one value an image: get the "
+            f"'{key}' in {path} has shape {column.shape}, expected one value per image: get the "
             "file again"
         )
     if len(column) != count:
@@ -256,16 +256,16 @@ def _strings(column: Array) -> Array:
 
 def classes_of(file: CropFile) -> Array:
     """Return class names ``(n,)`` for labels given as numbers 0 to 6 or as names."""
-    known = {str(i): name for i, name in enumerate(CLASSES)}
-    known |= {name.casefold(): name for name in CLASSES}
+    names = {str(i): name for i, name in enumerate(CLASSES)}
+    names |= {name.casefold(): name for name in CLASSES}
     labels = file.columns["label"]
     for label in sorted(set(labels.tolist())):
-        if label.casefold() not in known:
+        if label.casefold() not in names:
             raise BenchError(
-                f"'{label}' in 'labels' of {file.path} is no class of COOS-7: labels are 0 .. 6 or "
+                f"'{label}' in 'labels' of {file.path} is not a class of COOS-7: use 0 .. 6 or "
                 f"{', '.join(CLASSES)}"
             )
-    return np.array([known[label.casefold()] for label in labels.tolist()], dtype=object)
+    return np.array([names[label.casefold()] for label in labels.tolist()], dtype=object)
 
 
 def check_alike(files: list[CropFile]) -> None:
@@ -274,8 +274,8 @@ def check_alike(files: list[CropFile]) -> None:
         stored = file.rows
         if stored.shape != first.shape or _native(stored.dtype) != _native(first.dtype):
             raise BenchError(
-                f"{stored.path} holds {stored.shape} {stored.dtype} images but {first.path.name} "
-                f"{first.shape} {first.dtype}: they are not of one release; get them again"
+                f"{stored.path} has {stored.shape} {stored.dtype} images but {first.path.name} "
+                f"{first.shape} {first.dtype}: they are from different releases; get them again"
             )
 
 
@@ -315,11 +315,11 @@ def _remembered_sums(paths: list[Path]) -> dict[str, str]:
     key = hashlib.sha256(str(paths[0].parent.absolute()).encode()).hexdigest()[:16]
     memory = cache_folder("index") / f"coos7-{key}.json"
     try:
-        known = json.loads(memory.read_text(encoding="utf-8"))
-        if known["marks"] == marks and all(
-            re.fullmatch("[0-9a-f]{64}", known["sha256"][name]) for name in marks
+        stored = json.loads(memory.read_text(encoding="utf-8"))
+        if stored["marks"] == marks and all(
+            re.fullmatch("[0-9a-f]{64}", stored["sha256"][name]) for name in marks
         ):
-            return {name: known["sha256"][name] for name in marks}
+            return {name: stored["sha256"][name] for name in marks}
     except (OSError, ValueError, KeyError, TypeError):
         pass  # missing or unreadable: computed below
 
@@ -327,6 +327,6 @@ def _remembered_sums(paths: list[Path]) -> dict[str, str]:
 
     with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
         sums = dict(zip(marks, pool.map(sha256, paths), strict=True))
-    with suppress(OSError), new_file(memory) as part:  # the cache is optional
-        part.write_text(json.dumps({"marks": marks, "sha256": sums}), encoding="utf-8")
+    with suppress(OSError), new_file(memory) as file:  # the cache is optional
+        file.write_text(json.dumps({"marks": marks, "sha256": sums}), encoding="utf-8")
     return sums

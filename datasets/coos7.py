@@ -82,7 +82,7 @@ class Settings:
     off: str = param(
         "",
         "Effects switched off, separated by commas: groups (culture, staining, optics, camera, "
-        "plate-map) or single ones such as lamp,focus; parameters.json beside the data has all.",
+        "plate-map) or single ones such as lamp,focus; parameters.json of the data lists all.",
     )
     scale: float = param(1.0, "Multiplies the number of images.", low=0.01, high=20.0)
     pixel: str = param(
@@ -97,7 +97,7 @@ class COOS7:
 
     Batch levels, smallest first: plate, date (the day of imaging), microscope. Names of an inner
     level that occur in several outer ones are prefixed with the outer name, so levels are nested.
-    ``well`` is the names of plate and well, ``position`` the name of the well alone. ``pixel`` is
+    ``well`` contains the names of plate and well, ``position`` that of the well only. ``pixel`` is
     the pixel size of each image in um, if it is known: the simulated edition has it in
     ``parameters.json``, as a microscope has it in its metadata; for the real files it is given by
     ``--set data.pixel=0:0.2,1:0.3``.

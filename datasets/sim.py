@@ -85,7 +85,7 @@ class Settings:
     off: str = param(
         "",
         "Effects switched off, separated by commas: groups (culture, staining, optics, camera, "
-        "plate-map) or single ones such as lamp,focus; parameters.json beside the data has all.",
+        "plate-map) or single ones such as lamp,focus; parameters.json of the data lists all.",
     )
     scale: float = param(1.0, "Multiplies the number of images.", low=0.01, high=20.0)
     experiments: int = param(

@@ -52,7 +52,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _isolated(
     tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # pycytominer, which some tests compare with, turns this on for the whole process.
+    # pycytominer, which some tests compare with, sets this for the entire process.
     pd.options.mode.copy_on_write = False
     monkeypatch.delenv("BENCH_PLUGINS", raising=False)
     monkeypatch.setenv("BENCH_CACHE", str(shared_cache))

@@ -136,7 +136,7 @@ _STAINING = (
         "background-protein",
         "medium, plastic and autofluorescence in the protein channel",
         "log", 35.0,
-        "electrons a pixel",
+        "electrons per pixel",
         {"laboratory": 0.40, "plate": 0.15, "well": 0.10},
         2.0, 2000.0,
     ),
@@ -144,7 +144,7 @@ _STAINING = (
         "background-nucleus",
         "medium, plastic and unbound dye in the nucleus channel",
         "log", 25.0,
-        "electrons a pixel",
+        "electrons per pixel",
         {"laboratory": 0.40, "plate": 0.15, "well": 0.10},
         2.0, 2000.0,
     ),
@@ -237,7 +237,7 @@ _OPTICS = (
         "fraction",
         {"laboratory": 0.2, "microscope": 0.46},
         0.0, 0.3,
-        "1-5 % for filter sets of dyes that lie well apart (assumption)",
+        "1-5 % for filter sets of well separated dyes (assumption)",
     ),
     Knob(
         "bleed-nucleus",
@@ -246,7 +246,7 @@ _OPTICS = (
         "fraction",
         {"laboratory": 0.2, "microscope": 0.46},
         0.0, 0.3,
-        "1-5 % for filter sets of dyes that lie well apart (assumption)",
+        "1-5 % for filter sets of well separated dyes (assumption)",
     ),
 )
 _CAMERA_KNOBS = (
@@ -268,9 +268,9 @@ _CAMERA_KNOBS = (
     ),
     Knob(
         "gain",
-        "electrons for one count",
+        "electrons per count",
         "log", 0.5,
-        "electrons a count",
+        "electrons per count",
         {"microscope": 0.66},
         0.05, 8.0,
         f"0.2-2 for 12 to 16 bit converters: {_CAMERA}",

@@ -1,4 +1,4 @@
-"""Arrays above the limit live in a file without a name, and nothing else about them differs."""
+"""Arrays above the limit are backed by a file without a name and are otherwise the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A digest of code changes with what runs and with nothing else, on every Python version."""
+"""A digest of code depends on executed code only, and not on the Python version."""
 
 from __future__ import annotations
 

@@ -136,9 +136,9 @@ def test_what_records_need_is_imported_without_anything_heavy() -> None:
 
 
 IS_AN_ESTIMATOR = {"bench.runs.corrector"}
-"""Modules whose class is one of scikit-learn's kind; ``bench`` imports them when they are asked."""
+"""Modules that define scikit-learn estimators; ``bench`` imports them on first use."""
 WITH_EXTRA = {"trackers.py": "track", "scanorama.py": "scanorama", "_fixed.py": "pretrained"}
-"""Files that import what one extra brings, and say so where it is missing."""
+"""Files that import the packages of one extra, with an error that names the extra."""
 
 
 def test_whatever_is_imported_is_declared() -> None:

@@ -1,4 +1,4 @@
-"""Atomic writes: the new content, the old content or nothing."""
+"""Atomic writes: a file has its new or its old content, or does not exist."""
 
 from __future__ import annotations
 

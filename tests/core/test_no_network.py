@@ -1,4 +1,4 @@
-"""Opening and running data sets asks nobody anything: no socket is opened."""
+"""Opening and running data sets opens no socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCRIPT = """
 import socket, sys
 asked = []
 def hook(event, args):
-    # names of hosts and connections; a pair of pipes within the process asks nobody
+    # host names and connections; a socket pair within the process is allowed
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto",
                  "socket.bind", "urllib.Request"):
         asked.append((event, args))
@@ -63,7 +63,7 @@ def without_network(*words: str) -> subprocess.CompletedProcess[str]:
 def test_no_socket_is_opened_over_a_whole_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # from nothing: fixtures are written, wilds is imported and asked, images are decoded
+    # without a cache: fixtures are written, wilds is imported and used, images are decoded
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     registry = Registry()
     first: dict[str, str] = {}

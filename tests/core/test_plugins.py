@@ -50,7 +50,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line with nothing of the user's around it."""
+    """Run the command line without the user's files and variables."""
     env = {**os.environ, **environment}
     return subprocess.run(
         [sys.executable, "-m", "bench", *map(str, arguments)],
@@ -73,7 +73,19 @@ def new_method(folder: Path, name: str = "my-method") -> Path:
 
 
 def run_arguments(table: Path, results: Path, method: str = "my-method") -> list[object]:
-    return ["run", "-m", method, "-s", f"{table}:new", "--recipe", "smoke", "--results", results]
+    return [
+        "run",
+        "-m",
+        method,
+        "-s",
+        f"{table}:new",
+        "--recipe",
+        "smoke",
+        "--seeds",
+        1,
+        "--results",
+        results,
+    ]
 
 
 # --------------------------------------------------------------------------- a file
@@ -178,7 +190,7 @@ def test_plugins_of_the_environment_are_listed_with_their_state(
     assert "not valid Python (line 1" in state["unfinished"]
     assert "No module named 'no_such_module'" in state["fails-late"]
     assert "cannot be read (No such file or directory)" in state["missing"]
-    # Everybody else works on, and whoever asks for a broken one is told why.
+    # All other methods work; using a broken one raises its error.
     ok(bench("list", "methods", **environment))
     done = bench(*run_arguments(table, tmp_path / "r"), **environment)
     assert ok(done).stdout

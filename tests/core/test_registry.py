@@ -1,4 +1,4 @@
-"""Names to code: literals are read without importing, and what is broken stops nobody else."""
+"""Registry: literals are read without importing, and broken files affect no others."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def test_the_name_of_the_file_is_free(tmp_path: Path) -> None:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a folder that stands in for site-packages."""
+    """Return a folder used as site-packages."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))

@@ -1,4 +1,4 @@
-"""Records made by hand: a few lines each, no training, no data."""
+"""Synthetic records, without training or data."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_record(
     reason: str = "",
     **changes: Any,
 ) -> dict[str, Any]:
-    """Return what ``run.json`` holds; keys of ``changes`` replace those of the spec or record."""
+    """Return the contents of ``run.json``; ``changes`` replaces keys of spec or record."""
     changed = {stage: dict(values) for stage, values in (params or {}).items()}
     spec: dict[str, Any] = {
         "method_id": method,

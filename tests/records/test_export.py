@@ -1,4 +1,4 @@
-"""Exported embeddings: each row is the row that it says it is."""
+"""Exported embeddings have the values, ids and metadata of their rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, dict[str, Record]]:
-    """Runs on an own table: one split with a fixed test plate, and one that holds out each."""
+    """Runs on a table: one split with a fixed test plate, and one that holds out each plate."""
     folder = tmp_path_factory.mktemp("export")
     splits = (
         '\n[splits.plates]\nhold_out = "plate"\nshares = ["week"]\n'

@@ -1,4 +1,4 @@
-"""Records on disk: one spelling, one step, nothing half-written."""
+"""Records on disk: canonical form, atomic writes."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_killed_writer_leaves_nothing_to_see(tmp_path: Path, after: int) -> No
     assert len(where.load_all()) == 1
 
 
-# ------------------------------------------------------------------ a disk that refuses
+# ------------------------------------------------------------------ a disk that cannot be written
 
 
 def _failing(code: int, after: int = 1) -> object:
@@ -285,7 +285,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         for folder in (root, root / "tmp"):
             folder.chmod(0o755)
         return
-    # Root may write anywhere, so a child gives its rights away.
+    # Root can write anywhere, so a child process drops its privileges.
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     receive, send = os.pipe()

@@ -1,4 +1,4 @@
-"""The conformance kit: what keeps the contract passes, and each way to break it is named."""
+"""Conformance checks: correct extensions pass, and each violation fails its check."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class PerControls(Good):
 
 
 class Transductive(Good):
-    """Looks its rows up by id, as corrections of a whole matrix do."""
+    """Looks up its rows by id, as corrections of an entire matrix do."""
 
     declared = Access.ADAPT
 
@@ -434,7 +434,7 @@ def test_parameters_are_frozen_documented_and_searched_within_their_range() -> N
         (Outside, "default"),
         (FarSearch, "search space.*not allowed"),
         (Backwards, "low < high"),
-        (LogZero, "logarithm"),
+        (LogZero, "positive"),
     ]:
         broken = failures(type("Mine", (Good,), {"Params": params}))
         assert list(broken) == ["Params"], (params, broken)
@@ -589,7 +589,7 @@ def dataset_failures(change: Any) -> dict[str, str]:
 
 
 class Backwards:
-    """Gives rows in file order, as h5py does if one sorts and forgets to put them back."""
+    """Returns rows in file order, as after a sorted read from h5py without restoring the order."""
 
     def __init__(self, source: Any) -> None:
         self.source, self.shape, self.dtype = source, source.shape, source.dtype

@@ -9,6 +9,7 @@ import click
 
 from bench.cli.options import PATH, REFERENCE, SPLIT_FILTER, Common, common_options
 from bench.cli.output import note, print_json, print_line, write_output
+from bench.core.words import file_size
 
 
 @click.command()
@@ -51,4 +52,4 @@ def command(
         facts = {"file": str(file), "bytes": size, "runs": report.n_runs, "boards": n_boards}
         print_json({**facts, "figures": n_figures})
     else:
-        print_line(f"{file}  {size / 1e6:.1f} MB: {n_boards} boards, {n_figures} figures")
+        print_line(f"{file}  {file_size(size)}: {n_boards} boards, {n_figures} figures")

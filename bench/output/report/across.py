@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.output.report.sentence import Name, Sentence, listed
+from bench.core.words import listed
+from bench.output.report.sentence import Name, Sentence
 from bench.output.report.summary import biology_loss, is_main
 from bench.output.report.text import verdict_kind
 
@@ -39,14 +40,14 @@ def overview(boards: Sequence[Board]) -> list[Sentence]:
     simulated = sorted({board.split for board in main if board.edition == "simulated"})
     if simulated:
         verb = "is" if len(simulated) == 1 else "are"
-        sentences.append(Sentence("limits", (f"{listed(simulated)} {verb} simulated.",)))
+        sentences.append(Sentence("limits", (f"{listed(simulated, 6)} {verb} simulated.",)))
         if not any(board.edition == "real" for board in main):
             sentences.append(Sentence("limits", ("No record is from real data.",)))
     few = [b for b in main if not any(row.ci_low is not None for row in b.rows)]
     if few:
         text = (
-            f"No verdict on {listed(sorted({b.split for b in few}))}: too few held-out batches or "
-            "seeds for an interval."
+            f"No verdict on {listed(sorted({b.split for b in few}), 6)}: too few held-out batches "
+            "or seeds for an interval."
         )
         sentences.append(Sentence("limits", (text,)))
     return sentences
@@ -110,5 +111,5 @@ def _losses(main: Sequence[Board]) -> list[Sentence]:
     ]
     if not splits:
         return []
-    text = f"Statistics of whole batches remove biology on {listed(sorted(set(splits)))}."
+    text = f"Statistics of whole batches remove biology on {listed(sorted(set(splits)), 6)}."
     return [Sentence("lost", (text,))]

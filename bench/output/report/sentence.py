@@ -90,9 +90,3 @@ def names_text(rows: Sequence[Row]) -> list[str | Name]:
     for k, row in enumerate(rows):
         parts += ["" if not k else " and " if k == len(rows) - 1 else ", ", Name(row.method)]
     return parts
-
-
-def listed(names: Sequence[str]) -> str:
-    if len(names) > 6:
-        return f"{', '.join(names[:5])} and {len(names) - 5} more"
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
