@@ -56,7 +56,8 @@ def print_plan(jobs: Sequence[Job], store: Store, as_json: bool, *, device: str 
             for row in rows
         ]
         sums: dict[str, object] = dataclasses.asdict(cost)
-        print_json({"runs": runs, "total": {**sums, "gpu_hours": gpu_hours}})
+        sums["gpu_hours"] = gpu_hours
+        print_json({"runs": runs, "total": sums})
         return
     for row in rows:
         estimate = by_run.get(row["run_id"])
