@@ -177,13 +177,13 @@ def _line_of(folder: Path) -> tuple[str, str, str]:
     table = Record(record, folder).metrics_table()
     if table is None:
         raise BenchError(f"metrics.parquet of {folder} is missing: run it again")
-    contents = json.loads(text)
     try:
-        n = packed_counts(contents["metrics"], table)
+        # As it was written: keys and values that are added when it is read are left out.
+        written = json.loads(text)
+        n = packed_counts(written["metrics"], table)
     except BenchError as exc:
         raise BenchError(f"the record in {folder} is damaged ({exc}): run it again") from None
-    # The contents as they were written: keys that later versions have are not added.
-    line = canonical_json({"n": n, "run": contents}) + "\n"
+    line = canonical_json({"n": n, "run": written}) + "\n"
     return record["spec"]["split_id"], record["run_id"], line
 
 

@@ -136,6 +136,26 @@ def test_folders_of_earlier_versions_are_read_and_packed(tmp_path: Path) -> None
     assert {path.name for path in reference.iterdir()} == {"records"}
 
 
+def test_values_that_are_added_when_read_have_the_units_of_their_metric(tmp_path: Path) -> None:
+    record = make_record(subsets={"fold=z": 0.25, "fold=a": 0.75}, value=0.4)
+    del record["metrics"]["probe.balanced_accuracy"]
+    units = {"all": 30, "fold=a": 10, "fold=z": 20}
+    table = table_of(record)
+    table["n"] = table["subset"].map(units)
+    store = Store(tmp_path)
+    store.commit(record, table)
+    store.publish([record["run_id"]])
+    [packed] = store.load_reference()
+    assert packed.value() == 0.5, "the mean over folds"
+    metrics = packed.metrics_table().set_index("subset")
+    assert metrics["n"].to_dict() == {**units, "pooled": 30}
+    assert metrics["value"].to_dict() == {
+        "all": 0.5, "fold=a": 0.75, "fold=z": 0.25, "pooled": 0.4
+    }  # fmt: skip
+    [file] = packed_files(store.reference)
+    assert json.loads(file.read_text())["run"] == json.loads(json.dumps(record))
+
+
 def test_a_damaged_line_is_skipped_with_a_warning(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

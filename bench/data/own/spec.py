@@ -130,6 +130,7 @@ class Spec(BaseModel):
     kind: Text = "profiles"
     table: Text
     features: Text | None = None
+    layer: Text | None = None
     images: SomeTexts | None = None
     array: Text | None = None
     axes: Text = "NCHW"
@@ -148,11 +149,17 @@ class Spec(BaseModel):
     position: Text | None = None
     metadata: AnyTexts = ()
     upstream: AnyTexts = ()
+    encoder: Text | None = None
     licence: Text | None = None
     citation: Text | None = None
     score_unit: Text = "row"
     expose: AnyTexts = ()
     splits: dict[str, SplitSpec] = Field(default_factory=dict)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Upstream processing, first the encoder of a table of embeddings."""
+        return (*([f"encoder: {self.encoder}"] if self.encoder else ()), *self.upstream)
 
 
 _EXAMPLES = {
