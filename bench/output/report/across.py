@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.core.words import listed
-from bench.output.regimes import conditions, regimes
+from bench.output.report.regimes import conditions, regimes
 from bench.output.report.sentence import Name, Sentence
 from bench.output.report.summary import biology_loss, is_main
 from bench.output.report.text import verdict_kind
