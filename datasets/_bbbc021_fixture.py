@@ -67,7 +67,7 @@ def write(folder: Path) -> None:
     import tifffile
 
     content = compounds()
-    known = sorted({moa for *_, moa, _ in content})
+    mechanisms = sorted({moa for *_, moa, _ in content})
     rows, kinds, plates = [], [], []
     for week in range(WEEKS):
         for replicate in range(1, PLATES + 1):
@@ -79,7 +79,7 @@ def write(folder: Path) -> None:
                 well = f"{'BCDEFG'[place // 10]}{place % 10 + 2:02d}"
                 for site in SITES:
                     rows.append((plate, well, site, replicate, compound, dose))
-                    kinds.append(len(known) if compound == "DMSO" else known.index(moa))
+                    kinds.append(len(mechanisms) if compound == "DMSO" else mechanisms.index(moa))
                     plates.append(PLATES * week + replicate - 1)
     pixels = images(
         "bbbc021-fixture", np.array(kinds, np.int64), np.array(plates, np.int64), size=WIDTH
@@ -98,7 +98,9 @@ def write(folder: Path) -> None:
                 counts = picture[:HEIGHT, :, channel].astype(np.uint16) * 37 + 200
                 tifffile.imwrite(folder / plate / name, counts)
         table.append([*line, plate, well, replicate, compound, dose])
-    named = [f"Image_{what}_{one}" for one, _ in CHANNELS for what in ("FileName", "PathName")]
+    named = [
+        f"Image_{what}_{channel}" for channel, _ in CHANNELS for what in ("FileName", "PathName")
+    ]
     listed = pd.DataFrame(table, columns=[*HEAD, *named, *TAIL])
     listed.to_csv(folder / "BBBC021_v1_image.csv", index=False, lineterminator="\n")
     answers = [(c, dose, moa) for c, dose, moa, _ in content if moa] + [("DMSO", 0.0, "DMSO")]

@@ -19,8 +19,8 @@ def digest_of(index: pd.DataFrame, pixels: str) -> str:
     pixels
         The digest of the decoded images, in the order of the index.
     """
-    found = hashlib.sha256(pixels.encode())
+    content = hashlib.sha256(pixels.encode())
     for column in sorted(index.columns):
-        found.update(f"\x1d{column}\x1e".encode())
-        found.update("\x1f".join(map(str, index[column].tolist())).encode())
-    return found.hexdigest()
+        content.update(f"\x1d{column}\x1e".encode())
+        content.update("\x1f".join(map(str, index[column].tolist())).encode())
+    return content.hexdigest()

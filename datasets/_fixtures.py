@@ -83,7 +83,7 @@ def images(
     gain = rng.uniform(0.7, 1.3, (n_batches, 3))
     offset = rng.uniform(5, 40, (n_batches, 3))
     axis = np.arange(size)
-    made = np.empty((len(kind), size, size, 3), np.uint8)
+    images = np.empty((len(kind), size, size, 3), np.uint8)
     for i, (k, b) in enumerate(zip(kind.tolist(), batch.tolist(), strict=True)):
         y, x = rng.uniform(0, size, (2, blobs[k], 1))
         rows = np.exp(-0.5 * ((axis - y) / radius[k]) ** 2)
@@ -91,5 +91,5 @@ def images(
         cells = np.minimum(rows.T @ columns, 1.5)
         picture = offset[b] + 90 * gain[b] * balance[k] * cells[..., None]
         picture += rng.normal(0, 6, picture.shape)
-        made[i] = np.clip(picture, 0, 255).astype(np.uint8)
-    return made
+        images[i] = np.clip(picture, 0, 255).astype(np.uint8)
+    return images

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 EXPERIMENTS = {
-    # cell type: number of experiments in the official training, validation and test sides
+    # cell type: number of experiments in the official training, validation and test partitions
     "HEPG2": (7, 1, 3),
     "HUVEC": (16, 1, 7),
     "RPE": (7, 1, 3),
@@ -78,10 +78,10 @@ def write(folder: Path, size: int = SIZE) -> None:
 def _rows() -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for cell_type, counts in EXPERIMENTS.items():
-        side = [
+        partition = [
             word for word, n in zip(("train", "val", "test"), counts, strict=True) for _ in range(n)
         ]
-        for number, dataset in enumerate(side, 1):
+        for number, dataset in enumerate(partition, 1):
             name = f"{cell_type}-{number:02d}"
             rng = generator("rxrx1-fixture", name)
             groups = rng.permutation(GROUPS)
@@ -101,6 +101,6 @@ def _rows() -> list[tuple[object, ...]]:
                         if site == 2 and where in ONE_SITE:
                             continue
                         word = "EMPTY" if kind == "negative_control" else f"s{20000 + 7 * sirna}"
-                        told = (cell_type, dataset, name, plate, well, site, kind, word, sirna)
-                        rows.append((f"{where}_{site}", where, *told))
+                        row = (cell_type, dataset, name, plate, well, site, kind, word, sirna)
+                        rows.append((f"{where}_{site}", where, *row))
     return rows

@@ -75,7 +75,7 @@ class Table(ABC):
         from bench.data.packaged import packaged_splits
 
         if edition != "real":
-            raise BenchError(f"{self.name} is real data alone, there is no edition '{edition}'")
+            raise BenchError(f"{self.name} has only real data, not the edition '{edition}'")
         path = self.prepare(edition)
         self._compare(path)
         splits = [split for split in packaged_splits().values() if split.dataset == self.name]
@@ -104,8 +104,8 @@ class Table(ABC):
         frame = self.join(sources)
         if content_of(frame) != self.content:
             raise BenchError(
-                f"the files in {sources} do not give the published table of {self.name}: tell the "
-                "authors of the harness, with your versions of pandas and NumPy"
+                f"the files in {sources} do not give the published table of {self.name}: report "
+                "it to the authors, with your versions of pandas and NumPy"
             )
         target = cache_folder("tables") / self.table
         with new_file(target) as part:
@@ -117,16 +117,16 @@ class Table(ABC):
     def _files(self) -> tuple[Any, ...]:
         from bench.data.fetch.listing import packaged_fetchable
 
-        what = packaged_fetchable(self.name)
-        return () if what is None else what.files
+        published = packaged_fetchable(self.name)
+        return () if published is None else published.files
 
     def _folders(self) -> list[Path]:
         return [data_folder(self.name), data_folder(self.folder), data_folder("")]
 
     def _joined(self) -> Path | None:
         places = [folder / self.table for folder in self._folders()]
-        found = [path for path in (*places, cache_folder("tables") / self.table) if path.is_file()]
-        return found[0] if found else None
+        paths = [path for path in (*places, cache_folder("tables") / self.table) if path.is_file()]
+        return paths[0] if paths else None
 
     def _sources(self) -> Path | None:
         names = [file.name for file in self._files()]
@@ -152,7 +152,7 @@ class Table(ABC):
             frame = pd.read_parquet(path)
         if content_of(frame) != self.content:
             raise BenchError(
-                f"{path} is not the table of {self.name} that is published: delete it, and "
+                f"{path} is not the published table of {self.name}: delete it, and "
                 f"`python -m bench data fetch {self.name}` gets it; a table of your own is given "
                 "as FILE.toml:NAME"
             )

@@ -1,8 +1,8 @@
-"""Shared code of the WILDS data sets: their folder, official sides and cached index.
+"""Shared code of the WILDS data sets: their folder, official partitions and cached index.
 
-``wilds`` is imported only here. The official sides are computed by its own classes, so the rule is
-not duplicated. Its constructor takes seconds for a large table; the result is cached with the
-index.
+``wilds`` is imported only here. The official partitions are computed by its own classes, so the
+rule is not duplicated. Its constructor takes seconds for a large table; the result is cached with
+the index.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def wilds_class(name: str) -> Any:  # noqa: ANN401 - wilds has no types
 
 
 def sides(name: str, table: pd.DataFrame, scheme: str, *, index: bool = False) -> NDArray[np.str_]:
-    """Return the official side of each row, ``(n,)``: ``train``, ``val``, ... or ``""`` for none.
+    """Return the official partition of each row, ``(n,)``: ``train``, ``val``, ... or ``""``.
 
     Parameters
     ----------
@@ -85,9 +85,9 @@ def sides(name: str, table: pd.DataFrame, scheme: str, *, index: bool = False) -
         # wilds writes into the array of a column, which pandas forbids if the calling program or
         # a library enabled copy-on-write.
         with pd.option_context("mode.copy_on_write", False):
-            made = cls(root_dir=root, split_scheme=scheme)
-    words = {number: word for word, number in made.split_dict.items()}
-    return np.array([words.get(int(number), "") for number in made.split_array])
+            wilds = cls(root_dir=root, split_scheme=scheme)
+    names = {number: word for word, number in wilds.split_dict.items()}
+    return np.array([names.get(int(number), "") for number in wilds.split_array])
 
 
 # --------------------------------------------------------------------------- files
@@ -161,7 +161,7 @@ def read_metadata(path: Path, columns: Sequence[str], numbers: Sequence[str]) ->
             value = table[column].iloc[row]
             raise BenchError(
                 f"{path}, data row {row + 1}: '{value}' is no {column} ({int(bad.sum())} such "
-                "cells): mend the file or get it again"
+                "cells): correct the file or get it again"
             )
     return table
 
@@ -178,23 +178,23 @@ def refuse_twice(path: Path, index: pd.DataFrame) -> None:
 
 def _present(pictures: Sequence[ImageRef]) -> NDArray[np.bool_]:
     """Return which pictures exist as files; lists each folder once."""
-    known: dict[Path, set[str]] = {}
-    found = np.zeros(len(pictures), bool)
+    listed: dict[Path, set[str]] = {}
+    present = np.zeros(len(pictures), bool)
     for i, picture in enumerate(pictures):
         path = picture.files[0]
-        if path.parent not in known:
+        if path.parent not in listed:
             try:
-                known[path.parent] = {entry.name for entry in path.parent.iterdir()}
+                listed[path.parent] = {entry.name for entry in path.parent.iterdir()}
             except OSError:
-                known[path.parent] = set()
-        found[i] = path.name in known[path.parent]
-    return found
+                listed[path.parent] = set()
+        present[i] = path.name in listed[path.parent]
+    return present
 
 
-def _refuse_gaps(folder: Path, paths: Sequence[str], found: NDArray[np.bool_]) -> None:
+def _refuse_gaps(folder: Path, paths: Sequence[str], present: NDArray[np.bool_]) -> None:
     """Raise if entire image folders are missing: the archive is then incomplete."""
     listed = {path.rpartition("/")[0] for path in paths}
-    there = {path.rpartition("/")[0] for path, ok in zip(paths, found, strict=True) if ok}
+    there = {path.rpartition("/")[0] for path, ok in zip(paths, present, strict=True) if ok}
     gone = sorted(listed - there)
     if gone:
         raise BenchError(
@@ -203,14 +203,14 @@ def _refuse_gaps(folder: Path, paths: Sequence[str], found: NDArray[np.bool_]) -
         )
 
 
-def _not_there(paths: Sequence[str], found: NDArray[np.bool_]) -> list[str]:
+def _not_there(paths: Sequence[str], present: NDArray[np.bool_]) -> list[str]:
     """Return a sentence for the records about listed images that are missing, if any."""
-    n = int((~found).sum())
+    n = int((~present).sum())
     if not n:
         return []
-    first = paths[int(np.flatnonzero(~found)[0])]
+    first = paths[int(np.flatnonzero(~present)[0])]
     return [
-        f"{n} of {len(paths)} images that metadata.csv lists are not there and were left out, the "
+        f"{n} of {len(paths)} images that metadata.csv lists are missing and were left out, the "
         f"first of them {first}"
     ]
 
@@ -254,11 +254,11 @@ def open_kept(
         Returns the index and the pictures of all rows that the metadata list.
     """
     marks = marks_of(folder, patterns)
-    found = _recall(name, version, folder, marks)
-    if found is not None:
-        pixels = kept(found[1]["pixels"])
+    cached = _recall(name, version, folder, marks)
+    if cached is not None:
+        pixels = kept(cached[1]["pixels"])
         if pixels is not None:
-            return found[0], pixels, found[1]
+            return cached[0], pixels, cached[1]
     index, pictures = read(folder)
     there = _present(pictures)
     paths = [str(picture.files[0].relative_to(folder)) for picture in pictures]
@@ -310,9 +310,9 @@ def _remember(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    told = json.dumps({**facts, "marks": marks, "version": version})
+    header = json.dumps({**facts, "marks": marks, "version": version})
     table = pa.Table.from_pandas(index, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"labshift": told})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"labshift": header})
     path = _memory(name, folder)
     with suppress(OSError), new_file(path) as part:  # the cache is optional
         pq.write_table(table, part)

@@ -122,7 +122,7 @@ class BBBC021:
         folder = self.prepare(edition)
         index, files = read_index(folder)
         there, notes = _present(folder, files)
-        pictures = [ImageRef(one) for one, ok in zip(files, there, strict=True) if ok]
+        pictures = [ImageRef(paths) for paths, ok in zip(files, there, strict=True) if ok]
         index = index[there].reset_index(drop=True)
         pixels = decoded(pictures, label="bbbc021")
         if pixels.shape[0] != len(CHANNELS):
@@ -206,12 +206,12 @@ def read_index(folder: Path) -> tuple[pd.DataFrame, list[tuple[Path, ...]]]:
         [
             folder / _place(path) / name
             for path, name in zip(
-                table[f"Image_PathName_{one}"], table[f"Image_FileName_{one}"], strict=True
+                table[f"Image_PathName_{channel}"], table[f"Image_FileName_{channel}"], strict=True
             )
         ]
-        for one in CHANNELS.values()
+        for channel in CHANNELS.values()
     ]
-    paths = [one for one, ok in zip(zip(*parts, strict=True), kept, strict=True) if ok]
+    paths = [row for row, ok in zip(zip(*parts, strict=True), kept, strict=True) if ok]
     return index[kept].reset_index(drop=True), paths
 
 
@@ -256,34 +256,34 @@ def _numbers(path: Path, column: pd.Series[str]) -> list[float]:
 
 def _mechanisms(path: Path) -> dict[tuple[str, float], str]:
     table = _read(path, ["compound", "concentration", "moa"])
-    found: dict[tuple[str, float], str] = {}
+    mechanisms: dict[tuple[str, float], str] = {}
     dose = _numbers(path, table["concentration"])
     for compound, number, moa in zip(table["compound"], dose, table["moa"], strict=True):
-        if found.setdefault((compound, number), moa) != moa:
+        if mechanisms.setdefault((compound, number), moa) != moa:
             raise BenchError(
                 f"{path} gives {compound} at {number:g} two mechanisms: get the file again"
             )
-    return found
+    return mechanisms
 
 
 def _present(folder: Path, files: list[tuple[Path, ...]]) -> tuple[np.ndarray, list[str]]:
     """Return which fields have all their files, listing each folder once, and a note."""
-    known: dict[Path, set[str]] = {}
+    listed: dict[Path, set[str]] = {}
     there = np.ones(len(files), bool)
     first = ""
     for i, paths in enumerate(files):
         for path in paths:
-            if path.parent not in known:
+            if path.parent not in listed:
                 try:
-                    known[path.parent] = {entry.name for entry in path.parent.iterdir()}
+                    listed[path.parent] = {entry.name for entry in path.parent.iterdir()}
                 except OSError:
-                    known[path.parent] = set()
-            if path.name not in known[path.parent]:
+                    listed[path.parent] = set()
+            if path.name not in listed[path.parent]:
                 first = first or f"{path.parent.name}/{path.name}"
                 there[i] = False
     if not there.any():
         raise BenchError(
-            f"{folder} holds none of the images that {IMAGES} lists, such as {first}: unpack the "
+            f"{folder} has none of the images that {IMAGES} lists, such as {first}: unpack the "
             "archives of the plates there"
         )
     n = int((~there).sum())

@@ -4,8 +4,8 @@ Each row is one patch, 96 x 96 pixels in three colours (8 bit). The label states
 32 x 32 pixels contain tumour. Batch levels, smallest first: slide (50, ten per hospital) and
 hospital, the default level of the methods. Hospital 2 is the test set, hospital 1 the validation
 set; some patches of the three training hospitals are the in-distribution test set. The column
-``official`` is the side of the official split, as computed by the class in ``wilds``. Confidence
-intervals are computed over slides. There are no controls and no wells.
+``official`` is the partition of the official split, as computed by the class in ``wilds``.
+Confidence intervals are computed over slides. There are no controls and no wells.
 
 The *real* edition is read as published: ``camelyon17_v1.0/`` with ``metadata.csv``,
 ``patches/patient_PPP_node_N/patch_patient_PPP_node_N_x_X_y_Y.png`` and ``RELEASE_v1.0.txt``, in the
@@ -123,28 +123,28 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[ImageRef]]:
         raise BenchError(f"{path}: tumor is 0 or 1, not {unknown[0]}: get the file again")
     # Patient numbers have three digits in file names, however the table was saved.
     patient = table["patient"].str.replace(r"\.0+$", "", regex=True).str.zfill(3)
-    node = "patient_" + patient + "_node_" + table["node"]
-    place = "x_" + table["x_coord"] + "_y_" + table["y_coord"]
+    nodes = "patient_" + patient + "_node_" + table["node"]
+    places = "x_" + table["x_coord"] + "_y_" + table["y_coord"]
     numbers = {column: table[column].astype(np.int64) for column in NUMBERS}
     official = table.assign(patient=patient, **numbers)
-    side = _wilds.sides("camelyon17", official, "official", index=True)
+    partition = _wilds.sides("camelyon17", official, "official", index=True)
     index = pd.DataFrame(
         {
-            "id": node + "/" + place,
+            "id": nodes + "/" + places,
             "label": table["tumor"].map(CLASSES),
             "control": False,
             "slide": table["slide"],
             "hospital": table["center"],
             "patient": patient,
             "node": table["node"],
-            "official": pd.Series(side).str.replace("id_val", "id"),
+            "official": pd.Series(partition).str.replace("id_val", "id"),
         }
     )
     _wilds.refuse_twice(path, index)
     pictures = [
         # some releases have an alpha channel, which wilds also drops
-        ImageRef((folder / "patches" / one / f"patch_{one}_{other}.png",), channels=(0, 1, 2))
-        for one, other in zip(node.tolist(), place.tolist(), strict=True)
+        ImageRef((folder / "patches" / node / f"patch_{node}_{place}.png",), channels=(0, 1, 2))
+        for node, place in zip(nodes.tolist(), places.tolist(), strict=True)
     ]
     return index, pictures
 
@@ -170,7 +170,7 @@ def write_fixture(folder: Path) -> None:
         tumors = rng.permutation(PATCHES) % 2
         x, y = rng.permutation(PATCHES) * 96, rng.permutation(PATCHES) * 128
         for k in range(PATCHES):
-            # a sixth of the patches of the training hospitals is the in-distribution side
+            # a sixth of the patches of the training hospitals is the in-distribution test
             in_distribution = int(k % 6 == 5)
             rows.append((patient, node, x[k], y[k], tumors[k], slide, center, in_distribution))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -180,9 +180,11 @@ def write_fixture(folder: Path) -> None:
         table["center"].to_numpy(np.int64),
         size=SIZE,
     )
-    for row, one in enumerate(table.itertuples(index=False)):
-        section = f"patient_{one.patient}_node_{one.node}"
-        file = root / "patches" / section / f"patch_{section}_x_{one.x_coord}_y_{one.y_coord}.png"
+    for row, patch in enumerate(table.itertuples(index=False)):
+        section = f"patient_{patch.patient}_node_{patch.node}"
+        file = (
+            root / "patches" / section / f"patch_{section}_x_{patch.x_coord}_y_{patch.y_coord}.png"
+        )
         file.parent.mkdir(parents=True, exist_ok=True)
         if row not in ABSENT:
             file.write_bytes(imagecodecs.png_encode(pixels[row]))

@@ -327,9 +327,9 @@ def _wells(folder: Path) -> pd.DataFrame:
     )
     negative, empty = {DMSO}, {EMPTY}
     if (folder / "metadata" / CONTROLS).exists():
-        known = _table(folder, CONTROLS, ("Metadata_JCP2022", "Metadata_pert_type"))
-        negative = set(known["Metadata_JCP2022"][known["Metadata_pert_type"] == "negcon"])
-        empty = set(known["Metadata_JCP2022"][known["Metadata_pert_type"] == "empty"])
+        controls = _table(folder, CONTROLS, ("Metadata_JCP2022", "Metadata_pert_type"))
+        negative = set(controls["Metadata_JCP2022"][controls["Metadata_pert_type"] == "negcon"])
+        empty = set(controls["Metadata_JCP2022"][controls["Metadata_pert_type"] == "empty"])
     wells = wells[~wells["Metadata_JCP2022"].isin(empty | {""})]
     for name, table, keys in (
         ("plate.csv.gz", plates, ["Metadata_Source", "Metadata_Plate"]),

@@ -5,9 +5,9 @@ Each row is one image, a site of a well: 256 x 256 pixels of nuclei, endoplasmic
 the untreated well occur on every plate and are published as classes: they are used in training and
 scored, and the control mask is a label. Batch levels, smallest first: plate (within an experiment,
 named ``HUVEC-18/2``), experiment, cell type. ``well`` is unique (``HUVEC-18/2/B02``), ``position``
-is the well name within the plate. The column ``official`` is the side of the official split, and
-``mixed`` that of the published in-distribution split ``mixed-to-test``; both are computed by the
-class in ``wilds``.
+is the well name within the plate. The column ``official`` is the partition of the official split,
+and ``mixed`` that of the published in-distribution split ``mixed-to-test``; both are computed by
+the class in ``wilds``.
 
 The *real* edition is read as published: ``rxrx1_v1.0/`` with ``metadata.csv``,
 ``images/EXPERIMENT/PlateN/WELL_sS.png`` and ``RELEASE_v1.0.txt``, in the data folder (as
@@ -101,8 +101,8 @@ class RxRx1:
     def prepare(self, edition: str) -> Path:
         """Return the folder ``rxrx1_v1.0`` of an edition, writing the fixture if necessary."""
         if edition == "fixture":
-            made = _fixtures.ensure("rxrx1", _rxrx1_fixture.VERSION, _rxrx1_fixture.write)
-            return made / "rxrx1_v1.0"
+            folder = _fixtures.ensure("rxrx1", _rxrx1_fixture.VERSION, _rxrx1_fixture.write)
+            return folder / "rxrx1_v1.0"
         if edition != "real":
             raise BenchError(f"rxrx1 has the editions real and fixture, not '{edition}'")
         return _wilds.find_real("rxrx1")
@@ -152,12 +152,12 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[ImageRef]]:
 
     path = folder / "metadata.csv"
     table = _wilds.read_metadata(path, COLUMNS, NUMBERS)
-    for column, known in (("dataset", SIDES), ("well_type", WELL_TYPES)):
-        unknown = sorted(set(table[column]) - set(known))
+    for column, allowed in (("dataset", SIDES), ("well_type", WELL_TYPES)):
+        unknown = sorted(set(table[column]) - set(allowed))
         if unknown:
             raise BenchError(
-                f"{path}: '{unknown[0]}' is no {column}; known are {', '.join(known)}: get the "
-                "file again"
+                f"{path}: '{unknown[0]}' is not a {column} (allowed: {', '.join(allowed)}): get "
+                "the file again"
             )
     # 1138 and 1138.0 are the same class; text names are kept
     label = table["sirna_id"].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
@@ -182,11 +182,11 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[ImageRef]]:
     index["official"] = _wilds.sides("rxrx1", official, "official")
     index["mixed"] = _wilds.sides("rxrx1", official, "mixed-to-test")
     index["official"] = index["official"].str.replace("id_test", "id")
-    place = table["experiment"] + "/Plate" + table["plate"]
-    name = table["well"] + "_s" + table["site"] + ".png"
+    places = table["experiment"] + "/Plate" + table["plate"]
+    names = table["well"] + "_s" + table["site"] + ".png"
     pictures = [
-        ImageRef((folder / "images" / one / other,))
-        for one, other in zip(place.tolist(), name.tolist(), strict=True)
+        ImageRef((folder / "images" / place / name,))
+        for place, name in zip(places.tolist(), names.tolist(), strict=True)
     ]
     return index, pictures
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "reference": "Control rows: never ranked",
     "network": "Networks, on images and tables",
+    "classifier": "First stages that train no network: classical classifiers, pretrained encoders",
     "profile": "Corrections of profiles, after any first stage (`ben+tvn`) or on a table",
 }
 CLAIMS = (

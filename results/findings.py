@@ -128,7 +128,7 @@ def _boards(
     overrides: Mapping[str, Any] | None = None,
     **settings: Any,  # noqa: ANN401 - settings of the data set
 ) -> list[Board]:
-    made = boards(records, split=split, readout="head", recipe="default")
+    made = boards(records, split=split, recipe="default")
     wanted = dict(overrides or {})
     return [b for b in made if dict(b.settings) == settings and _plain(b.overrides) == wanted]
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["READOUT_RULE", "readout_of", "row_readout"]
 
 READOUT_RULE = (
-    "Readout: the own head of each method if all rows have one, otherwise the shared probe; a "
-    "classifier (fixed-forest, fixed-knn, fixed-logistic) always keeps its own head."
+    "Readout: the shared probe for all rows, so that a value does not depend on the other rows; a "
+    "classifier (fixed-forest, fixed-knn, fixed-logistic) keeps its own head."
 )
 """The rule of :func:`readout_of` and :func:`row_readout`, stated below tables."""
 
@@ -28,8 +28,8 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
     metric
         Name without a readout.
     requested
-        ``head``, ``probe``, ``knn1``, or ``auto``: the head if all runs have one, otherwise the
-        probe. Control rows and corrections of profiles have no head.
+        ``head``, ``probe``, ``knn1``, or ``auto``: the probe, which all runs have; the head if some
+        run has no value by the probe.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
         return own.pop() if len(own) == 1 else "probe"
     if requested != "auto":
         return requested
-    return "head" if all(f"head.{metric}" in run.metrics for run in runs) else "probe"
+    return "probe" if all(f"probe.{metric}" in run.metrics for run in runs) else "head"
 
 
 def row_readout(run: Record, readout: str) -> str:

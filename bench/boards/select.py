@@ -130,8 +130,8 @@ def boards(
         Name of a metric, also as ``head.NAME``, ``probe.NAME`` or ``knn1.NAME``; each
         split's primary metric by default.
     readout
-        ``head``, ``probe``, ``knn1`` (class of the nearest training profile), or ``auto``:
-        ``probe`` if any row of the board has no head, so that all rows use the same readout.
+        ``head``, ``probe``, ``knn1`` (class of the nearest training profile), or ``auto``: the
+        probe; see :mod:`bench.boards.readouts`.
     edition, recipe, methods
         Filters; methods by typed name or chain.
     failures

@@ -33,18 +33,18 @@ def row_digests(opened: Opened) -> NDArray[np.str_]:
     n = len(opened.index)
     path = cache_folder("content") / f"{opened.digest[:32]}.npy"
     try:
-        found = np.load(path)
-        if found.shape == (n,) and found.dtype == f"<U{2 * _SIZE}":
-            return found  # type: ignore[no-any-return]
+        digests = np.load(path)
+        if digests.shape == (n,) and digests.dtype == f"<U{2 * _SIZE}":
+            return digests  # type: ignore[no-any-return]
     except (OSError, ValueError, EOFError):
         pass  # missing or unreadable: computed below
-    made = []
+    values: list[str] = []
     for start in range(0, n, CHUNK):
         rows = opened.source.read(np.arange(start, min(start + CHUNK, n)))
         for row in np.ascontiguousarray(rows):
-            made.append(hashlib.blake2b(row.data, digest_size=_SIZE).hexdigest())  # noqa: PERF401 - a comprehension could not report progress
-        report(f"reading {opened.name}", len(made), n)
-    digests = np.array(made, dtype=f"<U{2 * _SIZE}")
+            values.append(hashlib.blake2b(row.data, digest_size=_SIZE).hexdigest())  # noqa: PERF401 - a comprehension could not report progress
+        report(f"reading {opened.name}", len(values), n)
+    digests = np.array(values, dtype=f"<U{2 * _SIZE}")
     with suppress(OSError), new_file(path) as part:  # the cache is optional
         np.save(part, digests)
     return digests

@@ -1,4 +1,4 @@
-"""Splits: from the values of index columns to the rows of the training and the test side.
+"""Splits: from the values of index columns to the training and test rows.
 
 Importing this module loads only NumPy: ``list splits`` uses it to read the packaged splits.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["folds"]
 CONTENT = "content"
-"""Value of ``shares`` that allows equal rows on both sides."""
+"""Value of ``shares`` that allows equal rows in training and test."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +65,10 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
     """Return the folds of a split, in natural order of their names.
 
     ``hold_out`` gives one fold for each value of the column: rows with that value are the test
-    side, all other rows the training side. ``test``, with or without ``train``, gives the single
+    rows, all other rows the training rows. ``test``, with or without ``train``, gives the single
     fold ``all``; without ``train``, every row outside ``test`` and ``validation`` is a training
-    row. The unsupervised protocol gives the single fold ``all`` with every row on both sides.
-    ``transfer`` does the same, except that its training side is empty: the training rows belong to
+    row. The unsupervised protocol gives the single fold ``all`` with every row in both.
+    ``transfer`` does the same, except that it has no training rows: the training rows belong to
     another data set (:class:`SourceDomain`).
 
     ``also_new`` divides each fold: see :func:`bench.data.new_values.also_new_folds`.
@@ -85,8 +85,8 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
     Raises
     ------
     BenchError
-        For an unknown column or value, empty or overlapping sides, a single held-out value, rows
-        without a value in a column that the split uses, fewer than two training classes, or no
+        For an unknown column or value, empty or overlapping partitions, a single held-out value,
+        rows without a value in a column that the split uses, fewer than two training classes, or no
         scored rows.
     """
     check_split(split)
@@ -110,23 +110,23 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
         names = tuple(sorted({str(label) for label in labels[every]} - {""}))
         two_classes(where, names)
         nothing = np.zeros(0, dtype=np.int64)
-        learnt = nothing if split.protocol == "transfer" else every
-        made = [Fold(WHOLE, learnt, nothing, every, labels[every] != "", names)]
-        _whole_units(split, opened, made, labels)
-        return made
+        trained = nothing if split.protocol == "transfer" else every
+        result = [Fold(WHOLE, trained, nothing, every, labels[every] != "", names)]
+        _whole_units(split, opened, result, labels)
+        return result
     if split.hold_out is not None:
-        made = held_out(split, opened, labels, inside)
+        result = held_out(split, opened, labels, inside)
     else:
-        made = [fixed(split, opened, labels, inside)]
+        result = [fixed(split, opened, labels, inside)]
     if split.also_new:
-        made = also_new_folds(split, opened, made, labels)
-    _whole_units(split, opened, made, labels)
-    if not any(fold.scored.any() for fold in made):
+        result = also_new_folds(split, opened, result, labels)
+    _whole_units(split, opened, result, labels)
+    if not any(fold.scored.any() for fold in result):
         raise BenchError(
             f"{where} has nothing to score: no class of the test rows has training rows; "
-            "choose a split whose sides share classes"
+            "choose a split whose training and test rows share classes"
         )
-    return made
+    return result
 
 
 def _inside(split: Split, opened: Opened) -> Bools:
@@ -137,8 +137,8 @@ def _inside(split: Split, opened: Opened) -> Bools:
     inside = np.ones(len(opened.index), dtype=bool)
     for name, values in (split.where or {}).items():
         column = split_column(split, opened, name, "where").astype(str)
-        known = set(column.tolist())
-        lacking = [value for value in values if value not in known]
+        present = set(column.tolist())
+        lacking = [value for value in values if value not in present]
         if lacking:
             raise BenchError(
                 f"split '{split.name}' needs rows of {name} {' and '.join(lacking)}, and "
@@ -148,13 +148,13 @@ def _inside(split: Split, opened: Opened) -> Bools:
     return inside
 
 
-def _whole_units(split: Split, opened: Opened, made: Sequence[Fold], labels: Texts) -> None:
+def _whole_units(split: Split, opened: Opened, folds: Sequence[Fold], labels: Texts) -> None:
     """Raise if the rows of a score unit cannot be averaged to one prediction."""
     where, name = f"split '{split.name}'", split.score_unit
     if name == "row":
         return
     units = split_column(split, opened, name, "score_unit").astype(str)
-    for fold in made:
+    for fold in folds:
         rows = fold.test[fold.scored]
         n_missing = int((units[rows] == "").sum())
         if n_missing:

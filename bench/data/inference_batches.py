@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import BenchError, NotApplicable
+from bench.core.seeds import generator
+from bench.core.words import count
 
 if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
@@ -36,6 +38,8 @@ KINDS: dict[str, dict[str, tuple[type, float, float]]] = {
     "dirichlet": {"alpha": (float, 1e-6, 1e6), "rows": (int, 2, 1e9)},
     "single-class": {},
     "same-sizes": {},
+    "few-classes": {"classes": (int, 1, 1e6), "rows": (int, 1, 1e9)},
+    "few-classes-sizes": {"classes": (int, 1, 1e6), "rows": (int, 1, 1e9)},
     "quarter-plate": {},
     "controls": {"controls": (int, 1, 1e9)},
 }
@@ -56,10 +60,13 @@ class InferenceBatches:
         ``single-class``: one piece for each class.
         ``same-sizes``: random rows, in pieces of the sizes that ``single-class`` gives. Isolates
         the effect of the smaller size.
+        ``few-classes``: classes are assigned at random to groups of ``classes`` classes, and the
+        rows of a group to random pieces of at most ``rows`` rows.
+        ``few-classes-sizes``: random rows, in pieces of the sizes that ``few-classes`` gives.
         ``quarter-plate``: the four quarters of the plate layout.
         ``controls``: the complete test batch, with at most ``controls`` of its negative controls;
         the others are left out.
-    rows, parts, alpha, controls
+    rows, parts, alpha, controls, classes
         Values of the kinds that use them, otherwise 0.
     """
 
@@ -68,9 +75,10 @@ class InferenceBatches:
     parts: int = 0
     alpha: float = 0.0
     controls: int = 0
+    classes: int = 0
 
     @classmethod
-    def read(cls, given: Facts) -> InferenceBatches:
+    def read(cls, table: Facts) -> InferenceBatches:
         """Check a mapping such as ``{"kind": "rows", "rows": 8}``.
 
         Raises
@@ -78,7 +86,7 @@ class InferenceBatches:
         BenchError
             For an unknown kind, a missing or unexpected value, or a value out of range.
         """
-        values = dict(given)
+        values = dict(table)
         kind = str(values.pop("kind", ""))
         if kind not in KINDS:
             raise BenchError(f"a grouping is one of {', '.join(KINDS)}, not '{kind}'")
@@ -86,15 +94,15 @@ class InferenceBatches:
         if set(values) != set(wanted):
             needs = ", ".join(wanted) or "no value"
             raise BenchError(f"grouping '{kind}' takes {needs}, not {', '.join(values) or 'none'}")
-        made: JsonObject = {}
+        numbers: JsonObject = {}
         for name, (convert, low, high) in wanted.items():
             value = convert(values[name])
             if value != values[name] or not low <= value <= high:
                 raise BenchError(
-                    f"grouping '{kind}': {name} lies in {low:g} .. {high:g}, not {values[name]}"
+                    f"grouping '{kind}': {name} must be in {low:g} .. {high:g}, not {values[name]}"
                 )
-            made[name] = value
-        return cls(kind, **made)
+            numbers[name] = value
+        return cls(kind, **numbers)
 
     @property
     def spec(self) -> JsonObject:
@@ -115,6 +123,10 @@ class InferenceBatches:
             "dirichlet": f"inference batches of {self.rows} rows, Dirichlet alpha {self.alpha:g}",
             "single-class": "inference batches of one class",
             "same-sizes": "inference batches as small as a class, rows at random",
+            "few-classes": f"inference batches of {count(self.classes, 'class')}, "
+            f"at most {self.rows} rows",
+            "few-classes-sizes": f"inference batches of random rows, sized as those of "
+            f"{count(self.classes, 'class')}",
             "quarter-plate": "inference batches of a quarter of the plate",
             "controls": f"{self.controls} negative control{'s' if self.controls > 1 else ''} in "
             "an inference batch",
@@ -180,14 +192,40 @@ def pieces(
     names = np.unique(labels[classed])
     by_class = [classed[labels[classed] == name] for name in names]
     if kind == "single-class":
-        made = by_class
+        groups = by_class
     elif kind == "same-sizes":
-        made = np.split(classed, np.cumsum([len(rows) for rows in by_class])[:-1])
+        groups = _resized(classed, by_class)
+    elif kind in ("few-classes", "few-classes-sizes"):
+        groups = _few_classes(by_class, grouping, rng)
+        if kind == "few-classes-sizes":
+            groups = _resized(classed, groups)
     else:
-        made = _dirichlet(by_class, grouping, rng)
-    bounds = np.cumsum([len(part) for part in made]) / len(classed) * len(rest)
+        groups = _dirichlet(by_class, grouping, rng)
+    bounds = np.cumsum([len(group) for group in groups]) / len(classed) * len(rest)
     shared = np.split(rest, np.rint(bounds[:-1]).astype(int))
-    return [np.concatenate([part, more]) for part, more in zip(made, shared, strict=True)]
+    return [np.concatenate([group, more]) for group, more in zip(groups, shared, strict=True)]
+
+
+def _resized(rows: Ints, groups: list[Ints]) -> list[Ints]:
+    """Return ``rows``, in their order, in pieces of the sizes of ``groups``."""
+    return list(np.split(rows, np.cumsum([len(group) for group in groups])[:-1]))
+
+
+def _few_classes(
+    by_class: list[Ints], grouping: InferenceBatches, rng: np.random.Generator
+) -> list[Ints]:
+    """Return pieces of at most ``rows`` rows with at most ``classes`` classes each.
+
+    The groups of classes depend only on the number of classes, so that ``few-classes-sizes`` has
+    the same sizes as ``few-classes`` whatever the state of ``rng``.
+    """
+    order = generator("inference-batches", "classes", len(by_class)).permutation(len(by_class))
+    groups = []
+    for start in range(0, len(order), grouping.classes):
+        members = [by_class[k] for k in order[start : start + grouping.classes]]
+        rows = rng.permutation(np.concatenate(members))
+        groups += list(np.array_split(rows, -(-len(rows) // grouping.rows)))
+    return groups
 
 
 def _dirichlet(
@@ -197,7 +235,7 @@ def _dirichlet(
     counts = np.array([len(rows) for rows in by_class])
     n, share = int(counts.sum()), counts / counts.sum()
     used = np.zeros(len(counts), dtype=np.int64)
-    made = []
+    pieces = []
     for part in np.array_split(np.arange(n), -(-n // grouping.rows)):
         q = rng.dirichlet(grouping.alpha * len(counts) * share)
         chosen = []
@@ -209,19 +247,19 @@ def _dirichlet(
             k = int(rng.choice(len(counts), p=weight / weight.sum()))
             chosen.append(by_class[k][used[k]])
             used[k] += 1
-        made.append(np.array(chosen, dtype=np.int64))
-    return made
+        pieces.append(np.array(chosen, dtype=np.int64))
+    return pieces
 
 
 def _quarters(position: Strings | None) -> Ints:
     """Return the quarter of the occupied layout for each well, ``(n,)`` 0 to 3."""
-    found = (
+    matches = (
         [] if position is None else [re.search(r"([A-Z]{1,2})0*(\d{1,2})$", p) for p in position]
     )
-    if position is None or any(match is None for match in found):
+    if position is None or any(match is None for match in matches):
         raise NotApplicable("quarters of a plate need the position of each well, such as B07")
-    rows = np.array([_letters(match[1]) for match in found if match])
-    columns = np.array([int(match[2]) for match in found if match])
+    rows = np.array([_letters(match[1]) for match in matches if match])
+    columns = np.array([int(match[2]) for match in matches if match])
     half = [values > (values.min() + values.max()) / 2 for values in (rows, columns)]
     quarter: Ints = (2 * half[0] + half[1]).astype(np.int64)
     return quarter

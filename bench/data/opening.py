@@ -22,7 +22,7 @@ EDITIONS = {
     "real": "real data",
     "simulated": "SIMULATED data: a physical simulation in the published file format; "
     "no claim about real images",
-    "fixture": "FIXTURE data: made-up files in the published layout; no scientific claim",
+    "fixture": "FIXTURE data: synthetic files in the published layout; no scientific claim",
 }
 
 
@@ -56,7 +56,7 @@ def open_splits(
     """
     opened: dict[str, Opened] = {}
     parts: dict[str, Opened] = {}
-    said: set[str] = set()
+    reported: set[str] = set()
     tasks: list[Task] = []
     for typed in names:
         named = resolve(typed, registry)
@@ -65,14 +65,14 @@ def open_splits(
             tasks.append(_own(named, named.own, edition, settings, opened))
             continue
         if split.protocol == "transfer":
-            tasks.append(_transfer(typed, split, registry, edition, settings, say, said))
+            tasks.append(_transfer(typed, split, registry, edition, settings, say, reported))
             continue
         data = opened.get(split.dataset)
         if data is None:
             dataset, chosen = _choose(split, registry, edition, settings)
             line = f"{split.dataset}: {EDITIONS[chosen]}"
-            if line not in said:
-                said.add(line)
+            if line not in reported:
+                reported.add(line)
                 say(line)
             if hasattr(dataset, "open_split"):
                 data = dataset.open_split(chosen, split)
@@ -93,7 +93,7 @@ def _own(
     if settings:
         raise BenchError(f"--set data.{next(iter(settings))}: a table of your own has no settings")
     if edition not in ("auto", "real"):
-        raise BenchError(f"--edition {edition}: a table of your own is real data; leave it out")
+        raise BenchError(f"--edition {edition}: a table of your own is real data: leave it out")
     key = str(own.path.resolve())
     if key not in opened:
         opened[key] = own.open()
@@ -107,7 +107,7 @@ def _transfer(
     edition: str,
     settings: Mapping[str, object],
     say: Callable[[str], None],
-    said: set[str],
+    reported: set[str],
 ) -> Task:
     """Open both data sets of a transfer in one edition, and cut the target to fit the source."""
     from bench.data.transfer import fitted_to
@@ -115,27 +115,29 @@ def _transfer(
     source = find_split(split.source, known_splits(registry))
     own = {key: value for key, value in settings.items() if not key.startswith("source.")}
     other = {key.removeprefix("source."): v for key, v in settings.items() if key not in own}
-    classes = [registry.entry("dataset", one.dataset).load() for one in (source, split)]
-    made = [
-        cls(make_params("data", cls.Settings, given))
-        for cls, given in zip(classes, (other, own), strict=True)
+    classes = [registry.entry("dataset", s.dataset).load() for s in (source, split)]
+    datasets = [
+        cls(make_params("data", cls.Settings, values))
+        for cls, values in zip(classes, (other, own), strict=True)
     ]
-    there = [name for name in made[1].editions() if name in made[0].editions()]
+    there = [name for name in datasets[1].editions() if name in datasets[0].editions()]
     chosen = _edition(f"{source.dataset} with {split.dataset}", there, edition)
     for name in (source.dataset, split.dataset):
         line = f"{name}: {EDITIONS[chosen]}"
-        if line not in said:
-            said.add(line)
+        if line not in reported:
+            reported.add(line)
             say(line)
-    learnt = made[0].open(chosen)
-    sides = folds(source, learnt)
-    if source.protocol != "supervised" or len(sides) != 1:
+    opened = datasets[0].open(chosen)
+    source_folds = folds(source, opened)
+    if source.protocol != "supervised" or len(source_folds) != 1:
         raise BenchError(
             f"split '{split.name}': source '{source.name}' must train on one set of rows with "
             "labels: name a split with train and test"
         )
-    source_domain = SourceDomain(source.name, learnt, sides[0].train, sides[0].classes)
-    data = fitted_to(made[1].open(chosen), learnt, split.channels, split.name)
+    source_domain = SourceDomain(
+        source.name, opened, source_folds[0].train, source_folds[0].classes
+    )
+    data = fitted_to(datasets[1].open(chosen), opened, split.channels, split.name)
     return open_task(typed, split, data, published=chosen == "real", source_domain=source_domain)
 
 
@@ -155,9 +157,9 @@ def _edition(name: str, there: list[str], edition: str) -> str:
     """Return the edition to open; ``there`` lists the available ones, best first."""
     if not there or (edition != "auto" and edition not in there):
         asked = "common" if edition == "auto" else edition
-        known = ", ".join(there) or "none"
+        available = ", ".join(there) or "none"
         raise BenchError(
-            f"{name} has no {asked} edition here; there is {known}: leave --edition out, or put "
-            "the files where `show dataset` says"
+            f"{name} has no {asked} edition here; there is {available}: leave --edition out, or "
+            "put the files where `show dataset` says"
         )
     return there[0] if edition == "auto" else edition

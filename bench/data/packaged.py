@@ -124,7 +124,7 @@ def packaged_splits(folders: Sequence[Path] | None = None) -> dict[str, Split]:
                 for name in filter(None, (split.name, split.alias)):
                     if name in taken:
                         raise BenchError(
-                            f"{file.name}: the name '{name}' is taken by {taken[name]}: rename one"
+                            f"{file.name}: the name '{name}' is used by {taken[name]}: rename one"
                         )
                     taken[name] = f"{split.name} in {file.name}"
                 splits[split.name] = split

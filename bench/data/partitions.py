@@ -28,7 +28,7 @@ __all__ = ["Fold"]
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One training side and one test side of a split.
+    """The training, validation and test rows of a fold of a split.
 
     Attributes
     ----------
@@ -76,9 +76,11 @@ def natural_key(text: str) -> tuple[object, ...]:
 
 def split_column(split: Split, opened: Opened, name: str, used_by: str) -> Texts:
     if name not in opened.index.columns:
-        known = [str(column) for column in opened.index.columns if column not in ("id", "control")]
+        columns = [
+            str(column) for column in opened.index.columns if column not in ("id", "control")
+        ]
         where = f"split '{split.name}', {used_by}: "
-        raise BenchError(where + did_you_mean(name, known, "column"))
+        raise BenchError(where + did_you_mean(name, columns, "column"))
     column: Texts = np.asarray(opened.index[name], dtype=object)
     return column
 
@@ -104,14 +106,14 @@ def _value(wanted: str, present: Sequence[str], where: str, what: str) -> str:
 
 
 def _matching(
-    split: Split, opened: Opened, side: str, table: Mapping[str, Sequence[str]]
+    split: Split, opened: Opened, partition: str, table: Mapping[str, Sequence[str]]
 ) -> NDArray[np.bool_]:
     """Return the mask of rows that have one of the values in each of the columns."""
     mask = np.ones(len(opened.index), dtype=bool)
     for name, values in table.items():
-        column = split_column(split, opened, name, side)
+        column = split_column(split, opened, name, partition)
         present = sorted({str(value) for value in column} - {""})
-        where = f"split '{split.name}', {side}: "
+        where = f"split '{split.name}', {partition}: "
         wanted = {_value(str(value), present, where, f"value of {name}") for value in values}
         mask &= np.isin(column.astype(str), sorted(wanted))
     return mask
@@ -128,9 +130,9 @@ def row_labels(opened: Opened) -> Texts:
 
 def two_classes(where: str, classes: Sequence[str]) -> None:
     if len(classes) < 2:
-        found = f"only '{classes[0]}'" if classes else "none"
+        present = f"only '{classes[0]}'" if classes else "none"
         raise BenchError(
-            f"{where} needs at least two classes to learn, and has {found}: choose another label "
+            f"{where} needs at least two classes to learn, and has {present}: choose another label "
             "or another split"
         )
 
@@ -161,12 +163,12 @@ def held_out(split: Split, opened: Opened, labels: Texts, inside: Bools) -> list
             f"{where}: {len(classes)} of {len(seen)} classes occur under more than one value of "
             f"{name}, and two are needed to train and score: hold out another column"
         )
-    made = []
+    folds = []
     for value in values:
         is_test = column == value
-        learnt, held = np.flatnonzero(~is_test & inside), np.flatnonzero(is_test & inside)
-        made.append(_fold(value, learnt, np.zeros(0), held, text, classes))
-    return made
+        trained, held = np.flatnonzero(~is_test & inside), np.flatnonzero(is_test & inside)
+        folds.append(_fold(value, trained, np.zeros(0), held, text, classes))
+    return folds
 
 
 def fixed(split: Split, opened: Opened, labels: Texts, inside: Bools) -> Fold:
@@ -186,34 +188,35 @@ def fixed(split: Split, opened: Opened, labels: Texts, inside: Bools) -> Fold:
             n_missing = int((column.astype(str) == "").sum())
             if n_missing:
                 raise BenchError(
-                    f"{where}: {rows_of(n_missing)} without a value in {name}, so it is open "
-                    "whether they may train: fill it, drop those rows, or name the training values"
+                    f"{where}: {rows_of(n_missing)} without a value in {name}, so their "
+                    "partition is ambiguous: fill it, drop those rows, or name the training values"
                 )
         masks["train"] = ~masks["test"] & ~masks["validation"]
-    masks = {side: mask & inside for side, mask in masks.items()}
-    for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
-        n_both = int((masks[one] & masks[other]).sum())
+    masks = {partition: mask & inside for partition, mask in masks.items()}
+    for first, second in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        n_both = int((masks[first] & masks[second]).sum())
         if n_both:
             raise BenchError(
-                f"{where}: {rows_of(n_both)} in both {one} and {other}: make their values disjoint"
+                f"{where}: {rows_of(n_both)} in both {first} and {second}: make their values "
+                "disjoint"
             )
-    for side, mask in masks.items():
-        wanted = side != "validation" or split.validation is not None
+    for partition, mask in masks.items():
+        wanted = partition != "validation" or split.validation is not None
         if wanted and not mask.any():
             raise BenchError(
-                f"{where}: no row is in {side}: "
+                f"{where}: no row is in {partition}: "
                 + (
-                    "test and validation take them all"
-                    if side == "train" and split.train is None
-                    else "no row has all the values it names"
+                    "test and validation contain all rows"
+                    if partition == "train" and split.train is None
+                    else "no row has all of its values"
                 )
                 + "; choose other values"
             )
     text = labels.astype(str)
     classes = tuple(sorted(set(text[masks["train"]].tolist()) - {""}))
     two_classes(f"{where}, in its training rows,", classes)
-    sides = {side: np.flatnonzero(mask) for side, mask in masks.items()}
-    return _fold(WHOLE, sides["train"], sides["validation"], sides["test"], text, classes)
+    rows = {partition: np.flatnonzero(mask) for partition, mask in masks.items()}
+    return _fold(WHOLE, rows["train"], rows["validation"], rows["test"], text, classes)
 
 
 def _fold(

@@ -52,9 +52,9 @@ def decoded(
         raise BenchError(f"{label}: there is no image to decode")
     root = cache_root()
     job = job_description(pictures, shape, dtype)
-    found = finished(root, job)
-    if found is not None:
-        return found
+    pixels = finished(root, job)
+    if pixels is not None:
+        return pixels
     first = cut(planes_of(pictures[0].files), pictures[0])
     shape, dtype = shape or first.shape, dtype or first.dtype.name
     if dtype not in DTYPES:
@@ -64,13 +64,13 @@ def decoded(
     try:
         root.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(root / f".{job}.lock"):
-            found = finished(root, job)
-            if found is None:
-                found = Work(root, job, pictures, tuple(shape), dtype, label).make(workers)
+            pixels = finished(root, job)
+            if pixels is None:
+                pixels = Work(root, job, pictures, tuple(shape), dtype, label).make(workers)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BenchError(
             f"{label}: the decoded images could not be written to {root} ({reason}): free some "
             "space there, or name another folder in $BENCH_CACHE"
         ) from error
-    return found
+    return pixels

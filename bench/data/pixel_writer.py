@@ -47,7 +47,7 @@ SECONDS = 10.0
 def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) -> str:
     """Return a digest of the job: of paths and file metadata, without reading the files."""
     marks: dict[Path, str] = {}
-    found = hashlib.sha256(f"{VERSION} {DECODER} {shape} {dtype}".encode())
+    job = hashlib.sha256(f"{VERSION} {DECODER} {shape} {dtype}".encode())
     for picture in pictures:
         for path in picture.files:
             if path not in marks:
@@ -55,13 +55,13 @@ def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) 
                     stat = path.stat()
                 except OSError as error:
                     raise BenchError(
-                        f"{path} is not there ({(error.strerror or 'unreadable').lower()}): put it "
+                        f"{path} is missing ({(error.strerror or 'unreadable').lower()}): put it "
                         "back, or take it out of the table"
                     ) from error
                 marks[path] = f"{path.absolute()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}"
-            found.update(marks[path].encode())
-        found.update(f"\x1e{picture.crop} {picture.channels}\x1d".encode())
-    return found.hexdigest()[:32]
+            job.update(marks[path].encode())
+        job.update(f"\x1e{picture.crop} {picture.channels}\x1d".encode())
+    return job.hexdigest()[:32]
 
 
 # --------------------------------------------------------------------------- decoding
@@ -73,8 +73,8 @@ def planes_of(files: tuple[Path, ...]) -> Array:
     for path, plane in zip(files, planes, strict=True):
         if plane.shape[1:] != planes[0].shape[1:] or plane.dtype != planes[0].dtype:
             raise BenchError(
-                f"{path} is {_words(plane)}, but {files[0].name} of the same image is "
-                f"{_words(planes[0])}: they cannot be channels of one image"
+                f"{path} is {_shape_text(plane)}, but {files[0].name} of the same image is "
+                f"{_shape_text(planes[0])}: they cannot be channels of one image"
             )
     return planes[0] if len(planes) == 1 else np.concatenate(planes)
 
@@ -84,7 +84,7 @@ def cut(planes: Array, picture: ImageRef) -> Array:
     if picture.channels is not None:
         if not all(0 <= k < len(planes) for k in picture.channels):
             raise BenchError(
-                f"{picture.files[0]} is {_words(planes)}, so it has no channels "
+                f"{picture.files[0]} is {_shape_text(planes)}, so it has no channels "
                 f"{', '.join(map(str, picture.channels))}: they are counted from 0"
             )
         planes = planes[list(picture.channels)]
@@ -94,13 +94,13 @@ def cut(planes: Array, picture: ImageRef) -> Array:
     inside = top >= 0 and left >= 0 and height > 0 and width > 0
     if not inside or top + height > planes.shape[1] or left + width > planes.shape[2]:
         raise BenchError(
-            f"the crop {picture.crop} (top, left, height, width) leaves {picture.files[0]}, which "
-            f"is {_words(planes)}: choose one inside"
+            f"the crop {picture.crop} (top, left, height, width) exceeds {picture.files[0]}, which "
+            f"is {_shape_text(planes)}: choose one inside"
         )
     return planes[:, top : top + height, left : left + width]
 
 
-def _words(planes: Array) -> str:
+def _shape_text(planes: Array) -> str:
     return f"{' x '.join(map(str, planes.shape))} {planes.dtype.name}"
 
 
@@ -196,22 +196,22 @@ class Work:
         start = self.starts[block]
         for row, picture, planes in self._cuts(start):
             if planes.shape != self.shape or planes.dtype != self.dtype:
-                words = f"{' x '.join(map(str, self.shape))} {self.dtype.name}"
+                expected = f"{' x '.join(map(str, self.shape))} {self.dtype.name}"
                 raise BenchError(
-                    f"{picture.files[0]} gives an image of {_words(planes)}, expected {words}: "
-                    "images of one data set are of one shape and type"
+                    f"{picture.files[0]} is an image of {_shape_text(planes)}, expected "
+                    f"{expected}: images of one data set are of one shape and type"
                 )
             if self.dtype.kind == "f" and not np.isfinite(planes).all():
                 raise BenchError(
-                    f"{picture.files[0]} holds pixels that are not finite: mend the file"
+                    f"{picture.files[0]} contains pixels that are not finite: correct the file"
                 )
             pixels[row] = contiguous = np.ascontiguousarray(planes)
             digest = hashlib.blake2b(contiguous.data, digest_size=DIGEST_BYTES).digest()
             digests[row] = np.frombuffer(digest, np.uint8)
 
     def _cuts(self, start: int) -> Iterator[tuple[int, ImageRef, Array]]:
-        some = list(enumerate(self.pictures[start : start + BLOCK], start))
-        for files, group in groupby(some, key=lambda item: item[1].files):
+        block = list(enumerate(self.pictures[start : start + BLOCK], start))
+        for files, group in groupby(block, key=lambda item: item[1].files):
             planes = planes_of(files)
             for row, picture in group:
                 yield row, picture, cut(planes, picture)
@@ -236,17 +236,17 @@ class Work:
         head = json.dumps(facts, sort_keys=True).encode()
         digest = hashlib.sha256(head + digests.tobytes()).hexdigest()
         folder = self.root / digest[:32]
-        found = whole(folder)
-        if found is None:
+        pixels = whole(folder)
+        if pixels is None:
             np.save(self.folder / "rows.npy", digests)
             write_file(self.folder / "facts.json", canonical_json({**facts, "digest": digest}))
             for path in self.folder.iterdir():
                 if path.name not in ("pixels.bin", "rows.npy", "facts.json"):
                     path.unlink()
-            found = _moved(self.folder, folder)
+            pixels = _moved(self.folder, folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         write_file(self.root / "jobs" / f"{self.job}.json", canonical_json({"digest": digest}))
-        return found
+        return pixels
 
 
 def _moved(work: Path, folder: Path) -> Pixels:
@@ -256,8 +256,8 @@ def _moved(work: Path, folder: Path) -> Pixels:
     try:
         work.rename(folder)
     except OSError:
-        found = whole(folder)
-        if found is None:
+        pixels = whole(folder)
+        if pixels is None:
             raise
-        return found
+        return pixels
     return Pixels(folder)

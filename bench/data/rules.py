@@ -72,8 +72,8 @@ def check_split(split: Split) -> Split:  # noqa: PLR0912 - one branch per rule
     if split.hold_out is not None:
         if split.train or split.validation or split.test:
             raise BenchError(
-                f"{where} has hold_out, which makes both sides: leave out train, validation and "
-                "test, or leave out hold_out"
+                f"{where} has hold_out, which defines training and test rows: leave out "
+                "train, validation and test, or leave out hold_out"
             )
         return split
     if split.test is None:
@@ -86,11 +86,13 @@ def check_split(split: Split) -> Split:  # noqa: PLR0912 - one branch per rule
             f'{where} has test = "{split.test}", which needs protocol = "unsupervised"; to test on '
             'some rows write test = { COLUMN = ["value"] }'
         )
-    for side in ("train", "validation", "test"):
-        table = getattr(split, side)
+    for partition in ("train", "validation", "test"):
+        table = getattr(split, partition)
         if table is not None and not table:
-            raise BenchError(f'{where}: {side} is empty: write {side} = {{ COLUMN = ["value"] }}')
+            raise BenchError(
+                f'{where}: {partition} is empty: write {partition} = {{ COLUMN = ["value"] }}'
+            )
         for column, values in (table or {}).items():
             if not values:
-                raise BenchError(f"{where}: {side}.{column} is empty: name at least one value")
+                raise BenchError(f"{where}: {partition}.{column} is empty: name at least one value")
     return split

@@ -93,7 +93,7 @@ def open_task(
     typed, split, opened
         The split as typed, its declaration and its data set.
     published
-        Whether the sides were published by others. Undeclared overlap is then a note in every
+        Whether the partitions were published by others. Undeclared overlap is then a note in every
         record instead of an error, because it cannot be fixed here.
     source_domain
         Training data of the encoder, with the protocol ``transfer``.
@@ -101,21 +101,21 @@ def open_task(
     Raises
     ------
     BenchError
-        If a row, plate or well is on both sides and the split does not declare it.
+        If a row, plate or well is in both training and test, and the split does not declare it.
     """
-    made = folds(split, opened)
-    shared = audit(split, opened, made)
+    result = folds(split, opened)
+    shared = audit(split, opened, result)
     if shared and not published:
         raise BenchError(
             f"split '{split.name}': {'; '.join(text.rstrip('.') for text in shared)}; declare it "
-            "with shares = [...] if it is meant, or mend the split"
+            "with shares = [...] if it is intended, or change the split"
         )
-    digest = split_digest(opened, made)
-    return Task(typed, split, opened, made, digest, tuple(shared), source_domain)
+    digest = split_digest(opened, result)
+    return Task(typed, split, opened, result, digest, tuple(shared), source_domain)
 
 
 def with_metrics(task: Task, names: Sequence[str], registry: Registry) -> Task:
-    """Return a target with additional metrics.
+    """Return a task with additional metrics.
 
     The metrics are part of a run's id. They change neither its training nor its other values.
 

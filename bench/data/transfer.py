@@ -53,13 +53,13 @@ def fitted_to(
         is smaller than a piece.
     """
     if not (target.is_images and like.is_images):
-        raise BenchError(f"split '{where}': both data sets of a transfer must hold images")
+        raise BenchError(f"split '{where}': both data sets of a transfer must contain images")
     order = _order(target, like, channels, where)
-    for one in (target, like):
-        if one.pixel <= 0:
+    for data in (target, like):
+        if data.pixel <= 0:
             raise BenchError(
-                f"split '{where}': the pixel size of {one.name} is not known, so its images cannot "
-                "be brought to one scale: state it in the data set"
+                f"split '{where}': the pixel size of {data.name} is unknown, so its images cannot "
+                "be resampled to one scale: add it to the data set"
             )
     piece = _piece(target, like, where)
     n, per_image = len(target.index), len(piece.corners)
@@ -70,7 +70,7 @@ def fitted_to(
     facts = {"target": target.digest, "order": order, **dataclasses.asdict(piece)}
     text = json.dumps(facts, sort_keys=True)
     extent = [like.pixel * pixels for pixels in like.source.shape[1:]]
-    told = (
+    step = (
         f"cut into crops of {extent[0]:.1f} x {extent[1]:.1f} um, {per_image} of each image, and "
         f"resampled from {target.pixel:g} to {like.pixel:g} um a pixel"
     )
@@ -79,7 +79,7 @@ def fitted_to(
         index=index,
         source=Pieces(target.source, piece, tuple(order)),
         digest=hashlib.sha256(text.encode()).hexdigest(),
-        upstream=(*target.upstream, told),
+        upstream=(*target.upstream, step),
         columns={**target.columns, "image": "image"},
         channels=like.channels,
         pixel=like.pixel,
@@ -91,19 +91,19 @@ def _order(
     target: Opened, like: Opened, channels: Mapping[str, str] | None, where: str
 ) -> list[int]:
     """Return the index of the target channel for each channel of a training image."""
-    names = {one.name: list(one.channels) for one in (target, like)}
-    for one in (target, like):
-        if len(one.channels) != one.source.shape[0]:
+    names = {data.name: list(data.channels) for data in (target, like)}
+    for data in (target, like):
+        if len(data.channels) != data.source.shape[0]:
             raise BenchError(
-                f"split '{where}': {one.name} does not name its {one.source.shape[0]} channels, so "
-                "nobody can say which is which: state them in the data set"
+                f"split '{where}': {data.name} does not name its {data.source.shape[0]} channels: "
+                "add their names to the data set"
             )
     if channels is None:
         if sorted(target.channels) == sorted(like.channels):
             return [target.channels.index(name) for name in like.channels]
         raise BenchError(
             f"split '{where}': {target.name} has the channels {', '.join(target.channels)} and "
-            f"{like.name} {', '.join(like.channels)}: say which stands for which with "
+            f"{like.name} {', '.join(like.channels)}: name the matching channels with "
             f'channels = {{ {target.channels[0]} = "{like.channels[0]}", … }}'
         )
     unknown = [name for name in channels if name not in target.channels]
@@ -141,8 +141,8 @@ def _piece(target: Opened, like: Opened, where: str) -> Piece:
     count = [a // b for a, b in zip(whole, cut, strict=True)]
     if 0 in count:
         extents = [
-            " x ".join(f"{pixels * one.pixel:.1f}" for pixels in one.source.shape[1:])
-            for one in (target, like)
+            " x ".join(f"{pixels * data.pixel:.1f}" for pixels in data.source.shape[1:])
+            for data in (target, like)
         ]
         raise BenchError(
             f"split '{where}': images of {target.name} ({extents[0]} um) are smaller than those "
@@ -177,12 +177,12 @@ class Pieces:
 
         rows = np.asarray(rows, dtype=np.int64)
         piece, per_image = self._piece, len(self._piece.corners)
-        made = np.empty((len(rows), *self.shape), self.dtype)
+        pieces = np.empty((len(rows), *self.shape), self.dtype)
         images, which = np.unique(rows // per_image, return_inverse=True)
         for start in range(0, len(images), 16):
-            some = images[start : start + 16]
-            whole = self._source.read(some)[:, list(self._order)]
-            mine = np.flatnonzero((which >= start) & (which < start + len(some)))
+            block = images[start : start + 16]
+            whole = self._source.read(block)[:, list(self._order)]
+            mine = np.flatnonzero((which >= start) & (which < start + len(block)))
             cuts = np.stack(
                 [
                     whole[which[i] - start, :, top : top + piece.height, left : left + piece.width]
@@ -196,5 +196,5 @@ class Pieces:
             if self.dtype.kind != "f":
                 limits = np.iinfo(self.dtype)
                 cuts = np.clip(np.rint(cuts), limits.min, limits.max)
-            made[mine] = cuts.astype(self.dtype)
-        return made
+            pieces[mine] = cuts.astype(self.dtype)
+        return pieces

@@ -1,8 +1,8 @@
 """Views: the rows that a method gets, and the information about each row.
 
-A view is built from an opened data set, the rows of one side of a fold, and the method's declared
-access. Its rows are in seeded random order and have salted names, so that neither reveals the well,
-plate or class.
+A view is built from an opened data set, the rows of one partition of a fold, and the method's
+declared access. Its rows are in seeded random order and have salted names, so that neither reveals
+the well, plate or class.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ def column_of(opened: Opened, name: str) -> NDArray[np.str_]:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """The rows of one side of a fold, in view order. Methods never get this object.
+    """The training or test rows of a fold, in view order. Methods never get this object.
 
     Attributes
     ----------
     rows
         ``(n,)`` int64 rows of the opened data set.
     y
-        ``(n,)`` int64 classes of training rows, -1 for rows without one. All -1 on the evaluation
-        side; only ``bench.scoring.labels`` reads the labels of that side.
+        ``(n,)`` int64 classes of training rows, -1 for rows without one. All -1 for evaluation
+        rows; only ``bench.scoring.labels`` reads their labels.
     batch
         ``(n,)`` true batch names at the selected level.
     controls
@@ -96,7 +96,7 @@ class Partition:
     def view(
         self, access: Access, *, batches: bool, labels: bool = False, wells: bool = False
     ) -> Samples:
-        """Return the part of this side that a method may see.
+        """Return the information about these rows that a method may use.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ class Partition:
     def _wells(self) -> NDArray[np.str_]:
         column = self.opened.columns.get("well")
         if column is None:
-            raise NotApplicable(f"{self.opened.name} has no column that tells the wells apart")
+            raise NotApplicable(f"{self.opened.name} has no column that identifies wells")
         return _salted(column_of(self.opened, column)[self.rows], self.salt)
 
 
@@ -181,14 +181,14 @@ def make_partition(
     labels: bool,
     expose: tuple[str, ...] = (),
 ) -> Partition:
-    """Arrange the rows of one side of a fold in random order.
+    """Arrange the rows of one partition of a fold in random order.
 
     Parameters
     ----------
     opened
         The data set.
     rows
-        ``(n,)`` rows of the side. Their order does not matter: they are sorted by id first.
+        ``(n,)`` rows of the partition. Their order does not matter: they are sorted by id first.
     classes
         Label map of the split: class ``k`` is ``classes[k]``.
     level
@@ -196,7 +196,7 @@ def make_partition(
     address
         Values that seed the order and the salt, such as the digest of the rows and the seed.
     labels
-        Whether the side includes its labels (training) or not (evaluation).
+        Whether labels are included (training) or not (evaluation).
     expose
         Columns that the split deliberately exposes to methods.
     """

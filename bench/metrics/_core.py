@@ -81,7 +81,7 @@ class Neighbours:
             If the graph has fewer than ``k`` neighbours.
         """
         if k > self.k:
-            raise BenchError(f"the neighbour graph holds {self.k} neighbours a row, not {k}")
+            raise BenchError(f"the neighbour graph has {self.k} neighbours per row, not {k}")
         return Neighbours(self.indices[:, :k], self.distances[:, :k])
 
 
@@ -94,7 +94,7 @@ def matrix(X: ArrayLike) -> Array:
         array = array.astype(np.float64)
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).any(axis=1).sum())
-        raise BenchError(f"the embedding holds NaN or infinity in {bad} of {len(array)} rows")
+        raise BenchError(f"the embedding has NaN or infinity in {bad} of {len(array)} rows")
     return array
 
 
@@ -174,7 +174,7 @@ def named(values: ArrayLike, what: str, n: int) -> Array:
     """Return a column as a one-dimensional array of length ``n``."""
     array = np.asarray(values)
     if array.shape != (n,):
-        raise BenchError(f"{what} holds {array.shape} values for {n} rows")
+        raise BenchError(f"{what} has {array.shape} values for {n} rows")
     return array
 
 
@@ -202,17 +202,17 @@ def codes(column: Array) -> tuple[Ints, Array]:
     return inverse.astype(np.int64).reshape(-1), values
 
 
-def shared_graph(X: Array, keep: Bools, given: Neighbours | None, k: int) -> Neighbours:
+def shared_graph(X: Array, keep: Bools, precomputed: Neighbours | None, k: int) -> Neighbours:
     """Return a graph over the selected rows, with ``k`` neighbours (fewer for a small table).
 
-    ``given`` is used if it has the same rows and enough neighbours.
+    ``precomputed`` is used if it has the same rows and enough neighbours.
     """
     n = int(keep.sum())
     k = min(k, n - 1)
-    if given is not None and len(given) != len(X):
-        raise BenchError(f"the neighbour graph is of {len(given)} rows, the embedding of {len(X)}")
-    if given is not None and keep.all() and given.k >= k:
-        return given.take(k)
+    if precomputed is not None and len(precomputed) != len(X):
+        raise BenchError(f"the neighbour graph has {len(precomputed)} rows, the embedding {len(X)}")
+    if precomputed is not None and keep.all() and precomputed.k >= k:
+        return precomputed.take(k)
     return neighbours(X[keep], k)
 
 

@@ -26,7 +26,7 @@ PERPLEXITY = 30.0
 
 
 def weights(distances: Doubles, perplexity: float) -> Doubles:
-    """Return neighbour weights ``(n, k)`` that sum to 1, with a given perplexity.
+    """Return neighbour weights ``(n, k)`` that sum to 1, with the requested perplexity.
 
     Weights are ``exp(-beta * distance)`` with one beta per row. Beta is found by bisection, such
     that the exponential of the entropy is ``perplexity`` (van der Maaten & Hinton 2008, with the
@@ -85,7 +85,7 @@ def lisi(graph: Neighbours, code: Ints, n_values: int, perplexity: float = PERPL
 
 
 def lisi_of(
-    X: ArrayLike, column: ArrayLike, what: str, given: Neighbours | None
+    X: ArrayLike, column: ArrayLike, what: str, precomputed: Neighbours | None
 ) -> tuple[Doubles, int, Bools, int]:
     """Return LISI of the rows with a value, the number of values, a row mask, and k."""
     table = matrix(X)
@@ -94,5 +94,5 @@ def lisi_of(
     code, names = codes(values[keep])
     if len(names) < 2 or len(code) < 4:
         return np.empty(0), len(names), keep, 0
-    graph = shared_graph(table, keep, given, int(PERPLEXITY * 3))
+    graph = shared_graph(table, keep, precomputed, int(PERPLEXITY * 3))
     return lisi(graph, code, len(names)), len(names), keep, graph.k

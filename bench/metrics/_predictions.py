@@ -22,7 +22,7 @@ def classes_of(values: ArrayLike, what: str) -> Ints:
     array = np.asarray(values)
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
         raise BenchError(
-            f"{what} must be a column of whole numbers, not {array.dtype} of shape {array.shape}"
+            f"{what} must be a column of integers, not {array.dtype} of shape {array.shape}"
         )
     return array.astype(np.int64)
 
@@ -44,9 +44,9 @@ def scored_scores(y_true: ArrayLike, scores: ArrayLike) -> tuple[Ints, Doubles, 
         raise BenchError(f"scores of shape {table.shape} do not fit {len(truth)} rows")
     keep = np.asarray(truth >= 0)
     if keep.any() and truth.max() >= table.shape[1]:
-        raise BenchError(f"y_true holds class {truth.max()}, scores have {table.shape[1]} columns")
+        raise BenchError(f"y_true has class {truth.max()}, scores have {table.shape[1]} columns")
     if not np.isfinite(table[keep]).all():
-        raise BenchError("scores hold NaN or infinity")
+        raise BenchError("scores have NaN or infinity")
     return truth[keep], table[keep], keep
 
 

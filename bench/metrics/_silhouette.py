@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 DISTANCES = ("cosine", "euclidean")
 
+ZERO = 1e-12
+"""A distance is zero if it is at most this fraction of the largest distance from the mean."""
+
 
 def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") -> Doubles:
     """Return the silhouette width of each row, ``(n,)`` in [-1, 1] (Rousseeuw 1987).
@@ -45,10 +48,12 @@ def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") ->
         total = sizes[None, :] - unit @ sums.T
         # The sum over the own group includes the row's distance to itself, 1 - |unit|^2.
         total[rows, code] -= 1 - (unit**2).sum(axis=1)
+        unit_length = 1.0
     else:
         points = X.astype(np.float64)
         points = points - points.mean(axis=0)
         square = (points**2).sum(axis=1)
+        unit_length = float(np.sqrt(square.max()))
         order = np.argsort(code, kind="stable")
         place = np.argsort(order)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
@@ -57,16 +62,18 @@ def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") ->
             squared = (
                 square[block, None] + square[None, order] - 2 * (points[block] @ points[order].T)
             )
-            apart = np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
+            lengths = np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
             # Cancellation leaves a rounding error in a row's distance to itself.
-            apart[rows[: block.stop - block.start], place[block]] = 0.0
-            total[block] = np.add.reduceat(apart, starts, axis=1)
+            lengths[rows[: block.stop - block.start], place[block]] = 0.0
+            total[block] = np.add.reduceat(lengths, starts, axis=1)
     inner = total[rows, code] / np.maximum(sizes[code] - 1, 1)
     mean = total / sizes[None, :]
     mean[rows, code] = np.inf
     outer = mean.min(axis=1)
     widest = np.maximum(inner, outer)
     # Rows at distance 0 from all others have width 0; sums of zeros may give -1e-17.
-    width = np.where(widest > 1e-12, (outer - inner) / np.where(widest > 0, widest, 1.0), 0.0)
+    width = np.where(
+        widest > ZERO * unit_length, (outer - inner) / np.where(widest > 0, widest, 1.0), 0.0
+    )
     result: Doubles = np.where(sizes[code] > 1, width, 0.0)
     return result

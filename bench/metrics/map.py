@@ -77,13 +77,13 @@ def average_precisions(
             if negatives == "batch":
                 negative &= ~elsewhere
         for i in range(block.stop - block.start):
-            found = np.sort(similarity[i, positive[i]])
+            own = np.sort(similarity[i, positive[i]])
             others = np.sort(similarity[i, negative[i]])
-            if len(found) and len(others):
+            if len(own) and len(others):
                 # Rows ranked at or above each positive. Ties count as retrieved, so their order
                 # is irrelevant and a constant embedding scores the prevalence.
-                hits = len(found) - np.searchsorted(found, found - TIE)
-                misses = len(others) - np.searchsorted(others, found - TIE)
+                hits = len(own) - np.searchsorted(own, own - TIE)
+                misses = len(others) - np.searchsorted(others, own - TIE)
                 precision[rows[block.start + i]] = float((hits / (hits + misses)).mean())
     return precision
 

@@ -42,7 +42,7 @@ def nsc(
     Parameters
     ----------
     X
-        ``(n, d)`` profiles of treatments, or of wells if ``treatment`` is given.
+        ``(n, d)`` profiles of treatments, or of wells if ``treatment`` is set.
     label
         ``(n,)`` mechanism; rows without one ("" or -1: controls) are skipped.
     compound
@@ -56,13 +56,13 @@ def nsc(
         If the lengths of the columns differ or profiles are not finite.
     """
     table = profiles(X, label, compound, None, treatment)
-    found = nearest_matches(table, not_same_batch=False)
-    n = int(found.scored.sum())
+    matches = nearest_matches(table, not_same_batch=False)
+    n = int(matches.scored.sum())
     used = (
         f"{n} of {count(len(table), 'treatment')}, "
-        f"{count(len(np.unique(table.label[found.scored])), 'label')}"
+        f"{count(len(np.unique(table.label[matches.scored])), 'label')}"
     )
     used += left_out(table.unlabelled, "without a label")
     if not n:
         return Value(float("nan"), 0, f"{used}: no label occurs in two compounds")
-    return Value(float(found.right[found.scored].mean()), n, used)
+    return Value(float(matches.right[matches.scored].mean()), n, used)

@@ -45,7 +45,7 @@ def nscb(
     Parameters
     ----------
     X
-        ``(n, d)`` profiles of treatments, or of wells if ``treatment`` is given.
+        ``(n, d)`` profiles of treatments, or of wells if ``treatment`` is set.
     label
         ``(n,)`` mechanism; rows without one ("" or -1: controls) are skipped.
     compound
@@ -61,15 +61,15 @@ def nscb(
         If the lengths of the columns differ or profiles are not finite.
     """
     table = profiles(X, label, compound, batch, treatment)
-    found = nearest_matches(table, not_same_batch=True)
-    n = int(found.scored.sum())
+    matches = nearest_matches(table, not_same_batch=True)
+    n = int(matches.scored.sum())
     used = (
         f"{n} of {count(len(table), 'treatment')}, "
-        f"{len(np.unique(table.label[found.scored]))} of "
+        f"{len(np.unique(table.label[matches.scored]))} of "
         f"{count(len(np.unique(table.label)), 'label')}, "
         f"{count(len(np.unique(table.batch)), 'batch', 'batches')}"
     )
     used += left_out(table.unlabelled, "without a label")
     if not n:
         return Value(float("nan"), 0, f"{used}: no label occurs in two compounds and batches")
-    return Value(float(found.right[found.scored].mean()), n, used)
+    return Value(float(matches.right[matches.scored].mean()), n, used)

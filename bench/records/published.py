@@ -178,11 +178,12 @@ def _line_of(folder: Path) -> tuple[str, str, str]:
     if table is None:
         raise BenchError(f"metrics.parquet of {folder} is missing: run it again")
     try:
-        n = packed_counts(record["metrics"], table)
+        # As it was written: keys and values that are added when it is read are left out.
+        written = json.loads(text)
+        n = packed_counts(written["metrics"], table)
     except BenchError as exc:
         raise BenchError(f"the record in {folder} is damaged ({exc}): run it again") from None
-    # The contents as they were written: keys that later versions have are not added.
-    line = canonical_json({"n": n, "run": json.loads(text)}) + "\n"
+    line = canonical_json({"n": n, "run": written}) + "\n"
     return record["spec"]["split_id"], record["run_id"], line
 
 

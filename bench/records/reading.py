@@ -16,6 +16,7 @@ from bench.core.disk import disk_errors
 from bench.core.errors import BenchError
 from bench.records.checking import check, migrated
 from bench.records.schema import SCHEMA
+from bench.records.tables import metric_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,19 +89,18 @@ def parse_line(line: bytes, file: Path) -> tuple[RunRecord, list[int]]:
 
 
 def _aligned(n: object, stored: dict[str, dict[str, float]], record: RunRecord) -> list[int]:
-    """Return the numbers of scored units in the order of the record's metric values.
+    """Return the numbers of scored units of the record's metric values, in sorted order.
 
     Reading an older record can add subsets, such as the pooled value next to the mean over folds.
     They have the number of units of the complete test set.
     """
-    places = [(name, subset) for name, values in stored.items() for subset in values]
-    if not isinstance(n, list) or len(n) != len(places):
+    keys = metric_keys(stored)
+    if not isinstance(n, list) or len(n) != len(keys):
         raise ValueError("'n' must have one number per metric value")
-    known = dict(zip(places, n, strict=True))
+    counts = dict(zip(keys, n, strict=True))
     return [
-        known.get((name, subset), known.get((name, "all"), 0))
-        for name, values in record["metrics"].items()
-        for subset in values
+        counts.get((name, subset), counts.get((name, "all"), 0))
+        for name, subset in metric_keys(record["metrics"])
     ]
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["packed_counts", "parquet_bytes", "predictions_digest", "unpacked_table"]
+__all__ = ["metric_keys", "packed_counts", "parquet_bytes", "predictions_digest", "unpacked_table"]
 
 
 def predictions_digest(predictions: pd.DataFrame) -> str:
@@ -88,7 +88,7 @@ def packed_counts(metrics: Mapping[str, Mapping[str, float]], table: pd.DataFram
     """
     columns = (table[name].tolist() for name in ("metric", "subset", "value", "n"))
     rows = {(metric, subset): (value, n) for metric, subset, value, n in zip(*columns, strict=True)}
-    keys = _keys(metrics)
+    keys = metric_keys(metrics)
     if len(table) != len(rows) or set(keys) != set(rows):
         raise BenchError("metrics.parquet and run.json have different metrics")
     for metric, subset in keys:
@@ -101,7 +101,7 @@ def unpacked_table(metrics: Mapping[str, Mapping[str, float]], n: Sequence[int])
     """Return columns ``metric, subset, value, n``; the inverse of :func:`packed_counts`."""
     import pandas as pd
 
-    keys = _keys(metrics)
+    keys = metric_keys(metrics)
     return pd.DataFrame(
         {
             "metric": [metric for metric, _ in keys],
@@ -112,5 +112,6 @@ def unpacked_table(metrics: Mapping[str, Mapping[str, float]], n: Sequence[int])
     )
 
 
-def _keys(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
+def metric_keys(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
+    """Return metric and subset of each value, sorted."""
     return [(metric, subset) for metric in sorted(metrics) for subset in sorted(metrics[metric])]

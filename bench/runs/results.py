@@ -104,7 +104,7 @@ def leaderboard(
         Name of a metric, also as ``head.NAME``, ``probe.NAME`` or ``knn1.NAME``. Default: each
         split's primary metric.
     readout
-        ``head``, ``probe``, ``knn1`` or ``auto``: the head if all methods of a board have one.
+        ``head``, ``probe``, ``knn1`` or ``auto``, which is the probe.
     edition, recipe
         Filters.
     methods

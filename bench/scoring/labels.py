@@ -1,9 +1,6 @@
-"""Scoring: the only module that reads the labels of evaluation rows.
+"""Labels of evaluation rows, which are read here only.
 
-Profiles of a fold are evaluated by the method's own head if available, by the shared probe
-(``bench.scoring.probe``), and by the class of the nearest training profile
-(``bench.scoring.nearest``). Predictions of all folds are pooled, averaged to the split's score
-unit, and scored overall and per fold, batch, class and cluster.
+Other modules of this package get the classes of rows from here.
 """
 
 from __future__ import annotations
@@ -60,18 +57,18 @@ def inference_batches(grouping: InferenceBatches, partition: Partition, seed: in
     role = opened.columns.get("position")
     position = None if role is None else column_of(opened, role)[partition.rows]
     ids = column_of(opened, "id")[partition.rows]
-    for whole in batches_of(partition.batch):
-        batch = whole[np.argsort(ids[whole], kind="stable")]
+    for members in batches_of(partition.batch):
+        batch = members[np.argsort(ids[members], kind="stable")]
         address = (canonical_json(grouping.spec), digest(ids[batch].tolist()), seed)
-        found = pieces(
+        subsets = pieces(
             grouping,
             labels[batch],
             partition.controls[batch],
             None if position is None else position[batch],
             generator("grouping", *address),
         )
-        for k, part in enumerate(found):
-            names[batch[part]] = f"{partition.batch[batch[0]]}\x1f{k}"
+        for k, subset in enumerate(subsets):
+            names[batch[subset]] = f"{partition.batch[batch[0]]}\x1f{k}"
     kept = np.flatnonzero(names != "")
     return replace(partition, batch=names.astype(str)).take(kept)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,14 +101,8 @@ class StudyContext:
         """Ids of all runs used."""
         return sorted(self._records)
 
-    @functools.cached_property
-    def readout(self) -> str:
-        """``head`` if every studied method has one, else ``probe``, the common readout."""
-        chains = [self.job(Condition(method), self.seeds[0]).chain for method in self.methods]
-        headed = [
-            c.readout == "head" and getattr(c.stages[0].cls, "has_head", True) for c in chains
-        ]
-        return "head" if all(headed) else "probe"
+    readout = "probe"
+    """Readout of all conditions, as on boards; a classifier keeps its own head."""
 
     def depend_on(self, identity: str) -> None:
         """Add an input that is not a run, such as profiles, to the digest of the finding."""

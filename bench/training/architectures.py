@@ -112,7 +112,7 @@ def imagenet_weights(name: str) -> tuple[dict[str, Tensor], str]:
     except (URLError, OSError, TimeoutError) as error:
         raise BenchError(
             f"the ImageNet weights of {name} cannot be fetched from {where}: {error}; put the file "
-            f"into {file.parent} or set weights=none"
+            f"into {file.parent} (a recipe can set weights=none instead)"
         ) from error
     except RuntimeError as error:
         raise BenchError(

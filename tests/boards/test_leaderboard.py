@@ -303,7 +303,7 @@ def test_what_was_done_to_the_data_before_is_said() -> None:
 
 def test_like_is_compared_with_like() -> None:
     networks = runs("erm", [0.8] * 3, readout="head")
-    assert one_board(networks).readout == "head"
+    assert one_board(networks).readout == "probe"
     mixed = one_board([*networks, *runs("zscore", [0.5] * 3)])
     assert mixed.readout == "probe"
     assert row(mixed, "erm").mean == pytest.approx(0.79)
@@ -711,10 +711,14 @@ def test_a_classifier_keeps_its_own_head_on_a_board_by_probe(requested: str | No
     assert rows["identity"] == (pytest.approx(0.4), "probe")
 
 
-def test_without_profile_rows_all_rows_use_their_heads() -> None:
-    [board] = boards([with_head("erm", 0.7), with_head("fixed-forest", 0.8)])
-    assert {row.method: row.mean for row in board.rows} == {"erm": 0.7, "fixed-forest": 0.8}
-    assert board.readout == "head"
+def test_the_readout_of_a_row_does_not_depend_on_the_other_rows() -> None:
+    profile = make_record("identity", 0, 0.4, readout="probe", clusters=[0.4] * 3)
+    for records in ([with_head("erm", 0.7)], [with_head("erm", 0.7), profile]):
+        [board] = boards(records)
+        [row] = [row for row in board.rows if row.method == "erm"]
+        assert (row.mean, row.readout) == (pytest.approx(0.5), "probe")
+    [board] = boards([with_head("erm", 0.7)], readout="head")
+    assert board.rows[0].mean == 0.7
 
 
 def test_rows_with_pooled_scores_are_named() -> None:

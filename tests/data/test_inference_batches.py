@@ -33,6 +33,8 @@ EACH_ROW = (
     {"kind": "dirichlet", "alpha": 100, "rows": 5},
     {"kind": "single-class"},
     {"kind": "same-sizes"},
+    {"kind": "few-classes", "classes": 2, "rows": 4},
+    {"kind": "few-classes-sizes", "classes": 2, "rows": 4},
     {"kind": "quarter-plate"},
 )
 
@@ -68,6 +70,17 @@ def test_single_class_pieces_hold_one_class_and_their_share_of_controls() -> Non
     assert [len(part) for part in made({"kind": "same-sizes"})] == sizes
     mixed = [set(LABELS[p].tolist()) for p in made({"kind": "same-sizes"}, seed=4)]
     assert len(mixed[0]) > 2
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_pieces_of_few_classes_and_random_pieces_of_the_same_sizes(k) -> None:
+    values = {"classes": k, "rows": 4}
+    few = made({"kind": "few-classes", **values}, seed=1)
+    assert max(len(set(LABELS[piece].tolist()) - {""}) for piece in few) == k
+    assert max(np.count_nonzero(LABELS[piece] != "") for piece in few) <= 4
+    mixed = made({"kind": "few-classes-sizes", **values}, seed=2)
+    assert [len(piece) for piece in mixed] == [len(piece) for piece in few]
+    assert max(len(set(LABELS[piece].tolist()) - {""}) for piece in mixed) > k
 
 
 def test_quarters_are_those_of_the_occupied_layout() -> None:
@@ -174,7 +187,7 @@ def test_only_the_apply_ids_of_batchwise_stages_change(tmp_path) -> None:
 def test_what_looks_at_no_test_batch_or_adapts_to_all_is_not_applicable(tmp_path) -> None:
     bench, task = tiny.Bench(tmp_path), tiny.task()
     spec = {"kind": "rows", "rows": 8}
-    assert "looks at no test batch" in grouped(bench, "erm", task, spec)[0].not_applicable
+    assert "test batches" in grouped(bench, "erm", task, spec)[0].not_applicable
     assert "fitted on the evaluation" in grouped(bench, "ben+harmony", task, spec)[0].not_applicable
     none = {"kind": "controls", "controls": 2}
     index, X = tiny.frame(controls=0)

@@ -202,3 +202,32 @@ def test_of_several_well_columns_the_most_common_name_is_used() -> None:
     assert position_column(["Metadata_Well", "meta_well"]) is None
     assert plate_column(["Metadata_Plate_Barcode", "Cells_x"]) == "Metadata_Plate_Barcode"
     assert plate_column(["Image_Metadata_Plate", "Metadata_Plate_Name"]) == "Image_Metadata_Plate"
+
+
+# --------------------------------------------------------------------------- AnnData
+
+
+def test_features_may_be_a_layer(tmp_path: Path) -> None:
+    import anndata
+
+    table = frame().rename(columns={"Cells_x": "f0", "Nuclei_y": "f1"})
+    obs = table[["Metadata_Plate", "Metadata_Well", "Metadata_moa"]]
+    obs.index = obs.index.astype(str)
+    X = table[["f0", "f1"]].to_numpy(np.float32)
+    data = anndata.AnnData(X, obs=obs, layers={"raw": X + 1}, var=pd.DataFrame(index=["f0", "f1"]))
+    data.write_h5ad(tmp_path / "t.h5ad")
+    path = described(tmp_path, "t.h5ad")
+    path.write_text(path.read_text().replace("^(Cells|Nuclei)_", "^f"))
+    plain = load(path).open()
+    np.testing.assert_array_equal(features(plain), X)
+    path.write_text(path.read_text().replace("features =", 'layer = "raw"\nfeatures ='))
+    layer = load(path).open()
+    np.testing.assert_array_equal(features(layer), X + 1)
+    assert layer.digest != plain.digest
+    path.write_text(path.read_text().replace('"raw"', '"rwa"'))
+    with raises(BenchError, "rwa", "raw"):
+        load(path).open()
+    path.write_text(path.read_text().replace("t.h5ad", "t.csv"))
+    frame().to_csv(tmp_path / "t.csv", index=False)
+    with raises(BenchError, "layer", "t.csv"):
+        load(path).open()

@@ -182,6 +182,15 @@ def test_a_lone_split_needs_no_name(tmp_path: Path) -> None:
     assert load(write(tmp_path, toml=toml)).split().name == "mine/weeks"
 
 
+def test_the_encoder_of_a_table_of_embeddings_is_recorded_upstream(tmp_path: Path) -> None:
+    plain = load(write(tmp_path)).open()
+    named = load(
+        write(tmp_path, toml=TOML.replace("upstream", 'encoder = "net 1"\nupstream'))
+    ).open()
+    assert named.upstream == ("encoder: net 1", "normalised per plate")
+    assert named.digest == plain.digest
+
+
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "h5ad"])
 def test_all_formats_read_as_the_same_data(tmp_path: Path, ending: str) -> None:
     one = load(write(tmp_path)).open()

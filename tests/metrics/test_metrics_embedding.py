@@ -515,3 +515,12 @@ def test_memory_stays_far_below_that_of_all_pairs():
     tracemalloc.stop()
     # All pairs in float64 would be 1.15 GB.
     assert peak < 200e6
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1e9])
+def test_units_do_not_change_a_euclidean_silhouette(unit):
+    data = table(n=80)
+    kwargs = {"label": data["label"], "distance": "euclidean"}
+    before = metrics.compute("silhouette_label", X=data["X"], **kwargs).value
+    scaled = data["X"].astype(np.float64) * unit
+    assert metrics.compute("silhouette_label", X=scaled, **kwargs).value == pytest.approx(before)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from bench.records.averages import averaged
+from bench.records.reading import parse_line
 from bench.records.record import Record, as_record
+from bench.records.tables import metric_keys
 from bench.scoring.clusters import clustered
 from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +104,17 @@ def test_present_records_and_single_folds_are_unchanged(record: Record, tmp_path
     stored = bench.store.find(run["run_id"])
     assert stored.aggregation == ""
     assert stored.value(pooled=True) == stored.value()
+
+
+def test_a_packed_pooled_record_has_the_counts_of_its_values(
+    record: Record, tmp_path: Path
+) -> None:
+    old = pooled_record(record)
+    keys = metric_keys(old["metrics"])
+    n = list(range(len(keys)))
+    line = json.dumps({"n": n, "run": old}).encode()
+    data, counts = parse_line(line, tmp_path / "split.jsonl")
+    by_key = dict(zip(metric_keys(data["metrics"]), counts, strict=True))
+    assert {key: by_key[key] for key in keys} == dict(zip(keys, n, strict=True))
+    metric = record.primary
+    assert by_key[metric, "pooled"] == by_key[metric, "all"]

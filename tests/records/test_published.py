@@ -37,7 +37,7 @@ def table_of(record: dict[str, Any]) -> pd.DataFrame:
 
 def commit(store: Store, **changes: Any) -> str:
     clusters = [0.25, 0.5, 0.75]
-    subsets = {"fold=b": 0.25, "fold=a": 0.1 + 0.2}
+    subsets = {"fold=b": 0.25, "fold=a": 0.1 + 0.2, "pooled": 0.4}
     record = make_record(clusters=clusters, readout="head", subsets=subsets, **changes)
     store.commit(record, table_of(record), pd.DataFrame({"id": ["a"]}))
     return str(record["run_id"])
@@ -134,6 +134,26 @@ def test_folders_of_earlier_versions_are_read_and_packed(tmp_path: Path) -> None
     }
     assert packed == raw, "keys that were added since are not written"
     assert {path.name for path in reference.iterdir()} == {"records"}
+
+
+def test_values_that_are_added_when_read_have_the_units_of_their_metric(tmp_path: Path) -> None:
+    record = make_record(subsets={"fold=z": 0.25, "fold=a": 0.75}, value=0.4)
+    del record["metrics"]["probe.balanced_accuracy"]
+    units = {"all": 30, "fold=a": 10, "fold=z": 20}
+    table = table_of(record)
+    table["n"] = table["subset"].map(units)
+    store = Store(tmp_path)
+    store.commit(record, table)
+    store.publish([record["run_id"]])
+    [packed] = store.load_reference()
+    assert packed.value() == 0.5, "the mean over folds"
+    metrics = packed.metrics_table().set_index("subset")
+    assert metrics["n"].to_dict() == {**units, "pooled": 30}
+    assert metrics["value"].to_dict() == {
+        "all": 0.5, "fold=a": 0.75, "fold=z": 0.25, "pooled": 0.4
+    }  # fmt: skip
+    [file] = packed_files(store.reference)
+    assert json.loads(file.read_text())["run"] == json.loads(json.dumps(record))
 
 
 def test_a_damaged_line_is_skipped_with_a_warning(

@@ -204,6 +204,7 @@ def test_every_study_is_listed_without_importing_it() -> None:
         "ablation",
         "batch-size",
         "composition",
+        "confounding",
         "controls",
         "drift",
         "label-shift",
@@ -272,6 +273,7 @@ def test_wrong_usage_is_one_line(capsys, tmp_path, table, argv, words) -> None:
     [
         ("ablation", (), {"training", "statistics", "diff_low"}),
         ("composition", ("-m", "erm,ben"), {"rows_are", "batches"}),
+        ("confounding", ("-m", "erm,ben", "--points", "1"), {"classes", "rows_median"}),
         (
             "controls",
             ("-m", "erm,zscore,sphering,tvn", "--points", "2,4"),

@@ -178,16 +178,18 @@ def _listed(
             unique = list(dict.fromkeys(paths))
             # List each folder once instead of testing thousands of files.
             there = {p for parent in {p.parent for p in unique} for p in _listing(parent)}
-            found = [path for path in unique if path in there]
+            present = [path for path in unique if path in there]
             gone = [path for path in unique if path not in there]
             bad = []
             if read is not None:
-                bad = [p for p, ok in zip(found, pool.map(_tried(read), found), strict=True) if ok]
+                bad = [
+                    p for p, ok in zip(present, pool.map(_tried(read), present), strict=True) if ok
+                ]
             report.groups.append(
                 {
                     "group": name,
                     "expected": len(unique),
-                    "found": len(found),
+                    "found": len(present),
                     "unreadable": len(bad),
                 }
             )
@@ -206,7 +208,7 @@ def _listed(
     for problems in (missing, broken):
         report.problems += problems[:SHOWN]
         if len(problems) > SHOWN:
-            report.problems.append(f"… and so in {len(problems) - SHOWN} more groups")
+            report.problems.append(f"… and in {len(problems) - SHOWN} more groups")
 
 
 def _listing(folder: Path) -> list[Path]:
@@ -277,7 +279,7 @@ def _hdf5(folder: Path, check: Facts, report: Report) -> None:
     paths = sorted(folder.glob(check["files"]))
     if len(paths) != check.get("n_files", len(paths)):
         report.problems.append(
-            f"{folder} holds {len(paths)} of {check['n_files']} files {check['files']}"
+            f"{folder} has {len(paths)} of {check['n_files']} files {check['files']}"
         )
     rows = 0
     for path in paths:

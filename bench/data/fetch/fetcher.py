@@ -79,7 +79,7 @@ class Fetcher:
             lock.acquire()
         except Timeout:
             raise BenchError(
-                f"another fetch is at work in {self.folder}: wait for it, or end it"
+                f"another fetch is running in {self.folder}: wait for it, or stop it"
             ) from None
         except OSError as error:
             raise BenchError(
@@ -122,7 +122,7 @@ class Fetcher:
         if what.note:
             self.desk.say(f"note: {what.note}")
         for rows in what.rows:
-            self.desk.say(f"then one file for each row of {rows.table}, whose number it tells")
+            self.desk.say(f"then one file per row of {rows.table}")
         if files:
             yield files
         for rows in what.rows:
@@ -137,20 +137,20 @@ class Fetcher:
         if self.given or len(here) == len(names):
             return [File(name, ()) for name in names], licence, title
         self.desk.say(f"looking for the record of {self.what.name} at Zenodo")
-        found = find_record(self.what.zenodo, self.zenodo or HOST, self.desk.say)
-        self.tree.source["doi"], self.tree.source["record_title"] = found.doi, found.title
-        self.tree.source["licence"] = found.licence
-        return list(found.files), found.licence, f"{found.title} (doi:{found.doi})"
+        record = find_record(self.what.zenodo, self.zenodo or HOST, self.desk.say)
+        self.tree.source["doi"], self.tree.source["record_title"] = record.doi, record.title
+        self.tree.source["licence"] = record.licence
+        return list(record.files), record.licence, f"{record.title} (doi:{record.doi})"
 
     def _stage(self, files: list[File]) -> None:
         missing = [file for file in files if not self.tree.has(file)]
         n_here = len(files) - len(missing)
         if n_here:
-            self.desk.say(f"{n_here} of {len(files)} files are here already and are taken")
+            self.desk.say(f"{n_here} of {len(files)} files are already there")
         waiting = [file for file in missing if file.unpack and (self.folder / file.name).is_file()]
         for file in waiting if self._local is None else ():
             # copied here by the user, or by a fetch that was killed before unpacking
-            self.desk.say(f"{file.name} is here already and is unpacked")
+            self.desk.say(f"{file.name} is already there and will be unpacked")
             archive = self.folder / file.name
             received = self.tree.examined(file, archive, file.name)
             self.tree.note(file, received, archive)
@@ -159,13 +159,13 @@ class Fetcher:
         if not missing:
             return
         sizes = [file.bytes for file in missing]
-        known = sum(size for size in sizes if size is not None)
+        n_bytes = sum(size for size in sizes if size is not None)
         n_unknown = sizes.count(None)
-        amount = file_size(known) if not n_unknown else f"{n_unknown} of unknown size"
-        if n_unknown and known:
-            amount = f"{file_size(known)} and {amount}"
+        amount = file_size(n_bytes) if not n_unknown else f"{n_unknown} of unknown size"
+        if n_unknown and n_bytes:
+            amount = f"{file_size(n_bytes)} and {amount}"
         origin = f" from {self.given}" if self.given else ""
-        self._room(known * (2 if any(file.unpack for file in missing) else 1))
+        self._room(n_bytes * (2 if any(file.unpack for file in missing) else 1))
         question = f"fetch {count(len(missing), 'file')}, {amount}{origin}?"
         if not self.desk.confirm(question):
             raise BenchError("nothing was fetched: the answer was no")
@@ -241,4 +241,4 @@ def _find(given: Path, name: str) -> Path:
     for path in (given / name, given / plain):
         if path.is_file():
             return path
-    raise BenchError(f"--from {given}: it holds no {plain}, which is needed")
+    raise BenchError(f"--from {given}: it has no {plain}, which is needed")

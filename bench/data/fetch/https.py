@@ -128,7 +128,7 @@ def download(
     BenchError
         If no mirror provides the file; the message is one line with the reason for each.
     """
-    known = bool(sha256 or md5)
+    verified = bool(sha256 or md5)
     meter = meter or Meter()
     tries, pause = tries or TRIES, PAUSE_S if pause_s is None else pause_s
     part = target.with_name(target.name + ".part")
@@ -143,7 +143,7 @@ def download(
             if attempt:
                 time.sleep(pause * 2 ** (attempt - 1))
             try:
-                _transfer(url, part, marks, size, known, meter, stall_s or STALL_S)
+                _transfer(url, part, marks, size, verified, meter, stall_s or STALL_S)
                 received = _checked(url, part, size, sha256, md5)
             except _Refused as refused:
                 reason = f"{url}: {refused}"
@@ -206,14 +206,14 @@ def _transfer(
     part: Path,
     marks: Path,
     size: int | None,
-    known: bool,
+    verified: bool,
     meter: Meter,
     stall_s: float,
 ) -> None:
     """Complete ``part``, resuming from its current length."""
     import pooch
 
-    have = _usable(url, part, marks, known)
+    have = _usable(url, part, marks, verified)
     if size is not None and have > size:
         _forget(part, marks)
         have = 0
@@ -256,7 +256,7 @@ def _transfer(
         raise OSError(f"the transfer broke off at {here:,} of {total:,} bytes")
 
 
-def _usable(url: str, part: Path, marks: Path, known: bool) -> int:
+def _usable(url: str, part: Path, marks: Path, verified: bool) -> int:
     """Return how many bytes on disk can be resumed from.
 
     With a checksum, bytes of any mirror can be used: a wrong mixture is detected. Without one, only
@@ -265,7 +265,7 @@ def _usable(url: str, part: Path, marks: Path, known: bool) -> int:
     if not part.exists():
         return 0
     mark = _mark(marks)
-    if known or (mark.get("url") == url and mark.get("etag")):
+    if verified or (mark.get("url") == url and mark.get("etag")):
         return part.stat().st_size
     _forget(part, marks)
     return 0
@@ -309,15 +309,15 @@ def _agreed(
 
 def _checked(url: str, part: Path, size: int | None, sha256: str, md5: str) -> Received:
     here = part.stat().st_size
-    found = file_sums(part)
-    for kind, wanted, got in (("sha256", sha256, found[0]), ("md5", md5, found[1])):
+    sums = file_sums(part)
+    for kind, wanted, got in (("sha256", sha256, sums[0]), ("md5", md5, sums[1])):
         if wanted and wanted != got:
             _forget(part, part.with_name(part.name + ".json"))
             raise _Refused(f"wrong bytes: {kind} {got[:12]}…, expected {wanted[:12]}…")
     if size is not None and here != size:
         _forget(part, part.with_name(part.name + ".json"))
         raise _Refused(f"wrong bytes: {here:,} of them, {size:,} are expected")
-    return Received(url, here, *found)
+    return Received(url, here, *sums)
 
 
 def _forget(part: Path, marks: Path) -> None:

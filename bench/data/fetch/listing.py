@@ -134,14 +134,14 @@ class Rows:
             raise BenchError(f"{path} has no column '{missing[0]}': it is not the published table")
         for column, values in self.where.items():
             table = table[table[column].isin(values)]
-        made: dict[str, File] = {}
+        files: dict[str, File] = {}
         for row in table[sorted(used)].drop_duplicates().to_dict("records"):
             cells = {str(key): str(value) for key, value in row.items()}
             quoted = {key: quote(value, safe="") for key, value in cells.items()}
             name = _inside(self.name.format_map(cells), str(path))
             urls = tuple(url.format_map(quoted) for url in self.urls)
-            made[name] = File(name, urls, unpack=self.unpack)
-        return list(made.values())
+            files[name] = File(name, urls, unpack=self.unpack)
+        return list(files.values())
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ _ROWS_KEYS = ("table", "where", "name", "urls", "unpack")
 def _inside(name: str, where: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not name or "\\" in name or ":" in name:
-        raise BenchError(f"{where} names the file '{name}', which lies outside the data folder")
+        raise BenchError(f"{where} names the file '{name}', which is outside the data folder")
     return name
 
 
@@ -273,9 +273,9 @@ def read_fetchable(name: str, content: Facts, where: str) -> Fetchable:
         for number, table in enumerate(content.get("packed", []), 1)
     ]
     rows = []
-    for number, given in enumerate(content.get("rows", []), 1):
+    for number, row in enumerate(content.get("rows", []), 1):
         at = f"{where}, rows {number}"
-        table = _known(given, _ROWS_KEYS, at)
+        table = _known(row, _ROWS_KEYS, at)
         rows.append(
             Rows(
                 _inside(str(table.get("table", "")), at),
@@ -323,7 +323,7 @@ def packaged_fetchable(name: str) -> Fetchable | None:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path.name} is not TOML: {error}. Mend it there.") from None
+        raise BenchError(f"{path.name} is not TOML: {error}; correct it") from None
     return read_fetchable(name, content, path.name)
 
 
@@ -343,7 +343,7 @@ def fetchable(name: str, registry: Registry) -> Fetchable:
         if isinstance(entry.meta.get("fetch"), dict):
             return read_fetchable(name, entry.meta["fetch"], f"META of {entry.origin}")
         raise BenchError(
-            f"{name} has nothing to fetch: its files are made here, or you put them in its folder; "
+            f"{name} has nothing to fetch: its files are generated, or you put them in its folder; "
             f"`python -m bench show dataset {name}` says where"
         )
     raise BenchError(did_you_mean(name, fetchable_names(registry), "data to fetch"))

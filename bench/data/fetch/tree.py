@@ -138,9 +138,9 @@ class Tree:
         else:
             return False
         if target.exists():
-            raise BenchError(f"{target} is there already: move it away to take {root} instead")
-        if not self.desk.confirm(f"take {root} as {target}, by a link?"):
-            raise BenchError("nothing was taken: the answer was no")
+            raise BenchError(f"{target} exists already: move it away to use {root} instead")
+        if not self.desk.confirm(f"link {target} to {root}?"):
+            raise BenchError("nothing was linked: the answer was no")
         target.symlink_to(root.resolve(), target_is_directory=True)
         self.source["files"][file.name] = {"url": str(root.resolve()), "unpacked": True}
         self.write_source()
@@ -156,8 +156,8 @@ class Tree:
         """
         sums = file_sums(origin, self.desk.bar(f"checking {label}"))
         size = origin.stat().st_size
-        for wanted, found in ((file.sha256, sums[0]), (file.md5, sums[1])):
-            if wanted and wanted != found:
+        for wanted, actual in ((file.sha256, sums[0]), (file.md5, sums[1])):
+            if wanted and wanted != actual:
                 raise BenchError(f"{origin} is not the published {file.name}: its checksum differs")
         if file.bytes not in (None, size):
             raise BenchError(
@@ -266,9 +266,9 @@ def verify(what: Fetchable, desk: Desk) -> Report:
 def _read_source(folder: Path) -> JsonObject:
     path = folder / SOURCE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and isinstance(found.get("files"), dict):
-            return found
+        source = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(source, dict) and isinstance(source.get("files"), dict):
+            return source
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:

@@ -66,13 +66,13 @@ def find_record(
             answer = Path(folder) / "zenodo-search.json"
             download([f"{host}/api/records?{query}"], answer, say=say)
             try:
-                found = json.loads(answer.read_text(encoding="utf-8"))["hits"]["hits"]
-                hits |= {str(hit["id"]): hit for hit in found}
-                if any(_fits(hit, wanted) for hit in found):
+                results = json.loads(answer.read_text(encoding="utf-8"))["hits"]["hits"]
+                hits |= {str(hit["id"]): hit for hit in results}
+                if any(_fits(hit, wanted) for hit in results):
                     break
             except (ValueError, KeyError, TypeError) as error:
                 raise BenchError(
-                    f"Zenodo's answer is not understood ({type(error).__name__}: {error}): get the "
+                    f"Zenodo's answer cannot be read ({type(error).__name__}: {error}): get the "
                     "files by hand and name them with --from FOLDER"
                 ) from None
     return choose(list(hits.values()), wanted, host)
@@ -100,13 +100,13 @@ def choose(hits: list[JsonObject], wanted: Facts, host: str = HOST) -> Found:
     fitting = [hit for hit in hits if _fits(hit, wanted)]
     if not fitting:
         raise BenchError(
-            f"no Zenodo record titled '{wanted['titles'][0]}' holds {names[0]} and its "
-            f"{len(names) - 1} companions: get the files by hand and name them with --from FOLDER"
+            f"no Zenodo record titled '{wanted['titles'][0]}' has {names[0]} and its "
+            f"{len(names) - 1} other files: get the files by hand and name them with --from FOLDER"
         )
     if len({str(hit.get("conceptrecid") or hit["id"]) for hit in fitting}) > 1:
         dois = ", ".join(sorted(str(hit.get("doi", hit["id"])) for hit in fitting))
         raise BenchError(
-            f"several Zenodo records hold these files ({dois}): choose one, get its files by hand "
+            f"several Zenodo records have these files ({dois}): choose one, get its files by hand "
             "and name them with --from FOLDER"
         )
     record = max(fitting, key=lambda hit: int(hit["id"]))

@@ -123,8 +123,8 @@ def unknown_column(name: str, key: str, columns: Sequence[str], features: Sequen
         )
     near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
     others = [column for column in columns if column not in set(features)]
-    known = list(columns) if near else others[:30] or list(columns[:30])
-    return f"{key}: " + did_you_mean(name, known, "column")
+    shown = list(columns) if near else others[:30] or list(columns[:30])
+    return f"{key}: " + did_you_mean(name, shown, "column")
 
 
 # --------------------------------------------------------------------------- from table to index
@@ -164,10 +164,10 @@ def split_columns(splits: Sequence[Split]) -> dict[str, str]:
         where = f"[splits.{split.name.partition('/')[2]}]"
         if split.hold_out is not None:
             named.setdefault(split.hold_out, f"hold_out of {where}")
-        for side in ("train", "validation", "test"):
-            table = getattr(split, side)
+        for partition in ("train", "validation", "test"):
+            table = getattr(split, partition)
             for column in table if isinstance(table, dict) else ():
-                named.setdefault(column, f"{side} of {where}")
+                named.setdefault(column, f"{partition} of {where}")
         if split.score_unit != "row":
             named.setdefault(split.score_unit, f"score_unit of {where}")
         if split.also_new not in ("", "well"):
@@ -208,11 +208,11 @@ def feature_matrix(spec: Spec, table: TableFile, path: Path, named: Mapping[str,
     return features
 
 
-def refuse_missing(text: Texts, where: Bools, what: str, mend: str) -> None:
+def refuse_missing(text: Texts, where: Bools, what: str, fix: str) -> None:
     """Raise if a required column has empty cells."""
     n = int(((text == "") & where).sum())
     if n:
-        raise BenchError(f"{what} has {rows_of(n)} without a value: {mend}")
+        raise BenchError(f"{what} has {rows_of(n)} without a value: {fix}")
 
 
 def finite(X: Floats, features: Sequence[str], ids: Texts) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pandas as pd
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, did_you_mean
 from bench.data.hdf5 import refuse_links, refuse_unwritten
 from bench.data.own.delimited import DELIMITED, Delimited
 from bench.data.own.reading import as_float32, damaged, not_numeric
@@ -99,7 +99,7 @@ class _H5ad:
     typed = True
     apart = True  # var_names and the columns of obs
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, layer: str | None = None) -> None:
         with damaged(path, "h5ad"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # anndata warnings are meant for developers
             import anndata
@@ -113,14 +113,21 @@ class _H5ad:
                 file.visititems(lambda name, item: _written(name, item, path))
             self._data = anndata.read_h5ad(path)
         self.path = path
-        if self._data.X is None:
-            raise BenchError(f"{path} has no matrix X: write the features into X")
+        layers = [str(name) for name in self._data.layers]
+        if layer is not None and layer not in layers:
+            raise BenchError(f"{path}: " + did_you_mean(layer, layers, "layer"))
+        self._matrix = self._data.X if layer is None else self._data.layers[layer]
+        if self._matrix is None:
+            raise BenchError(
+                f'{path} has no matrix X: write the features into X, or add layer = "NAME" '
+                f"(layers: {', '.join(layers) or 'none'})"
+            )
         self.columns = [str(name) for name in self._data.obs.columns]
         self.numbers = [str(name) for name in self._data.var_names]
 
     def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
         position = {name: j for j, name in enumerate(self.numbers)}
-        X = self._data.X[:, [position[name] for name in features]]
+        X = self._matrix[:, [position[name] for name in features]]
         X = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
         if X.dtype.kind not in "iuf":
             raise not_numeric(features[0], f"values of type {X.dtype}")
@@ -128,27 +135,37 @@ class _H5ad:
         return frame, np.ascontiguousarray(as_float32(X))
 
 
-def open_table(path: Path) -> TableFile:
+def open_table(path: Path, layer: str | None = None) -> TableFile:
     """Open a table file by its suffix and read its column names.
+
+    Parameters
+    ----------
+    path
+        The file.
+    layer
+        For h5ad: the layer with the features, instead of ``X``.
 
     Raises
     ------
     BenchError
-        If the file does not exist, its suffix is unknown, or its content does not match the suffix.
+        If the file does not exist, its suffix is unknown, its content does not match the suffix, or
+        it has no such layer.
     """
     if path.is_dir():
         raise BenchError(f"{path} is a folder: table must name a file in it")
     if not path.exists():
         here = path.parent.iterdir() if path.parent.is_dir() else ()
-        known = sorted(p.name for p in here if p.name.lower().endswith(_ENDINGS))
-        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
+        tables = sorted(p.name for p in here if p.name.lower().endswith(_ENDINGS))
+        near = difflib.get_close_matches(path.name, tables, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "the path is relative to the TOML file"
         raise BenchError(f"table {path} does not exist: {hint}")
     name = path.name.lower()
+    if layer is not None and not name.endswith(".h5ad"):
+        raise BenchError(f'layer = "{layer}" needs a table in .h5ad, not {path.name}: remove it')
     if name.endswith(_PARQUET):
         return _Parquet(path)
     if name.endswith(DELIMITED):
         return Delimited(path)
     if name.endswith(".h5ad"):
-        return _H5ad(path)
+        return _H5ad(path, layer)
     raise BenchError(f"table {path} has an unknown ending: it must be {_FORMATS}")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.types import Array, Ints
 
-__all__ = ["Found", "open_array", "open_files"]
+__all__ = ["ImagePixels", "open_array", "open_files"]
 
 AXES = ("NCHW", "NHWC", "NHW")
 """Orders of the axes of an array: images, channels, height, width."""
@@ -40,7 +40,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Found:
+class ImagePixels:
     """The pixels of a data set.
 
     Attributes
@@ -67,7 +67,7 @@ def open_files(
     crops: Sequence[Array] | None,
     channels: Sequence[int] | None,
     label: str,
-) -> Found:
+) -> ImagePixels:
     """Return the pixels of images stored in files.
 
     Parameters
@@ -98,20 +98,20 @@ def open_files(
             cuts = [(int(a), int(b), int(c), int(d)) for a, b, c, d in zip(*crops, strict=True)]
         except ValueError as error:
             raise BenchError(
-                f"crop takes whole numbers of pixels ({error}): mend those columns"
+                f"crop takes whole numbers of pixels ({error}): correct those columns"
             ) from None
     files = [tuple(folder / str(name) for name in row) for row in zip(*names, strict=True)]
     every = dict.fromkeys(file for row in files for file in row)
     gone = [file for file in every if not file.is_file()]
     if gone:
         raise BenchError(
-            f"{len(gone)} of {len(every)} image files are not there, such as {gone[0]}: put them "
+            f"{len(gone)} of {len(every)} image files are missing, such as {gone[0]}: put them "
             "there, or take their rows out of the table"
         )
     chosen = None if channels is None else tuple(channels)
     pictures = [ImageRef(row, cut, chosen) for row, cut in zip(files, cuts, strict=True)]
     pixels = decoded(pictures, label=label)
-    return Found(pixels, pixels.digest, pixels.digests)
+    return ImagePixels(pixels, pixels.digest, pixels.digests)
 
 
 # --------------------------------------------------------------------------- arrays
@@ -138,15 +138,15 @@ class ArrayRows:
         self._process = -1
         array = self._opened()
         if len(array.shape) != len(axes):
-            words = " x ".join(map(str, array.shape))
+            size = " x ".join(map(str, array.shape))
             raise BenchError(
-                f'{path} holds an array of {words}, and axes = "{axes}" names {len(axes)}: write '
+                f'{path} contains an array of {size}, and axes = "{axes}" names {len(axes)}: write '
                 f"one of {', '.join(AXES)}"
             )
         native = np.dtype(array.dtype).newbyteorder("=")
         if native.name not in DTYPES:
             raise BenchError(
-                f"{path} holds pixels of type {native.name}: store them as {', '.join(DTYPES)}"
+                f"{path} has pixels of type {native.name}: store them as {', '.join(DTYPES)}"
             )
         sizes = dict(zip(axes, array.shape, strict=True))
         count = sizes.get("C", 1)
@@ -196,7 +196,9 @@ class ArrayRows:
         pixels = np.ascontiguousarray(pixels[back], dtype=self.dtype)
         if self.dtype.kind == "f" and not np.isfinite(pixels).all():
             bad = rows[~np.isfinite(pixels).reshape(len(rows), -1).all(axis=1)][0]
-            raise BenchError(f"image {bad} of {self.path} has pixels that are not finite: mend it")
+            raise BenchError(
+                f"image {bad} of {self.path} has pixels that are not finite: correct it"
+            )
         return pixels
 
     def _opened(self) -> Any:  # noqa: ANN401 - h5py and zarr have no common type
@@ -219,7 +221,7 @@ def _rows(array: Any, wanted: NDArray[np.int64]) -> Array:  # noqa: ANN401 - h5p
 def _open(path: Path, key: str) -> object:
     kind = path.suffix.lower()
     if not path.exists():
-        raise BenchError(f"{path} is not there: put it there, or mend array in the dataset.toml")
+        raise BenchError(f"{path} is missing: put it there, or correct array in the dataset.toml")
     try:
         if kind == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False)
@@ -252,11 +254,12 @@ def _member(opened: Any, key: str, path: Path) -> Any:  # noqa: ANN401 - h5py an
     if not key:
         if len(names) != 1:
             raise BenchError(
-                f'{path} holds {", ".join(names) or "nothing"}: name one, array = "{path.name}:KEY"'
+                f"{path} contains {', '.join(names) or 'nothing'}: choose one with "
+                f'array = "{path.name}:KEY"'
             )
         key = names[0]
     if key not in opened:
-        raise BenchError(f"{path} has no '{key}'; it holds {', '.join(names)}")
+        raise BenchError(f"{path} has no '{key}'; it has {', '.join(names)}")
     return own_dataset(opened, key, path) if path.suffix.lower() != ".zarr" else opened[key]
 
 
@@ -271,7 +274,9 @@ def _refuse_missing_chunks(array: Any, path: Path) -> None:  # noqa: ANN401 - za
         )
 
 
-def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | None, n: int) -> Found:
+def open_array(
+    folder: Path, text: str, axes: str, channels: Sequence[int] | None, n: int
+) -> ImagePixels:
     """Return the pixels of images stored in one array.
 
     Parameters
@@ -298,10 +303,10 @@ def open_array(folder: Path, text: str, axes: str, channels: Sequence[int] | Non
     rows = ArrayRows(path, key, axes, None if channels is None else tuple(channels))
     if len(rows) != n:
         raise BenchError(
-            f"{path} holds {len(rows)} images and the table {n} rows: row i of the table must "
+            f"{path} has {len(rows)} images and the table {n} rows: row i of the table must "
             "describe image i"
         )
-    return Found(rows, _remembered_digest(rows))
+    return ImagePixels(rows, _remembered_digest(rows))
 
 
 def _remembered_digest(rows: ArrayRows) -> str:
@@ -311,18 +316,18 @@ def _remembered_digest(rows: ArrayRows) -> str:
     mark = json.dumps([stats, rows.key, rows.axes, rows.channels])
     memory = cache_folder("index") / f"array-{hashlib.sha256(mark.encode()).hexdigest()[:32]}"
     try:
-        known = memory.read_text(encoding="ascii")
-        if len(known) == 64:
-            return known
+        digest = memory.read_text(encoding="ascii")
+        if len(digest) == 64:
+            return digest
     except (OSError, ValueError):
         pass  # not cached yet: computed below
     from bench.core.progress import report
 
-    found = hashlib.sha256(f"{rows.shape} {rows.dtype.name} {rows.count}".encode())
+    content = hashlib.sha256(f"{rows.shape} {rows.dtype.name} {rows.count}".encode())
     for start in range(0, rows.count, CHUNK):
-        found.update(rows.read(np.arange(start, min(start + CHUNK, rows.count))).tobytes())
+        content.update(rows.read(np.arange(start, min(start + CHUNK, rows.count))).tobytes())
         report(f"reading {rows.path.name}", min(start + CHUNK, rows.count), rows.count)
-    digest = found.hexdigest()
+    digest = content.hexdigest()
     with suppress(OSError), new_file(memory) as part:  # the cache is optional
         part.write_text(digest, encoding="ascii")
     return digest

@@ -40,7 +40,7 @@ def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"must be a string or a list of strings, not {_shown(value)}")
     if not all(item.strip() for item in value):
-        raise ValueError("must not hold an empty string")
+        raise ValueError("must not contain an empty string")
     twice = [item for item, n in Counter(value).items() if n > 1]
     if twice:
         raise ValueError(f"names '{twice[0]}' twice: keep one")
@@ -65,13 +65,13 @@ def _side(value: object) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, dict):
         example = '{ COLUMN = ["value"] }'
         raise ValueError(f"must be a table of column values such as {example}, not {_shown(value)}")
-    side = {}
+    partition = {}
     for column, values in value.items():
         listed = values if isinstance(values, list) else [values]
         if any(isinstance(item, dict | list) for item in listed):
             raise ValueError(f"must list plain values for {column}, not {_shown(values)}")
-        side[column] = tuple(str(item) for item in listed)
-    return side
+        partition[column] = tuple(str(item) for item in listed)
+    return partition
 
 
 def _test(value: object) -> dict[str, tuple[str, ...]] | str:
@@ -130,6 +130,7 @@ class Spec(BaseModel):
     kind: Text = "profiles"
     table: Text
     features: Text | None = None
+    layer: Text | None = None
     images: SomeTexts | None = None
     array: Text | None = None
     axes: Text = "NCHW"
@@ -148,11 +149,17 @@ class Spec(BaseModel):
     position: Text | None = None
     metadata: AnyTexts = ()
     upstream: AnyTexts = ()
+    encoder: Text | None = None
     licence: Text | None = None
     citation: Text | None = None
     score_unit: Text = "row"
     expose: AnyTexts = ()
     splits: dict[str, SplitSpec] = Field(default_factory=dict)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Upstream processing, first the encoder of a table of embeddings."""
+        return (*([f"encoder: {self.encoder}"] if self.encoder else ()), *self.upstream)
 
 
 _EXAMPLES = {
@@ -172,7 +179,7 @@ def _problem(error: Any, data: Facts) -> str:  # noqa: ANN401 - a value of a TOM
     if error["type"] == "extra_forbidden":
         if in_split and key in Spec.model_fields:
             return (
-                f"'{key}' stands in [splits.{at[1]}] and belongs to the data set: move it above "
+                f"'{key}' in [splits.{at[1]}] belongs to the data set: move it above "
                 "the first [splits.…] line"
             )
         if in_split:
@@ -196,8 +203,8 @@ def parse(path: Path) -> Spec:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        known = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0.5)
+        others = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, others, n=1, cutoff=0.5)
         hint = f"did you mean {path.parent / near[0]}?" if near else "check the path"
         raise BenchError(f"there is no file {path}: {hint}") from None
     except OSError as error:
@@ -212,15 +219,15 @@ def parse(path: Path) -> Spec:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BenchError(f"{path} is not TOML: {error}; mend that line") from None
+        raise BenchError(f"{path} is not TOML: {error}; correct that line") from None
     try:
         return Spec.model_validate(data)
     except ValidationError as error:
-        found = error.errors()
+        problems = error.errors()
         # a misspelt key is also reported as missing: report the misspelling
-        found.sort(key=lambda one: {"extra_forbidden": 0, "missing": 2}.get(one["type"], 1))
-        more = f" ({len(found) - 1} more after this)" if len(found) > 1 else ""
-        raise BenchError(f"{path}: {_problem(found[0], data)}{more}") from None
+        problems.sort(key=lambda e: {"extra_forbidden": 0, "missing": 2}.get(e["type"], 1))
+        more = f" ({len(problems) - 1} more after this)" if len(problems) > 1 else ""
+        raise BenchError(f"{path}: {_problem(problems[0], data)}{more}") from None
 
 
 def _sentence(spec: SplitSpec) -> str:
@@ -232,10 +239,10 @@ def _sentence(spec: SplitSpec) -> str:
     if spec.hold_out is not None:
         return f"each value of {spec.hold_out} is the test set once; the rest trains{also}"
 
-    def rows(side: Mapping[str, Sequence[str]]) -> str:
+    def rows(partition: Mapping[str, Sequence[str]]) -> str:
         return " and ".join(
             f"{column} {' or '.join(values[:4])}{' or …' if len(values) > 4 else ''}"
-            for column, values in side.items()
+            for column, values in partition.items()
         )
 
     test = rows(spec.test) if isinstance(spec.test, dict) else str(spec.test)
@@ -288,7 +295,7 @@ def check(spec: Spec) -> None:
     """Raise if the keys of a description contradict each other, before its table is read."""
     for name, what in ((spec.name, "name"), *((name, "split name") for name in spec.splits)):
         if not re.fullmatch(_NAME, name):
-            raise BenchError(f"{what} '{name}' may hold letters, digits, '.', '_' and '-' only")
+            raise BenchError(f"{what} '{name}' may contain letters, digits, '.', '_' and '-' only")
     taken = sorted({f"{spec.name}/{name}" for name in spec.splits} & set(packaged_splits()))
     if taken:
         # records of both would be on one board
@@ -309,7 +316,7 @@ def check(spec: Spec) -> None:
         re.compile(spec.features or "")
     except re.error as error:
         raise BenchError(
-            f"features '{spec.features}' is not a regular expression: {error}; mend it"
+            f"features '{spec.features}' is not a regular expression: {error}; correct it"
         ) from None
 
 
@@ -317,10 +324,11 @@ def _check_pixels(spec: Spec) -> None:
     """Raise for image keys on profiles, and for images specified in more than one way."""
     from bench.data.own.images import AXES
 
-    given = [key for key in ("images", "array", "channels", "crop", "pixel") if getattr(spec, key)]
+    keys = ("images", "array", "channels", "crop", "pixel")
+    used = [key for key in keys if getattr(spec, key)]
     if spec.kind == "profiles":
-        if given:
-            raise BenchError(f"'{given[0]}' is for images: write kind = \"images\", or take it out")
+        if used:
+            raise BenchError(f"'{used[0]}' is for images: write kind = \"images\", or take it out")
         if spec.features is None:
             raise BenchError(f"no key 'features': add {_EXAMPLES['features']}")
         return
@@ -335,5 +343,5 @@ def _check_pixels(spec: Spec) -> None:
         raise BenchError(did_you_mean(spec.axes, list(AXES), "axes"))
     if spec.crop and (spec.array or len(spec.crop) != 4):
         raise BenchError(
-            "crop names four columns, top, left, height and width in pixels, beside images"
+            "crop needs images, and names four columns: top, left, height and width in pixels"
         )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.split import Split
     from bench.core.types import Array, DType, Facts, Floats, Ints, JsonObject
-    from bench.data.own.images import Found
+    from bench.data.own.images import ImagePixels
 
 __all__ = ["ArraySource", "OwnData", "load", "open_declared"]
 
@@ -106,8 +106,8 @@ class OwnData:
 
     @property
     def upstream(self) -> tuple[str, ...]:
-        """Upstream preprocessing of the features."""
-        return self._spec.upstream
+        """Upstream processing of the features, such as their encoder."""
+        return self._spec.steps
 
     def split(self, name: str | None = None) -> Split:
         """Return a split by its name in the file; the name is optional if there is only one.
@@ -206,7 +206,7 @@ def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: 
 
 
 def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
-    table = open_table(path)
+    table = open_table(path, spec.layer)
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
         if twice:
@@ -273,7 +273,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         level=spec.level or spec.batches[0],
         edition="real",
         digest=digest,
-        upstream=spec.upstream,
+        upstream=spec.steps,
         columns=columns,
         features=tuple(features),
         pixel=spec.pixel if isinstance(spec.pixel, float) else 0.0,
@@ -281,8 +281,13 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
     )
 
 
-def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> Found:
+def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> ImagePixels:
     """Return the pixels of the rows."""
+    if spec.encoder:
+        raise BenchError(
+            f"encoder = '{spec.encoder}' names what computed the features of a table, and these "
+            "rows are images: remove the key, and run a method such as encoder:efficientnet-lite0"
+        )
     from bench.data.own.images import open_array, open_files
 
     if spec.array is not None:
@@ -389,7 +394,9 @@ def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
 
     For images, the digest of their pixels replaces their location.
     """
-    facts = {"table": content, "keys": spec.model_dump(mode="json", include=_READING)}
+    # only keys that are set were added later, so that other digests do not change
+    keys = _READING | ({"layer"} if spec.layer else set())
+    facts = {"table": content, "keys": spec.model_dump(mode="json", include=keys)}
     if pixels is not None:
         facts["pixels"] = pixels
     text = json.dumps(facts, sort_keys=True)
