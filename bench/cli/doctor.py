@@ -10,10 +10,10 @@ import os
 import re
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli.finding import FAIL, GOOD, WARN, Finding, check_gpu, optional_libraries
 from bench.core.checkout import ROOT
 from bench.core.errors import BenchError
 from bench.core.meta import KINDS
@@ -27,35 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKS", "Finding", "examine"]
 
-GOOD, WARN, FAIL = "ok", "warn", "fail"
 LITTLE_DISK = 2e9
 """Free bytes below which a comparison on images may not fit: five simulated files take 0.2 GB, and
 embeddings and weights about as much per method and seed."""
 LITTLE_MEMORY = 2e9
 """Available bytes below which the default recipe on images (1.6 GB) may fail."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Result of a check.
-
-    Attributes
-    ----------
-    name
-        Subject of the check.
-    state
-        ``ok``, ``warn`` or ``fail``.
-    found
-        What was found.
-    cure
-        How to fix it; empty if there is no problem.
-    """
-
-    name: str
-    state: str
-    found: str
-    cure: str = ""
 
 
 def examine(registry: Registry, results: Path) -> list[Finding]:
@@ -248,11 +225,7 @@ def _runtimes(registry: Registry, results: Path) -> Iterator[Finding]:
         )
     if torch.cuda.is_available():
         for k in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(k)
-            name = torch.cuda.get_device_name(k)
-            yield Finding(
-                "device", GOOD, f"cuda:{k} {name}, {file_size(free)} of {file_size(total)} free"
-            )
+            yield check_gpu(k)
     elif torch.version.cuda is not None:
         yield Finding(
             "device",
@@ -378,6 +351,7 @@ CHECKS: Mapping[str, Callable[[Registry, Path], Iterator[Finding]]] = {
     "plugins": _plugins,
     "cores": _cores,
     "torch": _runtimes,
+    "extras": lambda registry, results: optional_libraries(),
     "memory": _memory,
     "disk": _disk,
     "data": _data,

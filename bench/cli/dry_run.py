@@ -26,7 +26,7 @@ class _Row(TypedDict):
     run_id: str
 
 
-def print_plan(jobs: Sequence[Job], store: Store, as_json: bool) -> None:
+def print_plan(jobs: Sequence[Job], store: Store, as_json: bool, *, device: str = "auto") -> None:
     """Print what would run and what it is expected to cost.
 
     Parameters
@@ -37,14 +37,17 @@ def print_plan(jobs: Sequence[Job], store: Store, as_json: bool) -> None:
         Where their records would be, and where earlier ones are.
     as_json
         Print JSON.
+    device
+        ``--device`` of the command.
     """
     from bench.runs.estimate import total
 
     rows = [_row(job, store) for job in jobs]
     pending = [job for job, row in zip(jobs, rows, strict=True) if row["state"] == "to run"]
-    costs = _estimates(pending, store)
+    costs = _estimates(pending, store, device)
     by_run = dict(zip((r["run_id"] for r in rows if r["state"] == "to run"), costs, strict=True))
     cost = total(pending, costs, store)
+    gpu_hours = _gpu_hours(pending, costs, store) if device == "cuda" else None
     if as_json:
         runs = [
             {**row, "estimate": dataclasses.asdict(by_run[row["run_id"]])}
@@ -52,7 +55,9 @@ def print_plan(jobs: Sequence[Job], store: Store, as_json: bool) -> None:
             else dict(row)
             for row in rows
         ]
-        print_json({"runs": runs, "total": dataclasses.asdict(cost)})
+        sums: dict[str, object] = dataclasses.asdict(cost)
+        sums["gpu_hours"] = gpu_hours
+        print_json({"runs": runs, "total": sums})
         return
     for row in rows:
         estimate = by_run.get(row["run_id"])
@@ -62,7 +67,7 @@ def print_plan(jobs: Sequence[Job], store: Store, as_json: bool) -> None:
             f"{row['fits']} fits): {row['state']}{expected}"
         )
     if pending:
-        print_line(_total(cost, len(pending)))
+        print_line(_total(cost, len(pending), gpu_hours))
 
 
 def _row(job: Job, store: Store) -> _Row:
@@ -81,19 +86,19 @@ def _row(job: Job, store: Store) -> _Row:
     }
 
 
-def _estimates(jobs: Sequence[Job], store: Store) -> list[Estimate]:
+def _estimates(jobs: Sequence[Job], store: Store, device: str) -> list[Estimate]:
     """Estimate from the user's own records, else from published ones of another machine."""
-    from bench.runs.estimate import estimate
+    from bench.runs.estimate import GPU_BASIS, estimate
 
     own = [record.summary for record in store.load_all()] if jobs else []
-    costs = [estimate(job, store, own) for job in jobs]
+    costs = [estimate(job, store, own, device) for job in jobs]
     if all(cost.fit_s is not None for cost in costs):
         return costs
     published = [record.summary for record in store.load_reference()]
     for k, job in enumerate(jobs):
         if costs[k].fit_s is None:
-            costs[k] = estimate(job, store, published)
-            if costs[k].fit_s is not None:
+            costs[k] = estimate(job, store, published, device)
+            if costs[k].fit_s is not None and costs[k].basis != GPU_BASIS:
                 basis = f"published {costs[k].basis}, on another machine"
                 costs[k] = dataclasses.replace(costs[k], basis=basis)
     return costs
@@ -108,12 +113,26 @@ def _expected(cost: Estimate) -> str:
     return f"{', '.join(texts)}; {cost.basis}"
 
 
-def _total(cost: Total, n: int) -> str:
+def _gpu_hours(jobs: Sequence[Job], costs: Sequence[Estimate], store: Store) -> float | None:
+    """Return the time of the runs with a network; None without an estimate for one of them."""
+    from bench.runs.estimate import total
+
+    networks = [
+        (job, cost)
+        for job, cost in zip(jobs, costs, strict=True)
+        if any(stage.kind == "network" for stage in job.chain.stages)
+    ]
+    sums = total([job for job, _ in networks], [cost for _, cost in networks], store)
+    return None if sums.n_unknown else sums.seconds / 3600
+
+
+def _total(cost: Total, n: int, gpu_hours: float | None) -> str:
     if cost.n_unknown == n:
         return f"{n} to run; no records to estimate the time from: try one seed first"
     text = f"{n} to run: about {duration(cost.seconds)}, shared trainings counted once"
     text += f"; {file_size(cost.peak_bytes)} memory" if cost.peak_bytes else ""
     text += f"; {file_size(cost.disk_bytes)} disk" if cost.disk_bytes else ""
+    text += f"; {gpu_hours:.2g} GPU-hours" if gpu_hours else ""
     if cost.n_unknown:
         text += f"; {cost.n_unknown} without an estimate not counted"
     return text

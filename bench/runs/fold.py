@@ -167,7 +167,10 @@ class FoldRun:
         """Return the outputs of a control row, which may see inputs that methods cannot."""
         stage, classes = self.job.chain.stages[k], self.job.task.classes
         method = stage.cls(stage.params)
-        views = {"train": control_view(train, classes), "test": control_view(test, classes)}
+        views = {
+            role: control_view(partition, classes, profiles=method.reads_profiles)
+            for role, partition in (("train", train), ("test", test))
+        }
         method.fit(views["train"], None, Context(seed=self.job.seed, recipe={}))
         outputs = {role: method.apply(view) for role, view in views.items()}
         if stage.name == "identity":  # the baseline of every profile correction

@@ -8,6 +8,7 @@ classes of all rows, and the names of positions and batches.
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from bench.core.dataset import Opened
     from bench.core.method import Context
     from bench.core.samples import Samples
-    from bench.core.types import Floats
+    from bench.core.types import Bools, Floats, Ints
     from bench.data.views import Partition
 
 __all__ = ["ControlRow", "control_view"]
@@ -44,7 +45,14 @@ NOISE = 0.01
 """Standard deviation of the noise of ``label-oracle``."""
 
 
-def control_view(partition: Partition, classes: tuple[str, ...]) -> Samples:
+_FEATURES: weakref.WeakKeyDictionary[Opened, tuple[Floats, Bools]] = weakref.WeakKeyDictionary()
+"""Fixed features of the images of a data set, and which rows are filled in. Control rows share
+them, so that each image is read once."""
+
+
+def control_view(
+    partition: Partition, classes: tuple[str, ...], *, profiles: bool = True
+) -> Samples:
     """Return all rows of a side with true classes and names of positions and batches.
 
     Parameters
@@ -53,13 +61,17 @@ def control_view(partition: Partition, classes: tuple[str, ...]) -> Samples:
         The rows.
     classes
         Label map.
+    profiles
+        Whether images are replaced by their fixed features.
     """
     opened = partition.opened
     columns = {LEVEL + level: level for level in opened.levels}
     if POSITION in opened.columns:
         columns[POSITION] = opened.columns[POSITION]
+    view = partition.view(Access.NONE, batches=True)
     return dataclasses.replace(
-        partition.view(Access.NONE, batches=True),
+        view,
+        X=_features(opened, partition.rows, view) if profiles and view.X is None else view.X,
         y=truth(partition, classes),
         exposed={key: column_of(opened, name)[partition.rows] for key, name in columns.items()},
     )
@@ -77,10 +89,13 @@ class ControlRow:
     ----------
     sees_batches
         Whether it uses batch labels.
+    reads_profiles
+        Whether it uses the table, or the fixed features of images.
     """
 
     Params = NoParams
     sees_batches = False
+    reads_profiles = True
 
     def __init__(self, params: NoParams) -> None:
         self.params = params
@@ -198,6 +213,8 @@ class BatchMean(ControlRow):
 class LabelOracle(ControlRow):
     """The true class, one-hot with Gaussian noise."""
 
+    reads_profiles = False
+
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store the seed of the noise."""
         self._state = {"seed": np.array(ctx.seed)}
@@ -215,6 +232,7 @@ class _OneHot(ControlRow):
     """One-hot columns of the index, for values that occur in training."""
 
     sees_batches = True
+    reads_profiles = False
 
     @classmethod
     def why_not(cls, opened: Opened, *, transferred: bool) -> str:
@@ -260,10 +278,34 @@ class PositionOnly(_OneHot):
 
 def _profiles(samples: Samples) -> Floats:
     """Return the table, or fixed features of images, ``(n, d)`` float32."""
-    if samples.X is not None:
-        return samples.X
-    blocks = [
-        fixed_features(samples.images(np.arange(start, min(start + BLOCK, len(samples)))))
-        for start in range(0, len(samples), BLOCK)
-    ]
-    return np.concatenate(blocks)
+    assert samples.X is not None
+    return samples.X
+
+
+def _features(opened: Opened, rows: Ints, view: Samples) -> Floats:
+    """Return fixed features of images, ``(n, d)`` float32; each image is computed once.
+
+    Parameters
+    ----------
+    opened
+        The data set.
+    rows
+        Rows of the data set, ``(n,)``.
+    view
+        A view of these rows, in the same order.
+    """
+    n_rows = len(opened.index)
+    features, filled = _FEATURES.get(
+        opened, (np.zeros((n_rows, 0), np.float32), np.zeros(n_rows, bool))
+    )
+    missing = np.flatnonzero(~filled[rows])
+    for start in range(0, len(missing), BLOCK):
+        block = missing[start : start + BLOCK]
+        values = fixed_features(view.images(block))
+        if not features.shape[1]:
+            features = np.zeros((n_rows, values.shape[1]), np.float32)
+        features[rows[block]] = values
+    filled[rows] = True
+    _FEATURES[opened] = features, filled
+    result: Floats = features[rows]
+    return result

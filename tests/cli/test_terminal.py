@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from bench.cli import completion, doctor
@@ -125,6 +126,32 @@ def test_dry_run_says_what_it_expects(tmp_path: Path, capsys: pytest.CaptureFixt
     assert document["runs"][0]["state"] == "on record"
     assert all(run["estimate"]["fit_s"] > 0 for run in document["runs"][1:])
     assert document["total"]["seconds"] > 0
+
+
+def test_speeds_of_a_gpu_are_those_of_the_published_measurement() -> None:
+    file = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "gpu-h100.json"
+    measured = json.loads(file.read_text(encoding="utf-8"))
+    for precision, rate in estimate.IMAGES_PER_SECOND.items():
+        speeds = measured["throughput"][precision]["images_per_second"]["erm"]
+        assert rate == pytest.approx(np.median(speeds), rel=1e-3)
+    plate = measured["whole_plate"]
+    per_second = plate["images"] / plate["seconds"]["ben"]
+    assert pytest.approx(per_second) == estimate.APPLIED_PER_SECOND
+
+
+def test_gpu_hours_of_a_network_on_images(store: Store) -> None:
+    task = tiny.task(tiny.opened(images=True))
+    options = Options("paper", {"weights": "none"}, device="cuda")
+    [job] = plan(["erm"], [task], [0], options, Registry())
+    cost = estimate.estimate(job, store, [], "cuda")
+    recipe, n_train = job.recipe, [len(task.training_rows(fold)) for fold in task.folds]
+    size = int(recipe["batch_size"])
+    steps = [int(recipe["steps"]) or int(recipe["epochs"]) * max(n // size, 1) for n in n_train]
+    area = task.opened.source.shape[1] * task.opened.source.shape[2] / 256**2
+    assert cost.fit_s == pytest.approx(sum(steps) * size * area / 1689.0)
+    assert estimate.estimate(job, store, [], "cpu").fit_s is None
+    [small] = plan(["erm"], [task], [0], Options("default"), Registry())
+    assert estimate.estimate(small, store, [], "cuda").fit_s is None
 
 
 # --------------------------------------------------------------------------- doctor

@@ -18,6 +18,7 @@ from bench.core.fixed_features import (
 from bench.core.method import Context
 from bench.core.moments import Components
 from bench.core.registry import Registry
+from bench.scoring import controls
 from bench.scoring.controls import control_view
 from bench.scoring.labels import truth
 from tests.helpers import tiny
@@ -303,3 +304,24 @@ def best_value(name: str) -> float:
     from bench.metrics import METRICS
 
     return float(METRICS[name]["range"][1 if METRICS[name]["higher_is_better"] else 0])
+
+
+def test_images_are_read_once_for_all_control_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tiny.opened(images=True)
+    where = tiny.task(data)
+    read: list[int] = []
+
+    def counted(images):
+        read.append(len(images))
+        return fixed_features(images)
+
+    monkeypatch.setattr(controls, "fixed_features", counted)
+    [fold] = where.folds
+    train, test = (tiny.partition(data, fold, role) for role in ("train", "test"))
+    for _ in range(2):
+        for partition in (train, test):
+            X = control_view(partition, fold.classes).X
+            expected = fixed_features(data.source.read(partition.rows))
+            np.testing.assert_array_equal(X, expected)
+    assert sum(read) == len(train) + len(test)
+    assert control_view(test, fold.classes, profiles=False).X is None

@@ -121,7 +121,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     if dry_run:
         for line in pending:
             note(line)
-        print_plan(jobs, experiment.store, common.as_json)
+        print_plan(jobs, experiment.store, common.as_json, device=training.device)
         return 0
 
     def also(record: Record) -> None:
