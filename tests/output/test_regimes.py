@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.boards.select import boards
-from bench.output.regimes import Conditions, conditions, regimes
+from bench.output.report.regimes import Conditions, conditions, regimes
 from tests.helpers.factories import as_records, make_record
 
 N = 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.core.words import listed
+from bench.output.report.regimes import conditions, regimes
 from bench.output.report.sentence import Name, Sentence
 from bench.output.report.summary import biology_loss, is_main
 from bench.output.report.text import verdict_kind
@@ -36,7 +37,7 @@ def overview(boards: Sequence[Board]) -> list[Sentence]:
             else "There are no records yet."
         )
         return [Sentence("limits", (text,))]
-    sentences = [*_across(main), *_losses(main)]
+    sentences = [*_by_regime(main), *_across(main), *_losses(main)]
     simulated = sorted({board.split for board in main if board.edition == "simulated"})
     if simulated:
         verb = "is" if len(simulated) == 1 else "are"
@@ -51,6 +52,39 @@ def overview(boards: Sequence[Board]) -> list[Sentence]:
         )
         sentences.append(Sentence("limits", (text,)))
     return sentences
+
+
+def _by_regime(main: Sequence[Board]) -> list[Sentence]:
+    """Summarise the splits with measured conditions, one sentence per regime."""
+    sentences = []
+    for regime in regimes(main, conditions()):
+        n = len(regime.splits)
+        parts: list[str | Name] = [
+            f"{regime.edition.capitalize()} data, {regime.text} ({n} split{'s' * (n > 1)}): "
+        ]
+        if not (regime.better or regime.worse or regime.same):
+            parts.append("too few held-out batches for a test.")
+            sentences.append(Sentence("limits", tuple(parts)))
+            continue
+        kind = "better" if regime.better else "worse" if regime.worse else "same"
+        for word, counts in (("improved by", regime.better), ("worsened by", regime.worse)):
+            if counts:
+                names = sorted(counts, key=lambda name: (-counts[name], name))
+                parts += [f"{word} ", *_names(names), "; "]
+        if kind == "same":
+            parts.append("no detectable difference to no correction; ")
+        parts[-1] = str(parts[-1]).replace("; ", ".")
+        sentences.append(Sentence(kind, tuple(parts)))
+    return sentences
+
+
+def _names(names: Sequence[str]) -> list[str | Name]:
+    parts: list[str | Name] = []
+    for k, name in enumerate(names[:5]):
+        parts += [", " if k else "", Name(name)]
+    if len(names) > 5:
+        parts.append(f" and {len(names) - 5} more")
+    return parts
 
 
 def _across(main: Sequence[Board]) -> list[Sentence]:

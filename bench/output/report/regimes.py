@@ -29,6 +29,11 @@ batches have similar mixtures of classes."""
 SMALL = 32
 """Batches with a smaller median number of rows are small: the standard error of a mean is above
 0.18 SD."""
+MIXTURES = {
+    "similar": "similar class mixtures",
+    "different": "different class mixtures",
+    "confounded": "confounded classes",
+}
 LAYOUT = 0.25
 """Margin over chance from which the position predicts the class."""
 
@@ -107,6 +112,12 @@ class Regime:
     worse: dict[str, int]
     same: dict[str, float]
     untested: dict[str, float]
+
+    @property
+    def text(self) -> str:
+        """The conditions: ``similar class mixtures, large batches, controls``."""
+        size = "small batches" if self.is_small else "large batches"
+        return f"{MIXTURES[self.mixture]}, {size}, {'' if self.has_controls else 'no '}controls"
 
 
 def conditions() -> dict[str, Conditions]:
