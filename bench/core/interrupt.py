@@ -3,7 +3,7 @@
 Imports nothing but built-in modules, because it is used before all other imports.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # built in, without stubs
 import os
 import sys
 
