@@ -52,14 +52,14 @@ def coverage(rows: Sequence[Row]) -> list[str]:
     """Return the simulated coverage of intervals of this design as sentences."""
     designs = sorted(
         {
-            (row.n_clusters, row.n_seeds, row.scores.shared_training)
+            (row.n_clusters, row.n_seeds, row.scores.shared_training, row.deterministic)
             for row in rows
             if row.ci_low is not None and row.scores is not None
         }
     )
     cells = [
-        printed_coverage(n_clusters, n_seeds, shared_training=shared)
-        for n_clusters, n_seeds, shared in designs
+        printed_coverage(n_clusters, n_seeds, shared_training=shared, deterministic=deterministic)
+        for n_clusters, n_seeds, shared, deterministic in designs
     ]
     return list(dict.fromkeys(cell.sentence for cell in cells))
 

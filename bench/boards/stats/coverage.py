@@ -127,6 +127,8 @@ class Coverage:
         Whether the cell matches the requested numbers exactly, instead of the next smaller ones.
     shared_training
         Whether each cluster was held out once, so that trainings share rows.
+    deterministic
+        Whether the one seed represents all, so that trainings do not vary.
     """
 
     n_clusters: int
@@ -135,19 +137,22 @@ class Coverage:
     high: float
     exact: bool
     shared_training: bool = False
+    deterministic: bool = False
 
     @property
     def sentence(self) -> str:
         """Text to print below a table."""
         span = f"{self.low:.0%} to {self.high:.0%}"
         seeds = f"{self.n_seeds} seed{'' if self.n_seeds == 1 else 's'}"
+        if self.deterministic:
+            seeds = "deterministic methods"
         if self.shared_training:
             return (
                 f"Simulated coverage of the 95 % intervals: {span} (leave-one-batch-out with "
                 f"{self.n_clusters} batches and {seeds}; classifiers on Gaussian data, with and "
                 "without label shift)."
             )
-        if self.n_seeds == 1:
+        if self.n_seeds == 1 and not self.deterministic:
             return (
                 f"With one seed the 95 % intervals apply to that training on new clusters. "
                 f"Simulated coverage for a new training: {span} ({self.n_clusters} clusters), "
@@ -165,19 +170,26 @@ class Coverage:
 
 
 @functools.cache
-def _coverage_cells(table: str) -> dict[tuple[int, int], tuple[float, float]]:
+def _coverage_cells(
+    table: str, *, without_seeds: bool = False
+) -> dict[tuple[int, int], tuple[float, float]]:
+    """Return the range of each cell; optionally without rows in which seeds have a variance."""
     import csv
     from importlib.resources import files
 
     text = files("bench.boards.stats").joinpath(table).read_text(encoding="utf-8")
     cells: dict[tuple[int, int], list[float]] = {}
     for row in csv.DictReader(text.splitlines()):
+        if without_seeds and float(row.get("seed_share") or 0):
+            continue
         key = int(row["n_clusters"]), int(row["n_seeds"])
         cells.setdefault(key, []).append(float(row["coverage"]))
     return {key: (min(values), max(values)) for key, values in cells.items()}
 
 
-def printed_coverage(n_clusters: int, n_seeds: int, *, shared_training: bool = False) -> Coverage:
+def printed_coverage(
+    n_clusters: int, n_seeds: int, *, shared_training: bool = False, deterministic: bool = False
+) -> Coverage:
     """Return the simulated coverage of the nearest cell that is not larger.
 
     ``python -m bench.boards.stats.coverage`` writes the tables next to this file: ``coverage.csv``
@@ -189,16 +201,20 @@ def printed_coverage(n_clusters: int, n_seeds: int, *, shared_training: bool = F
     n_clusters
         Clusters of the test set; fewer than 4 use the cell of 4.
     n_seeds
-        Training seeds; 1 for a deterministic method.
+        Training seeds.
     shared_training
         Whether each cluster was held out once.
+    deterministic
+        Whether every seed gives the same scores; ``n_seeds`` is then ignored.
     """
-    cells = _coverage_cells(HELD_OUT if shared_training else FIXED)
+    n_seeds = 1 if deterministic else n_seeds
+    cells = _coverage_cells(HELD_OUT if shared_training else FIXED, without_seeds=deterministic)
     clusters = [c for c, _ in cells]
     n = max((c for c in clusters if c <= n_clusters), default=min(clusters))
     seeds = max(s for c, s in cells if c == n and s <= max(n_seeds, 1))
     low, high = cells[n, seeds]
-    return Coverage(n, seeds, low, high, (n, seeds) == (n_clusters, n_seeds), shared_training)
+    exact = (n, seeds) == (n_clusters, n_seeds)
+    return Coverage(n, seeds, low, high, exact, shared_training, deterministic)
 
 
 def _write(name: str, rows: Iterable[Mapping[str, object]]) -> None:

@@ -143,7 +143,8 @@ def logistic(X: Doubles, y: Ints) -> Doubles:
     """Return the decision values of multinomial logistic regression, ``(n_sim, L, n, K)``.
 
     The penalty is that of scikit-learn with ``C = 1``. The steps minimise Boehning's quadratic
-    upper bound of the loss (Boehning 1992, doi:10.1007/BF00048682), with one matrix per fold.
+    upper bound of the loss (Boehning 1992, doi:10.1007/BF00048682), with one matrix per fold. They
+    stop after :data:`LOGISTIC_STEPS`, when few predictions still change.
     """
     n_sim, n_batches, n_rows, _ = X.shape
     design = np.concatenate([X, np.ones((*X.shape[:-1], 1))], axis=-1)
