@@ -31,7 +31,7 @@ TRACKS = ("inductive", "test-controls", "test-batch", "transductive", "reference
 READOUTS = ("auto", "head", "probe", "knn1")
 PREFIXES = ("head.", "probe.", "knn1.")
 EDITIONS = {"real": "real data", "simulated": "simulated data", "fixture": "fixture"}
-SELECTIONS = {rule.name: rule.words for rule in RULES.values()}
+SELECTIONS = {rule.name: rule.title for rule in RULES.values()}
 
 Values = Mapping[str, object]
 

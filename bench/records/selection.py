@@ -36,7 +36,7 @@ class Rule:
     ----------
     name
         Name on the command line, and in ``spec["selection"]`` of a record.
-    words
+    title
         Text for the title of a board.
     summary
         Description of the validation rows.
@@ -49,7 +49,7 @@ class Rule:
     """
 
     name: str
-    words: str
+    title: str
     summary: str
     tuned: bool = True
     ranked: bool = True

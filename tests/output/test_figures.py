@@ -153,7 +153,9 @@ def test_degradation_holds_each_seed_and_leaves_gaps(tmp_path: Path) -> None:
     draw(as_records(entries), ["degradation"], tmp_path)
     table = rows(tmp_path / "degradation.csv")
     wanted = {
-        (e["spec"]["split_id"], e["method"], e["spec"]["seed"]): e["metrics"]["balanced_accuracy"]
+        (e["spec"]["split_id"], e["method"], e["spec"]["seed"]): e["metrics"][
+            "probe.balanced_accuracy"
+        ]
         for e in entries
     }
     assert len(table) == len(wanted)
@@ -161,7 +163,7 @@ def test_degradation_holds_each_seed_and_leaves_gaps(tmp_path: Path) -> None:
         value = wanted[row["split"], row["method"], int(row["seed"])]["all"]
         assert float(row["value"]) == value
         assert row["edition"] == "simulated"
-        assert row["readout"] == "head"
+        assert row["readout"] == "probe"
 
 
 def test_one_figure_holds_one_readout(tmp_path: Path) -> None:

@@ -115,5 +115,5 @@ def test_the_rule_stands_in_the_title_of_a_board(name: str) -> None:
         make_record("erm", seed, 0.5, edition="real", selection=name, **tuning) for seed in range(3)
     ]
     [board] = boards(as_records(runs))
-    assert RULES[name].words in board.title
+    assert RULES[name].title in board.title
     assert board.selection == name
