@@ -6,6 +6,11 @@ the top-level folders ``methods/`` and ``datasets/``.
 
 from __future__ import annotations
 
+from bench.core import interrupt
+
+interrupt.catch()
+
+# ruff: noqa: E402 - Ctrl-C during these imports must not print a traceback
 import importlib
 from typing import TYPE_CHECKING
 

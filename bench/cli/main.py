@@ -14,6 +14,8 @@ import signal
 import sys
 from contextlib import suppress
 
+from bench.core import interrupt
+
 __all__ = ["main"]
 
 COMPLETE = "_LABSHIFT_COMPLETE"
@@ -39,20 +41,26 @@ def main(arguments: list[str] | None = None) -> None:
         Command and options; default ``sys.argv[1:]``.
     """
     argv = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    _accept_all_characters()
+    previous = signal.getsignal(signal.SIGTERM)
     try:
+        interrupt.release()
+        _accept_all_characters()
         with suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGTERM, _terminate)
         code = _run(argv)
     except KeyboardInterrupt as error:
         terminated = isinstance(error, _Terminated)
-        word = "terminated" if terminated else "interrupted"
-        sys.stderr.write(f"{word}: run the same command again to continue\n")
+        sys.stderr.write(
+            interrupt.LINE.replace("interrupted", "terminated") if terminated else interrupt.LINE
+        )
         code = TERMINATED if terminated else 130
     except BrokenPipeError:
         # The reader of a pipe ended, as in `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    finally:
+        with suppress(ValueError, TypeError):  # not in the main thread; set outside of Python
+            signal.signal(signal.SIGTERM, previous)
     sys.exit(code)
 
 

@@ -825,6 +825,31 @@ def test_interrupted_while_a_command_is_imported() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize(("program", "code", "lines"), [("-m", 130, 1), ("script.py", 1, None)])
+def test_interrupted_while_the_package_is_imported(
+    program: str, code: int, lines: int | None
+) -> None:
+    """Only the command line exits; in other programs Ctrl-C raises as usual."""
+    planted = (
+        "import os, signal, sys\n"
+        f"sys.argv = [{program!r}]\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'bench.core.checkout':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "try:\n"
+        "    import bench\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(1)"
+    )
+    done = subprocess.run([sys.executable, "-c", planted], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == code
+    assert lines is None or len(done.stderr.splitlines()) == lines
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_interrupted(tmp_path: Path) -> None:
     path, results = dataset(tmp_path / "data"), tmp_path / "results"
     started = process(
@@ -856,6 +881,12 @@ def test_terminated() -> None:
     out, err = started.communicate(timeout=60)
     assert (started.returncode, out) == (143, "")
     assert err.strip().startswith("terminated")
+
+
+def test_a_call_restores_the_handler_of_sigterm(call: Caller) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert call("list", "datasets").code == 0
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")

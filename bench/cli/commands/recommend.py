@@ -46,7 +46,11 @@ used models of batch effects, and networks trained batch by batch."""
     help=f"Methods [default: {len(METHODS)} common ones]. Repeatable.",
 )
 @click.option(
-    "--seeds", metavar="N", default=3, type=click.IntRange(1, 1000), help="Seeds (default 3)."
+    "--seeds",
+    metavar="N",
+    default=3,
+    type=click.IntRange(1, 1000),
+    help="Number of seeds [default: 3].",
 )
 @click.option(
     "--recipe",
@@ -55,7 +59,12 @@ used models of batch effects, and networks trained batch by batch."""
     type=click.Choice(("smoke", "default", "paper")),
     help="Training settings.",
 )
-@click.option("--edition", metavar="NAME", default="auto", help="Of a registered data set.")
+@click.option(
+    "--edition",
+    metavar="NAME",
+    default="auto",
+    help="Edition of a registered data set [default: auto].",
+)
 @click.option(
     "--output", metavar="FILE", type=PATH, help="Also write an offline HTML page to FILE."
 )

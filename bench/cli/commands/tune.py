@@ -34,7 +34,7 @@ RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
 @METHODS
 @SPLITS
 @click.option("--trials", required=True, metavar="N", help="Trials per method and fold.")
-@click.option("--seconds", metavar="S", default="0", help="Time budget in seconds (0 = unlimited).")
+@click.option("--seconds", metavar="S", default="0", help="Time budget in seconds [default: none].")
 @click.option(
     "--rule",
     metavar="NAME",
@@ -44,10 +44,12 @@ RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
     help=f"{', '.join(RULES[:-1])} or {RULES[-1]}.",
 )
 @click.option("--level", metavar="NAME", default="", help="Batch level to hold out for validation.")
-@click.option("--validations", metavar="N", default="2", help="Validation sets per trial [2].")
+@click.option(
+    "--validations", metavar="N", default="2", help="Validation sets per trial [default: 2]."
+)
 @listed("--recipe-keys", metavar="KEY[,...]", help="Also tune lr or weight_decay.")
 @click.option(
-    "--storage", default="", metavar="URL", help="Database of optuna; default: a journal."
+    "--storage", default="", metavar="URL", help="Database of optuna [default: a journal file]."
 )
 @training_options
 @IF_EXISTS
