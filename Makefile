@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python
-.PHONY: help install test quick lint format types direction docs document check figures report first bench clean
+.PHONY: help install test quick lint format types direction docs document site check figures report first bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,8 @@ docs:  ## fail if a generated document is stale
 	$(PYTHON) results/findings.py --check && $(PYTHON) results/studies.py --check && $(PYTHON) results/docs.py --check && $(PYTHON) results/regimes.py --check
 document:  ## write all generated documents
 	$(PYTHON) results/findings.py && $(PYTHON) results/studies.py && $(PYTHON) results/docs.py && $(PYTHON) results/regimes.py
+site:  ## build the documentation site in build/site
+	$(PYTHON) results/website.py
 check:  ## run what CI runs, in a fresh environment
 	.ci/run
 figures:  ## draw all figures from the published records

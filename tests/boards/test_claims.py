@@ -174,6 +174,7 @@ def test_equal_values_leave_the_count_and_its_rounding() -> None:
         "readout": "probe",
         "n_eval": 92,
         "recipe": "default",
+        "params": {"sphering": {"shrinkage": "none"}},
     }
     records = runs([0.85, 0.85, 0.85], "identity+sphering", **fixed)
     for record in records:
@@ -183,6 +184,11 @@ def test_equal_values_leave_the_count_and_its_rounding() -> None:
     exact = stats.binomtest(78, 92).proportion_ci(0.95, "exact")
     assert made.interval == pytest.approx((0.85 - exact.high, 0.85 - exact.low))
     assert made.status == "reproduced"
+    # The default estimate of the covariance is not the published one.
+    default = runs([0.85] * 3, "identity+sphering", **{**fixed, "params": None})
+    for record in default:
+        record["metrics"] = {"nscb": {"all": 0.85}}
+    assert judged(name, default).status == "not run"
 
 
 def test_a_count_of_treatments_has_the_spread_of_its_binomial_interval() -> None:
@@ -194,6 +200,7 @@ def test_a_count_of_treatments_has_the_spread_of_its_binomial_interval() -> None
         "readout": "probe",
         "n_eval": 92,
         "recipe": "default",
+        "params": {"sphering": {"shrinkage": "none"}},
     }
 
     def status(value: float) -> str:
