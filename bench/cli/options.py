@@ -63,7 +63,7 @@ class _Path(click.ParamType):  # type: ignore[type-arg]  # generic in recent ver
         self,
         value: object,
         param: click.Parameter | None,  # noqa: ARG002 - signature of click
-        ctx: click.Context | None,  # noqa: ARG002
+        ctx: click.Context | None,  # noqa: ARG002 - signature of click
     ) -> str:
         from bench.core.folders import expanded
 
@@ -81,7 +81,7 @@ def listed(*names: str, **attributes: Any) -> Decorator:  # noqa: ANN401 - attri
 
     def joined(
         context: click.Context,  # noqa: ARG001 - signature of click
-        parameter: click.Parameter,  # noqa: ARG001
+        parameter: click.Parameter,  # noqa: ARG001 - signature of click
         values: tuple[str, ...],
     ) -> str | None:
         return ",".join(values) if values else None

@@ -55,7 +55,7 @@ def plan(
         kind = "images" if task.opened.is_images else "profiles"
         recipe = resolve(options.recipe, kind, dict(options.overrides))
         if recipe.get("rescale"):
-            task = rescaled(task, recipe.get("pixel_size", 0.0))  # noqa: PLW2901
+            task = rescaled(task, recipe.get("pixel_size", 0.0))  # noqa: PLW2901 - the rescaled split replaces it
         if task.source_domain is not None and recipe["standardise"] == "none":
             raise BenchError(
                 f"split '{task.split.name}' applies a network to images of another camera: use "

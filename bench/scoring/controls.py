@@ -157,7 +157,7 @@ class Pca(ControlRow):
     n_components = 50
     """Default number of components of ``harmony`` and ``harmony-map``."""
 
-    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
         """Store mean and scale ``(d,)`` and axes ``(d, p)`` of the training rows.
 
         Raises

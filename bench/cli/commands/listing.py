@@ -206,7 +206,7 @@ def _runs(records: Sequence[Record]) -> tuple[Rows, list[str]]:
     return rows, ["run_id", "seed", "score", "recipe", "method", "split_id"]
 
 
-def _reading_list(registry: Registry) -> tuple[Rows, list[str]]:  # noqa: ARG001
+def _reading_list(registry: Registry) -> tuple[Rows, list[str]]:  # noqa: ARG001 - signature of all listings
     """Return the published numbers that no recipe here can match."""
     from bench.boards.claims import published
 
