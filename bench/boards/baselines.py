@@ -139,7 +139,8 @@ def compared(rows: Sequence[Row], *, higher: bool, verdicts: bool = True) -> lis
     Notes
     -----
     Control rows have differences but no verdict, and do not count as tests. P values are adjusted
-    over all other rows with an interval of the difference, ranked or not.
+    over all other rows with an interval of the difference, ranked or not. Rows of one method with
+    equal scores count as one test.
     """
     bases = rows_by_baseline(rows)
     result = []
@@ -164,9 +165,11 @@ def compared(rows: Sequence[Row], *, higher: bool, verdicts: bool = True) -> lis
             )
         )
     tested = [row for row in result if not is_control_row(row.track) and row.versus is not None]
-    adjusted = holm([row.versus.p if row.versus else None for row in tested])
-    n_tests = sum(p is not None for p in adjusted)
-    by_row = {id(row): p for row, p in zip(tested, adjusted, strict=True)}
+    # A default that is also set by hand gives a second row of the same runs: it is no second test.
+    tests = {_test_key(row): row.versus.p for row in tested if row.versus is not None}
+    adjusted = dict(zip(tests, holm(list(tests.values())), strict=True))
+    n_tests = sum(p is not None for p in adjusted.values())
+    by_row = {id(row): adjusted[_test_key(row)] for row in tested}
     judged = []
     for row in result:
         p, gap = by_row.get(id(row)), row.versus
@@ -179,3 +182,7 @@ def compared(rows: Sequence[Row], *, higher: bool, verdicts: bool = True) -> lis
             )
         judged.append(row)
     return judged
+
+
+def _test_key(row: Row) -> tuple[str, str, tuple[float, ...], float | None]:
+    return row.method_id, row.baseline, row.values, row.p

@@ -152,6 +152,16 @@ def test_a_difference_that_is_significant_alone_may_be_none_among_many(values: A
     assert second.detectable > first.detectable
 
 
+def test_a_default_that_is_set_by_hand_is_no_second_test(values: Any) -> None:
+    rows = [matrix(method, values[method]) for method in ("identity", "zscore", "tvn")]
+    again = matrix("tvn", values["tvn"], params={"tvn": {"level": "plate"}})
+    once, twice = board_of(*rows), board_of(*rows, again)
+    assert len(twice.rows) == len(once.rows) + 1
+    for method in ("zscore", "tvn"):
+        assert row(twice, method).p_holm == row(once, method).p_holm
+    assert row(twice, "tvn(level=plate)").p_holm == row(once, "tvn").p_holm
+
+
 def test_deterministic_methods_count_as_all_seeds(values: Any) -> None:
     table = np.tile(values["zscore"][0], (2, 1))
     board = board_of(

@@ -386,7 +386,7 @@ def test_what_is_given_must_be_there_and_right(server: Server, tmp_path: Path, d
         (server.url("/t"), "wrong bytes"),
         ("http://localhost/t", "must be https"),
         (str(tmp_path / "nowhere"), "no such file or folder"),
-        (str(tmp_path), "holds no table.csv"),
+        (str(tmp_path), "table.csv"),
     ):
         with raises(BenchError, said):
             Fetcher(what, given, options=FAST).run()

@@ -519,7 +519,7 @@ def test_the_command_prints_a_line_a_check(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     *lines, last = done.stdout.splitlines()
     assert all(line.startswith("ok      ") for line in lines)
-    assert last == f"my-method keeps the contract: {len(lines)} checks"
+    assert last == f"my-method: all {len(lines)} checks passed"
 
 
 def test_the_command_says_what_fails_and_exits_with_1(tmp_path: Path) -> None:
