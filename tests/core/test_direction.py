@@ -137,7 +137,7 @@ def test_what_records_need_is_imported_without_anything_heavy() -> None:
 
 IS_AN_ESTIMATOR = {"bench.runs.corrector"}
 """Modules that define scikit-learn estimators; ``bench`` imports them on first use."""
-WITH_EXTRA = {"trackers.py": "track", "scanorama.py": "scanorama", "_fixed.py": "pretrained"}
+WITH_EXTRA = {"trackers.py": "track", "scanorama.py": "scanorama", "encoders.py": "pretrained"}
 """Files that import the packages of one extra, with an error that names the extra."""
 
 
