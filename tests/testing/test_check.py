@@ -627,6 +627,26 @@ def test_breaks_of_a_data_set_are_named() -> None:
         assert says in broken[name]
 
 
+def test_a_choice_that_requires_other_data_is_a_remark() -> None:
+    @dataclass(frozen=True)
+    class Params(Amount):
+        kind: str = param("plain", "kind of data", choices=("plain", "coloured", "broken"))
+
+    class Choosy(Good):
+        def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
+            if self.params.kind == "coloured":
+                raise BenchError("coloured needs three channels: use plain")
+            if self.params.kind == "broken":
+                raise ValueError("no")
+            super().fit(train, adapt, ctx)
+
+    Choosy.Params = Params
+    checks = {check.name: check for check in check_method(Choosy, raises=False)}
+    assert checks["kind=coloured"].ok
+    assert "three channels" in checks["kind=coloured"].message
+    assert {name for name, check in checks.items() if not check.ok} == {"META", "kind=broken"}
+
+
 @pytest.mark.slow
 def test_the_packaged_data_set_passes() -> None:
     check_dataset("coos7", settings={"draw": 0}, edition="simulated")

@@ -52,14 +52,14 @@ def table(inputs: FigureInput, prefix: str) -> list[Path]:
     rows = sum(1 + label.count("\n") for label in labels)
     each = 0.2 if all(one.mean is None for one in found) else 0.31
     height = 1.25 + each * max(rows, 3) + 0.11 * lines
-    with canvas(inputs.out, meta["name"], _digest(found), PAGE, height) as made:
-        axes = made.figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
+    with canvas(inputs.out, meta["name"], _digest(found), PAGE, height) as drawn:
+        axes = drawn.figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
         for ax, metric in zip(axes, metrics, strict=True):
             ax.set_title(metric, fontsize=8, pad=3)
             mine = [one for one in found if one.claim.reported_metric == metric]
             for one in mine:
                 _row(ax, one, place[one.claim.reported_method])
-                made.table.append(_facts(one))
+                drawn.table.append(_facts(one))
             ax.grid(visible=False, axis="y")
             ax.grid(visible=True, axis="x")
             ax.set_xlabel(f"{metric}, proportion", fontsize=7)
@@ -68,9 +68,9 @@ def table(inputs: FigureInput, prefix: str) -> list[Path]:
         axes[0].set_yticks(range(len(methods)), labels)
         for tick in axes[0].get_yticklabels():
             tick.set_parse_math(False)
-        made.title(f"{meta['paper']} of {PAPER}: {meta['title']}", _count(found))
-        made.notes(notes, 130)
-    return made.files
+        drawn.title(f"{meta['paper']} of {PAPER}: {meta['title']}", _count(found))
+        drawn.notes(notes, 130)
+    return drawn.files
 
 
 def _row(ax: Axes, one: Judged, y: int) -> None:
@@ -124,7 +124,7 @@ def _notes(found: Sequence[Judged]) -> list[str]:
     if waiting:
         names = _list(one.claim.reported_method for one in waiting)
         notes.append(
-            f"No record of the real data here for {names}; such a one is made by: "
+            f"No record of the real data here for {names}; to create one: "
             f"{waiting[0].claim.command}"
         )
     reasons: dict[str, list[str]] = {}

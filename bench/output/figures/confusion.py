@@ -56,23 +56,23 @@ def draw(inputs: FigureInput) -> list[Path]:
         lines, _, side = shape(len(labels))
         named = len(classes) <= NAMED
         height = lines * (side + 0.1) + 0.9
-        with canvas(inputs.out, stem, group.runs_digest, PAGE, height) as made:
+        with canvas(inputs.out, stem, group.runs_digest, PAGE, height) as drawn:
             image: AxesImage | None = None
-            for label, ax in panels(made.figure, labels):
+            for label, ax in panels(drawn.figure, labels):
                 counts = confusion(tables[label], len(classes))
                 image = _panel(ax, counts, classes, named=named)
-                _rows(made, group.facts, label, counts, classes)
+                _rows(drawn, group.facts, label, counts, classes)
             if image is not None:
-                axes = [ax for ax in made.figure.axes if ax.axison]
-                bar = made.figure.colorbar(image, ax=axes, shrink=min(1.0, 1.6 / height), pad=0.01)
+                axes = [ax for ax in drawn.figure.axes if ax.axison]
+                bar = drawn.figure.colorbar(image, ax=axes, shrink=min(1.0, 1.6 / height), pad=0.01)
                 bar.set_label("share of the true class", fontsize=7)
                 bar.outline.set_visible(False)
-            made.title(f"{META['title']}: {group.split}", group.subtitle)
+            drawn.title(f"{META['title']}: {group.split}", group.subtitle)
             seeds = max(len(one) for one in tables.values())
             text = "True classes down, predicted ones across in the same order; "
             text += "one seed." if seeds == 1 else f"up to {seeds} seeds pooled."
-            made.notes([text if named else f"{text} {len(classes)} classes: see the CSV."], 130)
-        files += made.files
+            drawn.notes([text if named else f"{text} {len(classes)} classes: see the CSV."], 130)
+        files += drawn.files
     return files
 
 
@@ -103,7 +103,7 @@ def _panel(
 
 
 def _rows(
-    made: Canvas,
+    drawn: Canvas,
     facts: dict[str, object],
     label: str,
     counts: NDArray[np.int64],
@@ -112,4 +112,4 @@ def _rows(
     for i, j in np.argwhere(counts > 0).tolist():
         pair = {"true": classes[i], "predicted": classes[j], "n": int(counts[i, j])}
         share = float(counts[i, j] / counts[i].sum())
-        made.table.append({**facts, "method": label, **pair, "share": share})
+        drawn.table.append({**facts, "method": label, **pair, "share": share})

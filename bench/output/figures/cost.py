@@ -56,20 +56,20 @@ def draw(inputs: FigureInput) -> list[Path]:
         lines = -(-len(members) // columns)
         labels = methods_of(members)
         height = 2.1 * lines + 0.8 + 0.16 * legend_lines(labels)
-        with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as made:
-            axes = made.figure.subplots(lines, columns, squeeze=False)
+        with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as drawn:
+            axes = drawn.figure.subplots(lines, columns, squeeze=False)
             for ax in axes.flat[len(members) :]:
                 ax.set_axis_off()
             for ax, board in zip(axes.flat, members, strict=False):
-                _draw_cost(made, ax, board)
-            made.legend(labels, {r.method: r.track for b in members for r in b.rows})
+                _draw_cost(drawn, ax, board)
+            drawn.legend(labels, {r.method: r.track for b in members for r in b.rows})
             below = "means over seeds, all stages of a chain"
-            made.title(META["title"], f"{shared_subtitle(members[0])} · {below}")
-        files += made.files
+            drawn.title(META["title"], f"{shared_subtitle(members[0])} · {below}")
+        files += drawn.files
     return files
 
 
-def _draw_cost(made: Canvas, ax: Axes, board: Board) -> None:
+def _draw_cost(drawn: Canvas, ax: Axes, board: Board) -> None:
     ax.set_title(f"{board.split}", fontsize=8)
     ax.set_xscale("symlog", linthresh=1.0, linscale=0.4)
     slowest = 10.0
@@ -80,7 +80,7 @@ def _draw_cost(made: Canvas, ax: Axes, board: Board) -> None:
         slowest = max(slowest, seconds)
         mark(ax, row, seconds, row.mean)
         entry = {"mean": row.mean, "fit_s": seconds, "apply_s": row.cost.get("apply_s")}
-        made.table.append({**row_facts(board, row), **entry})
+        drawn.table.append({**row_facts(board, row), **entry})
     ax.set_xlim(-0.2, slowest * 2)
     ticks = [0, *(10**k for k in range(9) if 10**k <= slowest * 2)]
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])

@@ -56,12 +56,12 @@ def draw(inputs: FigureInput) -> list[Path]:
             stem = stems[key] if len(pages) == 1 else f"{stems[key]}_page-{number}"
             heights = [_height(one) for one in page]
             shown: list[Board] = [one.board for one in page]
-            with canvas(inputs.out, stem, runs_digest(shown), PAGE, sum(heights) + 1.05) as made:
-                axes = made.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
+            with canvas(inputs.out, stem, runs_digest(shown), PAGE, sum(heights) + 1.05) as drawn:
+                axes = drawn.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
                 for ax, one in zip(axes[:, 0], page, strict=True):
-                    _draw_ranks(made, ax, one)
-                made.title(META["title"], shared_subtitle(shown[0]))
-                made.notes(
+                    _draw_ranks(drawn, ax, one)
+                drawn.title(META["title"], shared_subtitle(shown[0]))
+                drawn.notes(
                     [
                         "Rank 1 is best; ranks are averaged over the clusters of the test set, "
                         "seeds averaged first. Thin bars: 95 % limits from resampling clusters. "
@@ -70,7 +70,7 @@ def draw(inputs: FigureInput) -> list[Path]:
                     ],
                     130,
                 )
-            files += made.files
+            files += drawn.files
     return files
 
 
@@ -90,7 +90,7 @@ def _pages(members: list[Comparison]) -> list[list[Comparison]]:
     return pages
 
 
-def _draw_ranks(made: Canvas, ax: Axes, one: Comparison) -> None:
+def _draw_ranks(drawn: Canvas, ax: Axes, one: Comparison) -> None:
     board, ranks = one.board, one.ranks
     level = next((row.cluster_level for row in board.rows if row.cluster_level), "cluster")
     words = metric_words(board.metric, board.readout)
@@ -113,7 +113,7 @@ def _draw_ranks(made: Canvas, ax: Axes, one: Comparison) -> None:
         rank, low, high = (float(v[place]) for v in (ranks.ranks, ranks.low, ranks.high))
         ax.hlines(place, low, high, color=colour, linewidth=1.1)
         ax.plot([rank], [place], marker=marker_of(name), color=colour)
-        made.table.append(
+        drawn.table.append(
             {
                 "split": board.split,
                 "metric": board.metric,

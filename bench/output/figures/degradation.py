@@ -61,15 +61,15 @@ def draw(inputs: FigureInput) -> list[Path]:
     for key, group in groups.items():
         members = one_readout(inputs.records, group)
         height = max(3.5, 1.75 + 0.135 * len(methods_of(members)))  # space for the labels
-        with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as made:
-            _draw_degradation(made, members)
-        files += made.files
+        with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as drawn:
+            _draw_degradation(drawn, members)
+        files += drawn.files
     return files
 
 
-def _draw_degradation(made: Canvas, found: Sequence[Board]) -> None:
+def _draw_degradation(drawn: Canvas, found: Sequence[Board]) -> None:
     by_split = {board.split: board for board in found}
-    ax = made.figure.subplots()
+    ax = drawn.figure.subplots()
     tests = list(TESTS)
     labels = methods_of(found)
     ends: dict[str, tuple[float, float]] = {}
@@ -99,7 +99,7 @@ def _draw_degradation(made: Canvas, found: Sequence[Board]) -> None:
             for seed, value in zip(row.seeds, row.values, strict=True):
                 entry = {"seed": seed, "value": value, "mean": row.mean}
                 span = {"ci_low": row.ci_low, "ci_high": row.ci_high}
-                made.table.append({**row_facts(board, row), **entry, **span})
+                drawn.table.append({**row_facts(board, row), **entry, **span})
         xs, ys = zip(*line, strict=True)
         reference = all(is_control_row(r.track) for b in found for r in b.rows if r.method == label)
         style = (0, (1, 1.5)) if reference else "-"
@@ -110,7 +110,7 @@ def _draw_degradation(made: Canvas, found: Sequence[Board]) -> None:
     first = found[0]
     ax.set_ylabel(metric_words(first.metric, first.readout))
     data = "simulated" if first.edition == "simulated" else "real images"
-    made.title(f"COOS-7 ({data}): from a random hold-out to another laboratory", subtitle(first))
+    drawn.title(f"COOS-7 ({data}): from a random hold-out to another laboratory", subtitle(first))
     if first.chance is not None:
         ax.text(-0.33, first.chance, " chance", fontsize=6.5, color="#777777", va="bottom")
     label_ends(ax, ends, {label: colour_of(label) for label in labels})
@@ -119,4 +119,4 @@ def _draw_degradation(made: Canvas, found: Sequence[Board]) -> None:
     if missing:
         notes.append(f"No records for {', '.join(missing)}: a gap.")
     notes.append("Small points: seeds.")
-    made.notes([" ".join(notes)], 130)
+    drawn.notes([" ".join(notes)], 130)

@@ -43,14 +43,14 @@ def draw(inputs: FigureInput) -> list[Path]:
         side = (PAGE - 1.35) / max(columns, 1)
         height = (side + 0.04) * len(sheet.places) + 1.15
         stem = f"{META['name']}_{slug(f'{sheet.name}_{sheet.edition}{sheet.settings}')}"
-        with canvas(inputs.out, stem, digest(sheet.images.tobytes().hex()), PAGE, height) as made:
-            fill(made.figure, sheet, font=7)
+        with canvas(inputs.out, stem, digest(sheet.images.tobytes().hex()), PAGE, height) as drawn:
+            fill(drawn.figure, sheet, font=7)
             data = EDITIONS.get(sheet.edition, sheet.edition)
-            made.title(f"{sheet.name}: {META['title'].lower()}", f"{data}{sheet.settings}")
-            made.notes([sheet.caption[0].upper() + sheet.caption[1:] + "."], 130)
+            drawn.title(f"{sheet.name}: {META['title'].lower()}", f"{data}{sheet.settings}")
+            drawn.notes([sheet.caption[0].upper() + sheet.caption[1:] + "."], 130)
             for k, place in enumerate(sheet.places):
                 for j, kind in enumerate(sheet.classes):
-                    made.table.append(
+                    drawn.table.append(
                         {
                             "data": sheet.name,
                             "edition": sheet.edition,
@@ -60,5 +60,5 @@ def draw(inputs: FigureInput) -> list[Path]:
                             "range": sheet.spans[k],
                         }
                     )
-        files += made.files
+        files += drawn.files
     return files

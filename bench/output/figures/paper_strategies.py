@@ -90,15 +90,15 @@ def draw(inputs: FigureInput) -> list[Path]:
     identity = digest(
         [sorted(r for one in used for r in one.run_ids), sorted(g.runs_digest for g in groups)]
     )
-    with canvas(inputs.out, META["name"], identity, PAGE, 1.95 + 0.24 * lines) as made:
-        above, *below = made.figure.subplots(
+    with canvas(inputs.out, META["name"], identity, PAGE, 1.95 + 0.24 * lines) as drawn:
+        above, *below = drawn.figure.subplots(
             1 + len(kinds), 1, height_ratios=[len(THEIR_PAIRS), *rooms], sharex=bool(ours)
         )
-        missing = _theirs(made, above, judged)
+        missing = _theirs(drawn, above, judged)
         for ax, (edition, mine) in zip(below, kinds, strict=True):
-            _measured(made, ax, mine)
+            _measured(drawn, ax, mine)
             ax.set_title(f"{edition} data" if edition else "", fontsize="small", loc="left")
-        made.title(f"{META['title']}", f"{PAPER}, {META['paper']}, above; measured here, below")
+        drawn.title(f"{META['title']}", f"{PAPER}, {META['paper']}, above; measured here, below")
         notes = [
             "Hollow: published, single runs without an interval. Filled: ours; bars: 95 % interval "
             "of the paired difference, where there are clusters enough for one."
@@ -108,11 +108,11 @@ def draw(inputs: FigureInput) -> list[Path]:
                 "Above, no record of ours on the same rows of the real data for: "
                 f"{'; '.join(missing)}. What stands below is other data and answers for itself."
             )
-        made.notes(notes, 130)
-    return made.files
+        drawn.notes(notes, 130)
+    return drawn.files
 
 
-def _theirs(made: Canvas, ax: Axes, judged: dict[str, Judged]) -> list[str]:
+def _theirs(drawn: Canvas, ax: Axes, judged: dict[str, Judged]) -> list[str]:
     missing = []
     for place, (words, with_ben, without) in enumerate(THEIR_PAIRS):
         a, b = judged[with_ben], judged[without]
@@ -128,7 +128,7 @@ def _theirs(made: Canvas, ax: Axes, judged: dict[str, Judged]) -> list[str]:
             _beside(ax, ours, place + 0.25, colour)
         else:
             missing.append(words.partition(":")[2].strip())
-        made.table.append(
+        drawn.table.append(
             {
                 "what": words,
                 "with": with_ben,
@@ -205,14 +205,14 @@ def _ours(inputs: FigureInput) -> list[JsonObject]:
     return sorted(rows, key=lambda row: (row["edition"], row["split"], row["words"]))
 
 
-def _measured(made: Canvas, ax: Axes, rows: list[JsonObject]) -> None:
+def _measured(drawn: Canvas, ax: Axes, rows: list[JsonObject]) -> None:
     if not rows:
         text = (
             "No record of ours has BEN and its counterpart on one split. Make some with: "
             "python -m bench run --method erm,ben --split ottawa --seeds 3"
         )
         sentence(ax, text)
-        made.table.append({"what": text})
+        drawn.table.append({"what": text})
         return
     for place, row in enumerate(rows):
         colour = colour_of(row["method"])
@@ -221,7 +221,7 @@ def _measured(made: Canvas, ax: Axes, rows: list[JsonObject]) -> None:
         ax.plot([row["measured"]], [place], marker=marker_of(row["method"]), color=colour)
         _beside(ax, row["measured"], place, colour)
         facts = {k: v for k, v in row.items() if k not in ("words", "group")}
-        made.table.append({"what": row["words"].replace("\n", " · "), **facts})
+        drawn.table.append({"what": row["words"].replace("\n", " · "), **facts})
     _style(ax, [row["words"] for row in rows])
     metrics = sorted({row["metric"].replace("_", " ") for row in rows})
     ax.set_xlabel(f"difference of {' or '.join(metrics)}")

@@ -57,8 +57,10 @@ def draw(inputs: FigureInput) -> list[Path]:
             for name, records in group.by_label().items()
         }
         lines, _, side = shape(len(labels))
-        with canvas(inputs.out, stem, group.runs_digest, PAGE, lines * (side + 0.2) + 1.05) as made:
-            for label, ax in panels(made.figure, labels):
+        with canvas(
+            inputs.out, stem, group.runs_digest, PAGE, lines * (side + 0.2) + 1.05
+        ) as drawn:
+            for label, ax in panels(drawn.figure, labels):
                 bins = reliability(tables[label])
                 error = float(np.abs(bins["right"] - bins["confidence"]) @ bins["share"])
                 colour = colour_of(label)
@@ -77,12 +79,12 @@ def draw(inputs: FigureInput) -> list[Path]:
                 ax.set_aspect("equal")
                 for k in np.flatnonzero(filled).tolist():
                     row = {name: float(values[k]) for name, values in bins.items()}
-                    made.table.append(
+                    drawn.table.append(
                         {**group.facts, "method": label, "readout": readout, "bin": k, **row}
                     )
-            made.figure.supylabel("share that is right", fontsize=8)
-            made.title(f"{META['title']}: {group.split}", group.subtitle)
-            made.notes(
+            drawn.figure.supylabel("share that is right", fontsize=8)
+            drawn.title(f"{META['title']}: {group.split}", group.subtitle)
+            drawn.notes(
                 [
                     "Across: confidence, the score of the predicted class. Below the dashed line a "
                     "method is too sure. Areas: share of rows. ECE: expected calibration error, "
@@ -90,7 +92,7 @@ def draw(inputs: FigureInput) -> list[Path]:
                 ],
                 130,
             )
-        files += made.files
+        files += drawn.files
     return files
 
 
@@ -106,8 +108,8 @@ def reliability(tables: Sequence[pd.DataFrame]) -> dict[str, NDArray[np.float64]
     right = np.concatenate([one for _, one in parts]).astype(np.float64)
     which = np.ceil(confidence * BINS).astype(np.int64).clip(1, BINS) - 1
     n = np.bincount(which, minlength=BINS)
-    made = {
+    drawn = {
         name: np.bincount(which, weights=values, minlength=BINS) / np.maximum(n, 1)
         for name, values in (("confidence", confidence), ("right", right))
     }
-    return {**made, "share": n / max(len(confidence), 1)}
+    return {**drawn, "share": n / max(len(confidence), 1)}

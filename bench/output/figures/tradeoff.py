@@ -64,21 +64,21 @@ def draw(inputs: FigureInput) -> list[Path]:
         columns = min(3, len(values))
         lines = -(-len(values) // columns)
         height = 2.6 * lines + 0.75 + 0.16 * legend_lines(labels)
-        with canvas(inputs.out, stem, group.runs_digest, PAGE, height) as made:
-            axes = made.figure.subplots(lines, columns, squeeze=False, sharey=True)
+        with canvas(inputs.out, stem, group.runs_digest, PAGE, height) as drawn:
+            axes = drawn.figure.subplots(lines, columns, squeeze=False, sharey=True)
             for ax in axes.flat[len(values) :]:
                 ax.set_axis_off()
             for ax, (metric, points) in zip(axes.flat, values.items(), strict=False):
-                _panel(made, ax, board, metric, points)
+                _panel(drawn, ax, board, metric, points)
             for row in axes:
                 row[0].set_ylabel(metric_words(board.metric, board.readout))
             tracks = {label(record): record.track for record in group.records}
-            made.legend(labels, tracks)
+            drawn.legend(labels, tracks)
             below = "large: mean over seeds, small: seeds"
             if len(group.records[0].folds) > 1:
                 below += "; mixing: mean over folds"
-            made.title(f"{META['title']}: {group.split}", f"{group.subtitle} · {below}")
-        files += made.files
+            drawn.title(f"{META['title']}: {group.split}", f"{group.subtitle} · {below}")
+        files += drawn.files
     return files
 
 
@@ -97,7 +97,7 @@ def _values(group: Group) -> dict[str, dict[str, dict[int, float]]]:
 
 
 def _panel(
-    made: Canvas, ax: Axes, board: Board, metric: str, points: dict[str, dict[int, float]]
+    drawn: Canvas, ax: Axes, board: Board, metric: str, points: dict[str, dict[int, float]]
 ) -> None:
     for row in board.rows:
         mine = points.get(row.method)
@@ -118,7 +118,7 @@ def _panel(
         ax.plot(
             [x], [y], marker=marker_of(row.method), color=colour, markerfacecolor=face, zorder=3
         )
-        made.table.append(
+        drawn.table.append(
             {**row_facts(board, row), "mixing": metric, "x": x, "y": y, "n_seeds": len(pairs)}
         )
     ax.set_xlabel(MIXING[metric])

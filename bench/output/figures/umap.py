@@ -91,14 +91,14 @@ def draw(inputs: FigureInput) -> list[Path]:
             continue
         stem = f"{stems[id(group)]}_{slug(name)}"
         mine = digest([record.run_id, record.predictions_sha256])
-        with canvas(inputs.out, stem, mine, PAGE, 1.0 + 2.45 * len(shown)) as made:
-            _page(made, shown, [placed(view) for view in shown], before is None)
-            made.title(f"{META['title']}: {name} on {group.split}", group.subtitle)
+        with canvas(inputs.out, stem, mine, PAGE, 1.0 + 2.45 * len(shown)) as drawn:
+            _page(drawn, shown, [placed(view) for view in shown], before is None)
+            drawn.title(f"{META['title']}: {name} on {group.split}", group.subtitle)
             remarks = dict.fromkeys(view.remark for view in views if view.changed)
-            made.notes([_note(record, shown[-1], RULE), *remarks], 130)
+            drawn.notes([_note(record, shown[-1], RULE), *remarks], 130)
             for view, xy in zip(shown, [placed(view) for view in shown], strict=True):
-                _rows(made, group, record, view, xy)
-        files += made.files
+                _rows(drawn, group, record, view, xy)
+        files += drawn.files
     return files
 
 
@@ -108,9 +108,9 @@ def _kept(store: Store, group: Group) -> dict[str, tuple[Record, Embedding]]:
     for record in group.records:
         if label(record) in found:
             continue
-        made = embedding(store, record, 0)
-        if made is not None:
-            found[label(record)] = (record, made)
+        drawn = embedding(store, record, 0)
+        if drawn is not None:
+            found[label(record)] = (record, drawn)
     return found
 
 
@@ -130,9 +130,9 @@ def _before(
     for base in BASES:
         for other in group.records:
             if label(other) == base != name and other.seed == seed:
-                made = embedding(store, other, 0)
-                if made is not None:
-                    return made
+                drawn = embedding(store, other, 0)
+                if drawn is not None:
+                    return drawn
     return None
 
 
@@ -154,8 +154,10 @@ def _view(record: Record, one: Embedding, most: int) -> _View:
     return _View(one.method, one.X[picked], ids, one.batch[picked], found, one.level, one.fold)
 
 
-def _page(made: Canvas, shown: list[_View], places: list[NDArray[np.float64]], alone: bool) -> None:
-    axes = made.figure.subplots(len(shown), 4, squeeze=False, width_ratios=[3, 1.15, 3, 1.35])
+def _page(
+    drawn: Canvas, shown: list[_View], places: list[NDArray[np.float64]], alone: bool
+) -> None:
+    axes = drawn.figure.subplots(len(shown), 4, squeeze=False, width_ratios=[3, 1.15, 3, 1.35])
     words = ["after"] if alone and len(shown) == 1 else ["before", "after"]
     for row, view, xy, word in zip(axes, shown, places, words, strict=True):
         scatter(row[0], xy, view.batch)
@@ -179,9 +181,11 @@ def _note(record: Record, view: _View, rule: str) -> str:
     return f"{text}. {rule[0].upper()}{rule[1:]}; distances between groups mean little."
 
 
-def _rows(made: Canvas, group: Group, record: Record, view: _View, xy: NDArray[np.float64]) -> None:
+def _rows(
+    drawn: Canvas, group: Group, record: Record, view: _View, xy: NDArray[np.float64]
+) -> None:
     facts = {**group.facts, "method": view.name, "run_id": record.run_id, "fold": view.fold}
     for k, name in enumerate(view.ids.tolist()):
         place = {"x": round(float(xy[k, 0]), 5), "y": round(float(xy[k, 1]), 5)}
         of = {"id": name, "batch": str(view.batch[k]), "class": str(view.classes[k])}
-        made.table.append({**facts, **of, **place})
+        drawn.table.append({**facts, **of, **place})
