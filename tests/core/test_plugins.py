@@ -94,7 +94,7 @@ def run_arguments(table: Path, results: Path, method: str = "my-method") -> list
 def test_new_method_writes_a_file_that_passes_check_and_runs(table: Path, tmp_path: Path) -> None:
     path = new_method(tmp_path)
     written = path.read_text()
-    ok(bench("check", "my-method", "--plugin", path))
+    assert "checks passed" in ok(bench("check", "my-method", "--plugin", path)).stdout
     done = bench(*run_arguments(table, tmp_path / "r"), "--plugin", path, "--json")
     [printed] = json.loads(ok(done).stdout)["runs"]
     assert (printed["method_id"], printed["track"]) == ("identity+my-method", "test-batch")
@@ -282,7 +282,7 @@ def test_the_methods_of_a_distribution_are_shown_and_checked(site: Path) -> None
     for name in ("example-center", "example-scale"):
         shown = ok(bench("show", "method", name, **installed(site))).stdout
         assert "labshift-example" in shown
-        ok(bench("check", name, **installed(site)))
+        assert "checks passed" in ok(bench("check", name, **installed(site))).stdout
     listed = json.loads(ok(bench("list", "plugins", "--json", **installed(site))).stdout)
     state = {row["name"]: row["state"] for row in listed["plugins"]}
     assert state == {"example-center": "works", "example-scale": "works"}
