@@ -48,7 +48,7 @@ from bench.records.schema import (
     Units,
 )
 from bench.records.summary import ClusterScores, clusters_of, parse_metric, summarise
-from bench.records.tables import unpacked_table
+from bench.records.tables import read_table, unpacked_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,9 +58,6 @@ if TYPE_CHECKING:
 __all__ = ["Record", "as_record"]
 
 T = TypeVar("T")
-
-
-# --------------------------------------------------------------------------- record
 
 
 class _Field(Generic[T]):
@@ -368,19 +365,7 @@ class Record(Mapping[str, object]):
         path = self.path
         if path is None:
             return None
-        file = path / f"{name}.parquet"
-        if not file.is_file():
-            return None
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table: pd.DataFrame = pq.read_table(file, partitioning=None).to_pandas()
-        except (OSError, pa.ArrowException) as exc:
-            raise BenchError(
-                f"{file} cannot be read ({exc}): delete the folder {path} and run again"
-            ) from exc
-        return table
+        return read_table(path / f"{name}.parquet")
 
     def metrics_table(self) -> pd.DataFrame | None:
         """Return columns ``metric, subset, value, n``; subset is ``all``, ``pooled``, ...."""
@@ -396,9 +381,6 @@ class Record(Mapping[str, object]):
     def curves(self) -> pd.DataFrame | None:
         """Return columns ``fold, stage, step, name, value``, or None without the file."""
         return self._table("curves")
-
-
-# --------------------------------------------------------------------------- reading
 
 
 def as_record(entry: Record | Mapping[str, object]) -> Record:

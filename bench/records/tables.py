@@ -10,10 +10,18 @@ from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
-__all__ = ["metric_keys", "packed_counts", "parquet_bytes", "predictions_digest", "unpacked_table"]
+__all__ = [
+    "metric_keys",
+    "packed_counts",
+    "parquet_bytes",
+    "predictions_digest",
+    "read_table",
+    "unpacked_table",
+]
 
 
 def predictions_digest(predictions: pd.DataFrame) -> str:
@@ -115,3 +123,25 @@ def unpacked_table(metrics: Mapping[str, Mapping[str, float]], n: Sequence[int])
 def metric_keys(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
     """Return metric and subset of each value, sorted."""
     return [(metric, subset) for metric in sorted(metrics) for subset in sorted(metrics[metric])]
+
+
+def read_table(file: Path) -> pd.DataFrame | None:
+    """Return a table of a run, or None without the file.
+
+    Raises
+    ------
+    BenchError
+        If the file cannot be read.
+    """
+    if not file.is_file():
+        return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table: pd.DataFrame = pq.read_table(file, partitioning=None).to_pandas()
+    except (OSError, pa.ArrowException) as exc:
+        raise BenchError(
+            f"{file} cannot be read ({exc}): delete the folder {file.parent} and run again"
+        ) from exc
+    return table

@@ -29,7 +29,7 @@ from bench.core.errors import BenchError
 from bench.core.meta import PLUGINS
 from bench.core.method import Context
 from bench.core.seeds import seed_for
-from bench.data.own.table import ArraySource
+from bench.data.own.array_source import ArraySource
 from bench.data.views import Partition, make_partition
 from bench.runs.chain import Chain, Stage, parse_chain
 from bench.runs.rows import LEVEL, NAME, applied, column, ids, in_order, registry_with

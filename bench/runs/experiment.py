@@ -159,6 +159,14 @@ class Experiment:
         runner = self.runner(progress)
         return companions_of(jobs, records, runner, self.registry, self.edition, self.data)
 
+    def run_all(self, progress: Progress | None = None, *, controls: bool = True) -> list[Record]:
+        """Run all jobs, their companions and control rows; return the records of the jobs."""
+        records = self.run(jobs := self.jobs(), progress)
+        self.companions(jobs, records, progress)
+        if controls:
+            self.control_rows(progress)
+        return records
+
     def control_rows(self, progress: Progress | None = None) -> list[Record]:
         """Run the control rows of the splits that have no record yet.
 
@@ -303,7 +311,7 @@ def run(  # noqa: PLR0913 - keywords of the public function
     controls: bool = True,
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Run methods on splits and write records. Existing runs are not repeated.
+    """Run methods on splits and write records, as ``bench.run("erm,ben", "ottawa")``.
 
     Parameters
     ----------
@@ -312,8 +320,8 @@ def run(  # noqa: PLR0913 - keywords of the public function
     splits
         Names, aliases, or ``FILE.toml[:NAME]`` for your own data.
     seeds
-        Number of seeds, counted from 0, or the seeds themselves. Default: three for tables, one
-        for images. A deterministic method runs with the first seed only.
+        Number of seeds, or the seeds themselves. Default: three for tables, one for images. A
+        deterministic method runs with the first seed only.
     recipe, edition, device
         Values of ``RECIPES``, ``EDITIONS`` and ``DEVICES`` of this module.
     settings
@@ -346,11 +354,6 @@ def run(  # noqa: PLR0913 - keywords of the public function
     ------
     BenchError
         If a name is unknown, a value is wrong, an edition is not available, or data are invalid.
-
-    Examples
-    --------
-    >>> records = bench.run("identity,zscore", "ottawa", recipe="smoke")  # doctest: +SKIP
-    >>> records[0]["metrics"]["balanced_accuracy"]["all"]  # doctest: +SKIP
     """
     experiment = prepare(
         methods,
@@ -369,8 +372,4 @@ def run(  # noqa: PLR0913 - keywords of the public function
         plugins=plugins,
         say=None if progress is None else progress.say,
     )
-    records = experiment.run(jobs := experiment.jobs(), progress)
-    experiment.companions(jobs, records, progress)
-    if controls:
-        experiment.control_rows(progress)
-    return records
+    return experiment.run_all(progress, controls=controls)

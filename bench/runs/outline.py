@@ -11,7 +11,7 @@ from bench.records.selection import rule
 from bench.runs import provenance
 
 if TYPE_CHECKING:
-    from bench.records.schema import Code, Provenance, RunRecord, Spec, Status, Units
+    from bench.records.schema import Clusters, Code, Provenance, RunRecord, Spec, Status, Units
     from bench.runs.chain import Chain
     from bench.runs.job import Job
 
@@ -64,14 +64,7 @@ def outline(
         "metrics_rest_on": {},
         "primary": job.primary,
         "lower_is_better": _lower_is_better(job),
-        "clusters": {
-            "level": "",
-            "names": [],
-            "n": [],
-            "values": {},
-            "parts": {},
-            "weights": {},
-        },
+        "clusters": _no_clusters(),
         "n_eval": 0,
         "n_excluded": 0,
         "excluded_classes": [],
@@ -161,3 +154,7 @@ def _lower_is_better(job: Job) -> list[str]:
     names = dict.fromkeys((job.primary, split.metric, *split.metrics))
     metas = {name: job.registry.entry("metric", name).meta for name in names}
     return [name for name, meta in metas.items() if not meta.get("higher_is_better", True)]
+
+
+def _no_clusters() -> Clusters:
+    return {"level": "", "names": [], "n": [], "values": {}, "parts": {}, "weights": {}}

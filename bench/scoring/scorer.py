@@ -149,6 +149,20 @@ class Scores:
             frame["head"] = list(softmax(out_test.logits[scored]))
         self.frames.append(frame)
 
+    def _by_unit(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+        """Return one row per score unit, and the level of the clusters."""
+        units = to_units(rows)
+        level = self.cluster_level(units)
+        if "unit" in rows:
+            per_unit = rows.groupby(["fold", "unit"])[f"level:{level}"].nunique()
+            n_several = int((per_unit > 1).sum())
+            if n_several:
+                self.remarks.append(
+                    f"{n_several} of {len(units)} score units have rows in several values of "
+                    f"{level} and count under the first"
+                )
+        return units, level
+
     def finish(self, readout: str) -> Scored:
         """Score all folds.
 
@@ -165,17 +179,7 @@ class Scores:
         if self.split.protocol != "supervised":
             X, rows = self.embeddings[0]
             return score_retrieval(self.split, X, rows, self.registry)
-        merged = to_units(frame)
-        cluster_level = self.cluster_level(merged)
-        if "unit" in frame:
-            clusters_of = frame.groupby(["fold", "unit"])[f"level:{cluster_level}"].nunique()
-            n_several = int((clusters_of > 1).sum())
-            if n_several:
-                self.remarks.append(
-                    f"{n_several} of {len(merged)} score units have rows in several values of "
-                    f"{cluster_level} and count under the first"
-                )
-        frame = merged
+        frame, cluster_level = self._by_unit(frame)
         if "head" not in frame:
             readout = "probe"
         scorer = Classification(self.split, self.opened, self.classes, self.registry, self.masked)

@@ -29,6 +29,7 @@ import numpy as np
 from bench.core.checkout import ROOT
 from bench.core.dataset import Opened
 from bench.core.errors import AccessError, BenchError, RunFailed
+from bench.core.samples import Output
 from bench.core.seeds import generator
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.core.samples import Output, Samples
+    from bench.core.samples import Samples
     from bench.core.types import Array, DType
 
 
@@ -279,3 +280,20 @@ def shared_memory(cls: Any) -> dict[str, bytes]:
             except (pickle.PicklingError, TypeError, AttributeError):
                 continue
     return memory
+
+
+def call_or_refusal(label: str, call: Callable[[], object]) -> str | None:
+    """Run a call that may raise a BenchError, but no other exception; return its message."""
+    try:
+        output = call()
+    except Broken as broken:
+        refused = broken.__cause__
+        if isinstance(refused, BenchError) and not isinstance(refused, (AccessError, RunFailed)):
+            return str(refused)
+        raise Broken(
+            f"{label}: {broken}; return an output (Output.fallbacks counts batches that were too "
+            "small), or raise BenchError with a one-line message"
+        ) from None
+    if isinstance(output, Output) and not np.isfinite(output.X).all():
+        raise Broken(f"{label} returned values that are not finite: use training rows instead")
+    return None

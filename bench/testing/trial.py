@@ -12,7 +12,6 @@ import numpy as np
 from bench.core.access import Access
 from bench.core.errors import AccessError, BenchError, RunFailed
 from bench.core.method import Context
-from bench.core.samples import Output, Samples
 from bench.core.seeds import generator, seed_for
 from bench.data.views import Partition, make_partition
 from bench.runs.apply import apply_all, differs, grouping_of, undeclared_adaptation
@@ -26,6 +25,7 @@ from bench.testing.synthetic import (
     bits,
     bits_of,
     call_checked,
+    call_or_refusal,
     noise,
     shared_memory,
     state_bits,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bench.core.dataset import Opened
+    from bench.core.samples import Output, Samples
     from bench.core.types import Array, JsonObject
 
 _RECIPE = {"steps": 3, "batch_size": 16, "width": 4}
@@ -361,31 +362,13 @@ class Trial:
         view = self.seen(self.test)
         for idx in (self.test.controls, ~self.test.controls):
             lone = view.take(np.flatnonzero(idx)[:1])
-            self._clean("apply on a batch of one row", partial(self.apply, method, lone))
+            call_or_refusal("apply on a batch of one row", partial(self.apply, method, lone))
         opened = synthetic_data(self.kind, {**RAGGED, **TEST})
         train = self.seen(self._partition(opened, RAGGED, labels=True), labels=True)
-        remark = self._clean(
+        remark = call_or_refusal(
             "fit with batches of one and two rows", lambda: self.fit(train, self.adapt())
         )
         return None if remark is None else f"raises: {remark}"
-
-    def _clean(self, label: str, call: Callable[[], Any]) -> str | None:
-        """Run a call that may raise a BenchError, but no other exception."""
-        try:
-            output = call()
-        except Broken as broken:
-            refused = broken.__cause__
-            if isinstance(refused, BenchError) and not isinstance(
-                refused, (AccessError, RunFailed)
-            ):
-                return str(refused)
-            raise Broken(
-                f"{label}: {broken}; return an output (Output.fallbacks counts batches that were "
-                "too small), or raise BenchError with a one-line message"
-            ) from None
-        if isinstance(output, Output) and not np.isfinite(output.X).all():
-            raise Broken(f"{label} returned values that are not finite: use training rows instead")
-        return None
 
     def _gradients(self) -> str | None:
         from bench.training.method import NetworkMethod

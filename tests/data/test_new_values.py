@@ -16,7 +16,7 @@ from bench.data.catalog import packaged_splits
 from bench.data.folds import folds
 from bench.data.new_values import grouped_values
 from bench.data.opening import open_splits
-from bench.data.own.table import ArraySource
+from bench.data.own.array_source import ArraySource
 from bench.data.rules import check_split
 from bench.runs.job import Options
 from bench.runs.plan import plan

@@ -19,7 +19,7 @@ from bench.core.errors import BenchError
 from bench.data.audit import audit, split_digest
 from bench.data.catalog import find_split, packaged_splits
 from bench.data.folds import folds
-from bench.data.own.table import ArraySource
+from bench.data.own.array_source import ArraySource
 from bench.data.rules import check_split
 from bench.data.views import encode
 from tests.helpers.errors import mentions, raises

@@ -29,7 +29,7 @@ from bench.api import Access, Context, Opened, make_params, seed_for
 from bench.core.meta import KINDS_OF_SHIFT
 from bench.core.registry import Registry
 from bench.core.seeds import generator
-from bench.data.own.table import ArraySource
+from bench.data.own.array_source import ArraySource
 from bench.data.views import make_partition
 from bench.runs.apply import apply_all, grouping_of
 from bench.training.recipes import recipe_access, resolve

@@ -15,6 +15,7 @@ import pandas as pd
 from bench.core.dataset import Opened
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.folders import expanded
+from bench.data.own.array_source import ArraySource
 from bench.data.own.columns import (
     Texts,  # TC
     as_text,
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
 
     from bench.core.samples import Source
     from bench.core.split import Split
-    from bench.core.types import Array, DType, Facts, Floats, Ints, JsonObject
+    from bench.core.types import Facts, JsonObject
     from bench.data.own.images import ImagePixels
 
-__all__ = ["ArraySource", "OwnData", "load", "open_declared"]
+__all__ = ["OwnData", "load", "open_declared"]
 
 _ROLES = ("treatment", "compound", "well", "position")
 _RESERVED = ("id", "label", "control", *_ROLES)
@@ -49,25 +50,6 @@ _READING = {*_RESERVED, "features", "batches", "level", "nscb_batch"}
 
 
 # --------------------------------------------------------------------------- reading
-
-
-class ArraySource:
-    """Rows of a matrix in memory; a :class:`bench.api.Source`.
-
-    Parameters
-    ----------
-    X
-        ``(n, d)`` float32.
-    """
-
-    def __init__(self, X: Floats) -> None:
-        self._X = X
-        self.shape: tuple[int, ...] = (X.shape[1],)
-        self.dtype: DType = X.dtype
-
-    def read(self, rows: Ints) -> Array:
-        """Return a copy of the rows, ``(k, d)``."""
-        return self._X[np.asarray(rows)]
 
 
 @dataclass(frozen=True, eq=False)
