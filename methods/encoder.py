@@ -40,7 +40,7 @@ META = {
     "class": "Encoder",
     "level": "classifier",
     "version": 1,
-    "summary": "Features of a pretrained network: encoder:efficientnet-lite0, encoder:resnet50, …",
+    "summary": "Features of a pretrained network, such as encoder:efficientnet-lite0.",
     "reference": "Tan and Le 2019, ICML, arXiv:1905.11946 (EfficientNet)",
     "url": "https://arxiv.org/abs/1905.11946",
     "access": [],

@@ -204,7 +204,7 @@ def test_help_gives_each_example_a_line(call: Caller, capsys: pytest.CaptureFixt
         main(["check", "--help"])
     lines = capsys.readouterr().out.splitlines()
     assert "  python -m bench check ben" in lines
-    assert "  python -m bench check my-method --plugin my_method.py" in lines
+    assert "  python -m bench check my_method.py" in lines
 
 
 # --------------------------------------------------------------------------- bad input

@@ -347,7 +347,7 @@ def test_bars_show_the_run_and_all_runs(monkeypatch: pytest.MonkeyPatch) -> None
             )
 
     monkeypatch.setattr(console, "Console", Wide)
-    record = {"method": "erm", "split": "s", "spec": {"seed": 0}, "status": "ok"}
+    record = SimpleNamespace(method="erm", split="s", status="ok")
     with Bar(2, show=True, say=lambda line: None, pending=[]) as bar:
         bar.update("erm on s", 3, 10)
         bar.done(record)

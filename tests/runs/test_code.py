@@ -184,7 +184,7 @@ def test_the_command_line_reports_other_code_on_stderr(tmp_path: Path) -> None:
     toml = tiny.write_table(tmp_path / "data")
     plugin = tiny.write_method(tmp_path, "mine", "class M(Profile):\n    FACTOR = 1\n")
     words = [sys.executable, "-m", "bench", "run", "-m", "mine", "-s", f"{toml}:plates"]
-    words += ["--plugin", str(plugin), "--results", str(tmp_path / "r"), "--json"]
+    words += ["--plugin", str(plugin), "--results", str(tmp_path / "r"), "--json", "--seed", "0"]
 
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(

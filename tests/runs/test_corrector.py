@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from bench import Corrector
+from bench.records.embeddings import embeddings
 from bench.records.export import table
 from tests.helpers import tiny
 from tests.helpers.errors import raises
@@ -124,7 +125,8 @@ METHODS = ("tvn", "zscore", "sphering", "combat", "coral-to-train", "robust+sphe
 @pytest.mark.parametrize("method", METHODS)
 def test_it_returns_what_a_run_of_the_same_rows_left(run: Any, method: str) -> None:
     store, records, opened = run
-    X, obs = table(store, records[method], ("train", "test"), opened.index)
+    record = records[method]
+    X, obs = table(embeddings(store, record, ("train", "test")), record, opened.index)
     index = opened.index.set_index("id")
     place = {name: k for k, name in enumerate(opened.index["id"])}
     sides = {}

@@ -60,13 +60,13 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     bench = tiny.Bench(tmp_path_factory.mktemp("results"))
     where = open_task("tiny", SPLIT, opened_with(as_classes=True))
     methods = "identity,batch-mean,erm,ben,identity+tvn,harmony"
-    made = {record["method"]: record for record in bench.run(methods, where, steps=40)}
-    assert {record["status"] for record in made.values()} == {"ok"}
-    for record in made.values():
-        found = bench.store.find(record["run_id"])
-        assert found is not None
-        record["predictions"] = found.predictions()
-    return made
+    runs = {record["method"]: dict(record) for record in bench.run(methods, where, steps=40)}
+    assert {record["status"] for record in runs.values()} == {"ok"}
+    for record in runs.values():
+        stored = bench.store.find(record["run_id"])
+        assert stored is not None
+        record["predictions"] = stored.predictions()
+    return runs
 
 
 def test_they_are_classes_in_training_and_in_the_test() -> None:
