@@ -54,7 +54,9 @@ def _isolated(
 ) -> None:
     # pycytominer, which some tests compare with, sets this for the entire process.
     pd.options.mode.copy_on_write = False
-    monkeypatch.delenv("BENCH_PLUGINS", raising=False)
+    # Set first, so that a value which a test leaves is removed after it.
+    monkeypatch.setenv("BENCH_PLUGINS", "")
+    monkeypatch.delenv("BENCH_PLUGINS")
     monkeypatch.setenv("BENCH_CACHE", str(shared_cache))
     nowhere = tmp_path_factory.getbasetemp() / "nothing"
     monkeypatch.setenv("BENCH_DATA", str(nowhere / "data"))

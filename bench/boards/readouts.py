@@ -28,8 +28,8 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
     metric
         Name without a readout.
     requested
-        ``head``, ``probe``, ``knn1``, or ``auto``: the probe, which all runs have; the head if some
-        run has no value by the probe.
+        ``head``, ``probe``, ``knn1``, or ``auto``: the probe, unless a run with
+        the metric has a value by its head only.
 
     Returns
     -------
@@ -50,7 +50,10 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
         return own.pop() if len(own) == 1 else "probe"
     if requested != "auto":
         return requested
-    return "probe" if all(f"probe.{metric}" in run.metrics for run in runs) else "head"
+    # A run without the metric, such as one that knows which rows are controls, decides nothing.
+    head, probe = f"head.{metric}", f"probe.{metric}"
+    only_head = any(head in run.metrics and probe not in run.metrics for run in runs)
+    return "head" if only_head else "probe"
 
 
 def row_readout(run: Record, readout: str) -> str:
