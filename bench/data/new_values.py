@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["also_new_folds", "grouped_values"]
 
 WELL = "well"
-"""Value of ``also_new`` that stands for the well position on the plate."""
+"""Value of ``also_new`` that means the well position on the plate."""
 MOST_GROUPS = 4
 """Maximum number of groups: training loses a part of its rows, one in that many."""
 

@@ -106,7 +106,7 @@ def draw(inputs: FigureInput) -> list[Path]:
         if missing:
             notes.append(
                 "Above, no record of ours on the same rows of the real data for: "
-                f"{'; '.join(missing)}. What stands below is other data and answers for itself."
+                f"{'; '.join(missing)}. The table below shows other data."
             )
         drawn.notes(notes, 130)
     return drawn.files
