@@ -19,6 +19,7 @@ from ._whitening import (
     mean_of,
     project,
     reference_spread,
+    shrinkage_param,
     squared_lengths,
     steep,
 )
@@ -55,13 +56,7 @@ class SpheringParams:
         search=(1e-4, 10.0),
         log=True,
     )
-    shrinkage: str = param(
-        "ledoit-wolf",
-        "estimate of the covariance: shrunk towards a multiple of the identity by the weight of "
-        "Ledoit and Wolf 2004; none is the published procedure, for more rows than features",
-        choices=("ledoit-wolf", "none"),
-        search=("ledoit-wolf", "none"),
-    )
+    shrinkage: str = shrinkage_param()
 
 
 class Whitening:

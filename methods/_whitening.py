@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.api import param
 from bench.core.moments import (
     BLOCK,
     CONSTANT,
@@ -42,6 +43,7 @@ __all__ = [
     "project",
     "reciprocal",
     "reference_spread",
+    "shrinkage_param",
     "spread_of",
     "squared_lengths",
     "steep",
@@ -58,6 +60,17 @@ OUTLYING = 500.0
 """A feature that varies so many times less among the reference rows than among all training rows
 counts as constant there: scaled by the reference rows, most of its values would be outliers. The
 number is the default cutoff of ``drop_outlier_features`` in pycytominer."""
+
+
+def shrinkage_param() -> Any:
+    """Return the parameter ``shrinkage``: how the covariance of reference rows is estimated."""
+    return param(
+        "ledoit-wolf",
+        "estimate of covariances: shrunk towards a multiple of the identity by the weight of "
+        "Ledoit and Wolf 2004; none is the published procedure, for more rows than features",
+        choices=("ledoit-wolf", "none"),
+        search=("ledoit-wolf", "none"),
+    )
 
 
 def usable(scale: Doubles, centre: Doubles, usual: Doubles) -> NDArray[np.bool_]:

@@ -67,6 +67,7 @@ from ._whitening import (
     mean_of,
     project,
     reference_spread,
+    shrinkage_param,
     squared_lengths,
     steep,
 )
@@ -132,13 +133,7 @@ class TVNParams:
         search=(0.03, 30.0),
         log=True,
     )
-    shrinkage: str = param(
-        "ledoit-wolf",
-        "estimate of covariances: shrunk towards a multiple of the identity by the weight of "
-        "Ledoit and Wolf 2004; none is the published procedure, for more controls than features",
-        choices=("ledoit-wolf", "none"),
-        search=("ledoit-wolf", "none"),
-    )
+    shrinkage: str = shrinkage_param()
     standardise: bool = param(
         True,
         "for ando: divide features by the training controls' standard deviation first; the others "

@@ -33,6 +33,19 @@ PREFIXES = ("head.", "probe.", "knn1.")
 EDITIONS = {"real": "real data", "simulated": "simulated data", "fixture": "fixture"}
 SELECTIONS = {rule.name: rule.title for rule in RULES.values()}
 
+COMPARISON_COLUMNS = (
+    "diff_to_identity",
+    "baseline",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p",
+    "p_holm",
+    "detectable",
+    "verdict",
+)
+"""Fields of a row that compare it with its baseline, in the order of every table."""
+
 Values = Mapping[str, object]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from bench.boards.board import COMPARISON_COLUMNS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,15 +33,7 @@ ROW_COLUMNS = (
     "diff_low",
     "diff_high",
     "diff_p",
-    "diff_to_identity",
-    "baseline",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "p",
-    "p_holm",
-    "detectable",
-    "verdict",
+    *COMPARISON_COLUMNS,
     "status",
     "reason",
 )

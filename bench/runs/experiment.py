@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +20,7 @@ from bench.runs.job import Options
 from bench.runs.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bench.data.task import Task
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from bench.runs.job import Job
     from bench.runs.runner import Runner
 
-__all__ = ["Experiment", "Progress", "open_registry", "prepare", "run"]
+__all__ = ["Experiment", "Progress", "open_registry", "prepare", "registry_with", "run"]
 
 RECIPES = ("smoke", "default", "paper")
 EDITIONS = ("auto", "real", "simulated", "fixture")
@@ -203,6 +204,17 @@ class Experiment:
         return task
 
 
+def registry_with(plugins: Iterable[Path | str] = ()) -> Registry:
+    """Return all names, including those in plugin files.
+
+    Raises
+    ------
+    BenchError
+        If a file cannot be used or its name is taken.
+    """
+    return Registry(tuple(expanded(plugin).resolve() for plugin in plugins))
+
+
 def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
     """Return all names, including those in plugin files. Worker processes inherit the files.
 
@@ -212,7 +224,7 @@ def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
         If a file cannot be used or its name is taken.
     """
     paths = tuple(expanded(plugin).resolve() for plugin in plugins)
-    registry = Registry(paths)
+    registry = registry_with(paths)
     if paths:
         inherited = [text for text in os.environ.get(PLUGINS, "").split(os.pathsep) if text]
         merged = dict.fromkeys([*inherited, *map(str, paths)])
@@ -292,6 +304,19 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
     )
 
 
+@contextmanager
+def _plugins_of_the_call() -> Iterator[None]:
+    """Restore ``$BENCH_PLUGINS`` at the end of a call from Python."""
+    before = os.environ.get(PLUGINS)
+    try:
+        yield
+    finally:
+        os.environ.pop(PLUGINS, None)
+        if before is not None:
+            os.environ[PLUGINS] = before
+
+
+@_plugins_of_the_call()
 def run(  # noqa: PLR0913 - keywords of the public function
     methods: str | Iterable[str],
     splits: str | Iterable[str],

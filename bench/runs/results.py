@@ -13,7 +13,7 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.data.catalog import canonical_name
 from bench.records.results import results_store
 from bench.runs.arguments import names
-from bench.runs.experiment import open_registry
+from bench.runs.experiment import registry_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +61,7 @@ def load_records(
     """
     records = results_store(results).load_all(reference)
     if split is not None:
-        name = canonical_name(split, open_registry(plugins))
+        name = canonical_name(split, registry_with(plugins))
         splits = sorted({record.split_id for record in records})
         records = [record for record in records if name in (record.split_id, record.split)]
         if not records and splits:
@@ -142,7 +142,7 @@ def leaderboard(
     >>> board = bench.leaderboard("ottawa")  # doctest: +SKIP
     >>> board[["method", "rank", "mean"]]  # doctest: +SKIP
     """
-    name = None if split is None else canonical_name(split, open_registry(plugins))
+    name = None if split is None else canonical_name(split, registry_with(plugins))
     chosen = None if methods is None else names(methods, "methods")
     store = results_store(results)
     boards = BoardSet(store.load_all(reference), store.failures()).select(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.data.inference_batches import InferenceBatches
 from bench.output.style import colour_of, label_ends, marker_of
-from bench.studies._results import Condition, Finding, difference_columns
+from bench.studies._results import Condition, Finding, difference_cells
 from bench.studies._sentences import NAMED, listed, nothing
 
 if TYPE_CHECKING:
@@ -165,11 +165,7 @@ def _table(context: StudyContext, curves: Sequence[Curve], axis: Axis) -> list[d
                     "rows_median": result.rows,
                     "batches": result.batches,
                     "fallbacks": result.fallbacks,
-                    **(
-                        dict.fromkeys(difference_columns("diff"))
-                        if difference is None
-                        else difference.facts("diff")
-                    ),
+                    **difference_cells(difference),
                 }
             )
     return rows

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.output.canvas import Canvas
     from bench.records.record import Record
 
-__all__ = ["Cell", "Condition", "ConditionResult", "Difference", "Finding", "difference_columns"]
+__all__ = ["Cell", "Condition", "ConditionResult", "Difference", "Finding", "difference_cells"]
 
 Values = dict[str, dict[str, object]]
 Cell = str | int | float | bool | None
@@ -199,6 +199,13 @@ class Difference:
 def difference_columns(prefix: str) -> list[str]:
     """Return the columns of a paired difference, in the order of a table."""
     return [prefix, *(f"{prefix}_{name}" for name in ("sd", "low", "high", "p"))]
+
+
+def difference_cells(difference: Difference | None, prefix: str = "diff") -> dict[str, Cell]:
+    """Return the cells of a paired difference; without one, they are empty."""
+    if difference is None:
+        return dict.fromkeys(difference_columns(prefix))
+    return difference.facts(prefix)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.output.style import colour_of
-from bench.studies._results import Condition, Finding, difference_columns
+from bench.studies._results import Condition, Finding, difference_cells
 from bench.studies._sentences import differences_text, limits, nothing, spread
 
 if TYPE_CHECKING:
@@ -139,9 +139,10 @@ def _table(context: StudyContext, results: dict[str, ConditionResult]) -> list[d
         result = results.get(place.name)
         if result is None:
             continue
-        columns: dict[str, Cell] = dict.fromkeys(difference_columns("diff"))
+        paired = None
         if base is not None and result is not base:
-            columns = context.difference(result, base).facts("diff")
+            paired = context.difference(result, base)
+        columns = difference_cells(paired)
         where = {"training": place.sampler, "statistics": place.statistics}
         rows.append({**where, **result.facts(), **columns})
     return rows

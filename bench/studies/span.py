@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.core.errors import BenchError
 from bench.core.words import count
 from bench.output.style import colour_of, label_ends, marker_of
-from bench.studies._results import Condition, Finding, difference_columns
+from bench.studies._results import Condition, Finding, difference_cells
 from bench.studies._sentences import differences_text, limits, listed, nothing, spread
 
 if TYPE_CHECKING:
@@ -160,18 +160,13 @@ def _table(
                 key = (method, design)
                 if key not in results:
                     continue
-                gain = gains.get(key)
                 rows.append(
                     {
                         "varied": series.varied,
                         "experiments": design.experiments,
                         "plates": design.plates,
                         **results[key].facts(),
-                        **(
-                            dict.fromkeys(difference_columns("diff"))
-                            if gain is None
-                            else gain.facts("diff")
-                        ),
+                        **difference_cells(gains.get(key)),
                     }
                 )
     return rows

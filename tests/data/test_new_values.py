@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from bench.runs.job import Options
 from bench.runs.plan import plan
 from tests.helpers import tiny
 from tests.helpers.errors import raises
+from tests.helpers.real import real_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,10 +175,8 @@ def test_a_toml_takes_the_option_and_the_id_names_it(tmp_path: Path) -> None:
 def test_registered_splits_have_no_scored_position_in_training(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = os.environ.get("BENCH_TEST_DATA", "")
-    if not root:
-        pytest.skip("the real tables are missing: set BENCH_TEST_DATA to their folder")
-    monkeypatch.setenv("BENCH_DATA", root)
+    folder = "jump_source3_image_stats" if "source3" in name else "jump_moa_dye_batches"
+    monkeypatch.setenv("BENCH_DATA", str(real_folder(folder).parent))
     assert packaged_splits()[name].also_new == "well"
     plain, divided = open_splits(
         [name.removesuffix("-and-wells"), name], Registry(), "auto", {}, lambda line: None

@@ -143,7 +143,7 @@ MEMBERS = {
     "fifo": [("a", tarfile.FIFOTYPE, "")],
     "device": [("a", tarfile.CHRTYPE, "")],
     "climbs out": [("../x", tarfile.REGTYPE, "")],
-    "absolute": [("/tmp/x", tarfile.REGTYPE, "")],
+    "absolute": [("/absolute/x", tarfile.REGTYPE, "")],
     "deep": [("/".join(["d"] * 1200), tarfile.REGTYPE, "")],
 }
 

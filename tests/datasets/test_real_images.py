@@ -5,11 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import os
 import shutil
 import tarfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +27,10 @@ from bench.data.packaged import packaged_index
 from bench.data.pixel_cache import decoded
 from bench.testing.dataset import check_dataset
 from tests.helpers.errors import raises
+from tests.helpers.real import real_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOLDERS = {
     "mitosis-scanners": "mitosis_scanners",
@@ -47,11 +49,7 @@ FETCHED = ("mitosis-scanners", "mitocheck-cells")
 
 
 def real(name: str) -> Path:
-    root = os.environ.get("BENCH_TEST_DATA", "")
-    folder = Path(root) / FOLDERS[name]
-    if not root or not (folder / "dataset.toml").exists():
-        pytest.skip(f"the real images of {name} are missing: set BENCH_TEST_DATA to their folder")
-    return folder
+    return real_folder(FOLDERS[name])
 
 
 def dataset(name: str) -> Any:

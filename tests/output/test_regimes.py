@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import importlib.util
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.boards.select import boards
+from bench.core.checkout import ROOT
+from bench.core.registry import Registry
+from bench.data.opening import open_splits
 from bench.output.report.regimes import Conditions, conditions, regimes
 from tests.helpers.factories import as_records, make_record
+from tests.helpers.real import real_folder
 
 N = 10
 
@@ -85,3 +90,23 @@ def test_published_conditions_are_in_range() -> None:
         assert 0 <= row.composition <= 1
         assert row.batches > 1
         assert row.position_margin <= 1
+
+
+@pytest.mark.slow
+def test_conditions_in_the_package_are_those_of_the_data() -> None:
+    file = real_folder("jump_source3_image_stats") / "dataset.toml"
+    spec = importlib.util.spec_from_file_location("results_regimes", ROOT / "results/regimes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    [task] = open_splits([f"{file}:batches"], Registry(), "auto", {}, lambda line: None)
+    name = "jump-source3-statistics/batches"
+    measured = asdict(script.conditions_of(task, name, "real"))
+    published = asdict(conditions()[name])
+    assert {k: v for k, v in measured.items() if not isinstance(v, float)} == {
+        k: v for k, v in published.items() if not isinstance(v, float)
+    }
+    floats = [k for k, v in measured.items() if isinstance(v, float)]
+    assert floats
+    assert [measured[k] for k in floats] == pytest.approx([published[k] for k in floats], abs=0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -134,6 +135,17 @@ def test_wrong_input_is_an_exception(tmp_path: Path, wrong: dict[str, object]) -
     with pytest.raises(BenchError):
         bench.run(**{**call, **wrong})  # type: ignore[arg-type]
     assert not (tmp_path / "r").exists()
+
+
+def test_plugins_of_a_call_are_not_left_in_the_environment(tmp_path: Path) -> None:
+    plugin = tiny.write_method(tmp_path, "mine", "class M(Profile):\n    FACTOR = 1\n")
+    table = tiny.write_table(tmp_path / "table")
+    options = {"seeds": 1, "results": tmp_path / "r", "controls": False, "progress": Shown()}
+    [record] = bench.run("mine", f"{table}:plates", plugins=[plugin], **options)
+    assert record.status == "ok"
+    assert "BENCH_PLUGINS" not in os.environ
+    with pytest.raises(BenchError):
+        bench.run("mine", f"{table}:plates", **options)
 
 
 def test_importing_the_package_stays_light() -> None:

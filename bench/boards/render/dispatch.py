@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from bench.boards.render.html import boards_html
 from bench.boards.render.latex import boards_latex
+from bench.boards.render.terminal import check_format
 from bench.boards.render.text import boards_csv, boards_markdown, boards_table, plain_table
 from bench.boards.render.to_json import to_json
-from bench.core.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,8 +36,7 @@ def render(boards: Sequence[Board], form: str, *, width: int = 120, colour: bool
     BenchError
         For an unknown format.
     """
-    if form not in FORMATS:
-        raise BenchError(did_you_mean(form, list(FORMATS), "format"))
+    check_format(form, FORMATS)
     if form == "table":
         return boards_table(boards, width, colour)
     return FORMATS[form](boards)

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from bench.boards.board import EDITIONS
 from bench.boards.overall import KINDS
+from bench.boards.render.terminal import check_format, new_table, printed
 from bench.boards.stats.bayes import ROPE
 from bench.boards.stats.scores import MIN_CLUSTERS
-from bench.core.errors import BenchError, did_you_mean
 from bench.core.words import DASH, count, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from rich.console import Console
 
     from bench.boards.overall import Overall, OverallRow
 
@@ -58,8 +60,7 @@ def render(results: Sequence[Overall], form: str, *, width: int = 120, colour: b
     BenchError
         For an unknown format.
     """
-    if form not in FORMATS:
-        raise BenchError(did_you_mean(form, list(FORMATS), "format"))
+    check_format(form, FORMATS)
     return _table(results, width, colour) if form == "table" else FORMATS[form](results)
 
 
@@ -122,37 +123,27 @@ def _cells(row: OverallRow) -> list[str]:
 
 
 def _table(results: Sequence[Overall], width: int, colour: bool) -> str:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     if not results:
         return EMPTY
-    sink = io.StringIO()
-    console = Console(
-        file=sink,
-        width=width,
-        force_terminal=colour,
-        no_color=not colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    for result in results:
-        shown = range(len(HEAD) if result.tested else 9)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-        for i in shown:
-            table.add_column(Text(HEAD[i]), justify="right" if i else "left", overflow="fold")
-        for row in result.rows:
-            cells = _cells(row)
-            table.add_row(*(Text(cells[i]) for i in shown))
-        console.print(Text(title_of(result), style="bold"))
-        console.print(table)
-        for note in notes_of(result):
-            console.print(Text(note))
-        console.print()
-    return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
+
+    def draw(console: Console) -> None:
+        for result in results:
+            shown = range(len(HEAD) if result.tested else 9)
+            table = new_table()
+            for i in shown:
+                table.add_column(Text(HEAD[i]), justify="right" if i else "left", overflow="fold")
+            for row in result.rows:
+                cells = _cells(row)
+                table.add_row(*(Text(cells[i]) for i in shown))
+            console.print(Text(title_of(result), style="bold"))
+            console.print(table)
+            for note in notes_of(result):
+                console.print(Text(note))
+            console.print()
+
+    return printed(draw, width, colour)
 
 
 def _markdown(results: Sequence[Overall]) -> str:

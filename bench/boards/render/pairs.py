@@ -12,11 +12,12 @@ from bench.boards.pairs import (
     Comparison,  # TC
     Pair,
 )
-from bench.core.errors import BenchError, did_you_mean
+from bench.boards.render.terminal import check_format, new_table, printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from rich.console import Console
 
 __all__ = ["FORMATS", "render", "to_json"]
 
@@ -40,8 +41,7 @@ def render(
     BenchError
         For an unknown format.
     """
-    if form not in FORMATS:
-        raise BenchError(did_you_mean(form, list(FORMATS), "format"))
+    check_format(form, FORMATS)
     if form == "table":
         return pairs_table(comparisons, width, colour)
     return FORMATS[form](comparisons)
@@ -94,49 +94,39 @@ EMPTY = "Nothing to compare: there are no boards. Make records with `python -m b
 
 
 def pairs_table(comparisons: Sequence[Comparison], width: int, colour: bool) -> str:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     if not comparisons:
         return EMPTY
-    sink = io.StringIO()
-    console = Console(
-        file=sink,
-        width=width,
-        force_terminal=colour,
-        no_color=not colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    for comparison in comparisons:
-        console.print(Text(comparison.board.title, style="bold"))
-        blocks = (
-            (_PAIRS, [_pair_cells(pair) for pair in comparison.pairs]),
-            (_RANKS, _rank_cells(comparison)),
-        )
-        for head, rows in blocks:
-            if not rows:
-                continue
-            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-            for name in head:
-                text = name in ("first", "second", "method")
-                table.add_column(
-                    Text(name),
-                    justify="left" if text else "right",
-                    overflow="fold",
-                    no_wrap=not text,
-                    min_width=8 if text else None,
-                )
-            for cells in rows:
-                table.add_row(*map(Text, cells))
-            console.print(table)
-        for note in comparison.notes:
-            console.print(Text(note))
-        console.print()
-    return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
+
+    def draw(console: Console) -> None:
+        for comparison in comparisons:
+            console.print(Text(comparison.board.title, style="bold"))
+            blocks = (
+                (_PAIRS, [_pair_cells(pair) for pair in comparison.pairs]),
+                (_RANKS, _rank_cells(comparison)),
+            )
+            for head, rows in blocks:
+                if not rows:
+                    continue
+                table = new_table()
+                for name in head:
+                    text = name in ("first", "second", "method")
+                    table.add_column(
+                        Text(name),
+                        justify="left" if text else "right",
+                        overflow="fold",
+                        no_wrap=not text,
+                        min_width=8 if text else None,
+                    )
+                for cells in rows:
+                    table.add_row(*map(Text, cells))
+                console.print(table)
+            for note in comparison.notes:
+                console.print(Text(note))
+            console.print()
+
+    return printed(draw, width, colour)
 
 
 def pairs_markdown(comparisons: Sequence[Comparison]) -> str:

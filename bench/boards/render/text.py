@@ -9,6 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from bench.boards.board import COMPARISON_COLUMNS
 from bench.boards.render.cells import (
     COLOURS,
     COLUMNS,
@@ -22,11 +23,14 @@ from bench.boards.render.cells import (
     notes_of,
     row_cells,
 )
+from bench.boards.render.terminal import new_table, printed
 from bench.boards.render.to_json import to_json
 from bench.core.words import DASH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import Console
 
     from bench.boards.board import Board
 
@@ -34,60 +38,49 @@ __all__ = ["markdown_text"]
 
 
 def boards_table(boards: Sequence[Board], width: int, colour: bool) -> str:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     if not boards:
         return EMPTY
-    sink = io.StringIO()
-    console = Console(
-        file=sink,
-        width=width,
-        force_terminal=colour,
-        no_color=not colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-    )
-    has_published = any(row.published for board in boards for row in board.rows)
-    shown = [
-        i
-        for i, column in enumerate(COLUMNS)
-        if width >= column.width and (has_published or column.name != PUBLISHED)
-    ]
-    for board in boards:
-        table = Table(box=box.SIMPLE_HEAD, title=None, pad_edge=False, padding=(0, 1))
-        for i in shown:
-            text = COLUMNS[i].text
-            table.add_column(
-                Text(COLUMNS[i].name),
-                justify="left" if text else "right",
-                overflow="fold",
-                no_wrap=not text,
-                min_width=10 if text else None,
-            )
-        for track, rows in by_track(board):
-            table.add_row("", Text(track.partition(":")[0], style="italic"))
-            for row in rows:
-                style = COLOURS.get(row.verdict, "" if row.rank else "dim")
-                style = "dim" if is_grey(board) else style
-                cells = row_cells(row)
-                table.add_row(*(Text(cells[i], style=style) for i in shown))
-            table.add_section()
-        console.print(Text(board.title, style="bold"))
-        console.print(table)
-        for note in notes_of(board):
-            console.print(Text(note))
-        console.print()
-    tracks = dict.fromkeys(row.track for board in boards for row in board.rows)
-    for track, description in TRACK_WORDS.items():
-        if track in tracks:
-            console.print(Text(description, style="dim"))
-    console.print(Text(LEGEND, style="dim"))
-    return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
+
+    def draw(console: Console) -> None:
+        has_published = any(row.published for board in boards for row in board.rows)
+        shown = [
+            i
+            for i, column in enumerate(COLUMNS)
+            if width >= column.width and (has_published or column.name != PUBLISHED)
+        ]
+        for board in boards:
+            table = new_table()
+            for i in shown:
+                text = COLUMNS[i].text
+                table.add_column(
+                    Text(COLUMNS[i].name),
+                    justify="left" if text else "right",
+                    overflow="fold",
+                    no_wrap=not text,
+                    min_width=10 if text else None,
+                )
+            for track, rows in by_track(board):
+                table.add_row("", Text(track.partition(":")[0], style="italic"))
+                for row in rows:
+                    style = COLOURS.get(row.verdict, "" if row.rank else "dim")
+                    style = "dim" if is_grey(board) else style
+                    cells = row_cells(row)
+                    table.add_row(*(Text(cells[i], style=style) for i in shown))
+                table.add_section()
+            console.print(Text(board.title, style="bold"))
+            console.print(table)
+            for note in notes_of(board):
+                console.print(Text(note))
+            console.print()
+        tracks = dict.fromkeys(row.track for board in boards for row in board.rows)
+        for track, description in TRACK_WORDS.items():
+            if track in tracks:
+                console.print(Text(description, style="dim"))
+        console.print(Text(LEGEND, style="dim"))
+
+    return printed(draw, width, colour)
 
 
 def markdown_text(text: str) -> str:
@@ -134,15 +127,7 @@ _CSV_ROW = (
     "diff_high",
     "diff_p",
     "diff_seeds",
-    "diff_to_identity",
-    "baseline",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "p",
-    "p_holm",
-    "detectable",
-    "verdict",
+    *COMPARISON_COLUMNS,
     "reason",
     "command",
 )

@@ -106,7 +106,7 @@ class Dimension:
         """Whether it has an effect, given the values of other dimensions by name."""
         return all(values.get(name) in allowed for name, allowed in self.acts_if)
 
-    def holds(self, value: Any) -> bool:  # noqa: ANN401 - a value of any parameter
+    def contains(self, value: Any) -> bool:  # noqa: ANN401 - a value of any parameter
         """Whether a value is in the search space."""
         if self.choices:
             return value in self.choices

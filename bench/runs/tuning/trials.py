@@ -85,7 +85,7 @@ def suggest(study: optuna.Study, trial: Any, name: str, space: Sequence[Dimensio
     import optuna
 
     position = _position(study, trial.number)
-    if position == 0 and not all(dimension.holds(dimension.default) for dimension in space):
+    if position == 0 and not all(dimension.contains(dimension.default) for dimension in space):
         return {}, {}  # the default is outside the space, such as 0 for the published value
     seed = seed_for("tune", name, position) % 2**32
     study.sampler = optuna.samplers.TPESampler(

@@ -109,7 +109,7 @@ class _Fold:
         space = self.tuning.space
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         defaults = {dimension.name: dimension.default for dimension in space}
-        if not (done or others or waiting) and all(d.holds(d.default) for d in space):
+        if not (done or others or waiting) and all(d.contains(d.default) for d in space):
             study.enqueue_trial({d.name: d.default for d in space if d.acts(defaults)})
         trial = study.ask()
         trial.set_user_attr(WORKER, f"{HOST}:{os.getpid()}")
