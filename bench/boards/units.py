@@ -96,6 +96,8 @@ def new_units(run: Record) -> NewUnits:
     if not new:
         n_folds = run.n_folds if run.n_folds > 1 else None
         return NewUnits(level=level, n=n_folds, cluster_level=level, n_clusters=n_clusters)
-    highest = next((name for name in reversed(new) if new[name]), "")
+    # JSON does not keep the order of the levels.
+    with_new = [name for name in new if new[name]]
+    highest = max(with_new, key=lambda name: run.units[name]["height"], default="")
     name = run.held_out or highest
     return NewUnits(level=name, n=new.get(name, 0), cluster_level=level, n_clusters=n_clusters)

@@ -29,13 +29,14 @@ def count_units(split: Split, opened: Opened, folds: Sequence[Fold]) -> dict[str
     Returns
     -------
     dict
-        Level -> ``test``, the values among the scored rows of all folds, and ``new``, those of them
-        that are absent from the training and validation rows of their fold. Levels are in the order
-        of the data set, smallest first; a ``hold_out`` column that is no level is added last.
+        Level -> ``test``, the number of values among the scored rows of all folds; ``new``, those
+        of them that are absent from the training and validation rows of their fold; ``height``, the
+        place of the level in the data set, 0 is the smallest. A ``hold_out`` column that is no
+        level comes last.
     """
     levels = dict.fromkeys((*opened.levels, *filter(None, (split.hold_out,))))
     units: dict[str, dict[str, int]] = {}
-    for level in levels:
+    for height, level in enumerate(levels):
         column = np.asarray(opened.index[level], dtype=object).astype(str)
         tested: set[str] = set()
         new: set[str] = set()
@@ -43,5 +44,5 @@ def count_units(split: Split, opened: Opened, folds: Sequence[Fold]) -> dict[str
             values = set(column[fold.test[fold.scored]].tolist()) - {""}
             tested |= values
             new |= values - set(column[fold.train].tolist()) - set(column[fold.validation].tolist())
-        units[level] = {"test": len(tested), "new": len(new)}
+        units[level] = {"test": len(tested), "new": len(new), "height": height}
     return units

@@ -151,6 +151,7 @@ class Units(TypedDict):
 
     test: Annotated[int, "Number of values"]
     new: Annotated[int, "Number of those that are absent from the training rows of their fold"]
+    height: Annotated[int, "Place of the level in the data set, 0 is the smallest"]
 
 
 class Cost(TypedDict):

@@ -217,10 +217,10 @@ def folds(n: int) -> list[dict[str, Any]]:
     return [{"fold": f"batch {k}", "stages": []} for k in range(n)]
 
 
-UNITS: dict[str, Any] = {
-    "plate": {"test": 20, "new": 20},
-    "date": {"test": 10, "new": 10},
-    "laboratory": {"test": 1, "new": 1},
+UNITS: dict[str, Any] = {  # sorted by name, as in the JSON of a record
+    "date": {"test": 10, "new": 10, "height": 1},
+    "laboratory": {"test": 1, "new": 1, "height": 2},
+    "plate": {"test": 20, "new": 20, "height": 0},
 }
 
 
@@ -239,7 +239,7 @@ def test_the_title_names_what_is_new_and_how_many(values: Any) -> None:
     )
     assert "new: 10 dates" in many.title
     assert many.scope == ""
-    nothing = {level: {"test": n["test"], "new": 0} for level, n in UNITS.items()}
+    nothing = {level: {**units, "new": 0} for level, units in UNITS.items()}
     same = board_of(
         *(matrix(m, values[m], level="date", units=nothing) for m in ("identity", "zscore"))
     )

@@ -12,7 +12,7 @@ from tests.helpers import tiny
 def test_units_equal_a_naive_count(hold_out: bool) -> None:
     task = tiny.task(hold_out="plate", test=None) if hold_out else tiny.task()
     units = count_units(task.split, task.opened, task.folds)
-    for level in task.opened.levels:
+    for height, level in enumerate(task.opened.levels):
         tested, new = set(), set()
         for fold in task.folds:
             column = [str(value) for value in task.opened.index[level]]
@@ -21,6 +21,6 @@ def test_units_equal_a_naive_count(hold_out: bool) -> None:
                 if scored and column[i]:
                     tested.add(column[i])
                     new |= {column[i]} - train
-        assert units[level] == {"test": len(tested), "new": len(new)}
+        assert units[level] == {"test": len(tested), "new": len(new), "height": height}
     if hold_out:
         assert units["plate"]["new"] == len(task.folds)
