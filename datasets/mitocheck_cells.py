@@ -25,7 +25,7 @@ META = {
     "name": "mitocheck-cells",
     "class": "MitoCheckCells",
     "version": 1,
-    "summary": "HeLa cells of an siRNA screen on 42 days, 15 phenotypes; a batch holds few wells, "
+    "summary": "HeLa cells of an siRNA screen on 42 days, 15 phenotypes; a batch has few wells, "
     "so correction can remove biology.",
     "reference": "Neumann et al. 2010, Nature 464:721 (MitoCheck, IDR idr0013); images of "
     "T. Walter in WayScience/phenotypic_profiling",

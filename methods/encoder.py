@@ -1,4 +1,4 @@
-r"""Features of a pretrained encoder: a network whose weights were learned elsewhere.
+r"""Features of a pretrained encoder: a network trained elsewhere.
 
 ``encoder:NAME`` is a first stage, as in ``encoder:efficientnet-lite0+tvn``. NAME is
 

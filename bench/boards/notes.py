@@ -104,7 +104,7 @@ def without_verdicts(oracle: float | None) -> list[str]:
 
 
 def pooled_scores(runs: Sequence[Record]) -> list[str]:
-    """Name the rows whose records have pooled scores and no value per held-out batch."""
+    """Name the rows that have pooled scores and no value per held-out batch."""
     names = {label_of_run(run) for run in runs if run.aggregation == "pooled"}
     if not names:
         return []
@@ -136,7 +136,7 @@ def mixture(runs: Sequence[Record]) -> list[str]:
 
 
 def other_code(rows: Sequence[Row]) -> list[str]:
-    """Name the rows whose harness code differs from that of their baseline."""
+    """Name the rows that were run by other harness code than their baseline."""
     bases = {row.method_id: row for row in rows if not row.params and row.scores is not None}
     names = [
         row.method

@@ -88,7 +88,7 @@ class Overall:
     edition, kind
         ``real`` or ``simulated``; ``network`` or ``profile``.
     rows
-        Best mean difference first; with the baseline, whose differences are 0.
+        Best mean difference first; the baseline is included, with differences of 0.
     datasets
         Data set -> its splits.
     n_ranked

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["BoardSet", "boards", "plain_boards"]
 
 UNSELECTED = "last"
-"""Selection rule of runs whose parameters were not searched for."""
+"""Selection rule of runs without a search of parameters."""
 Entries = Iterable[Record | Mapping[str, object]]
 Key = tuple[str | None, ...]
 """Key shared by the runs of a board: metric, the values that :func:`_key` compares, and the

@@ -146,7 +146,7 @@ class Registry:
     def entry(self, kind: str, name: str) -> Entry:
         """Return a usable entry. The literal of an entry point is read on first use.
 
-        A method whose ``META`` has an ``argument`` takes it after a colon: ``encoder:resnet50``.
+        A method with an ``argument`` in its ``META`` takes it after a colon: ``encoder:resnet50``.
 
         Raises
         ------

@@ -124,7 +124,7 @@ def folds(split: Split, opened: Opened) -> list[Fold]:
     if not any(fold.scored.any() for fold in result):
         raise BenchError(
             f"{where} has nothing to score: no class of the test rows has training rows; "
-            "choose a split whose training and test rows share classes"
+            "choose a split with classes shared by training and test rows"
         )
     return result
 

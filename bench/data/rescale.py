@@ -64,7 +64,7 @@ def _number(text: str) -> float:
 
 
 def rescaled(task: Task, pixel_size: float = 0.0) -> Task:
-    """Return a task whose images all have one pixel size.
+    """Return a task with images of one pixel size.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def rescaled(task: Task, pixel_size: float = 0.0) -> Task:
         rows = np.unique(np.concatenate([fold.train for fold in task.folds]))
         if not len(rows):
             raise BenchError(
-                f"split '{where}' has no training images whose pixel size could be used: give one "
+                f"split '{where}' has no training images with a pixel size: give one "
                 "with --set recipe.pixel_size=UM"
             )
         pixel_size = float(np.quantile(sizes[rows], 0.5, method="lower"))

@@ -116,7 +116,7 @@ def embedding(
 
 
 def _changed(files: Mapping[str, str], record: Record) -> tuple[str, ...]:
-    """Return the files whose code differs between an artifact and a record."""
+    """Return the files with different code in an artifact and a record."""
     code = record.data.get("code")
     if code is None:
         return ()

@@ -123,7 +123,7 @@ class Spec(TypedDict):
     tuning: NotRequired[Annotated[TuningBudget, "Budget of the parameter search"]]
     preprocess: NotRequired[Annotated[str, "Profile preprocessing before the first stage"]]
     cluster: NotRequired[Annotated[str, "Level of the clusters, where the split sets it"]]
-    also_new: NotRequired[Annotated[str, "Column whose values are new as well"]]
+    also_new: NotRequired[Annotated[str, "Column with values that are new as well"]]
     aggregate: NotRequired[Annotated[list[str], "Aggregation steps before retrieval"]]
     source: NotRequired[Annotated[Source, "Pre-training data of a transferred encoder"]]
 

@@ -27,7 +27,7 @@ __all__ = [
 DERIVED = "~"
 """Separator in the names of splits that were derived from another split's rows."""
 _CLASSIFIERS = ("fixed-forest", "fixed-knn", "fixed-logistic")
-"""Classifiers of the versions whose records do not have the key ``classifier``."""
+"""Classifiers of the versions without the key ``classifier`` in their records."""
 T = TypeVar("T")
 
 

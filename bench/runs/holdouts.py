@@ -67,7 +67,7 @@ def validation(task: Task, fold: Fold, name: str, *, level: str = "", parts: int
         sets = [[group] for group in groups]
     else:
         sets = _disjoint(groups, parts, task, fold, name, used)
-    whose = fold.name if len(task.folds) > 1 else ""
+    of_fold = fold.name if len(task.folds) > 1 else ""
     made = []
     for held in sets:
         one = _without(task, fold, column, held)
@@ -75,13 +75,13 @@ def validation(task: Task, fold: Fold, name: str, *, level: str = "", parts: int
             made.append(one)
     if not made:
         raise BenchError(
-            f"{name} cannot be used on {task.split.name}{_of(whose)}: the held-out {used}s share "
+            f"{name} cannot be used on {task.split.name}{_of(of_fold)}: the held-out {used}s share "
             "no class with the other training rows; choose --rule id-val"
         )
     return [
         _derived(
             task,
-            Derived(task.split.name, name, level, part, len(made), whose),
+            Derived(task.split.name, name, level, part, len(made), of_fold),
             f"validation: {rule(name).summary}",
             [dataclasses.replace(one, name=fold.name)],
         )
@@ -91,8 +91,8 @@ def validation(task: Task, fold: Fold, name: str, *, level: str = "", parts: int
 
 def oracle(task: Task, fold: Fold) -> Task:
     """Return one fold with its own test rows under a derived name, for oracle selection only."""
-    whose = fold.name if len(task.folds) > 1 else ""
-    name = Derived(task.split.name, "oracle", fold=whose)
+    of_fold = fold.name if len(task.folds) > 1 else ""
+    name = Derived(task.split.name, "oracle", fold=of_fold)
     return _derived(task, name, f"oracle: {rule('oracle').summary}", [fold])
 
 

@@ -47,7 +47,7 @@ def load_records(
     methods
         Names or chains: ``["erm", "ben+tvn"]`` or ``"erm,ben+tvn"``. Default: all methods.
     plugins
-        Python files whose splits can be named.
+        Python files with splits that can be named.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def leaderboard(
         Return the comparison over all splits instead: one row per edition, kind of method and
         method, with mean rank and mean difference to the baseline (``bench.boards.overall``).
     plugins
-        Python files whose splits can be named.
+        Python files with splits that can be named.
 
     Returns
     -------

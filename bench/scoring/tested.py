@@ -17,7 +17,7 @@ __all__ = ["tested_column"]
 
 
 def tested_column(split: Split, opened: Opened, train: Ints, test: Ints) -> str:
-    """Return the column whose values are new in the test set.
+    """Return the column with values that are new in the test set.
 
     This is the ``hold_out`` column of the split. For a split without one, and where the training
     rows have a single value of it, it is the highest batch level of which no test value occurs in

@@ -1,4 +1,4 @@
-"""Pretrained encoders: networks whose weights were learned elsewhere and stay frozen.
+"""Pretrained encoders: networks trained elsewhere, with frozen weights.
 
 An encoder is named by ``efficientnet-lite0`` (weights are in the extra ``pretrained``), the name of
 a network of torchvision or timm, or ``module:factory``. Its weights are identified by a SHA-256.

@@ -683,7 +683,7 @@ def test_published_numbers_stand_beside_ours_with_their_status(edition: str, sta
 
 
 def with_head(name: str, value: float, *, classifier: bool = False, **changes: Any) -> Any:
-    """Return a record by head whose probe scores 0.2 less."""
+    """Return a record by head with a probe that scores 0.2 less."""
     record = make_record(name, 0, value, readout="head", clusters=[value] * 3, **changes)
     record["metrics"]["probe.balanced_accuracy"] = {"all": value - 0.2}
     for kind in ("values",):

@@ -22,7 +22,7 @@ METRICS = pd.DataFrame({"metric": ["accuracy"], "value": [0.5]})
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Return a folder of runs whose records have the canonical name of the split only."""
+    """Return a folder of runs with the canonical name of the split only."""
     store = Store(tmp_path / "results")
     for split in ("coos7/test1", "coos7/test4"):
         for method in ("erm", "ben", "ben+tvn"):

@@ -224,9 +224,9 @@ def test_a_study_leaves_table_figure_and_reading_the_same_each_time(
     ask = ("-m", "erm,ben", "--seeds", "2", "--points", "2,8")
     code, out = study(capsys, tmp_path / "one", "batch-size", *ask, table=table)
     assert code == 0
-    told = json.loads(out.out)
-    assert len(told["reading"]) == 3
-    assert "smoke" in told["reading"][2]
+    shown = json.loads(out.out)
+    assert len(shown["reading"]) == 3
+    assert "smoke" in shown["reading"][2]
     [folder] = (tmp_path / "one" / "studies" / "batch-size").iterdir()
     names = {file.name for file in folder.iterdir()}
     figures = {f"batch-size.{suffix}" for suffix in ("png", "pdf", "csv")}
@@ -238,7 +238,7 @@ def test_a_study_leaves_table_figure_and_reading_the_same_each_time(
         *(("ben", k) for k in ("2", "8", "whole")),
     ]
     digest = json.loads((folder / "study.json").read_text(encoding="utf-8"))["runs_digest"]
-    assert digest == told["runs_digest"]
+    assert digest == shown["runs_digest"]
     assert digest.encode() in (folder / "batch-size.png").read_bytes()
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     # Another folder with the same records: nothing is made again, and every byte is the same.
@@ -290,32 +290,32 @@ def test_wrong_usage_is_one_line(capsys, tmp_path, table, argv, words) -> None:
 def test_every_study_runs_on_a_table(capsys, tmp_path, table, name, more, columns) -> None:
     code, out = study(capsys, tmp_path, name, "--seeds", "2", *more, table=table)
     assert code == 0, out.err
-    told = json.loads(out.out)
-    assert len(told["reading"]) == 3
+    shown = json.loads(out.out)
+    assert len(shown["reading"]) == 3
     if name == "strength":
-        assert told["rows"] == []
-        assert set(told["left_out"]) == {"all methods"}
+        assert shown["rows"] == []
+        assert set(shown["left_out"]) == {"all methods"}
         return
-    assert told["rows"]
-    assert columns <= set(told["rows"][0])
+    assert shown["rows"]
+    assert columns <= set(shown["rows"][0])
     if name == "controls":
         points = {}
-        for row in told["rows"]:
+        for row in shown["rows"]:
             points.setdefault(row["method"].partition("(")[0], []).append(row["controls"])
         several = ["2", "4", "all"]
         assert points == {"erm": ["any"], "zscore": several, "sphering": several, "tvn": several}
     if name == "drift":
-        moved = {row["method"]: row["drift"] for row in told["rows"]}
+        moved = {row["method"]: row["drift"] for row in shown["rows"]}
         assert moved["zscore"] == pytest.approx(0, abs=1e-5)  # a batch is scaled by itself
         assert moved["erm"] > 0.01
     if name == "learning-curve":
-        assert [(row["method"], row["steps"]) for row in told["rows"]] == [
+        assert [(row["method"], row["steps"]) for row in shown["rows"]] == [
             (method, steps) for method in ("erm", "ben") for steps in ("2", "4")
         ]
     if name == "ablation":
-        assert len(told["rows"]) == 9
+        assert len(shown["rows"]) == 9
     if name == "mechanism":
-        for row in told["rows"]:
+        for row in shown["rows"]:
             assert sum(row[k] for k in ("batch", "class", "both", "rows")) == pytest.approx(1)
 
 
@@ -326,10 +326,10 @@ def test_arms_that_need_what_the_table_lacks_are_left_out_and_named(capsys, tmp_
     bare.write_text(text, encoding="utf-8")
     code, out = study(capsys, tmp_path, "ablation", "-m", "erm,adabn,zscore", table=bare)
     assert code == 0, out.err
-    told = json.loads(out.out)
-    assert {row["method"] for row in told["rows"]} == {"erm", "adabn"}
-    assert "zscore" in told["left_out"]
-    assert any(name.startswith("mixed/controls") for name in told["left_out"])
+    shown = json.loads(out.out)
+    assert {row["method"] for row in shown["rows"]} == {"erm", "adabn"}
+    assert "zscore" in shown["left_out"]
+    assert any(name.startswith("mixed/controls") for name in shown["left_out"])
     code, out = study(capsys, tmp_path, "controls", table=bare)
     assert code == 0
     assert set(json.loads(out.out)["left_out"]) == {"all methods"}

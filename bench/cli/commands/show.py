@@ -77,7 +77,7 @@ def command(
 
 
 def _failed(prefix: str, common: Common) -> None:
-    """Print the failed runs whose ids start with ``prefix``; the traceback of a single one."""
+    """Print the failed runs with ids that start with ``prefix``; the traceback of a single one."""
     store = common.store()
     failures = [f for f in store.failures() if f["run_id"].startswith(prefix)]
     if prefix and not failures:

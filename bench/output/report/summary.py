@@ -47,7 +47,7 @@ ALPHA = 0.05
 BATCH_TRACKS = ("test-batch", "transductive")
 """Tracks whose methods use statistics of unlabelled test rows."""
 LOST = 0.5
-"""Fraction of ERM's margin over chance whose loss counts as lost biology."""
+"""Loss that counts as lost biology, as a fraction of ERM's margin over chance."""
 MARGIN = 0.1
 """Minimum margin of ERM over chance; batches below it are ignored."""
 LEAKS = {
