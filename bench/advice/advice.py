@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.records.record import Record
 
-__all__ = ["Advice", "Compared"]
 
 METRIC = "balanced_accuracy"
 ALPHA = 0.05

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from bench.data.task import Task
     from bench.runs.job import Job
 
-__all__ = ["MethodSupport", "supported"]
-
 
 @dataclass(frozen=True)
 class MethodSupport:

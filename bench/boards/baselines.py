@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 
     from bench.boards.pairing import Paired
 
-__all__ = [
-    "BASELINES",
-    "IMPROVES",
-    "NO_DIFFERENCE",
-    "WORSENS",
-    "baseline_of",
-    "compared",
-    "verdict_of",
-]
 
 BASELINES = ("identity", "pca", "pca-100", "erm")
 """Rows without a correction."""

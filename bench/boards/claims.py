@@ -40,16 +40,6 @@ from bench.records.record import Record, as_record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = [
-    "MAX_REACH",
-    "MIN_SEEDS",
-    "Claim",
-    "Judged",
-    "claims_of",
-    "judge",
-    "published",
-    "without_level",
-]
 
 MIN_SEEDS = 3
 """With fewer of our seeds a claim is *not run*."""

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bench.boards.board import Board, Row
     from bench.boards.stats.ranks import Ranks
 
-__all__ = ["KINDS", "Overall", "OverallRow", "overall"]
 
 KINDS = {"network": ("erm",), "profile": ("identity", "pca", "pca-100")}
 """Kind of method -> its baselines; the first is shown as a row."""
@@ -211,9 +210,7 @@ def _difference(row: Row) -> float:
 
 
 def _ranks(
-    ranked: Sequence[str],
-    differences: Mapping[str, Mapping[str, float]],
-    datasets: Sequence[str],
+    ranked: Sequence[str], differences: Mapping[str, Mapping[str, float]], datasets: Sequence[str]
 ) -> tuple[Ranks | None, dict[str, float]]:
     """Return the test if there are enough data sets, and the average rank of each method.
 

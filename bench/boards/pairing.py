@@ -27,7 +27,6 @@ from bench.boards.stats.tests import detectable_effect, sign_flip_p, smallest_p
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["TEST", "Paired", "Span", "pair", "span_of_mean"]
 
 TEST = "paired t test, seeds crossed with clusters (Satterthwaite)"
 """Name of the test behind every printed p value of a difference."""

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from bench.boards.pairing import Paired
     from bench.boards.stats.ranks import Ranks
 
-__all__ = ["Comparison", "Pair", "compare"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["READOUT_RULE", "readout_of", "row_readout"]
 
 READOUT_RULE = (
     "Readout: the shared probe for all rows, so that a value does not depend on the other rows; a "

@@ -15,7 +15,6 @@ from bench.records.summary import is_derived, parse_metric
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BoardSet", "boards", "plain_boards"]
 
 UNSELECTED = "last"
 """Selection rule of runs without a search of parameters."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.schema import CodeSummary, Tuning
 
-__all__ = ["changed_params", "label_of", "scores_of"]
-
 
 def scores_of(
     runs: Mapping[int, Record], metric: str, readout: str

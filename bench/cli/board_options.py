@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.records.store import Store
 
-__all__ = ["BoardOptions", "board_options"]
-
 
 @dataclass(frozen=True)
 class BoardOptions:

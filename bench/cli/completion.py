@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
-__all__ = ["choices", "figures", "kinds", "methods", "names", "one_of", "script", "splits"]
 
 SHELLS = ("bash", "zsh", "fish")
 

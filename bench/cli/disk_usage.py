@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from bench.records.store import Store
 
-__all__ = ["PRUNABLE", "Usage", "disk_usage", "remove"]
 
 PRUNABLE = ("unused", "failed", "scratch", "embeddings", "weights")
 """Parts that ``results prune`` can delete, from the cheapest to the most expensive to recreate."""

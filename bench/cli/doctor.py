@@ -57,9 +57,6 @@ def examine(registry: Registry, results: Path) -> list[Finding]:
     return findings
 
 
-# --------------------------------------------------------------------------- software
-
-
 def _versions(registry: Registry, results: Path) -> Iterator[Finding]:
     """Python, labshift and the versions of its dependencies."""
     import platform
@@ -149,9 +146,6 @@ def _plugins(registry: Registry, results: Path) -> Iterator[Finding]:
         yield Finding("plugins", WARN, text, "fix the file or remove the plugin")
     if not registry.broken:
         yield Finding("plugins", GOOD, f"{len(others)} loaded")
-
-
-# --------------------------------------------------------------------------- machine
 
 
 def _cores(registry: Registry, results: Path) -> Iterator[Finding]:
@@ -324,9 +318,6 @@ def _unwritable(folder: Path) -> str:
             return ""
     except OSError as error:
         return error.strerror or str(error)
-
-
-# --------------------------------------------------------------------------- data
 
 
 def _data(registry: Registry, results: Path) -> Iterator[Finding]:

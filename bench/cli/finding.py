@@ -10,7 +10,6 @@ from bench.core.words import file_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FAIL", "GOOD", "WARN", "Finding", "check_gpu", "optional_libraries"]
 
 GOOD, WARN, FAIL = "ok", "warn", "fail"
 OPTIONAL = ("dask", "lightning-fabric", "fsspec", "s3fs", "scib-metrics", "timm", "mlflow", "rpy2")

@@ -21,21 +21,6 @@ if TYPE_CHECKING:
     from bench.records.store import Store
     from bench.runs.experiment import Experiment
 
-__all__ = [
-    "IF_EXISTS",
-    "METHODS",
-    "PATH",
-    "REFERENCE",
-    "SPLITS",
-    "SPLIT_FILTER",
-    "Common",
-    "TrainingOptions",
-    "bundle",
-    "check",
-    "common_options",
-    "listed",
-    "training_options",
-]
 
 Command = Callable[..., object]
 Decorator = Callable[[Command], Command]
@@ -121,9 +106,6 @@ def bundle(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
     return decorate
 
 
-# --------------------------------------------------------------------------- all commands
-
-
 @dataclass(frozen=True)
 class Common:
     """Options of every command.
@@ -187,8 +169,6 @@ common_options = bundle(
     ],
 )
 
-
-# --------------------------------------------------------------------------- training
 
 METHODS = listed(
     "--method",
@@ -337,9 +317,6 @@ training_options = bundle(
         ),
     ],
 )
-
-
-# --------------------------------------------------------------------------- boards
 
 
 def _single(

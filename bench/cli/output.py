@@ -23,20 +23,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = [
-    "Column",
-    "console",
-    "json_only",
-    "note",
-    "print_json",
-    "print_line",
-    "print_list",
-    "print_raw",
-    "print_table",
-    "uses_colour",
-    "width",
-    "write_output",
-]
 
 WIDTH = 160
 """Columns of a board if stdout is not a terminal."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from bench.records.store import Failure, Store
     from bench.runs.experiment import Experiment, Progress
 
-__all__ = ["failed_experiments", "retry"]
-
 
 def failed_experiments(
     store: Store, registry: Registry, device: str, say: Callable[[str], None]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from bench.runs.companions import Companions
     from bench.runs.experiment import Experiment
 
-__all__ = ["print_summary", "repeat_options", "short_split", "summary"]
 
 REAL = "mitosis-scanners"
 """The smallest data set of real images from several microscopes that can be fetched."""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from bench.data.task import Task
     from bench.studies import Finding, StudyContext
 
-__all__ = ["study_runs"]
 
 RECIPE = {"steps": 6, "batch_size": 16, "width": 8}
 SEEDS = (0, 1)

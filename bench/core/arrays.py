@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.types import Array, Ints
 
-__all__ = ["VARIABLE", "blocks", "empty", "gather", "limit", "load"]
 
 VARIABLE = "BENCH_ARRAY_BYTES"
 LIMIT = 1 << 30

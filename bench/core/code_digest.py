@@ -25,14 +25,6 @@ from bench.core.folders import cache_folder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = [
-    "by_folder",
-    "combined",
-    "differing",
-    "file_digests",
-    "portable_name",
-    "source_digest",
-]
 
 LENGTH = 8
 """Hex digits of the digest of one file."""

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from bench.core.words import setting
 
-__all__ = ["Parameter", "parameters"]
-
 
 @dataclass(frozen=True)
 class Parameter:

@@ -19,15 +19,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Array
 
-__all__ = [
-    "disk_errors",
-    "new_file",
-    "new_folder",
-    "sync_folder",
-    "write_file",
-    "write_files",
-    "write_synced",
-]
 
 STALE_SECONDS = 24 * 3600
 """Age at which a temporary folder of an interrupted writer is deleted."""

@@ -11,17 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "DASH",
-    "count",
-    "duration",
-    "file_size",
-    "interval",
-    "listed",
-    "number",
-    "plural",
-    "setting",
-]
 
 DASH = "\N{EN DASH}"
 """Printed for a missing value."""

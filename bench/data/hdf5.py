@@ -13,8 +13,6 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["own_dataset", "refuse_links", "refuse_unwritten"]
-
 
 def refuse_links(handle: object, key: str, path: Path) -> None:
     """Raise if a component of the name ``key`` is a soft or external link.

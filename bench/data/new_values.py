@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from bench.data.partitions import Fold
     from bench.data.rules import Texts
 
-__all__ = ["also_new_folds", "grouped_values"]
 
 WELL = "well"
 """Value of ``also_new`` that means the well position on the plate."""

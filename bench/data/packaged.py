@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Facts, JsonObject
 
-__all__ = ["packaged_index", "packaged_splits", "read_split"]
 
 _FIELDS = {f.name: f for f in dataclasses.fields(Split)}
 _LISTS = ("expose", "metrics", "shares", "aggregate")

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from bench.data.image_ref import ImageRef
     from bench.data.pixels import Pixels
 
-__all__ = ["decoded"]
-
 
 def decoded(
     pictures: Sequence[ImageRef],

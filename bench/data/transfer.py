@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.types import Array, DType, Ints
 
-__all__ = ["fitted_to"]
-
 
 def fitted_to(
     target: Opened, like: Opened, channels: Mapping[str, str] | None, where: str

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["Canvas", "canvas", "writing"]
 _wanted: ContextVar[tuple[str, ...]] = ContextVar("formats", default=FORMATS)
 _quickly: ContextVar[bool] = ContextVar("quickly", default=False)
 

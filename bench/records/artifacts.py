@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Array, Arrays, Facts, JsonObject
 
-__all__ = ["Artifact", "ArtifactStore"]
-
 
 @dataclass(frozen=True, eq=False)
 class Artifact:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.store import Store
 
-__all__ = ["Embedding", "embedding", "embeddings", "skipped_fold"]
-
 
 def skipped_fold(name: str) -> str:
     """Return the note of a fold that is not trained because none of its test rows is scored."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("h5ad", "parquet", "npy")
 
-__all__ = ["FORMATS", "chosen_sides", "provenance", "table", "write"]
-
 
 def chosen_sides(store: Store, record: Record, requested: str) -> tuple[str, ...]:
     """Return the sides to export: always ``test``; ``train`` if requested or available.
@@ -88,10 +86,7 @@ def table(
 
 
 def _rows(
-    output: Embedding,
-    record: Record,
-    predictions: pd.DataFrame | None,
-    index: pd.DataFrame | None,
+    output: Embedding, record: Record, predictions: pd.DataFrame | None, index: pd.DataFrame | None
 ) -> pd.DataFrame:
     import pandas as pd
 
@@ -146,11 +141,7 @@ def provenance(record: Record) -> dict[str, str]:
 
 
 def write(
-    X: NDArray[np.float32],
-    obs: pd.DataFrame,
-    facts: dict[str, str],
-    form: str,
-    path: Path,
+    X: NDArray[np.float32], obs: pd.DataFrame, facts: dict[str, str], form: str, path: Path
 ) -> list[Path]:
     """Write embeddings in one of :data:`FORMATS` and return the files.
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     Skip = Callable[[str, BenchError], None]
 
-__all__ = ["load_packed", "pack", "packed_file", "packed_files", "unpacked_folders"]
 
 FOLDER = "records"
 

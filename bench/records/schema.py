@@ -15,29 +15,6 @@ if TYPE_CHECKING:
 else:
     Json = object
 
-__all__ = [
-    "PREFIXES",
-    "READOUTS",
-    "SCHEMA",
-    "Aggregation",
-    "Batches",
-    "Clusters",
-    "Code",
-    "CodeSummary",
-    "Cost",
-    "Fold",
-    "FoldTuning",
-    "Json",
-    "Machine",
-    "Provenance",
-    "RunRecord",
-    "Source",
-    "Spec",
-    "Stage",
-    "Status",
-    "Summary",
-    "Tuning",
-]
 
 SCHEMA = 1
 """Version of ``run.json``. Records of a later version raise an error."""
@@ -52,9 +29,6 @@ Aggregation = Literal["", "mean", "pooled"]
 """How the primary score combines folds; empty for a single fold."""
 Params = dict[str, dict[str, Json]]
 """Parameters that differ from their defaults, by stage."""
-
-
-# --------------------------------------------------------------------------- spec
 
 
 class Stage(TypedDict):
@@ -126,9 +100,6 @@ class Spec(TypedDict):
     also_new: NotRequired[Annotated[str, "Column with values that are new as well"]]
     aggregate: NotRequired[Annotated[list[str], "Aggregation steps before retrieval"]]
     source: NotRequired[Annotated[Source, "Pre-training data of a transferred encoder"]]
-
-
-# --------------------------------------------------------------------------- results
 
 
 Column = dict[str, list[float | None]]
@@ -274,9 +245,6 @@ class RunRecord(TypedDict):
     tuning: NotRequired[Annotated[Tuning, "Parameter search of a tuned run"]]
     provenance: Annotated[Provenance, "Machine, versions and command"]
     verified: NotRequired[Annotated[bool, "Result of --if-exists verify; not stored"]]
-
-
-# --------------------------------------------------------------------------- summary
 
 
 class Machine(TypedDict):

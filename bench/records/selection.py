@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.schema import Json, Params
 
-__all__ = ["RULES", "Choice", "Derived", "Rule", "derived_name", "parse_derived", "rule", "select"]
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -100,9 +98,6 @@ def rule(name: str) -> Rule:
     return RULES[name]
 
 
-# --------------------------------------------------------------------------- derived names
-
-
 @dataclass(frozen=True)
 class Derived:
     """Components of the name of a derived split.
@@ -156,9 +151,6 @@ def parse_derived(name: str) -> Derived | None:
         int(match["parts"] or 1),
         match["fold"] or "",
     )
-
-
-# --------------------------------------------------------------------------- selection
 
 
 @dataclass(frozen=True)

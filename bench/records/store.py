@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from bench.records.schema import Json
 
-__all__ = ["Failure", "Store"]
 
 _TABLES = ("metrics", "predictions", "curves")
 
@@ -88,8 +87,6 @@ class Store(ArtifactStore):
     def path_of(self, run_id: str) -> Path:
         """Return the folder of a run, whether or not it exists."""
         return self.runs / checked_id(run_id)[:2] / run_id
-
-    # ---------------------------------------------------------------- reading
 
     def find(self, run_id: str) -> Record | None:
         """Return the run if it is complete, otherwise None.
@@ -206,8 +203,6 @@ class Store(ArtifactStore):
         data = index_bytes({run_id: records[run_id] for run_id in stamps}, stamps)
         with contextlib.suppress(OSError), new_file(path, inside=temporary(self.root)) as file:
             write_synced(file, data)
-
-    # ---------------------------------------------------------------- writing
 
     def prepare(self) -> None:
         """Create the folder, check that it is writable and delete old unfinished files.

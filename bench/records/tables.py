@@ -14,15 +14,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = [
-    "metric_keys",
-    "packed_counts",
-    "parquet_bytes",
-    "predictions_digest",
-    "read_table",
-    "unpacked_table",
-]
-
 
 def predictions_digest(predictions: pd.DataFrame) -> str:
     """Return the SHA-256 of the contents of a predictions table, as 64 hex digits.

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.store import Store
 
-__all__ = ["TRACKERS", "MLflow", "TensorBoard", "Tracker", "trackers"]
-
 
 class Tracker(Protocol):
     """Logs complete records."""
@@ -56,9 +54,6 @@ def trackers(names: list[str], store: Store) -> list[Tracker]:
             raise BenchError(did_you_mean(name, list(TRACKERS), "tracker"))
         chosen.append(TRACKERS[name](store.root))
     return chosen
-
-
-# --------------------------------------------------------------------------- logged values
 
 
 def scalars(record: Record) -> dict[str, float]:
@@ -98,9 +93,6 @@ def title(record: Record) -> str:
         f"{record.method_id} {record.split_id} {record.edition} {record.recipe} "
         f"seed {record.seed} {record.run_id[:8]}"
     )
-
-
-# --------------------------------------------------------------------------- trackers
 
 
 class TensorBoard:

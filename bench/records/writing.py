@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["check_writable", "discard", "place", "temporary"]
-
 
 def temporary(root: Path) -> Path:
     """Return the folder of unfinished files; :func:`check_writable` deletes old ones."""

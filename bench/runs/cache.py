@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bench.records.schema import Code
     from bench.records.store import Store
 
-__all__ = ["Cache", "Use"]
 
 Use = Literal["keep", "renew", "ignore"]
 """How to use artifacts on disk: read and write; replace those of other processes; ignore."""

@@ -236,12 +236,7 @@ def _with_argument(name: str, registry: Registry) -> str:
     return f"{name}:{default}" if default and not entry.argument else name
 
 
-def _stage(
-    entry: Entry,
-    opened: Opened,
-    values: Values,
-    recipe: Recipe,
-) -> Stage:
+def _stage(entry: Entry, opened: Opened, values: Values, recipe: Recipe) -> Stage:
     cls = entry.load()
     argument = {"name": entry.argument} if entry.argument else {}
     params = make_params(entry.name, cls.Params, {**values.get(entry.name, {}), **argument})

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from bench.records.store import Store
     from bench.runs.job import Job
 
-__all__ = ["Estimate", "Total", "estimate", "total"]
-
 
 @dataclass(frozen=True)
 class Estimate:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from bench.runs.chain import Chain
     from bench.runs.job import Job
 
-__all__ = ["method_sources", "outline"]
-
 
 def outline(
     job: Job,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from bench.records.schema import Provenance
 
-__all__ = ["command_line", "environment", "peak_bytes", "reset_peak", "source_digests"]
 
 PACKAGES = (
     "labshift",

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     Tables = tuple[pd.DataFrame, pd.DataFrame | None, pd.DataFrame | None]
 
-__all__ = ["Runner"]
-
 
 class Runner:
     """Executes jobs, or reads their records from disk.
@@ -74,8 +72,6 @@ class Runner:
         self._probes: dict[str, Probe] = {}
         self._device: str | None = None
         self._codes = Codes()
-
-    # ------------------------------------------------------------------ one run
 
     def run(self, job: Job) -> Record:
         """Return the record of a job, from disk if it exists; otherwise run it and commit it.
@@ -130,12 +126,7 @@ class Runner:
         """
         spec = job.spec()
         run_id = identity.run_id(spec)
-        path = self.store.fail(
-            run_id,
-            traceback.format_exc(),
-            self._environment(job),
-            job.request,
-        )
+        path = self.store.fail(run_id, traceback.format_exc(), self._environment(job), job.request)
         reason = str(error)
         if not isinstance(error, BenchError):
             name = type(error).__name__
@@ -178,8 +169,6 @@ class Runner:
             threads=threads(),
             precision=str(job.recipe.get("precision", "float32")),
         )
-
-    # ------------------------------------------------------------------ results
 
     def _computed(self, job: Job, spec: Spec, run_id: str, use: Use) -> tuple[RunRecord, Tables]:
         """Fit, apply and score all folds."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
 
-__all__ = ["Settings"]
-
 
 @dataclass(frozen=True)
 class Settings:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.core.types import Facts
 
-__all__ = ["Spent"]
-
 
 @dataclass
 class Spent:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bench.core.split import Split
     from bench.core.types import Bools, Floats, Ints, Strings
 
-__all__ = ["Classification", "Row", "Where"]
 
 Row = tuple[str, str, float, int]
 """Metric, subset, value and number of scored units."""

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from bench.core.types import Bools, Floats, Ints
     from bench.data.views import Partition
 
-__all__ = ["ControlRow", "control_view"]
 
 Arrays = dict[str, "NDArray[np.generic]"]
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from bench.core.split import Split
     from bench.core.types import JsonObject
 
-__all__ = ["aggregated", "score_retrieval"]
-
 
 def score_retrieval(
     split: Split, X: NDArray[np.float32], rows: pd.DataFrame, registry: Registry | None

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from bench.runs.job import Job, Options
     from bench.runs.runner import Runner
 
-__all__ = ["StudyContext"]
-
 
 class StudyContext:
     """Runs the conditions of a study, or reads their records.
@@ -69,8 +67,6 @@ class StudyContext:
         self.failed: list[Record] = []
         self._records: dict[str, Record] = {}
         self._others: set[str] = set()
-
-    # ------------------------------------------------------------------ inputs
 
     @property
     def metric(self) -> str:
@@ -145,8 +141,6 @@ class StudyContext:
         """Return whether any stage processes each test batch in a separate call."""
         chain = self.job(condition, self.seeds[0]).chain
         return any(stage.per_batch for stage in chain.stages)
-
-    # ------------------------------------------------------------------ runs
 
     def result(self, condition: Condition) -> ConditionResult:
         """Return the scores of a condition; existing runs are not repeated."""

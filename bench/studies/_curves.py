@@ -18,19 +18,6 @@ if TYPE_CHECKING:
     from bench.studies._context import StudyContext
     from bench.studies._results import Cell, ConditionResult, Difference
 
-__all__ = [
-    "CLOSE",
-    "END",
-    "Axis",
-    "Curve",
-    "curve_finding",
-    "fewest_within",
-    "flat_text",
-    "grouped_curves",
-    "named_curves",
-    "smallest_without_fallback",
-    "with_end",
-]
 
 CLOSE = 0.01
 """A score counts as equal to the reference if it is at most this much lower."""
@@ -228,9 +215,6 @@ def _rows(canvas: Canvas, curve: Curve, point: str, result: ConditionResult) -> 
     for seed, value in zip(result.seeds, result.values, strict=True):
         row = {"method": curve.label, "point": point, "seed": seed, "value": value}
         canvas.table.append({**row, "ci_low": result.low, "ci_high": result.high})
-
-
-# --------------------------------------------------------------------------- curves of methods
 
 
 def grouped_curves(

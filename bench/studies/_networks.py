@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bench.studies._context import StudyContext
     from bench.training.method import NetworkMethod
 
-__all__ = ["batch_statistics", "fitted_network", "profiles_of"]
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from bench.output.canvas import Canvas
     from bench.records.record import Record
 
-__all__ = ["Cell", "Condition", "ConditionResult", "Difference", "Finding", "difference_cells"]
 
 Values = dict[str, dict[str, object]]
 Cell = str | int | float | bool | None

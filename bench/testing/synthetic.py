@@ -74,9 +74,6 @@ class Broken(Exception):
     """A check failed; the message describes the error and a fix."""
 
 
-# --------------------------------------------------------------------------- synthetic data
-
-
 class Rows:
     """A source of rows in memory."""
 
@@ -167,9 +164,6 @@ class Report:
             return False
         self.checks.append(Check(name, True, remark or ""))
         return True
-
-
-# --------------------------------------------------------------------------- helpers
 
 
 def raise_failed(checks: list[Check], name: str, raises: bool) -> list[Check]:

@@ -14,7 +14,6 @@ from bench.core.errors import RunFailed
 if TYPE_CHECKING:
     from bench.training.statistics import Batch
 
-__all__ = ["FiniteCheck"]
 
 CHECK_EVERY = 50
 """Steps between checks on an accelerator. A check waits for all queued kernels."""

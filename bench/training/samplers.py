@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.seeds import generator
 
-__all__ = ["Rows", "Sampler", "batchwise", "codes", "mixed", "usable_groups"]
-
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Sampler = Callable[[int], tuple[Ints, Ints]]

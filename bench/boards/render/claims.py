@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["claims_markdown"]
-
 
 def claims_markdown(
     records: Iterable[Record | Mapping[str, object]], names: Sequence[str] | None = None

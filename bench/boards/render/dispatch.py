@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board
 
-__all__ = ["FORMATS", "render"]
-
 
 def render(boards: Sequence[Board], form: str, *, width: int = 120, colour: bool = False) -> str:
     """Return boards as text.

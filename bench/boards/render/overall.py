@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from bench.boards.overall import Overall, OverallRow
 
-__all__ = ["FORMATS", "notes_of", "render", "to_json"]
 
 HEAD = (
     "method",

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["check_format", "new_table", "printed"]
-
 
 def check_format(form: str, formats: Iterable[str]) -> None:
     """Raise an error if a format is unknown.

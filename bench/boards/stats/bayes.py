@@ -11,7 +11,6 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["ROPE", "signed_rank_probabilities"]
 
 ROPE = 0.01
 """Differences within one point are practically equivalent."""

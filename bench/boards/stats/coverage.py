@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-__all__ = ["Coverage", "printed_coverage", "simulate_coverage"]
 
 SHARES: tuple[tuple[float, float, float], ...] = (
     (0.0, 1.0, 0.0),

@@ -14,8 +14,6 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["Interval", "interval"]
-
 
 @dataclass(frozen=True)
 class Interval:

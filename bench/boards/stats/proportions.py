@@ -6,8 +6,6 @@ import math
 
 from bench.core.errors import BenchError
 
-__all__ = ["difference_limits", "published_limits"]
-
 
 def published_limits(
     value: float, rounding: float, n: int, level: float = 0.95

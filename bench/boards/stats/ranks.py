@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 
     pass
 
-__all__ = ["Ranks", "average_ranks"]
-
-
-# --------------------------------------------------------------------------- ranks
-
 
 @dataclass(frozen=True, eq=False)
 class Ranks:

@@ -19,8 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.core.errors import BenchError
 
-__all__ = ["MIN_CLUSTERS", "Scores"]
-
 Doubles = NDArray[np.float64]
 
 MIN_CLUSTERS = 8

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from bench.boards.stats.scores import Doubles
 
-__all__ = ["detectable_effect", "holm", "sign_flip_p", "smallest_p"]
 
 EXACT_FLIPS = 32
 """Maximum number of clusters for exact enumeration; above it, a fixed random sample is used."""

@@ -35,13 +35,7 @@ KINDS = {
     "--output", metavar="FILE", type=PATH, help="Output file [default: ./NAME.py or ./NAME.toml]."
 )
 @common_options
-def command(
-    what: str,
-    name: str,
-    images: bool,
-    output: str | None,
-    common: Common,
-) -> None:
+def command(what: str, name: str, images: bool, output: str | None, common: Common) -> None:
     r"""Write the file of a new extension; it works before anything is changed.
 
     A dataset describes a table or images of your own (TOML); a loader is a data set class for any

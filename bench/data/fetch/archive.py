@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["unpack"]
 
 DAMAGED = (
     tarfile.TarError,

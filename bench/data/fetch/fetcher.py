@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bench.data.fetch.check import Report
     from bench.data.fetch.listing import Fetchable
 
-__all__ = ["Fetcher"]
 
 LOCK = ".fetch.lock"
 
@@ -99,8 +98,6 @@ class Fetcher:
         (self.folder / LOCK).unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
-
-    # ------------------------------------------------------------------ stages
 
     def _stages(self) -> Iterator[list[File]]:
         what = self.what
@@ -180,8 +177,6 @@ class Fetcher:
                 f"{self.folder} has {file_size(free)} free and needs about {file_size(needed)}: "
                 "free space, or point $BENCH_DATA elsewhere"
             )
-
-    # ------------------------------------------------------------------ one file
 
     def _get(self, file: File, label: str) -> None:
         target = self.folder / file.name

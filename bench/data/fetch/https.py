@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import JsonObject
 
-__all__ = ["Meter", "Received", "download", "https_only"]
 
 STALL_S = 30.0
 """Seconds without a byte after which a transfer counts as stalled."""

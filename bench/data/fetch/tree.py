@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
     from bench.data.fetch.listing import Fetchable
 
-__all__ = ["SOURCE", "Desk", "Tree", "folder_of", "packed_files", "verify"]
 
 SOURCE = "source.json"
 """File with the source, size and checksums of each file."""
@@ -196,9 +195,7 @@ class Tree:
     def check(self) -> Report:
         """Check the files against their metadata; delete archives that were unpacked."""
         report = check_tree(
-            self.folder,
-            checks_of(self.what),
-            show=self.desk.bar("checking the files", "files"),
+            self.folder, checks_of(self.what), show=self.desk.bar("checking the files", "files")
         )
         if not report.problems:
             for name, noted in self.source["files"].items():

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.types import Array, Ints
 
-__all__ = ["ImagePixels", "open_array", "open_files"]
 
 AXES = ("NCHW", "NHWC", "NHW")
 """Orders of the axes of an array: images, channels, height, width."""
@@ -56,9 +55,6 @@ class ImagePixels:
     source: Source
     digest: str
     content: Callable[[], NDArray[np.str_]] | None = None
-
-
-# --------------------------------------------------------------------------- files
 
 
 def open_files(
@@ -112,9 +108,6 @@ def open_files(
     pictures = [ImageRef(row, cut, chosen) for row, cut in zip(files, cuts, strict=True)]
     pixels = decoded(pictures, label=label)
     return ImagePixels(pixels, pixels.digest, pixels.digests)
-
-
-# --------------------------------------------------------------------------- arrays
 
 
 class ArrayRows:

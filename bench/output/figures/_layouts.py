@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from bench.output.figures import FigureInput
     from bench.records.record import Record
 
-__all__ = ["Layouts", "Panel", "draw_layouts"]
-
 
 @dataclass(frozen=True)
 class Panel:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bench.core.describe import Parameter
     from bench.core.entry import Entry
 
-__all__ = ["Block", "MethodPage", "blocks_of", "page_of", "plain"]
 
 GREEK = [
     "alpha",
@@ -138,9 +137,6 @@ def page_of(entry: Entry) -> MethodPage:
         parameters=rows,
         problem=problem,
     )
-
-
-# --------------------------------------------------------------------------- docstrings
 
 
 def blocks_of(text: str) -> list[Block]:

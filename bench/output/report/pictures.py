@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.records.record import Record
 
-__all__ = ["Drawn", "Picture", "pictures"]
 
 WIDEST = 1418
 """Maximum pixels of a page figure at 200 dots per inch."""

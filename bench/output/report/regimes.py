@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board, Row
 
-__all__ = ["FILE", "Conditions", "Regime", "conditions", "regimes"]
 
 FILE = Path(__file__).with_name("conditions.csv")
 CONFOUNDED, SIMILAR = 0.5, 0.1

@@ -60,9 +60,6 @@ class Finding:
     sentences: tuple[Sentence, ...]
 
 
-# --------------------------------------------------------------------------- text
-
-
 def metric(board: Board) -> str:
     name = board.metric.replace("_", " ")
     return name if board.readout == "embedding" else f"{name} ({board.readout})"

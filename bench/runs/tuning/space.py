@@ -33,12 +33,8 @@ if TYPE_CHECKING:
     from bench.runs.chain import Stage
     from bench.runs.job import Job, Options
 
-__all__ = ["RECIPE_SPACE", "Budget", "Dimension", "Tuning", "search_space"]
 
-RECIPE_SPACE: dict[str, tuple[float, float]] = {
-    "lr": (1e-4, 1e-2),
-    "weight_decay": (1e-6, 1e-2),
-}
+RECIPE_SPACE: dict[str, tuple[float, float]] = {"lr": (1e-4, 1e-2), "weight_decay": (1e-6, 1e-2)}
 """Recipe keys that may be tuned in addition to a method's own, on a log scale."""
 SEED = 0
 """Seed of every training used for selection."""
@@ -178,9 +174,6 @@ class Tuning:
         return trial_job(self, self.task, {}, {}, SEED)
 
 
-# --------------------------------------------------------------------------- search space
-
-
 def search_space(tuning: Tuning) -> list[Dimension]:
     """Return the search space of a chain: the space of each stage, and the requested recipe keys.
 
@@ -244,13 +237,7 @@ def _possible(tuning: Tuning, owner: str, key: str, value: object) -> bool:
     return not trial_job(tuning, tuning.task, {owner: {key: value}}, {}, SEED).not_applicable
 
 
-def trial_job(
-    tuning: Tuning,
-    task: Task,
-    params: Values,
-    recipe: Recipe,
-    seed: int,
-) -> Job:
+def trial_job(tuning: Tuning, task: Task, params: Values, recipe: Recipe, seed: int) -> Job:
     """Return the validated job of a candidate."""
     stages = {name.strip() for name in tuning.method.split("+")}
     values = {name: dict(v) for name, v in tuning.options.values.items() if name in stages}
@@ -261,8 +248,6 @@ def trial_job(
     [job] = plan([tuning.method], [task], [seed], options, tuning.registry)
     return job
 
-
-# --------------------------------------------------------------------------- one study
 
 FAILED, SECONDS, RUNS, BEAT, WORKER = "failed", "seconds", "runs", "beat", "worker"
 
