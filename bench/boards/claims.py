@@ -129,22 +129,14 @@ class Judged:
 
     Attributes
     ----------
-    claim
-        The claim.
     status
         ``reproduced``, ``not reproduced`` or ``not run``.
     mean, sd
         Over seeds of the matching records; ``sd`` (n - 1) is None with one seed, both with none.
-    n_seeds
-        Number of matching seeds.
     difference
         Measured minus published; None without records.
     interval
         95 % interval of the difference, ``(low, high)``; None with fewer than three seeds.
-    reading
-        The result as one sentence.
-    run_ids
-        Ids of the matching records.
     """
 
     claim: Claim
@@ -207,8 +199,6 @@ def judge(
 
     Parameters
     ----------
-    claims
-        As from :func:`published`.
     records
         Committed runs (``Store.load_all``) or mappings of the same form. Runs that match no claim
         are ignored.

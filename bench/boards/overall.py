@@ -51,8 +51,6 @@ class OverallRow:
         Mean over data sets of the difference to the baseline.
     differences
         Data set -> mean over its splits of the difference to the baseline.
-    n_splits
-        Number of splits.
     n_tested, n_improves, n_worsens
         Splits with a test against the baseline, and those where it improves or worsens (5 %, after
         Holm's adjustment on each board).

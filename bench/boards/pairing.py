@@ -38,8 +38,6 @@ class Span:
 
     Attributes
     ----------
-    low, high, p
-        Limits and p value.
     se, df
         Standard error and degrees of freedom behind them.
     """
@@ -91,8 +89,6 @@ class Paired:
     low, high, p
         95 % limits over seeds crossed with clusters, and the p value of :data:`TEST`; None without
         an interval (:func:`span_of_mean`).
-    n_seeds
-        Number of common seeds.
     by_cluster
         ``(n_clusters,)`` difference within each common cluster, averaged over seeds. Empty if the
         clusters are not comparable: different rows were scored in a cluster, or only one method
@@ -145,8 +141,6 @@ class Paired:
         n_tests
             Number of tests of the board. The level is ``alpha / n_tests``, the first and strictest
             step of Holm's procedure.
-        power, alpha
-            Power, and family-wise level.
 
         Returns
         -------

@@ -22,8 +22,6 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
 
     Parameters
     ----------
-    runs
-        Runs with scores.
     metric
         Name without a readout.
     requested
@@ -63,8 +61,6 @@ def row_readout(run: Record, readout: str) -> str:
 
     Parameters
     ----------
-    run
-        A run of the row.
     readout
         Readout of the board, from :func:`readout_of`.
     """

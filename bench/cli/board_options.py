@@ -30,8 +30,6 @@ class BoardOptions:
         Which boards to compute; None for all.
     form, output
         ``--format`` and the file to write, None for stdout.
-    reference
-        Include the published records.
     """
 
     split: str | None
@@ -56,12 +54,6 @@ class BoardOptions:
 
         Parameters
         ----------
-        store
-            The results folder.
-        registry
-            Where the split is looked up.
-        methods
-            Methods to include; None for all.
         failures, studies
             Include failed runs; include runs of studies.
 
@@ -90,8 +82,6 @@ class BoardOptions:
 
         Parameters
         ----------
-        common
-            Options of every command.
         render
             Takes format, width in characters and whether to use colour; returns text.
         """

@@ -40,8 +40,6 @@ class Usage:
         ``runs``, one of :data:`PRUNABLE`, ``tuning`` or ``other``.
     description
         Contents, and how they are recreated.
-    folders
-        The folders of the part.
     n_bytes
         Total size of their files.
     seconds

@@ -36,15 +36,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def examine(registry: Registry, results: Path) -> list[Finding]:
-    """Run all checks; a check that raises is a finding.
-
-    Parameters
-    ----------
-    registry
-        Its data sets and plugins are checked.
-    results
-        The results folder.
-    """
+    """Run all checks; a check that raises is a finding."""
     findings: list[Finding] = []
     for name, check in CHECKS.items():
         try:

@@ -22,12 +22,8 @@ class Finding:
 
     Attributes
     ----------
-    name
-        Subject of the check.
     state
         ``ok``, ``warn`` or ``fail``.
-    found
-        What was found.
     cure
         How to fix it; empty if there is no problem.
     """

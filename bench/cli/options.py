@@ -204,8 +204,6 @@ class TrainingOptions:
 
     Attributes
     ----------
-    recipe, edition, device
-        As typed.
     seed, seeds
         ``--seed N`` and ``--seeds N``; None if not given.
     settings
@@ -237,10 +235,6 @@ class TrainingOptions:
 
         Parameters
         ----------
-        methods, splits
-            As typed.
-        common
-            Options of every command.
         say
             Receives one line per data set, naming its edition.
         n_seeds

@@ -42,8 +42,6 @@ class Column(NamedTuple):
 
     Attributes
     ----------
-    name
-        Heading.
     right
         Align to the right, as numbers are.
     wrap
@@ -108,8 +106,6 @@ def print_line(text: str, style: str = "", *, wrap: bool = False) -> None:
 
     Parameters
     ----------
-    text
-        Text without markup.
     style
         A rich style, used on a terminal.
     wrap
@@ -130,10 +126,6 @@ def print_table(
     ----------
     columns
         Columns; a bare name is left-aligned and folded.
-    rows
-        Cells, one per column.
-    header
-        Print the names of the columns.
     """
     from rich.table import Table
     from rich.text import Text
@@ -160,10 +152,6 @@ def print_list(
 
     Parameters
     ----------
-    columns
-        Names of the columns.
-    rows
-        Cells, one per column.
     wide
         Print all cells in full.
     """

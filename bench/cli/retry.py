@@ -23,12 +23,6 @@ def failed_experiments(
 
     Parameters
     ----------
-    store
-        The results folder.
-    registry
-        Registry used to look up names.
-    device
-        Device of networks.
     say
         Receives one line per data set, and one per failed run that cannot be repeated: those of
         ``tune``, of studies, and of splits that can no longer be opened.

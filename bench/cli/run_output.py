@@ -68,14 +68,10 @@ def print_summary(
 
     Parameters
     ----------
-    records
-        Records of the command.
     companions
         Their in-distribution companions.
     control_rows
         New records of control rows.
-    experiment
-        The experiment that was run.
     again
         As from :func:`repeat_options`.
     metrics

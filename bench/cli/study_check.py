@@ -23,11 +23,6 @@ SEEDS = (0, 1)
 def study_runs(name: str, registry: Registry) -> list[Check]:
     """Run a study on synthetic profiles with two seeds and at most two points; check its finding.
 
-    Parameters
-    ----------
-    name, registry
-        The study, and the registry used to look it up.
-
     Returns
     -------
     list of Check

@@ -109,11 +109,6 @@ def file_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     Digests are cached under the SHA-256 of the file's content, so that each file is parsed once.
     A file that is not valid Python has the digest of its bytes.
 
-    Parameters
-    ----------
-    paths
-        Python files.
-
     Returns
     -------
     dict

@@ -32,8 +32,6 @@ def disk_errors(doing: str, path: Path, otherwise: str = "--results DIR") -> Ite
     ----------
     doing
         The verb after "cannot", such as ``write``.
-    path
-        The file or folder.
     otherwise
         How to choose another folder: an option or an environment variable.
 
@@ -112,8 +110,6 @@ def new_file(path: Path, *, parents: bool = True, inside: Path | None = None) ->
 
     Parameters
     ----------
-    path
-        The file.
     parents
         Whether to create its folder.
     inside

@@ -189,8 +189,6 @@ def read_folder(folder: Path, kind: str) -> list[tuple[Path, Meta]]:
 
     Parameters
     ----------
-    folder
-        The folder.
     kind
         The kind that each literal must have.
 
@@ -230,8 +228,6 @@ def check_meta(meta: object, where: str) -> Meta:
 
     Parameters
     ----------
-    meta
-        The literal.
     where
         The file or module, for messages.
 

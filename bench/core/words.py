@@ -36,10 +36,6 @@ def count(n: int, noun: str, many: str | None = None) -> str:
 
     Parameters
     ----------
-    n
-        Number of things.
-    noun
-        Singular.
     many
         Plural; default: :func:`plural` of the noun.
 
@@ -58,8 +54,6 @@ def listed(
 
     Parameters
     ----------
-    items
-        The items, in order.
     most
         Maximum number of items to name; the others are counted. Default: all.
     sep, last

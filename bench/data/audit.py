@@ -35,8 +35,6 @@ def audit(
 
     Parameters
     ----------
-    split, opened, folds
-        The split, its data set and its folds.
     content
         ``(n,)`` digests, equal for equal rows. Default: the digests that the data set provides, if
         any. ``bench.data.duplicates`` computes them for any data set.

@@ -39,8 +39,6 @@ class NamedSplit:
     ----------
     typed
         Text that selects this split after ``--split``.
-    split
-        Its declaration.
     own
         The user's data set, if the text names a file.
     """
@@ -136,8 +134,6 @@ def find_split(name: str, splits: Mapping[str, Split] | None = None) -> Split:
 
     Parameters
     ----------
-    name
-        Name or alias.
     splits
         Splits to search; default: the packaged splits.
 

@@ -46,8 +46,6 @@ class SourceDomain:
     ----------
     split
         Name of the split that defines the training rows.
-    opened
-        Its data set.
     train
         Training rows of that data set, ascending.
     classes

@@ -163,8 +163,6 @@ def pieces(
         ``(n,)`` bool.
     position
         ``(n,)`` well names such as ``B07``, or None.
-    rng
-        Generator of all random draws.
 
     Raises
     ------

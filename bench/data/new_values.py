@@ -40,8 +40,6 @@ def also_new_folds(
 
     Parameters
     ----------
-    split, opened
-        The split and its data set.
     folds
         Folds of the split without ``also_new``.
     labels
@@ -104,8 +102,6 @@ def grouped_values(values: Mapping[str, set[str]], n_groups: int) -> dict[str, i
     ----------
     values
         Class -> its values.
-    n_groups
-        Number of groups.
     """
     groups: dict[str, int] = {}
     totals = np.zeros(n_groups, dtype=np.int64)

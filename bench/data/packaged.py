@@ -76,13 +76,7 @@ def _folders() -> list[Path]:
 
 
 def packaged_index(name: str) -> pd.DataFrame:
-    """Return a table of ``index/`` of ``bench.datasets``: one row per image, all columns text.
-
-    Parameters
-    ----------
-    name
-        Name of the data set.
-    """
+    """Return a table of ``index/`` of ``bench.datasets``: one row per image, all columns text."""
     import pandas as pd
 
     package = importlib.import_module("bench.datasets")

@@ -31,12 +31,8 @@ def decoded(
 
     Parameters
     ----------
-    pictures
-        The images, in row order.
     shape, dtype
         Required shape ``(C, H, W)`` and dtype of each image; default: those of the first one.
-    label
-        Label of the progress bar.
     workers
         Number of threads; default: the number of processors. Does not affect the array.
 

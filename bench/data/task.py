@@ -90,8 +90,6 @@ def open_task(
 
     Parameters
     ----------
-    typed, split, opened
-        The split as typed, its declaration and its data set.
     published
         Whether the partitions were published by others. Undeclared overlap is then a note in every
         record instead of an error, because it cannot be fixed here.

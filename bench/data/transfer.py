@@ -41,8 +41,6 @@ def fitted_to(
         The training data set; ``shape``, ``channels`` and ``pixel`` of its images are used.
     channels
         Channel of ``target`` -> channel of ``like``; None if they have the same names.
-    where
-        Name of the split, for messages.
 
     Raises
     ------

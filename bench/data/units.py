@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 def count_units(split: Split, opened: Opened, folds: Sequence[Fold]) -> dict[str, dict[str, int]]:
     """Return the number of tested and of new values per batch level.
 
-    Parameters
-    ----------
-    split, opened
-        The declaration and the data set.
-    folds
-        All folds of the split.
-
     Returns
     -------
     dict

@@ -90,8 +90,6 @@ def compute(name: str, /, *, registry: Registry | None = None, **arrays: object)
     ----------
     name
         Name of a metric, such as ``balanced_accuracy``.
-    registry
-        Registry with the metrics of plugin files.
     **arrays
         Available arrays (see the module). Arrays that the metric does not take are ignored.
 

@@ -29,8 +29,6 @@ class Canvas:
 
     Attributes
     ----------
-    figure
-        The matplotlib figure.
     table
         Rows for the CSV; all have the same keys.
     """
@@ -96,8 +94,6 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
 
     Parameters
     ----------
-    out
-        Output folder, created if missing.
     stem
         File name without suffix; ``paper/table-1`` is written into the folder ``paper``.
     runs_digest
@@ -129,8 +125,6 @@ def writing(*formats: str, quickly: bool = False) -> Iterator[None]:
 
     Parameters
     ----------
-    formats
-        Subset of :data:`FORMATS`.
     quickly
         Use low PNG compression, since pictures are compressed later, and draw no picture if the
         table of a figure is only a sentence.

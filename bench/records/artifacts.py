@@ -45,13 +45,7 @@ class Artifact:
 
 
 class ArtifactStore:
-    """Artifacts and checkpoints in a results folder.
-
-    Parameters
-    ----------
-    root
-        The results folder; it is created if needed.
-    """
+    """Artifacts and checkpoints in a results folder."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)

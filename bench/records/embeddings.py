@@ -77,10 +77,6 @@ def embedding(
 
     Parameters
     ----------
-    store
-        Results folder with the artifacts.
-    record
-        A record.
     fold
         Index of the fold, in the order of the record.
     stage

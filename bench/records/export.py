@@ -47,8 +47,6 @@ def table(
     ----------
     outputs
         Stored outputs of the run (:func:`bench.records.embeddings.embeddings`).
-    record
-        The run.
     index
         The index of the data set (``bench.api.Opened.index``). Without it, rows that were not
         scored have no labels, and the only batch level is the one that the method acted on.

@@ -67,8 +67,6 @@ def load_packed(
 
     Parameters
     ----------
-    reference
-        Folder of the published records.
     index
         Contents of the index, from :func:`bench.records.index.read_index`. Files that changed
         since are read again.

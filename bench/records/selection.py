@@ -161,8 +161,6 @@ class Choice:
     ----------
     params
         Parameters that differ from their defaults, by stage.
-    recipe
-        Recipe overrides.
     score, scores
         Mean over the validation parts, and the score of each part. None for ``last``.
     n_candidates

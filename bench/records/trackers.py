@@ -96,13 +96,7 @@ def title(record: Record) -> str:
 
 
 class TensorBoard:
-    """Event files in ``<results>/tensorboard``, one folder per run id.
-
-    Parameters
-    ----------
-    root
-        The results folder.
-    """
+    """Event files in ``<results>/tensorboard``, one folder per run id."""
 
     def __init__(self, root: Path) -> None:
         try:
@@ -136,11 +130,6 @@ class MLflow:
     """Runs of the experiment ``labshift`` at ``$MLFLOW_TRACKING_URI``.
 
     The default is the database ``<results>/mlflow.db``.
-
-    Parameters
-    ----------
-    root
-        The results folder.
     """
 
     experiment = "labshift"

@@ -37,12 +37,8 @@ def place(
 
     Parameters
     ----------
-    root
-        The results folder.
     files
         File name -> content; an array is written as ``.npy``.
-    target
-        The folder.
     witness
         File without which an existing folder is incomplete and is replaced.
     replace

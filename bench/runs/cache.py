@@ -27,8 +27,6 @@ class Cache:
 
     Parameters
     ----------
-    store
-        The results folder.
     use
         Whether artifacts are read and written.
     written
@@ -52,8 +50,6 @@ class Cache:
             Kind of the artifact, ``fit`` or ``apply``, and its id.
         code
             Current code that would produce it.
-        name
-            Method name, for the message.
         """
         if self.use == "ignore" or (self.use == "renew" and key not in self._written):
             return None

@@ -80,14 +80,10 @@ def estimate(job: Job, store: Store, records: Sequence[Summary], device: str = "
 
     Parameters
     ----------
-    job
-        The run.
     store
         Results folder, used to measure disk usage.
     records
         Summaries (:func:`bench.records.record.summarise`) of earlier records.
-    device
-        ``--device`` of the run.
     """
     spec = job.spec()
     kind = "images" if job.task.opened.is_images else "profiles"

@@ -30,10 +30,6 @@ def outline(
 
     Parameters
     ----------
-    job, spec, run_id
-        The job and its identity.
-    code
-        Digests of the code in use.
     environment
         From :func:`bench.runs.provenance.environment`.
     status, reason

@@ -42,12 +42,6 @@ class Runner:
 
     Parameters
     ----------
-    store
-        The results folder.
-    options
-        Options common to all runs.
-    say
-        Receives messages, one line each.
     progress
         ``progress(label, done, total)``.
 
@@ -75,11 +69,6 @@ class Runner:
 
     def run(self, job: Job) -> Record:
         """Return the record of a job, from disk if it exists; otherwise run it and commit it.
-
-        Parameters
-        ----------
-        job
-            The run.
 
         Returns
         -------

@@ -31,8 +31,6 @@ class Where:
 
     Attributes
     ----------
-    fold
-        Fold.
     batch
         Batch at the default level of the data set.
     cluster
@@ -55,10 +53,6 @@ class Classification:
 
     Attributes
     ----------
-    split, opened, classes
-        The split, its data set and the label map.
-    registry
-        Registry with the metrics of plugins.
     masked
         Whether only treatment classes are scored; see :class:`bench.scoring.scorer.Scores`.
     """

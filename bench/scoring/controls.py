@@ -56,10 +56,6 @@ def control_view(
 
     Parameters
     ----------
-    partition
-        The rows.
-    classes
-        Label map.
     profiles
         Whether images are replaced by their fixed features.
     """
@@ -111,8 +107,6 @@ class ControlRow:
 
         Parameters
         ----------
-        opened
-            The data set.
         transferred
             Whether the training rows are from another data set.
         """
@@ -286,8 +280,6 @@ def _features(opened: Opened, rows: Ints, view: Samples) -> Floats:
 
     Parameters
     ----------
-    opened
-        The data set.
     rows
         Rows of the data set, ``(n,)``.
     view

@@ -26,12 +26,8 @@ def score_retrieval(
 
     Parameters
     ----------
-    split
-        The split with its metrics.
     X, rows
         ``(n, d)`` profiles and the ``n`` rows that describe them.
-    registry
-        Registry with the metrics of plugins.
 
     Raises
     ------

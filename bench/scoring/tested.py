@@ -24,8 +24,6 @@ def tested_column(split: Split, opened: Opened, train: Ints, test: Ints) -> str:
 
     Parameters
     ----------
-    split, opened
-        The split and its data set.
     train, test
         Rows of both sides of a fold.
     """

@@ -76,11 +76,6 @@ def __getattr__(name: str) -> object:
 def known(registry: Registry | None = None) -> dict[str, Meta]:
     """Return the literals of all studies by name, without importing any.
 
-    Parameters
-    ----------
-    registry
-        Registry; the studies of its plugin files are included.
-
     Raises
     ------
     BenchError

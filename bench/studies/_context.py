@@ -32,16 +32,10 @@ class StudyContext:
 
     Attributes
     ----------
-    task
-        The opened split.
     methods
         As typed, or the default of the study.
-    seeds
-        Seeds of every condition.
     points
         Values of the varied setting, in ascending order.
-    registry, runner, options
-        Registry, runner and options of the benchmark.
     left_out
         Method or condition -> why it is skipped.
     failed
@@ -187,8 +181,6 @@ class StudyContext:
 
         Parameters
         ----------
-        a, b
-            Results with scores.
         by_cluster
             False for results on different rows, whose difference has no interval.
 

@@ -31,8 +31,6 @@ class Curve:
 
     Attributes
     ----------
-    label
-        Name of the curve.
     reference
         Baseline of the differences: the full test batch, a single plate, no effect.
     results
@@ -99,12 +97,8 @@ def curve_finding(
 
     Parameters
     ----------
-    context
-        Context of the study.
     curves
         One per method, in the order of the methods.
-    axis
-        The varied setting.
     reading
         Takes the curves to mention, at least one, and returns three sentences.
     notes
@@ -228,8 +222,6 @@ def grouped_curves(
 
     Parameters
     ----------
-    context
-        Context of the study.
     points_of
         Takes the result with full test batches and returns a grouping per point.
     condition_of

@@ -42,8 +42,6 @@ def profiles_of(
 
     Parameters
     ----------
-    context, job
-        Context of the study, and the chain.
     train, test
         Rows of the opened data set; a transductive method adapts to ``test``.
     """
@@ -75,8 +73,6 @@ def batch_statistics(
 
     Parameters
     ----------
-    method
-        A fitted network.
     view
         Rows as ``apply`` sees them.
     groups

@@ -165,10 +165,6 @@ class Difference:
 
         Parameters
         ----------
-        pair
-            The difference of two results.
-        level
-            Level of the clusters.
         by_cluster
             False for results on different rows, whose clusters cannot be paired.
         """

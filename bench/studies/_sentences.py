@@ -43,8 +43,6 @@ def limits(
 
     Parameters
     ----------
-    context
-        Context of the study.
     differences
         The comparisons in the reading, each with its name.
     more

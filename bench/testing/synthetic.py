@@ -57,10 +57,6 @@ class Check:
 
     Attributes
     ----------
-    name
-        Name of the check.
-    ok
-        Whether it passed.
     message
         The error and a fix, or a remark.
     """

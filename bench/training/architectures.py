@@ -243,8 +243,6 @@ def build(
         ``nn.Module`` from rows to logits. Its last layer must be its last ``nn.Linear``.
     shape
         Shape of one row.
-    n_classes
-        Number of classes.
     recipe
         For ``width`` and ``layers``.
     weights

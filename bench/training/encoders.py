@@ -85,8 +85,6 @@ def encode(images: Array, name: str, side: int, colour: str = "each") -> Floats:
     ----------
     images
         ``(n, C, H, W)``.
-    name
-        Name of the encoder.
     side
         Width of the images that the network gets, pixels.
     colour

@@ -36,13 +36,6 @@ class FiniteCheck:
 
     The values of unchecked steps remain on the device, so a late check still reports the first step
     with a non-finite loss.
-
-    Parameters
-    ----------
-    method
-        Name of the method, for the message.
-    device
-        ``cpu`` or ``cuda``.
     """
 
     def __init__(self, method: str, device: str) -> None:

@@ -120,8 +120,6 @@ class RowReader:
 
     Parameters
     ----------
-    samples
-        The view.
     expected
         Number of rows that training will read.
     device

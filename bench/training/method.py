@@ -94,8 +94,6 @@ class NetworkMethod:
             ``(n,)`` codes of ``train.batch``.
         recipe
             The resolved recipe, for ``batch_size``.
-        seed
-            Seed of the stream.
         """
         return mixed(group, recipe["batch_size"], seed)
 

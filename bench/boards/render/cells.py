@@ -58,10 +58,6 @@ class Column:
 
     Attributes
     ----------
-    name
-        Heading.
-    cell
-        Text of the cell for a row.
     width
         Minimum terminal width in characters that shows the column; other formats show all.
     text

@@ -28,8 +28,6 @@ def claims_markdown(
 
     Parameters
     ----------
-    records
-        As for :func:`judge`.
     names
         Claims to show, in this order; by default all that records can match.
 

@@ -22,8 +22,6 @@ def render(boards: Sequence[Board], form: str, *, width: int = 120, colour: bool
 
     Parameters
     ----------
-    boards
-        Boards, in display order.
     form
         One of :data:`FORMATS`.
     width, colour

@@ -45,15 +45,6 @@ EMPTY = (
 def render(results: Sequence[Overall], form: str, *, width: int = 120, colour: bool = False) -> str:
     """Return the comparisons as text; the same records give the same bytes.
 
-    Parameters
-    ----------
-    results
-        As from :func:`bench.boards.overall.overall`.
-    form
-        One of :data:`FORMATS`.
-    width, colour
-        Terminal settings, for ``table``.
-
     Raises
     ------
     BenchError

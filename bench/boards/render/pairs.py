@@ -27,15 +27,6 @@ def render(
 ) -> str:
     """Return comparisons as text; the same records give the same bytes.
 
-    Parameters
-    ----------
-    comparisons
-        Comparisons, in display order.
-    form
-        One of :data:`FORMATS`.
-    width, colour
-        Terminal settings, for ``table``.
-
     Raises
     ------
     BenchError

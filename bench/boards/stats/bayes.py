@@ -36,8 +36,6 @@ def signed_rank_probabilities(
         ``(n,)`` first minus second method, one per data set.
     rope
         Half-width of the region of practical equivalence, in the unit of the differences.
-    samples
-        Number of draws, from a fixed seed.
 
     Raises
     ------

@@ -231,8 +231,6 @@ def covered(scores: Doubles, level: float = 0.95) -> NDArray[np.bool_]:
     ----------
     scores
         ``(n_sim, n_seeds, n_batches)`` scores of a classifier, or differences between two.
-    level
-        Nominal level.
     """
     from scipy import stats
 

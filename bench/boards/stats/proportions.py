@@ -19,14 +19,10 @@ def published_limits(
 
     Parameters
     ----------
-    value
-        Printed proportion.
     rounding
         Half a unit of the last printed digit.
     n
         Number of units behind the proportion.
-    level
-        Confidence level.
 
     Raises
     ------

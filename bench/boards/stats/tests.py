@@ -101,10 +101,6 @@ def detectable_effect(df: float, power: float = 0.8, alpha: float = 0.05) -> flo
     ----------
     df
         Degrees of freedom, at least 1.
-    power
-        Power of the test.
-    alpha
-        Significance level of the test.
     """
     # As in interval: the functions behind scipy.stats, which takes a second to import.
     from scipy.special import nctdtr, ndtri, stdtrit

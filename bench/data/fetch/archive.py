@@ -53,8 +53,6 @@ def unpack(
 
     Parameters
     ----------
-    archive
-        The file.
     target
         The folder, created if necessary. A new folder appears complete, in one step.
     show

@@ -73,10 +73,6 @@ def check_tree(
 
     Parameters
     ----------
-    folder
-        The data set's folder.
-    checks
-        Checks from the data set's TOML file.
     read
         Whether to decode the files; otherwise only their existence is checked.
     show

@@ -37,13 +37,9 @@ class Fetcher:
 
     Attributes
     ----------
-    what
-        The data set to fetch.
     given
         ``--from``: a file, a folder, or an https URL to take files from; empty for the published
         URLs.
-    desk
-        Dialogue with the user.
     options
         Options of :func:`bench.data.fetch.https.download`.
     zenodo

@@ -115,8 +115,6 @@ def download(
         Path of the file; its folder is created.
     size, sha256, md5
         Expected values; None or empty if unknown.
-    meter
-        Shows the progress.
     say
         Receives a line of text about each failed attempt.
     stall_s, tries, pause_s

@@ -238,8 +238,6 @@ def read_fetchable(name: str, content: Facts, where: str) -> Fetchable:
     ----------
     name
         Name after ``data fetch``.
-    content
-        The table.
     where
         The file, for messages.
 

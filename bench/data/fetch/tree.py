@@ -35,8 +35,6 @@ class Desk:
 
     Attributes
     ----------
-    say
-        Prints a line.
     confirm
         Asks a question and returns the answer; raises if there is no user to ask.
     show
@@ -59,15 +57,7 @@ def folder_of(what: Fetchable) -> Path:
 
 @dataclass
 class Tree:
-    """Files of a data set in its folder.
-
-    Attributes
-    ----------
-    what
-        The data set.
-    desk
-        Dialogue with the user.
-    """
+    """Files of a data set in its folder."""
 
     what: Fetchable
     desk: Desk = field(default_factory=Desk)

@@ -139,8 +139,6 @@ def open_table(path: Path, layer: str | None = None) -> TableFile:
 
     Parameters
     ----------
-    path
-        The file.
     layer
         For h5ad: the layer with the features, instead of ``X``.
 

@@ -76,8 +76,6 @@ def open_files(
         Columns ``(n,)`` of top, left, height and width in pixels; None uses the full image.
     channels
         Channels to use, counted from 0; None uses all.
-    label
-        Label of the progress bar.
 
     Raises
     ------

@@ -56,8 +56,6 @@ class OwnData:
     ----------
     name
         ``name`` in the TOML file.
-    path
-        The TOML file.
     splits
         Splits by canonical name, ``<name>/<split>``.
     """

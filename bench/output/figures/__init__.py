@@ -44,12 +44,6 @@ class FigureInput:
 
     Attributes
     ----------
-    meta
-        META of the figure.
-    records
-        Runs.
-    out
-        Output folder.
     results
         Results folder, for files next to the runs; None if the records are not on disk.
     get_boards
@@ -79,11 +73,6 @@ def _packaged() -> dict[str, Entry]:
 
 def all_figures(registry: Registry | None = None) -> dict[str, Entry]:
     """Return all figures by name, those of the original paper last.
-
-    Parameters
-    ----------
-    registry
-        Registry; the figures of its plugin files are included.
 
     Raises
     ------
@@ -118,12 +107,8 @@ def draw(
     names
         Keys of :func:`all_figures`; a name that ends in ``/`` selects all with this prefix. All
         figures if empty.
-    out
-        Output folder, created if missing.
     results
         Results folder, for figures that need files next to the runs.
-    registry
-        Registry; the figures of its plugin files are included.
     boards
         Leaderboards of the records; by default computed when a figure needs them.
 

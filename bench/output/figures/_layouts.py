@@ -33,10 +33,6 @@ class Panel:
 
     Attributes
     ----------
-    title
-        Title of the panel.
-    method_id
-        Method of the run.
     split
         Split of the run; real edition only.
     batches
@@ -137,8 +133,6 @@ class Points:
 
     Attributes
     ----------
-    record
-        The run.
     X
         ``(n, d)`` embedding.
     ids, names

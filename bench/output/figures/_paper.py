@@ -35,8 +35,6 @@ def table(inputs: FigureInput, prefix: str) -> list[Path]:
 
     Parameters
     ----------
-    inputs
-        Input of the figure.
     prefix
         Name prefix of the claims.
     """

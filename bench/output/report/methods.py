@@ -74,8 +74,6 @@ class MethodPage:
         Name of the file; empty for a reference row or a method without a readable file.
     blocks
         Its docstring: the equation, the source and deviations from it.
-    parameters
-        Fields of ``Params``.
     problem
         One sentence: why no more is available; empty otherwise.
     """

@@ -190,8 +190,6 @@ class BiologyLoss:
 
     Attributes
     ----------
-    row
-        The method.
     lost, gained
         Names of the batches that lose, or gain, more than :data:`LOST` of ERM's margin over
         chance.

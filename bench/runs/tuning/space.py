@@ -54,8 +54,6 @@ class Dimension:
     ----------
     owner, key
         The stage and its parameter, or ``recipe`` and its key.
-    default
-        Default value.
     low, high, log
         Range of a number; an integer if the default is one.
     choices
@@ -144,8 +142,6 @@ class Tuning:
         Database URL, or empty for a journal in the results folder.
     recipe_keys
         Keys of :data:`RECIPE_SPACE` to tune in addition.
-    say
-        Receives progress messages.
     """
 
     task: Task

@@ -201,8 +201,6 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[Record]:
 
     Parameters
     ----------
-    tuning
-        What to tune, and how.
     runner
         Makes the runs. Its options apply to the runs of the refitted method.
     seeds
