@@ -88,11 +88,6 @@ def open_all(file: str, registry: Registry, edition: str) -> tuple[Opened, list[
     -------
     tuple
         The data set, the requested splits, and those that can be run.
-
-    Raises
-    ------
-    BenchError
-        If the data cannot be opened.
     """
     from bench.data.catalog import resolve_all
     from bench.data.opening import open_splits

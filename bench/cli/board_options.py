@@ -56,11 +56,6 @@ class BoardOptions:
         ----------
         failures, studies
             Include failed runs; include runs of studies.
-
-        Raises
-        ------
-        BenchError
-            If no record matches.
         """
         from bench.boards.select import boards
         from bench.data.catalog import canonical_name

@@ -25,13 +25,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def script(group: click.Group, shell: str) -> str:
-    """Return the script that makes a shell complete the command ``labshift``.
-
-    Raises
-    ------
-    BenchError
-        For an unknown shell.
-    """
+    """Return the script that makes a shell complete the command ``labshift``."""
     from click.shell_completion import get_completion_class
 
     from bench.cli.main import COMPLETE

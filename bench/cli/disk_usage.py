@@ -84,13 +84,7 @@ def disk_usage(store: Store) -> list[Usage]:
 
 
 def remove(store: Store, usages: Iterable[Usage]) -> None:
-    """Delete the folders of some parts.
-
-    Raises
-    ------
-    BenchError
-        If a folder cannot be deleted.
-    """
+    """Delete the folders of some parts."""
     for usage in usages:
         for folder in usage.folders:
             discard(store.root, folder)

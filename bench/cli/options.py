@@ -27,13 +27,7 @@ Decorator = Callable[[Command], Command]
 
 
 def check(option: str, value: str, allowed: Iterable[str]) -> None:
-    """Refuse a value that an option does not take.
-
-    Raises
-    ------
-    BenchError
-        Names the nearest allowed values.
-    """
+    """Refuse a value that an option does not take."""
     values = list(allowed)
     if value not in values:
         raise BenchError(f"--{option}: {did_you_mean(value, values, option)}")

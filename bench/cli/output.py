@@ -186,13 +186,7 @@ def note(line: str) -> None:
 
 
 def write_output(output: str, text: str) -> None:
-    """Write the file of ``--output`` atomically.
-
-    Raises
-    ------
-    BenchError
-        If the folder does not exist or is not writable.
-    """
+    """Write the file of ``--output`` atomically."""
     path = Path(output)
     with disk_errors("write", path, "--output"), new_file(path, parents=False) as temporary:
         temporary.write_text(text, encoding="utf-8")

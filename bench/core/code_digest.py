@@ -35,13 +35,7 @@ _IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 def source_digest(source: str) -> str:
-    """Return the SHA-256 (hex) of the code in a Python source text.
-
-    Raises
-    ------
-    SyntaxError
-        If the text is not valid Python.
-    """
+    """Return the SHA-256 (hex) of the code in a Python source text."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = ast.parse(source)
@@ -114,11 +108,6 @@ def file_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     dict
         :func:`portable_name` -> hex digits, sorted by name. If two files have the same name, the
         second name gets a suffix.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read.
     """
     cached = _read_cache()
     fresh: dict[str, str] = {}

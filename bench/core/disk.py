@@ -114,11 +114,6 @@ def new_file(path: Path, *, parents: bool = True, inside: Path | None = None) ->
         Whether to create its folder.
     inside
         Folder for the temporary file, on the same disk. Default: next to ``path``.
-
-    Raises
-    ------
-    OSError
-        If the operating system reports an error; see :func:`disk_errors`.
     """
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,11 +143,6 @@ def new_folder(path: Path, *, replace: bool = False, inside: Path | None = None)
         Whether an existing folder is replaced.
     inside
         Folder for the temporary folder, on the same disk. Default: next to ``path``.
-
-    Raises
-    ------
-    OSError
-        If the operating system reports an error; see :func:`disk_errors`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if inside is not None:
@@ -180,13 +170,7 @@ def new_folder(path: Path, *, replace: bool = False, inside: Path | None = None)
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Write a file atomically and flush it to disk; text is encoded as UTF-8.
-
-    Raises
-    ------
-    OSError
-        If the operating system reports an error. The file is then unchanged or missing.
-    """
+    """Write a file atomically and flush it to disk; text is encoded as UTF-8."""
     with new_file(path) as temporary:
         write_synced(temporary, data.encode() if isinstance(data, str) else data)
 

@@ -84,11 +84,6 @@ def canonical_name(typed: str | None, registry: Registry | None = None) -> str |
     """Return the canonical name of a text; an unregistered name is returned unchanged.
 
     Records may refer to splits whose plugin is not loaded. None means all splits and is returned.
-
-    Raises
-    ------
-    BenchError
-        For an invalid file.
     """
     if typed is None:
         return None

@@ -116,11 +116,6 @@ def with_metrics(task: Task, names: Sequence[str], registry: Registry) -> Task:
     """Return a task with additional metrics.
 
     The metrics are part of a run's id. They change neither its training nor its other values.
-
-    Raises
-    ------
-    BenchError
-        For an unknown metric.
     """
     for name in names:
         registry.entry("metric", name)

@@ -129,13 +129,7 @@ def takes_batch(name: str, registry: Registry | None = None) -> bool:
 
 
 def needs(name: str, registry: Registry | None = None) -> str:
-    """Return the inputs of a metric: ``predictions``, ``scores`` or ``embedding``.
-
-    Raises
-    ------
-    BenchError
-        If the name is unknown.
-    """
+    """Return the inputs of a metric: ``predictions``, ``scores`` or ``embedding``."""
     if name in _packaged():
         return str(_packaged()[name]["needs"])
     if registry is None:

@@ -101,11 +101,6 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
         same records give the same bytes.
     width, height
         Inches.
-
-    Raises
-    ------
-    BenchError
-        If the files cannot be written.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

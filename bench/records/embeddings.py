@@ -83,11 +83,6 @@ def embedding(
         Index of the stage. Default: the last stage.
     side
         ``test`` or ``train``.
-
-    Raises
-    ------
-    BenchError
-        If the files are damaged.
     """
     entry = record.folds[fold]
     stages = entry["stages"][: stage % len(entry["stages"]) + 1]

@@ -34,13 +34,7 @@ FOLDER = "records"
 
 
 def packed_file(reference: Path, split_id: str) -> Path:
-    """Return the file of a split in the folder of published records.
-
-    Raises
-    ------
-    BenchError
-        If the name of the split is not a relative path.
-    """
+    """Return the file of a split in the folder of published records."""
     names = [quote(name, safe=" ~@+=,") for name in split_id.split("/")]
     if not all(name.strip(". ") for name in names):
         raise BenchError(
@@ -80,11 +74,6 @@ def load_packed(
     stamps : dict
         Run id -> stamp in the index. Files with a damaged record are left out, so that they are
         read and reported again.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read.
     """
     indexed: dict[str, list[tuple[PackedLine, str, tuple[str, str]]]] = {}
     for run_id, (stamp, brief) in index.items():

@@ -86,13 +86,7 @@ RULES: dict[str, Rule] = {
 
 
 def rule(name: str) -> Rule:
-    """Return the rule with a name.
-
-    Raises
-    ------
-    BenchError
-        If the name is unknown.
-    """
+    """Return the rule with a name."""
     if name not in RULES:
         raise BenchError(did_you_mean(name, list(RULES), "selection rule"))
     return RULES[name]

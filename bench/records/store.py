@@ -132,11 +132,6 @@ class Store(ArtifactStore):
         """Return only the published records of ``reference/``, sorted by run id.
 
         Records that cannot be read are skipped with a warning.
-
-        Raises
-        ------
-        BenchError
-            If the folder cannot be read.
         """
         with disk_errors("read", self.reference):
             index = read_index(self.reference_index) if packed_files(self.reference) else {}
@@ -209,11 +204,6 @@ class Store(ArtifactStore):
 
         Called before a training starts, so that a read-only folder raises immediately and not
         after the training.
-
-        Raises
-        ------
-        BenchError
-            If the folder is not writable.
         """
         check_writable(self.root)
 

@@ -59,13 +59,7 @@ def place(
 
 
 def discard(root: Path, target: Path) -> None:
-    """Delete a folder atomically. A missing folder is ignored.
-
-    Raises
-    ------
-    BenchError
-        If the folder cannot be deleted.
-    """
+    """Delete a folder atomically. A missing folder is ignored."""
     with disk_errors("delete", target):
         aside = temporary(root) / f"{target.name}-{secrets.token_hex(6)}"
         with contextlib.suppress(FileNotFoundError):
@@ -75,13 +69,7 @@ def discard(root: Path, target: Path) -> None:
 
 
 def check_writable(root: Path) -> None:
-    """Create the results folder, write a file in it, and delete old unfinished files.
-
-    Raises
-    ------
-    BenchError
-        If the folder is not writable.
-    """
+    """Create the results folder, write a file in it, and delete old unfinished files."""
     with disk_errors("write results to", root):
         probe = temporary(root) / f"probe-{secrets.token_hex(6)}"
         probe.parent.mkdir(parents=True, exist_ok=True)

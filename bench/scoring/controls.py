@@ -151,13 +151,7 @@ class Pca(ControlRow):
     """Default number of components of ``harmony`` and ``harmony-map``."""
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
-        """Store mean and scale ``(d,)`` and axes ``(d, p)`` of the training rows.
-
-        Raises
-        ------
-        NotApplicable
-            If no feature varies in the training rows.
-        """
+        """Store mean and scale ``(d,)`` and axes ``(d, p)`` of the training rows."""
         self._state = dict(Components.of(_profiles(train), self.n_components, "pca").arrays())
 
     def apply(self, samples: Samples) -> Output:

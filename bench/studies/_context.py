@@ -103,13 +103,7 @@ class StudyContext:
         self.left_out.setdefault(name, reason)
 
     def job(self, condition: Condition, seed: int) -> Job:
-        """Return the validated job of one seed of a condition.
-
-        Raises
-        ------
-        BenchError
-            For an unknown method or an invalid parameter.
-        """
+        """Return the validated job of one seed of a condition."""
         tasks = [condition.task or self.task]
         options = self._options(condition)
         [job] = plan([condition.method], tasks, [seed], options, self.registry)
@@ -183,11 +177,6 @@ class StudyContext:
         ----------
         by_cluster
             False for results on different rows, whose difference has no interval.
-
-        Raises
-        ------
-        BenchError
-            If the two have no common seed.
         """
         found = pair(a.scores, b.scores) if a.scores is not None and b.scores is not None else None
         if found is None:

@@ -30,11 +30,6 @@ def claims_markdown(
     ----------
     names
         Claims to show, in this order; by default all that records can match.
-
-    Raises
-    ------
-    BenchError
-        For an unknown name.
     """
     everything = judge(published(), records)
     by_name = {judged.claim.name: judged for judged in everything}

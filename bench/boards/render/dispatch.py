@@ -26,11 +26,6 @@ def render(boards: Sequence[Board], form: str, *, width: int = 120, colour: bool
         One of :data:`FORMATS`.
     width, colour
         Terminal settings for ``table``; narrow terminals omit the cost columns.
-
-    Raises
-    ------
-    BenchError
-        For an unknown format.
     """
     check_format(form, FORMATS)
     if form == "table":

@@ -43,13 +43,7 @@ EMPTY = (
 
 
 def render(results: Sequence[Overall], form: str, *, width: int = 120, colour: bool = False) -> str:
-    """Return the comparisons as text; the same records give the same bytes.
-
-    Raises
-    ------
-    BenchError
-        For an unknown format.
-    """
+    """Return the comparisons as text; the same records give the same bytes."""
     check_format(form, FORMATS)
     return _table(results, width, colour) if form == "table" else FORMATS[form](results)
 

@@ -25,13 +25,7 @@ __all__ = ["FORMATS", "render", "to_json"]
 def render(
     comparisons: Sequence[Comparison], form: str, *, width: int = 120, colour: bool = False
 ) -> str:
-    """Return comparisons as text; the same records give the same bytes.
-
-    Raises
-    ------
-    BenchError
-        For an unknown format.
-    """
+    """Return comparisons as text; the same records give the same bytes."""
     check_format(form, FORMATS)
     if form == "table":
         return pairs_table(comparisons, width, colour)

@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_format(form: str, formats: Iterable[str]) -> None:
-    """Raise an error if a format is unknown.
-
-    Raises
-    ------
-    BenchError
-        With the most similar format.
-    """
+    """Raise an error if a format is unknown."""
     if form not in (known := list(formats)):
         raise BenchError(did_you_mean(form, known, "format"))
 

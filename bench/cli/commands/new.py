@@ -76,13 +76,7 @@ def command(what: str, name: str, images: bool, output: str | None, common: Comm
 
 
 def _checked(what: str, name: str) -> str:
-    """Return a name in the spelling of its kind.
-
-    Raises
-    ------
-    BenchError
-        If it is not a name.
-    """
+    """Return a name in the spelling of its kind."""
     if what == "metric":  # a metric's name is that of its function
         name = name.replace("-", "_")
     mark = "_" if what == "metric" else "-"

@@ -77,11 +77,6 @@ def check_tree(
         Whether to decode the files; otherwise only their existence is checked.
     show
         ``show(done, total)`` in files.
-
-    Raises
-    ------
-    BenchError
-        For a check of an unknown kind.
     """
     report = Report()
     for check in checks:

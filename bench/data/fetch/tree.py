@@ -136,13 +136,7 @@ class Tree:
         return True
 
     def examined(self, file: File, origin: Path, label: str) -> Received:
-        """Return size and checksums of a local file.
-
-        Raises
-        ------
-        BenchError
-            If they differ from the published ones.
-        """
+        """Return size and checksums of a local file."""
         sums = file_sums(origin, self.desk.bar(f"checking {label}"))
         size = origin.stat().st_size
         for wanted, actual in ((file.sha256, sums[0]), (file.md5, sums[1])):
@@ -206,13 +200,7 @@ def checks_of(what: Fetchable) -> tuple[Facts, ...]:
 
 
 def verify(what: Fetchable, desk: Desk) -> Report:
-    """Check the content of the folder: checksums of files, then the tree.
-
-    Raises
-    ------
-    BenchError
-        If the folder does not exist.
-    """
+    """Check the content of the folder: checksums of files, then the tree."""
     folder = folder_of(what)
     if not folder.is_dir():
         raise BenchError(

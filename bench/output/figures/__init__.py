@@ -72,13 +72,7 @@ def _packaged() -> dict[str, Entry]:
 
 
 def all_figures(registry: Registry | None = None) -> dict[str, Entry]:
-    """Return all figures by name, those of the original paper last.
-
-    Raises
-    ------
-    BenchError
-        If a plugin's figure has the same name as a packaged one.
-    """
+    """Return all figures by name, those of the original paper last."""
     figures = dict(_packaged())
     for entry in registry.entries("figure") if registry else ():
         if entry.name in figures:

@@ -176,11 +176,6 @@ def search_space(tuning: Tuning) -> list[Dimension]:
     Values set by hand are excluded. Choices that the method cannot run with on this split, such as
     statistics of controls without negative controls, are also excluded, and parameters that have
     no effect with any value of the others (``acts_if`` of :func:`bench.api.param`).
-
-    Raises
-    ------
-    BenchError
-        For a recipe key that cannot be tuned.
     """
     base = tuning.base
     space = [dimension for stage in base.chain.stages for dimension in _stage_space(tuning, stage)]
