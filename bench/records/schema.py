@@ -16,6 +16,7 @@ else:
     Json = object
 
 __all__ = [
+    "NOT_RUN_HERE",
     "PREFIXES",
     "READOUTS",
     "SCHEMA",
@@ -25,6 +26,7 @@ __all__ = [
     "Code",
     "CodeSummary",
     "Cost",
+    "External",
     "Fold",
     "FoldTuning",
     "Json",
@@ -46,6 +48,9 @@ READOUTS = ("head", "probe", "knn1")
 """Readout heads: the network's own head, the shared linear probe, the nearest training profile."""
 PREFIXES = tuple(f"{readout}." for readout in READOUTS)
 """Prefixes of metric names, one per readout head."""
+
+NOT_RUN_HERE = "not run here"
+"""Mark of a record of predictions or embeddings that were computed elsewhere."""
 
 Status = Literal["ok", "not-applicable", "failed"]
 Aggregation = Literal["", "mean", "pooled"]
@@ -221,6 +226,14 @@ class Tuning(TuningBudget):
     folds: NotRequired[Annotated[list[FoldTuning], "Result per fold"]]
 
 
+class External(TypedDict):
+    """File with predictions or embeddings that were computed elsewhere."""
+
+    kind: Annotated[str, "classes, scores or embeddings"]
+    sha256: Annotated[str, "Digest of the content, independent of the order of the rows"]
+    file: Annotated[str, "Name of the file"]
+
+
 class RunRecord(TypedDict):
     """Contents of ``run.json``."""
 
@@ -272,6 +285,7 @@ class RunRecord(TypedDict):
     sources: Annotated[dict[str, str], "SHA-256 of the method's source files"]
     code: NotRequired[Annotated[Code, "Code that made the run; absent in older records"]]
     tuning: NotRequired[Annotated[Tuning, "Parameter search of a tuned run"]]
+    external: NotRequired[Annotated[External, "Present if outputs were computed elsewhere"]]
     provenance: Annotated[Provenance, "Machine, versions and command"]
     verified: NotRequired[Annotated[bool, "Result of --if-exists verify; not stored"]]
 
