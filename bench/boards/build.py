@@ -49,17 +49,13 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["build_board"]
 
 ORACLE_TOLERANCE = 0.0005
 """``label-oracle`` must be 1.000 to three digits."""
 
 
 def build_board(
-    runs: Sequence[Record],
-    metric: str,
-    readout: str,
-    failures: Sequence[Mapping[str, object]],
+    runs: Sequence[Record], metric: str, readout: str, failures: Sequence[Mapping[str, object]]
 ) -> Board | None:
     """Return the board of one metric for a group of runs, or None if no run has the metric."""
     scored = [run for run in runs if run.ok]

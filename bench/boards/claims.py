@@ -40,16 +40,6 @@ from bench.records.record import Record, as_record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = [
-    "MAX_REACH",
-    "MIN_SEEDS",
-    "Claim",
-    "Judged",
-    "claims_of",
-    "judge",
-    "published",
-    "without_level",
-]
 
 MIN_SEEDS = 3
 """With fewer of our seeds a claim is *not run*."""
@@ -139,22 +129,14 @@ class Judged:
 
     Attributes
     ----------
-    claim
-        The claim.
     status
         ``reproduced``, ``not reproduced`` or ``not run``.
     mean, sd
         Over seeds of the matching records; ``sd`` (n - 1) is None with one seed, both with none.
-    n_seeds
-        Number of matching seeds.
     difference
         Measured minus published; None without records.
     interval
         95 % interval of the difference, ``(low, high)``; None with fewer than three seeds.
-    reading
-        The result as one sentence.
-    run_ids
-        Ids of the matching records.
     """
 
     claim: Claim
@@ -217,8 +199,6 @@ def judge(
 
     Parameters
     ----------
-    claims
-        As from :func:`published`.
     records
         Committed runs (``Store.load_all``) or mappings of the same form. Runs that match no claim
         are ignored.

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["READOUT_RULE", "readout_of", "row_readout"]
 
 READOUT_RULE = (
     "Readout: the shared probe for all rows, so that a value does not depend on the other rows; a "
@@ -23,8 +22,6 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
 
     Parameters
     ----------
-    runs
-        Runs with scores.
     metric
         Name without a readout.
     requested
@@ -67,8 +64,6 @@ def row_readout(run: Record, readout: str) -> str:
 
     Parameters
     ----------
-    run
-        A run of the row.
     readout
         Readout of the board, from :func:`readout_of`.
     """

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from bench.core.types import Floats, Ints, Strings
     from bench.data.own.files import TableFile
 
-__all__ = ["KINDS", "External", "read_external"]
-
 Kind = Literal["classes", "scores", "embeddings"]
 KINDS: tuple[Kind, ...] = ("classes", "scores", "embeddings")
 PREDICTION = "prediction"

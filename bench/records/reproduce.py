@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["command_of"]
-
 
 def command_of(runs: Sequence[Record]) -> str:
     """Return the command of runs that differ in their seeds only.

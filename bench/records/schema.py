@@ -15,31 +15,6 @@ if TYPE_CHECKING:
 else:
     Json = object
 
-__all__ = [
-    "NOT_RUN_HERE",
-    "PREFIXES",
-    "READOUTS",
-    "SCHEMA",
-    "Aggregation",
-    "Batches",
-    "Clusters",
-    "Code",
-    "CodeSummary",
-    "Cost",
-    "External",
-    "Fold",
-    "FoldTuning",
-    "Json",
-    "Machine",
-    "Provenance",
-    "RunRecord",
-    "Source",
-    "Spec",
-    "Stage",
-    "Status",
-    "Summary",
-    "Tuning",
-]
 
 SCHEMA = 1
 """Version of ``run.json``. Records of a later version raise an error."""
@@ -57,9 +32,6 @@ Aggregation = Literal["", "mean", "pooled"]
 """How the primary score combines folds; empty for a single fold."""
 Params = dict[str, dict[str, Json]]
 """Parameters that differ from their defaults, by stage."""
-
-
-# --------------------------------------------------------------------------- spec
 
 
 class Stage(TypedDict):
@@ -131,9 +103,6 @@ class Spec(TypedDict):
     also_new: NotRequired[Annotated[str, "Column with values that are new as well"]]
     aggregate: NotRequired[Annotated[list[str], "Aggregation steps before retrieval"]]
     source: NotRequired[Annotated[Source, "Pre-training data of a transferred encoder"]]
-
-
-# --------------------------------------------------------------------------- results
 
 
 Column = dict[str, list[float | None]]
@@ -288,9 +257,6 @@ class RunRecord(TypedDict):
     external: NotRequired[Annotated[External, "Present if outputs were computed elsewhere"]]
     provenance: Annotated[Provenance, "Machine, versions and command"]
     verified: NotRequired[Annotated[bool, "Result of --if-exists verify; not stored"]]
-
-
-# --------------------------------------------------------------------------- summary
 
 
 class Machine(TypedDict):

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from bench.records.store import Store
     from bench.scoring.result import Scored
 
-__all__ = ["DECLARED", "Submission", "required_ids", "score"]
-
 DECLARED = {
     "inductive": Access.NONE,
     "test-controls": Access.CONTROLS | Access.TEST_CONTROLS,
@@ -158,9 +156,6 @@ def required_ids(task: Task) -> list[tuple[str, str, str]]:
     ]
 
 
-# --------------------------------------------------------------------------- checks
-
-
 def _check(submission: Submission, task: Task, registry: Registry) -> None:
     name = submission.name
     if not _NAME.fullmatch(name):
@@ -250,9 +245,6 @@ def _labelled(task: Task, fold: Fold) -> Ints:
     if not task.supervised:
         return fold.train[:0]
     return fold.train[class_codes(task.opened, fold.train, task.classes) >= 0]
-
-
-# --------------------------------------------------------------------------- scores
 
 
 def _job(table: External, task: Task, submission: Submission, registry: Registry, seed: int) -> Job:

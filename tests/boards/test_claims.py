@@ -53,9 +53,6 @@ def judged(name: str, records: list[dict[str, Any]]) -> Judged:
     return judge([claim(name)], as_records(records))[0]
 
 
-# --------------------------------------------------------------------------- the registry
-
-
 def test_every_number_has_a_source_a_grade_and_either_a_match_or_a_reason() -> None:
     claims = published()
     assert len(claims) == 148
@@ -114,9 +111,6 @@ def test_the_headline_says_that_it_is_one_run_and_no_standard_submission() -> No
     reading = judged(BEN, []).reading
     assert "one run" in reading
     assert "no standard WILDS submission" in reading
-
-
-# --------------------------------------------------------------------------- the rule
 
 
 def test_two_means_with_spreads_are_compared_by_welch() -> None:
@@ -233,9 +227,6 @@ def test_rounding_widens_to_all_counts_that_are_printed_alike() -> None:
         published_limits(0.5, 0.005, 0)
 
 
-# --------------------------------------------------------------------------- what never counts
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -281,9 +272,6 @@ def test_settings_are_not_averaged_and_a_later_run_of_a_seed_counts() -> None:
     made = judged(BEN, [*other, *base, *again])
     assert made.n_seeds == 3
     assert made.mean == pytest.approx((0.43 + 0.40 + 0.40) / 3)
-
-
-# --------------------------------------------------------------------------- words
 
 
 def test_the_table_has_a_status_for_each_number_and_the_same_bytes() -> None:

@@ -41,15 +41,11 @@ if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
     from bench.data.own.images import ImagePixels
 
-__all__ = ["OwnData", "load", "open_declared"]
 
 _ROLES = ("treatment", "compound", "well", "position")
 _RESERVED = ("id", "label", "control", *_ROLES)
 _READING = {*_RESERVED, "features", "batches", "level", "nscb_batch"}
 """Keys that determine how a table is read."""
-
-
-# --------------------------------------------------------------------------- reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +56,6 @@ class OwnData:
     ----------
     name
         ``name`` in the TOML file.
-    path
-        The TOML file.
     splits
         Splits by canonical name, ``<name>/<split>``.
     """

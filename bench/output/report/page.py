@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.boards.claims import judge, published
-from bench.boards.render.cells import (
-    LEGEND,
-    TRACK_WORDS,
-)
+from bench.boards.render.cells import LEGEND, TRACK_WORDS
 from bench.boards.select import boards
 from bench.core.canonical import digest
 from bench.core.control_names import is_control_row
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.output.report.sentence import Finding
 
-__all__ = ["LIMIT", "Report", "build"]
 
 LIMIT = 3_000_000
 """Maximum size of a page in bytes, so that it can be sent by e-mail."""
@@ -209,9 +205,6 @@ def inline(text: str) -> list[tuple[bool, str]]:
     return [(kind, part) for kind, part in [*parts, (False, text[at:])] if part]
 
 
-# --------------------------------------------------------------------------- complete page
-
-
 def _context(
     all_boards: Sequence[Board],
     shown: Sequence[BoardView],
@@ -297,9 +290,6 @@ def _found(it: Finding, anchors: Mapping[str, str]) -> dict[str, object]:
         "anchor": anchors[it.board.title],
         "subtitle": subtitle(it.board),
     }
-
-
-# --------------------------------------------------------------------------- figures
 
 
 def _to_draw(boards: Sequence[Board]) -> list[Board]:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board, Row
 
-__all__ = ["FILE", "Conditions", "Regime", "conditions", "regimes"]
 
 FILE = Path(__file__).with_name("conditions.csv")
 CONFOUNDED, SIMILAR = 0.5, 0.1
@@ -46,10 +45,6 @@ class Conditions:
     ----------
     split, edition, level
         The split, the edition measured, and the batch level.
-    batches
-        Number of batches.
-    rows_median
-        Median number of rows per batch.
     composition
         Distance between the class mixtures of batches, 0 (equal) to 1 (no class shared).
     controls_min
@@ -88,10 +83,6 @@ class Regime:
     ----------
     edition
         ``real`` or ``simulated``; never mixed.
-    mixture, is_small, has_controls
-        The conditions.
-    splits
-        Names of the splits.
     layout
         Splits where the position on the plate predicts the class.
     better, worse
