@@ -12,7 +12,7 @@ import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bench.core.errors import BenchError
 
@@ -195,10 +195,15 @@ def _small(file: Path) -> tuple[str, int, int]:
     if image.width > WIDEST:
         height = round(image.height * WIDEST / image.width)
         image = image.resize((WIDEST, height), Image.Resampling.LANCZOS)
-    many = image.getcolors(1 << 14) is None
-    flat = image.quantize(
-        256 if many else COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
-    )
+    colours = image.getcolors(1 << 14)
+    if colours is None:
+        flat = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    else:  # the most frequent colours: averages would change the colours of methods
+        colours.sort(key=lambda pair: (-pair[0], pair[1]))
+        palette = Image.new("P", (1, 1))
+        frequent = [cast("tuple[int, int, int]", colour) for _, colour in colours[:COLOURS]]
+        palette.putpalette([value for colour in frequent for value in colour])
+        flat = image.quantize(palette=palette, dither=Image.Dither.NONE)
     sink = io.BytesIO()
     flat.save(sink, format="png", optimize=True)
     return _base64(sink.getvalue()), image.width, image.height
