@@ -12,12 +12,14 @@ import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from PIL import Image
 
     from bench.boards.board import Board
     from bench.core.entry import Entry
@@ -184,10 +186,7 @@ def _note(table: str) -> str:
 
 
 def _small(file: Path) -> tuple[str, int, int]:
-    """Return a picture with a reduced palette as base64, with its size; deterministic.
-
-    Photographs keep more colours than lines and flat areas.
-    """
+    """Return a picture with a reduced palette as base64, with its size; deterministic."""
     from PIL import Image
 
     with Image.open(file) as opened:
@@ -195,18 +194,33 @@ def _small(file: Path) -> tuple[str, int, int]:
     if image.width > WIDEST:
         height = round(image.height * WIDEST / image.width)
         image = image.resize((WIDEST, height), Image.Resampling.LANCZOS)
-    colours = image.getcolors(1 << 14)
-    if colours is None:
-        flat = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    else:  # the most frequent colours: averages would change the colours of methods
-        colours.sort(key=lambda pair: (-pair[0], pair[1]))
-        palette = Image.new("P", (1, 1))
-        frequent = [cast("tuple[int, int, int]", colour) for _, colour in colours[:COLOURS]]
-        palette.putpalette([value for colour in frequent for value in colour])
-        flat = image.quantize(palette=palette, dither=Image.Dither.NONE)
+    flat = _reduced(image)
     sink = io.BytesIO()
     flat.save(sink, format="png", optimize=True)
     return _base64(sink.getvalue()), image.width, image.height
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """Return an image with at most :data:`COLOURS` colours, each of them one of the original.
+
+    Frequent and saturated colours are kept: averages, as of a median cut, would change the colours
+    of methods. Photographs have 256 averages.
+    """
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(image, dtype=np.int32)
+    packed = pixels @ np.array([1 << 16, 1 << 8, 1])
+    colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    if len(colours) > 1 << 14:
+        return image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
+    weight = counts * (4 + np.ptp(rgb, axis=1))
+    kept = rgb[np.argsort(-weight, kind="stable")[:COLOURS]]
+    nearest = [int(np.argmin(((kept - colour) ** 2).sum(axis=1))) for colour in rgb]
+    flat = Image.fromarray(np.array(nearest, np.uint8)[places.reshape(packed.shape)], "P")
+    flat.putpalette(kept.astype(np.uint8).tobytes())
+    return flat
 
 
 def _base64(data: bytes) -> str:
