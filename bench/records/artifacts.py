@@ -8,16 +8,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.canonical import no_constant, pretty_json
 from bench.core.disk import disk_errors
 from bench.core.errors import BenchError
+from bench.core.once import once
+from bench.records.digests import DIGESTS, digests_of, with_digests
 from bench.records.reading import Kind, checked_id, text_of
 from bench.records.writing import discard, place
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bench.core.types import Array, Arrays, Facts, JsonObject
+    from bench.records.record import Record
 
 __all__ = ["Artifact", "ArtifactStore"]
 
@@ -80,11 +85,28 @@ class ArtifactStore:
             return None
         try:
             meta = json.loads(text, parse_constant=no_constant)
-            return Artifact(_read_fit(folder) if kind == "fit" else _read_apply(folder), meta)
+            sums = digests_of(meta, "meta.json")
+            arrays = _read_fit(folder, sums) if kind == "fit" else _read_apply(folder, sums)
+            return Artifact(arrays, {k: v for k, v in meta.items() if k != DIGESTS})
         except Exception as exc:
             raise BenchError(
                 f"the artifact in {folder} is damaged ({exc}): delete that folder and run again"
             ) from exc
+
+    def damaged_artifacts(self, record: Record) -> list[str]:
+        """Return the errors of reading the artifacts of a record that are on disk."""
+        problems = []
+        for fold in record.folds:
+            for stage in fold["stages"]:
+                keys: tuple[tuple[Kind, str], ...]
+                keys = ("fit", stage.get("fit_id", "")), ("apply", stage.get("apply_id", ""))
+                for kind, key in keys:
+                    try:
+                        if key:
+                            self.read_artifact(kind, key)
+                    except BenchError as error:
+                        problems.append(str(error))
+        return problems
 
     def write_artifact(
         self,
@@ -121,13 +143,18 @@ class ArtifactStore:
                 raise BenchError(f"an array of an artifact cannot be named '{name}'")
             if array.dtype.hasobject:
                 raise BenchError(f"the array '{name}' contains objects, which are never stored")
-        files: dict[str, bytes | Array] = {"meta.json": pretty_json(meta or {})}
+        files: dict[str, bytes | Array] = {}
         if kind == "fit":
-            files["weights.safetensors"] = _weights(arrays)
+            weights = _weights(arrays)
+            files["weights.safetensors"] = weights
+            sums = {"weights.safetensors": hashlib.sha256(weights).hexdigest()}
         elif "embeddings" in arrays:
             files |= {f"{name}.npy": array for name, array in arrays.items()}
+            sums = {f"{name}.npy": _array_sum(array) for name, array in arrays.items()}
         else:
             raise BenchError("an apply's artifact needs an array named 'embeddings'")
+        contents = with_digests(json.loads(pretty_json(meta or {})), sums, "meta.json")
+        files["meta.json"] = pretty_json(contents)
         target = self.artifact_path(artifact_id)
         place(self.root, files, target, "meta.json", replace=replace)
         return target
@@ -149,19 +176,40 @@ class ArtifactStore:
         shutil.rmtree(self.root / "scratch" / checked_id(fit_id), ignore_errors=True)
 
 
-def _read_fit(folder: Path) -> Arrays:
+def _read_fit(folder: Path, sums: dict[str, str] | None) -> Arrays:
     from safetensors.numpy import load
 
-    return dict(load((folder / "weights.safetensors").read_bytes()))
+    data = (folder / "weights.safetensors").read_bytes()
+    if sums is not None and sums["weights.safetensors"] != hashlib.sha256(data).hexdigest():
+        raise ValueError("weights.safetensors does not match its digest")
+    return dict(load(data))
 
 
-def _read_apply(folder: Path) -> Arrays:
+def _read_apply(folder: Path, sums: dict[str, str] | None) -> Arrays:
     from bench.core.arrays import load
 
-    arrays = {file.stem: load(file) for file in sorted(folder.glob("*.npy"))}
-    if "embeddings" not in arrays:
+    files = {file.name: file for file in sorted(folder.glob("*.npy"))}
+    if "embeddings.npy" not in files:
         raise ValueError("embeddings.npy is missing")
-    return arrays
+    arrays = {name: load(file) for name, file in files.items()}
+    if sums is not None:
+        if {*sums} != {*files, "meta.json"}:
+            raise ValueError("files were added or removed")
+        for name, file in files.items():
+            if sums[name] != once(file, partial(_array_sum, arrays[name])):
+                raise ValueError(f"{name} does not match its digest")
+    return {file.stem: arrays[name] for name, file in files.items()}
+
+
+def _array_sum(array: Array) -> str:
+    """Return the SHA-256 of dtype, shape and values of an array."""
+    from bench.core.arrays import blocks
+
+    total = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    rows = array.reshape(1) if array.ndim == 0 else array
+    for block in blocks(len(rows), rows.nbytes // max(1, len(rows))):
+        total.update(rows[block].tobytes())
+    return total.hexdigest()
 
 
 def _weights(arrays: Mapping[str, Array]) -> bytes:

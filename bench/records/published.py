@@ -18,7 +18,7 @@ from urllib.parse import quote
 from bench.core.canonical import canonical_json
 from bench.core.disk import disk_errors, write_file
 from bench.core.errors import BenchError
-from bench.records.index import file_stamp
+from bench.core.once import file_stamp
 from bench.records.reading import PackedLine, parse_line, parse_record, text_of
 from bench.records.record import Record
 from bench.records.tables import packed_counts

@@ -273,6 +273,7 @@ class RunRecord(TypedDict):
     code: NotRequired[Annotated[Code, "Code that made the run; absent in older records"]]
     tuning: NotRequired[Annotated[Tuning, "Parameter search of a tuned run"]]
     provenance: Annotated[Provenance, "Machine, versions and command"]
+    digests: NotRequired[Annotated[dict[str, str], "SHA-256 of the record's own files"]]
     verified: NotRequired[Annotated[bool, "Result of --if-exists verify; not stored"]]
 
 

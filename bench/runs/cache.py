@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bench.core.code_digest import differing
+from bench.core.errors import BenchError
 from bench.core.words import listed
 
 if TYPE_CHECKING:
@@ -58,7 +59,12 @@ class Cache:
         """
         if self.use == "ignore" or (self.use == "renew" and key not in self._written):
             return None
-        artifact = self._store.read_artifact(kind, key)
+        try:
+            artifact = self._store.read_artifact(kind, key)
+        except BenchError as error:
+            self._outdated.add(key)
+            self._say(f"note: {name} is computed again: {error}")
+            return None
         if artifact is None:
             return None
         made_by = artifact.meta.get("code", {})

@@ -98,7 +98,10 @@ class Runner:
         """
         spec = job.spec()
         run_id = identity.run_id(spec)
-        stored = self.store.find(run_id)
+        try:
+            stored = self._stored(run_id)
+        except BenchError as error:
+            return self._unverified(job, spec, run_id, f"verify: {error}")
         if stored is not None and self._serves(job, stored):
             return stored.renamed(job.chain.typed, job.task.typed)
         use: Use = "keep"
@@ -115,13 +118,13 @@ class Runner:
                 raise
             return self.failed(job, error)
         if use == "ignore" and stored is not None:
-            return _verified(record, stored)
+            return self._verified(job, record, stored)
         replace = use == "renew" or stored is not None
         path = self.store.commit(record, *tables, replace=replace)
         for fold in spec["folds"]:
             for stage in fold["stages"]:
                 self.store.drop_scratch(stage["fit_id"])
-        return Record(record, path)
+        return self.store.find(run_id) or Record(record, path)
 
     def failed(self, job: Job, error: Exception) -> Record:
         """Save the traceback of the exception being handled; return a record of status failed.
@@ -165,6 +168,27 @@ class Runner:
             return ["not recorded"]
         # Older records store only digests of the method's files.
         return differing(record.sources, method_sources(job.chain))
+
+    def _stored(self, run_id: str) -> Record | None:
+        """Return the record of a run. Only ``--if-exists verify`` raises if it is damaged."""
+        verify = self.options.if_exists == "verify"
+        return self.store.read(run_id) if verify else self.store.find(run_id)
+
+    def _unverified(self, job: Job, spec: Spec, run_id: str, reason: str) -> Record:
+        record = self._outline(job, spec, run_id, "failed", reason)
+        record["verified"] = False
+        return Record(record, self.store.path_of(run_id))
+
+    def _verified(self, job: Job, record: RunRecord, stored: Record) -> Record:
+        """Return a repeated run with the result of comparing it with its record."""
+        from bench.runs.verify import check, compare
+
+        result = check(stored, job.registry).merged(compare(stored.data, record))
+        if result.answer == "different":
+            return self._unverified(job, record["spec"], record["run_id"], f"verify: {result.text}")
+        record["verified"] = True
+        record["notes"].append(f"verified: {result.text}")
+        return Record(record, stored.path)
 
     def _outline(
         self, job: Job, spec: Spec, run_id: str, status: Status = "ok", reason: str = ""
@@ -288,35 +312,6 @@ class Runner:
             self._device = "cuda" if available and asked != "cpu" else "cpu"
             torch.set_num_threads(threads())
         return self._device
-
-
-def _verified(record: RunRecord, stored: Record) -> Record:
-    """Return a repeated run, marked with whether its predictions equal the recorded ones."""
-    same = (record["status"], record["predictions_sha256"]) == (
-        stored.status,
-        stored.predictions_sha256,
-    )
-    record["verified"] = same
-    if not same:
-        record["status"] = "failed"
-        record["reason"] = "verify: the predictions differ from those on record; " + _what_differs(
-            stored.data, record
-        )
-    return Record(record, stored.path)
-
-
-def _what_differs(old: RunRecord, new: RunRecord) -> str:
-    then, now = old["provenance"], new["provenance"]
-    changed = [
-        key for key in ("python", "cpu", "device", "threads") if then.get(key) != now.get(key)
-    ]
-    packages = now.get("packages", {})
-    changed += [k for k, v in then.get("packages", {}).items() if packages.get(k) != v]
-    if "code" in old and "code" in new:
-        changed += differing(old["code"]["files"], new["code"]["files"])
-    elif old["sources"] != new["sources"]:
-        changed.append("the method's source")
-    return f"changed since: {', '.join(changed)}" if changed else "nothing on record changed"
 
 
 def _no_metrics() -> pd.DataFrame:
