@@ -98,14 +98,15 @@ class ArtifactStore:
         problems = []
         for fold in record.folds:
             for stage in fold["stages"]:
-                keys: tuple[tuple[Kind, str], ...]
-                keys = ("fit", stage.get("fit_id", "")), ("apply", stage.get("apply_id", ""))
-                for kind, key in keys:
-                    try:
-                        if key:
-                            self.read_artifact(kind, key)
-                    except BenchError as error:
-                        problems.append(str(error))
+                try:
+                    if key := stage.get("fit_id"):
+                        self.read_artifact("fit", key)
+                    key = stage.get("apply_id")
+                    if key and (artifact := self.read_artifact("apply", key)) is not None:
+                        train = artifact.meta.get("train")
+                        _ = train and self.read_artifact("apply", train)
+                except BenchError as error:
+                    problems.append(str(error))
         return problems
 
     def write_artifact(
