@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["file_sha256", "file_stamp", "once"]
-
 
 def file_stamp(path: Path | str) -> str:
     """Return a text that changes when a file is changed or replaced.

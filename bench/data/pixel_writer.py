@@ -40,9 +40,6 @@ SECONDS = 10.0
 """How often the list of finished blocks is saved."""
 
 
-# --------------------------------------------------------------------------- names
-
-
 def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) -> tuple[str, str]:
     """Return a digest of the job, and one of its files' inodes and times of their last change.
 
@@ -67,9 +64,6 @@ def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) 
             job.update(marks[path].encode())
         job.update(f"\x1e{picture.crop} {picture.channels}\x1d".encode())
     return job.hexdigest()[:32], changes.hexdigest()[:32]
-
-
-# --------------------------------------------------------------------------- decoding
 
 
 def planes_of(files: tuple[Path, ...]) -> Array:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["DIGESTS", "FILES", "check_tables", "digests_of", "with_digests"]
-
 DIGESTS = "digests"
 FILES = ("run.json", "metrics.parquet", "predictions.parquet", "curves.parquet")
 """Files of a record."""

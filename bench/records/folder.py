@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Located", "located", "read_folder"]
-
 
 def read_folder(folder: Path) -> Record | None:
     """Return the record of a folder, or None without ``run.json``.

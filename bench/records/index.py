@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["index_bytes", "read_index", "run_stamps"]
 
 INDEX_VERSION = "11"
 _FACTS = ("method_id", "split_id", "edition", "recipe", "seed", "status", "primary")

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.schema import Provenance, RunRecord
 
-__all__ = ["TOLERANCE", "Verification", "changed_since", "check", "compare"]
-
 TOLERANCE = 0.002
 """Largest difference of a metric between processors; .0016 was measured on published records."""
 ROUNDING = 1e-9
@@ -146,9 +144,6 @@ def _shown(value: float | None) -> str:
     return "no value" if value is None else f"{value:.6g}"
 
 
-# --------------------------------------------------------------------------- one record
-
-
 def check(record: Record, registry: Registry | None = None) -> Verification:
     """Recompute what a record's files determine and compare it with the record.
 
@@ -232,9 +227,6 @@ def _within(record: Record, stored: Values, result: Verification) -> None:
     result.values(recorded, sums, ROUNDING)
 
 
-# --------------------------------------------------------------------------- a repeated run
-
-
 def compare(stored: RunRecord, fresh: RunRecord) -> Verification:
     """Compare a record with a repetition of its run, in every value that both computed."""
     result = Verification()
@@ -256,9 +248,6 @@ def compare(stored: RunRecord, fresh: RunRecord) -> Verification:
     if stored["predictions_sha256"] != fresh["predictions_sha256"] and result.answer == "identical":
         result.answer = "equal"
     return result
-
-
-# --------------------------------------------------------------------------- what changed
 
 
 def changed_since(record: RunRecord, environment: Provenance, code: Mapping[str, str]) -> list[str]:

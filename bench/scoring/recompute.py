@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.schema import RunRecord
 
-__all__ = ["Values", "cluster_values", "metric_values", "recomputed"]
-
 Values = dict[tuple[str, str], float | None]
 """Metric (or column of the clusters) and subset (or cluster) -> value."""
 
