@@ -59,12 +59,31 @@ class Column(NamedTuple):
 @contextlib.contextmanager
 def json_only() -> Iterator[None]:
     """Send to stderr what libraries and plugins print; stdout gets the JSON document alone."""
-    token = _STDOUT.set(sys.stdout)
+    with contextlib.ExitStack() as stack:
+        stream = sys.stdout
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # no file, as in tests
+            if stream.fileno() == 1:
+                stream = stack.enter_context(_moved(stream))
+        token = _STDOUT.set(stream)
+        stack.callback(_STDOUT.reset, token)
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+@contextlib.contextmanager
+def _moved(stdout: TextIO) -> Iterator[TextIO]:
+    """Yield a copy of stdout; what C code and other processes write to it goes to stderr."""
+    stdout.flush()
+    copy = os.dup(1)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
+        os.dup2(2, 1)
+        with open(
+            copy, "w", encoding=stdout.encoding, errors=stdout.errors, closefd=False
+        ) as stream:
+            yield stream
     finally:
-        _STDOUT.reset(token)
+        os.dup2(copy, 1)
+        os.close(copy)
 
 
 def _stdout() -> TextIO:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,14 +20,14 @@ from typing import TYPE_CHECKING
 
 from bench.core.canonical import no_constant, pretty_json
 from bench.core.disk import disk_errors
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, RunFailed
 from bench.core.once import once
 from bench.records.digests import DIGESTS, digests_of, with_digests
 from bench.records.reading import Kind, checked_id, text_of
 from bench.records.writing import discard, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from bench.core.types import Array, Arrays, Facts, JsonObject
     from bench.records.record import Record
@@ -131,11 +132,7 @@ class ArtifactStore:
         BenchError
             If an array cannot be stored without a pickle, or a write fails.
         """
-        for name, array in arrays.items():
-            if not re.fullmatch(r"[\w.\-/]+", name) or (kind == "apply" and "/" in name):
-                raise BenchError(f"an array of an artifact cannot be named '{name}'")
-            if array.dtype.hasobject:
-                raise BenchError(f"the array '{name}' contains objects, which are never stored")
+        _check_arrays(kind, arrays)
         files: dict[str, bytes | Array] = {}
         if kind == "fit":
             weights = _weights(arrays)
@@ -205,6 +202,22 @@ def _array_sum(array: Array) -> str:
     return total.hexdigest()
 
 
+def _check_arrays(kind: Kind, arrays: Mapping[str, Array]) -> None:
+    """Raise RunFailed if a method's arrays cannot be stored without a pickle."""
+    import numpy as np
+
+    if not isinstance(arrays, Mapping):
+        raise RunFailed(f"state returned {type(arrays).__name__}: it must return arrays by name")
+    for name, array in arrays.items():
+        valid = isinstance(name, str) and re.fullmatch(r"[\w.\-/]+", name)
+        if not valid or (kind == "apply" and "/" in name):
+            raise RunFailed(f"an array of an artifact cannot be named '{name}'")
+        if not isinstance(array, np.ndarray):
+            raise RunFailed(f"the array '{name}' is a {type(array).__name__}, not a NumPy array")
+        if array.dtype.hasobject:
+            raise RunFailed(f"the array '{name}' contains objects, which are never stored")
+
+
 def _weights(arrays: Mapping[str, Array]) -> bytes:
     import numpy as np
     from safetensors.numpy import save
@@ -216,5 +229,5 @@ def _weights(arrays: Mapping[str, Array]) -> bytes:
         }
         data: bytes = save(solid)
     except Exception as exc:
-        raise BenchError(f"the state of a fit cannot be stored: {exc}") from exc
+        raise RunFailed(f"the state of a fit cannot be stored: {exc}") from exc
     return data

@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.core.code_digest import differing
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
+from bench.core.guard import guarded
 from bench.core.words import count, listed
 from bench.records.embeddings import skipped_fold
 from bench.records.record import Record
@@ -97,7 +98,7 @@ class Runner:
         if use != "ignore":
             self.store.prepare()
         try:
-            record, tables = self._computed(job, spec, run_id, use)
+            record, tables = self._guarded(job, spec, run_id, use)
         except Exception as error:
             if isinstance(error, BenchError) and not isinstance(error, (RunFailed, AccessError)):
                 raise
@@ -119,10 +120,7 @@ class Runner:
         spec = job.spec()
         run_id = identity.run_id(spec)
         path = self.store.fail(run_id, traceback.format_exc(), self._environment(job), job.request)
-        reason = str(error)
-        if not isinstance(error, BenchError):
-            name = type(error).__name__
-            reason = f"{name}: {reason}" if reason else name
+        reason = str(error) if isinstance(error, BenchError) else last_line(error)
         record = self._outline(job, spec, run_id, "failed", " ".join(reason.split()))
         return Record(record, path)
 
@@ -183,17 +181,57 @@ class Runner:
             precision=str(job.recipe.get("precision", "float32")),
         )
 
+    def _guarded(self, job: Job, spec: Spec, run_id: str, use: Use) -> tuple[RunRecord, Tables]:
+        """Fit, apply and score; undo what the method changed for the methods after it.
+
+        Raises
+        ------
+        RunFailed
+            If the method ends the process, or replaces a function of the benchmark.
+        """
+        if not job.not_applicable:
+            self._import_scoring(job)
+        name, error = job.chain.typed, None
+        with guarded() as changes:
+            try:
+                record, tables = self._computed(job, spec, run_id, use)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as raised:  # noqa: BLE001 - SystemExit, too: other methods still run
+                error = raised
+        for setting in changes.settings:
+            self.say(f"warning: {name} changed {setting}; it was restored")
+        if changes.functions:
+            raise RunFailed(
+                f"{name} replaced {listed(changes.functions, 3)}, which was restored: a method "
+                "must not change the benchmark"
+            ) from error
+        if isinstance(error, Exception):
+            raise error
+        if error is not None:
+            raise RunFailed(f"{name} raised {error!r}") from error
+        if changes.settings:
+            record["notes"].append(f"changed and restored: {', '.join(changes.settings)}")
+        return record, tables
+
+    def _import_scoring(self, job: Job) -> None:
+        """Import what scores a run, so that replaced functions are noticed."""
+        import sklearn.linear_model  # noqa: F401 - also before the memory of the run is counted
+
+        import bench.scoring.scorer  # noqa: F401
+
+        for name in job.metric_versions:
+            job.registry.entry("metric", name).load()
+        if any(stage.kind == "network" for stage in job.chain.stages):
+            self.device()  # imports torch and sets its number of threads
+
     def _computed(self, job: Job, spec: Spec, run_id: str, use: Use) -> tuple[RunRecord, Tables]:
         """Fit, apply and score all folds."""
-        import sklearn.linear_model  # noqa: F401 - imported before the memory of the run is counted
-
         from bench.scoring.scorer import Scores
 
         try:
             if job.not_applicable:
                 raise NotApplicable(job.not_applicable)
-            if any(stage.kind == "network" for stage in job.chain.stages):
-                self.device()  # imports torch
             provenance.reset_peak()
             memory = provenance.peak_bytes()
             task = job.task
@@ -290,6 +328,11 @@ class Runner:
             self._device = "cuda" if available and asked != "cpu" else "cpu"
             torch.set_num_threads(threads())
         return self._device
+
+
+def last_line(error: BaseException) -> str:
+    """Return class and message of an exception, also if its message cannot be computed."""
+    return traceback.format_exception_only(error)[-1].strip()
 
 
 def _no_metrics() -> pd.DataFrame:
