@@ -77,7 +77,7 @@ def located(path: Path) -> list[Located]:
         # Folders of runs that are no results are ignored.
         roots = [path / name for name in ("runs", "reference") if (path / name).is_dir()] or [path]
         folders = sorted(file.parent for root in roots for file in root.rglob(FILES[0]))
-        packed = sorted(file for root in roots for file in root.rglob("*.jsonl"))
+        packed = sorted(f for root in roots for f in root.rglob("*.jsonl") if f.is_file())
     result = [Located(str(folder), partial(_complete, folder)) for folder in folders]
     for file in packed:
         with disk_errors("read", file):

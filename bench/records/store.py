@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, TypedDict
 from bench.core.canonical import pretty_json
 from bench.core.disk import disk_errors, new_file, write_synced
 from bench.core.errors import BenchError
+from bench.core.words import printable
 from bench.records.artifacts import ArtifactStore
 from bench.records.digests import FILES, with_digests
 from bench.records.folder import read_folder
@@ -71,7 +72,7 @@ def _failure(folder: Path) -> Failure | None:
 
 
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{printable(line)}\n")
 
 
 class Store(ArtifactStore):

@@ -25,7 +25,7 @@ from bench.boards.render.cells import (
 )
 from bench.boards.render.terminal import new_table, printed
 from bench.boards.render.to_json import to_json
-from bench.core.words import DASH
+from bench.core.words import DASH, csv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,9 +153,8 @@ def boards_csv(boards: Sequence[Board]) -> str:
             ]
             budget = budget_in_words(row["tuning"])
             tuning = "" if budget == DASH else budget
-            writer.writerow(
-                [*shared, *(row[name] for name in _CSV_ROW), "; ".join(claimed), tuning, *cost]
-            )
+            cells = [*shared, *(row[name] for name in _CSV_ROW), "; ".join(claimed), tuning, *cost]
+            writer.writerow(map(csv_cell, cells))
     return sink.getvalue()
 
 
