@@ -20,15 +20,15 @@ from bench.cli.group import group
 from bench.core.canonical import pretty_json
 from bench.core.errors import BenchError
 from bench.core.words import csv_cell, printable
-from bench.data.own.spec import read_spec
+from bench.data.own.spec import parse
 from bench.records.store import Store
 from bench.runs.provenance import command_line
 from tests.helpers.errors import raises
 from tests.helpers.factories import make_record
 
 ROOT = Path(__file__).resolve().parents[2]
-EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m‮=cmd|' /C calc'!A1"
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f‪-‮⁦-⁩]")
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e=cmd|' /C calc'!A1"
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         record = make_record(
             method,
             clusters=[0.5, 0.6],
-            split=f"coos7/{EVIL}",
+            split=f"=1+1/{EVIL}",
             shift=EVIL,
             upstream=[EVIL],
             notes=[EVIL],
@@ -128,7 +128,7 @@ def test_deep_toml_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "d.toml"
     file.write_text("a = " + "[" * 10_000)
     with raises(BenchError, file):
-        read_spec(file)
+        parse(file)
 
 
 @pytest.mark.parametrize("name", ["BENCH_THREADS", "BENCH_ARRAY_BYTES"])
