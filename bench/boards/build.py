@@ -42,6 +42,7 @@ from bench.boards.values import (
 from bench.core.canonical import digest
 from bench.core.control_names import is_control_row
 from bench.records.reproduce import command_of
+from bench.records.schema import NOT_RUN_HERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -233,6 +234,9 @@ def _why_unranked(runs: Sequence[Record], track: str) -> str:
 
 
 def _cost(runs: Sequence[Record]) -> dict[str, float]:
+    """Return the mean cost of a row; empty if it was computed elsewhere."""
+    if any(NOT_RUN_HERE in run.badges for run in runs):
+        return {}
     costs: list[Mapping[str, object]] = [{**run.cost} for run in runs]
 
     def column(name: str) -> list[float]:

@@ -31,7 +31,8 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
     Returns
     -------
     str
-        A readout, or ``embedding`` for a metric of the profiles.
+        A readout, or ``embedding`` for a metric of the profiles. A classifier decides nothing: it
+        keeps its head on every board.
     """
     if not any(f"{head}.{metric}" in run.metrics for run in runs for head in ("head", "probe")):
         # Records use prefixed values for all predictions of a readout, so a metric without prefix
@@ -49,8 +50,10 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
         return requested
     # A run without the metric, such as one that knows which rows are controls, decides nothing.
     head, probe = f"head.{metric}", f"probe.{metric}"
-    only_head = any(head in run.metrics and probe not in run.metrics for run in runs)
-    return "head" if only_head else "probe"
+    only_head = any(
+        head in run.metrics and probe not in run.metrics and not run.classifier for run in runs
+    )
+    return "head" if only_head or not any(probe in run.metrics for run in runs) else "probe"
 
 
 def row_readout(run: Record, readout: str) -> str:

@@ -14,6 +14,7 @@ COMMANDS = {
     "tune": ("tune", "Tune parameters on validation rows, refit, and write records."),
     "list": ("listing", "List methods, splits, runs and other things."),
     "show": ("show", "Show details of a method, split, data set, run or failure."),
+    "score": ("score", "Score predictions or embeddings computed elsewhere."),
     "leaderboard": ("leaderboard", "Rank methods by their records."),
     "compare": ("compare", "Compare all pairs of methods: paired tests and ranks."),
     "study": ("study", "Run an ablation study: table, figure, short summary."),

@@ -24,6 +24,9 @@ READOUTS = ("head", "probe", "knn1")
 PREFIXES = tuple(f"{readout}." for readout in READOUTS)
 """Prefixes of metric names, one per readout head."""
 
+NOT_RUN_HERE = "not run here"
+"""Mark of a record of predictions or embeddings that were computed elsewhere."""
+
 Status = Literal["ok", "not-applicable", "failed"]
 Aggregation = Literal["", "mean", "pooled"]
 """How the primary score combines folds; empty for a single fold."""
@@ -192,6 +195,14 @@ class Tuning(TuningBudget):
     folds: NotRequired[Annotated[list[FoldTuning], "Result per fold"]]
 
 
+class External(TypedDict):
+    """File with predictions or embeddings that were computed elsewhere."""
+
+    kind: Annotated[str, "classes, scores or embeddings"]
+    sha256: Annotated[str, "Digest of the content, independent of the order of the rows"]
+    file: Annotated[str, "Name of the file"]
+
+
 class RunRecord(TypedDict):
     """Contents of ``run.json``."""
 
@@ -243,6 +254,7 @@ class RunRecord(TypedDict):
     sources: Annotated[dict[str, str], "SHA-256 of the method's source files"]
     code: NotRequired[Annotated[Code, "Code that made the run; absent in older records"]]
     tuning: NotRequired[Annotated[Tuning, "Parameter search of a tuned run"]]
+    external: NotRequired[Annotated[External, "Present if outputs were computed elsewhere"]]
     provenance: Annotated[Provenance, "Machine, versions and command"]
     verified: NotRequired[Annotated[bool, "Result of --if-exists verify; not stored"]]
 
