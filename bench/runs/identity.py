@@ -45,8 +45,8 @@ def rows_digest(opened: Opened, rows: Ints) -> str:
     kept = _DIGESTS.setdefault(opened, {})
     if id(rows) not in kept:  # the array is also stored, so its id cannot be reused
         ids = np.sort(column_of(opened, "id")[rows])
-        found = hashlib.sha256("\x1f".join(ids.tolist()).encode()).hexdigest()[:32]
-        kept[id(rows)] = (rows, found)
+        digest_of_ids = hashlib.sha256("\x1f".join(ids.tolist()).encode()).hexdigest()[:32]
+        kept[id(rows)] = (rows, digest_of_ids)
     return kept[id(rows)][1]
 
 

@@ -145,7 +145,7 @@ def blocks_of(text: str) -> list[Block]:
     text
         Cleaned as by :func:`inspect.cleandoc`.
     """
-    made: list[Block] = []
+    blocks: list[Block] = []
     for part in text.split("\n\n"):
         lines = part.strip("\n").split("\n")
         if not "".join(lines).strip():
@@ -156,12 +156,12 @@ def blocks_of(text: str) -> list[Block]:
         if all(indented):
             width = min((len(line) - len(line.lstrip()) for line in lines), default=0)
             if lines:
-                made.append(Block("verbatim", "\n".join(plain(line[width:]) for line in lines)))
+                blocks.append(Block("verbatim", "\n".join(plain(line[width:]) for line in lines)))
         elif not any(indented):
-            made.append(Block("text", " ".join(line.strip() for line in lines)))
+            blocks.append(Block("text", " ".join(line.strip() for line in lines)))
         else:
-            made += _terms(lines)
-    return made
+            blocks += _terms(lines)
+    return blocks
 
 
 _SIGNS = {
@@ -190,15 +190,15 @@ def plain(tex: str) -> str:
 
 
 def _terms(lines: Iterable[str]) -> list[Block]:
-    found: list[tuple[str, list[str]]] = []
+    terms: list[tuple[str, list[str]]] = []
     for line in lines:
         if not line.startswith(" "):
-            found.append((line.strip(), []))
-        elif found:
-            found[-1][1].append(line.strip())
+            terms.append((line.strip(), []))
+        elif terms:
+            terms[-1][1].append(line.strip())
         else:
-            found.append(("", [line.strip()]))
+            terms.append(("", [line.strip()]))
     return [
         Block("term", " ".join(below), head) if below else Block("text", head)
-        for head, below in found
+        for head, below in terms
     ]
