@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,34 +19,11 @@ if TYPE_CHECKING:
     from bench.core.entry import Entry
 
 
-GREEK = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "omicron",
-    "pi",
-    "rho",
-    "final",
-    "sigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "chi",
-    "psi",
-    "omega",
-]
-"""Greek letters in Unicode order, which includes the final sigma."""
+GREEK = {
+    unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda"): letter
+    for letter in map(chr, range(0x3B1, 0x3CA))
+}
+"""Names of small Greek letters, such as ``alpha``."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +143,7 @@ def blocks_of(text: str) -> list[Block]:
 
 
 _SIGNS = {
-    **{name: chr(0x3B1 + k) for k, name in enumerate(GREEK)},
+    **GREEK,
     **{"Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Sigma": "Σ", "Phi": "Φ"},
     **{"top": "T", "sum": "∑", "prod": "∏", "cdot": "·", "times": "×", "in": "∈", "le": "≤"},
     **{"ge": "≥", "neq": "≠", "approx": "≈", "infty": "∞", "partial": "∂", "nabla": "∇"},
