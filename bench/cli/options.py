@@ -69,17 +69,7 @@ def listed(*names: str, **attributes: Any) -> Decorator:  # noqa: ANN401 - attri
 
 
 def bundle(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
-    """Return a decorator that adds options and passes their values as one object.
-
-    Parameters
-    ----------
-    name
-        Parameter of the command that takes the object.
-    kind
-        Its class: a dataclass with a field per option.
-    options
-        Options in the order of ``--help``.
-    """
+    """Return a decorator that adds options and passes their values as one object."""
     names = [field.name for field in fields(kind)]
 
     def decorate(function: Command) -> Command:

@@ -180,8 +180,6 @@ def label_ends(
         Axes whose limits and data are final.
     ends
         ``label -> (x, y)`` of the last point, in data units.
-    colours
-        ``label -> colour``.
     """
     if not ends:
         return

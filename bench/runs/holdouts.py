@@ -218,8 +218,6 @@ def held_out(task: Task, kind: str, level: str = "") -> Task | None:
 
     Parameters
     ----------
-    task
-        A split with a training set.
     kind
         ``random-rows``, ``random-wells``, or ``held-out`` with a batch ``level``.
     level

@@ -38,8 +38,6 @@ class StudyContext:
         Values of the varied setting, in ascending order.
     left_out
         Method or condition -> why it is skipped.
-    failed
-        Records of failed runs.
     """
 
     def __init__(

@@ -287,8 +287,6 @@ def _decompose(
         ``(groups, channels)``: the single-class groups, then the mixed ones.
     unit
         ``(channels,)`` divisor of the total variance.
-    each
-        Mixed groups per batch.
     """
     B, C = len(layout.batches), len(layout.classes)
     n = B * C * REPLICATES

@@ -40,8 +40,6 @@ class Fetcher:
     given
         ``--from``: a file, a folder, or an https URL to take files from; empty for the published
         URLs.
-    options
-        Options of :func:`bench.data.fetch.https.download`.
     zenodo
         Host of the record search; tests use another one.
     """
