@@ -106,7 +106,9 @@ def _images_of(records: list[Any], item: Published) -> list[str]:
         return []
     cells = []
     for row in rows:
-        seeds = "" if len(row.seeds) in {0, 3} or row.track == "reference" else f" ({len(row.seeds)})"
+        seeds = (
+            "" if len(row.seeds) in {0, 3} or row.track == "reference" else f" ({len(row.seeds)})"
+        )
         low, high = min(row.points.values()), max(row.points.values())
         gap = f"{row.diff_to_erm:+.3f}" if row.diff_to_erm is not None else "–"
         cells.append(
@@ -260,10 +262,15 @@ def retrieval(records: list[Any]) -> list[str]:
         chain = method if method == "identity" else f"identity+{method}"
         runs = [r for r in records if (r["method_id"], r["spec"]["split_id"]) == (chain, split)]
         for shrinkage in ("", "none"):
-            same = [r for r in runs if str(r["params"].get(method, {}).get("shrinkage", "")) == shrinkage]
+            same = [
+                r
+                for r in runs
+                if str(r["params"].get(method, {}).get("shrinkage", "")) == shrinkage
+            ]
             if same:
                 values = [
-                    f"{np.mean([r['metrics'][m]['all'] for r in same]):.3f}" for m in ("nscb", "nsc")
+                    f"{np.mean([r['metrics'][m]['all'] for r in same]):.3f}"
+                    for m in ("nscb", "nsc")
                 ]
                 label = f"`{method}`" + (f" (`shrinkage={shrinkage}`)" if shrinkage else "")
                 rows.append([label, same[0]["track"], *values])

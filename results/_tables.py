@@ -54,7 +54,9 @@ def boards_of(
         on_split = [record for record in records if record.split_id == split]
         _BOARDS[key] = boards(on_split, recipe="default") if on_split else []
     wanted = dict(overrides or {})
-    return [b for b in _BOARDS[key] if dict(b.settings) == settings and _plain(b.overrides) == wanted]
+    return [
+        b for b in _BOARDS[key] if dict(b.settings) == settings and _plain(b.overrides) == wanted
+    ]
 
 
 def _plain(overrides: Mapping[str, Any]) -> dict[str, str]:

@@ -51,8 +51,6 @@ def environment(device: str, threads: int, precision: str) -> Provenance:
     ----------
     device
         ``cpu`` or ``cuda``.
-    threads
-        Number of threads used for the computation.
     precision
         ``float32`` or ``bfloat16``.
 
@@ -96,11 +94,6 @@ def command_line(argv: list[str] | None = None) -> str:
 
 def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     """Return the SHA-256 of source files by a machine-independent name.
-
-    Parameters
-    ----------
-    paths
-        Files of methods, data sets and metrics.
 
     Returns
     -------
