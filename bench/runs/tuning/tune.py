@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bench.records.schema import Tuning as TuningFacts
     from bench.runs.runner import Runner
 
-__all__ = ["tune"]
+__all__ = ["tune", "tune_fold"]
 
 
 @dataclass
@@ -269,6 +269,13 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[Record]:
     }
     job = dataclasses.replace(base, tuned=tuned, tuning=budget, tuning_facts=results)
     return [runner.run(dataclasses.replace(job, seed=seed)) for seed in seeds]
+
+
+def tune_fold(tuning: Tuning, runner: Runner, fold: Fold) -> None:
+    """Spend the budget of one fold; :func:`tune` then reads its trials from disk."""
+    _check(tuning)
+    meta = tuning.registry.entry("metric", tuning.task.split.metric).meta
+    _Fold(tuning, fold, _quiet(runner), bool(meta.get("higher_is_better", True))).run()
 
 
 def _check(tuning: Tuning) -> None:
