@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "group"]
 COMMANDS = {
     "run": ("run", "Run methods on splits and write records."),
     "tune": ("tune", "Tune parameters on validation rows, refit, and write records."),
+    "sweep": ("sweep", "Run a suite of methods and splits, on one machine or a cluster."),
     "list": (
         "listing",
         "List methods, splits, runs and other things.",

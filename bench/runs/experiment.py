@@ -83,6 +83,8 @@ class Experiment:
         Registry used to look up names, and results folder for records.
     edition, data
         Requested edition and settings of the data sets.
+    known
+        Records that worker processes made for this experiment, by run id.
     """
 
     methods: list[str]
@@ -93,6 +95,7 @@ class Experiment:
     store: Store
     edition: str = "auto"
     data: Mapping[str, object] = field(default_factory=dict)
+    known: dict[str, Record] = field(default_factory=dict)
 
     def seeds_of(self, task: Task) -> list[int]:
         """Return the seeds of a split."""
@@ -118,7 +121,9 @@ class Experiment:
         from bench.runs.runner import Runner
 
         shown = progress or _Stderr()
-        return Runner(self.store, self.options, shown.say, shown.update)
+        runner = Runner(self.store, self.options, shown.say, shown.update)
+        runner.known = self.known
+        return runner
 
     def run(
         self, jobs: Sequence[Job] | None = None, progress: Progress | None = None
