@@ -17,17 +17,7 @@ from bench.core.params import make_params, param
 from bench.core.samples import Output, Samples, Source
 from bench.core.seeds import generator, seed_for
 from bench.core.split import Split
-from bench.core.types import (
-    Array,
-    Arrays,
-    Bools,
-    Facts,
-    Floats,
-    Ints,
-    JsonObject,
-    Recipe,
-    Strings,
-)
+from bench.core.types import Array, Arrays, Bools, Facts, Floats, Ints, JsonObject, Recipe, Strings
 
 __all__ = [
     "Access",

@@ -46,9 +46,6 @@ IDS = {
 }
 
 
-# --------------------------------------------------------------------------- pixels
-
-
 @dataclass(frozen=True)
 class Stored:
     """Location of the images of one file: an offset in the file, or an HDF5 dataset."""
@@ -147,9 +144,6 @@ class Rows:
 def _native(dtype: DType) -> DType:
     plain = dtype.newbyteorder("=")
     return plain if plain in (np.uint8, np.uint16) else np.dtype(np.float32)
-
-
-# --------------------------------------------------------------------------- metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,9 +282,6 @@ def parameters_of(folder: Path) -> JsonObject:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BenchError(f"{path} is missing or damaged: delete {folder}") from error
     return dict(document)
-
-
-# --------------------------------------------------------------------------- digest
 
 
 def digest_of(paths: list[Path], parameters: JsonObject) -> str:

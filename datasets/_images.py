@@ -124,8 +124,6 @@ class ImageTable:
             content=pixels.digests,
         )
 
-    # ------------------------------------------------------------------ files
-
     def _published(self) -> Fetchable:
         files = packaged_fetchable(self.name)
         if files is None:  # a data set of this kind has such a file

@@ -18,7 +18,6 @@ from bench.core.disk import new_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ensure"]
 
 VERSION = 1
 SOURCES = {

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Facts
 
-__all__ = ["NoSettings", "Table", "content_of"]
-
 
 @dataclass(frozen=True)
 class NoSettings:
@@ -111,8 +109,6 @@ class Table(ABC):
         with new_file(target) as part:
             frame.to_parquet(part, index=False)
         return target
-
-    # ------------------------------------------------------------------ files
 
     def _files(self) -> tuple[Any, ...]:
         from bench.data.fetch.listing import packaged_fetchable

@@ -90,9 +90,6 @@ def sides(name: str, table: pd.DataFrame, scheme: str, *, index: bool = False) -
     return np.array([names.get(int(number), "") for number in wilds.split_array])
 
 
-# --------------------------------------------------------------------------- files
-
-
 def find_folder(name: str) -> Path | None:
     """Return the folder that contains ``metadata.csv`` of the real edition, or None.
 
@@ -213,9 +210,6 @@ def _not_there(paths: Sequence[str], present: NDArray[np.bool_]) -> list[str]:
         f"{n} of {len(paths)} images that metadata.csv lists are missing and were left out, the "
         f"first of them {first}"
     ]
-
-
-# --------------------------------------------------------------------------- cached index
 
 
 def marks_of(folder: Path, patterns: Sequence[str]) -> list[Any]:

@@ -149,8 +149,6 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[ImageRef]]:
     return index, pictures
 
 
-# --------------------------------------------------------------------------- fixture
-
 HOSPITALS, SLIDES, PATCHES, SIZE = 5, 10, 12, 32
 """Hospitals, slides per hospital, patches per slide, and patch height and width in pixels."""
 ABSENT = (7, 400)

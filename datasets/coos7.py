@@ -200,9 +200,6 @@ class COOS7:
         )
 
 
-# --------------------------------------------------------------------------- index
-
-
 def _nested(inner: Array, outer: Array) -> Array:
     """Return inner names, prefixed with the outer names if one occurs in several of those."""
     pairs = {(a, b) for a, b in zip(inner.tolist(), outer.tolist(), strict=True)}

@@ -162,9 +162,6 @@ class Jump:
         return target
 
 
-# --------------------------------------------------------------------------- reading
-
-
 def plates_in(folder: Path) -> list[Path]:
     """Return the parquet files of plates, sorted by name."""
     return sorted(folder.glob("source_*/workspace/profiles/*/*/*.parquet"))

@@ -131,9 +131,6 @@ class WellOwnParams(WellParams, _OwnStatisticsParams):
     """As :class:`WellParams`, with batch-wise training; there ``min_rows`` counts wells."""
 
 
-# --------------------------------------------------------------------------- the loss
-
-
 def nt_xent(z: Tensor, key: Tensor, temperature: float) -> Tensor:
     """Return the loss of this module's docstring.
 
@@ -161,9 +158,6 @@ def nt_xent(z: Tensor, key: Tensor, temperature: float) -> Tensor:
         return z.sum() * 0.0
     each = -log_p.masked_fill(~positive, 0.0).sum(1) / count.clamp(min=1)
     return each[has].mean()
-
-
-# --------------------------------------------------------------------------- views
 
 
 def cropped(x: Tensor, least: float, rng: torch.Generator) -> Tensor:
@@ -222,9 +216,6 @@ def corrupted(x: Tensor, share: float, rng: torch.Generator) -> Tensor:
     taken = torch.rand(n, d, generator=rng) < share
     donor = torch.randint(n, (n, d), generator=rng)
     return torch.where(taken.to(x.device), x.gather(0, donor.to(x.device)), x)
-
-
-# --------------------------------------------------------------------------- the methods
 
 
 class Contrastive(NetworkMethod):

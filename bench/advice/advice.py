@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.records.record import Record
 
-__all__ = ["Advice", "Compared"]
 
 METRIC = "balanced_accuracy"
 ALPHA = 0.05
@@ -28,8 +27,6 @@ class Compared:
     ----------
     method, track
         The chain and the information that it uses.
-    without
-        The baseline chain.
     mean, sd
         Balanced accuracy of the probe over seeds.
     gain, low, high
@@ -46,8 +43,6 @@ class Compared:
         too few batches for an interval, lower in every batch.
     losers
         Classes whose accuracy drops by more than 5 points, with the drop, worst first.
-    n_classes
-        Number of scored classes.
     """
 
     method: str
@@ -72,8 +67,6 @@ class Advice:
 
     Attributes
     ----------
-    split
-        Canonical name of the split.
     title
         Split, edition, recipe and seeds.
     use

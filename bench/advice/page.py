@@ -23,10 +23,6 @@ def page(advice: Sequence[Advice], lines: Sequence[Check], command: str) -> str:
     ----------
     advice
         One per split; text in it is escaped.
-    lines
-        Results of the data checks.
-    command
-        Command that creates the page.
     """
     from jinja2 import Environment
 

@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from bench.boards.stats.scores import Scores
     from bench.records.record import Record
 
-__all__ = ["advise"]
-
 
 def advise(
     records: Iterable[Record | Mapping[str, object]],
@@ -117,9 +115,6 @@ def advise(
         chosen_gain=gain,
         sections=advice_sections(done, rows, best, baselines, gain, lines, supports, spreads),
     )
-
-
-# --------------------------------------------------------------------------- numbers
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from bench.data.task import Task
     from bench.runs.job import Job
 
-__all__ = ["MethodSupport", "supported"]
-
 
 @dataclass(frozen=True)
 class MethodSupport:
@@ -29,12 +27,8 @@ class MethodSupport:
 
     Attributes
     ----------
-    name
-        Name of the method.
     verdict
         ``yes``, ``with care`` or ``no``.
-    reason
-        Reason for ``with care`` or ``no``.
     """
 
     name: str
@@ -53,10 +47,6 @@ def supported(
 
     Parameters
     ----------
-    tasks
-        The opened splits.
-    registry
-        Registry with the methods.
     lines
         Results of :func:`bench.advice.checkup.examine`.
     """

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from bench.boards.pairing import Paired
 
 
-# --------------------------------------------------------------------------- text
-
-
 def advice_title(done: Records) -> str:
     """Return the title of a recommendation."""
     first = done[0]

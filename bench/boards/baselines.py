@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 
     from bench.boards.pairing import Paired
 
-__all__ = [
-    "BASELINES",
-    "IMPROVES",
-    "NO_DIFFERENCE",
-    "WORSENS",
-    "baseline_of",
-    "compared",
-    "verdict_of",
-]
 
 BASELINES = ("identity", "pca", "pca-100", "erm")
 """Rows without a correction."""
@@ -84,15 +75,8 @@ def baseline_of(method_id: str, available: Collection[str]) -> str:
 
     Parameters
     ----------
-    method_id
-        The chain, stages joined by ``+``.
     available
         Chains with scores. Those not in it are skipped.
-
-    Returns
-    -------
-    str
-        A chain; empty for a baseline itself.
     """
     if method_id in BASELINES:
         return ""
@@ -114,8 +98,6 @@ def verdict_of(gap: Paired, p_holm: float | None, *, higher: bool) -> str:
         methods are deterministic.
     p_holm
         Its p value, adjusted for all tests of the board (Holm 1979).
-    higher
-        Whether higher scores are better.
     """
     if p_holm is None or (gap.n_seeds < MIN_SEEDS and not gap.deterministic):
         return ""
@@ -126,15 +108,6 @@ def verdict_of(gap: Paired, p_holm: float | None, *, higher: bool) -> str:
 
 def compared(rows: Sequence[Row], *, higher: bool, verdicts: bool = True) -> list[Row]:
     """Add the differences to the baselines, adjusted p values and verdicts.
-
-    Parameters
-    ----------
-    rows
-        All rows of a board.
-    higher
-        Whether higher scores are better.
-    verdicts
-        Whether the board may give verdicts.
 
     Notes
     -----

@@ -236,8 +236,6 @@ class Board:
         Recipe values set by hand.
     settings
         Non-default settings of the data, such as a simulator's draw.
-    higher_is_better
-        Direction of the metric.
     chance
         Score of random guessing, or None.
     shift
@@ -248,12 +246,8 @@ class Board:
     oracle
         Score of ``label-oracle`` if it is not the best possible one although the metric has that
         ceiling: the readout cannot reach the truth, and the board gives no verdicts. Else None.
-    title
-        All of the above as text.
     runs_digest
         Digest of the runs and predictions behind the board.
-    run_ids
-        Ids of these runs.
     rows
         Sorted by track, then rank; reference rows last.
     notes

@@ -42,23 +42,20 @@ from bench.boards.values import (
 from bench.core.canonical import digest
 from bench.core.control_names import is_control_row
 from bench.records.reproduce import command_of
+from bench.records.schema import NOT_RUN_HERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.records.record import Record
 
-__all__ = ["build_board"]
 
 ORACLE_TOLERANCE = 0.0005
 """``label-oracle`` must be 1.000 to three digits."""
 
 
 def build_board(
-    runs: Sequence[Record],
-    metric: str,
-    readout: str,
-    failures: Sequence[Mapping[str, object]],
+    runs: Sequence[Record], metric: str, readout: str, failures: Sequence[Mapping[str, object]]
 ) -> Board | None:
     """Return the board of one metric for a group of runs, or None if no run has the metric."""
     scored = [run for run in runs if run.ok]
@@ -237,6 +234,9 @@ def _why_unranked(runs: Sequence[Record], track: str) -> str:
 
 
 def _cost(runs: Sequence[Record]) -> dict[str, float]:
+    """Return the mean cost of a row; empty if it was computed elsewhere."""
+    if any(NOT_RUN_HERE in run.badges for run in runs):
+        return {}
     costs: list[Mapping[str, object]] = [{**run.cost} for run in runs]
 
     def column(name: str) -> list[float]:

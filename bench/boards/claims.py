@@ -35,21 +35,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.boards.stats.proportions import difference_limits, published_limits
+from bench.boards.values import is_deterministic
 from bench.records.record import Record, as_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = [
-    "MAX_REACH",
-    "MIN_SEEDS",
-    "Claim",
-    "Judged",
-    "claims_of",
-    "judge",
-    "published",
-    "without_level",
-]
 
 MIN_SEEDS = 3
 """With fewer of our seeds a claim is *not run*."""
@@ -139,22 +130,14 @@ class Judged:
 
     Attributes
     ----------
-    claim
-        The claim.
     status
         ``reproduced``, ``not reproduced`` or ``not run``.
     mean, sd
         Over seeds of the matching records; ``sd`` (n - 1) is None with one seed, both with none.
-    n_seeds
-        Number of matching seeds.
     difference
         Measured minus published; None without records.
     interval
         95 % interval of the difference, ``(low, high)``; None with fewer than three seeds.
-    reading
-        The result as one sentence.
-    run_ids
-        Ids of the matching records.
     """
 
     claim: Claim
@@ -217,8 +200,6 @@ def judge(
 
     Parameters
     ----------
-    claims
-        As from :func:`published`.
     records
         Committed runs (``Store.load_all``) or mappings of the same form. Runs that match no claim
         are ignored.
@@ -269,6 +250,8 @@ def _matches(claim: Claim, run: Record) -> bool:
 def _judged(claim: Claim, runs: Sequence[Record]) -> Judged:
     chosen = _one_setting([run for run in runs if _matches(claim, run)])
     values = [run.value(claim.metric, claim.readout) or 0.0 for run in chosen]
+    if is_deterministic(chosen):  # one run represents all seeds
+        values = [values[0]] * max(len(values), MIN_SEEDS)
     n = len(values)
     mean = math.fsum(values) / n if n else None
     sd = statistics.stdev(values) if n > 1 else None

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board, Row
 
-__all__ = ["pooled_draws"]
 
 DRAW = "draw"
 """Setting of a simulated data set that selects the draw."""

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board, Row
 
-__all__ = ["COLUMNS", "frame_of", "overall_frame"]
 
 BOARD_COLUMNS = ("split", "edition", "recipe", "selection", "metric", "readout")
 ROW_COLUMNS = (

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bench.boards.board import Board, Row
     from bench.boards.stats.ranks import Ranks
 
-__all__ = ["KINDS", "Overall", "OverallRow", "overall"]
 
 KINDS = {"network": ("erm",), "profile": ("identity", "pca", "pca-100")}
 """Kind of method -> its baselines; the first is shown as a row."""
@@ -52,8 +51,6 @@ class OverallRow:
         Mean over data sets of the difference to the baseline.
     differences
         Data set -> mean over its splits of the difference to the baseline.
-    n_splits
-        Number of splits.
     n_tested, n_improves, n_worsens
         Splits with a test against the baseline, and those where it improves or worsens (5 %, after
         Holm's adjustment on each board).
@@ -211,9 +208,7 @@ def _difference(row: Row) -> float:
 
 
 def _ranks(
-    ranked: Sequence[str],
-    differences: Mapping[str, Mapping[str, float]],
-    datasets: Sequence[str],
+    ranked: Sequence[str], differences: Mapping[str, Mapping[str, float]], datasets: Sequence[str]
 ) -> tuple[Ranks | None, dict[str, float]]:
     """Return the test if there are enough data sets, and the average rank of each method.
 

@@ -27,7 +27,6 @@ from bench.boards.stats.tests import detectable_effect, sign_flip_p, smallest_p
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["TEST", "Paired", "Span", "pair", "span_of_mean"]
 
 TEST = "paired t test, seeds crossed with clusters (Satterthwaite)"
 """Name of the test behind every printed p value of a difference."""
@@ -39,8 +38,6 @@ class Span:
 
     Attributes
     ----------
-    low, high, p
-        Limits and p value.
     se, df
         Standard error and degrees of freedom behind them.
     """
@@ -92,8 +89,6 @@ class Paired:
     low, high, p
         95 % limits over seeds crossed with clusters, and the p value of :data:`TEST`; None without
         an interval (:func:`span_of_mean`).
-    n_seeds
-        Number of common seeds.
     by_cluster
         ``(n_clusters,)`` difference within each common cluster, averaged over seeds. Empty if the
         clusters are not comparable: different rows were scored in a cluster, or only one method
@@ -146,8 +141,6 @@ class Paired:
         n_tests
             Number of tests of the board. The level is ``alpha / n_tests``, the first and strictest
             step of Holm's procedure.
-        power, alpha
-            Power, and family-wise level.
 
         Returns
         -------

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from bench.boards.pairing import Paired
     from bench.boards.stats.ranks import Ranks
 
-__all__ = ["Comparison", "Pair", "compare"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -54,8 +52,6 @@ class Pair:
     detectable
         Smallest difference that the test detects with power 0.8, at level 0.05 divided by the
         number of pairs; None without p.
-    n_seeds, n_clusters
-        Numbers of common seeds and clusters.
     """
 
     first: str
@@ -78,8 +74,6 @@ class Comparison:
 
     Attributes
     ----------
-    board
-        The board.
     pairs
         Sorted by adjusted p, then by size of the difference.
     methods, ranks
@@ -88,8 +82,6 @@ class Comparison:
     groups
         Maximal runs of methods whose average ranks differ by less than the critical difference, as
         positions ``(first, last)`` in ``methods``.
-    notes
-        Sentences.
     """
 
     board: Board

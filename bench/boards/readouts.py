@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["READOUT_RULE", "readout_of", "row_readout"]
 
 READOUT_RULE = (
     "Readout: the shared probe for all rows, so that a value does not depend on the other rows; a "
@@ -23,8 +22,6 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
 
     Parameters
     ----------
-    runs
-        Runs with scores.
     metric
         Name without a readout.
     requested
@@ -34,7 +31,8 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
     Returns
     -------
     str
-        A readout, or ``embedding`` for a metric of the profiles.
+        A readout, or ``embedding`` for a metric of the profiles. A classifier decides nothing: it
+        keeps its head on every board.
     """
     if not any(f"{head}.{metric}" in run.metrics for run in runs for head in ("head", "probe")):
         # Records use prefixed values for all predictions of a readout, so a metric without prefix
@@ -52,8 +50,10 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
         return requested
     # A run without the metric, such as one that knows which rows are controls, decides nothing.
     head, probe = f"head.{metric}", f"probe.{metric}"
-    only_head = any(head in run.metrics and probe not in run.metrics for run in runs)
-    return "head" if only_head else "probe"
+    only_head = any(
+        head in run.metrics and probe not in run.metrics and not run.classifier for run in runs
+    )
+    return "head" if only_head or not any(probe in run.metrics for run in runs) else "probe"
 
 
 def row_readout(run: Record, readout: str) -> str:
@@ -64,8 +64,6 @@ def row_readout(run: Record, readout: str) -> str:
 
     Parameters
     ----------
-    run
-        A run of the row.
     readout
         Readout of the board, from :func:`readout_of`.
     """

@@ -15,7 +15,6 @@ from bench.records.summary import is_derived, parse_metric
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BoardSet", "boards", "plain_boards"]
 
 UNSELECTED = "last"
 """Selection rule of runs without a search of parameters."""
@@ -30,13 +29,6 @@ class BoardSet:
 
     A report and its figures select boards of the same records in several ways. Pass one instance to
     all of them.
-
-    Parameters
-    ----------
-    records
-        Committed runs (``Store.load_all``) or mappings of the same form.
-    failures
-        As from ``Store.failures``; listed in the notes, never shown as rows.
     """
 
     def __init__(self, records: Entries, failures: Iterable[Mapping[str, object]] = ()) -> None:

@@ -10,8 +10,6 @@ from bench.core.words import count, plural
 if TYPE_CHECKING:
     from bench.records.record import Record
 
-__all__ = ["NewUnits", "level_name", "new_units"]
-
 
 def level_name(level: str) -> str:
     """Return a batch level for display: ``meta_week`` as ``week``."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.schema import CodeSummary, Tuning
 
-__all__ = ["changed_params", "label_of", "scores_of"]
-
 
 def scores_of(
     runs: Mapping[int, Record], metric: str, readout: str
@@ -144,15 +142,7 @@ def label_of_run(run: Record) -> str:
 
 
 def label_of(method_id: str, params: Mapping[str, Values]) -> str:
-    """Return the label of a row: ``ben(level=week,rows=controls)``, ``erm+tvn(rank=50)``.
-
-    Parameters
-    ----------
-    method_id
-        The chain, stages joined by ``+``.
-    params
-        Non-default parameters by stage.
-    """
+    """Return the label of a row: ``ben(level=week,rows=controls)``, ``erm+tvn(rank=50)``."""
     stages = method_id.split("+")
     labels = []
     for stage in [*stages, *sorted(set(params) - set(stages))]:

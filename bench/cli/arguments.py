@@ -24,15 +24,8 @@ def seeds(seed: str | None, n_seeds: str | None, default: int | None = None) -> 
 
     Parameters
     ----------
-    seed, n_seeds
-        Values of the options; None without them.
     default
         Number of seeds without either; None leaves the choice to each split.
-
-    Returns
-    -------
-    list of int or None
-        None without either option and without a default.
 
     Raises
     ------
@@ -90,20 +83,11 @@ def open_all(file: str, registry: Registry, edition: str) -> tuple[Opened, list[
     ----------
     file
         A ``dataset.toml``, ``FILE.toml:NAME`` for one of its splits, or the name of a split.
-    registry
-        Where names are looked up.
-    edition
-        Edition of a registered data set.
 
     Returns
     -------
     tuple
         The data set, the requested splits, and those that can be run.
-
-    Raises
-    ------
-    BenchError
-        If the data cannot be opened.
     """
     from bench.data.catalog import resolve_all
     from bench.data.opening import open_splits

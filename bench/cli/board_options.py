@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.records.store import Store
 
-__all__ = ["BoardOptions", "board_options"]
-
 
 @dataclass(frozen=True)
 class BoardOptions:
@@ -32,8 +30,6 @@ class BoardOptions:
         Which boards to compute; None for all.
     form, output
         ``--format`` and the file to write, None for stdout.
-    reference
-        Include the published records.
     """
 
     split: str | None
@@ -58,19 +54,8 @@ class BoardOptions:
 
         Parameters
         ----------
-        store
-            The results folder.
-        registry
-            Where the split is looked up.
-        methods
-            Methods to include; None for all.
         failures, studies
             Include failed runs; include runs of studies.
-
-        Raises
-        ------
-        BenchError
-            If no record matches.
         """
         from bench.boards.select import boards
         from bench.data.catalog import canonical_name
@@ -92,8 +77,6 @@ class BoardOptions:
 
         Parameters
         ----------
-        common
-            Options of every command.
         render
             Takes format, width in characters and whether to use colour; returns text.
         """

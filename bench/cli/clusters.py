@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from bench.runs.sweeps.graph import Graph
     from bench.runs.sweeps.units import Host
 
-__all__ = ["JOBS", "ClusterOptions", "cluster_options", "execute", "host_of"]
-
 SYSTEMS = ("slurm", "pbs", "lsf", "sge")
 JOBS = click.option(
     "--jobs",

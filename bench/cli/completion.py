@@ -20,19 +20,12 @@ if TYPE_CHECKING:
 
     Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
-__all__ = ["choices", "figures", "kinds", "methods", "names", "one_of", "script", "splits"]
 
 SHELLS = ("bash", "zsh", "fish")
 
 
 def script(group: click.Group, shell: str) -> str:
-    """Return the script that makes a shell complete the command ``labshift``.
-
-    Raises
-    ------
-    BenchError
-        For an unknown shell.
-    """
+    """Return the script that makes a shell complete the command ``labshift``."""
     from click.shell_completion import get_completion_class
 
     from bench.cli.main import COMPLETE

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from bench.records.store import Store
 
-__all__ = ["PRUNABLE", "Usage", "disk_usage", "remove"]
 
 PRUNABLE = ("unused", "failed", "scratch", "embeddings", "weights")
 """Parts that ``results prune`` can delete, from the cheapest to the most expensive to recreate."""
@@ -41,8 +40,6 @@ class Usage:
         ``runs``, one of :data:`PRUNABLE`, ``tuning`` or ``other``.
     description
         Contents, and how they are recreated.
-    folders
-        The folders of the part.
     n_bytes
         Total size of their files.
     seconds
@@ -87,13 +84,7 @@ def disk_usage(store: Store) -> list[Usage]:
 
 
 def remove(store: Store, usages: Iterable[Usage]) -> None:
-    """Delete the folders of some parts.
-
-    Raises
-    ------
-    BenchError
-        If a folder cannot be deleted.
-    """
+    """Delete the folders of some parts."""
     for usage in usages:
         for folder in usage.folders:
             discard(store.root, folder)

@@ -36,15 +36,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def examine(registry: Registry, results: Path) -> list[Finding]:
-    """Run all checks; a check that raises is a finding.
-
-    Parameters
-    ----------
-    registry
-        Its data sets and plugins are checked.
-    results
-        The results folder.
-    """
+    """Run all checks; a check that raises is a finding."""
     findings: list[Finding] = []
     for name, check in CHECKS.items():
         try:
@@ -55,9 +47,6 @@ def examine(registry: Registry, results: Path) -> list[Finding]:
                 Finding(name, FAIL, f"the check failed ({reason})", "report it with this line")
             )
     return findings
-
-
-# --------------------------------------------------------------------------- software
 
 
 def _versions(registry: Registry, results: Path) -> Iterator[Finding]:
@@ -149,9 +138,6 @@ def _plugins(registry: Registry, results: Path) -> Iterator[Finding]:
         yield Finding("plugins", WARN, text, "fix the file or remove the plugin")
     if not registry.broken:
         yield Finding("plugins", GOOD, f"{len(others)} loaded")
-
-
-# --------------------------------------------------------------------------- machine
 
 
 def _cores(registry: Registry, results: Path) -> Iterator[Finding]:
@@ -324,9 +310,6 @@ def _unwritable(folder: Path) -> str:
             return ""
     except OSError as error:
         return error.strerror or str(error)
-
-
-# --------------------------------------------------------------------------- data
 
 
 def _data(registry: Registry, results: Path) -> Iterator[Finding]:

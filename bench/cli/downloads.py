@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from bench.data.fetch.tree import Desk
 
-__all__ = ["Downloads"]
 
 LABEL = 36
 """Characters of the label of a bar; a longer text is cut at its start."""

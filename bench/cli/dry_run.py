@@ -32,14 +32,8 @@ def print_plan(jobs: Sequence[Job], store: Store, as_json: bool, *, device: str 
 
     Parameters
     ----------
-    jobs
-        The jobs of the command.
     store
         Where their records would be, and where earlier ones are.
-    as_json
-        Print JSON.
-    device
-        ``--device`` of the command.
     """
     from bench.runs.estimate import total
 

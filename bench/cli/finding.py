@@ -10,7 +10,6 @@ from bench.core.words import file_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FAIL", "GOOD", "WARN", "Finding", "check_gpu", "optional_libraries"]
 
 GOOD, WARN, FAIL = "ok", "warn", "fail"
 OPTIONAL = ("dask", "lightning-fabric", "fsspec", "s3fs", "scib-metrics", "timm", "mlflow", "rpy2")
@@ -23,12 +22,8 @@ class Finding:
 
     Attributes
     ----------
-    name
-        Subject of the check.
     state
         ``ok``, ``warn`` or ``fail``.
-    found
-        What was found.
     cure
         How to fix it; empty if there is no problem.
     """

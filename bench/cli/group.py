@@ -9,17 +9,13 @@ import click
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.version import __version__
 
-__all__ = ["COMMANDS", "group"]
-
 COMMANDS = {
     "run": ("run", "Run methods on splits and write records."),
     "tune": ("tune", "Tune parameters on validation rows, refit, and write records."),
     "sweep": ("sweep", "Run a suite of methods and splits, on one machine or a cluster."),
-    "list": (
-        "listing",
-        "List methods, splits, runs and other things.",
-    ),
+    "list": ("listing", "List methods, splits, runs and other things."),
     "show": ("show", "Show details of a method, split, data set, run or failure."),
+    "score": ("score", "Score predictions or embeddings computed elsewhere."),
     "leaderboard": ("leaderboard", "Rank methods by their records."),
     "compare": ("compare", "Compare all pairs of methods: paired tests and ranks."),
     "study": ("study", "Run an ablation study: table, figure, short summary."),

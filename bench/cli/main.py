@@ -16,8 +16,6 @@ from contextlib import suppress
 
 from bench.core import interrupt
 
-__all__ = ["main"]
-
 COMPLETE = "_LABSHIFT_COMPLETE"
 """Environment variable by which a shell asks for completions."""
 

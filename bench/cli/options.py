@@ -21,34 +21,13 @@ if TYPE_CHECKING:
     from bench.records.store import Store
     from bench.runs.experiment import Experiment
 
-__all__ = [
-    "IF_EXISTS",
-    "METHODS",
-    "PATH",
-    "REFERENCE",
-    "SPLITS",
-    "SPLIT_FILTER",
-    "Common",
-    "TrainingOptions",
-    "bundle",
-    "check",
-    "common_options",
-    "listed",
-    "training_options",
-]
 
 Command = Callable[..., object]
 Decorator = Callable[[Command], Command]
 
 
 def check(option: str, value: str, allowed: Iterable[str]) -> None:
-    """Refuse a value that an option does not take.
-
-    Raises
-    ------
-    BenchError
-        Names the nearest allowed values.
-    """
+    """Refuse a value that an option does not take."""
     values = list(allowed)
     if value not in values:
         raise BenchError(f"--{option}: {did_you_mean(value, values, option)}")
@@ -121,9 +100,6 @@ def bundle(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
     return decorate
 
 
-# --------------------------------------------------------------------------- all commands
-
-
 @dataclass(frozen=True)
 class Common:
     """Options of every command.
@@ -188,8 +164,6 @@ common_options = bundle(
 )
 
 
-# --------------------------------------------------------------------------- training
-
 METHODS = listed(
     "--method",
     "-m",
@@ -224,8 +198,6 @@ class TrainingOptions:
 
     Attributes
     ----------
-    recipe, edition, device
-        As typed.
     seed, seeds
         ``--seed N`` and ``--seeds N``; None if not given.
     settings
@@ -257,10 +229,6 @@ class TrainingOptions:
 
         Parameters
         ----------
-        methods, splits
-            As typed.
-        common
-            Options of every command.
         say
             Receives one line per data set, naming its edition.
         n_seeds
@@ -337,9 +305,6 @@ training_options = bundle(
         ),
     ],
 )
-
-
-# --------------------------------------------------------------------------- boards
 
 
 def _single(

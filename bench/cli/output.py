@@ -23,20 +23,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = [
-    "Column",
-    "console",
-    "json_only",
-    "note",
-    "print_json",
-    "print_line",
-    "print_list",
-    "print_raw",
-    "print_table",
-    "uses_colour",
-    "width",
-    "write_output",
-]
 
 WIDTH = 160
 """Columns of a board if stdout is not a terminal."""
@@ -56,8 +42,6 @@ class Column(NamedTuple):
 
     Attributes
     ----------
-    name
-        Heading.
     right
         Align to the right, as numbers are.
     wrap
@@ -89,7 +73,9 @@ def _stdout() -> TextIO:
 
 def width(terminal: bool) -> int:
     """Return the width of the terminal, or of text that goes elsewhere, in characters."""
-    return shutil.get_terminal_size((120, 24)).columns if terminal else WIDTH
+    if terminal or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size((120, 24)).columns
+    return WIDTH
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -122,8 +108,6 @@ def print_line(text: str, style: str = "", *, wrap: bool = False) -> None:
 
     Parameters
     ----------
-    text
-        Text without markup.
     style
         A rich style, used on a terminal.
     wrap
@@ -144,10 +128,6 @@ def print_table(
     ----------
     columns
         Columns; a bare name is left-aligned and folded.
-    rows
-        Cells, one per column.
-    header
-        Print the names of the columns.
     """
     from rich.table import Table
     from rich.text import Text
@@ -174,10 +154,6 @@ def print_list(
 
     Parameters
     ----------
-    columns
-        Names of the columns.
-    rows
-        Cells, one per column.
     wide
         Print all cells in full.
     """
@@ -212,13 +188,7 @@ def note(line: str) -> None:
 
 
 def write_output(output: str, text: str) -> None:
-    """Write the file of ``--output`` atomically.
-
-    Raises
-    ------
-    BenchError
-        If the folder does not exist or is not writable.
-    """
+    """Write the file of ``--output`` atomically."""
     path = Path(output)
     with disk_errors("write", path, "--output"), new_file(path, parents=False) as temporary:
         temporary.write_text(text, encoding="utf-8")

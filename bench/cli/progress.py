@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["Bar", "run_line", "waiting"]
-
 
 @contextlib.contextmanager
 def waiting(label: str) -> Iterator[None]:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from bench.records.store import Failure, Store
     from bench.runs.experiment import Experiment, Progress
 
-__all__ = ["failed_experiments", "retry"]
-
 
 def failed_experiments(
     store: Store, registry: Registry, device: str, say: Callable[[str], None]
@@ -25,12 +23,6 @@ def failed_experiments(
 
     Parameters
     ----------
-    store
-        The results folder.
-    registry
-        Registry used to look up names.
-    device
-        Device of networks.
     say
         Receives one line per data set, and one per failed run that cannot be repeated: those of
         ``tune``, of studies, and of splits that can no longer be opened.

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from bench.runs.companions import Companions
     from bench.runs.experiment import Experiment
 
-__all__ = ["print_summary", "repeat_options", "short_split", "summary"]
 
 REAL = "mitosis-scanners"
 """The smallest data set of real images from several microscopes that can be fetched."""
@@ -69,14 +68,10 @@ def print_summary(
 
     Parameters
     ----------
-    records
-        Records of the command.
     companions
         Their in-distribution companions.
     control_rows
         New records of control rows.
-    experiment
-        The experiment that was run.
     again
         As from :func:`repeat_options`.
     metrics

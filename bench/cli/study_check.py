@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from bench.data.task import Task
     from bench.studies import Finding, StudyContext
 
-__all__ = ["study_runs"]
 
 RECIPE = {"steps": 6, "batch_size": 16, "width": 8}
 SEEDS = (0, 1)
@@ -23,11 +22,6 @@ SEEDS = (0, 1)
 
 def study_runs(name: str, registry: Registry) -> list[Check]:
     """Run a study on synthetic profiles with two seeds and at most two points; check its finding.
-
-    Parameters
-    ----------
-    name, registry
-        The study, and the registry used to look it up.
 
     Returns
     -------

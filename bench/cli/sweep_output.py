@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from bench.runs.sweeps.units import OpenUnit
     from bench.runs.sweeps.work import Result
 
-__all__ = ["Costs", "Display", "counts", "print_end", "print_plan", "print_status"]
-
 LINES = 20
 """Running tasks that are shown with a bar of their own."""
 

@@ -6,8 +6,6 @@ import enum
 
 from bench.core.errors import BenchError
 
-__all__ = ["Access", "track_of"]
-
 
 class Access(enum.Flag):
     """Inputs of a method beyond the rows and labels of the training set.

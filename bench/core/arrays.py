@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.types import Array, Ints
 
-__all__ = ["VARIABLE", "blocks", "empty", "gather", "limit", "load"]
 
 VARIABLE = "BENCH_ARRAY_BYTES"
 LIMIT = 1 << 30
@@ -35,13 +34,7 @@ BLOCK_BYTES = 1 << 25
 
 
 def limit() -> int:
-    """Return the maximum size of an array in memory, in bytes.
-
-    Raises
-    ------
-    BenchError
-        If the variable is not an integer.
-    """
+    """Return the maximum size of an array in memory, in bytes."""
     text = os.environ.get(VARIABLE, "")
     if not text:
         return LIMIT
@@ -51,13 +44,7 @@ def limit() -> int:
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:  # noqa: ANN401 - NumPy's dtypes have no common type
-    """Return an uninitialised array, in memory or, above the limit, in a temporary file.
-
-    Raises
-    ------
-    BenchError
-        If the disk is full.
-    """
+    """Return an uninitialised array, in memory or, above the limit, in a temporary file."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size <= limit():
         return np.empty(shape, dtype)

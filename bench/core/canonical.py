@@ -12,9 +12,6 @@ from bench.core.errors import BenchError
 __all__ = ["canonical_json", "digest"]
 
 
-# --------------------------------------------------------------------------- canonical form
-
-
 def _plain(value: object, where: str) -> object:
     """Convert ``value`` to JSON types; raise if it has no unique representation."""
     if value is None or isinstance(value, (bool, str)):

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-__all__ = ["ROOT", "install"]
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that contains the package ``bench``: a checkout, or ``site-packages``."""

@@ -25,14 +25,6 @@ from bench.core.folders import cache_folder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = [
-    "by_folder",
-    "combined",
-    "differing",
-    "file_digests",
-    "portable_name",
-    "source_digest",
-]
 
 LENGTH = 8
 """Hex digits of the digest of one file."""
@@ -43,13 +35,7 @@ _IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 def source_digest(source: str) -> str:
-    """Return the SHA-256 (hex) of the code in a Python source text.
-
-    Raises
-    ------
-    SyntaxError
-        If the text is not valid Python.
-    """
+    """Return the SHA-256 (hex) of the code in a Python source text."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = ast.parse(source)
@@ -117,21 +103,11 @@ def file_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     Digests are cached under the SHA-256 of the file's content, so that each file is parsed once.
     A file that is not valid Python has the digest of its bytes.
 
-    Parameters
-    ----------
-    paths
-        Python files.
-
     Returns
     -------
     dict
         :func:`portable_name` -> hex digits, sorted by name. If two files have the same name, the
         second name gets a suffix.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read.
     """
     cached = _read_cache()
     fresh: dict[str, str] = {}

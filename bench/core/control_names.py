@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.core.meta import Meta
 
-__all__ = ["CONTROL", "METAS", "NAMES", "is_control_row"]
 
 CONTROL = "reference"
 """Track and kind of method of a control row, as in records and in ``list``."""

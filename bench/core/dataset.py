@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.types import Strings
 
-__all__ = ["Dataset", "Opened"]
-
-
-# --------------------------------------------------------------------------- data
-
 
 @dataclass(frozen=True, eq=False)
 class Opened:

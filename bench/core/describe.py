@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from bench.core.words import setting
 
-__all__ = ["Parameter", "parameters"]
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -18,8 +16,6 @@ class Parameter:
     ----------
     name, doc, unit, phase
         As declared.
-    value
-        The default.
     choices
         All values allowed; empty if not restricted.
     low, high
@@ -59,13 +55,7 @@ class Parameter:
 
 
 def parameters(params_class: type) -> list[Parameter]:
-    """Return the parameters of a method, inherited ones first.
-
-    Parameters
-    ----------
-    params_class
-        The method's ``Params``, a dataclass.
-    """
+    """Return the parameters of a method, inherited ones first."""
     return [
         Parameter(
             field.name,

@@ -19,15 +19,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Array
 
-__all__ = [
-    "disk_errors",
-    "new_file",
-    "new_folder",
-    "sync_folder",
-    "write_file",
-    "write_files",
-    "write_synced",
-]
 
 STALE_SECONDS = 24 * 3600
 """Age at which a temporary folder of an interrupted writer is deleted."""
@@ -41,8 +32,6 @@ def disk_errors(doing: str, path: Path, otherwise: str = "--results DIR") -> Ite
     ----------
     doing
         The verb after "cannot", such as ``write``.
-    path
-        The file or folder.
     otherwise
         How to choose another folder: an option or an environment variable.
 
@@ -121,17 +110,10 @@ def new_file(path: Path, *, parents: bool = True, inside: Path | None = None) ->
 
     Parameters
     ----------
-    path
-        The file.
     parents
         Whether to create its folder.
     inside
         Folder for the temporary file, on the same disk. Default: next to ``path``.
-
-    Raises
-    ------
-    OSError
-        If the operating system reports an error; see :func:`disk_errors`.
     """
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,11 +143,6 @@ def new_folder(path: Path, *, replace: bool = False, inside: Path | None = None)
         Whether an existing folder is replaced.
     inside
         Folder for the temporary folder, on the same disk. Default: next to ``path``.
-
-    Raises
-    ------
-    OSError
-        If the operating system reports an error; see :func:`disk_errors`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if inside is not None:
@@ -193,13 +170,7 @@ def new_folder(path: Path, *, replace: bool = False, inside: Path | None = None)
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Write a file atomically and flush it to disk; text is encoded as UTF-8.
-
-    Raises
-    ------
-    OSError
-        If the operating system reports an error. The file is then unchanged or missing.
-    """
+    """Write a file atomically and flush it to disk; text is encoded as UTF-8."""
     with new_file(path) as temporary:
         write_synced(temporary, data.encode() if isinstance(data, str) else data)
 

@@ -23,17 +23,7 @@ class RunFailed(BenchError):
 
 
 def did_you_mean(name: str, names: list[str], noun: str) -> str:
-    """Return a message about an unknown name, with the closest known names.
-
-    Parameters
-    ----------
-    name
-        The unknown name.
-    names
-        The existing names.
-    noun
-        The noun, such as ``method``.
-    """
+    """Return a message about an unknown name, with the closest known names."""
     import difflib
 
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from bench.core.types import Array, Floats
 
-__all__ = ["fixed_features"]
 
 QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 SPECTRUM = 12

@@ -7,8 +7,6 @@ import _signal  # type: ignore[import-not-found]  # built in, without stubs
 import os
 import sys
 
-__all__ = ["LINE", "catch", "release"]
-
 LINE = "interrupted: run the same command again to continue\n"
 COMMANDS = ("labshift", "labshift.exe")
 

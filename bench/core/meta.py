@@ -17,32 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = [
-    "FIGURE_NEEDS",
-    "KINDS",
-    "KINDS_OF_SHIFT",
-    "LEVELS",
-    "PLUGINS",
-    "Meta",
-    "check_meta",
-    "read_folder",
-    "read_literal",
-    "read_literals",
-    "read_meta",
-    "target_of",
-    "with_neighbours",
-]
 
 KINDS = ("method", "dataset", "metric", "figure", "study")
 LEVELS = ("network", "classifier", "profile")
-KINDS_OF_SHIFT = (
-    "location",
-    "scale",
-    "covariance",
-    "hierarchical",
-    "confounded",
-    "label-shift",
-)
+KINDS_OF_SHIFT = ("location", "scale", "covariance", "hierarchical", "confounded", "label-shift")
 """Values of a method's ``helps`` and ``hurts``: ways in which new batches can differ.
 
 ``hierarchical`` is plates within laboratories, whose effects add up. ``confounded`` is classes
@@ -211,8 +189,6 @@ def read_folder(folder: Path, kind: str) -> list[tuple[Path, Meta]]:
 
     Parameters
     ----------
-    folder
-        The folder.
     kind
         The kind that each literal must have.
 
@@ -247,16 +223,11 @@ def target_of(meta: Mapping[str, object] | Meta, kind: str = "") -> str:
     return _FIXED_TARGET.get(kind) or str(meta.get(_TARGET.get(kind, "class")) or "")
 
 
-# --------------------------------------------------------------------------- checks
-
-
 def check_meta(meta: object, where: str) -> Meta:
     """Return a literal if it has all required keys, with former values replaced by present ones.
 
     Parameters
     ----------
-    meta
-        The literal.
     where
         The file or module, for messages.
 

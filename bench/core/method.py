@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from bench.core.types import Array, Arrays, Recipe
 
 
-__all__ = ["Context", "Method"]
-
-
 @dataclass(frozen=True, eq=False)
 class Context:
     """Arguments that the benchmark passes to ``fit``.

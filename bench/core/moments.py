@@ -18,20 +18,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Floats
 
-__all__ = [
-    "BLOCK",
-    "CONSTANT",
-    "RANK",
-    "Components",
-    "Doubles",
-    "Spectrum",
-    "covariance",
-    "fold",
-    "mean_of",
-    "project",
-    "reciprocal",
-    "spread_of",
-]
 
 Doubles = NDArray[np.float64]
 BLOCK = 4096

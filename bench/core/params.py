@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
 
 
-__all__ = ["make_params", "param"]
-
-
-# --------------------------------------------------------------------------- parameters
-
-
 def param(
     default: object,
     doc: str,

@@ -9,8 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     from bench.core.types import Array, Floats
 
-__all__ = ["resampled", "resampling_weights"]
-
 
 def resampling_weights(size: int, steps: Array) -> Floats:
     """Return matrices that resample an axis about its centre.

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from bench.core.types import Array, Bools, DType, Floats, Ints, Strings
 
 
-__all__ = ["Output", "Samples", "Source"]
-
-
 class Source(Protocol):
     """Reads the raw rows of an opened data set. Used by the benchmark, never by a method."""
 

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["Split", "current_name", "identity_name"]
-
 _RENAMED = {"sim/confounded": "sim/nested"}
 """Name -> former name. Former names are aliases; ids and seeds keep them, so records are found."""
 _FORMER = {former: name for name, former in _RENAMED.items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["NUMERICS", "__version__"]
-
 __version__ = "0.1.0"
 
 NUMERICS = 2

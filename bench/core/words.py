@@ -11,17 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "DASH",
-    "count",
-    "duration",
-    "file_size",
-    "interval",
-    "listed",
-    "number",
-    "plural",
-    "setting",
-]
 
 DASH = "\N{EN DASH}"
 """Printed for a missing value."""
@@ -47,10 +36,6 @@ def count(n: int, noun: str, many: str | None = None) -> str:
 
     Parameters
     ----------
-    n
-        Number of things.
-    noun
-        Singular.
     many
         Plural; default: :func:`plural` of the noun.
 
@@ -69,8 +54,6 @@ def listed(
 
     Parameters
     ----------
-    items
-        The items, in order.
     most
         Maximum number of items to name; the others are counted. Default: all.
     sep, last

@@ -22,17 +22,9 @@ if TYPE_CHECKING:
     from bench.core.split import Split
     from bench.core.types import Array
 
-__all__ = ["audit", "split_digest"]
-
-
-# --------------------------------------------------------------------------- audit
-
 
 def audit(
-    split: Split,
-    opened: Opened,
-    folds: Sequence[Fold],
-    content: Array | None = None,
+    split: Split, opened: Opened, folds: Sequence[Fold], content: Array | None = None
 ) -> list[str]:
     """Return one sentence for each undeclared overlap between training and test rows.
 
@@ -43,8 +35,6 @@ def audit(
 
     Parameters
     ----------
-    split, opened, folds
-        The split, its data set and its folds.
     content
         ``(n,)`` digests, equal for equal rows. Default: the digests that the data set provides, if
         any. ``bench.data.duplicates`` computes them for any data set.

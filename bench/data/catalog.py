@@ -39,8 +39,6 @@ class NamedSplit:
     ----------
     typed
         Text that selects this split after ``--split``.
-    split
-        Its declaration.
     own
         The user's data set, if the text names a file.
     """
@@ -86,11 +84,6 @@ def canonical_name(typed: str | None, registry: Registry | None = None) -> str |
     """Return the canonical name of a text; an unregistered name is returned unchanged.
 
     Records may refer to splits whose plugin is not loaded. None means all splits and is returned.
-
-    Raises
-    ------
-    BenchError
-        For an invalid file.
     """
     if typed is None:
         return None
@@ -136,8 +129,6 @@ def find_split(name: str, splits: Mapping[str, Split] | None = None) -> Split:
 
     Parameters
     ----------
-    name
-        Name or alias.
     splits
         Splits to search; default: the packaged splits.
 

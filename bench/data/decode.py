@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Array
 
-__all__ = ["DECODER", "DTYPES", "read_image"]
 
 DECODER = 2
 """Version of the decoding of a file, in the key of cached images. 2: OME files of a set, palettes

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from bench.core.split import Split
     from bench.core.types import Bools, Ints
 
-__all__ = ["folds"]
 CONTENT = "content"
 """Value of ``shares`` that allows equal rows in training and test."""
 
@@ -47,8 +46,6 @@ class SourceDomain:
     ----------
     split
         Name of the split that defines the training rows.
-    opened
-        Its data set.
     train
         Training rows of that data set, ascending.
     classes

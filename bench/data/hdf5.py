@@ -13,8 +13,6 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["own_dataset", "refuse_links", "refuse_unwritten"]
-
 
 def refuse_links(handle: object, key: str, path: Path) -> None:
     """Raise if a component of the name ``key`` is a soft or external link.
@@ -25,8 +23,6 @@ def refuse_links(handle: object, key: str, path: Path) -> None:
         An open ``h5py.File`` or group.
     key
         Name of a group or array, with components separated by ``/``.
-    path
-        The file, for the message.
 
     Raises
     ------
@@ -77,13 +73,6 @@ def own_dataset(handle: Any, key: str, path: Path) -> Any:  # noqa: ANN401 - h5p
 
 def refuse_unwritten(data: Any, key: str, path: Path) -> None:  # noqa: ANN401 - h5py has no types
     """Raise if a part of an HDF5 array was never written; it would be read as the fill value.
-
-    Parameters
-    ----------
-    data
-        An open ``h5py.Dataset``.
-    key, path
-        Its name and file, for the message.
 
     Raises
     ------

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     pass
 
-__all__ = ["ImageRef"]
-
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:

@@ -26,7 +26,6 @@ from bench.core.words import count
 if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
 
-__all__ = ["KINDS", "InferenceBatches", "pieces"]
 
 Ints = NDArray[np.int64]
 Strings = NDArray[np.str_]
@@ -164,8 +163,6 @@ def pieces(
         ``(n,)`` bool.
     position
         ``(n,)`` well names such as ``B07``, or None.
-    rng
-        Generator of all random draws.
 
     Raises
     ------

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from bench.data.partitions import Fold
     from bench.data.rules import Texts
 
-__all__ = ["also_new_folds", "grouped_values"]
 
 WELL = "well"
 """Value of ``also_new`` that means the well position on the plate."""
@@ -41,8 +40,6 @@ def also_new_folds(
 
     Parameters
     ----------
-    split, opened
-        The split and its data set.
     folds
         Folds of the split without ``also_new``.
     labels
@@ -105,8 +102,6 @@ def grouped_values(values: Mapping[str, set[str]], n_groups: int) -> dict[str, i
     ----------
     values
         Class -> its values.
-    n_groups
-        Number of groups.
     """
     groups: dict[str, int] = {}
     totals = np.zeros(n_groups, dtype=np.int64)

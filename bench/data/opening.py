@@ -39,8 +39,6 @@ def open_splits(
     ----------
     names
         Names, aliases, or ``FILE.toml[:NAME]``.
-    registry
-        Registry of data sets.
     edition
         ``auto`` prefers the real edition if it is available, and reports its choice.
     settings

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Facts, JsonObject
 
-__all__ = ["packaged_index", "packaged_splits", "read_split"]
 
 _FIELDS = {f.name: f for f in dataclasses.fields(Split)}
 _LISTS = ("expose", "metrics", "shares", "aggregate")
@@ -77,13 +76,7 @@ def _folders() -> list[Path]:
 
 
 def packaged_index(name: str) -> pd.DataFrame:
-    """Return a table of ``index/`` of ``bench.datasets``: one row per image, all columns text.
-
-    Parameters
-    ----------
-    name
-        Name of the data set.
-    """
+    """Return a table of ``index/`` of ``bench.datasets``: one row per image, all columns text."""
     import pandas as pd
 
     package = importlib.import_module("bench.datasets")

@@ -60,9 +60,6 @@ class Fold:
     excluded_classes: tuple[str, ...] = ()
 
 
-# --------------------------------------------------------------------------- rows
-
-
 def rows_of(n: int) -> str:
     """Return ``1 row`` or ``n rows``, for messages."""
     return f"{n} row" if n == 1 else f"{n} rows"
@@ -220,12 +217,7 @@ def fixed(split: Split, opened: Opened, labels: Texts, inside: Bools) -> Fold:
 
 
 def _fold(
-    name: str,
-    train: Array,
-    validation: Array,
-    test: Array,
-    labels: Array,
-    classes: tuple[str, ...],
+    name: str, train: Array, validation: Array, test: Array, labels: Array, classes: tuple[str, ...]
 ) -> Fold:
     held = labels[test]
     scored = np.isin(held, classes)

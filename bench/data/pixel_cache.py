@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from bench.data.image_ref import ImageRef
     from bench.data.pixels import Pixels
 
-__all__ = ["decoded"]
-
 
 def decoded(
     pictures: Sequence[ImageRef],
@@ -33,12 +31,8 @@ def decoded(
 
     Parameters
     ----------
-    pictures
-        The images, in row order.
     shape, dtype
         Required shape ``(C, H, W)`` and dtype of each image; default: those of the first one.
-    label
-        Label of the progress bar.
     workers
         Number of threads; default: the number of processors. Does not affect the array.
 

@@ -41,9 +41,6 @@ SECONDS = 10.0
 """How often the list of finished blocks is saved."""
 
 
-# --------------------------------------------------------------------------- names
-
-
 def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) -> str:
     """Return a digest of the job: of paths and file metadata, without reading the files."""
     marks: dict[Path, str] = {}
@@ -62,9 +59,6 @@ def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) 
             job.update(marks[path].encode())
         job.update(f"\x1e{picture.crop} {picture.channels}\x1d".encode())
     return job.hexdigest()[:32]
-
-
-# --------------------------------------------------------------------------- decoding
 
 
 def planes_of(files: tuple[Path, ...]) -> Array:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Array
 
-__all__ = ["Pixels", "kept"]
 
 VERSION = 1
 """Version of the on-disk layout and of the decoding."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.core.types import Array, DType, Floats, Ints
     from bench.data.task import Task
 
-__all__ = ["pixel_sizes", "rescaled"]
 
 PIXEL = "pixel"
 """Role of the column with the pixel size of each image."""

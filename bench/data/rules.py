@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     pass
 
-__all__ = ["check_split"]
 
 Texts = NDArray[np.object_]
 
@@ -22,9 +21,6 @@ _TASKS = ("classify", "retrieve")
 _PROTOCOLS = ("supervised", "unsupervised", "transfer")
 _STEPS = ("mean", "median")
 WHOLE = "all"
-
-
-# --------------------------------------------------------------------------- declaration
 
 
 def check_split(split: Split) -> Split:  # noqa: PLR0912 - one branch per rule

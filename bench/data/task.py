@@ -90,8 +90,6 @@ def open_task(
 
     Parameters
     ----------
-    typed, split, opened
-        The split as typed, its declaration and its data set.
     published
         Whether the partitions were published by others. Undeclared overlap is then a note in every
         record instead of an error, because it cannot be fixed here.
@@ -118,11 +116,6 @@ def with_metrics(task: Task, names: Sequence[str], registry: Registry) -> Task:
     """Return a task with additional metrics.
 
     The metrics are part of a run's id. They change neither its training nor its other values.
-
-    Raises
-    ------
-    BenchError
-        For an unknown metric.
     """
     for name in names:
         registry.entry("metric", name)

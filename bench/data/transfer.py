@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.types import Array, DType, Ints
 
-__all__ = ["fitted_to"]
-
 
 def fitted_to(
     target: Opened, like: Opened, channels: Mapping[str, str] | None, where: str
@@ -43,8 +41,6 @@ def fitted_to(
         The training data set; ``shape``, ``channels`` and ``pixel`` of its images are used.
     channels
         Channel of ``target`` -> channel of ``like``; None if they have the same names.
-    where
-        Name of the split, for messages.
 
     Raises
     ------

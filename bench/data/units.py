@@ -13,18 +13,9 @@ if TYPE_CHECKING:
     from bench.core.split import Split
     from bench.data.partitions import Fold
 
-__all__ = ["count_units"]
-
 
 def count_units(split: Split, opened: Opened, folds: Sequence[Fold]) -> dict[str, dict[str, int]]:
     """Return the number of tested and of new values per batch level.
-
-    Parameters
-    ----------
-    split, opened
-        The declaration and the data set.
-    folds
-        All folds of the split.
 
     Returns
     -------

@@ -185,8 +185,6 @@ def make_partition(
 
     Parameters
     ----------
-    opened
-        The data set.
     rows
         ``(n,)`` rows of the partition. Their order does not matter: they are sorted by id first.
     classes

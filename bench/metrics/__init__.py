@@ -90,8 +90,6 @@ def compute(name: str, /, *, registry: Registry | None = None, **arrays: object)
     ----------
     name
         Name of a metric, such as ``balanced_accuracy``.
-    registry
-        Registry with the metrics of plugin files.
     **arrays
         Available arrays (see the module). Arrays that the metric does not take are ignored.
 
@@ -131,13 +129,7 @@ def takes_batch(name: str, registry: Registry | None = None) -> bool:
 
 
 def needs(name: str, registry: Registry | None = None) -> str:
-    """Return the inputs of a metric: ``predictions``, ``scores`` or ``embedding``.
-
-    Raises
-    ------
-    BenchError
-        If the name is unknown.
-    """
+    """Return the inputs of a metric: ``predictions``, ``scores`` or ``embedding``."""
     if name in _packaged():
         return str(_packaged()[name]["needs"])
     if registry is None:

@@ -73,13 +73,7 @@ class Neighbours:
         return int(self.indices.shape[1])
 
     def take(self, k: int) -> Neighbours:
-        """Return the graph of the ``k`` nearest neighbours.
-
-        Raises
-        ------
-        BenchError
-            If the graph has fewer than ``k`` neighbours.
-        """
+        """Return the graph of the ``k`` nearest neighbours."""
         if k > self.k:
             raise BenchError(f"the neighbour graph has {self.k} neighbours per row, not {k}")
         return Neighbours(self.indices[:, :k], self.distances[:, :k])

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from bench.core.types import JsonObject
 
 
-__all__ = ["QueryClusters", "query_clusters"]
-
-
 @dataclass(frozen=True, eq=False)
 class QueryClusters:
     """A retrieval metric by groups of queries; all groups share the same gallery.

@@ -28,11 +28,7 @@ META = {
 
 
 def nsc(
-    X: ArrayLike,
-    *,
-    label: ArrayLike,
-    compound: ArrayLike,
-    treatment: ArrayLike | None = None,
+    X: ArrayLike, *, label: ArrayLike, compound: ArrayLike, treatment: ArrayLike | None = None
 ) -> Value:
     """Return the fraction of treatments whose nearest other-compound treatment has their label.
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["Canvas", "canvas", "writing"]
 _wanted: ContextVar[tuple[str, ...]] = ContextVar("formats", default=FORMATS)
 _quickly: ContextVar[bool] = ContextVar("quickly", default=False)
 
@@ -30,8 +29,6 @@ class Canvas:
 
     Attributes
     ----------
-    figure
-        The matplotlib figure.
     table
         Rows for the CSV; all have the same keys.
     """
@@ -97,8 +94,6 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
 
     Parameters
     ----------
-    out
-        Output folder, created if missing.
     stem
         File name without suffix; ``paper/table-1`` is written into the folder ``paper``.
     runs_digest
@@ -106,11 +101,6 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
         same records give the same bytes.
     width, height
         Inches.
-
-    Raises
-    ------
-    BenchError
-        If the files cannot be written.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -130,8 +120,6 @@ def writing(*formats: str, quickly: bool = False) -> Iterator[None]:
 
     Parameters
     ----------
-    formats
-        Subset of :data:`FORMATS`.
     quickly
         Use low PNG compression, since pictures are compressed later, and draw no picture if the
         table of a figure is only a sentence.

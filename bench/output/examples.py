@@ -43,8 +43,6 @@ class Sheet:
         ``(rows, columns, H, W, 3)`` uint8.
     ids
         ``(rows, columns)`` image ids; "" if a class has no image in the row.
-    channels
-        Number of channels of the images.
     """
 
     name: str
@@ -83,12 +81,6 @@ def make_sheet(opened: Opened, *, per_place: int = 3, seed: int = 0, max_classes
 
     Parameters
     ----------
-    opened
-        A data set of images.
-    per_place
-        Rows per place.
-    seed
-        Seed for the choice of images.
     max_classes
         Maximum number of classes, in alphabetical order.
 
@@ -164,15 +156,8 @@ def draw_examples(
 
     Parameters
     ----------
-    opened, per_place, seed, max_classes
-        As for :func:`make_sheet`.
     path
         Output file; its suffix determines the format.
-
-    Returns
-    -------
-    pathlib.Path
-        The output file.
 
     Raises
     ------

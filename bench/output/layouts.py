@@ -13,7 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["COMPONENTS", "MOST", "NEIGHBOURS", "layout"]
 
 COMPONENTS = 50
 """Maximum number of principal components for a layout."""

@@ -15,19 +15,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-__all__ = [
-    "COLUMN",
-    "PAGE",
-    "colour_of",
-    "fitted",
-    "label_ends",
-    "legend_lines",
-    "marker_of",
-    "sentence",
-    "shortened",
-    "spread",
-    "within",
-]
 
 COLUMN = 3.46
 """Column width of a journal in inches (88 mm)."""

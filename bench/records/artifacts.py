@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Array, Arrays, Facts, JsonObject
 
-__all__ = ["Artifact", "ArtifactStore"]
-
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
@@ -49,13 +47,7 @@ class Artifact:
 
 
 class ArtifactStore:
-    """Artifacts and checkpoints in a results folder.
-
-    Parameters
-    ----------
-    root
-        The results folder; it is created if needed.
-    """
+    """Artifacts and checkpoints in a results folder."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)

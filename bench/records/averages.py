@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from bench.records.schema import Json
 
-__all__ = ["POOLED", "averaged"]
 
 POOLED = "pooled"
 """Subset of a metric: all predictions together, where ``all`` is the mean over folds."""

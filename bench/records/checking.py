@@ -26,10 +26,6 @@ from bench.records.schema import RunRecord
 if TYPE_CHECKING:
     from bench.records.schema import Json
 
-__all__ = ["check", "json_schema", "migrated"]
-
-# --------------------------------------------------------------------------- older records
-
 
 def migrated(data: dict[str, Json]) -> dict[str, Json]:
     """Return a record with keys added that earlier versions did not write.
@@ -73,9 +69,6 @@ def migrated(data: dict[str, Json]) -> dict[str, Json]:
     if isinstance(cost, dict):
         result["cost"] = {"steps": 0, "images_seen": 0, **cost}
     return averaged(result)
-
-
-# --------------------------------------------------------------------------- checking
 
 
 _Check = Callable[[object, str], None]
@@ -195,9 +188,6 @@ def _dict_checker(item: object) -> _Check:
             check_item(entry, f"{where}.{key}")
 
     return check_dict
-
-
-# --------------------------------------------------------------------------- export
 
 
 def json_schema() -> dict[str, Json]:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.store import Store
 
-__all__ = ["Embedding", "embedding", "embeddings", "skipped_fold"]
-
 
 def skipped_fold(name: str) -> str:
     """Return the note of a fold that is not trained because none of its test rows is scored."""
@@ -79,21 +77,12 @@ def embedding(
 
     Parameters
     ----------
-    store
-        Results folder with the artifacts.
-    record
-        A record.
     fold
         Index of the fold, in the order of the record.
     stage
         Index of the stage. Default: the last stage.
     side
         ``test`` or ``train``.
-
-    Raises
-    ------
-    BenchError
-        If the files are damaged.
     """
     entry = record.folds[fold]
     stages = entry["stages"][: stage % len(entry["stages"]) + 1]

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("h5ad", "parquet", "npy")
 
-__all__ = ["FORMATS", "chosen_sides", "provenance", "table", "write"]
-
 
 def chosen_sides(store: Store, record: Record, requested: str) -> tuple[str, ...]:
     """Return the sides to export: always ``test``; ``train`` if requested or available.
@@ -49,8 +47,6 @@ def table(
     ----------
     outputs
         Stored outputs of the run (:func:`bench.records.embeddings.embeddings`).
-    record
-        The run.
     index
         The index of the data set (``bench.api.Opened.index``). Without it, rows that were not
         scored have no labels, and the only batch level is the one that the method acted on.
@@ -88,10 +84,7 @@ def table(
 
 
 def _rows(
-    output: Embedding,
-    record: Record,
-    predictions: pd.DataFrame | None,
-    index: pd.DataFrame | None,
+    output: Embedding, record: Record, predictions: pd.DataFrame | None, index: pd.DataFrame | None
 ) -> pd.DataFrame:
     import pandas as pd
 
@@ -146,11 +139,7 @@ def provenance(record: Record) -> dict[str, str]:
 
 
 def write(
-    X: NDArray[np.float32],
-    obs: pd.DataFrame,
-    facts: dict[str, str],
-    form: str,
-    path: Path,
+    X: NDArray[np.float32], obs: pd.DataFrame, facts: dict[str, str], form: str, path: Path
 ) -> list[Path]:
     """Write embeddings in one of :data:`FORMATS` and return the files.
 

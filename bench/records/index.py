@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["file_stamp", "index_bytes", "read_index", "run_stamps"]
 
 INDEX_VERSION = "10"
 _FACTS = ("method_id", "split_id", "edition", "recipe", "seed", "status", "primary")

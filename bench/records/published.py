@@ -29,19 +29,12 @@ if TYPE_CHECKING:
 
     Skip = Callable[[str, BenchError], None]
 
-__all__ = ["load_packed", "pack", "packed_file", "packed_files", "unpacked_folders"]
 
 FOLDER = "records"
 
 
 def packed_file(reference: Path, split_id: str) -> Path:
-    """Return the file of a split in the folder of published records.
-
-    Raises
-    ------
-    BenchError
-        If the name of the split is not a relative path.
-    """
+    """Return the file of a split in the folder of published records."""
     names = [quote(name, safe=" ~@+=,") for name in split_id.split("/")]
     if not all(name.strip(". ") for name in names):
         raise BenchError(
@@ -68,8 +61,6 @@ def load_packed(
 
     Parameters
     ----------
-    reference
-        Folder of the published records.
     index
         Contents of the index, from :func:`bench.records.index.read_index`. Files that changed
         since are read again.
@@ -83,11 +74,6 @@ def load_packed(
     stamps : dict
         Run id -> stamp in the index. Files with a damaged record are left out, so that they are
         read and reported again.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read.
     """
     indexed: dict[str, list[tuple[PackedLine, str, tuple[str, str]]]] = {}
     for run_id, (stamp, brief) in index.items():

@@ -23,16 +23,6 @@ if TYPE_CHECKING:
 
     from bench.records.schema import Json, RunRecord
 
-__all__ = [
-    "RUN_ID",
-    "Kind",
-    "PackedLine",
-    "checked_id",
-    "parse_line",
-    "parse_record",
-    "read_line",
-    "text_of",
-]
 
 RUN_ID = re.compile(r"[0-9a-f]{8,64}")
 

@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
     from bench.records.schema import Batches, Fold, Provenance, Spec
 
-__all__ = ["Record", "as_record"]
 
 T = TypeVar("T")
 
@@ -107,8 +106,6 @@ class Record(Mapping[str, object]):
         self._brief = brief
         self._summary: Summary | None = None
         self._clusters: Clusters | None = None
-
-    # ------------------------------------------------------------------ from the summary
 
     method = _Field[str]("Chain of methods as typed.")
     method_id = _Field[str]("Chain of methods joined by ``+``.")
@@ -207,8 +204,6 @@ class Record(Mapping[str, object]):
         """Whether the run has scores."""
         return self.status == "ok"
 
-    # ------------------------------------------------------------------ values
-
     def _key(self, names: Container[str], metric: str, readout: str | None) -> str | None:
         """Return the name under which a metric of a readout is stored, or None."""
         prefix, bare = parse_metric(metric)
@@ -283,8 +278,6 @@ class Record(Mapping[str, object]):
             weights=column(clusters["weights"]),
         )
 
-    # ------------------------------------------------------------------ from run.json
-
     @property
     def path(self) -> Path | None:
         """Folder of the run; None for a record without a folder, such as a published record."""
@@ -358,8 +351,6 @@ class Record(Mapping[str, object]):
 
     def __repr__(self) -> str:
         return f"Record({self.method!r}, {self.split!r}, {self.run_id!r})"
-
-    # ------------------------------------------------------------------ tables
 
     def _table(self, name: str) -> pd.DataFrame | None:
         path = self.path

@@ -6,13 +6,12 @@ import shlex
 from typing import TYPE_CHECKING
 
 from bench.core.words import setting
+from bench.records.schema import NOT_RUN_HERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bench.records.record import Record
-
-__all__ = ["command_of"]
 
 
 def command_of(runs: Sequence[Record]) -> str:
@@ -27,10 +26,11 @@ def command_of(runs: Sequence[Record]) -> str:
     -------
     str
         ``python -m bench run …``. Several lines if the seeds are not 0 to N - 1, since one
-        command runs one seed or the first N. For tuned runs, the original command.
+        command runs one seed or the first N. For tuned runs and for outputs computed elsewhere, the
+        original command.
     """
     first = runs[0]
-    if first.selection != "last":
+    if first.selection != "last" or NOT_RUN_HERE in first.badges:
         return "\n".join(sorted({run.command for run in runs if run.command}))
     command = ["python", "-m", "bench", "run", "--method", first.method, "--split", first.split]
     if first.recipe != "default":

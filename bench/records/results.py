@@ -11,7 +11,6 @@ from bench.records.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["results_store"]
 
 RESULTS = "BENCH_RESULTS"
 

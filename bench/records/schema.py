@@ -15,29 +15,6 @@ if TYPE_CHECKING:
 else:
     Json = object
 
-__all__ = [
-    "PREFIXES",
-    "READOUTS",
-    "SCHEMA",
-    "Aggregation",
-    "Batches",
-    "Clusters",
-    "Code",
-    "CodeSummary",
-    "Cost",
-    "Fold",
-    "FoldTuning",
-    "Json",
-    "Machine",
-    "Provenance",
-    "RunRecord",
-    "Source",
-    "Spec",
-    "Stage",
-    "Status",
-    "Summary",
-    "Tuning",
-]
 
 SCHEMA = 1
 """Version of ``run.json``. Records of a later version raise an error."""
@@ -47,14 +24,14 @@ READOUTS = ("head", "probe", "knn1")
 PREFIXES = tuple(f"{readout}." for readout in READOUTS)
 """Prefixes of metric names, one per readout head."""
 
+NOT_RUN_HERE = "not run here"
+"""Mark of a record of predictions or embeddings that were computed elsewhere."""
+
 Status = Literal["ok", "not-applicable", "failed"]
 Aggregation = Literal["", "mean", "pooled"]
 """How the primary score combines folds; empty for a single fold."""
 Params = dict[str, dict[str, Json]]
 """Parameters that differ from their defaults, by stage."""
-
-
-# --------------------------------------------------------------------------- spec
 
 
 class Stage(TypedDict):
@@ -126,9 +103,6 @@ class Spec(TypedDict):
     also_new: NotRequired[Annotated[str, "Column with values that are new as well"]]
     aggregate: NotRequired[Annotated[list[str], "Aggregation steps before retrieval"]]
     source: NotRequired[Annotated[Source, "Pre-training data of a transferred encoder"]]
-
-
-# --------------------------------------------------------------------------- results
 
 
 Column = dict[str, list[float | None]]
@@ -221,6 +195,14 @@ class Tuning(TuningBudget):
     folds: NotRequired[Annotated[list[FoldTuning], "Result per fold"]]
 
 
+class External(TypedDict):
+    """File with predictions or embeddings that were computed elsewhere."""
+
+    kind: Annotated[str, "classes, scores or embeddings"]
+    sha256: Annotated[str, "Digest of the content, independent of the order of the rows"]
+    file: Annotated[str, "Name of the file"]
+
+
 class RunRecord(TypedDict):
     """Contents of ``run.json``."""
 
@@ -272,11 +254,9 @@ class RunRecord(TypedDict):
     sources: Annotated[dict[str, str], "SHA-256 of the method's source files"]
     code: NotRequired[Annotated[Code, "Code that made the run; absent in older records"]]
     tuning: NotRequired[Annotated[Tuning, "Parameter search of a tuned run"]]
+    external: NotRequired[Annotated[External, "Present if outputs were computed elsewhere"]]
     provenance: Annotated[Provenance, "Machine, versions and command"]
     verified: NotRequired[Annotated[bool, "Result of --if-exists verify; not stored"]]
-
-
-# --------------------------------------------------------------------------- summary
 
 
 class Machine(TypedDict):

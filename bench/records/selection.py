@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.schema import Json, Params
 
-__all__ = ["RULES", "Choice", "Derived", "Rule", "derived_name", "parse_derived", "rule", "select"]
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -88,19 +86,10 @@ RULES: dict[str, Rule] = {
 
 
 def rule(name: str) -> Rule:
-    """Return the rule with a name.
-
-    Raises
-    ------
-    BenchError
-        If the name is unknown.
-    """
+    """Return the rule with a name."""
     if name not in RULES:
         raise BenchError(did_you_mean(name, list(RULES), "selection rule"))
     return RULES[name]
-
-
-# --------------------------------------------------------------------------- derived names
 
 
 @dataclass(frozen=True)
@@ -158,9 +147,6 @@ def parse_derived(name: str) -> Derived | None:
     )
 
 
-# --------------------------------------------------------------------------- selection
-
-
 @dataclass(frozen=True)
 class Choice:
     """The candidate selected by a rule.
@@ -169,8 +155,6 @@ class Choice:
     ----------
     params
         Parameters that differ from their defaults, by stage.
-    recipe
-        Recipe overrides.
     score, scores
         Mean over the validation parts, and the score of each part. None for ``last``.
     n_candidates

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from bench.records.schema import Json
 
-__all__ = ["Failure", "Store"]
 
 _TABLES = ("metrics", "predictions", "curves")
 
@@ -89,8 +88,6 @@ class Store(ArtifactStore):
         """Return the folder of a run, whether or not it exists."""
         return self.runs / checked_id(run_id)[:2] / run_id
 
-    # ---------------------------------------------------------------- reading
-
     def find(self, run_id: str) -> Record | None:
         """Return the run if it is complete, otherwise None.
 
@@ -135,11 +132,6 @@ class Store(ArtifactStore):
         """Return only the published records of ``reference/``, sorted by run id.
 
         Records that cannot be read are skipped with a warning.
-
-        Raises
-        ------
-        BenchError
-            If the folder cannot be read.
         """
         with disk_errors("read", self.reference):
             index = read_index(self.reference_index) if packed_files(self.reference) else {}
@@ -207,18 +199,11 @@ class Store(ArtifactStore):
         with contextlib.suppress(OSError), new_file(path, inside=temporary(self.root)) as file:
             write_synced(file, data)
 
-    # ---------------------------------------------------------------- writing
-
     def prepare(self) -> None:
         """Create the folder, check that it is writable and delete old unfinished files.
 
         Called before a training starts, so that a read-only folder raises immediately and not
         after the training.
-
-        Raises
-        ------
-        BenchError
-            If the folder is not writable.
         """
         check_writable(self.root)
 

@@ -14,15 +14,6 @@ if TYPE_CHECKING:
 
     from bench.records.schema import Aggregation, Clusters, RunRecord, Summary
 
-__all__ = [
-    "DERIVED",
-    "ClusterScores",
-    "clusters_of",
-    "is_derived",
-    "parse_metric",
-    "saw_test_batches",
-    "summarise",
-]
 
 DERIVED = "~"
 """Separator in the names of splits that were derived from another split's rows."""

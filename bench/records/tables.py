@@ -14,15 +14,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = [
-    "metric_keys",
-    "packed_counts",
-    "parquet_bytes",
-    "predictions_digest",
-    "read_table",
-    "unpacked_table",
-]
-
 
 def predictions_digest(predictions: pd.DataFrame) -> str:
     """Return the SHA-256 of the contents of a predictions table, as 64 hex digits.
@@ -88,11 +79,6 @@ def packed_counts(metrics: Mapping[str, Mapping[str, float]], table: pd.DataFram
         Metric -> subset -> value, as in ``run.json``.
     table
         Columns ``metric, subset, value, n``.
-
-    Raises
-    ------
-    BenchError
-        If the table has other values than the record.
     """
     columns = (table[name].tolist() for name in ("metric", "subset", "value", "n"))
     rows = {(metric, subset): (value, n) for metric, subset, value, n in zip(*columns, strict=True)}
@@ -126,13 +112,7 @@ def metric_keys(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, s
 
 
 def read_table(file: Path) -> pd.DataFrame | None:
-    """Return a table of a run, or None without the file.
-
-    Raises
-    ------
-    BenchError
-        If the file cannot be read.
-    """
+    """Return a table of a run, or None without the file."""
     if not file.is_file():
         return None
     import pyarrow as pa

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.store import Store
 
-__all__ = ["TRACKERS", "MLflow", "TensorBoard", "Tracker", "trackers"]
-
 
 class Tracker(Protocol):
     """Logs complete records."""
@@ -56,9 +54,6 @@ def trackers(names: list[str], store: Store) -> list[Tracker]:
             raise BenchError(did_you_mean(name, list(TRACKERS), "tracker"))
         chosen.append(TRACKERS[name](store.root))
     return chosen
-
-
-# --------------------------------------------------------------------------- logged values
 
 
 def scalars(record: Record) -> dict[str, float]:
@@ -100,17 +95,8 @@ def title(record: Record) -> str:
     )
 
 
-# --------------------------------------------------------------------------- trackers
-
-
 class TensorBoard:
-    """Event files in ``<results>/tensorboard``, one folder per run id.
-
-    Parameters
-    ----------
-    root
-        The results folder.
-    """
+    """Event files in ``<results>/tensorboard``, one folder per run id."""
 
     def __init__(self, root: Path) -> None:
         try:
@@ -144,11 +130,6 @@ class MLflow:
     """Runs of the experiment ``labshift`` at ``$MLFLOW_TRACKING_URI``.
 
     The default is the database ``<results>/mlflow.db``.
-
-    Parameters
-    ----------
-    root
-        The results folder.
     """
 
     experiment = "labshift"

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["check_writable", "discard", "place", "temporary"]
-
 
 def temporary(root: Path) -> Path:
     """Return the folder of unfinished files; :func:`check_writable` deletes old ones."""
@@ -39,12 +37,8 @@ def place(
 
     Parameters
     ----------
-    root
-        The results folder.
     files
         File name -> content; an array is written as ``.npy``.
-    target
-        The folder.
     witness
         File without which an existing folder is incomplete and is replaced.
     replace
@@ -65,13 +59,7 @@ def place(
 
 
 def discard(root: Path, target: Path) -> None:
-    """Delete a folder atomically. A missing folder is ignored.
-
-    Raises
-    ------
-    BenchError
-        If the folder cannot be deleted.
-    """
+    """Delete a folder atomically. A missing folder is ignored."""
     with disk_errors("delete", target):
         aside = temporary(root) / f"{target.name}-{secrets.token_hex(6)}"
         with contextlib.suppress(FileNotFoundError):
@@ -81,13 +69,7 @@ def discard(root: Path, target: Path) -> None:
 
 
 def check_writable(root: Path) -> None:
-    """Create the results folder, write a file in it, and delete old unfinished files.
-
-    Raises
-    ------
-    BenchError
-        If the folder is not writable.
-    """
+    """Create the results folder, write a file in it, and delete old unfinished files."""
     with disk_errors("write results to", root):
         probe = temporary(root) / f"probe-{secrets.token_hex(6)}"
         probe.parent.mkdir(parents=True, exist_ok=True)

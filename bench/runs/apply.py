@@ -53,8 +53,6 @@ def apply_all(method: Method, view: Samples, grouping: list[Ints] | None, seed: 
 
     Parameters
     ----------
-    method
-        A fitted method.
     view
         The rows, with the declared access of the method.
     grouping

@@ -9,7 +9,6 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["names", "seed_list"]
 
 MAX_SEEDS = 1000
 

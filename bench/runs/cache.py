@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bench.records.schema import Code
     from bench.records.store import Store
 
-__all__ = ["Cache", "Use"]
 
 Use = Literal["keep", "renew", "ignore"]
 """How to use artifacts on disk: read and write; replace those of other processes; ignore."""
@@ -28,8 +27,6 @@ class Cache:
 
     Parameters
     ----------
-    store
-        The results folder.
     use
         Whether artifacts are read and written.
     written
@@ -57,8 +54,6 @@ class Cache:
             Kind of the artifact, ``fit`` or ``apply``, and its id.
         code
             Current code that would produce it.
-        name
-            Method name, for the message.
         """
         if self.use == "ignore" or (self.use == "renew" and key not in self._written):
             return None

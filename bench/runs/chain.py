@@ -32,12 +32,6 @@ class Stage:
 
     Attributes
     ----------
-    entry
-        Registry entry of the method.
-    cls
-        The method class.
-    params
-        An instance of the class's ``Params``.
     level
         The batch level that it acts on, a column of the data set's index.
     also
@@ -180,14 +174,8 @@ def parse_chain(
     ----------
     typed
         Method names joined by ``+``.
-    registry
-        Registry used to look up names.
     opened
         The data set. It determines the default first stage and the default batch level.
-    values
-        Parameter values by method name.
-    recipe
-        The resolved recipe.
     preprocess
         Profile method that the split applies before all others, or empty.
 
@@ -236,12 +224,7 @@ def _with_argument(name: str, registry: Registry) -> str:
     return f"{name}:{default}" if default and not entry.argument else name
 
 
-def _stage(
-    entry: Entry,
-    opened: Opened,
-    values: Values,
-    recipe: Recipe,
-) -> Stage:
+def _stage(entry: Entry, opened: Opened, values: Values, recipe: Recipe) -> Stage:
     cls = entry.load()
     argument = {"name": entry.argument} if entry.argument else {}
     params = make_params(entry.name, cls.Params, {**values.get(entry.name, {}), **argument})

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bench.records.schema import Code
     from bench.runs.job import Job
 
-__all__ = ["Codes"]
 
 STAGES = (
     "core/access.py",

@@ -20,8 +20,6 @@ class Companion(NamedTuple):
 
     Attributes
     ----------
-    record
-        Its record.
     new_batches
         Whether the scored rows of the split come from batches outside the training set.
     """

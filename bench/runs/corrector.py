@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Array, Arrays, Facts, JsonObject, Recipe
 
-__all__ = ["Corrector"]
-
 
 class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Transformer for any correction of profiles, or a chain of corrections.
@@ -103,8 +101,6 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.recipe = recipe
         self.seed = seed
 
-    # ------------------------------------------------------------------ scikit-learn
-
     def fit(
         self,
         X: ArrayLike,
@@ -162,11 +158,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return self._fit(X, y, batch, controls, (X_adapt, batch_adapt, controls_adapt))
 
     def transform(
-        self,
-        X: ArrayLike,
-        *,
-        batch: ArrayLike | None = None,
-        controls: ArrayLike | None = None,
+        self, X: ArrayLike, *, batch: ArrayLike | None = None, controls: ArrayLike | None = None
     ) -> NDArray[np.float32]:
         """Return corrected rows, ``(n, p)`` float32. Parameters are those of :meth:`fit`.
 
@@ -199,8 +191,6 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     @property
     def _n_features_out(self) -> int:
         return int(self.n_features_out_)
-
-    # ------------------------------------------------------------------ benchmark code path
 
     def _fit(
         self,

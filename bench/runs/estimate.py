@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from bench.records.store import Store
     from bench.runs.job import Job
 
-__all__ = ["Estimate", "Total", "estimate", "total"]
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -82,14 +80,10 @@ def estimate(job: Job, store: Store, records: Sequence[Summary], device: str = "
 
     Parameters
     ----------
-    job
-        The run.
     store
         Results folder, used to measure disk usage.
     records
         Summaries (:func:`bench.records.record.summarise`) of earlier records.
-    device
-        ``--device`` of the run.
     """
     spec = job.spec()
     kind = "images" if job.task.opened.is_images else "profiles"

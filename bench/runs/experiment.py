@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from bench.runs.job import Job
     from bench.runs.runner import Runner
 
-__all__ = ["Experiment", "Progress", "open_registry", "prepare", "registry_with", "run"]
 
 RECIPES = ("smoke", "default", "paper")
 EDITIONS = ("auto", "real", "simulated", "fixture")

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from bench.runs.code import Codes
     from bench.runs.job import Job
 
-__all__ = ["FoldRun"]
 
 Outputs = dict[str, Output]
 """``train`` and ``test``: outputs of the rows of each side."""
@@ -107,8 +106,6 @@ class FoldRun:
         train, test = self._partitions(self.job.chain.stages[0])
         return self._fitted(0, self.job.ids(self.fold)[0], self._learnt(0, train), test)[0]
 
-    # ------------------------------------------------------------------ rows
-
     def _partitions(self, stage: Stage) -> tuple[Partition, Partition]:
         """Return the training rows and the evaluation rows in the form that a stage sees."""
         task, fold = self.job.task, self.fold
@@ -158,8 +155,6 @@ class FoldRun:
         everything = self._partition(self.fold.test, level, "test", labels=False)
         left = inference_batches(grouping, everything, self.job.seed).rows
         return test.take(np.flatnonzero(np.isin(test.rows, left)))
-
-    # ------------------------------------------------------------------ stages
 
     def _control_row(
         self, k: int, ids: identity.StageIds, train: Partition, test: Partition

@@ -30,13 +30,9 @@ if TYPE_CHECKING:
     from bench.core.dataset import Opened
     from bench.core.types import Array, Ints
 
-__all__ = ["SHARE", "check_only_training", "held_out", "mixed_to_test", "oracle", "validation"]
 
 SHARE = 0.25
 """Share of the rows, wells or batches in each held-out set."""
-
-
-# --------------------------------------------------------------------------- validation
 
 
 def validation(task: Task, fold: Fold, name: str, *, level: str = "", parts: int = 2) -> list[Task]:
@@ -215,9 +211,6 @@ def _derived(task: Task, name: Derived, shift: str, folds: list[Fold]) -> Task:
     split = dataclasses.replace(split, shares=shares)
     audit(split, opened, folds)  # raises if a sample is in both training and test rows
     return Task(split.name, split, opened, folds, split_digest(opened, folds))
-
-
-# --------------------------------------------------------------------------- ordinary hold-outs
 
 
 def held_out(task: Task, kind: str, level: str = "") -> Task | None:

@@ -115,8 +115,6 @@ def stage_ids(
         set, its rows are from that data set, and its identity is that of a run on it.
     opened, test
         The data set and its scored rows.
-    expose
-        Columns that the split exposes to methods.
     grouping
         A study's grouping of the test rows. It is part of an apply id only if it can change the
         result: for stages that see a test batch, and for all stages if rows are omitted.

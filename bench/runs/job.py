@@ -69,8 +69,6 @@ class Tuned:
     ----------
     chain
         The stages with the selected parameters.
-    recipe
-        The resolved recipe with the selected values.
     overrides
         The selected recipe values.
     """

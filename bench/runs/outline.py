@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from bench.runs.chain import Chain
     from bench.runs.job import Job
 
-__all__ = ["method_sources", "outline"]
-
 
 def outline(
     job: Job,
@@ -32,10 +30,6 @@ def outline(
 
     Parameters
     ----------
-    job, spec, run_id
-        The job and its identity.
-    code
-        Digests of the code in use.
     environment
         From :func:`bench.runs.provenance.environment`.
     status, reason

@@ -36,12 +36,8 @@ def plan(
 
     Parameters
     ----------
-    methods, tasks
-        Methods or chains, and opened splits.
     seeds
         Seeds of each pair; None for the default of each split (:func:`default_seeds`).
-    options, registry
-        Options common to all runs, and the registry used to look up names.
 
     Raises
     ------

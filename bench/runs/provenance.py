@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from bench.records.schema import Provenance
 
-__all__ = ["command_line", "environment", "peak_bytes", "reset_peak", "source_digests"]
 
 PACKAGES = (
     "labshift",
@@ -108,11 +107,6 @@ def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
         ``methods/ben.py``, ``datasets/coos7.py``, ``bench/metrics/nsc.py`` for files of this
         project, the path inside ``site-packages`` for installed plugins, ``plugin/NAME.py`` for
         files specified by the user.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read.
     """
     digests: dict[str, str] = {}
     for path in sorted({Path(path).resolve() for path in paths}):

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["leaderboard", "load_records"]
-
 
 def load_records(
     results: Path | str | None = None,

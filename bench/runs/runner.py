@@ -36,20 +36,12 @@ if TYPE_CHECKING:
 
     Tables = tuple[pd.DataFrame, pd.DataFrame | None, pd.DataFrame | None]
 
-__all__ = ["Runner"]
-
 
 class Runner:
     """Executes jobs, or reads their records from disk.
 
     Parameters
     ----------
-    store
-        The results folder.
-    options
-        Options common to all runs.
-    say
-        Receives messages, one line each.
     progress
         ``progress(label, done, total)``.
 
@@ -80,15 +72,8 @@ class Runner:
         self._device: str | None = None
         self.codes = Codes()
 
-    # ------------------------------------------------------------------ one run
-
     def run(self, job: Job) -> Record:
         """Return the record of a job, from disk if it exists; otherwise run it and commit it.
-
-        Parameters
-        ----------
-        job
-            The run.
 
         Returns
         -------
@@ -159,12 +144,7 @@ class Runner:
         """
         spec = job.spec()
         run_id = identity.run_id(spec)
-        path = self.store.fail(
-            run_id,
-            traceback.format_exc(),
-            self._environment(job),
-            job.request,
-        )
+        path = self.store.fail(run_id, traceback.format_exc(), self._environment(job), job.request)
         reason = str(error)
         if not isinstance(error, BenchError):
             name = type(error).__name__
@@ -207,8 +187,6 @@ class Runner:
             threads=threads(),
             precision=str(job.recipe.get("precision", "float32")),
         )
-
-    # ------------------------------------------------------------------ results
 
     def _computed(self, job: Job, spec: Spec, run_id: str, use: Use) -> tuple[RunRecord, Tables]:
         """Fit, apply and score all folds."""

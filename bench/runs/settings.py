@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
 
-__all__ = ["Settings"]
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -26,8 +24,6 @@ class Settings:
     ----------
     methods
         Method parameters by method name.
-    recipe
-        Overrides of the recipe.
     data
         Settings of the data set. Settings of a source data set begin with ``source.``.
     """
@@ -47,10 +43,6 @@ class Settings:
         settings
             Keys ``METHOD.PARAMETER``, ``recipe.KEY``, ``data.KEY`` or ``data.source.KEY`` with
             their values, or strings ``KEY=VALUE``. A bare ``PARAMETER`` applies to all methods.
-        methods
-            Methods or chains.
-        names
-            Registry used to look up methods.
 
         Raises
         ------

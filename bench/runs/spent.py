@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.core.types import Facts
 
-__all__ = ["Spent"]
-
 
 @dataclass
 class Spent:
@@ -25,8 +23,6 @@ class Spent:
         Number of batches of each side that were too small, so a method's fallback was used.
     curves
         Logged values: ``fold``, ``stage``, ``step``, ``name``, ``value``.
-    notes
-        Remarks of methods.
     adaptation
         Message if a method adapted to rows without declaring it.
     """

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bench.core.split import Split
     from bench.core.types import Bools, Floats, Ints, Strings
 
-__all__ = ["Classification", "Row", "Where"]
 
 Row = tuple[str, str, float, int]
 """Metric, subset, value and number of scored units."""
@@ -32,8 +31,6 @@ class Where:
 
     Attributes
     ----------
-    fold
-        Fold.
     batch
         Batch at the default level of the data set.
     cluster
@@ -56,10 +53,6 @@ class Classification:
 
     Attributes
     ----------
-    split, opened, classes
-        The split, its data set and the label map.
-    registry
-        Registry with the metrics of plugins.
     masked
         Whether only treatment classes are scored; see :class:`bench.scoring.scorer.Scores`.
     """

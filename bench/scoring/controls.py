@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from bench.core.types import Bools, Floats, Ints
     from bench.data.views import Partition
 
-__all__ = ["ControlRow", "control_view"]
 
 Arrays = dict[str, "NDArray[np.generic]"]
 
@@ -57,10 +56,6 @@ def control_view(
 
     Parameters
     ----------
-    partition
-        The rows.
-    classes
-        Label map.
     profiles
         Whether images are replaced by their fixed features.
     """
@@ -112,8 +107,6 @@ class ControlRow:
 
         Parameters
         ----------
-        opened
-            The data set.
         transferred
             Whether the training rows are from another data set.
         """
@@ -158,13 +151,7 @@ class Pca(ControlRow):
     """Default number of components of ``harmony`` and ``harmony-map``."""
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
-        """Store mean and scale ``(d,)`` and axes ``(d, p)`` of the training rows.
-
-        Raises
-        ------
-        NotApplicable
-            If no feature varies in the training rows.
-        """
+        """Store mean and scale ``(d,)`` and axes ``(d, p)`` of the training rows."""
         self._state = dict(Components.of(_profiles(train), self.n_components, "pca").arrays())
 
     def apply(self, samples: Samples) -> Output:
@@ -287,8 +274,6 @@ def _features(opened: Opened, rows: Ints, view: Samples) -> Floats:
 
     Parameters
     ----------
-    opened
-        The data set.
     rows
         Rows of the data set, ``(n,)``.
     view

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Ints
 
-__all__ = ["Coefficients", "balanced_weights", "logistic_path"]
 
 Doubles = NDArray[np.float64]
 

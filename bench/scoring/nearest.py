@@ -28,8 +28,6 @@ def nearest_classes(X: Floats, y: Ints, Z: Floats, n_classes: int) -> Floats:
         ``(n, d)`` training profiles and their classes ``0 .. n_classes - 1``.
     Z
         ``(m, d)`` profiles to classify.
-    n_classes
-        Number of classes K.
 
     Returns
     -------

@@ -67,11 +67,6 @@ def fit_probe(X: Floats, y: Ints, batch: NDArray[np.str_], n_classes: int, seed:
         Number of classes K of the task.
     seed
         Seed of the cross-validation folds, and of the rows used to select C.
-
-    Raises
-    ------
-    NotApplicable
-        If no training row has a class.
     """
     from threadpoolctl import threadpool_limits
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from bench.core.split import Split
     from bench.core.types import JsonObject
 
-__all__ = ["aggregated", "score_retrieval"]
-
 
 def score_retrieval(
     split: Split, X: NDArray[np.float32], rows: pd.DataFrame, registry: Registry | None
@@ -28,12 +26,8 @@ def score_retrieval(
 
     Parameters
     ----------
-    split
-        The split with its metrics.
     X, rows
         ``(n, d)`` profiles and the ``n`` rows that describe them.
-    registry
-        Registry with the metrics of plugins.
 
     Raises
     ------

@@ -285,11 +285,7 @@ class Scores:
         names = [name for name in self.split.metrics if needs(name, self.registry) == "embedding"]
         if len(np.unique(batch)) > 1 and self.split.hold_out is None:
             names.append("batch_1nn")
-        arrays: JsonObject = {
-            "X": X,
-            "label": frame["y_true"].to_numpy(np.int64),
-            "batch": batch,
-        }
+        arrays: JsonObject = {"X": X, "label": frame["y_true"].to_numpy(np.int64), "batch": batch}
         for role in ("treatment", "compound"):
             if f"role:{role}" in frame:
                 arrays[role] = frame[f"role:{role}"].to_numpy(str)

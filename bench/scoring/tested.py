@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from bench.core.split import Split
     from bench.core.types import Ints
 
-__all__ = ["tested_column"]
-
 
 def tested_column(split: Split, opened: Opened, train: Ints, test: Ints) -> str:
     """Return the column with values that are new in the test set.
@@ -26,8 +24,6 @@ def tested_column(split: Split, opened: Opened, train: Ints, test: Ints) -> str:
 
     Parameters
     ----------
-    split, opened
-        The split and its data set.
     train, test
         Rows of both sides of a fold.
     """

@@ -74,18 +74,7 @@ def __getattr__(name: str) -> object:
 
 
 def known(registry: Registry | None = None) -> dict[str, Meta]:
-    """Return the literals of all studies by name, without importing any.
-
-    Parameters
-    ----------
-    registry
-        Registry; the studies of its plugin files are included.
-
-    Raises
-    ------
-    BenchError
-        If a plugin's study has the same name as a packaged one.
-    """
+    """Return the literals of all studies by name, without importing any."""
     metas = {meta["name"]: meta for _, meta in _packaged()}
     for entry in registry.entries("study") if registry else ():
         if entry.name in metas:

@@ -26,24 +26,16 @@ if TYPE_CHECKING:
     from bench.runs.job import Job, Options
     from bench.runs.runner import Runner
 
-__all__ = ["StudyContext"]
-
 
 class StudyContext:
     """Runs the conditions of a study, or reads their records.
 
     Attributes
     ----------
-    task
-        The opened split.
     methods
         As typed, or the default of the study.
-    seeds
-        Seeds of every condition.
     points
         Values of the varied setting, in ascending order.
-    registry, runner, options
-        Registry, runner and options of the benchmark.
     left_out
         Method or condition -> why it is skipped.
     failed
@@ -69,8 +61,6 @@ class StudyContext:
         self.failed: list[Record] = []
         self._records: dict[str, Record] = {}
         self._others: set[str] = set()
-
-    # ------------------------------------------------------------------ inputs
 
     @property
     def metric(self) -> str:
@@ -113,13 +103,7 @@ class StudyContext:
         self.left_out.setdefault(name, reason)
 
     def job(self, condition: Condition, seed: int) -> Job:
-        """Return the validated job of one seed of a condition.
-
-        Raises
-        ------
-        BenchError
-            For an unknown method or an invalid parameter.
-        """
+        """Return the validated job of one seed of a condition."""
         tasks = [condition.task or self.task]
         options = self._options(condition)
         [job] = plan([condition.method], tasks, [seed], options, self.registry)
@@ -145,8 +129,6 @@ class StudyContext:
         """Return whether any stage processes each test batch in a separate call."""
         chain = self.job(condition, self.seeds[0]).chain
         return any(stage.per_batch for stage in chain.stages)
-
-    # ------------------------------------------------------------------ runs
 
     def result(self, condition: Condition) -> ConditionResult:
         """Return the scores of a condition; existing runs are not repeated."""
@@ -193,15 +175,8 @@ class StudyContext:
 
         Parameters
         ----------
-        a, b
-            Results with scores.
         by_cluster
             False for results on different rows, whose difference has no interval.
-
-        Raises
-        ------
-        BenchError
-            If the two have no common seed.
         """
         found = pair(a.scores, b.scores) if a.scores is not None and b.scores is not None else None
         if found is None:

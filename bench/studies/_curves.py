@@ -18,19 +18,6 @@ if TYPE_CHECKING:
     from bench.studies._context import StudyContext
     from bench.studies._results import Cell, ConditionResult, Difference
 
-__all__ = [
-    "CLOSE",
-    "END",
-    "Axis",
-    "Curve",
-    "curve_finding",
-    "fewest_within",
-    "flat_text",
-    "grouped_curves",
-    "named_curves",
-    "smallest_without_fallback",
-    "with_end",
-]
 
 CLOSE = 0.01
 """A score counts as equal to the reference if it is at most this much lower."""
@@ -44,8 +31,6 @@ class Curve:
 
     Attributes
     ----------
-    label
-        Name of the curve.
     reference
         Baseline of the differences: the full test batch, a single plate, no effect.
     results
@@ -112,12 +97,8 @@ def curve_finding(
 
     Parameters
     ----------
-    context
-        Context of the study.
     curves
         One per method, in the order of the methods.
-    axis
-        The varied setting.
     reading
         Takes the curves to mention, at least one, and returns three sentences.
     notes
@@ -230,9 +211,6 @@ def _rows(canvas: Canvas, curve: Curve, point: str, result: ConditionResult) -> 
         canvas.table.append({**row, "ci_low": result.low, "ci_high": result.high})
 
 
-# --------------------------------------------------------------------------- curves of methods
-
-
 def grouped_curves(
     context: StudyContext,
     points_of: Callable[[ConditionResult], Mapping[float, Mapping[str, object]]],
@@ -244,8 +222,6 @@ def grouped_curves(
 
     Parameters
     ----------
-    context
-        Context of the study.
     points_of
         Takes the result with full test batches and returns a grouping per point.
     condition_of

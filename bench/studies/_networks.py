@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bench.studies._context import StudyContext
     from bench.training.method import NetworkMethod
 
-__all__ = ["batch_statistics", "fitted_network", "profiles_of"]
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -43,8 +42,6 @@ def profiles_of(
 
     Parameters
     ----------
-    context, job
-        Context of the study, and the chain.
     train, test
         Rows of the opened data set; a transductive method adapts to ``test``.
     """
@@ -76,8 +73,6 @@ def batch_statistics(
 
     Parameters
     ----------
-    method
-        A fitted network.
     view
         Rows as ``apply`` sees them.
     groups

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from bench.output.canvas import Canvas
     from bench.records.record import Record
 
-__all__ = ["Cell", "Condition", "ConditionResult", "Difference", "Finding", "difference_cells"]
 
 Values = dict[str, dict[str, object]]
 Cell = str | int | float | bool | None
@@ -166,10 +165,6 @@ class Difference:
 
         Parameters
         ----------
-        pair
-            The difference of two results.
-        level
-            Level of the clusters.
         by_cluster
             False for results on different rows, whose clusters cannot be paired.
         """

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from bench.studies._context import StudyContext
     from bench.studies._results import Difference
 
-__all__ = ["differences_text", "limits", "listed", "nothing", "noun_of", "spread"]
 
 NAMED = 4
 """Maximum methods in a sentence; the table lists all."""
@@ -44,8 +43,6 @@ def limits(
 
     Parameters
     ----------
-    context
-        Context of the study.
     differences
         The comparisons in the reading, each with its name.
     more

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Crossed", "complete_block", "crossed", "nested"]
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bench.studies._context import StudyContext
     from bench.studies._results import Cell, Finding
 
-__all__ = ["StudyFacts", "cell_text", "folder_of", "markdown", "subtitle", "write"]
-
 
 class StudyFacts(TypedDict):
     """The contents of ``study.json``."""

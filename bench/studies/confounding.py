@@ -23,16 +23,7 @@ META = {
     "name": "confounding",
     "version": 1,
     "question": "Do small inference batches lose accuracy by their size or by confounded classes?",
-    "methods": [
-        "erm",
-        "adabn",
-        "ben",
-        "ben-multi",
-        "arm-bn",
-        "zscore",
-        "combat",
-        "coral-to-train",
-    ],
+    "methods": ["erm", "adabn", "ben", "ben-multi", "arm-bn", "zscore", "combat", "coral-to-train"],
     "point": "classes in an inference batch",
     "points": [1, 2, 4, 8],
 }

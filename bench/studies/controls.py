@@ -37,16 +37,7 @@ META = {
     "name": "controls",
     "version": 2,
     "question": "How many negative controls of a new batch do the corrections need?",
-    "methods": [
-        "erm",
-        "adabn",
-        "ben-controls",
-        "center",
-        "zscore",
-        "robust",
-        "sphering",
-        "tvn",
-    ],
+    "methods": ["erm", "adabn", "ben-controls", "center", "zscore", "robust", "sphering", "tvn"],
     "point": "negative controls in a test batch",
     "points": [2, 4, 8, 16, 32, 64],
 }

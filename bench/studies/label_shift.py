@@ -14,14 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.studies._curves import (
-    END,
-    Axis,
-    Curve,
-    curve_finding,
-    flat_text,
-    grouped_curves,
-)
+from bench.studies._curves import END, Axis, Curve, curve_finding, flat_text, grouped_curves
 from bench.studies._sentences import differences_text, limits, listed, spread
 
 if TYPE_CHECKING:

@@ -285,8 +285,6 @@ def _decompose(
         ``(groups, channels)``: the single-class groups, then the mixed ones.
     unit
         ``(channels,)`` divisor of the total variance.
-    layout
-        Layout of the groups.
     each
         Mixed groups per batch.
     """

@@ -202,10 +202,7 @@ def _reading(
 
 
 def _draw(
-    canvas: Canvas,
-    context: StudyContext,
-    both: tuple[_Series, ...],
-    gains: dict[_Key, Difference],
+    canvas: Canvas, context: StudyContext, both: tuple[_Series, ...], gains: dict[_Key, Difference]
 ) -> None:
     """Draw the difference of each method to the first one, a panel per varied number."""
     axes = canvas.figure.subplots(1, len(both), sharey=True)

@@ -9,11 +9,4 @@ from bench.testing.metric import check_metric
 from bench.testing.study import check_study
 from bench.testing.synthetic import Check
 
-__all__ = [
-    "Check",
-    "check_dataset",
-    "check_figure",
-    "check_method",
-    "check_metric",
-    "check_study",
-]
+__all__ = ["Check", "check_dataset", "check_figure", "check_method", "check_metric", "check_study"]

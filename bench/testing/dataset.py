@@ -27,13 +27,8 @@ if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
 
 
-__all__ = ["check_dataset"]
-
 CHUNK = 4096
 """Number of rows read at a time."""
-
-
-# --------------------------------------------------------------------------- data sets
 
 
 def check_dataset(
@@ -87,11 +82,7 @@ def check_dataset(
 
 class _DatasetChecks:
     def __init__(
-        self,
-        cls: Any,
-        meta: JsonObject,
-        edition: str | None,
-        settings: JsonObject,
+        self, cls: Any, meta: JsonObject, edition: str | None, settings: JsonObject
     ) -> None:
         self.cls, self.meta, self.edition, self.settings = cls, meta, edition, settings
         self.report = Report()

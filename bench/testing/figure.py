@@ -22,8 +22,6 @@ from bench.testing.synthetic import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["check_figure"]
-
 
 def check_figure(
     figure: str,

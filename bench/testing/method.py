@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.core.types import Facts, JsonObject
 
-__all__ = ["check_method"]
-
-
-# --------------------------------------------------------------------------- methods
-
 
 def check_method(
     method: str | type,
@@ -129,8 +124,6 @@ class _MethodChecks:
 
     def _is_network(self) -> bool:
         return bool(self.meta.get("level") == "network")
-
-    # ------------------------------------------------------------------ declarations
 
     def _meta(self) -> None:
         from bench.core.meta import check_meta

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from bench.core.meta import Meta
 
-__all__ = ["check_metric"]
 
 NEEDS = ("predictions", "scores", "embedding")
 ROWS = 120

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["example_records"]
 
 _TOML = """
 name = "example"

@@ -13,8 +13,6 @@ from bench.testing.synthetic import (
     raise_failed,
 )
 
-__all__ = ["check_study"]
-
 
 def check_study(
     study: str,

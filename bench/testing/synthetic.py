@@ -57,10 +57,6 @@ class Check:
 
     Attributes
     ----------
-    name
-        Name of the check.
-    ok
-        Whether it passed.
     message
         The error and a fix, or a remark.
     """
@@ -72,9 +68,6 @@ class Check:
 
 class Broken(Exception):
     """A check failed; the message describes the error and a fix."""
-
-
-# --------------------------------------------------------------------------- synthetic data
 
 
 class Rows:
@@ -167,9 +160,6 @@ class Report:
             return False
         self.checks.append(Check(name, True, remark or ""))
         return True
-
-
-# --------------------------------------------------------------------------- helpers
 
 
 def raise_failed(checks: list[Check], name: str, raises: bool) -> list[Check]:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from bench.core.dataset import Opened
 
-__all__ = ["NAN", "unusable_tables"]
 
 NAN = "a NaN"
 

@@ -67,8 +67,6 @@ class Trial:
         role = "train" if labels else "test"
         return make_partition(opened, rows, CLASSES, self.level, "check", role, labels=labels)
 
-    # ------------------------------------------------------------------ method calls
-
     def seen(self, partition: Partition, *, labels: bool = False) -> Samples:
         """Return a side as seen by ``apply``, or by ``fit`` if ``labels``."""
         batches = Access.TRAIN_BATCH in self.access if labels else self.per_batch
@@ -135,8 +133,6 @@ class Trial:
         """Return a method rebuilt from a state."""
         copied = {name: np.array(array) for name, array in state.items()}
         return call_checked("from_state", lambda: self.cls.from_state(self.params, copied))
-
-    # ------------------------------------------------------------------ checks
 
     def run(self, report: Report, prefix: str) -> None:
         """Run all checks, except those that depend on a failed check."""

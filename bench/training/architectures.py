@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Recipe
 
-__all__ = ["SmallResNet", "build", "imagenet_weights", "import_factory", "last_linear", "mlp"]
-
 
 class _Residual(nn.Module):
     """Two 3x3 convolutions and a shortcut (He et al. 2016, arXiv 1512.03385, figure 2)."""
@@ -233,12 +231,7 @@ def _probe(network: nn.Module, shape: tuple[int, ...], described: str) -> Tensor
 
 
 def build(
-    described: str,
-    shape: tuple[int, ...],
-    n_classes: int,
-    recipe: Recipe,
-    *,
-    weights: str,
+    described: str, shape: tuple[int, ...], n_classes: int, recipe: Recipe, *, weights: str
 ) -> tuple[nn.Module, nn.Linear, str]:
     """Return the network without its head, the head, and the SHA-256 of pretrained weights.
 
@@ -250,8 +243,6 @@ def build(
         ``nn.Module`` from rows to logits. Its last layer must be its last ``nn.Linear``.
     shape
         Shape of one row.
-    n_classes
-        Number of classes.
     recipe
         For ``width`` and ``layers``.
     weights

@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from bench.core.types import Recipe
     from bench.training.samplers import Bools, Ints, Rows, Sampler
 
-__all__ = ["BatchwiseMethod", "BatchwiseParams", "inference_rows", "rows_that_give"]
-
-
-# --------------------------------------------------------------------------- batch-wise training
-
 
 @dataclass(frozen=True)
 class BatchwiseParams:

@@ -16,7 +16,6 @@ from bench.core.disk import disk_errors, new_file
 if TYPE_CHECKING:
     from bench.core.types import JsonObject
 
-# --------------------------------------------------------------------------- checkpoints
 
 CHECKPOINT_SECONDS = 5.0
 """Minimum time between checkpoints; also at least 20 times the time to write one."""

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Curve"]
 
 FETCH_EVERY = 50
 """Points kept on an accelerator before they are fetched. Fetching waits for all queued kernels."""

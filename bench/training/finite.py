@@ -14,7 +14,6 @@ from bench.core.errors import RunFailed
 if TYPE_CHECKING:
     from bench.training.statistics import Batch
 
-__all__ = ["FiniteCheck"]
 
 CHECK_EVERY = 50
 """Steps between checks on an accelerator. A check waits for all queued kernels."""
@@ -37,13 +36,6 @@ class FiniteCheck:
 
     The values of unchecked steps remain on the device, so a late check still reports the first step
     with a non-finite loss.
-
-    Parameters
-    ----------
-    method
-        Name of the method, for the message.
-    device
-        ``cpu`` or ``cuda``.
     """
 
     def __init__(self, method: str, device: str) -> None:

@@ -23,16 +23,6 @@ if TYPE_CHECKING:
     from bench.core.types import Array
     from bench.training.samplers import Ints, Sampler
 
-__all__ = [
-    "RowReader",
-    "Scaling",
-    "as_float",
-    "augmented",
-    "channel_moments",
-    "laid_out",
-    "magnified",
-    "moved",
-]
 
 PRELOAD_BYTES = 1 << 30
 """Maximum size of training images that are cached in memory."""
@@ -130,8 +120,6 @@ class RowReader:
 
     Parameters
     ----------
-    samples
-        The view.
     expected
         Number of rows that training will read.
     device

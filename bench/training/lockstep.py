@@ -19,7 +19,6 @@ from bench.core.errors import RunFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["NotEnoughMemory", "available_bytes", "run_in_lockstep"]
 
 T = TypeVar("T")
 
@@ -97,8 +96,7 @@ class _Piece(Generic[T]):
 
 
 def run_in_lockstep(
-    works: Sequence[Callable[[Callable[[], None]], T]],
-    layer_complete: Callable[[], None],
+    works: Sequence[Callable[[Callable[[], None]], T]], layer_complete: Callable[[], None]
 ) -> list[T]:
     """Run all pieces layer by layer and return their results.
 

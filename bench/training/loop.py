@@ -51,9 +51,6 @@ SCALING_ROWS = 2048
 """Number of training images used for the constants of standardise=none."""
 
 
-# --------------------------------------------------------------------------- training loop
-
-
 class TrainHooks(BuildHooks, Protocol):
     """Method hooks called by the training loop; see ``NetworkMethod``."""
 

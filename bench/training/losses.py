@@ -11,11 +11,6 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from bench.training.statistics import Batch
 
-__all__ = ["classification_loss", "reverse_gradient"]
-
-
-# --------------------------------------------------------------------------- losses
-
 
 def classification_loss(batch: Batch) -> Tensor:
     """Return the mean cross-entropy over the rows with a class; 0 if there are none."""

@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from bench.training.model import Fitted, Model
     from bench.training.samplers import Ints, Sampler
 
-__all__ = ["NetworkMethod", "NoParams"]
-
 
 @dataclass(frozen=True)
 class NoParams:
@@ -85,8 +83,6 @@ class NetworkMethod:
         uses = bool(seen & (Access.CONTROLS | Access.TEST_CONTROLS))
         return frozenset({"controls"}) if uses else frozenset()
 
-    # ------------------------------------------------------------------ training hooks
-
     def sampler(self, train: Samples, group: Ints, recipe: Recipe, seed: int) -> Sampler:
         """Return ``step -> (idx, group)``; see ``bench.training.samplers``.
 
@@ -98,8 +94,6 @@ class NetworkMethod:
             ``(n,)`` codes of ``train.batch``.
         recipe
             The resolved recipe, for ``batch_size``.
-        seed
-            Seed of the stream.
         """
         return mixed(group, recipe["batch_size"], seed)
 
@@ -143,8 +137,6 @@ class NetworkMethod:
         """Return remarks for the record, which depend on this training set only."""
         return []
 
-    # ------------------------------------------------------------------ inference hooks
-
     def apply_statistics(self, samples: Samples) -> ApplyStatistics | None:
         """Return which statistics BatchNorm uses; None means the running averages."""
         return None
@@ -152,8 +144,6 @@ class NetworkMethod:
     def adapt_model(self, model: Model, rows: TestBatch) -> Model:
         """Return the model to apply to a test batch: ``model`` itself or an adapted copy."""
         return model
-
-    # ------------------------------------------------------------------ method interface
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
         """Train with the recipe of the context.

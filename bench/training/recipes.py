@@ -19,17 +19,6 @@ from bench.core.errors import BenchError, did_you_mean
 if TYPE_CHECKING:
     from bench.core.types import JsonObject, Recipe
 
-__all__ = [
-    "KINDS",
-    "OPTIONAL",
-    "RECIPES",
-    "TORCHVISION",
-    "factory_source",
-    "keys",
-    "located",
-    "recipe_access",
-    "resolve",
-]
 
 KINDS = ("images", "profiles")
 

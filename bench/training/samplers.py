@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.seeds import generator
 
-__all__ = ["Rows", "Sampler", "batchwise", "codes", "mixed", "usable_groups"]
-
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Sampler = Callable[[int], tuple[Ints, Ints]]
@@ -48,8 +46,6 @@ def mixed(group: Ints, k: int, seed: int) -> Sampler:
         ``(n,)`` batch codes, returned by the sampler.
     k
         Batch size.
-    seed
-        Seed of the stream.
     """
     _check_size(k)
     n = len(group)
@@ -116,8 +112,6 @@ def batchwise(
         ``(n,)`` batch codes.
     k
         Training batch size, divided as equally as possible among the experimental batches.
-    seed
-        Seed of the stream.
     how
         ``independent``, as published for BEN: at each step, experimental batches are drawn
         uniformly, regardless of their size (distinct ones if ``per_batch`` > 1). Rows are then

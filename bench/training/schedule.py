@@ -9,12 +9,6 @@ if TYPE_CHECKING:
     from bench.core.types import Recipe
 
 
-__all__ = ["learning_rate", "total_steps"]
-
-
-# --------------------------------------------------------------------------- the schedule
-
-
 def learning_rate(step: int, total: int, recipe: Recipe) -> float:
     """Return the learning rate of a step: linear warm-up from 0, then half-cosine decay to 0.
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from bench.core.types import JsonObject
     from bench.training.samplers import Bools, Ints
 
-__all__ = ["ApplyStatistics", "Batch", "Statistics"]
-
 
 @dataclass(frozen=True)
 class Statistics:

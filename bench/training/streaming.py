@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from bench.training.batchnorm import BatchStatistics, Scope
 
-__all__ = ["streamed"]
 
 T = TypeVar("T")
 Piece = tuple[Tensor, Tensor | None]
@@ -162,10 +161,7 @@ class _AllPieces:
 
 
 def streamed(
-    scope: Scope,
-    call: Callable[[Tensor], T],
-    read: Callable[[int], Piece],
-    n_pieces: int,
+    scope: Scope, call: Callable[[Tensor], T], read: Callable[[int], Piece], n_pieces: int
 ) -> list[T]:
     """Apply a network with the statistics of all rows of all pieces.
 

@@ -49,9 +49,6 @@ def of(X: Any) -> str:
     return hashlib.sha256(X.tobytes()).hexdigest()
 
 
-# --------------------------------------------------------------------------- numbers
-
-
 def test_cramers_v_is_bergsmas_formula_on_scipys_chi_square() -> None:
     rng = np.random.default_rng(3)
     a = rng.integers(0, 4, 200).astype(str)
@@ -189,9 +186,6 @@ def two_level(index: Any, X: Any) -> Any:
     return tiny.opened(index=index, X=X, digest=of(X))
 
 
-# --------------------------------------------------------------------------- planted faults
-
-
 def test_a_clean_table_is_well() -> None:
     found = lines(tiny.opened())
     assert found["class and plate"].state == "ok"
@@ -264,9 +258,6 @@ def test_normalisation_that_was_not_declared_is_told() -> None:
 def test_images_are_looked_at_through_fixed_features() -> None:
     found = lines(tiny.opened(images=True, per_class=12))
     assert found["batch effect"].facts["batch_from_features"] > 0.5
-
-
-# --------------------------------------------------------------------------- what is supported
 
 
 def test_methods_are_supported_or_not_with_a_reason() -> None:

@@ -53,9 +53,6 @@ def judged(name: str, records: list[dict[str, Any]]) -> Judged:
     return judge([claim(name)], as_records(records))[0]
 
 
-# --------------------------------------------------------------------------- the registry
-
-
 def test_every_number_has_a_source_a_grade_and_either_a_match_or_a_reason() -> None:
     claims = published()
     assert len(claims) == 148
@@ -116,9 +113,6 @@ def test_the_headline_says_that_it_is_one_run_and_no_standard_submission() -> No
     assert "no standard WILDS submission" in reading
 
 
-# --------------------------------------------------------------------------- the rule
-
-
 def test_two_means_with_spreads_are_compared_by_welch() -> None:
     values = [0.300, 0.304, 0.293]
     made = judged(ERM, runs(values))
@@ -157,6 +151,14 @@ def test_a_spread_that_agrees_with_anything_reproduces_nothing() -> None:
     assert made.interval[0] < 0 < made.interval[1]
     assert made.interval[1] - made.interval[0] > 2 * MAX_REACH
     assert made.status == "not reproduced"
+
+
+def test_a_deterministic_method_with_one_seed_is_judged() -> None:
+    value = claim(ERM).value
+    [run] = runs([value])
+    assert judged(ERM, [run]).status == "not run"
+    both = judged(ERM, [{**run, "deterministic": True}])
+    assert (both.status, both.sd, both.mean) == ("reproduced", 0.0, pytest.approx(value))
 
 
 def test_two_seeds_are_not_judged() -> None:
@@ -233,9 +235,6 @@ def test_rounding_widens_to_all_counts_that_are_printed_alike() -> None:
         published_limits(0.5, 0.005, 0)
 
 
-# --------------------------------------------------------------------------- what never counts
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -281,9 +280,6 @@ def test_settings_are_not_averaged_and_a_later_run_of_a_seed_counts() -> None:
     made = judged(BEN, [*other, *base, *again])
     assert made.n_seeds == 3
     assert made.mean == pytest.approx((0.43 + 0.40 + 0.40) / 3)
-
-
-# --------------------------------------------------------------------------- words
 
 
 def test_the_table_has_a_status_for_each_number_and_the_same_bytes() -> None:

@@ -58,9 +58,6 @@ def runs(method: str, values: Sequence[float], **more: Any) -> list[dict[str, An
     return [make_record(method, seed, value, **more) for seed, value in enumerate(values)]
 
 
-# ------------------------------------------------------------------ numbers
-
-
 def test_mean_sd_and_difference_by_hand() -> None:
     erm, ben = [0.50, 0.52, 0.57], [0.60, 0.61, 0.68]
     board = one_board([*runs("erm", erm), *runs("ben", ben)])
@@ -194,9 +191,6 @@ def test_few_clusters_are_points_and_words() -> None:
         assert "n = 4 plates" in render([board], form)
 
 
-# ------------------------------------------------------------------ what stands on one board
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -283,9 +277,6 @@ def test_mixed_hardware_is_said() -> None:
     mentions(notes, "torch", "2.14.0 (ben, erm)", "2.15.0 (erm)")
 
 
-# ------------------------------------------------------------------ read-outs
-
-
 def test_what_was_done_to_the_data_before_is_said() -> None:
     def said(*steps: str) -> list[str]:
         board = one_board(
@@ -320,9 +311,6 @@ def test_a_metric_of_the_profiles_has_no_readout() -> None:
     board = one_board(entries, metric="batch_1nn")
     assert board.readout == "embedding"
     assert [made.mean for made in board.rows] == [0.25, 0.25]
-
-
-# ------------------------------------------------------------------ ranks
 
 
 def test_ranks_are_within_tracks_and_ties_share_one() -> None:
@@ -393,9 +381,6 @@ def test_failures_are_notes_not_rows() -> None:
     assert board.notes == ("Failed and not shown: ben, seed 1 (ValueError: x).",)
 
 
-# ------------------------------------------------------------------ purity
-
-
 def test_adding_a_method_moves_nobody_else() -> None:
     entries = plausible(n_clusters=10)
     before = boards(as_records(entries))
@@ -431,9 +416,6 @@ def test_the_digest_is_of_the_runs() -> None:
     assert one != one_board(entries).runs_digest
 
 
-# ------------------------------------------------------------------ choosing
-
-
 def test_choices() -> None:
     entries = [*plausible(), *runs("erm", [0.5] * 3, split="stains/stains", edition="real")]
     assert len(boards(as_records(entries))) == 5
@@ -466,8 +448,6 @@ def test_no_records_make_no_board() -> None:
         assert render([], form)
     assert json.loads(render([], "json")) == {"boards": []}
 
-
-# ------------------------------------------------------------------ formats
 
 NASTY = r"<script>alert(1)</script>|*_`\#%&$~^{}"
 
@@ -591,9 +571,6 @@ def test_p_is_that_of_t() -> None:
     assert not math.isnan(made.diff_p or math.nan)
 
 
-# ------------------------------------------------------------------ commands and columns
-
-
 def test_each_row_has_the_command_that_makes_it() -> None:
     params = {"ben": {"rows": "controls", "replace": True}}
     board = one_board(
@@ -677,9 +654,6 @@ def test_published_numbers_stand_beside_ours_with_their_status(edition: str, sta
     # Another method has no number of its own, and a board without any has no such column.
     assert row(one_board(runs("ben", [0.5] * 3)), "ben").published == ()
     assert "published" not in render([one_board(runs("ben", [0.5] * 3))], "table", width=160)
-
-
-# ------------------------------------------------------------------ readouts and aggregation
 
 
 def with_head(name: str, value: float, *, classifier: bool = False, **changes: Any) -> Any:

@@ -29,9 +29,6 @@ def scores(seed=0, n_seeds=4, n_clusters=12, shares=(0.3, 0.5, 0.2)):
     )
 
 
-# --------------------------------------------------------------------------- intervals
-
-
 def test_the_interval_equals_the_mean_squares_of_a_two_way_table():
     statsmodels = pytest.importorskip("statsmodels.api")
     from statsmodels.formula.api import ols
@@ -158,9 +155,6 @@ def test_arrays_that_do_not_fit_are_explained(values, weights, message):
         intervals.interval(values, weights=weights)
 
 
-# --------------------------------------------------------------------------- coverage
-
-
 def test_resampling_nested_would_be_too_narrow_and_this_is_not():
     """Rows resampled as if independent cover far less than the crossed interval."""
     rng = np.random.default_rng(0)
@@ -261,9 +255,6 @@ def test_printed_coverage_looks_up_the_next_smaller_cell():
     one = coverage.printed_coverage(300, 1)
     assert not one.fair
     assert coverage.printed_coverage(2, 1).n_clusters == 4
-
-
-# --------------------------------------------------------------------------- paired differences
 
 
 def test_the_paired_difference_is_the_interval_of_the_differences():
@@ -400,9 +391,6 @@ def test_the_detectable_difference_equals_statsmodels(n):
         assert achieved == pytest.approx(wanted, abs=1e-6)
     expected = power.solve_power(nobs=14, alpha=0.05, power=0.8)
     assert tests.detectable_effect(13) / math.sqrt(14) == pytest.approx(expected, rel=1e-6)
-
-
-# --------------------------------------------------------------------------- ranks
 
 
 def test_ranks_equal_scipy_and_scikit_posthocs():

@@ -147,9 +147,6 @@ def nothing_written(results: Path) -> None:
     assert not [name for name in folders if name.startswith((".", "tmp"))], folders
 
 
-# --------------------------------------------------------------------------- a light start
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -206,8 +203,6 @@ def test_help_gives_each_example_a_line(call: Caller, capsys: pytest.CaptureFixt
     assert "  python -m bench check ben" in lines
     assert "  python -m bench check my_method.py" in lines
 
-
-# --------------------------------------------------------------------------- bad input
 
 ERM = ("--method", "erm")
 OTTAWA = ("--split", "ottawa")
@@ -488,9 +483,6 @@ def test_wrong_words_elsewhere(
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
-# --------------------------------------------------------------------------- published files
-
-
 def published(folder: Path, **changes: Any) -> Path:
     """Write five small files in the published layout; keys of ``changes`` replace arrays."""
     (folder / "coos7").mkdir(parents=True)
@@ -580,9 +572,6 @@ def test_published_files_are_run_as_real(
     assert digests(call.results) == digests(tmp_path / "plain"), "whether printed as JSON or not"
 
 
-# --------------------------------------------------------------------------- a bad disk
-
-
 def run_erm(path: Path, *more: object) -> tuple[object, ...]:
     return ("run", "--method", "erm", "--split", f"{path}:weeks", "--seed", 0, *QUICK, *more)
 
@@ -654,8 +643,6 @@ def test_files_that_cannot_grow(call: Caller, tmp_path: Path) -> None:
     assert not list(call.results.rglob("run.json"))
     assert call(*run_erm(path)).code == 0
 
-
-# --------------------------------------------------------------------------- exit codes and JSON
 
 RAISES = """
 from bench.network import NetworkMethod
@@ -904,9 +891,6 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     assert done.stdout == "{\n"
 
 
-# --------------------------------------------------------------------------- from disk
-
-
 def test_the_same_run_again_answers_from_disk(call: Caller, tmp_path: Path) -> None:
     path = dataset(tmp_path / "data")
     first = call(*run_erm(path, "--json"))
@@ -956,9 +940,6 @@ def test_results_folder_from_the_environment(
     with pytest.raises(SystemExit):
         main([*map(str, run_erm(path))])
     assert len(list((tmp_path / "kept").rglob("run.json"))) == 1
-
-
-# --------------------------------------------------------------------------- equal seeds
 
 
 def digests(results: Path) -> dict[str, str]:
@@ -1021,9 +1002,6 @@ def test_killed_and_run_again(
     assert not list(disturbed.rglob("training.pt"))
     left = [p.name for p in disturbed.rglob(".*")]
     assert left == []
-
-
-# ------------------------------------------------------------------ the report
 
 
 def test_the_report_is_one_file_and_says_what_is_on_it(call: Caller, tmp_path: Path) -> None:

@@ -49,9 +49,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return made
 
 
-# --------------------------------------------------------------------------- estimates
-
-
 def test_an_estimate_is_the_median_of_the_same_runs(store: Store) -> None:
     [record] = [r.summary for r in store.load_all() if r["method_id"] == "erm"]
     costs = [(1.0, 0.1), (5.0, 0.2), (2.0, 0.9)]
@@ -154,9 +151,6 @@ def test_gpu_hours_of_a_network_on_images(store: Store) -> None:
     assert estimate.estimate(small, store, [], "cuda").fit_s is None
 
 
-# --------------------------------------------------------------------------- doctor
-
-
 def test_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["doctor", "--json"])
@@ -234,9 +228,6 @@ def test_a_broken_plugin_and_a_broken_check_are_findings(
     assert (luck.state, "out of luck" in luck.found) == ("fail", True)
 
 
-# --------------------------------------------------------------------------- completion
-
-
 @pytest.fixture
 def offered(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -278,9 +269,6 @@ def test_each_shell_gets_a_script(shell: str) -> None:
 def test_an_unknown_shell_is_named() -> None:
     with raises(BenchError, "bahs"):
         completion.script(group, "bahs")
-
-
-# --------------------------------------------------------------------------- trackers
 
 
 @pytest.mark.slow
@@ -331,9 +319,6 @@ def test_a_missing_library_says_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with raises(BenchError, "labshift[track]"):
         track.trackers(["tensorboard"], Store(tmp_path))
-
-
-# --------------------------------------------------------------------------- bars
 
 
 def test_bars_show_the_run_and_all_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,9 +88,6 @@ def run_arguments(table: Path, results: Path, method: str = "my-method") -> list
     ]
 
 
-# --------------------------------------------------------------------------- a file
-
-
 def test_new_method_writes_a_file_that_passes_check_and_runs(table: Path, tmp_path: Path) -> None:
     path = new_method(tmp_path)
     written = path.read_text()
@@ -216,9 +213,6 @@ def test_a_misspelt_method_is_answered_with_the_nearest(table: Path, tmp_path: P
     done = bench(*run_arguments(table, tmp_path / "r", "my-metod"), "--plugin", path)
     assert done.returncode == 2
     mentions(done.stderr, "my-metod", "my-method")
-
-
-# --------------------------------------------------------------------------- a distribution
 
 
 @pytest.fixture(scope="module")

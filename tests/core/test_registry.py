@@ -48,9 +48,6 @@ def distribution(folder: Path, name: str, **points: str) -> None:
     (info / "entry_points.txt").write_text("[bench.methods]\n" + "".join(lines))
 
 
-# --------------------------------------------------------------------------- packaged files
-
-
 @pytest.mark.parametrize("kind", ["method", "dataset", "metric"])
 def test_each_packaged_name_is_its_file(kind: str) -> None:
     files = [p for p in (ROOT / FOLDERS[kind]).glob("*.py") if not p.stem.startswith("_")]
@@ -127,9 +124,6 @@ def test_listing_imports_nothing_of_what_is_listed(what: str, tmp_path: Path) ->
         assert "zscore" in out
 
 
-# --------------------------------------------------------------------------- names
-
-
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     registry = Registry()
     with raises(BenchError, "zscor"):
@@ -178,9 +172,6 @@ def test_a_file_given_twice_in_two_spellings_is_one_plugin(
     for plugins in ((), (path,), (Path("theirs.py"),)):
         assert Registry(plugins).entry("method", "theirs").load().__name__ == "Theirs"
         assert Registry(plugins).broken == []
-
-
-# --------------------------------------------------------------------------- literals
 
 
 def test_a_literal_may_be_annotated(tmp_path: Path) -> None:
@@ -250,9 +241,6 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, make: str) -> None:
         Registry((path,))
 
 
-# --------------------------------------------------------------------------- loading a file
-
-
 @pytest.mark.parametrize(
     "text, says",
     [
@@ -295,9 +283,6 @@ def test_the_name_of_the_file_is_free(tmp_path: Path) -> None:
     path = write(tmp_path, file="my method-2.1.py")
     entry = Registry((path,)).entry("method", "theirs")
     assert entry.load() is entry.load()
-
-
-# --------------------------------------------------------------------------- entry points
 
 
 @pytest.fixture

@@ -68,9 +68,6 @@ def test_the_audit_looks_at_all_of_them() -> None:
     assert {"rxrx1/test", "camelyon17/test", "coos7/test4"} <= names
 
 
-# --------------------------------------------------------------------------- the audit itself
-
-
 def pictures(copies: dict[int, int], **changes: Any) -> Opened:
     """Return images of four plates; row ``a`` of ``copies`` is a copy of row ``b``."""
     index, _ = tiny.frame()

@@ -148,9 +148,6 @@ def test_a_jpeg_is_read(tmp_path: Path, mode: str) -> None:
         read_image(tmp_path / "a.gif")
 
 
-# --------------------------------------------------------------------------- arrays
-
-
 def test_chunks_that_are_missing_in_a_zarr_array(tmp_path: Path) -> None:
     image = np.maximum(pixels(6, 2, 8, 8), 1)
     array = zarr.create_array(

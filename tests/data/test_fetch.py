@@ -61,9 +61,6 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-# --------------------------------------------------------------------------- archives
-
-
 def a_tar(path: Path, members: dict[str, bytes], **special: Any) -> Path:
     with tarfile.open(path, "w:gz") as tar:
         for name, body in members.items():
@@ -142,8 +139,6 @@ def test_several_archives_meet_in_one_folder(tmp_path: Path) -> None:
     assert (tmp_path / "out/week1/a.txt").read_bytes() == b"1"
     assert (tmp_path / "out/week2/a.txt").read_bytes() == b"2"
 
-
-# --------------------------------------------------------------------------- the tree
 
 CHECK = {
     "kind": "images",
@@ -231,8 +226,6 @@ def test_hdf5_files_are_opened_and_counted(tmp_path: Path) -> None:
     (tmp_path / "S_a.hdf5").unlink()
     assert "1 of 2 files" in check_tree(tmp_path, [check]).problems[0]
 
-
-# --------------------------------------------------------------------------- fetching
 
 FAST = {"pause_s": 0.01, "stall_s": PATIENCE, "tries": 2}
 
@@ -443,9 +436,6 @@ def test_two_fetches_do_not_meet(server: Server, tmp_path: Path, data: Path) -> 
             Fetcher(what, options=FAST).run()
 
 
-# --------------------------------------------------------------------------- Zenodo
-
-
 def a_hit(number: int, title: str, names: list[str], concept: str, server: Server | None) -> Any:
     def link(name: str) -> str:
         return server.url(f"/files/{number}/{name}") if server else f"https://host/{number}/{name}"
@@ -519,9 +509,6 @@ def test_files_of_a_record_are_fetched_and_the_doi_stands_beside_them(
         find_record(WANTED, host)
 
 
-# --------------------------------------------------------------------------- what is packaged
-
-
 def test_every_packaged_list_is_read_and_named_after_known_data() -> None:
     registry = Registry()
     names = fetchable_names(registry)
@@ -549,9 +536,6 @@ def test_a_wrong_list_is_refused(change: dict[str, Any], said: str) -> None:
     file = {"name": "a", "urls": ["https://host/a"], **change}
     with raises(BenchError, *said):
         read_fetchable("x", {"title": "x", "licence": "x", "file": [file]}, "x.toml")
-
-
-# --------------------------------------------------------------------------- the command
 
 
 def bench(*words: str, data: Path) -> subprocess.CompletedProcess[str]:

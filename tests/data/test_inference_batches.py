@@ -151,9 +151,6 @@ def test_a_wrong_grouping_is_refused(spec, words) -> None:
         InferenceBatches.read(spec)
 
 
-# --------------------------------------------------------------------------- in a run
-
-
 def grouped(bench, methods, task, spec, seeds=1, values=None):
     options = Options(
         "default",

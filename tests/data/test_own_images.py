@@ -79,9 +79,6 @@ def rows(path: Path) -> np.ndarray:
     return opened.source.read(np.arange(len(opened.index)))
 
 
-# --------------------------------------------------------------------------- all forms are one
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("suffix, channels", [(".png", 1), (".png", 3), (".tif", 1), (".tif", 5)])
 def test_files_of_any_channels_and_depth(
@@ -196,9 +193,6 @@ def test_the_digest_is_of_pixels_not_of_places(tmp_path: Path) -> None:
     assert load(changed).open().digest != first.digest
 
 
-# --------------------------------------------------------------------------- from end to end
-
-
 @pytest.mark.slow
 def test_own_images_are_checked_and_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = pixels()
@@ -233,9 +227,6 @@ def test_a_new_description_of_images_is_one(tmp_path: Path) -> None:
     )
     frame.to_csv(tmp_path / "my-cells.csv", index=False)
     np.testing.assert_array_equal(rows(toml), pixels())
-
-
-# --------------------------------------------------------------------------- what is wrong
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "pixels"
 
 
-# --------------------------------------------------------------------------- one file
-
-
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("kind", ["png", "tif"])
@@ -130,9 +127,6 @@ def test_other_pixels_are_refused_and_never_cast(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 3, 4, 4), np.uint8), photometric="minisblack")
     with raises(BenchError, "b.tif"):
         read_image(tmp_path / "b.tif")
-
-
-# --------------------------------------------------------------------------- many files
 
 
 def test_rows_are_the_files(tmp_path: Path, cache: Path) -> None:
@@ -220,9 +214,6 @@ def test_a_float_that_is_no_number_is_refused(tmp_path: Path, cache: Path) -> No
     tifffile.imwrite(tmp_path / "b.tif", image)
     with raises(BenchError, "b.tif"):
         decoded([ImageRef((tmp_path / "b.tif",))])
-
-
-# --------------------------------------------------------------------------- what is kept
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
@@ -329,8 +320,6 @@ def test_a_full_disk_is_one_line(
     with raises(BenchError, "$BENCH_CACHE"):
         decoded(pictures)
 
-
-# --------------------------------------------------------------------------- several processes
 
 SCRIPT = """
 import os, signal, sys, time

@@ -179,8 +179,6 @@ def test_a_number_names_the_value_that_is_equal_to_it(wanted: str, found: str) -
     assert {doses[i] for i in fold.test} == {found}
 
 
-# --------------------------------------------------------------------------- errors
-
 CASES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({}, ("hold_out",)),
     ({"hold_out": "plat"}, ("plat", "plate")),
@@ -244,9 +242,6 @@ def test_an_empty_data_set_is_refused() -> None:
     assert "has no rows" in one_line(opened([], plate=[]), hold_out="plate")
 
 
-# --------------------------------------------------------------------------- audit and digest
-
-
 def test_a_shared_level_is_reported_unless_it_is_declared() -> None:
     data = opened(
         ["a", "b"] * 4,
@@ -296,8 +291,6 @@ def test_the_digest_sees_sides_and_not_row_order() -> None:
     moved = dataclasses.replace(data, index=data.index.assign(plate=[*PLATES[:-1], "P1"]))
     assert one != split_digest(moved, folds(held, moved))
 
-
-# --------------------------------------------------------------------------- properties
 
 rows = st.lists(
     st.tuples(
@@ -354,8 +347,6 @@ def test_sides_are_disjoint_and_cover_and_do_not_depend_on_row_order(
     one = [named(data.index, fold) for fold in made]
     assert one == [named(mixed.index, fold) for fold in again]
 
-
-# --------------------------------------------------------------------------- packaged splits
 
 GOOD = """
 [[split]]

@@ -67,9 +67,6 @@ def features(data: Opened) -> Any:
     return data.source.read(np.arange(len(data.index)))
 
 
-# --------------------------------------------------------------------------- separators, encodings
-
-
 @pytest.mark.parametrize(
     ("name", "separator"),
     [("t.tsv", "\t"), ("t.txt", "\t"), ("t.txt", ","), ("t.tsv.gz", "\t"), ("t.txt.gz", "\t")],
@@ -115,9 +112,6 @@ def test_a_blank_in_a_header_is_shown_in_quotes(tmp_path: Path) -> None:
         opened(tmp_path, frame().rename(columns={"Metadata_Plate": " Metadata_Plate"}))
 
 
-# --------------------------------------------------------------------------- controls
-
-
 @pytest.mark.parametrize(
     "values", [("Yes", "No"), ("yes", "no "), ("Y", "N"), ("T", "F"), ("TRUE", "False"), ("1", "0")]
 )
@@ -139,9 +133,6 @@ def test_control_types_name_the_negative_controls() -> None:
         bools(pd.Series(["poscon", "trt"]), "type", typed=True)
     with raises(BenchError, "type", "1 row"):
         bools(pd.Series(["yes", None]), "type", typed=True)
-
-
-# --------------------------------------------------------------------------- wells
 
 
 def test_positions_have_one_spelling() -> None:
@@ -202,9 +193,6 @@ def test_of_several_well_columns_the_most_common_name_is_used() -> None:
     assert position_column(["Metadata_Well", "meta_well"]) is None
     assert plate_column(["Metadata_Plate_Barcode", "Cells_x"]) == "Metadata_Plate_Barcode"
     assert plate_column(["Image_Metadata_Plate", "Metadata_Plate_Name"]) == "Image_Metadata_Plate"
-
-
-# --------------------------------------------------------------------------- AnnData
 
 
 def test_features_may_be_a_layer(tmp_path: Path) -> None:

@@ -121,9 +121,6 @@ def matrix(data: Opened) -> np.ndarray[Any, Any]:
     return data.source.read(np.arange(len(data.index)))
 
 
-# --------------------------------------------------------------------------- what is read
-
-
 def test_the_index_holds_roles_levels_and_metadata_as_text(tmp_path: Path) -> None:
     frame = table()
     data = load(write(tmp_path, frame)).open()
@@ -354,9 +351,6 @@ def test_a_row_number_column_of_pandas_is_never_a_feature(tmp_path: Path) -> Non
     assert load(path).open().source.shape == (4,)
 
 
-# --------------------------------------------------------------------------- the argument
-
-
 @pytest.mark.parametrize(
     "text, file, name",
     [
@@ -384,9 +378,6 @@ def test_other_arguments_are_names_of_packaged_splits(text: str) -> None:
 def test_an_empty_name_after_the_colon_is_an_error() -> None:
     with raises(BenchError, "a/set.toml:NAME"):
         parse_split_argument("a/set.toml:")
-
-
-# --------------------------------------------------------------------------- errors of the TOML
 
 
 def one_line(act: Callable[[], object], *mends: str) -> str:
@@ -486,9 +477,6 @@ def test_a_split_is_named_when_there_are_several(tmp_path: Path) -> None:
     one_line(own.split, "3", "mine.toml:weeks", "mine.toml:profile")
     one_line(lambda: own.split("week"), "mine.toml", "weeks")
     one_line(lambda: own.split("zzz"), "profile", "weeks")
-
-
-# --------------------------------------------------------------------------- errors of the table
 
 
 @pytest.mark.parametrize(
@@ -670,9 +658,6 @@ def test_a_column_that_has_the_name_of_a_role_must_mean_it(tmp_path: Path) -> No
     index = load(write(tmp_path, frame, toml)).open().index
     assert index["well"][0] == "w1|p0|A00"
     assert index["position"][0] == "A00"
-
-
-# --------------------------------------------------------------------------- real tables
 
 
 def real(folder: str) -> Path:

@@ -81,9 +81,6 @@ def a_side(opened: Opened, role: str = "test", *address: Any, level: str = "plat
     )
 
 
-# --------------------------------------------------------------------------- the object graph
-
-
 def neighbours(thing: Any) -> list[Any]:
     """Return all that an object leads to: attributes, slots, items, closures, weak references.
 
@@ -329,8 +326,6 @@ def test_parts_are_put_together_row_by_row_or_refused() -> None:
         with raises(RunFailed, says):
             assemble(6, [parts[0], (parts[1][0], wrong)])  # type: ignore[list-item]
 
-
-# --------------------------------------------------------------------------- planted cheats
 
 N_PLATES, PER_PLATE = 8, 30
 TOML = """
@@ -636,9 +631,6 @@ def test_what_a_method_is_handed_in_a_run_leads_to_no_labels(planted: Path, tmp_
         for thing in things:
             assert thing is not task.opened
             assert not isinstance(thing, pd.DataFrame)
-
-
-# --------------------------------------------------------------------------- the command line
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -44,9 +44,6 @@ def edited(path: Path, change: Any) -> None:
     change(table).to_csv(path, index=False)
 
 
-# --------------------------------------------------------------------------- what is there
-
-
 def test_the_fixture_has_the_structure_of_the_set() -> None:
     opened = BBBC021().open("fixture")
     index = opened.index
@@ -124,9 +121,6 @@ def test_the_pixel_size_is_a_setting_of_the_data() -> None:
     assert opened.settings == {"pixel": 0.5}
 
 
-# --------------------------------------------------------------------------- what is wrong
-
-
 @pytest.mark.parametrize(
     ("name", "change", "says"),
     [
@@ -168,9 +162,6 @@ def test_an_image_of_another_size_or_damaged(real: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
     with raises(BenchError, path.name):
         BBBC021().open("real")
-
-
-# --------------------------------------------------------------------------- the whole set
 
 
 @pytest.mark.skipif(not DATA, reason="BENCH_TEST_DATA names no folder with real tables")

@@ -61,8 +61,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-# --------------------------------------------------------------------------- reading
-
 STORAGES: list[dict[str, Any]] = [
     {},
     {"dtype": ">u2"},
@@ -174,9 +172,6 @@ def test_further_keys_are_ignored(root: Path) -> None:
         handle["segmentation"] = np.zeros(3)
         handle.create_group("notes")
     assert len(COOS7().open("real").index) == 60
-
-
-# --------------------------------------------------------------------------- bad files
 
 
 def without(key: str) -> Any:
@@ -294,9 +289,6 @@ def test_pixels_that_are_not_finite(root: Path) -> None:
     with raises(BenchError, "test2") as caught:
         source.read(np.arange(20, 40))
     message(caught.value)
-
-
-# --------------------------------------------------------------------------- editions
 
 
 def test_editions(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,8 +419,6 @@ def test_ottawa_is_the_fourth_test() -> None:
     assert find_split("ottawa") == find_split("coos7/test4")
 
 
-# --------------------------------------------------------------------------- size
-
 OPEN = """
 import re
 from pathlib import Path
@@ -473,9 +463,6 @@ def test_four_gigabytes_open_without_their_memory(
     rows, peak = (int(line) for line in done.stdout.split())
     assert rows == 5 * 26_442
     assert peak * 1024 < 1e9
-
-
-# --------------------------------------------------------------------------- examples
 
 
 @pytest.fixture

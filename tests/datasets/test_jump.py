@@ -49,9 +49,6 @@ def a_plate(folder: Path, n: int = 0) -> Path:
     return sorted(folder.glob("source_*/workspace/profiles/*/*/*.parquet"))[n]
 
 
-# --------------------------------------------------------------------------- reading
-
-
 def test_the_fixture_keeps_the_contract() -> None:
     check_dataset("jump", edition="fixture")
 
@@ -188,9 +185,6 @@ def test_what_is_wrong_is_one_line(real: Path, tmp_path: Path) -> None:
     assert made().editions() == ["fixture"]
     with raises(BenchError, "bench data fetch jump"):
         made().open("real")
-
-
-# --------------------------------------------------------------------------- splits
 
 
 @pytest.fixture(scope="module")

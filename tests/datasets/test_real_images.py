@@ -124,9 +124,6 @@ def test_images_without_a_public_source_are_only_taken_from_a_folder(tmp_path: P
         Fetcher(published, str(tmp_path)).run()
 
 
-# --------------------------------------------------------------------------- published layout
-
-
 @pytest.mark.parametrize("name", FETCHED)
 def test_the_index_matches_the_published_names(name: str) -> None:
     index, published = packaged_index(name), packaged_fetchable(name)

@@ -58,9 +58,6 @@ def rewrite(folder: Path, table: pd.DataFrame) -> None:
     table.to_csv(folder / "metadata.csv", index=False)
 
 
-# --------------------------------------------------------------------------- the fixture
-
-
 def test_the_fixture_has_the_real_structure(opened: Opened) -> None:
     index = opened.index
     assert opened.edition == "fixture"
@@ -152,9 +149,6 @@ def test_editions(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path)
         assert RxRx1().open("real").edition == "real"
 
 
-# --------------------------------------------------------------------------- official sides
-
-
 @pytest.mark.parametrize("scheme", ["official", "mixed-to-test"])
 def test_sides_are_those_of_wilds(opened: Opened, folder: Path, scheme: str) -> None:
     made = _wilds.wilds_class("rxrx1")(root_dir=folder.parent, split_scheme=scheme)
@@ -233,9 +227,6 @@ def test_all_that_trains_alike_is_one_training(opened: Opened) -> None:
     assert all(fold.classes == made[0].classes for fold in made)
 
 
-# --------------------------------------------------------------------------- what real files do
-
-
 def test_columns_may_be_more_and_in_another_order(copy: Path, opened: Opened) -> None:
     table = table_of(copy)
     table = table[sorted(table.columns, reverse=True)].assign(comment="x", **{"Unnamed: 0": "1"})
@@ -311,9 +302,6 @@ def test_an_unreadable_image_is_named(copy: Path) -> None:
     path.write_bytes(content[:50])
     with raises(BenchError, "RPE-08/Plate2/B02_s1.png"):
         open_folder(copy, "real")
-
-
-# --------------------------------------------------------------------------- the kept index
 
 
 def test_the_index_is_kept_until_the_folder_changes(

@@ -78,9 +78,6 @@ def imaged(plates: list[Any], conditions: Conditions, part: str) -> tuple[Any, A
     )
 
 
-# --------------------------------------------------------------------------- composition
-
-
 @pytest.mark.parametrize("name", SPLITS)
 def test_each_side_has_plates_days_and_classes_enough(name: str) -> None:
     opened, train, test = sides(name)
@@ -204,9 +201,6 @@ def test_half_the_strength_confounds_half() -> None:
         assert layout.shares_of(one, conditions) == pytest.approx(expected / expected.sum())
 
 
-# --------------------------------------------------------------------------- many laboratories
-
-
 def test_training_and_test_experiments_are_draws_of_one_distribution() -> None:
     _, train, test = sides("sim/many-laboratories")
     for side, n in ((train, 12), (test, 8)):
@@ -260,9 +254,6 @@ def test_strength_zero_makes_all_laboratories_the_same() -> None:
         assert all(values[name] == knobs(plates[0], conditions)[name] for name in fixed)
     maps = [layout.well_map(one, conditions) for one in (*plates, *other)]
     assert all(wells == maps[0] for wells in maps)
-
-
-# --------------------------------------------------------------------------- the lamp
 
 
 def test_order_of_imaging_tells_the_class_in_training_and_not_when_scrambled() -> None:
@@ -325,9 +316,6 @@ def replaced(one: Any) -> Any:
     return dataclasses.replace(one, moves=()).units
 
 
-# --------------------------------------------------------------------------- strength
-
-
 @pytest.mark.parametrize("part", ["laboratory", "microscope", "both", "new-markers", "label-shift"])
 def test_strength_zero_is_no_shift(part: str) -> None:
     plates, conditions = experiment("shifts", 0.0)
@@ -366,9 +354,6 @@ def test_the_shift_grows_with_the_strength_and_the_plates_do_not() -> None:
     two, plates_twice = gap(2.0)
     assert two == pytest.approx(2 * one)
     assert plates_twice == pytest.approx(plates_once)
-
-
-# --------------------------------------------------------------------------- files
 
 
 def test_a_split_opens_the_files_of_its_own_experiment() -> None:
@@ -419,9 +404,6 @@ def test_what_it_cannot_do_is_said() -> None:
         layout.minutes_of(one, wells, Conditions(0))
 
 
-# --------------------------------------------------------------------------- what is printed
-
-
 @pytest.mark.slow
 def test_run_prints_the_drop(tmp_path: Any) -> None:
     arguments = ["run", "-m", "erm", "-s", "sim/warm-lamp", "--recipe", "smoke"]
@@ -434,9 +416,6 @@ def test_run_prints_the_drop(tmp_path: Any) -> None:
     mentions(done.output, "erm", "0")
     mentions(done.output, "sim/warm-lamp-kept", "0")
     mentions(done.output, "0")
-
-
-# --------------------------------------------------------------------------- COOS-7 is untouched
 
 
 def test_simulated_coos7_has_the_pixels_it_had() -> None:

@@ -38,9 +38,6 @@ def read(folder: Path, part: str) -> dict[str, np.ndarray]:
         return {key: handle[key][()] for key in handle}
 
 
-# --------------------------------------------------------------------------- knobs
-
-
 def test_strength_zero_is_the_reference_condition_everywhere() -> None:
     for knob in KNOBS:
         values = Conditions(3, strength=0).value(knob.name, UNITS, WELLS)
@@ -135,9 +132,6 @@ def changes_pixels(name: str, draw: int, strength: float) -> bool:
         if len(rows) and not np.array_equal(images, without):
             return True
     return False
-
-
-# --------------------------------------------------------------------------- physics
 
 
 @pytest.mark.parametrize("mean", [3.0, 40.0, 900.0])
@@ -295,9 +289,6 @@ def test_strength_zero_leaves_plates_alike() -> None:
     assert p_value(1) < 1e-6
 
 
-# --------------------------------------------------------------------------- the experiment
-
-
 def test_parts_share_what_they_should() -> None:
     plates, conditions = small(1.0)
     wells: dict[str, set] = {part: set() for part in layout.PARTS}
@@ -332,9 +323,6 @@ def test_a_laboratory_keeps_its_plate_map_unless_switched_off() -> None:
     for wells in (maps[0], layout.well_map(plates[0], free)):
         assert len({(row, column) for row, column, _ in wells}) == 42
         assert sorted(kind for _, _, kind in wells) == sorted(list(range(7)) * 6)
-
-
-# --------------------------------------------------------------------------- files
 
 
 @pytest.fixture(scope="module")
@@ -437,9 +425,6 @@ FROZEN = {
 }
 
 
-# --------------------------------------------------------------------------- cache
-
-
 def test_a_second_call_writes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "write", lambda *_: pytest.fail("written again"))
     assert write.ensure(folder.parent, "coos7", *small()) == folder
@@ -517,9 +502,6 @@ def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     with raises(BenchError, "BENCH_CACHE"):
         write.ensure(tmp_path / "cache" / "simulated", "coos7", *small(0.01))
-
-
-# --------------------------------------------------------------------------- the task
 
 
 @pytest.mark.slow

@@ -162,6 +162,16 @@ def write_table(folder: Path, splits: str = "", keys: str = "", **shape: int) ->
     return path
 
 
+def write_outputs(table: Path, folder: Path) -> None:
+    """Write outputs of a model for the tiny table: ``predictions`` and ``embeddings.parquet``."""
+    rows = pd.read_parquet(table.parent / "table.parquet")
+    rows.assign(prediction=rows["label"])[["id", "prediction"]].to_parquet(
+        folder / "predictions.parquet"
+    )
+    features = [name for name in rows if name.startswith("f")]
+    rows[["id", *features]].to_parquet(folder / "embeddings.parquet")
+
+
 def open_table(path: Path, *names: str) -> list[Task]:
     """Return the splits of a table on disk."""
     typed = [f"{path}:{name}" for name in names] or [str(path)]

@@ -86,9 +86,6 @@ def cross_entropy(logits, target):
     )
 
 
-# ------------------------------------------------------------------------------- the factor
-
-
 def test_the_factor_is_the_published_ramp():
     params = make_params("dann", DANN.Params, {"weight": 0.5})
     assert params.factor(0) == 0
@@ -123,9 +120,6 @@ def test_only_what_reaches_the_features_is_reversed_and_scaled(cls):
         _, _model, batch, terms = once(cls, recipe={"warmup": 1.0})
         plain = torch.autograd.grad(terms["domain"], batch.features)[0]
     torch.testing.assert_close(found, -plain)
-
-
-# ------------------------------------------------------------------------------- the terms
 
 
 def test_dann_tells_batches_apart():
@@ -223,9 +217,6 @@ def test_random_products_keep_inner_products():
     assert np.mean(products) == pytest.approx(wanted, abs=error)
 
 
-# ------------------------------------------------------------------------------- adaptation
-
-
 @pytest.mark.parametrize("cls", ADAPTING)
 def test_both_sides_go_through_the_network_together(cls):
     _, model, batch, _ = once(cls)
@@ -254,9 +245,6 @@ def test_evaluation_labels_and_batches_are_not_read(cls):
 def test_one_batch_cannot_be_told_from_others(cls):
     with raises(NotApplicable, "2", "1"):
         trained(cls, profiles(batches=1), context())
-
-
-# ------------------------------------------------------------------------------- what is learned
 
 
 def readable(X, domain):
@@ -298,9 +286,6 @@ def test_the_domain_is_harder_to_read_and_classes_are_not(cls):
     )
     assert method[0] - chance < 0.85 * (plain[0] - chance)
     assert method[1] > plain[1] - 0.1
-
-
-# ------------------------------------------------------------------------------- the contract
 
 
 @pytest.mark.parametrize("kind", ["profiles", "images"])

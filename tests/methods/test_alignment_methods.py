@@ -62,9 +62,6 @@ def batch_of(**given):
     return Batch(**{**base, **given})
 
 
-# ------------------------------------------------------------------------------- CORAL
-
-
 def naive_moments(x):
     n, d = x.shape
     mean = [sum(float(x[i, a]) for i in range(n)) / n for a in range(d)]
@@ -147,9 +144,6 @@ def test_adaptation_compares_training_with_evaluation_batches(pairs):
     wanted = 0.7 * np.mean([naive_coral(a, b) for a, b in chosen])
     assert terms["penalty"].item() == pytest.approx(wanted, rel=1e-5)
     assert terms["class"].item() == pytest.approx(math.log(3))
-
-
-# ------------------------------------------------------------------------------- MMD
 
 
 def naive_mmd(x, group, scale=1.0, unbiased=False):
@@ -238,9 +232,6 @@ def test_gradients_of_distances_are_right(term):
         "mmd": lambda r: alignment.mmd(r, code),
     }[term]
     assert torch.autograd.gradcheck(call, (rows,))
-
-
-# ------------------------------------------------------------------------------- IRM
 
 
 def irm_terms(logits, y, group, *, progress=0.5, **params):
@@ -339,9 +330,6 @@ def test_irm_leaves_a_feature_alone_whose_meaning_changes_from_batch_to_batch():
     assert accuracy[IRM] > accuracy[ERM] + 0.2
 
 
-# ------------------------------------------------------------------------------- group DRO
-
-
 def test_group_weights_and_loss_are_the_algorithm_step_by_step():
     seen = []
 
@@ -408,9 +396,6 @@ def test_group_dro_helps_the_batch_that_is_learned_worst():
     assert worst[0.1] < 0.9 * worst[0.0]
 
 
-# ------------------------------------------------------------------------------- training batches
-
-
 @pytest.mark.parametrize("cls", GROUPWISE)
 def test_training_batches_hold_equally_many_rows_of_each_batch(cls):
     seen = []
@@ -463,9 +448,6 @@ def test_without_weight_only_the_training_batches_are_left(cls, params):
     assert all(np.array_equal(state[key], wanted[key]) for key in wanted if key != "config")
 
 
-# ------------------------------------------------------------------------------- what is learned
-
-
 def between(X, group):
     """The share of the variance of features that lies between groups."""
     means = np.stack([X[group == g].mean(0) for g in np.unique(group)])
@@ -496,9 +478,6 @@ def test_adaptation_pulls_evaluation_batches_to_training_batches():
         X = np.concatenate([method.apply(view).X for view in (samples, new)])
         share[weight] = between(X, side)
     assert share[1] < 0.5 * share[0]
-
-
-# ------------------------------------------------------------------------------- the contract
 
 
 @pytest.mark.parametrize("kind", ["profiles", "images"])

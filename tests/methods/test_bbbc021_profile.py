@@ -58,9 +58,6 @@ def wells(folder):
     return pd.read_parquet(folder / "bbbc021_ljosa2013_wells.parquet")
 
 
-# ------------------------------------------------------------------ an independent computation
-
-
 def varying(Z, rows):
     """Return which features vary among rows, relative to their mean and to all rows."""
     mean, sd = Z[rows].mean(axis=0), Z[rows].std(axis=0)
@@ -185,9 +182,6 @@ def counts(wells, X, aggregate):
     return (int(nsc.sum()), nsc.size), (int(nscb.sum()), nscb.size)
 
 
-# ------------------------------------------------------------------ through the runner
-
-
 @pytest.fixture
 def bench(tmp_path):
     return tiny.Bench(tmp_path)
@@ -242,8 +236,6 @@ def test_corrections_by_controls_find_more_mechanisms_than_none(wells):
     right = {name: counts(wells, corrected(name, wells), np.mean)[1][0] for name in USUAL}
     assert min(right[name] for name in USUAL[1:]) > right["none"] + 10
 
-
-# ------------------------------------------------------------------ beside published values
 
 # Grade P: primary source read; S: second hand, as quoted in Lin & Lu 2022, table 5. They are of
 # other features than these: an orientation, each source to be compared with itself.

@@ -36,8 +36,6 @@ METHODS = [SimCLR, SimCLRBEN, MinCLR, MinCLRBEN]
 OF_COPIES, OF_WELLS = [SimCLR, SimCLRBEN], [MinCLR, MinCLRBEN]
 WITH_BEN = [SimCLRBEN, MinCLRBEN]
 
-# ------------------------------------------------------------------- the loss
-
 
 def naive(z, key, temperature):
     """Equation by equation, in float64, with loops."""
@@ -95,9 +93,6 @@ def test_the_loss_has_the_values_that_theory_gives():
     assert float(nt_xent(same, key, 0.5)) == pytest.approx(np.log(7))
 
 
-# ------------------------------------------------------------------- views
-
-
 def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
@@ -145,9 +140,6 @@ def test_corruption_takes_values_of_the_same_feature():
     changed = float((found != x).float().mean())
     assert changed == pytest.approx(0.3 * 199 / 200, abs=0.04)
     assert torch.equal(corrupted(x, 0.0, rng()), x)
-
-
-# ------------------------------------------------------------------- training batches
 
 
 @pytest.mark.parametrize("views", [2, 5])
@@ -282,9 +274,6 @@ def test_every_choice_of_ben_is_there(cls, rows, how):
     known = Access.NONE if rows == "all" else Access.CONTROLS
     wells = Access.TRAIN_WELL if cls is MinCLRBEN else Access.NONE
     assert cls.access(params) == Access.TRAIN_BATCH | wells | known | at_test
-
-
-# ------------------------------------------------------------------- what comes out
 
 
 @pytest.mark.parametrize("kind", ["profiles", "images"])

@@ -138,9 +138,6 @@ def test_awkward_rows_give_finite_profiles(name):
     assert np.isfinite(applied(method, test).X).all()
 
 
-# --------------------------------------------------------------------------- harmony-map
-
-
 def relative(a, b, origin):
     return np.linalg.norm(a - b) / np.linalg.norm(b - origin)
 

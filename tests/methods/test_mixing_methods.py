@@ -29,8 +29,6 @@ from tests.helpers.trained import (
     samples_of,
 )
 
-# ------------------------------------------------------------------- weights
-
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 1.5, 2.0, 40.0])
 def test_weights_follow_the_beta_distribution(alpha):
@@ -50,9 +48,6 @@ def test_weights_are_the_generators():
     a, b = (beta(0.2, 9, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(a, b)
     assert not torch.equal(a, beta(0.2, 9, torch.Generator().manual_seed(2)))
-
-
-# ------------------------------------------------------------------- loss
 
 
 def test_mixed_loss_is_the_cross_entropy_with_soft_labels():
@@ -81,9 +76,6 @@ def test_interpolation_is_row_by_row():
     found = interpolated(x, other, weight)
     for i, w in enumerate(weight):
         torch.testing.assert_close(found[i], w * x[i] + (1 - w) * other[i])
-
-
-# ------------------------------------------------------------------- mixup
 
 
 def unmixed(method, samples):
@@ -125,9 +117,6 @@ def test_a_batch_of_controls_alone_is_left_as_it_is():
     with_class = int((quiet.y >= 0).sum())
     assert with_class > 0
     fitted(Mixup, quiet)
-
-
-# ------------------------------------------------------------------- LISA's pairs
 
 
 def brute_partners(y, group, strategy):
@@ -262,9 +251,6 @@ def test_intra_label_mixing_blends_the_batch_away():
     plain = np.concatenate([rows[b.idx] for b in batches])
     assert mixed[:, 0].std() < 0.8 * plain[:, 0].std()
     assert mixed[:, 1].std() > 0.95 * plain[:, 1].std()
-
-
-# ------------------------------------------------------------------- both
 
 
 @pytest.mark.parametrize("kind", ["profiles", "images"])

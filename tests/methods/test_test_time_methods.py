@@ -47,9 +47,6 @@ def fit_fields(cls):
     }
 
 
-# ------------------------------------------------------------------- ben-multi and arm-bn
-
-
 @pytest.mark.parametrize("kind", ["profiles", "images"])
 def test_ben_multi_is_ben_with_several_plates(kind):
     samples = samples_of(kind)
@@ -136,9 +133,6 @@ def test_access_follows_the_rows(cls, rows):
         assert method.rows_at_a_time() == 4  # half of the 8 rows that a plate had
 
 
-# ------------------------------------------------------------------- cs-arm-bn
-
-
 @pytest.mark.parametrize("n_treated, n_controls, want", [(7, 5, (3, 2)), (20, 2, (4, 3))])
 @pytest.mark.parametrize("seed", range(3))
 def test_pieces_hold_one_ratio_and_answer_for_each_row_once(n_treated, n_controls, want, seed):
@@ -223,9 +217,6 @@ def test_cs_arm_bn_without_controls_takes_the_running_averages():
 def test_resumed_training_ends_in_the_same_bits(name, tmp_path, monkeypatch):
     samples = images(n=60) if name == "ibn" else profiles()
     assert resumed_ends_alike(name, samples, tmp_path, monkeypatch)
-
-
-# ------------------------------------------------------------------- tent
 
 
 def test_entropy_is_that_of_the_softmax():
@@ -368,9 +359,6 @@ def test_tent_names_a_network_without_scales(tmp_path, monkeypatch):
     method = fitted(Tent, profiles(), {"network": "plain.py:make"})
     with raises(BenchError, "network", "affine", "BatchNorm"):
         method.apply(plate_of(profiles()))
-
-
-# ------------------------------------------------------------------- instance-norm and ibn
 
 
 def test_instance_norm_is_that_of_each_image():

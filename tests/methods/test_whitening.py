@@ -24,9 +24,6 @@ def all_controls(X, batch=None):
     return view(X, batch, np.full(len(X), True))
 
 
-# --------------------------------------------------------------------------- centring
-
-
 @pytest.mark.parametrize("rows", ["controls", "all"])
 def test_center_subtracts_the_mean_of_the_batch(rows):
     X, _, batch, controls = planted("location", 0, n_batches=3)
@@ -57,9 +54,6 @@ def test_center_with_few_controls_takes_the_training_mean():
     out = method.apply(view(X[few], batch[few], controls[few]))
     assert out.fallbacks == 1
     np.testing.assert_allclose(out.X, X[few] - X[controls].mean(axis=0), atol=1e-5)
-
-
-# --------------------------------------------------------------------------- whitening
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -51,9 +51,6 @@ def cosine(X):
     return unit, unit @ unit.T
 
 
-# --------------------------------------------------------------------------- the graph
-
-
 @pytest.mark.parametrize("n, k", [(2, 90), (60, 90), (500, 20)])
 def test_neighbours_equal_scikit_learn(n, k):
     X = table(n=n)["X"]
@@ -93,9 +90,6 @@ def test_a_row_of_zeros_has_no_direction():
     graph = metrics.neighbours(X, 3)
     assert graph.distances[0] == pytest.approx(np.full(3, np.sqrt(2)))
     assert graph.indices[1].tolist() == [2, 0, 3]
-
-
-# --------------------------------------------------------------------------- parity
 
 
 def test_lisi_equals_harmonypy():
@@ -304,9 +298,6 @@ def test_query_clusters_average_to_the_metric_with_the_gallery_fixed():
         _retrieval_clusters.query_clusters("pcr", **data)
 
 
-# --------------------------------------------------------------------------- known inputs
-
-
 def oracle(seed=0):
     """The label in one-hot form with a little noise: no trace of the batch."""
     data = table(seed, n=600)
@@ -413,9 +404,6 @@ def test_an_undefined_component_is_left_out_of_its_mean_and_named():
     found = metrics.compute("arevalo_overall", **data)
     assert "undefined and left out: silhouette_batch" in found.used
     assert np.isfinite(found.value)
-
-
-# --------------------------------------------------------------------------- invariances
 
 
 @pytest.mark.parametrize("name", EMBEDDING)

@@ -205,9 +205,6 @@ def test_figures_do_not_touch_pyplot_or_torch(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-# ------------------------------------------------------------------ colours and labels
-
-
 def test_a_method_has_one_colour_whoever_else_is_there() -> None:
     assert colour_of("ben") == colour_of("ben(level=week)") == colour_of("ben v2") == KNOWN["ben"]
     assert marker_of("ben") != marker_of("ben(level=week)")

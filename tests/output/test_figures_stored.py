@@ -100,9 +100,6 @@ def put(
     return record
 
 
-# --------------------------------------------------------------------------- predictions
-
-
 def test_confusion_counts_as_scikit_learn_does(tmp_path: Path) -> None:
     tables = [predictions(0), predictions(1)]
     tables[0].loc[0, "y_true"] = -1  # a row without a class is not counted
@@ -166,9 +163,6 @@ def test_folds_of_one_split_are_averaged_since_their_models_differ(tmp_path: Pat
     assert float(found["y"]) == 0.5
 
 
-# --------------------------------------------------------------------------- embeddings
-
-
 @pytest.mark.slow
 def test_layouts_before_and_after_are_of_the_same_rows(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
@@ -221,9 +215,6 @@ def test_the_papers_figures_are_made_of_real_runs_alone(tmp_path: Path) -> None:
     assert [row["note"] for row in table if row["panel"] == "with BEN"] == ["no such run"]
 
 
-# --------------------------------------------------------------------------- the paper
-
-
 def test_a_table_of_the_paper_takes_matching_records_of_the_real_edition(tmp_path: Path) -> None:
     from bench.boards.claims import published
 
@@ -256,9 +247,6 @@ def test_a_table_of_the_paper_takes_matching_records_of_the_real_edition(tmp_pat
     draw(entries[3:], ["paper/table-1"], tmp_path / "simulated")
     table = {r["claim"]: r for r in rows(tmp_path / "simulated" / "paper" / "table-1.csv")}
     assert table[claim.name]["status"] == "not run"
-
-
-# --------------------------------------------------------------------------- studies, examples
 
 
 def test_a_study_is_shown_as_it_was_drawn(tmp_path: Path) -> None:

@@ -63,9 +63,6 @@ def said(board: Board, kind: str) -> list[str]:
     return [str(line) for line in finding(board).sentences if line.kind == kind]
 
 
-# ------------------------------------------------------------------ sentences
-
-
 def test_who_won_and_by_how_much() -> None:
     board = one_board(matrix("erm", noisy(0.5)), matrix("ben", noisy(0.7, seed=1)))
     (best,) = said(board, "best")
@@ -210,9 +207,6 @@ def test_adding_a_method_moves_nobody_elses_numbers_in_the_page() -> None:
     for method, found in before.items():
         # All but the rank, which is a place among others, and the drawing of the bar.
         assert after[method][2:] == found[2:]
-
-
-# ------------------------------------------------------------------ the page
 
 
 class _Page(HTMLParser):
@@ -406,9 +400,6 @@ def test_a_page_is_written_without_pdf(tmp_path: Path) -> None:
     assert len(draw(as_records(plausible()), ["cost"], tmp_path)) == 3
 
 
-# ------------------------------------------------------------------ the same bytes
-
-
 @pytest.mark.slow
 def test_another_day_place_and_hash_give_the_same_bytes(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
@@ -455,9 +446,6 @@ def test_nothing_heavy_is_imported() -> None:
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]"
-
-
-# ------------------------------------------------------------------ methods from their files
 
 
 @pytest.mark.slow

@@ -91,9 +91,6 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# --------------------------------------------------------------------------- the tree
-
-
 @pytest.mark.parametrize("folder", ["methods", "datasets"])
 def test_folder_beside_the_harness_is_no_package(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
@@ -114,9 +111,6 @@ def test_version_stands_in_one_spelling() -> None:
 
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert settings["project"]["version"] == bench.__version__
-
-
-# --------------------------------------------------------------------------- not installed
 
 
 def in_checkout(exported: Path, *arguments: str, others: tuple[Path, ...] = ()) -> str:
@@ -147,9 +141,6 @@ def test_a_checkout_uses_its_own_methods_beside_an_editable_installation(exporte
     ask = "import bench, bench.methods; print(bench.__file__, *bench.methods.__path__)"
     said = python(sys.executable, "-c", ask, cwd=exported).split()
     assert said == [str(exported / "bench" / "__init__.py"), str(exported / "methods")]
-
-
-# --------------------------------------------------------------------------- installed
 
 
 @dataclass(frozen=True)

@@ -198,9 +198,6 @@ def test_names_of_splits_are_safe_file_names(tmp_path: Path) -> None:
     assert packed_file(tmp_path, "a/b.c").relative_to(tmp_path).as_posix() == "records/a/b.c.jsonl"
 
 
-# ------------------------------------------------------------------ results/publish.py
-
-
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("publish", ROOT / "results" / "publish.py")
@@ -251,9 +248,6 @@ def test_the_published_records_of_the_project_are_packed() -> None:
     for file in packed_files(reference):
         first = json.loads(file.read_text().splitlines()[0])
         assert file == packed_file(reference, first["run"]["spec"]["split_id"])
-
-
-# ------------------------------------------------------------------ index
 
 
 def test_the_index_gives_the_same_records(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

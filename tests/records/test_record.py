@@ -29,9 +29,6 @@ def raw_of(record: Record) -> dict[str, Any]:
     return data
 
 
-# ------------------------------------------------------------------ older records
-
-
 def test_older_records_are_completed_when_read(capsys: pytest.CaptureFixture[str]) -> None:
     records = Store(OLD).load_reference()
     assert len(records) == len(list(OLD.rglob("run.json"))) == 4
@@ -65,9 +62,6 @@ def test_migration_does_not_modify_its_input() -> None:
     assert complete["cautions"] == []
     assert complete["method_id"] == data["spec"]["method_id"]
     assert complete["clusters"]["parts"] == {}
-
-
-# ------------------------------------------------------------------ schema
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +150,6 @@ def test_the_schema_is_json_schema_with_one_line_per_key() -> None:
 
     assert visit(schema) > 80
     assert set(schema["required"]) <= set(schema["properties"]) == set(RunRecord.__annotations__)
-
-
-# ------------------------------------------------------------------ values and scores
 
 
 def test_value_knows_prefixes() -> None:

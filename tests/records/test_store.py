@@ -57,9 +57,6 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-# ------------------------------------------------------------------ canonical form
-
-
 def test_canonical_json_has_one_spelling() -> None:
     record = {"b": (1, 2), "a": np.float64(0.1), "c": {"y": None, "x": True}}
     two = {"c": {"x": np.bool_(True), "y": None}, "a": 0.1, "b": np.array([1, 2])}
@@ -103,9 +100,6 @@ def test_predictions_digest_is_of_content() -> None:
     one_bit[2][1] = np.nextafter(one_bit[2][1], np.float32(2))
     assert predictions_digest(table.assign(scores=one_bit)) != value
     assert predictions_digest(table.assign(y_pred=[0, 1, 1, 0])) != value
-
-
-# ------------------------------------------------------------------ commit and find
 
 
 def test_what_is_committed_is_found_again(tmp_path: Path) -> None:
@@ -235,9 +229,6 @@ def test_a_killed_writer_leaves_nothing_to_see(tmp_path: Path, after: int) -> No
     assert len(where.load_all()) == 1
 
 
-# ------------------------------------------------------------------ a disk that cannot be written
-
-
 def _failing(code: int, after: int = 1) -> object:
     real, remaining = writing.write_synced, [after]
 
@@ -327,9 +318,6 @@ def test_nan_in_a_record_is_refused_before_anything_is_written(tmp_path: Path) -
     assert names(tmp_path) == []
 
 
-# ------------------------------------------------------------------ damage
-
-
 @pytest.mark.parametrize("text", ["", "{", '{"run_id": "x"}', "[1]", '{"a": NaN}', "\xff"])
 def test_a_damaged_record_names_its_folder(tmp_path: Path, text: str) -> None:
     where = Store(tmp_path)
@@ -388,9 +376,6 @@ def test_a_damaged_table_names_its_folder(tmp_path: Path) -> None:
     (where.path_of(run) / "predictions.parquet").write_bytes(b"PAR1 no more")
     with raises(BenchError, "predictions.parquet"):
         where.find(run).predictions()
-
-
-# ------------------------------------------------------------------ index
 
 
 def ids(where: Store) -> list[str]:
@@ -454,9 +439,6 @@ def test_records_of_the_index_equal_those_of_the_folders(tmp_path: Path) -> None
     assert record["metrics"]["balanced_accuracy"]["fold=a"] == 0.1
 
 
-# ------------------------------------------------------------------ failures and reference
-
-
 def test_a_failure_is_kept_and_never_blocks(tmp_path: Path) -> None:
     where = Store(tmp_path)
     record = make_record()
@@ -472,9 +454,6 @@ def test_a_failure_is_kept_and_never_blocks(tmp_path: Path) -> None:
     assert failure["about"] == about
     where.commit(record, METRICS)
     assert where.failures() == []
-
-
-# ------------------------------------------------------------------ artifacts and scratch
 
 
 def test_artifacts_round_trip(tmp_path: Path) -> None:
@@ -524,9 +503,6 @@ def test_scratch(tmp_path: Path) -> None:
     where.drop_scratch("ab" * 8)
     where.drop_scratch("ab" * 8)
     assert not folder.exists()
-
-
-# ------------------------------------------------------------------ provenance
 
 
 def test_a_hit_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -63,9 +63,6 @@ def calls(bench: tiny.Bench, name: str) -> list[str]:
     return found
 
 
-# ------------------------------------------------------------------ one training for many
-
-
 def test_one_training_for_several_tests_and_methods(bench: tiny.Bench, fits: list[str]) -> None:
     records = bench.run("erm,ben,adabn,erm+zscore,adabn+zscore", two_tests(), seeds=2)
     assert [r["status"] for r in records] == ["ok"] * 20
@@ -112,9 +109,6 @@ def test_curves_stay_when_a_training_is_reused(bench: tiny.Bench) -> None:
         for name in ("step", "name", "value"):
             assert curve[name].tolist() == curves[0][name].tolist()
     assert "loss" in set(curves[0]["name"])
-
-
-# ------------------------------------------------------------------ again
 
 
 def test_the_same_again_is_read_from_disk(bench: tiny.Bench, fits: list[str]) -> None:
@@ -206,8 +200,6 @@ def test_rerun_makes_trainings_again_once(bench: tiny.Bench, fits: list[str]) ->
     assert len(bench.store.load_all()) == 4
 
 
-# ------------------------------------------------------------------ source changes
-
 SHIFT = """
 class M(Profile):
     def fit(self, train, adapt, ctx):
@@ -269,8 +261,6 @@ def test_what_follows_a_changed_stage_is_made_again(tmp_path: Path) -> None:
         atol=1e-4,
     )
 
-
-# ------------------------------------------------------------------ what fails
 
 FAILS = """
 import os
@@ -355,9 +345,6 @@ def test_a_loss_that_is_not_finite_is_a_failed_run(bench: tiny.Bench) -> None:
         assert bench.store.find(record["run_id"]) is None
 
 
-# ------------------------------------------------------------------ what does not apply
-
-
 def test_what_does_not_apply_is_known_before_any_training(
     bench: tiny.Bench, fits: list[str]
 ) -> None:
@@ -405,8 +392,6 @@ def test_values_for_a_method_that_does_not_run(bench: tiny.Bench) -> None:
     with raises(BenchError, "--set", "ben"):
         bench.run("erm", tiny.task(), values={"ben": {"rows": "all"}})
 
-
-# ------------------------------------------------------------------ cheats
 
 CHEATS = {
     "mean of the call": "X = samples.X - samples.X.mean(axis=0)",
@@ -554,9 +539,6 @@ def test_no_label_or_name_is_reachable_from_what_a_method_gets(tmp_path: Path) -
     bench = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path, "looks", LOOKS))
     records = bench.run("looks,erm", tiny.task())
     assert [r["status"] for r in records] == ["ok", "ok"], records[0]["reason"]
-
-
-# ------------------------------------------------------------------ folds, batches, protocols
 
 
 def test_a_fold_with_nothing_to_score_is_not_trained(bench: tiny.Bench, fits: list[str]) -> None:
@@ -743,9 +725,6 @@ def test_curves_hold_numbers_only(tmp_path: Path) -> None:
         [0, "other", 1.5],
         [1, "loss", 0.25],
     ]
-
-
-# ------------------------------------------------------------------ two at once
 
 
 def test_a_checkpoint_whose_folder_another_process_cleared(

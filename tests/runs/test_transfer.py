@@ -67,9 +67,6 @@ def learnt(size: int = 16, pixel: float = 1.0) -> Opened:
     return opened(np.zeros((2, 3, size, size), np.uint8), ("nucleus", "ER", "actin"), pixel, "old")
 
 
-# --------------------------------------------------------------------------- pieces
-
-
 def test_at_one_pixel_size_pieces_are_cut_and_nothing_else() -> None:
     pixels = fields()
     task = opened(pixels, ("DNA", "tubulin", "actin"), 1.0)
@@ -168,9 +165,6 @@ def test_another_scale_or_order_is_other_data() -> None:
     assert len(digests) == 4
 
 
-# --------------------------------------------------------------------------- aggregation
-
-
 def test_crops_to_images_to_treatments_against_a_loop() -> None:
     rng = np.random.default_rng(1)
     n = 60
@@ -195,9 +189,6 @@ def test_crops_to_images_to_treatments_against_a_loop() -> None:
         means = [X[image == i].mean(0) for i in np.unique(image[treatment == k])]
         assert made[k] == pytest.approx(np.median(means, axis=0), rel=1e-5)
         assert kept["y_true"][k] == k % 2
-
-
-# --------------------------------------------------------------------------- the split
 
 
 BARE = {"name": "transfer/x", "dataset": "d", "shift": "all", "protocol": "transfer"}
@@ -233,9 +224,6 @@ def test_the_packaged_transfer() -> None:
     assert split.aggregate == ("image=mean", "treatment=median")
     assert (split.metric, split.metrics) == ("nscb", ("nsc",))
     assert check_split(dataclasses.replace(split, channels=None)).channels is None
-
-
-# --------------------------------------------------------------------------- runs on the fixture
 
 
 @pytest.fixture(scope="module")

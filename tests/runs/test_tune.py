@@ -119,8 +119,6 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tuning, dict[str, A
 
 Tuned = tuple[Tuning, dict[str, Any]]
 
-# --------------------------------------------------------------------------- what is recorded
-
 
 def test_a_tuned_record_says_what_was_spent_and_chosen(tuned: Tuned) -> None:
     _, record = tuned
@@ -165,9 +163,6 @@ def test_a_larger_budget_goes_on_where_the_smaller_ended(
     [fresh] = done(tuning(tmp_path / "b", task, registry, trials=13))
     assert chosen(large) == chosen(fresh)
     assert large["run_id"] == fresh["run_id"] != small["run_id"]
-
-
-# --------------------------------------------------------------------------- validation alone
 
 
 def test_test_labels_and_profiles_move_no_choice(tmp_path: Path, registry: Registry) -> None:
@@ -223,9 +218,6 @@ def test_the_oracle_says_so_and_is_never_ranked(tmp_path: Path, registry: Regist
     [board] = leaderboard.boards(made)
     assert "never ranked" in board.title
     assert [row.rank for row in board.rows] == [None]
-
-
-# --------------------------------------------------------------------------- rules
 
 
 @pytest.mark.parametrize("name", ["id-val", "ood-val", "leave-one-batch-out"])
@@ -316,9 +308,6 @@ def test_names_of_derived_splits_are_read_back() -> None:
     assert parse_derived("coos7/test4") is None
 
 
-# --------------------------------------------------------------------------- the space
-
-
 def test_values_set_by_hand_are_not_tuned(tmp_path: Path, registry: Registry) -> None:
     plan = tuning(tmp_path / "r", by_weeks(), registry, values={"noise": {"amount": "2"}})
     assert [one.name for one in search_space(plan)] == ["noise.kind"]
@@ -389,9 +378,6 @@ def test_recipe_keys_are_tuned_and_recorded_by_fold(tmp_path: Path) -> None:
     assert len(left) <= 2
 
 
-# --------------------------------------------------------------------------- budgets on boards
-
-
 def tuned_rows(trials: Mapping[str, int]) -> list[dict[str, Any]]:
     from tests.helpers.factories import make_record
 
@@ -445,9 +431,6 @@ def test_trials_are_on_no_ordinary_board(tuned: Tuned) -> None:
     assert {b.split for b in leaderboard.boards(as_records(real), split=asked)} == {asked}
 
 
-# --------------------------------------------------------------------------- pruning and failures
-
-
 def test_poor_trials_are_given_up_after_the_first_validation_set(
     tmp_path: Path, registry: Registry
 ) -> None:
@@ -470,9 +453,6 @@ def test_no_trial_is_begun_after_the_seconds_are_spent(tmp_path: Path) -> None:
     [record] = done(tuning(tmp_path / "r", one_fold(), registry, trials=50, seconds=0.5))
     assert 1 <= record["tuning"]["trials"] < 10
     assert record["tuning"]["trials_asked"] == 50
-
-
-# --------------------------------------------------------------------------- killed and continued
 
 
 def command(
@@ -552,9 +532,6 @@ def test_two_processes_do_not_write_one_journal(tmp_path: Path, registry: Regist
     with FileLock(str(journal.with_suffix(".owner"))):
         with raises(BenchError, "tuning"):
             done(plan)
-
-
-# --------------------------------------------------------------------------- databases
 
 
 def test_sqlite_gives_what_the_journal_gives(tmp_path: Path, registry: Registry) -> None:

@@ -188,9 +188,6 @@ def test_a_cluster_is_a_batch_level() -> None:
         folds(dataclasses.replace(SPLIT, cluster="well"), opened)
 
 
-# --------------------------------------------------------------------------- the metric
-
-
 def test_the_metric_against_a_loop() -> None:
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -233,9 +230,6 @@ def test_treatments_must_fit_the_classes() -> None:
             scores=np.ones((1, 3)),
             treatments=np.array([True]),
         )
-
-
-# --------------------------------------------------------------------------- on RxRx1
 
 
 @pytest.mark.slow

@@ -36,9 +36,6 @@ def scaled(X) -> tuple[StandardScaler, np.ndarray]:
     return scaler, scaler.transform(X.astype(np.float64))
 
 
-# --------------------------------------------------------------------------- the regression
-
-
 @pytest.mark.parametrize("n_classes, d", [(2, 5), (3, 5), (5, 5), (3, 90)])
 @pytest.mark.parametrize("C", [1e-5, 1e-2, 1.0])
 def test_coefficients_are_those_of_scikit_learn(n_classes: int, d: int, C: float) -> None:
@@ -78,9 +75,6 @@ def test_many_rows_share_the_choice() -> None:
     _, Z = scaled(X)
     wanted = reference(Z, y, probe.C).predict_proba(Z)  # the last fit has all rows
     np.testing.assert_allclose(probe.scores(X), wanted, rtol=0, atol=2e-3)
-
-
-# --------------------------------------------------------------------------- the penalty
 
 
 def chosen_by_loops(X, y, batch, seed: int) -> float:
@@ -200,9 +194,6 @@ def test_equally_good_penalties_give_the_middle_one() -> None:
     assert probe.C == GRID[(len(GRID) - 1) // 2]
 
 
-# --------------------------------------------------------------------------- classes and features
-
-
 @pytest.mark.parametrize("absent", [0, 1, 3])
 def test_a_class_without_training_rows_is_never_predicted(absent: int) -> None:
     X, y, batch = rows(4)
@@ -254,9 +245,6 @@ def test_units_do_not_change_the_scores(unit: float) -> None:
     changed = fit_probe(other, y, batch, 3, 0)
     assert changed.C == fit_probe(X, y, batch, 3, 0).C
     np.testing.assert_allclose(changed.scores(other), scores, atol=1e-4)
-
-
-# --------------------------------------------------------------------------- the true classes
 
 
 def oracle(y) -> np.ndarray:

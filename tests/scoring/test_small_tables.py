@@ -98,8 +98,6 @@ def test_units_do_not_change_the_scores(tmp_path: Path) -> None:
     assert first.value() > 0.5
 
 
-# --------------------------------------------------------------------------- undefined metrics
-
 BATCH_METRICS = ("ilisi", "silhouette_batch", "map", "arevalo_overall")
 
 

@@ -35,9 +35,6 @@ def one_plate() -> Task:
     return tiny.task(tiny.opened(batches=4))
 
 
-# --------------------------------------------------------------------------- derived splits
-
-
 @pytest.mark.parametrize(
     ("kind", "level", "column"),
     [
@@ -121,9 +118,6 @@ def test_derived_splits_do_not_depend_on_the_order_of_rows() -> None:
         assert one is not None
         assert other is not None
         assert one.digest == other.digest
-
-
-# --------------------------------------------------------------------------- the study
 
 
 def context(folder: Path, task: Task, methods: tuple[str, ...] = ("erm",)) -> StudyContext:

@@ -25,8 +25,6 @@ from bench.studies.strength import breaks_at
 from tests.helpers import tiny, trained
 from tests.helpers.errors import mentions, raises
 
-# --------------------------------------------------------------------------- estimators
-
 
 def test_additive_effects_are_found_exactly() -> None:
     rng = np.random.default_rng(0)
@@ -174,9 +172,6 @@ def test_a_gap_says_what_is_known() -> None:
     assert not Difference(0.03, 0.01, -0.01, 0.05, 9, "plate").excludes_zero
     assert not Difference(0.03, 0.01, None, None, 4, "plate").excludes_zero
     assert Difference(0.03, 0.01, None, None, 4, "plate").text == "+0.030 ± 0.010"
-
-
-# --------------------------------------------------------------------------- the command
 
 
 def study(capsys, folder, name, *more, table=None):

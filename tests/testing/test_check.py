@@ -137,9 +137,6 @@ def test_every_packaged_method_passes(entry: Any) -> None:
     assert bool(reached) == (entry.meta["level"] == "network")
 
 
-# --------------------------------------------------------------------------- one break each
-
-
 class RowsSorted(Good):
     def correct(self, samples: Samples) -> Any:
         return np.sort(super().correct(samples), axis=0)
@@ -463,9 +460,6 @@ def test_a_parameter_without_gradient_is_named() -> None:
     assert "extra.weight" in broken["images: gradients"]
 
 
-# --------------------------------------------------------------------------- the literal
-
-
 def new_method(folder: Path, name: str = "my-method") -> Path:
     template = (ROOT / "bench" / "cli" / "templates" / "method.py.txt").read_text()
     path = folder / f"{name.replace('-', '_')}.py"
@@ -502,9 +496,6 @@ def test_the_file_is_named_after_the_method(tmp_path: Path) -> None:
     path = new_method(tmp_path).rename(tmp_path / "draft.py")
     with raises(AssertionError, "my_method.py"):
         check_method("my-method", plugins=(path,))
-
-
-# --------------------------------------------------------------------------- the command
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -556,9 +547,6 @@ def test_the_kit_imports_no_torch_until_a_network_is_checked() -> None:
         "assert not {'torch', 'matplotlib', 'scanpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
-
-
-# --------------------------------------------------------------------------- data sets
 
 
 @dataclass(frozen=True)

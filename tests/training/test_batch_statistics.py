@@ -163,9 +163,6 @@ def test_moments_survive_a_large_offset():
     assert count.tolist() == [1000]
 
 
-# ------------------------------------------------------------------------------- whole networks
-
-
 def tiny(seed=0):
     torch.manual_seed(seed)
     network = nn.Sequential(

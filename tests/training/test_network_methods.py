@@ -97,9 +97,6 @@ def unlike(a, b):
     return float(np.abs(a - b).max())
 
 
-# ------------------------------------------------------------------- BEN's apply by hand, in numpy
-
-
 def mlp_by_hand(state, X, gives):
     """The whole MLP in float64: scaling, linear, BatchNorm by the rows that give, ReLU, head."""
     h = (X.astype(np.float64) - state["scaling.mean"]) / state["scaling.sd"]
@@ -210,9 +207,6 @@ def test_the_running_averages_of_plate_wise_training_follow_each_minibatch():
     )
 
 
-# ------------------------------------------------------------------- what a row depends on
-
-
 @pytest.mark.parametrize("kind", ["profiles", "images"])
 @pytest.mark.parametrize("cls", METHODS)
 def test_permuted_rows_give_permuted_results(cls, kind):
@@ -275,9 +269,6 @@ def test_controls_statistics_do_not_depend_on_the_other_treated_rows():
         np.testing.assert_allclose(
             method.apply(view).X[kept], method.apply(view.take(kept)).X, rtol=1e-4, atol=1e-5
         )
-
-
-# ------------------------------------------------------------------- statistics of k rows
 
 
 @pytest.mark.parametrize("n, k", [(10, 3), (9, 3), (5, 8), (7, 1), (12, 11)])
@@ -361,9 +352,6 @@ def test_a_batch_without_controls_and_one_of_no_rows():
         empty = method.apply(view.take(np.arange(0)))
         assert empty.X.shape == (0, 4)
         assert empty.logits.shape == (0, 3)
-
-
-# ------------------------------------------------------------------- access and parameters
 
 
 @pytest.mark.parametrize(
@@ -464,9 +452,6 @@ def test_several_plates_in_a_training_batch_are_normalised_apart():
     np.testing.assert_allclose(seen["plain"][0], seen["shifted"][0], rtol=1e-3, atol=1e-3)
 
 
-# ------------------------------------------------------------------- state
-
-
 @pytest.mark.parametrize("kind", ["profiles", "images"])
 @pytest.mark.parametrize("cls", METHODS)
 def test_state_survives_safetensors(cls, kind, tmp_path):
@@ -503,9 +488,6 @@ def test_wrong_states_and_rows_are_named():
         method.apply(profiles(d=4))
     with raises(BenchError, fix=False):
         ERM(ERM.Params()).apply(profiles())
-
-
-# ------------------------------------------------------------------- networks
 
 
 def write_factory(tmp_path, monkeypatch, body):
@@ -634,9 +616,6 @@ def test_weights_that_cannot_be_fetched_state_source_and_hash(monkeypatch):
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
     with raises(BenchError, "https://", "resnet18-f37072fd.pth", "weights=none", "checkpoints"):
         fit(ERM, images(), {"network": "resnet18", "weights": "imagenet"})
-
-
-# ------------------------------------------------------------------- recipes
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -22,9 +22,6 @@ def test_codes_number_batches_in_the_order_of_their_names():
     assert group.dtype == np.int64
 
 
-# ------------------------------------------------------------------------------- mixed
-
-
 def test_mixed_epoch_holds_each_row_at_most_once_and_all_but_the_remainder():
     sample = mixed(GROUP, 16, seed=5)
     per_epoch = 98 // 16
@@ -47,9 +44,6 @@ def test_mixed_rows_are_drawn_equally_often():
 def test_mixed_with_fewer_rows_than_a_batch_takes_all_of_them():
     idx, _ = mixed(GROUP[:7], 16, seed=0)(3)
     assert sorted(idx.tolist()) == list(range(7))
-
-
-# ------------------------------------------------------------------------------- independent
 
 
 def test_independent_draws_batches_uniformly_whatever_their_size():
@@ -107,9 +101,6 @@ def test_several_batches_share_a_training_batch_equally(how):
             assert counts.max() <= 4
 
 
-# ------------------------------------------------------------------------------- covering
-
-
 @pytest.mark.parametrize("per_batch", [1, 2, 4])
 def test_covering_epoch_visits_every_row_exactly_once(per_batch):
     k = 8 * per_batch
@@ -133,9 +124,6 @@ def test_covering_pieces_of_a_batch_differ_by_at_most_one_row():
         idx, group = sample(step)
         sizes[int(group[0])].add(len(idx))
     assert sizes == {0: {3}, 1: {5}, 2: {6, 7}, 3: {7, 8}}
-
-
-# ------------------------------------------------------------------------------- controls
 
 
 @pytest.mark.parametrize("how", ["independent", "covering"])
@@ -179,9 +167,6 @@ def test_batches_without_enough_statistics_rows_are_left_out():
     assert usable_groups(GROUP, "all", None, least=10).tolist() == [1, 2, 3]
     sample = batchwise(GROUP, 8, seed=1, rows="controls", controls=controls)
     assert all((sample(s)[1] != 2).all() for s in range(80))
-
-
-# ------------------------------------------------------------------------------- purity, refusals
 
 
 @pytest.mark.parametrize(

@@ -118,9 +118,6 @@ def same(a, b):
     )
 
 
-# ------------------------------------------------------------------------------- schedule, steps
-
-
 def test_learning_rate_is_the_published_schedule():
     recipe = resolve("paper", "images", {})
     assert total_steps(recipe, 40612) == 90 * 541
@@ -147,9 +144,6 @@ def test_epochs_are_counted_in_whole_batches():
     assert total_steps(resolve("default", "images", {"epochs": 3}), 200) == 3 * 3
     assert total_steps(resolve("default", "images", {"epochs": 3}), 10) == 3
     assert total_steps(resolve("default", "images", {"steps": 7}), 200) == 7
-
-
-# ------------------------------------------------------------------------------- inputs
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -240,9 +234,6 @@ def test_rows_are_read_ahead_or_kept_with_the_same_result(monkeypatch):
     assert same(kept, ahead)
     # one row more, to know its size: never the whole set where a few steps need a part of it
     assert source.read_rows == IMAGES["steps"] * IMAGES["batch_size"] + 1
-
-
-# ------------------------------------------------------------------------------- reproducibility
 
 
 @pytest.mark.parametrize("cls", METHODS)
@@ -358,9 +349,6 @@ def test_a_checkpoint_that_cannot_be_written_is_one_clear_line(tmp_path, monkeyp
         fitted(ERM, profiles(), context(scratch=tmp_path / "file")[0])
 
 
-# ------------------------------------------------------------------------------- learning
-
-
 @pytest.mark.parametrize("cls", METHODS)
 @pytest.mark.parametrize("kind", ["profiles", "images"])
 def test_loss_falls_and_every_parameter_is_reached(cls, kind):
@@ -438,9 +426,6 @@ def test_precision_and_memory_order_change_little(change):
         assert out.X.dtype == out.logits.dtype == np.float32
         assert (out.logits.argmax(1) == samples.y)[labelled].mean() > 0.9
     assert other.state()["model.network.stem.0.weight"].dtype == np.float32
-
-
-# ------------------------------------------------------------------------------- hooks
 
 
 class Adversary(NetworkMethod):
@@ -669,9 +654,6 @@ def test_a_method_without_a_head_returns_no_logits():
     method = fitted(Parameterised, profiles(), context()[0], weight=0.25)
     assert method.apply(profiles()).logits is None
     assert method.fitted.model.head.weight.requires_grad is False
-
-
-# ------------------------------------------------------------------------------- refusals
 
 
 def test_nothing_to_train_on():

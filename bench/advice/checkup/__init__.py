@@ -37,8 +37,6 @@ def examine(opened: Opened, splits: Sequence[Split]) -> list[Check]:
 
     Parameters
     ----------
-    opened
-        The data set.
     splits
         Splits of it; a split that cannot be opened is a warning.
     """

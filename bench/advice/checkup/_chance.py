@@ -29,8 +29,6 @@ class Prediction:
         One over the number of classes.
     bound
         Upper limit of the score of predictions that do not depend on the class, at :data:`LEVEL`.
-    error
-        Standard error of the score.
     """
 
     score: float

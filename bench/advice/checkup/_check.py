@@ -22,12 +22,8 @@ class Check:
 
     Attributes
     ----------
-    topic
-        What is checked.
     state
         ``ok``, ``look`` (a note) or ``warn`` (it can invalidate a comparison).
-    text
-        The result as text, including numbers.
     facts
         Only the numbers.
     """

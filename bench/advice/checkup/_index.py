@@ -169,10 +169,6 @@ def _confounding(single: float, distance: float, level: str) -> tuple[str, str]:
     ----------
     single
         Fraction of classes that occur in one batch only.
-    distance
-        As from :func:`composition_distance`.
-    level
-        Batch level, for the text.
     """
     if single >= NESTED:
         reading = "classes are confounded with batches: aligning whole batches removes biology"

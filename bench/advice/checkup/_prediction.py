@@ -31,9 +31,6 @@ GAP = 0.02
 """Smaller differences between a random hold-out and a new batch are not reported."""
 
 
-# --------------------------------------------------------------------------- columns and order
-
-
 def predicted_by_columns(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
     """Balanced accuracy of the class from one column or the row order, without features."""
     labels = labels_of(opened)
@@ -125,9 +122,6 @@ def _by_neighbour(y: Strings, batch: Strings) -> Prediction:
             predicted[rows[1:]] = k[rows[:-1]]
             predicted[rows[0]] = k[rows[1]]
     return judge(k, predicted)
-
-
-# --------------------------------------------------------------------------- features
 
 
 def features(opened: Opened) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board, Row
 
-__all__ = [
-    "LEGEND",
-    "TRACK_WORDS",
-    "budget_in_words",
-    "notes_of",
-    "remark",
-    "reported",
-    "seconds",
-]
+__all__ = ["LEGEND", "TRACK_WORDS", "budget_in_words", "notes_of", "remark", "reported", "seconds"]
 
 PUBLISHED = "published (real data)"
 TRACK_WORDS = {
@@ -66,10 +58,6 @@ class Column:
 
     Attributes
     ----------
-    name
-        Heading.
-    cell
-        Text of the cell for a row.
     width
         Minimum terminal width in characters that shows the column; other formats show all.
     text

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-__all__ = ["claims_markdown"]
-
 
 def claims_markdown(
     records: Iterable[Record | Mapping[str, object]], names: Sequence[str] | None = None
@@ -30,15 +28,8 @@ def claims_markdown(
 
     Parameters
     ----------
-    records
-        As for :func:`judge`.
     names
         Claims to show, in this order; by default all that records can match.
-
-    Raises
-    ------
-    BenchError
-        For an unknown name.
     """
     everything = judge(published(), records)
     by_name = {judged.claim.name: judged for judged in everything}

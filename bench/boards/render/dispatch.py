@@ -16,25 +16,16 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board
 
-__all__ = ["FORMATS", "render"]
-
 
 def render(boards: Sequence[Board], form: str, *, width: int = 120, colour: bool = False) -> str:
     """Return boards as text.
 
     Parameters
     ----------
-    boards
-        Boards, in display order.
     form
         One of :data:`FORMATS`.
     width, colour
         Terminal settings for ``table``; narrow terminals omit the cost columns.
-
-    Raises
-    ------
-    BenchError
-        For an unknown format.
     """
     check_format(form, FORMATS)
     if form == "table":

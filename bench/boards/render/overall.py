@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from bench.boards.overall import Overall, OverallRow
 
-__all__ = ["FORMATS", "notes_of", "render", "to_json"]
 
 HEAD = (
     "method",
@@ -44,22 +43,7 @@ EMPTY = (
 
 
 def render(results: Sequence[Overall], form: str, *, width: int = 120, colour: bool = False) -> str:
-    """Return the comparisons as text; the same records give the same bytes.
-
-    Parameters
-    ----------
-    results
-        As from :func:`bench.boards.overall.overall`.
-    form
-        One of :data:`FORMATS`.
-    width, colour
-        Terminal settings, for ``table``.
-
-    Raises
-    ------
-    BenchError
-        For an unknown format.
-    """
+    """Return the comparisons as text; the same records give the same bytes."""
     check_format(form, FORMATS)
     return _table(results, width, colour) if form == "table" else FORMATS[form](results)
 

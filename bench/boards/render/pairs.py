@@ -25,22 +25,7 @@ __all__ = ["FORMATS", "render", "to_json"]
 def render(
     comparisons: Sequence[Comparison], form: str, *, width: int = 120, colour: bool = False
 ) -> str:
-    """Return comparisons as text; the same records give the same bytes.
-
-    Parameters
-    ----------
-    comparisons
-        Comparisons, in display order.
-    form
-        One of :data:`FORMATS`.
-    width, colour
-        Terminal settings, for ``table``.
-
-    Raises
-    ------
-    BenchError
-        For an unknown format.
-    """
+    """Return comparisons as text; the same records give the same bytes."""
     check_format(form, FORMATS)
     if form == "table":
         return pairs_table(comparisons, width, colour)

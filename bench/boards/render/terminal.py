@@ -13,17 +13,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["check_format", "new_table", "printed"]
-
 
 def check_format(form: str, formats: Iterable[str]) -> None:
-    """Raise an error if a format is unknown.
-
-    Raises
-    ------
-    BenchError
-        With the most similar format.
-    """
+    """Raise an error if a format is unknown."""
     if form not in (known := list(formats)):
         raise BenchError(did_you_mean(form, known, "format"))
 

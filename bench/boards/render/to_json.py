@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from bench.boards.board import Board, Row
     from bench.core.types import JsonObject
 
-__all__ = ["to_json"]
-
 
 def to_json(boards: Iterable[Board]) -> JsonObject:
     """Return the boards as JSON types, as printed by ``leaderboard --json``."""

@@ -11,7 +11,6 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["ROPE", "signed_rank_probabilities"]
 
 ROPE = 0.01
 """Differences within one point are practically equivalent."""
@@ -37,8 +36,6 @@ def signed_rank_probabilities(
         ``(n,)`` first minus second method, one per data set.
     rope
         Half-width of the region of practical equivalence, in the unit of the differences.
-    samples
-        Number of draws, from a fixed seed.
 
     Raises
     ------

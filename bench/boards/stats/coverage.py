@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-__all__ = ["Coverage", "printed_coverage", "simulate_coverage"]
 
 SHARES: tuple[tuple[float, float, float], ...] = (
     (0.0, 1.0, 0.0),
@@ -56,14 +55,10 @@ def simulate_coverage(
         Layout. Fewer than 8 clusters are simulated as if an interval were reported.
     n_sim
         Repetitions; the standard error is ``sqrt(c (1 - c) / n_sim)``.
-    rng
-        Generator.
     shares
         Variance of seeds, clusters and residual; normal effects.
     sizes
         ``(n_clusters,)`` weights; None for equal ones.
-    level
-        Nominal level.
     """
     from scipy import stats
 
@@ -200,8 +195,6 @@ def printed_coverage(
     ----------
     n_clusters
         Clusters of the test set; fewer than 4 use the cell of 4.
-    n_seeds
-        Training seeds.
     shared_training
         Whether each cluster was held out once.
     deterministic

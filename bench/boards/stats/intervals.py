@@ -14,8 +14,6 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["Interval", "interval"]
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -30,12 +28,8 @@ class Interval:
         standard error and does not describe new clusters.
     low, high
         Confidence limits, or None. They are not clipped to [0, 1].
-    se
-        Standard error of the mean, or None.
     n_seeds, n_clusters, n_left_out
         Seeds and clusters used, and clusters excluded because the metric is undefined there.
-    df
-        Degrees of freedom of the t distribution, or None.
     kind
         ``crossed`` (seeds and clusters vary), ``clusters`` (one seed: the interval is for this
         training on new clusters and excludes the variance between trainings), ``points`` (fewer
@@ -159,8 +153,6 @@ def interval(
         ``(n_seeds, n_clusters)`` array, or :class:`Scores`. Clusters with NaN are excluded.
     weights
         ``(n_clusters,)`` weights, such as rows; None weights clusters equally.
-    level
-        Confidence level.
 
     Raises
     ------

@@ -28,7 +28,6 @@ from bench.core.seeds import generator
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["REGIMES", "Regime", "batch_rows", "coverage_rows", "simulate_scores"]
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -56,11 +55,7 @@ class Regime:
     batch_sd: float
 
 
-REGIMES = (
-    Regime("moderate", 8, 0.8),
-    Regime("strong", 8, 2.0),
-    Regime("wide", 24, 2.0),
-)
+REGIMES = (Regime("moderate", 8, 0.8), Regime("strong", 8, 2.0), Regime("wide", 24, 2.0))
 
 
 def class_means(n_features: int) -> Doubles:
@@ -220,8 +215,6 @@ def simulate_scores(
     return scores
 
 
-# --------------------------------------------------------------------------- coverage
-
 GRID_BATCHES = (4, 6, 8, 10, 12, 16, 24, 40)
 GRID_SEEDS = (1, 3)
 N_SIM = 4_000
@@ -238,8 +231,6 @@ def covered(scores: Doubles, level: float = 0.95) -> NDArray[np.bool_]:
     ----------
     scores
         ``(n_sim, n_seeds, n_batches)`` scores of a classifier, or differences between two.
-    level
-        Nominal level.
     """
     from scipy import stats
 

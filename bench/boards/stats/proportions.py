@@ -6,8 +6,6 @@ import math
 
 from bench.core.errors import BenchError
 
-__all__ = ["difference_limits", "published_limits"]
-
 
 def published_limits(
     value: float, rounding: float, n: int, level: float = 0.95
@@ -21,14 +19,10 @@ def published_limits(
 
     Parameters
     ----------
-    value
-        Printed proportion.
     rounding
         Half a unit of the last printed digit.
     n
         Number of units behind the proportion.
-    level
-        Confidence level.
 
     Raises
     ------

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 
     pass
 
-__all__ = ["Ranks", "average_ranks"]
-
-
-# --------------------------------------------------------------------------- ranks
-
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
@@ -60,10 +55,6 @@ def average_ranks(
     ----------
     values
         ``(n_methods, n_blocks)``, at least 2 x 2; blocks are clusters or data sets.
-    higher_is_better
-        Direction of the metric.
-    alpha
-        Level of the critical difference.
 
     Raises
     ------

@@ -19,8 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.core.errors import BenchError
 
-__all__ = ["MIN_CLUSTERS", "Scores"]
-
 Doubles = NDArray[np.float64]
 
 MIN_CLUSTERS = 8
@@ -109,13 +107,7 @@ class Scores:
         return self.n_folds == 1 or len(self.clusters) <= self.n_folds
 
     def repeated(self, seeds: tuple[int, ...]) -> Scores:
-        """Return the scores of a deterministic method under other seeds.
-
-        Parameters
-        ----------
-        seeds
-            The seeds; each gets the scores of the first seed.
-        """
+        """Return the scores of a deterministic method under other seeds."""
         n = len(seeds)
         return dataclasses.replace(
             self,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from bench.boards.stats.scores import Doubles
 
-__all__ = ["detectable_effect", "holm", "sign_flip_p", "smallest_p"]
 
 EXACT_FLIPS = 32
 """Maximum number of clusters for exact enumeration; above it, a fixed random sample is used."""
@@ -102,10 +101,6 @@ def detectable_effect(df: float, power: float = 0.8, alpha: float = 0.05) -> flo
     ----------
     df
         Degrees of freedom, at least 1.
-    power
-        Power of the test.
-    alpha
-        Significance level of the test.
     """
     # As in interval: the functions behind scipy.stats, which takes a second to import.
     from scipy.special import nctdtr, ndtri, stdtrit

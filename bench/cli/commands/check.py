@@ -30,12 +30,7 @@ KINDS = ("method", "dataset", "metric", "figure", "study")
 @click.option("--kind", metavar="KIND", help=f"Kind of NAME: {', '.join(KINDS)}.")
 @click.option("--edition", metavar="NAME", help="Edition of a data set [default: first available].")
 @common_options
-def command(
-    name: str,
-    kind: str | None,
-    edition: str | None,
-    common: Common,
-) -> int:
+def command(name: str, kind: str | None, edition: str | None, common: Common) -> int:
     r"""Check that a method, data set, metric, figure or study follows its interface.
 
     NAME is a registered name, or the FILE.py of an extension. Methods, metrics and studies are run

@@ -76,9 +76,6 @@ def command(what: str, name: str | None, source: str, yes: bool, common: Common)
     return _verify(chosen, downloads, common.as_json, named=name is not None)
 
 
-# --------------------------------------------------------------------------- list, where
-
-
 def _facts(files: Fetchable) -> _Facts:
     from bench.data.fetch.tree import SOURCE, folder_of
 
@@ -119,9 +116,6 @@ def _print_list(facts: Sequence[_Facts]) -> None:
     print_table(
         [Column("name", wrap=False), Column("size", wrap=False), "here", "licence", "content"], rows
     )
-
-
-# --------------------------------------------------------------------------- fetch, verify
 
 
 def _fetch(

@@ -15,10 +15,7 @@ from bench.core.words import count
 @click.command()
 @board_options("table, md, csv, html, latex or json.")
 @click.option(
-    "--all",
-    "everything",
-    is_flag=True,
-    help="Include other recipes, data settings and selections.",
+    "--all", "everything", is_flag=True, help="Include other recipes, data settings and selections."
 )
 @click.option(
     "--overall", is_flag=True, help="Compare methods over all splits: ranks and mean differences."

@@ -35,13 +35,7 @@ KINDS = {
     "--output", metavar="FILE", type=PATH, help="Output file [default: ./NAME.py or ./NAME.toml]."
 )
 @common_options
-def command(
-    what: str,
-    name: str,
-    images: bool,
-    output: str | None,
-    common: Common,
-) -> None:
+def command(what: str, name: str, images: bool, output: str | None, common: Common) -> None:
     r"""Write the file of a new extension; it works before anything is changed.
 
     A dataset describes a table or images of your own (TOML); a loader is a data set class for any
@@ -82,13 +76,7 @@ def command(
 
 
 def _checked(what: str, name: str) -> str:
-    """Return a name in the spelling of its kind.
-
-    Raises
-    ------
-    BenchError
-        If it is not a name.
-    """
+    """Return a name in the spelling of its kind."""
     if what == "metric":  # a metric's name is that of its function
         name = name.replace("-", "_")
     mark = "_" if what == "metric" else "-"

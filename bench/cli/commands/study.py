@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import (
-    Common,
-    TrainingOptions,
-    common_options,
-    listed,
-    training_options,
-)
+from bench.cli.options import Common, TrainingOptions, common_options, listed, training_options
 from bench.cli.output import print_json, print_line, print_table
 from bench.core.errors import BenchError, did_you_mean
 

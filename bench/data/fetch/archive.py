@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["unpack"]
 
 DAMAGED = (
     tarfile.TarError,
@@ -54,8 +53,6 @@ def unpack(
 
     Parameters
     ----------
-    archive
-        The file.
     target
         The folder, created if necessary. A new folder appears complete, in one step.
     show

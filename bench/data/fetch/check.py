@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Facts, JsonObject
 
-__all__ = ["Report", "check_tree", "listed"]
 
 SHOWN = 3
 """Maximum number of problems of one kind that are listed."""
@@ -74,19 +73,10 @@ def check_tree(
 
     Parameters
     ----------
-    folder
-        The data set's folder.
-    checks
-        Checks from the data set's TOML file.
     read
         Whether to decode the files; otherwise only their existence is checked.
     show
         ``show(done, total)`` in files.
-
-    Raises
-    ------
-    BenchError
-        For a check of an unknown kind.
     """
     report = Report()
     for check in checks:
@@ -102,9 +92,6 @@ def check_tree(
                 f"unknown kind of check '{kind}': {', '.join([*_READ, 'sums', 'hdf5'])}"
             )
     return report
-
-
-# --------------------------------------------------------------------------- files of a table
 
 
 def _read_image(path: Path) -> None:
@@ -193,10 +180,7 @@ def _listed(
                     "unreadable": len(bad),
                 }
             )
-            for paths_, problems, word in (
-                (gone, missing, "missing"),
-                (bad, broken, "unreadable"),
-            ):
+            for paths_, problems, word in ((gone, missing, "missing"), (bad, broken, "unreadable")):
                 if paths_:
                     first = paths_[0].relative_to(folder)
                     problems.append(
@@ -225,9 +209,6 @@ def _tried(read: Callable[[Path], None]) -> Callable[[Path], bool]:
         return False
 
     return broken
-
-
-# --------------------------------------------------------------------------- checksums
 
 
 def listed(check: Facts) -> list[str]:
@@ -268,9 +249,6 @@ def _state(path: Path, sha256: str) -> str:
     except OSError:
         return "missing"
     return "" if equal else "different from the published ones"
-
-
-# --------------------------------------------------------------------------- HDF5
 
 
 def _hdf5(folder: Path, check: Facts, report: Report) -> None:

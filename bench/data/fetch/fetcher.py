@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bench.data.fetch.check import Report
     from bench.data.fetch.listing import Fetchable
 
-__all__ = ["Fetcher"]
 
 LOCK = ".fetch.lock"
 
@@ -38,13 +37,9 @@ class Fetcher:
 
     Attributes
     ----------
-    what
-        The data set to fetch.
     given
         ``--from``: a file, a folder, or an https URL to take files from; empty for the published
         URLs.
-    desk
-        Dialogue with the user.
     options
         Options of :func:`bench.data.fetch.https.download`.
     zenodo
@@ -99,8 +94,6 @@ class Fetcher:
         (self.folder / LOCK).unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
-
-    # ------------------------------------------------------------------ stages
 
     def _stages(self) -> Iterator[list[File]]:
         what = self.what
@@ -180,8 +173,6 @@ class Fetcher:
                 f"{self.folder} has {file_size(free)} free and needs about {file_size(needed)}: "
                 "free space, or point $BENCH_DATA elsewhere"
             )
-
-    # ------------------------------------------------------------------ one file
 
     def _get(self, file: File, label: str) -> None:
         target = self.folder / file.name

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import JsonObject
 
-__all__ = ["Meter", "Received", "download", "https_only"]
 
 STALL_S = 30.0
 """Seconds without a byte after which a transfer counts as stalled."""
@@ -116,8 +115,6 @@ def download(
         Path of the file; its folder is created.
     size, sha256, md5
         Expected values; None or empty if unknown.
-    meter
-        Shows the progress.
     say
         Receives a line of text about each failed attempt.
     stall_s, tries, pause_s

@@ -50,16 +50,6 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.core.types import Facts, JsonObject
 
-__all__ = [
-    "Fetchable",
-    "File",
-    "Rows",
-    "fetchable",
-    "fetchable_names",
-    "packaged_fetchable",
-    "read_fetchable",
-]
-
 
 @dataclass(frozen=True)
 class File:
@@ -248,8 +238,6 @@ def read_fetchable(name: str, content: Facts, where: str) -> Fetchable:
     ----------
     name
         Name after ``data fetch``.
-    content
-        The table.
     where
         The file, for messages.
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
     from bench.data.fetch.listing import Fetchable
 
-__all__ = ["SOURCE", "Desk", "Tree", "folder_of", "packed_files", "verify"]
 
 SOURCE = "source.json"
 """File with the source, size and checksums of each file."""
@@ -36,8 +35,6 @@ class Desk:
 
     Attributes
     ----------
-    say
-        Prints a line.
     confirm
         Asks a question and returns the answer; raises if there is no user to ask.
     show
@@ -60,15 +57,7 @@ def folder_of(what: Fetchable) -> Path:
 
 @dataclass
 class Tree:
-    """Files of a data set in its folder.
-
-    Attributes
-    ----------
-    what
-        The data set.
-    desk
-        Dialogue with the user.
-    """
+    """Files of a data set in its folder."""
 
     what: Fetchable
     desk: Desk = field(default_factory=Desk)
@@ -147,13 +136,7 @@ class Tree:
         return True
 
     def examined(self, file: File, origin: Path, label: str) -> Received:
-        """Return size and checksums of a local file.
-
-        Raises
-        ------
-        BenchError
-            If they differ from the published ones.
-        """
+        """Return size and checksums of a local file."""
         sums = file_sums(origin, self.desk.bar(f"checking {label}"))
         size = origin.stat().st_size
         for wanted, actual in ((file.sha256, sums[0]), (file.md5, sums[1])):
@@ -196,9 +179,7 @@ class Tree:
     def check(self) -> Report:
         """Check the files against their metadata; delete archives that were unpacked."""
         report = check_tree(
-            self.folder,
-            checks_of(self.what),
-            show=self.desk.bar("checking the files", "files"),
+            self.folder, checks_of(self.what), show=self.desk.bar("checking the files", "files")
         )
         if not report.problems:
             for name, noted in self.source["files"].items():
@@ -219,13 +200,7 @@ def checks_of(what: Fetchable) -> tuple[Facts, ...]:
 
 
 def verify(what: Fetchable, desk: Desk) -> Report:
-    """Check the content of the folder: checksums of files, then the tree.
-
-    Raises
-    ------
-    BenchError
-        If the folder does not exist.
-    """
+    """Check the content of the folder: checksums of files, then the tree."""
     folder = folder_of(what)
     if not folder.is_dir():
         raise BenchError(

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Facts, JsonObject
 
-__all__ = ["HOST", "Found", "choose", "find_record"]
 
 HOST = "https://zenodo.org"
 HITS = 25

@@ -9,8 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     from bench.core.types import Array, DType, Floats, Ints
 
-__all__ = ["ArraySource"]
-
 
 class ArraySource:
     """Rows of a matrix in memory; a :class:`bench.api.Source`.

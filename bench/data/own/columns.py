@@ -39,9 +39,6 @@ _OTHER_CONTROL = re.compile(r"poscon(_\w+)?|trt|treatment|empty|")
 """Control types of JUMP other than ``negcon``: all other rows have a class."""
 
 
-# --------------------------------------------------------------------------- columns
-
-
 def _one_text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
@@ -125,9 +122,6 @@ def unknown_column(name: str, key: str, columns: Sequence[str], features: Sequen
     others = [column for column in columns if column not in set(features)]
     shown = list(columns) if near else others[:30] or list(columns[:30])
     return f"{key}: " + did_you_mean(name, shown, "column")
-
-
-# --------------------------------------------------------------------------- from table to index
 
 
 def named_columns(spec: Spec, splits: Sequence[Split]) -> dict[str, str]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Floats
 
-__all__ = ["DELIMITED", "Delimited"]
 
 DELIMITED = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _GZIP = b"\x1f\x8b"

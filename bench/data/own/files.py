@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Floats
 
-__all__ = ["TableFile", "open_table"]
 
 _FORMATS = ".parquet, .csv, .tsv, .txt (each also with .gz) or .h5ad"
 _PARQUET = (".parquet", ".pq")
@@ -140,8 +139,6 @@ def open_table(path: Path, layer: str | None = None) -> TableFile:
 
     Parameters
     ----------
-    path
-        The file.
     layer
         For h5ad: the layer with the features, instead of ``X``.
 

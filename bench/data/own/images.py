@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.types import Array, Ints
 
-__all__ = ["ImagePixels", "open_array", "open_files"]
 
 AXES = ("NCHW", "NHWC", "NHW")
 """Orders of the axes of an array: images, channels, height, width."""
@@ -58,9 +57,6 @@ class ImagePixels:
     content: Callable[[], NDArray[np.str_]] | None = None
 
 
-# --------------------------------------------------------------------------- files
-
-
 def open_files(
     folder: Path,
     names: Sequence[Array],
@@ -80,8 +76,6 @@ def open_files(
         Columns ``(n,)`` of top, left, height and width in pixels; None uses the full image.
     channels
         Channels to use, counted from 0; None uses all.
-    label
-        Label of the progress bar.
 
     Raises
     ------
@@ -112,9 +106,6 @@ def open_files(
     pictures = [ImageRef(row, cut, chosen) for row, cut in zip(files, cuts, strict=True)]
     pixels = decoded(pictures, label=label)
     return ImagePixels(pixels, pixels.digest, pixels.digests)
-
-
-# --------------------------------------------------------------------------- arrays
 
 
 class ArrayRows:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Floats
 
-__all__ = ["as_float32", "damaged", "not_numeric"]
-
 
 @contextmanager
 def damaged(path: Path, kind: str) -> Iterator[None]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Facts
 
-__all__ = ["Spec", "SplitSpec", "check", "parse", "split_of"]
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 

@@ -41,15 +41,11 @@ if TYPE_CHECKING:
     from bench.core.types import Facts, JsonObject
     from bench.data.own.images import ImagePixels
 
-__all__ = ["OwnData", "load", "open_declared"]
 
 _ROLES = ("treatment", "compound", "well", "position")
 _RESERVED = ("id", "label", "control", *_ROLES)
 _READING = {*_RESERVED, "features", "batches", "level", "nscb_batch"}
 """Keys that determine how a table is read."""
-
-
-# --------------------------------------------------------------------------- reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +56,6 @@ class OwnData:
     ----------
     name
         ``name`` in the TOML file.
-    path
-        The TOML file.
     splits
         Splits by canonical name, ``<name>/<split>``.
     """
@@ -353,7 +347,10 @@ def _index(
             continue  # a split may name a role, which is already in the index
         if column not in index:
             index[column] = text[column]
-        elif column in spec.metadata and column not in (*spec.batches, *in_splits):
+        elif (column in spec.metadata and column not in (*spec.batches, *in_splits)) or (
+            # well names recur on plates: the unit is the physical well
+            derived.get(column) and in_splits.get(column, "").startswith("score_unit")
+        ):
             continue  # the role of that name has the same information or more
         elif not np.array_equal(index[column], text[column]):
             raise BenchError(

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from bench.data.own.columns import Texts
 
-__all__ = ["normalised_wells", "plate_column", "position_column"]
 
 _PREFIX = r"(?:image_)?(?:meta(?:data)?_)?(?:assay_)?"
 # The first pattern with exactly one match is used: pycytominer writes Metadata_Well and

@@ -44,12 +44,6 @@ class FigureInput:
 
     Attributes
     ----------
-    meta
-        META of the figure.
-    records
-        Runs.
-    out
-        Output folder.
     results
         Results folder, for files next to the runs; None if the records are not on disk.
     get_boards
@@ -78,18 +72,7 @@ def _packaged() -> dict[str, Entry]:
 
 
 def all_figures(registry: Registry | None = None) -> dict[str, Entry]:
-    """Return all figures by name, those of the original paper last.
-
-    Parameters
-    ----------
-    registry
-        Registry; the figures of its plugin files are included.
-
-    Raises
-    ------
-    BenchError
-        If a plugin's figure has the same name as a packaged one.
-    """
+    """Return all figures by name, those of the original paper last."""
     figures = dict(_packaged())
     for entry in registry.entries("figure") if registry else ():
         if entry.name in figures:
@@ -118,12 +101,8 @@ def draw(
     names
         Keys of :func:`all_figures`; a name that ends in ``/`` selects all with this prefix. All
         figures if empty.
-    out
-        Output folder, created if missing.
     results
         Results folder, for figures that need files next to the runs.
-    registry
-        Registry; the figures of its plugin files are included.
     boards
         Leaderboards of the records; by default computed when a figure needs them.
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from bench.output.figures import FigureInput
     from bench.records.record import Record
 
-__all__ = ["Layouts", "Panel", "draw_layouts"]
-
 
 @dataclass(frozen=True)
 class Panel:
@@ -35,10 +33,6 @@ class Panel:
 
     Attributes
     ----------
-    title
-        Title of the panel.
-    method_id
-        Method of the run.
     split
         Split of the run; real edition only.
     batches
@@ -139,8 +133,6 @@ class Points:
 
     Attributes
     ----------
-    record
-        The run.
     X
         ``(n, d)`` embedding.
     ids, names

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["panels", "shape"]
-
 
 def shape(n: int, most: int = 4) -> tuple[int, int, float]:
     """Return rows, columns and the panel size in inches, for ``n`` panels on a page."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bench.boards.claims import Judged
     from bench.output.figures import FigureInput
 
-__all__ = ["PAPER", "THEIRS", "judged_table", "table"]
 
 PAPER = "Lin & Lu 2022, PMLR 200"
 THEIRS = "#666666"
@@ -36,8 +35,6 @@ def table(inputs: FigureInput, prefix: str) -> list[Path]:
 
     Parameters
     ----------
-    inputs
-        Input of the figure.
     prefix
         Name prefix of the claims.
     """

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-__all__ = ["SHOWN", "category_colours", "chosen", "key", "scatter"]
 
 SHOWN = 12
 """With more categories, colours follow a scale and are not named."""

@@ -146,8 +146,6 @@ def control_lines(ax: Axes, rows: Sequence[Row]) -> int:
     ax
         Axes with the scores of the methods; row k of the panel is at y = k. Its limits are
         extended to the control rows.
-    rows
-        Control rows.
 
     Returns
     -------

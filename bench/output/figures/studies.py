@@ -58,11 +58,6 @@ def draw(inputs: FigureInput) -> list[Path]:
     A study writes ``studies/NAME/SPLIT/`` with ``study.json`` (title, edition, digest of its
     runs) and ``NAME.pdf``, ``NAME.png`` and ``NAME.csv``, in the style of all figures. Fixtures
     are skipped.
-
-    Raises
-    ------
-    BenchError
-        If the files of a study are damaged.
     """
     name = inputs.meta["name"]
     folder = None if inputs.results is None else inputs.results / "studies" / name

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board, Row
 
-__all__ = ["overview"]
-
-
-# --------------------------------------------------------------------------- all boards
-
 
 def overview(boards: Sequence[Board]) -> list[Sentence]:
     """Return the sentences that summarise all main boards.

@@ -5,13 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TypedDict
 
-from bench.boards.render.cells import (
-    budget_in_words,
-    notes_of,
-    remark,
-    reported,
-    seconds,
-)
+from bench.boards.render.cells import budget_in_words, notes_of, remark, reported, seconds
 from bench.core.control_names import is_control_row
 from bench.core.words import DASH, interval, number, plural
 from bench.output.report.sentence import level_of
@@ -24,9 +18,6 @@ if TYPE_CHECKING:
     from bench.boards.board import Board, Row
 
 COLUMNS = 10
-
-
-# --------------------------------------------------------------------------- boards
 
 
 class BoardView(TypedDict):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bench.core.describe import Parameter
     from bench.core.entry import Entry
 
-__all__ = ["Block", "MethodPage", "blocks_of", "page_of", "plain"]
 
 GREEK = [
     "alpha",
@@ -75,8 +74,6 @@ class MethodPage:
         Name of the file; empty for a reference row or a method without a readable file.
     blocks
         Its docstring: the equation, the source and deviations from it.
-    parameters
-        Fields of ``Params``.
     problem
         One sentence: why no more is available; empty otherwise.
     """
@@ -138,9 +135,6 @@ def page_of(entry: Entry) -> MethodPage:
         parameters=rows,
         problem=problem,
     )
-
-
-# --------------------------------------------------------------------------- docstrings
 
 
 def blocks_of(text: str) -> list[Block]:

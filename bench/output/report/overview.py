@@ -6,9 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bench.boards.claims import MAX_REACH, STATUSES, claims_of
-from bench.boards.render.cells import (
-    TRACK_WORDS,
-)
+from bench.boards.render.cells import TRACK_WORDS
 from bench.core.control_names import is_control_row
 from bench.core.words import DASH, interval, number
 from bench.output.report.board_view import COLUMNS, reading
@@ -32,9 +30,6 @@ CLAIMS_RULE = (
     "Only records of real data with the settings and rows of the paper are compared. "
     "Fewer than three seeds count as not run."
 )
-
-
-# --------------------------------------------------------------------------- at a glance
 
 
 def card(main: Sequence[Board], anchors: Mapping[str, str]) -> dict[str, object]:
@@ -91,9 +86,6 @@ def _cell(row: Row | None) -> dict[str, str] | None:
     }
 
 
-# --------------------------------------------------------------------------- claims
-
-
 def claimed(runs: Sequence[Record]) -> list[Record]:
     """Return the runs that can be compared with a published number."""
     return [run for run in runs if run.edition == "real" and claims_of(run.split_id)]
@@ -115,9 +107,6 @@ def claims(judged: Sequence[Judged]) -> dict[str, object]:
         "rule": CLAIMS_RULE,
         "groups": [group for group in groups if group["rows"]],
     }
-
-
-# --------------------------------------------------------------------------- methods
 
 
 def methods_context(

@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.boards.claims import judge, published
-from bench.boards.render.cells import (
-    LEGEND,
-    TRACK_WORDS,
-)
+from bench.boards.render.cells import LEGEND, TRACK_WORDS
 from bench.boards.select import boards
 from bench.core.canonical import digest
 from bench.core.control_names import is_control_row
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.output.report.sentence import Finding
 
-__all__ = ["LIMIT", "Report", "build"]
 
 LIMIT = 3_000_000
 """Maximum size of a page in bytes, so that it can be sent by e-mail."""
@@ -66,12 +62,15 @@ class Report:
         The complete file.
     n_runs, n_boards, n_pictures
         Number of runs read, and of boards and figures on the page.
+    pictures
+        All figures drawn, also those that were left out of the page.
     """
 
     html: str
     n_runs: int
     n_boards: int
     n_pictures: int
+    pictures: tuple[Picture, ...] = ()
 
 
 def build(
@@ -169,7 +168,7 @@ def _fitted(
         html = _environment().get_template("page.html").render(context)
         over = len(html.encode()) - LIMIT
         if over < 0 or not keep:
-            return Report(html, n_runs, len(shown), keep)
+            return Report(html, n_runs, len(shown), keep, tuple(shown_images))
         while keep and over >= 0:
             keep -= 1
             over -= shown_images[keep].weight
@@ -207,9 +206,6 @@ def inline(text: str) -> list[tuple[bool, str]]:
         parts.append((True, plain(code) if match[2] is not None else code))
         at = match.end()
     return [(kind, part) for kind, part in [*parts, (False, text[at:])] if part]
-
-
-# --------------------------------------------------------------------------- complete page
 
 
 def _context(
@@ -297,9 +293,6 @@ def _found(it: Finding, anchors: Mapping[str, str]) -> dict[str, object]:
         "anchor": anchors[it.board.title],
         "subtitle": subtitle(it.board),
     }
-
-
-# --------------------------------------------------------------------------- figures
 
 
 def _to_draw(boards: Sequence[Board]) -> list[Board]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.records.record import Record
 
-__all__ = ["Drawn", "Picture", "pictures"]
 
 WIDEST = 1418
 """Maximum pixels of a page figure at 200 dots per inch."""
@@ -43,8 +42,6 @@ class Picture:
     ----------
     name, stem
         Name of the figure, and file name without suffix: ``paper/table-1``.
-    summary
-        One sentence: what it shows.
     png
         Base64; empty if ``note`` gives a reason.
     width, height
@@ -76,8 +73,6 @@ class Drawn:
 
     Attributes
     ----------
-    records
-        The runs.
     boards
         Their leaderboards; computed if None.
     """
@@ -99,8 +94,6 @@ def pictures(
 
     Parameters
     ----------
-    first
-        Runs to draw.
     more
         A superset of these runs, for figures that find no data in the first, such as those of
         studies that vary single settings. The first :data:`MOST` pictures of such a figure are
@@ -110,8 +103,6 @@ def pictures(
     results
         Results folder, for figures that need files next to the runs. Figures of embeddings are
         skipped because they take minutes; a sentence states how to create them.
-    registry
-        Registry; the figures of its plugin files are included.
     """
     from bench.output.figures import all_figures
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board, Row
 
-__all__ = ["FILE", "Conditions", "Regime", "conditions", "regimes"]
 
 FILE = Path(__file__).with_name("conditions.csv")
 CONFOUNDED, SIMILAR = 0.5, 0.1
@@ -46,10 +45,6 @@ class Conditions:
     ----------
     split, edition, level
         The split, the edition measured, and the batch level.
-    batches
-        Number of batches.
-    rows_median
-        Median number of rows per batch.
     composition
         Distance between the class mixtures of batches, 0 (equal) to 1 (no class shared).
     controls_min
@@ -88,18 +83,15 @@ class Regime:
     ----------
     edition
         ``real`` or ``simulated``; never mixed.
-    mixture, is_small, has_controls
-        The conditions.
-    splits
-        Names of the splits.
     layout
         Splits where the position on the plate predicts the class.
     better, worse
         Method -> on how many splits it is significantly better, or worse, than its baseline.
     same
-        Method -> mean difference, for methods without a detectable difference on any split.
+        Method -> differences, lowest first, for methods without a detectable difference on any
+        split.
     untested
-        Method -> mean difference on splits with too few batches for a test.
+        Method -> differences on splits with too few batches for a test, lowest first.
     """
 
     edition: str
@@ -110,8 +102,8 @@ class Regime:
     layout: tuple[str, ...]
     better: dict[str, int]
     worse: dict[str, int]
-    same: dict[str, float]
-    untested: dict[str, float]
+    same: dict[str, tuple[float, ...]]
+    untested: dict[str, tuple[float, ...]]
 
     @property
     def text(self) -> str:
@@ -173,8 +165,8 @@ def _regime(
         kind: {name: kinds.count(kind) for name, kinds in verdicts.items() if kind in kinds}
         for kind in ("better", "worse")
     }
-    means = {name: sum(values) / len(values) for name, values in gaps.items()}
-    means = dict(sorted(means.items(), key=lambda item: -item[1]))
+    ordered = sorted(gaps.items(), key=lambda item: -sum(item[1]) / len(item[1]))
+    ranges = {name: tuple(sorted(values)) for name, values in ordered}
     names = sorted({board.split for board in boards})
     return Regime(
         edition=edition,
@@ -185,13 +177,11 @@ def _regime(
         layout=tuple(name for name in names if measured[name].position_margin >= LAYOUT),
         better=counts["better"],
         worse=counts["worse"],
-        same={
-            name: mean for name, mean in means.items() if set(verdicts.get(name, [])) == {"same"}
-        },
-        untested={name: mean for name, mean in means.items() if name not in verdicts},
+        same={name: gap for name, gap in ranges.items() if set(verdicts.get(name, [])) == {"same"}},
+        untested={name: gap for name, gap in ranges.items() if name not in verdicts},
     )
 
 
 def _is_compared(row: Row) -> bool:
-    """Whether a row is a method at its defaults with a difference to its baseline."""
-    return not row.params and row.track != "reference" and row.difference is not None
+    """Whether a row is a ranked method at its defaults with a difference to its baseline."""
+    return not row.params and row.rank is not None and row.difference is not None

@@ -33,8 +33,6 @@ class Sentence:
     ----------
     kind
         ``best``, ``tracks``, ``same``, ``better``, ``worse``, ``lost``, ``leaks`` or ``limits``.
-    parts
-        Text and names.
     """
 
     kind: str
@@ -46,21 +44,10 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Finding:
-    """Summary of one board.
-
-    Attributes
-    ----------
-    board
-        The board.
-    sentences
-        In reading order.
-    """
+    """Summary of one board."""
 
     board: Board
     sentences: tuple[Sentence, ...]
-
-
-# --------------------------------------------------------------------------- text
 
 
 def metric(board: Board) -> str:

@@ -32,16 +32,6 @@ if TYPE_CHECKING:
 
     from bench.boards.pairing import Paired
 
-__all__ = [
-    "BATCH_TRACKS",
-    "LOST",
-    "MARGIN",
-    "RULES",
-    "BiologyLoss",
-    "biology_loss",
-    "finding",
-    "is_main",
-]
 
 ALPHA = 0.05
 BATCH_TRACKS = ("test-batch", "transductive")
@@ -50,10 +40,7 @@ LOST = 0.5
 """Loss that counts as lost biology, as a fraction of ERM's margin over chance."""
 MARGIN = 0.1
 """Minimum margin of ERM over chance; batches below it are ignored."""
-LEAKS = {
-    "position-only": "the position on the plate",
-    "batch-only": "the name of the batch",
-}
+LEAKS = {"position-only": "the position on the plate", "batch-only": "the name of the batch"}
 RULES = (
     "Differences to the baseline (identity or pca for profile methods, erm for networks) are "
     "paired by seed and held-out batch. A method is better or worse if p, adjusted by Holm for "
@@ -71,9 +58,6 @@ RULES = (
 def is_main(board: Board) -> bool:
     """Whether a board uses default data and recipe: no settings, no overrides, not smoke."""
     return not board.settings and not board.overrides and board.recipe != "smoke"
-
-
-# --------------------------------------------------------------------------- one board
 
 
 def finding(board: Board) -> Finding:
@@ -200,17 +184,12 @@ def _nothing(board: Board) -> Sentence:
     return Sentence("limits", (f"No method is ranked: {'; '.join(reasons)}.",))
 
 
-# --------------------------------------------------------------------------- lost biology
-
-
 @dataclass(frozen=True)
 class BiologyLoss:
     """Batches where a method loses class information that ERM keeps.
 
     Attributes
     ----------
-    row
-        The method.
     lost, gained
         Names of the batches that lose, or gain, more than :data:`LOST` of ERM's margin over
         chance.

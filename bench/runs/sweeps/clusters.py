@@ -16,8 +16,6 @@ from bench.runs.device import THREADS, threads
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BATCH_SYSTEMS", "Connection", "Profile", "Where", "connect", "read_profile"]
-
 BATCH_SYSTEMS = ("slurm", "pbs", "lsf", "sge")
 GPU = "GPU"
 """Dask resource of a worker with an accelerator."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from bench.runs.sweeps.graph import Graph, Task
     from bench.runs.sweeps.work import Stamp
 
-__all__ = ["Watcher", "execute_graph"]
-
 TOPIC = "labshift"
 REPORT_S = 1.0
 """Seconds between two reports of the steps of a training."""

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from bench.runs.job import Job
     from bench.runs.sweeps.units import OpenUnit
 
-__all__ = ["Graph", "Task", "build", "folds_of", "learnt_stage"]
-
 Kind = Literal["fit", "apply", "fold", "tune", "run"]
 
 

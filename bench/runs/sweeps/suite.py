@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from bench.core.types import Facts
 
-__all__ = ["SUITES", "Block", "Suite", "packaged", "parse", "read_suite"]
-
 SUITES = Path(__file__).parent / "suites"
 """Folder of the packaged suites."""
 MAX_TRIALS = 100_000

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bench.runs.sweeps.suite import Block, Suite
     from bench.runs.tuning.space import Tuning
 
-__all__ = ["Host", "OpenUnit", "Unavailable", "Unit", "opened", "units_like", "units_of"]
-
 Settings = tuple[tuple[str, object], ...]
 ALL = "all"
 """In a suite: all packaged methods; those that do not apply to a split are recorded as such."""

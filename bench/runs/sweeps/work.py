@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from bench.runs.sweeps.graph import Task
     from bench.runs.sweeps.units import Host, OpenUnit
 
-__all__ = ["Misfit", "Result", "Stamp", "execute", "lost", "stamp"]
-
 Stamp = tuple[str, int, int]
 """Version of labshift, version of its numerics, and threads of a fit."""
 

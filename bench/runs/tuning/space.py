@@ -33,12 +33,8 @@ if TYPE_CHECKING:
     from bench.runs.chain import Stage
     from bench.runs.job import Job, Options
 
-__all__ = ["RECIPE_SPACE", "Budget", "Dimension", "Tuning", "search_space"]
 
-RECIPE_SPACE: dict[str, tuple[float, float]] = {
-    "lr": (1e-4, 1e-2),
-    "weight_decay": (1e-6, 1e-2),
-}
+RECIPE_SPACE: dict[str, tuple[float, float]] = {"lr": (1e-4, 1e-2), "weight_decay": (1e-6, 1e-2)}
 """Recipe keys that may be tuned in addition to a method's own, on a log scale."""
 SEED = 0
 """Seed of every training used for selection."""
@@ -58,8 +54,6 @@ class Dimension:
     ----------
     owner, key
         The stage and its parameter, or ``recipe`` and its key.
-    default
-        Default value.
     low, high, log
         Range of a number; an integer if the default is one.
     choices
@@ -148,8 +142,6 @@ class Tuning:
         Database URL, or empty for a journal in the results folder.
     recipe_keys
         Keys of :data:`RECIPE_SPACE` to tune in addition.
-    say
-        Receives progress messages.
     """
 
     task: Task
@@ -178,20 +170,12 @@ class Tuning:
         return trial_job(self, self.task, {}, {}, SEED)
 
 
-# --------------------------------------------------------------------------- search space
-
-
 def search_space(tuning: Tuning) -> list[Dimension]:
     """Return the search space of a chain: the space of each stage, and the requested recipe keys.
 
     Values set by hand are excluded. Choices that the method cannot run with on this split, such as
     statistics of controls without negative controls, are also excluded, and parameters that have
     no effect with any value of the others (``acts_if`` of :func:`bench.api.param`).
-
-    Raises
-    ------
-    BenchError
-        For a recipe key that cannot be tuned.
     """
     base = tuning.base
     space = [dimension for stage in base.chain.stages for dimension in _stage_space(tuning, stage)]
@@ -244,13 +228,7 @@ def _possible(tuning: Tuning, owner: str, key: str, value: object) -> bool:
     return not trial_job(tuning, tuning.task, {owner: {key: value}}, {}, SEED).not_applicable
 
 
-def trial_job(
-    tuning: Tuning,
-    task: Task,
-    params: Values,
-    recipe: Recipe,
-    seed: int,
-) -> Job:
+def trial_job(tuning: Tuning, task: Task, params: Values, recipe: Recipe, seed: int) -> Job:
     """Return the validated job of a candidate."""
     stages = {name.strip() for name in tuning.method.split("+")}
     values = {name: dict(v) for name, v in tuning.options.values.items() if name in stages}
@@ -261,8 +239,6 @@ def trial_job(
     [job] = plan([tuning.method], [task], [seed], options, tuning.registry)
     return job
 
-
-# --------------------------------------------------------------------------- one study
 
 FAILED, SECONDS, RUNS, BEAT, WORKER = "failed", "seconds", "runs", "beat", "worker"
 

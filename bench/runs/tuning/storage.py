@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     import optuna
 
 
-# --------------------------------------------------------------------------- storage
-
-
 @contextlib.contextmanager
 def open_study(tuning: Tuning, name: str, higher: bool) -> Iterator[optuna.Study]:
     """Open or create a study. A journal can be used by one process at a time."""

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from bench.records.schema import Tuning as TuningFacts
     from bench.runs.runner import Runner
 
-__all__ = ["tune", "tune_fold"]
-
 
 @dataclass
 class _Fold:
@@ -60,11 +58,7 @@ class _Fold:
             self.validations = [oracle(tuning.task, self.fold)]
         else:
             self.validations = validation(
-                tuning.task,
-                self.fold,
-                tuning.rule,
-                level=tuning.level,
-                parts=tuning.budget.parts,
+                tuning.task, self.fold, tuning.rule, level=tuning.level, parts=tuning.budget.parts
             )
             check_only_training(tuning.task, self.fold, self.validations)
         base = tuning.base
@@ -202,16 +196,11 @@ class _Fold:
         return choice, facts
 
 
-# --------------------------------------------------------------------------- one method
-
-
 def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[Record]:
     """Tune a method on every fold of a split, refit it on all training rows, and score it.
 
     Parameters
     ----------
-    tuning
-        What to tune, and how.
     runner
         Makes the runs. Its options apply to the runs of the refitted method.
     seeds
