@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
+import sys
 import tomllib
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -124,6 +126,8 @@ class Connection:
         Address of Dask's dashboard; empty without one.
     local_gpus
         Accelerators of this machine that local workers share.
+    n_jobs
+        Number of jobs of a batch system that were submitted.
     refused
         Errors of the batch system when jobs were submitted.
     """
@@ -131,6 +135,7 @@ class Connection:
     client: Any
     dashboard: str = ""
     local_gpus: int = 0
+    n_jobs: int = 0
     refused: list[str] = field(default_factory=list)
 
 
@@ -202,13 +207,13 @@ def connect(where: Where, device: str) -> Iterator[Connection]:
         "distributed.scheduler.allowed-failures": 3 if where.cluster is None else KILLS,
     }
     with dask.config.set(options), contextlib.ExitStack() as stack:
-        gpus = 0
+        gpus = n_jobs = 0
         if where.scheduler is None:
             if where.cluster is None:
                 gpus = _local_gpus(device)
                 cluster = _local(where, gpus)
             else:
-                cluster = _batch(where, environment, refused)
+                cluster, n_jobs = _batch(where, environment, refused)
             stack.callback(cluster.close, timeout=5)
             target = cluster
         else:
@@ -221,7 +226,7 @@ def connect(where: Where, device: str) -> Iterator[Connection]:
                 f"or correct the address ({str(error).splitlines()[0]})"
             ) from None
         stack.callback(client.close, timeout=5)
-        yield Connection(client, _dashboard(client), gpus, refused)
+        yield Connection(client, _dashboard(client), gpus, n_jobs, refused)
 
 
 def _local(where: Where, gpus: int) -> Any:  # noqa: ANN401 - Dask has no types
@@ -249,12 +254,14 @@ def _local_gpus(device: str) -> int:
     return int(torch.cuda.device_count())
 
 
-def _batch(where: Where, environment: dict[str, str], refused: list[str]) -> Any:  # noqa: ANN401 - Dask has no types
+def _batch(where: Where, environment: dict[str, str], refused: list[str]) -> tuple[Any, int]:
+    """Submit jobs; return the cluster and the number of jobs."""
     assert where.cluster is not None
     assert where.profile is not None
     profile = read_profile(where.profile)
     try:
         import dask_jobqueue
+        from distributed.deploy.spec import ProcessInterface
     except ImportError:
         raise BenchError("--cluster needs dask-jobqueue: pip install 'labshift[cluster]'") from None
     base = getattr(dask_jobqueue, f"{where.cluster.upper()}Cluster")
@@ -267,19 +274,20 @@ def _batch(where: Where, environment: dict[str, str], refused: list[str]) -> Any
         async def start(self) -> None:
             try:
                 await super().start()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - Dask would only log it
                 refused.append(_answer(error))
-                raise
+                await ProcessInterface.start(self)
 
     try:
         cluster = base(job_cls=Job, **batch_options(where.cluster, profile, environment))
-        cluster.scale(jobs=where.jobs or profile.jobs)
+        n_jobs = where.jobs or profile.jobs
+        cluster.scale(jobs=n_jobs)
     except (OSError, ValueError, RuntimeError) as error:
         raise BenchError(
             f"--cluster {where.cluster} cannot be started: {str(error).splitlines()[0]}; correct "
             f"{where.profile}"
         ) from None
-    return cluster
+    return cluster, n_jobs
 
 
 def batch_options(system: str, profile: Profile, environment: dict[str, str]) -> dict[str, object]:
@@ -294,13 +302,13 @@ def batch_options(system: str, profile: Profile, environment: dict[str, str]) ->
     environment
         Environment variables of the workers.
     """
-    import sys
-
     n_cpus = profile.workers * threads()
     python = profile.python or sys.executable
     if profile.image is not None:
         python = f"apptainer exec {'--nv ' if profile.gpus else ''}{profile.image} {python}"
-    exports = {THREADS: str(threads()), **environment}
+    # Not every batch system passes the environment on.
+    own = {name: shlex.quote(v) for name, v in os.environ.items() if name.startswith("BENCH_")}
+    exports = {**own, THREADS: str(threads()), **environment}
     directives = list(profile.directives)
     account = "account"
     cpus: dict[str, object]

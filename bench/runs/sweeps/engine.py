@@ -147,7 +147,7 @@ def _remote(task: Task, expected: Stamp, n_gpus: int, *parents: Result) -> Resul
     return execute(task, parents, progress, expected)
 
 
-class _Run:
+class DaskRun:
     """A graph on a cluster. Events of Dask arrive in a queue and are handled in one thread."""
 
     def __init__(self, graph: Graph, connection: Connection, watcher: Watcher) -> None:
@@ -157,16 +157,17 @@ class _Run:
         self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._futures: dict[str, Any] = {}  # Dask forgets tasks without a future
         self._away = 0.0
+        self._n_refused = 0
 
-    def submit(self) -> None:
-        """Send all tasks; parents come first."""
+    def submit(self, function: Callable[..., Result] = _remote) -> None:
+        """Send all tasks; parents come first. Benchmarks replace the function of a task."""
         put = self._queue.put
         self.client.subscribe_topic(TOPIC, lambda event: put(lambda: self._event(event)))
         expected, futures = stamp(), self._futures
         for key, task in self.graph.tasks.items():
             gpu = task.network and task.unit.host.device == "cuda"
             futures[key] = self.client.submit(
-                _remote,
+                function,
                 task,
                 expected,
                 self.connection.local_gpus,
@@ -185,12 +186,20 @@ class _Run:
     def wait(self) -> None:
         """Handle events until all tasks have ended."""
         while len(self.results) < len(self.graph.tasks):
-            if self.connection.refused:
-                raise BenchError(f"the batch system refused a job: {self.connection.refused[0]}")
+            self._check_jobs()
             try:
                 self._queue.get(timeout=REPORT_S)()
             except queue.Empty:
                 self._check_connection()
+
+    def _check_jobs(self) -> None:
+        """Raise if the batch system refused all jobs; report if it refused some."""
+        refused = self.connection.refused
+        if refused and len(refused) >= self.connection.n_jobs:
+            raise BenchError(f"the batch system refused the jobs: {refused[0]}; correct --profile")
+        for answer in refused[self._n_refused :]:
+            self.watcher.say(f"the batch system refused a job: {answer}")
+        self._n_refused = len(refused)
 
     def _check_connection(self) -> None:
         if self.client.status == "running":
@@ -252,7 +261,7 @@ def _on_dask(graph: Graph, where: Where, watcher: Watcher) -> dict[str, Result]:
     device = next(iter(graph.tasks.values())).unit.host.device
     with connect(where, device) as connection:
         watcher.cluster(connection.dashboard)
-        run = _Run(graph, connection, watcher)
+        run = DaskRun(graph, connection, watcher)
         run.submit()
         if where.scheduler is not None and not connection.client.nthreads():
             watcher.say(

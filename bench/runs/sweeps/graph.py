@@ -197,13 +197,14 @@ def _parents(graph: Graph, unit: OpenUnit, number: int, job: Job) -> Iterator[st
         if all(cache.current(key, code) for key in (ids.apply_test, ids.apply_train)):
             continue
         where = f" {fold.name}" if len(job.task.folds) > 1 else ""
-        name = f"{stage.name}{where} on {job.task.split.name}, seed {job.seed}"
+        end = f"{where} on {job.task.split.name}, seed {job.seed}"
         common = functools.partial(_task, fold=fold.name, network=network)
         fit: list[str] = []
         # The rows of a later stage are profiles of the stages before it.
         if network and k == 0 and not cache.current(ids.fit, runner.codes.of_fit(fold_job, k)):
-            task = common("fit", name, unit.unit, number, ids.fit)
-            fit = [graph.add(task)]
+            owner, _ = identity.fit_name(stage, job.registry)  # adabn shares the fit of erm
+            fit = [graph.add(common("fit", owner + end, unit.unit, number, ids.fit))]
+        name = stage.name + end
         task = common("apply", name, unit.unit, number, ids.apply_test, parents=fit)
         yield graph.add(task)
 
