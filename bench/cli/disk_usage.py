@@ -40,8 +40,6 @@ class Usage:
         ``runs``, one of :data:`PRUNABLE`, ``tuning`` or ``other``.
     description
         Contents, and how they are recreated.
-    n_bytes
-        Total size of their files.
     seconds
         Time that recreating them took when they were computed; None if they cannot be recreated
         or the time is unknown.

@@ -31,13 +31,7 @@ class _Terminated(KeyboardInterrupt):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit.
-
-    Parameters
-    ----------
-    arguments
-        Command and options; default ``sys.argv[1:]``.
-    """
+    """Run the command line and exit."""
     argv = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     previous = signal.getsignal(signal.SIGTERM)
     try:

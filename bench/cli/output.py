@@ -108,8 +108,6 @@ def print_line(text: str, style: str = "", *, wrap: bool = False) -> None:
 
     Parameters
     ----------
-    style
-        A rich style, used on a terminal.
     wrap
         Wrap at words on a terminal. Without it commands and paths can be copied from the output.
     """
@@ -150,13 +148,7 @@ def print_table(
 def print_list(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, wide: bool = False
 ) -> None:
-    """Print a table with one line per row; cells are shortened to fit the screen.
-
-    Parameters
-    ----------
-    wide
-        Print all cells in full.
-    """
+    """Print a table with one line per row; cells are shortened to fit the screen."""
     from rich.text import Text
 
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]

@@ -43,8 +43,6 @@ class Bar:
         Whether to draw bars; default: if stderr is a terminal.
     say
         Prints a line; default: on stderr.
-    also
-        Receives each finished run.
     """
 
     def __init__(

@@ -68,12 +68,6 @@ def print_summary(
 
     Parameters
     ----------
-    companions
-        Their in-distribution companions.
-    control_rows
-        New records of control rows.
-    again
-        As from :func:`repeat_options`.
     metrics
         Additional metrics to print, one column each.
     """

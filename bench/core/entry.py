@@ -33,8 +33,6 @@ class Entry:
         The literal of the file; empty for an entry point that has not been loaded.
     module
         Dotted name, or None for a plugin file.
-    path
-        The file, if known without importing.
     provider
         ``labshift``, the distribution of an entry point, or the plugin file's name.
     problem

@@ -34,11 +34,6 @@ def plural(noun: str) -> str:
 def count(n: int, noun: str, many: str | None = None) -> str:
     """Return a number with its noun.
 
-    Parameters
-    ----------
-    many
-        Plural; default: :func:`plural` of the noun.
-
     Examples
     --------
     >>> count(1, "batch"), count(3, "batch"), count(0, "row")

@@ -38,8 +38,6 @@ class Artifact:
     arrays
         Arrays by name. An apply has ``embeddings``, shape ``(n, d)``, and optionally ``ids`` and
         ``batch``, shape ``(n,)``, UTF-8 bytes.
-    meta
-        Small facts such as ``fit_s`` and ``steps``.
     """
 
     arrays: Arrays
@@ -162,10 +160,6 @@ class ArtifactStore:
             Fit id or apply id, hex.
         arrays
             Numeric or boolean arrays, or (apply only) fixed-width text; never objects.
-        meta
-            Small facts, written to ``meta.json``.
-        replace
-            Whether to replace an existing artifact.
 
         Raises
         ------

@@ -119,17 +119,8 @@ def pack(reference: Path, folders: Iterable[Path], *, replace: bool = False) -> 
 
     Parameters
     ----------
-    reference
-        Folder of the published records.
     folders
         Folders of complete runs. Those in ``reference`` are deleted afterwards.
-    replace
-        Whether other records of the same splits are removed.
-
-    Returns
-    -------
-    list of Path
-        The files, sorted.
 
     Raises
     ------

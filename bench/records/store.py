@@ -226,8 +226,6 @@ class Store(ArtifactStore):
             Contents of ``run.json``.
         metrics, predictions, curves
             Tables of the run; see :class:`Record`.
-        replace
-            Whether to replace an existing record of the run.
 
         Raises
         ------
@@ -254,14 +252,8 @@ class Store(ArtifactStore):
 
         Parameters
         ----------
-        run_id
-            The run that failed.
-        traceback
-            Text of the exception.
         environment
             From ``bench.runs.provenance.environment``.
-        about
-            Further facts, such as method, split and seed.
         """
         target = self.root / "failed" / checked_id(run_id)
         facts = {"run_id": run_id, "about": about or {}, "environment": environment}
@@ -304,15 +296,8 @@ class Store(ArtifactStore):
 
         Parameters
         ----------
-        run_ids
-            Runs of this folder.
         replace
             Whether other published records of the same splits are removed.
-
-        Returns
-        -------
-        list of Path
-            The packed files, one per split.
 
         Raises
         ------

@@ -52,8 +52,6 @@ class Cache:
         ----------
         kind, key
             Kind of the artifact, ``fit`` or ``apply``, and its id.
-        code
-            Current code that would produce it.
         """
         if self.use == "ignore" or (self.use == "renew" and key not in self._written):
             return None

@@ -29,8 +29,6 @@ class Estimate:
         Peak memory above the start of the run.
     disk_bytes
         Size of the record and its artifacts.
-    basis
-        Description of the records used.
     """
 
     fit_s: float | None = None
@@ -48,8 +46,6 @@ class Total:
     ----------
     seconds, disk_bytes
         Sums over the runs with an estimate.
-    peak_bytes
-        Maximum over the runs.
     n_unknown
         Number of runs without an estimate. They are excluded from all totals.
     """
@@ -80,8 +76,6 @@ def estimate(job: Job, store: Store, records: Sequence[Summary], device: str = "
 
     Parameters
     ----------
-    store
-        Results folder, used to measure disk usage.
     records
         Summaries (:func:`bench.records.record.summarise`) of earlier records.
     """

@@ -50,8 +50,6 @@ def environment(device: str, threads: int, precision: str) -> Provenance:
     ----------
     device
         ``cpu`` or ``cuda``.
-    threads
-        Number of threads used for the computation.
     precision
         ``float32`` or ``bfloat16``.
 
@@ -95,11 +93,6 @@ def command_line(argv: list[str] | None = None) -> str:
 
 def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:
     """Return the SHA-256 of source files by a machine-independent name.
-
-    Parameters
-    ----------
-    paths
-        Files of methods, data sets and metrics.
 
     Returns
     -------

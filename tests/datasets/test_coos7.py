@@ -436,7 +436,7 @@ print(peak.group(1) if peak else 0)
 
 
 @pytest.mark.slow
-def test_four_gigabytes_open_without_their_memory(
+def test_two_gigabytes_open_without_their_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
@@ -444,7 +444,7 @@ def test_four_gigabytes_open_without_their_memory(
     folder = tmp_path / "coos7"
     folder.mkdir()
     for part in PARTS:
-        n = 26_442  # 132 209 in all, four bytes a pixel: a sparse file, which takes no room
+        n = 13_221  # half of the published rows, four bytes a pixel: a sparse file
         content = columns(part, n)
         del content["data"]
         with h5py.File(folder / coos7.file_name(part), "w") as handle:
@@ -455,13 +455,13 @@ def test_four_gigabytes_open_without_their_memory(
             layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
             space = h5py.h5s.create_simple((n, 2, 64, 64))
             h5py.h5d.create(handle.id, b"data", h5py.h5t.IEEE_F32LE, space, layout)
-    assert sum(path.stat().st_size for path in folder.iterdir()) > 4e9
+    assert sum(path.stat().st_size for path in folder.iterdir()) > 2e9
     COOS7().open("real")  # the sums are taken here, once
     done = subprocess.run(
         [sys.executable, "-c", OPEN], cwd=ROOT, capture_output=True, text=True, check=True
     )
     rows, peak = (int(line) for line in done.stdout.split())
-    assert rows == 5 * 26_442
+    assert rows == 5 * 13_221
     assert peak * 1024 < 1e9
 
 

@@ -60,8 +60,6 @@ class Column:
     ----------
     width
         Minimum terminal width in characters that shows the column; other formats show all.
-    text
-        Whether it is left-aligned and can be wrapped.
     """
 
     name: str

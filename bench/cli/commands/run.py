@@ -14,6 +14,8 @@ from bench.cli.options import (
     TrainingOptions,
     common_options,
     listed,
+    methods_option,
+    splits_option,
     training_options,
 )
 from bench.cli.output import note, print_json, print_line
@@ -27,22 +29,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@listed(
-    "--method",
-    "-m",
-    "methods",
-    shell_complete=completion.methods,
-    metavar="M[,M...]",
-    help="Methods; chains such as erm+tvn. Repeatable.  [required]",
-)
-@listed(
-    "--split",
-    "-s",
-    "splits",
-    shell_complete=completion.splits,
-    metavar="S[,S...]",
-    help="Splits, or FILE.toml[:NAME]. Repeatable.  [required]",
-)
+@methods_option("methods", help="Methods; chains such as erm+tvn. Repeatable.  [required]")
+@splits_option("splits", help="Splits, or FILE.toml[:NAME]. Repeatable.  [required]")
 @training_options
 @listed("--metrics", metavar="NAME[,...]", help="Additional metrics; see `list metrics`.")
 @click.option(

@@ -109,10 +109,6 @@ def download(
 
     Parameters
     ----------
-    urls
-        Mirrors, tried in this order.
-    target
-        Path of the file; its folder is created.
     size, sha256, md5
         Expected values; None or empty if unknown.
     say

@@ -236,8 +236,6 @@ def read_fetchable(name: str, content: Facts, where: str) -> Fetchable:
 
     Parameters
     ----------
-    name
-        Name after ``data fetch``.
     where
         The file, for messages.
 
