@@ -4,10 +4,12 @@
 
     results/artifacts/<id>/     weights.safetensors of a fit, *.npy of an apply
     results/scratch/<fit>/      checkpoints, deleted when the record is committed
+    results/locks/<id>.lock     empty; locked while a process computes what the id names
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -27,7 +29,7 @@ from bench.records.reading import Kind, checked_id, text_of
 from bench.records.writing import discard, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bench.core.types import Array, Arrays, Facts, JsonObject
     from bench.records.record import Record
@@ -61,6 +63,68 @@ class ArtifactStore:
     def has_artifact(self, artifact_id: str) -> bool:
         """Return whether an artifact exists, without reading it."""
         return (self.artifact_path(artifact_id) / "meta.json").is_file()
+
+    def artifact_meta(self, artifact_id: str) -> JsonObject:
+        """Return the facts of an artifact without its arrays; empty if there is none."""
+        text = text_of(self.artifact_path(artifact_id), "meta.json")
+        with contextlib.suppress(ValueError):
+            meta = json.loads(text or "{}", parse_constant=no_constant)
+            return meta if isinstance(meta, dict) else {}
+        return {}
+
+    def lock(self, key: str, waiting: Callable[[], None] = lambda: None) -> Callable[[], None]:
+        """Wait until no other process computes what an id names, and keep others from doing so.
+
+        Look for the result again afterwards. The operating system releases the lock of a process
+        that is killed.
+
+        Parameters
+        ----------
+        key
+            Id of a fit, an apply or a run.
+        waiting
+            Called once if another process has the lock.
+
+        Returns
+        -------
+        callable
+            Releases the lock and deletes its file. Processes that still wait for it find the result
+            of this one.
+        """
+        import filelock
+
+        path = self._lock_path(key)
+        with disk_errors("lock", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                waiting()
+                lock.acquire()
+
+        def release() -> None:
+            with contextlib.suppress(OSError):  # Windows does not delete open files
+                path.unlink(missing_ok=True)
+            lock.release()
+
+        return release
+
+    def is_locked(self, key: str) -> bool:
+        """Return whether a process computes what an id names."""
+        import filelock
+
+        path = self._lock_path(key)
+        if not path.is_file():
+            return False
+        try:
+            with filelock.FileLock(path, timeout=0):
+                return False
+        except filelock.Timeout:
+            return True
+
+    def _lock_path(self, key: str) -> Path:
+        return self.root / "locks" / f"{checked_id(key)}.lock"
 
     def read_artifact(self, kind: Kind, artifact_id: str) -> Artifact | None:
         """Return the weights of a fit or the arrays of an apply, or None if they do not exist.

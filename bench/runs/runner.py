@@ -50,6 +50,10 @@ class Runner:
     ----------
     written
         Ids of artifacts written by this runner; a rerun uses no others.
+    known
+        Records that other processes made for this call, by run id; failed ones are not repeated.
+    codes
+        Digests of the code of stages and runs.
     """
 
     def __init__(
@@ -64,9 +68,10 @@ class Runner:
         self.say = say
         self.progress = progress
         self.written: set[str] = set()
+        self.known: dict[str, Record] = {}
         self._probes: dict[str, Probe] = {}
         self._device: str | None = None
-        self._codes = Codes()
+        self.codes = Codes()
 
     def run(self, job: Job) -> Record:
         """Return the record of a job, from disk if it exists; otherwise run it and commit it.
@@ -84,6 +89,8 @@ class Runner:
         """
         spec = job.spec()
         run_id = identity.run_id(spec)
+        if run_id in self.known:
+            return self.known[run_id].renamed(job.chain.typed, job.task.typed)
         try:
             stored = self._stored(run_id)
         except BenchError as error:
@@ -95,8 +102,25 @@ class Runner:
             use = "renew"
         elif self.options.if_exists == "verify" and stored is not None:
             use = "ignore"
-        if use != "ignore":
-            self.store.prepare()
+        if use == "ignore":
+            return self._executed(job, spec, run_id, use, stored)
+        self.store.prepare()
+        name = f"{job.chain.typed} on {job.task.typed}, seed {job.seed}"
+        release = self.store.lock(
+            run_id, lambda: self.say(f"{name}: waiting for another process that makes the same run")
+        )
+        try:
+            stored = self.store.find(run_id)
+            if use == "keep" and stored is not None and self._serves(job, stored):
+                return stored.renamed(job.chain.typed, job.task.typed)
+            return self._executed(job, spec, run_id, use, stored)
+        finally:
+            release()
+
+    def _executed(
+        self, job: Job, spec: Spec, run_id: str, use: Use, stored: Record | None
+    ) -> Record:
+        """Make a run and commit its record."""
         try:
             record, tables = self._guarded(job, spec, run_id, use)
         except Exception as error:
@@ -111,6 +135,11 @@ class Runner:
             for stage in fold["stages"]:
                 self.store.drop_scratch(stage["fit_id"])
         return self.store.find(run_id) or Record(record, path)
+
+    def stored(self, job: Job) -> Record | None:
+        """Return the record of a job if it is on disk and need not be repeated."""
+        record = self.store.find(identity.run_id(job.spec()))
+        return record if record is not None and self._serves(job, record) else None
 
     def failed(self, job: Job, error: Exception) -> Record:
         """Save the traceback of the exception being handled; return a record of status failed.
@@ -141,7 +170,7 @@ class Runner:
     def _other_code(self, job: Job, record: Record) -> list[str]:
         """Return the files that differ between a record's code and the current code."""
         if "code" in record.data:
-            return differing(record.data["code"]["files"], self._codes.of_run(job)["files"])
+            return differing(record.data["code"]["files"], self.codes.of_run(job)["files"])
         if self.options.if_exists == "refresh":
             return ["not recorded"]
         # Older records store only digests of the method's files.
@@ -171,7 +200,7 @@ class Runner:
     def _outline(
         self, job: Job, spec: Spec, run_id: str, status: Status = "ok", reason: str = ""
     ) -> RunRecord:
-        code, environment = self._codes.of_run(job), self._environment(job)
+        code, environment = self.codes.of_run(job), self._environment(job)
         return outline(job, spec, run_id, code, environment, status=status, reason=reason)
 
     def _environment(self, job: Job) -> Provenance:
@@ -299,7 +328,10 @@ class Runner:
                 continue
             number = f" {fold.name} ({k + 1}/{len(folds)})" if len(folds) > 1 else ""
             run = self.fold_run(job.of_fold(fold), fold, use, job.chain.typed + number)
-            sides = run.outputs()
+            try:
+                sides = run.outputs()
+            finally:
+                run.cache.release()
             spent.add_fold(run.spent)
             notes += run.spent.notes
             sizes += run.batch_sizes
@@ -311,7 +343,7 @@ class Runner:
         """Return the stages of a job on one fold, ready to be fitted and applied."""
         cache = Cache(self.store, use, self.written, self.say)
         shown = label or job.chain.typed
-        return FoldRun(job, fold, cache, self._codes, self.device, self.progress, shown)
+        return FoldRun(job, fold, cache, self.codes, self.device, self.progress, shown)
 
     def device(self) -> str:
         """Return the device in use; sets the number of threads on the first call."""
