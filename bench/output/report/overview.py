@@ -183,12 +183,12 @@ def claims(judged: Sequence[Judged]) -> dict[str, object]:
 
 
 def methods_context(
-    made: Sequence[Board], anchors: Mapping[str, str], registry: Registry
+    boards: Sequence[Board], anchors: Mapping[str, str], registry: Registry
 ) -> dict[str, object]:
     """Return the methods section of the page."""
     pages = {entry.name: page_of(entry) for entry in registry.entries("method")}
     results: dict[str, list[dict[str, object]]] = {}
-    for board in made:
+    for board in boards:
         for row in board.rows:
             for stage in dict.fromkeys(row.method_id.split("+")):
                 if stage not in pages:

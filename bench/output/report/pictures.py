@@ -48,8 +48,6 @@ class Picture:
         Base64; empty if ``note`` gives a reason.
     width, height
         Pixels.
-    table
-        CSV of the figure, base64.
     note
         A sentence that replaces the figure, or an empty string.
     """
@@ -71,13 +69,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Runs to draw.
-
-    Attributes
-    ----------
-    boards
-        Their leaderboards; computed if None.
-    """
+    """Runs to draw."""
 
     records: Sequence[Record]
     boards: Sequence[Board] | None = None
