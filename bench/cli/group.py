@@ -21,6 +21,7 @@ COMMANDS = {
     "study": ("study", "Run an ablation study: table, figure, short summary."),
     "figures": ("figures", "Draw figures from records."),
     "report": ("report", "Write an offline HTML report from records."),
+    "verify": ("verify", "Check records: digests, metrics recomputed from predictions."),
     "export": ("export", "Export the corrected embeddings of a run."),
     "results": ("results", "Show the size of the results folder; delete parts of it."),
     "recommend": ("recommend", "Recommend a correction for your own data."),

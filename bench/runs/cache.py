@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bench.core.code_digest import differing
+from bench.core.errors import BenchError
 from bench.core.words import listed
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Cache:
     ) -> None:
         self._store, self.use, self._written, self._say = store, use, written, say
         self._outdated: set[str] = set()
+        self._damaged: set[str] = set()
         self._locks: dict[str, Callable[[], None]] = {}
 
     def read(self, kind: Kind, key: str, code: Code, name: str) -> Artifact | None:
@@ -65,7 +67,7 @@ class Cache:
             artifact = self._valid(kind, key, code)
             if artifact is not None:
                 self._locks.pop(key)()
-        if artifact is None and kind == "fit" and key in self._outdated:
+        if artifact is None and kind == "fit" and key in self._outdated - self._damaged:
             made_by = self._store.artifact_meta(key).get("code", {})
             files = differing(made_by.get("files", {}), code["files"]) if made_by else []
             names = f" ({listed(files, 3)})" if files else ""
@@ -74,7 +76,14 @@ class Cache:
 
     def _valid(self, kind: Kind, key: str, code: Code) -> Artifact | None:
         """Return an artifact that was computed by the current code."""
-        artifact = self._store.read_artifact(kind, key)
+        try:
+            artifact = self._store.read_artifact(kind, key)
+        except BenchError as error:
+            if key not in self._damaged:
+                self._say(f"note: computed again: {error}")
+            self._damaged.add(key)
+            self._outdated.add(key)
+            return None
         if artifact is None:
             return None
         if artifact.meta.get("code", {}).get("digest") == code["digest"]:

@@ -14,6 +14,7 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.core.folders import expanded
 from bench.core.meta import PLUGINS
 from bench.core.registry import Registry
+from bench.core.words import printable
 from bench.records.results import results_store
 from bench.runs.arguments import names, seed_list
 from bench.runs.job import Options
@@ -54,7 +55,7 @@ class _Stderr:
     """Prints messages on stderr; shows no progress."""
 
     def say(self, line: str) -> None:
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{printable(line)}\n")
 
     def update(self, label: str, done: int, total: int) -> None:
         pass
