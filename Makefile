@@ -23,7 +23,7 @@ docs:  ## fail if a generated document is stale
 document:  ## write all generated documents
 	$(PYTHON) results/findings.py && $(PYTHON) results/studies.py && $(PYTHON) results/docs.py && $(PYTHON) results/regimes.py
 site:  ## build the documentation site in build/site
-	$(PYTHON) results/website.py
+	$(PYTHON) docs/site
 check:  ## run what CI runs, in a fresh environment
 	.ci/run
 figures:  ## draw all figures from the published records

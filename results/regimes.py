@@ -23,11 +23,14 @@ from bench.advice.checkup import composition_distance, predicted_by_columns
 from bench.boards.select import boards
 from bench.cli.arguments import open_all
 from bench.core.registry import Registry
+from bench.core.words import count
 from bench.data.views import column_of
 from bench.output.report.regimes import FILE, Conditions, Regime, conditions, regimes
 from bench.records.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.data.task import Task
 
 BEGIN, END = "<!-- regimes -->", "<!-- /regimes -->"
@@ -35,8 +38,20 @@ TABLES = {
     "jump-moa-stains/stains": "jump_moa_dye_batches/dataset.toml:stains",
     "jump-source3-statistics/batches": "jump_source3_image_stats/dataset.toml:batches",
     "bbbc021-ljosa2013/weeks": "bbbc021_ljosa2013/dataset.toml:weeks",
+    "cpjump1-compounds/times": "cpjump1_compound_plates/dataset.toml:times",
 }
 """Real tables of users: their files below the folder of ``--measure``."""
+IMAGES = (
+    "mitosis-scanners/phase",
+    "mitosis-scanners/atypical",
+    "blood-objects/laboratories",
+    "mitocheck-cells/periods",
+)
+"""Packaged data sets of real images, read from ``$BENCH_DATA``."""
+ALWAYS = ("ben", "adabn")
+"""Methods that a cell always shows, if they were run."""
+SHOWN = 2
+"""Number of other methods that a cell shows."""
 SIMULATED = (
     "coos7/test3",
     "coos7/test4",
@@ -74,9 +89,9 @@ def measure(folder: Path) -> None:
     """Write the conditions of all published splits."""
     registry = Registry()
     rows = []
-    for name in (*TABLES, *SIMULATED):
+    for name in (*TABLES, *IMAGES, *SIMULATED):
         file = str(folder / TABLES[name]) if name in TABLES else name
-        edition = "real" if name in TABLES else "simulated"
+        edition = "simulated" if name in SIMULATED else "real"
         _, _, [task] = open_all(file, registry, "auto" if name in TABLES else edition)
         rows.append(conditions_of(task, name, edition))
     with FILE.open("w", encoding="utf-8", newline="") as target:
@@ -140,6 +155,9 @@ def table() -> list[str]:
 
 
 def _evidence(regime: Regime) -> str:
+    """Return the splits; of simulated data their number, since FINDINGS.md has a table of them."""
+    if regime.edition == "simulated":
+        return f"simulated: {count(len(regime.splits), 'split')}" + "\\*" * bool(regime.layout)
     names = [f"{name}" + ("\\*" if name in regime.layout else "") for name in regime.splits]
     return f"{regime.edition}: {', '.join(names)}"
 
@@ -159,8 +177,20 @@ def _others(regime: Regime) -> str:
     return text or "–"
 
 
-def _gaps(gaps: dict[str, float]) -> str:
-    return ", ".join(f"`{name}` {gap:+.3f}" for name, gap in gaps.items())
+def _gaps(gaps: dict[str, tuple[float, ...]]) -> str:
+    """Return the methods of :data:`ALWAYS` and the first others, and the range of the rest."""
+    others = [name for name in gaps if name not in ALWAYS]
+    shown = {*ALWAYS, *others[:SHOWN]}
+    cells = [f"`{name}` {_range(gap)}" for name, gap in gaps.items() if name in shown]
+    rest = [value for name, gap in gaps.items() if name not in shown for value in gap]
+    if rest:
+        cells.append(f"{len(gaps) - len(cells)} others {_range(rest)}")
+    return ", ".join(cells)
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:+.3f}" if low == high else f"{low:+.3f}…{high:+.3f}"
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.boards.stats.proportions import difference_limits, published_limits
+from bench.boards.values import is_deterministic
 from bench.records.record import Record, as_record
 
 if TYPE_CHECKING:
@@ -249,6 +250,8 @@ def _matches(claim: Claim, run: Record) -> bool:
 def _judged(claim: Claim, runs: Sequence[Record]) -> Judged:
     chosen = _one_setting([run for run in runs if _matches(claim, run)])
     values = [run.value(claim.metric, claim.readout) or 0.0 for run in chosen]
+    if is_deterministic(chosen):  # one run represents all seeds
+        values = [values[0]] * max(len(values), MIN_SEEDS)
     n = len(values)
     mean = math.fsum(values) / n if n else None
     sd = statistics.stdev(values) if n > 1 else None

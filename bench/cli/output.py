@@ -73,7 +73,9 @@ def _stdout() -> TextIO:
 
 def width(terminal: bool) -> int:
     """Return the width of the terminal, or of text that goes elsewhere, in characters."""
-    return shutil.get_terminal_size((120, 24)).columns if terminal else WIDTH
+    if terminal or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size((120, 24)).columns
+    return WIDTH
 
 
 def console(*, stderr: bool = False) -> Console:

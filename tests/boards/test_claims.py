@@ -153,6 +153,14 @@ def test_a_spread_that_agrees_with_anything_reproduces_nothing() -> None:
     assert made.status == "not reproduced"
 
 
+def test_a_deterministic_method_with_one_seed_is_judged() -> None:
+    value = claim(ERM).value
+    [run] = runs([value])
+    assert judged(ERM, [run]).status == "not run"
+    both = judged(ERM, [{**run, "deterministic": True}])
+    assert (both.status, both.sd, both.mean) == ("reproduced", 0.0, pytest.approx(value))
+
+
 def test_two_seeds_are_not_judged() -> None:
     made = judged(BEN, runs([0.40, 0.41], "ben"))
     assert made.status == "not run"

@@ -75,7 +75,7 @@ def test_without_a_test_there_is_a_difference_and_no_verdict() -> None:
                 four[group] = {name: v[:4] for name, v in four[group].items()}
     [regime] = regimes(boards(as_records(records)), {"own/a": SIMILAR})
     assert (regime.better, regime.worse, regime.same) == ({}, {}, {})
-    assert regime.untested == {"ben": pytest.approx(0.2, abs=0.01)}
+    assert regime.untested == {"ben": (pytest.approx(0.2, abs=0.01),)}
 
 
 def test_boards_without_conditions_or_of_another_edition_are_skipped() -> None:

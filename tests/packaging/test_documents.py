@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from tests.helpers import tiny
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "docs" / "site"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 IDS = [page.name for page in PAGES]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -96,7 +100,7 @@ def test_every_python_block_runs(page: Path, folder: Path, monkeypatch: pytest.M
         ),
     )
     for block in blocks(page, "python"):
-        quick = block.replace("seeds=3", 'seeds=1, recipe="smoke"')
+        quick = block.replace("seeds=3", 'seeds=1, recipe="smoke"').replace("erm,adabn,ben", "erm")
         exec(compile(quick, str(page), "exec"), dict(names))
 
 
@@ -113,14 +117,45 @@ def test_the_readme_is_short() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", [file.name for file in (ROOT / "docs/tutorials").glob("*.md")])
+def test_every_tutorial_runs(name: str) -> None:
+    page = ROOT / "docs/tutorials" / name
+    quick = page.read_text(encoding="utf-8").replace("--seeds 3", "--seeds 1")
+    text = tutorials().with_outputs(quick.replace("seeds=3", "seeds=1"), page.name)
+    assert text.count('title="Output"') >= 2
+
+
+def test_a_failing_block_names_its_line() -> None:
+    with pytest.raises(RuntimeError, match=r"page\.md:2: .*nowhere"):
+        tutorials().with_outputs("# Page\n```\npython -m bench list nowhere\n```\n", "page.md")
+
+
+def tutorials() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tutorials", SITE / "tutorials.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
 def test_the_site_builds_without_broken_links() -> None:
-    pytest.importorskip("mkdocs", reason="mkdocs is not installed (extra docs)")
+    for name in ("mkdocs", "mkdocstrings", "latex2mathml"):
+        pytest.importorskip(name, reason=f"{name} is not installed (extra docs)")
     done = subprocess.run(
-        [sys.executable, "results/website.py"],
+        [sys.executable, "docs/site", "--quick"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (ROOT / "build" / "site" / "methods" / "erm.html").is_file()
+    built = ROOT / "build" / "site"
+    for method in (ROOT / "methods").glob("[a-z]*.py"):
+        assert (built / "methods" / f"{method.stem.replace('_', '-')}.html").is_file()
+    for page in built.rglob("*.html"):
+        for address in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text(encoding="utf-8")):
+            if "//" not in address and not address.startswith(("data:", "mailto:", "/")):
+                assert (page.parent / unquote(address)).exists(), (page.name, address)
+    assert "<math" in (built / "methods" / "combat.html").read_text(encoding="utf-8")

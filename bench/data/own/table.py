@@ -347,7 +347,10 @@ def _index(
             continue  # a split may name a role, which is already in the index
         if column not in index:
             index[column] = text[column]
-        elif column in spec.metadata and column not in (*spec.batches, *in_splits):
+        elif (column in spec.metadata and column not in (*spec.batches, *in_splits)) or (
+            # well names recur on plates: the unit is the physical well
+            derived.get(column) and in_splits.get(column, "").startswith("score_unit")
+        ):
             continue  # the role of that name has the same information or more
         elif not np.array_equal(index[column], text[column]):
             raise BenchError(

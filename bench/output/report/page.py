@@ -62,12 +62,15 @@ class Report:
         The complete file.
     n_runs, n_boards, n_pictures
         Number of runs read, and of boards and figures on the page.
+    pictures
+        All figures drawn, also those that were left out of the page.
     """
 
     html: str
     n_runs: int
     n_boards: int
     n_pictures: int
+    pictures: tuple[Picture, ...] = ()
 
 
 def build(
@@ -165,7 +168,7 @@ def _fitted(
         html = _environment().get_template("page.html").render(context)
         over = len(html.encode()) - LIMIT
         if over < 0 or not keep:
-            return Report(html, n_runs, len(shown), keep)
+            return Report(html, n_runs, len(shown), keep, tuple(shown_images))
         while keep and over >= 0:
             keep -= 1
             over -= shown_images[keep].weight

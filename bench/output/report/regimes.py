@@ -88,9 +88,10 @@ class Regime:
     better, worse
         Method -> on how many splits it is significantly better, or worse, than its baseline.
     same
-        Method -> mean difference, for methods without a detectable difference on any split.
+        Method -> differences, lowest first, for methods without a detectable difference on any
+        split.
     untested
-        Method -> mean difference on splits with too few batches for a test.
+        Method -> differences on splits with too few batches for a test, lowest first.
     """
 
     edition: str
@@ -101,8 +102,8 @@ class Regime:
     layout: tuple[str, ...]
     better: dict[str, int]
     worse: dict[str, int]
-    same: dict[str, float]
-    untested: dict[str, float]
+    same: dict[str, tuple[float, ...]]
+    untested: dict[str, tuple[float, ...]]
 
     @property
     def text(self) -> str:
@@ -164,8 +165,8 @@ def _regime(
         kind: {name: kinds.count(kind) for name, kinds in verdicts.items() if kind in kinds}
         for kind in ("better", "worse")
     }
-    means = {name: sum(values) / len(values) for name, values in gaps.items()}
-    means = dict(sorted(means.items(), key=lambda item: -item[1]))
+    ordered = sorted(gaps.items(), key=lambda item: -sum(item[1]) / len(item[1]))
+    ranges = {name: tuple(sorted(values)) for name, values in ordered}
     names = sorted({board.split for board in boards})
     return Regime(
         edition=edition,
@@ -176,13 +177,11 @@ def _regime(
         layout=tuple(name for name in names if measured[name].position_margin >= LAYOUT),
         better=counts["better"],
         worse=counts["worse"],
-        same={
-            name: mean for name, mean in means.items() if set(verdicts.get(name, [])) == {"same"}
-        },
-        untested={name: mean for name, mean in means.items() if name not in verdicts},
+        same={name: gap for name, gap in ranges.items() if set(verdicts.get(name, [])) == {"same"}},
+        untested={name: gap for name, gap in ranges.items() if name not in verdicts},
     )
 
 
 def _is_compared(row: Row) -> bool:
-    """Whether a row is a method at its defaults with a difference to its baseline."""
-    return not row.params and row.track != "reference" and row.difference is not None
+    """Whether a row is a ranked method at its defaults with a difference to its baseline."""
+    return not row.params and row.rank is not None and row.difference is not None
