@@ -40,7 +40,7 @@ OTHERS = {
 NAV = {
     "Start": ["index.md", "first-steps.md"],
     "Tutorials": [f"tutorials/{name}.md" for name in tutorials.ORDER],
-    "Guides": ["own-data.md", "corrections.md", "score.md", "extend.md", "gpu.md"],
+    "Guides": ["own-data.md", "corrections.md", "biology.md", "score.md", "extend.md", "gpu.md"],
     "Concepts": ["concepts.md"],
     "Results": ["results.md", "findings.md", "studies.md", "gallery.md"],
     "Reference": [
