@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from results._tables import ARMS, boards_of, difference_of, row_of, score_of
-
 from bench.output.figures import draw
 from bench.records.store import Store
 from results import _real, _simulated
+from results._tables import ARMS, boards_of, difference_of, row_of, score_of
 
 if TYPE_CHECKING:
     from bench.boards.board import Row
@@ -41,6 +40,7 @@ def main() -> None:
             *_real.images(records),
             *_real.causes(records),
             *_real.tables(records),
+            *_real.position(records),
             *_real.weeks(records),
             *_real.retrieval(records),
             *_simulated.draws(records),

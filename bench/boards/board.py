@@ -232,8 +232,6 @@ class Board:
     ----------
     split, edition, recipe, metric, readout, selection
         Equal for all rows.
-    overrides
-        Recipe values set by hand.
     settings
         Non-default settings of the data, such as a simulator's draw.
     chance

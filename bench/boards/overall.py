@@ -43,12 +43,8 @@ class OverallRow:
 
     Attributes
     ----------
-    method
-        The chain at its default parameters.
     mean_rank
         Average rank over the data sets, 1 is best; None if the method lacks one of them.
-    mean_difference
-        Mean over data sets of the difference to the baseline.
     differences
         Data set -> mean over its splits of the difference to the baseline.
     n_tested, n_improves, n_worsens
@@ -86,8 +82,6 @@ class Overall:
         ``real`` or ``simulated``; ``network`` or ``profile``.
     rows
         Best mean difference first; the baseline is included, with differences of 0.
-    datasets
-        Data set -> its splits.
     n_ranked
         Number of methods with a value on every data set; only these have ranks.
     statistic, p, critical_difference
@@ -161,6 +155,8 @@ def _overall(
         for row in board.rows:
             named = methods is None or row.method_id in methods or _name(row) in methods
             usable = not row.params and not row.reason and row.track != "reference"
+            # A classifier of fixed features, with its own head, corrects nothing.
+            usable &= not (row.readout == "head" and board.readout == "probe")
             if usable and named and row.baseline in baselines and row.difference is not None:
                 rows.setdefault(_name(row), {})[board.split] = row
     if not rows:

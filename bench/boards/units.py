@@ -25,8 +25,6 @@ class NewUnits:
     level, n
         The highest batch level with values that are absent from training, or the held-out column,
         and the number of its new values. ``n`` is None if the record does not say.
-    cluster_level, n_clusters
-        Level and number of the clusters behind the intervals.
     """
 
     level: str

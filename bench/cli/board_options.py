@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import PATH, REFERENCE, SPLIT_FILTER, bundle
+from bench.cli.completion import one_of
+from bench.cli.options import REFERENCE, SPLIT_FILTER, bundle, choice_option, output_option
 from bench.cli.output import print_raw, uses_colour, width, write_output
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from bench.cli.options import Common, Decorator
     from bench.core.registry import Registry
     from bench.records.store import Store
+
+READOUTS = one_of("auto", "head", "probe", "knn1")
 
 
 @dataclass(frozen=True)
@@ -97,19 +100,11 @@ def board_options(formats: str) -> Decorator:
         [
             SPLIT_FILTER,
             click.option("--metric", metavar="NAME", help="Default: primary metric of each split."),
-            click.option(
-                "--readout",
-                metavar="NAME",
-                default="auto",
-                show_default=True,
-                help="auto, head, probe or knn1.",
-            ),
+            choice_option("--readout", "auto", "auto, head, probe or knn1.", READOUTS),
             click.option("--edition", metavar="NAME", help="real or simulated."),
             click.option("--recipe", metavar="NAME", help="smoke, default or paper."),
             click.option("--format", "form", metavar="NAME", default="table", help=formats),
-            click.option(
-                "--output", metavar="FILE", type=PATH, help="Write to FILE instead of stdout."
-            ),
+            output_option(help="Write to FILE instead of stdout."),
             REFERENCE,
         ],
     )

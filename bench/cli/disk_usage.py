@@ -40,8 +40,6 @@ class Usage:
         ``runs``, one of :data:`PRUNABLE`, ``tuning`` or ``other``.
     description
         Contents, and how they are recreated.
-    n_bytes
-        Total size of their files.
     seconds
         Time that recreating them took when they were computed; None if they cannot be recreated
         or the time is unknown.
@@ -74,7 +72,7 @@ def disk_usage(store: Store) -> list[Usage]:
         for path in _entries(root):
             if path.name in ("runs", "tuning"):
                 parts[path.name].append(path)
-            elif path.name not in ("artifacts", "failed", "scratch", "reference"):
+            elif path.name not in ("artifacts", "failed", "locks", "scratch", "reference"):
                 parts["other"].append(path)
         return [
             Usage(name, _DESCRIPTIONS[name], tuple(paths), _size(paths), seconds.get(name))

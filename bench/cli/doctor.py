@@ -225,13 +225,7 @@ def _runtimes(registry: Registry, results: Path) -> Iterator[Finding]:
 
 
 def fighting(pools: list[JsonObject]) -> Iterator[Finding]:
-    """Find OpenMP runtimes of different vendors in one process, which can deadlock.
-
-    Parameters
-    ----------
-    pools
-        Result of ``threadpoolctl.threadpool_info()``.
-    """
+    """Find OpenMP runtimes of different vendors in one process, which can deadlock."""
     vendors = {str(p.get("prefix")) for p in pools if p.get("user_api") == "openmp"}
     if {"libomp", "libiomp"} <= vendors:
         yield Finding(

@@ -25,13 +25,6 @@ class Downloads:
 
     Without a terminal for the question, lines are held until the end, so that the error of an
     unanswered question is the only line on stderr.
-
-    Parameters
-    ----------
-    quiet
-        Draw no bar.
-    yes
-        Answer the question with yes.
     """
 
     def __init__(self, *, quiet: bool, yes: bool) -> None:

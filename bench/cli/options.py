@@ -69,17 +69,7 @@ def listed(*names: str, **attributes: Any) -> Decorator:  # noqa: ANN401 - attri
 
 
 def bundle(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
-    """Return a decorator that adds options and passes their values as one object.
-
-    Parameters
-    ----------
-    name
-        Parameter of the command that takes the object.
-    kind
-        Its class: a dataclass with a field per option.
-    options
-        Options in the order of ``--help``.
-    """
+    """Return a decorator that adds options and passes their values as one object."""
     names = [field.name for field in fields(kind)]
 
     def decorate(function: Command) -> Command:
@@ -164,24 +154,26 @@ common_options = bundle(
 )
 
 
-METHODS = listed(
-    "--method",
-    "-m",
-    "methods",
-    required=True,
-    shell_complete=completion.methods,
-    metavar="M[,M...]",
-    help="Methods; chains such as erm+tvn. Repeatable.",
+output_option = functools.partial(click.option, "--output", metavar="FILE", type=PATH)
+methods_option = functools.partial(
+    listed, "--method", "-m", metavar="M[,M...]", shell_complete=completion.methods
 )
-SPLITS = listed(
-    "--split",
-    "-s",
-    "splits",
-    required=True,
-    shell_complete=completion.splits,
-    metavar="S[,S...]",
-    help="Splits, or FILE.toml[:NAME]. Repeatable.",
+splits_option = functools.partial(
+    listed, "--split", "-s", metavar="S[,S...]", shell_complete=completion.splits
 )
+
+
+def choice_option(name: str, default: str, text: str, complete: completion.Completer) -> Decorator:
+    """Return an option with a visible default, whose values a shell completes."""
+    return click.option(
+        name, metavar="NAME", default=default, show_default=True, shell_complete=complete, help=text
+    )
+
+
+METHODS = methods_option(
+    "methods", required=True, help="Methods; chains such as erm+tvn. Repeatable."
+)
+SPLITS = splits_option("splits", required=True, help="Splits, or FILE.toml[:NAME]. Repeatable.")
 IF_EXISTS = click.option(
     "--if-exists",
     default="skip",
@@ -268,29 +260,23 @@ training_options = bundle(
     "training",
     TrainingOptions,
     [
-        click.option(
+        choice_option(
             "--recipe",
-            metavar="NAME",
-            default="default",
-            show_default=True,
-            shell_complete=completion.choices("RECIPES"),
-            help="Training recipe: smoke, default or paper.",
+            "default",
+            "Training recipe: smoke, default or paper.",
+            completion.choices("RECIPES"),
         ),
-        click.option(
+        choice_option(
             "--edition",
-            metavar="NAME",
-            default="auto",
-            show_default=True,
-            shell_complete=completion.choices("EDITIONS"),
-            help="Data: auto, real, simulated or fixture.",
+            "auto",
+            "Data: auto, real, simulated or fixture.",
+            completion.choices("EDITIONS"),
         ),
-        click.option(
+        choice_option(
             "--device",
-            metavar="NAME",
-            default="auto",
-            show_default=True,
-            shell_complete=completion.choices("DEVICES"),
-            help="Device of networks: auto, cpu or cuda.",
+            "auto",
+            "Device of networks: auto, cpu or cuda.",
+            completion.choices("DEVICES"),
         ),
         click.option("--seed", metavar="N", help="Run seed N only."),
         click.option(

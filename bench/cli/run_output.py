@@ -68,12 +68,6 @@ def print_summary(
 
     Parameters
     ----------
-    companions
-        Their in-distribution companions.
-    control_rows
-        New records of control rows.
-    again
-        As from :func:`repeat_options`.
     metrics
         Additional metrics to print, one column each.
     """
@@ -205,8 +199,6 @@ def _notes(records: Sequence[Record]) -> list[str]:
             lines.append(f"{split}: preprocessing before every method: {data['preprocess']}")
         if record.upstream:
             lines.append(f"{split}: upstream preprocessing: {'; '.join(record.upstream)}")
-        if data.get("verified"):
-            lines.append(f"{run}: verified, predictions are identical")
     return lines
 
 

@@ -14,8 +14,6 @@ class Parameter:
 
     Attributes
     ----------
-    name, doc, unit, phase
-        As declared.
     choices
         All values allowed; empty if not restricted.
     low, high

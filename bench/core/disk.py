@@ -110,8 +110,6 @@ def new_file(path: Path, *, parents: bool = True, inside: Path | None = None) ->
 
     Parameters
     ----------
-    parents
-        Whether to create its folder.
     inside
         Folder for the temporary file, on the same disk. Default: next to ``path``.
     """
@@ -139,8 +137,6 @@ def new_folder(path: Path, *, replace: bool = False, inside: Path | None = None)
     ----------
     path
         The folder; its parent is created.
-    replace
-        Whether an existing folder is replaced.
     inside
         Folder for the temporary folder, on the same disk. Default: next to ``path``.
     """

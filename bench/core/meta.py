@@ -226,11 +226,6 @@ def target_of(meta: Mapping[str, object] | Meta, kind: str = "") -> str:
 def check_meta(meta: object, where: str) -> Meta:
     """Return a literal if it has all required keys, with former values replaced by present ones.
 
-    Parameters
-    ----------
-    where
-        The file or module, for messages.
-
     Raises
     ------
     BenchError

@@ -39,11 +39,6 @@ class Registry:
     plugins
         Files specified by the user. Each must be usable, and its name must be unused.
 
-    Attributes
-    ----------
-    broken
-        Entries that cannot be used, with the reason.
-
     Raises
     ------
     BenchError

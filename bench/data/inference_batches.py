@@ -155,8 +155,6 @@ def pieces(
 
     Parameters
     ----------
-    grouping
-        Kind of grouping and its values.
     labels
         ``(n,)`` class of each row, ``""`` for rows without one.
     controls

@@ -40,8 +40,6 @@ def also_new_folds(
 
     Parameters
     ----------
-    folds
-        Folds of the split without ``also_new``.
     labels
         ``(n,)`` class of each row, ``""`` for none.
 

@@ -67,8 +67,6 @@ def rescaled(task: Task, pixel_size: float = 0.0) -> Task:
 
     Parameters
     ----------
-    task
-        An opened split of images.
     pixel_size
         The new pixel size, um. 0 takes the median of the training images (the lower of two), over
         all folds; images that have it are not changed.

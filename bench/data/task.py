@@ -26,8 +26,6 @@ class StageRows:
 
     Attributes
     ----------
-    opened
-        The data set of the rows.
     rows
         ``(n,)`` int64 rows of the data set.
     classes

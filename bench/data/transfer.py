@@ -35,8 +35,6 @@ def fitted_to(
 
     Parameters
     ----------
-    target
-        The data set whose images are cut.
     like
         The training data set; ``shape``, ``channels`` and ``pixel`` of its images are used.
     channels

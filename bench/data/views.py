@@ -102,8 +102,6 @@ class Partition:
         ----------
         access
             Declared access; the view contains the control mask only with ``CONTROLS``.
-        batches
-            Whether to include batch names.
         labels
             Whether to include ``y``: only for ``fit``.
         wells

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.control_names import is_control_row
+from bench.core.words import csv_cell, printable
 from bench.output.style import FORMATS, colour_of, fitted, legend_shape, marker_of
 
 if TYPE_CHECKING:
@@ -73,10 +74,10 @@ class Canvas:
         ]
         columns, width = legend_shape(labels)
         names = [fitted(label, width, 3) for label in labels]
-        made = self.figure.legend(
+        legend = self.figure.legend(
             handles, names, loc="outside lower left", ncols=columns, handletextpad=0.1
         )
-        for text in made.get_texts():
+        for text in legend.get_texts():
             text.set_parse_math(False)
 
     def notes(self, sentences: Sequence[str], width: int) -> None:
@@ -107,9 +108,9 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
 
     style = Path(__file__).with_name("labshift.mplstyle")
     with mpl.rc_context(fname=style):
-        made = Canvas(Figure(figsize=(width, height)), [], stem, out, runs_digest, [])
-        yield made
-        _save(made)
+        drawn = Canvas(Figure(figsize=(width, height)), [], stem, out, runs_digest, [])
+        yield drawn
+        _save(drawn)
 
 
 @contextlib.contextmanager
@@ -132,27 +133,38 @@ def writing(*formats: str, quickly: bool = False) -> Iterator[None]:
         _wanted.reset(token)
 
 
-def _save(made: Canvas) -> None:
+def _save(drawn: Canvas) -> None:
     from bench.core.disk import write_files
 
     makers = {"pdf": _pdf, "png": _png, "csv": _csv}
     forms = [form for form in FORMATS if form in _wanted.get()]
-    if _quickly.get() and made.table and all(list(row) == ["note"] for row in made.table):
+    if _quickly.get() and drawn.table and all(list(row) == ["note"] for row in drawn.table):
         forms = ["csv"]
-    wanted = {form: makers[form](made) for form in forms}
-    file = made.out / made.stem
-    made.files += write_files(
+    _clean(drawn)
+    wanted = {form: makers[form](drawn) for form in forms}
+    file = drawn.out / drawn.stem
+    drawn.files += write_files(
         file.parent, {f"{file.name}.{form}": data for form, data in wanted.items()}
     )
 
 
-def _about(made: Canvas) -> str:
-    return f"labshift figure {made.stem}, runs {made.runs_digest}"
+def _clean(drawn: Canvas) -> None:
+    """Replace control characters, which names in data can contain and fonts lack."""
+    from matplotlib.text import Text
+
+    for artist in drawn.figure.findobj(Text):
+        text = artist.get_text()
+        if (clean := printable(text)) != text:
+            artist.set_text(clean)
 
 
-def _pdf(made: Canvas) -> bytes:
+def _about(drawn: Canvas) -> str:
+    return f"labshift figure {drawn.stem}, runs {drawn.runs_digest}"
+
+
+def _pdf(drawn: Canvas) -> bytes:
     sink = io.BytesIO()
-    made.figure.savefig(
+    drawn.figure.savefig(
         sink,
         format="pdf",
         metadata={
@@ -160,24 +172,24 @@ def _pdf(made: Canvas) -> bytes:
             "ModDate": None,
             "Producer": None,
             "Creator": "labshift",
-            "Subject": _about(made),
+            "Subject": _about(drawn),
         },
     )
     return sink.getvalue()
 
 
-def _png(made: Canvas) -> bytes:
+def _png(drawn: Canvas) -> bytes:
     sink = io.BytesIO()
-    about = {"Software": None, "Description": _about(made)}
+    about = {"Software": None, "Description": _about(drawn)}
     how = {"compress_level": 1} if _quickly.get() else {}
-    made.figure.savefig(sink, format="png", metadata=about, pil_kwargs=how)
+    drawn.figure.savefig(sink, format="png", metadata=about, pil_kwargs=how)
     return sink.getvalue()
 
 
-def _csv(made: Canvas) -> bytes:
+def _csv(drawn: Canvas) -> bytes:
     sink = io.StringIO()
-    columns = list(dict.fromkeys(key for row in made.table for key in row))
+    columns = list(dict.fromkeys(key for row in drawn.table for key in row))
     writer = csv.DictWriter(sink, columns, lineterminator="\n", restval="")
     writer.writeheader()
-    writer.writerows(made.table)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in drawn.table)
     return sink.getvalue().encode()

@@ -222,17 +222,17 @@ def load_sheets(folder: Path) -> list[Sheet]:
     BenchError
         If a file is damaged; the message names the file to delete.
     """
-    made = []
+    sheets = []
     for path in sorted(folder.glob("*.npz")):
         try:
             with np.load(path, allow_pickle=False) as kept:
                 facts: JsonObject = json.loads(kept["facts"].tobytes().decode())
                 arrays = {"images": kept["images"], "ids": kept["ids"]}
             facts |= {name: tuple(facts[name]) for name in ("classes", "places", "spans")}
-            made.append(Sheet(**facts, **arrays))
+            sheets.append(Sheet(**facts, **arrays))
         except Exception as error:
             raise BenchError(f"{path} is damaged ({error}): delete it and make it again") from error
-    return made
+    return sheets
 
 
 def _rows(opened: Opened, per_place: int) -> list[tuple[str, NDArray[np.bool_]]]:

@@ -180,8 +180,6 @@ def label_ends(
         Axes whose limits and data are final.
     ends
         ``label -> (x, y)`` of the last point, in data units.
-    colours
-        ``label -> colour``.
     """
     if not ends:
         return
@@ -246,9 +244,9 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
     for rank, i in enumerate(order):
         blocks.append((values[i] - rank * gap, [i]))
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (a, one), (b, two) = blocks[-2:]
-            merged = (a * len(one) + b * len(two)) / (len(one) + len(two))
-            blocks[-2:] = [(merged, one + two)]
+            (a, first), (b, second) = blocks[-2:]
+            merged = (a * len(first) + b * len(second)) / (len(first) + len(second))
+            blocks[-2:] = [(merged, first + second)]
     placed = [0.0] * len(values)
     rank = 0
     for level, members in blocks:

@@ -16,11 +16,5 @@ RESULTS = "BENCH_RESULTS"
 
 
 def results_store(results: Path | str | None = None) -> Store:
-    """Return the store of a results folder: ``results``, ``$BENCH_RESULTS`` or ``results/``.
-
-    Parameters
-    ----------
-    results
-        The folder; it is created if needed.
-    """
+    """Return the store of a results folder: ``results``, ``$BENCH_RESULTS`` or ``results/``."""
     return Store(expanded(results or os.environ.get(RESULTS) or "results"))

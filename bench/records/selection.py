@@ -34,16 +34,8 @@ class Rule:
     ----------
     name
         Name on the command line, and in ``spec["selection"]`` of a record.
-    title
-        Text for the title of a board.
-    summary
-        Description of the validation rows.
     tuned
         Whether several candidates are compared.
-    ranked
-        Whether rows selected by this rule may be ranked.
-    min_batches
-        Minimum number of training batches.
     """
 
     name: str
@@ -157,10 +149,6 @@ class Choice:
         Parameters that differ from their defaults, by stage.
     score, scores
         Mean over the validation parts, and the score of each part. None for ``last``.
-    n_candidates
-        Number of candidates with a score on every part.
-    run_ids
-        Records used for the selection.
     """
 
     params: Mapping[str, Mapping[str, Json]]
@@ -196,8 +184,6 @@ def select(
         One of :data:`RULES`.
     split_id, fold
         The split and the fold to run. ``fold`` is empty for a split with one fold.
-    method_id
-        The chain.
     seed
         Seed of the validation runs.
     level

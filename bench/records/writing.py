@@ -41,8 +41,6 @@ def place(
         File name -> content; an array is written as ``.npy``.
     witness
         File without which an existing folder is incomplete and is replaced.
-    replace
-        Whether to replace a complete folder.
 
     Raises
     ------

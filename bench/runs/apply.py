@@ -57,8 +57,6 @@ def apply_all(method: Method, view: Samples, grouping: list[Ints] | None, seed: 
         The rows, with the declared access of the method.
     grouping
         Positions of each batch for methods with test-batch access; None for others.
-    seed
-        Random seed of the mixtures.
     """
     calls = grouping if grouping is not None else list(chunks_of(len(view), CHUNK, "apply", seed))
     # One at a time: avoid holding all outputs in memory.
@@ -86,10 +84,6 @@ def undeclared_adaptation(
     ----------
     method, view, grouping, seed
         As for :func:`apply_all`.
-    access
-        Declared access of the method.
-    first
-        Output of the first call.
     rebuild
         Returns the method in its state before any call of ``apply``. If None, this is skipped.
     """

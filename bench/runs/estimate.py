@@ -29,8 +29,6 @@ class Estimate:
         Peak memory above the start of the run.
     disk_bytes
         Size of the record and its artifacts.
-    basis
-        Description of the records used.
     """
 
     fit_s: float | None = None
@@ -48,8 +46,6 @@ class Total:
     ----------
     seconds, disk_bytes
         Sums over the runs with an estimate.
-    peak_bytes
-        Maximum over the runs.
     n_unknown
         Number of runs without an estimate. They are excluded from all totals.
     """
@@ -80,8 +76,6 @@ def estimate(job: Job, store: Store, records: Sequence[Summary], device: str = "
 
     Parameters
     ----------
-    store
-        Results folder, used to measure disk usage.
     records
         Summaries (:func:`bench.records.record.summarise`) of earlier records.
     """
@@ -137,9 +131,24 @@ def _measured_on_gpu(job: Job) -> Estimate:
     )
 
 
-def total(jobs: Sequence[Job], estimates: Sequence[Estimate], store: Store) -> Total:
-    """Sum the cost of runs. Shared trainings count once, stored trainings not at all."""
-    counted: set[str] = set()
+def total(
+    jobs: Sequence[Job],
+    estimates: Sequence[Estimate],
+    store: Store,
+    counted: set[str] | None = None,
+) -> Total:
+    """Sum the cost of runs. Shared trainings count once, stored trainings not at all.
+
+    Parameters
+    ----------
+    jobs, estimates
+        The runs and the expected cost of each.
+    store
+        The results folder.
+    counted
+        Fit ids that earlier calls counted; those of these runs are added.
+    """
+    counted = set() if counted is None else counted
     seconds, disk, peak, unknown = 0.0, 0, 0, 0
     for job, cost in zip(jobs, estimates, strict=True):
         if cost.fit_s is None or cost.apply_s is None:

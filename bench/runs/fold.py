@@ -47,12 +47,8 @@ class FoldRun:
         The job and the fold to run. The job has the parameters selected for this fold.
     cache, codes
         Artifacts on disk, and digests of the code that produces them.
-    device
-        Returns the device of networks.
     progress
         ``progress(label, done, total)`` reports training steps.
-    label
-        Label passed to ``progress``.
 
     Attributes
     ----------

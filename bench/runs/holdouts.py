@@ -64,12 +64,12 @@ def validation(task: Task, fold: Fold, name: str, *, level: str = "", parts: int
     else:
         sets = _disjoint(groups, parts, task, fold, name, used)
     of_fold = fold.name if len(task.folds) > 1 else ""
-    made = []
+    held_folds = []
     for held in sets:
-        one = _without(task, fold, column, held)
-        if one is not None:
-            made.append(one)
-    if not made:
+        held_fold = _without(task, fold, column, held)
+        if held_fold is not None:
+            held_folds.append(held_fold)
+    if not held_folds:
         raise BenchError(
             f"{name} cannot be used on {task.split.name}{_of(of_fold)}: the held-out {used}s share "
             "no class with the other training rows; choose --rule id-val"
@@ -77,11 +77,11 @@ def validation(task: Task, fold: Fold, name: str, *, level: str = "", parts: int
     return [
         _derived(
             task,
-            Derived(task.split.name, name, level, part, len(made), of_fold),
+            Derived(task.split.name, name, level, part, len(held_folds), of_fold),
             f"validation: {rule(name).summary}",
-            [dataclasses.replace(one, name=fold.name)],
+            [dataclasses.replace(held_fold, name=fold.name)],
         )
-        for part, one in enumerate(made, 1)
+        for part, held_fold in enumerate(held_folds, 1)
     ]
 
 
@@ -99,13 +99,13 @@ def check_only_training(task: Task, fold: Fold, derived: Sequence[Task]) -> None
     """
     ids = column_of(task.opened, "id")
     mine = set(ids[fold.train].tolist())
-    for one in derived:
-        for part in one.folds:
+    for validation in derived:
+        for part in validation.folds:
             for partition in (part.train, part.validation, part.test):
-                foreign = set(column_of(one.opened, "id")[partition].tolist()) - mine
+                foreign = set(column_of(validation.opened, "id")[partition].tolist()) - mine
                 if foreign:
                     raise BenchError(
-                        f"selection on the test set is refused: {one.split.name} has "
+                        f"selection on the test set is refused: {validation.split.name} has "
                         f"{len(foreign)} rows outside the training rows of {task.split.name}"
                         f"{_of(fold.name)}, such as '{min(foreign)}'"
                     )
@@ -218,8 +218,6 @@ def held_out(task: Task, kind: str, level: str = "") -> Task | None:
 
     Parameters
     ----------
-    task
-        A split with a training set.
     kind
         ``random-rows``, ``random-wells``, or ``held-out`` with a batch ``level``.
     level
@@ -249,9 +247,9 @@ def held_out(task: Task, kind: str, level: str = "") -> Task | None:
         rng = generator("carve", kind, level, identity_name(task.split.name), fold.name)
         size = max(1, round(SHARE * len(groups)))
         held = [groups[i] for i in rng.permutation(len(groups))[:size]]
-        one = _without(task, fold, column, held)
-        if one is not None:
-            folds.append(one)
+        held_fold = _without(task, fold, column, held)
+        if held_fold is not None:
+            folds.append(held_fold)
     if not folds:
         return None
     what = {
@@ -286,7 +284,7 @@ def mixed_to_test(task: Task) -> tuple[Task, str] | None:
     if not able:
         return None
     column, halved = able[0]
-    made = []
+    mixed_folds = []
     for fold in task.folds:
         groups = _groups(column[fold.test])
         rng = generator("carve", "mixed-to-test", identity_name(task.split.name), fold.name)
@@ -298,16 +296,18 @@ def mixed_to_test(task: Task) -> tuple[Task, str] | None:
             if len(mixed) > n // 2:
                 mixed = rng.permutation(mixed)[: n // 2]
             kept = rng.permutation(fold.train)[: n - len(mixed)]
-            one = _scored(task, f"{fold.name}#{k}", np.concatenate([kept, mixed]), fold.test[half])
-            if one is None:
+            mixed_fold = _scored(
+                task, f"{fold.name}#{k}", np.concatenate([kept, mixed]), fold.test[half]
+            )
+            if mixed_fold is None:
                 continue
             # Score exactly the rows of the original split, so that only the training set differs.
             own = dict(zip(fold.test.tolist(), fold.scored.tolist(), strict=True))
-            both = one.scored & np.array([own[row] for row in one.test.tolist()])
-            made.append(dataclasses.replace(one, scored=both))
-    made = [one for one in made if one.scored.any()]
-    if not made:
+            both = mixed_fold.scored & np.array([own[row] for row in mixed_fold.test.tolist()])
+            mixed_folds.append(dataclasses.replace(mixed_fold, scored=both))
+    mixed_folds = [mixed_fold for mixed_fold in mixed_folds if mixed_fold.scored.any()]
+    if not mixed_folds:
         return None
     name = Derived(task.split.name, "mixed-to-test")
     shift = f"none: trained with other {halved}s of the test set in place of as many training rows"
-    return _derived(task, name, shift, made), halved
+    return _derived(task, name, shift, mixed_folds), halved

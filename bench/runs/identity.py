@@ -45,8 +45,8 @@ def rows_digest(opened: Opened, rows: Ints) -> str:
     kept = _DIGESTS.setdefault(opened, {})
     if id(rows) not in kept:  # the array is also stored, so its id cannot be reused
         ids = np.sort(column_of(opened, "id")[rows])
-        found = hashlib.sha256("\x1f".join(ids.tolist()).encode()).hexdigest()[:32]
-        kept[id(rows)] = (rows, found)
+        digest_of_ids = hashlib.sha256("\x1f".join(ids.tolist()).encode()).hexdigest()[:32]
+        kept[id(rows)] = (rows, digest_of_ids)
     return kept[id(rows)][1]
 
 
@@ -113,8 +113,6 @@ def stage_ids(
     learnt
         The rows that each stage is fitted on. If the first stage is transferred from another data
         set, its rows are from that data set, and its identity is that of a run on it.
-    opened, test
-        The data set and its scored rows.
     grouping
         A study's grouping of the test rows. It is part of an apply id only if it can change the
         result: for stages that see a test batch, and for all stages if rows are omitted.

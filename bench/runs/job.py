@@ -63,15 +63,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """Selected parameters of one fold, from its own training rows.
-
-    Attributes
-    ----------
-    chain
-        The stages with the selected parameters.
-    overrides
-        The selected recipe values.
-    """
+    """Selected parameters of one fold, from its own training rows."""
 
     chain: Chain
     recipe: Recipe

@@ -34,8 +34,6 @@ def clustered(
         True and predicted classes, ``(n,)``.
     cluster, fold
         Cluster and fold of each row, ``(n,)``.
-    names
-        Clusters, each with at least one row.
     """
     correct = (predicted == y).astype(np.float64)
     folds = np.unique(fold)

@@ -52,13 +52,7 @@ them, so that each image is read once."""
 def control_view(
     partition: Partition, classes: tuple[str, ...], *, profiles: bool = True
 ) -> Samples:
-    """Return all rows of a side with true classes and names of positions and batches.
-
-    Parameters
-    ----------
-    profiles
-        Whether images are replaced by their fixed features.
-    """
+    """Return all rows of a side with true classes and names of positions and batches."""
     opened = partition.opened
     columns = {LEVEL + level: level for level in opened.levels}
     if POSITION in opened.columns:
@@ -82,8 +76,6 @@ class ControlRow:
 
     Attributes
     ----------
-    sees_batches
-        Whether it uses batch labels.
     reads_profiles
         Whether it uses the table, or the fixed features of images.
     """
@@ -276,8 +268,6 @@ def _features(opened: Opened, rows: Ints, view: Samples) -> Floats:
     ----------
     rows
         Rows of the data set, ``(n,)``.
-    view
-        A view of these rows, in the same order.
     """
     n_rows = len(opened.index)
     features, filled = _FEATURES.get(

@@ -42,10 +42,6 @@ def inference_batches(grouping: InferenceBatches, partition: Partition, seed: in
 
     Parameters
     ----------
-    grouping
-        How to partition the rows.
-    partition
-        The evaluation side with its original batches.
     seed
         The run's seed. Draws depend on the seed, the grouping and the ids of the batch's rows.
         All methods with the same seed get the same inference batches, for any row order.

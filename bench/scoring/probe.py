@@ -63,8 +63,6 @@ def fit_probe(X: Floats, y: Ints, batch: NDArray[np.str_], n_classes: int, seed:
         ``(n,)`` classes ``0 .. n_classes - 1``.
     batch
         ``(n,)`` batch names at the level that the split tests, the same for all methods.
-    n_classes
-        Number of classes K of the task.
     seed
         Seed of the cross-validation folds, and of the rows used to select C.
     """

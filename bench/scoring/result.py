@@ -48,8 +48,6 @@ class Scored:
         Columns id, batch, fold, y_true, y_pred, scores (and probe_pred).
     clusters
         Level, names, sizes and metric values of the clusters.
-    n_eval
-        Number of score units.
     readout
         ``head`` or ``probe``: the readout without a prefix in metric names.
     used

@@ -85,8 +85,6 @@ class Scores:
         ----------
         fold, train, out_train, test, out_test
             The fold, and both sides with the outputs of the last stage.
-        seed
-            The run's seed.
         key, probes
             Identity of the training profiles, and probes already fitted on them. Test sets that
             share a training set and the tested batch level also share the probe.

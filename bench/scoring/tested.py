@@ -21,11 +21,6 @@ def tested_column(split: Split, opened: Opened, train: Ints, test: Ints) -> str:
     rows have a single value of it, it is the highest batch level of which no test value occurs in
     training. In both cases the training rows must have several values. If there is no such level,
     as in a test on the training batches, it is the default level of the data set.
-
-    Parameters
-    ----------
-    train, test
-        Rows of both sides of a fold.
     """
 
     def values(column: str, rows: Ints) -> set[str]:

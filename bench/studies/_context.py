@@ -38,8 +38,6 @@ class StudyContext:
         Values of the varied setting, in ascending order.
     left_out
         Method or condition -> why it is skipped.
-    failed
-        Records of failed runs.
     """
 
     def __init__(
@@ -183,7 +181,7 @@ class StudyContext:
         by_cluster
             False for results on different rows, whose difference has no interval.
         """
-        found = pair(a.scores, b.scores) if a.scores is not None and b.scores is not None else None
-        if found is None:
+        paired = pair(a.scores, b.scores) if a.scores is not None and b.scores is not None else None
+        if paired is None:
             raise BenchError(f"{a.label} and {b.label} have no seed in common: run both with one")
-        return Difference.of(found, a.level, by_cluster=by_cluster)
+        return Difference.of(paired, a.level, by_cluster=by_cluster)

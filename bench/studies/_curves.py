@@ -33,8 +33,6 @@ class Curve:
     ----------
     reference
         Baseline of the differences: the full test batch, a single plate, no effect.
-    results
-        Point -> result, in the order of the points.
     flat
         Whether the method cannot depend on the points: one result, drawn as a horizontal line.
     """
@@ -61,8 +59,6 @@ class Axis:
     ----------
     column, heading
         Table column of the point, and its printed heading.
-    label
-        Axis label of the figure.
     reference
         The point that serves as baseline, as text.
     name
@@ -97,14 +93,8 @@ def curve_finding(
 
     Parameters
     ----------
-    curves
-        One per method, in the order of the methods.
     reading
         Takes the curves to mention, at least one, and returns three sentences.
-    notes
-        Sentences on how the result was computed.
-    columns
-        Additional printed columns of the table, with their headings.
     """
     shown = {
         "method": "method",

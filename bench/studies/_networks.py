@@ -73,8 +73,6 @@ def batch_statistics(
 
     Parameters
     ----------
-    view
-        Rows as ``apply`` sees them.
     groups
         Row positions of each group, at least two each.
 

@@ -37,8 +37,6 @@ class Condition:
         :meth:`InferenceBatches.read`; by default the test batches.
     task
         An opened split, by default the study's own.
-    recipe
-        Recipe values, in addition to those of the command line.
     """
 
     method: str
@@ -60,8 +58,6 @@ class ConditionResult:
         Why there are no scores; empty otherwise.
     scores
         The metric by seed and cluster (plate, week, ...); None without scores.
-    level
-        Level of the clusters, such as ``plate``.
     low, high
         95 % limits over seeds crossed with clusters; None with fewer than 8 clusters or one seed.
     rows
@@ -147,8 +143,6 @@ class Difference:
     low, high, p
         95 % limits over seeds crossed with clusters and the p value of a difference of 0
         (``bench.boards.pairing``), or None.
-    n_clusters, level
-        Number of common clusters, and their level.
     """
 
     mean: float
@@ -209,9 +203,9 @@ class Finding:
 
     Attributes
     ----------
-    table
-        Printed columns -> heading.
     shown
+        Printed columns of the table -> heading.
+    reading
         Three sentences built from the numbers: the result, its size and spread, and the
         limitations.
     draw

@@ -106,8 +106,6 @@ def complete_block(counts: Ints, least: int) -> tuple[Ints, Ints]:
     ----------
     counts
         ``(batches, classes)`` number of rows.
-    least
-        Minimum rows per cell.
     """
     rows, columns = np.arange(counts.shape[0]), np.arange(counts.shape[1])
     while len(rows) and len(columns):

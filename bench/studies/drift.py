@@ -217,11 +217,11 @@ class _Gauge:
         """Return the drift, the number of components, and their explained variance."""
         k = int(np.count_nonzero(self.align) // PER_COMPONENT)
         k = max(1, min(k, MOST_COMPONENTS, before.X.shape[1], after.X.shape[1]))
-        one, kept = leading(before.X, k)
-        two, _ = leading(after.X, k)
-        moved = procrustes(two, one, self.align) - one
+        old, kept = leading(before.X, k)
+        new, _ = leading(after.X, k)
+        moved = procrustes(new, old, self.align) - old
         unit = replicate_distance(
-            one[self.measured], self.replicate[self.measured], self.batch[self.measured]
+            old[self.measured], self.replicate[self.measured], self.batch[self.measured]
         )
         return float(np.sqrt((moved[self.measured] ** 2).sum(1).mean())) / unit, k, kept
 

@@ -106,8 +106,10 @@ def run(context: StudyContext) -> Finding:
             continue
         if not result.ok:
             context.leave_out(method, result.reason)
-        for (layer, statistic), seed, one in measured:
-            shares.setdefault((result.label, layer, statistic), {}).setdefault(seed, []).append(one)
+        for (layer, statistic), seed, parts in measured:
+            shares.setdefault((result.label, layer, statistic), {}).setdefault(seed, []).append(
+                parts
+            )
     if not shares or layout is None:
         return Finding([], SHOWN, nothing(context))
     table = [_row(key, list(by_seed.values()), layout) for key, by_seed in shares.items()]
@@ -285,8 +287,6 @@ def _decompose(
         ``(groups, channels)``: the single-class groups, then the mixed ones.
     unit
         ``(channels,)`` divisor of the total variance.
-    each
-        Mixed groups per batch.
     """
     B, C = len(layout.batches), len(layout.classes)
     n = B * C * REPLICATES

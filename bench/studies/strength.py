@@ -107,8 +107,6 @@ def breaks_at(means: dict[float, float], chance: float) -> float | None:
     ----------
     means
         Strength -> score, at least one strength.
-    chance
-        Score of random guessing.
     """
     points = sorted(means)
     half = (means[points[0]] + chance) / 2

@@ -39,13 +39,7 @@ class _Silent:
 
 
 def example_records(folder: Path) -> Sequence[Mapping[str, object]]:
-    """Return runs of ``identity`` and ``zscore`` with two seeds on a table of 168 rows.
-
-    Parameters
-    ----------
-    folder
-        Empty folder for table and results.
-    """
+    """Return runs of ``identity`` and ``zscore`` with two seeds on a table of 168 rows."""
     import pandas as pd
 
     from bench.runs.experiment import run

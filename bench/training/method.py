@@ -88,8 +88,6 @@ class NetworkMethod:
 
         Parameters
         ----------
-        train
-            The training view.
         group
             ``(n,)`` codes of ``train.batch``.
         recipe

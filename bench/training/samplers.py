@@ -44,8 +44,6 @@ def mixed(group: Ints, k: int, seed: int) -> Sampler:
     ----------
     group
         ``(n,)`` batch codes, returned by the sampler.
-    k
-        Batch size.
     """
     _check_size(k)
     n = len(group)

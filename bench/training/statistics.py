@@ -83,8 +83,6 @@ class Batch:
         ``(k,)`` positions in the training view, on the CPU.
     step, total
         Number of this step, from 0, and of all steps.
-    n_classes, n_batches
-        Number of classes and of experimental batches in training.
     generator
         CPU generator seeded by the step.
     adapt

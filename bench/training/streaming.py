@@ -170,20 +170,9 @@ def streamed(
 
     Parameters
     ----------
-    scope
-        The scope of the network.
-    call
-        Applies the network to ``x``.
     read
         Returns a piece by its index as ``(x, mask)``. Rows in the mask are used for the
         statistics; None means all rows.
-    n_pieces
-        Number of pieces.
-
-    Returns
-    -------
-    list
-        The result of ``call`` for each piece.
     """
     together = _AllPieces()
     scope.stream = together

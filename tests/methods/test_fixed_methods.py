@@ -161,7 +161,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 def test_all_four_tests_of_coos7(tmp_path: Any) -> None:
     registry = Registry()
     names = ["coos7/test1", "coos7/test2", "coos7/test3", "ottawa"]
-    tasks = open_splits(names, registry, "auto", {"draw": 0, "scale": 0.1}, lambda line: None)
+    tasks = open_splits(names, registry, "auto", {"draw": 0, "scale": 0.05}, lambda line: None)
     options = Options("smoke", values={"fixed-forest": {"trees": 30}})
     jobs = plan(list(NAMES), tasks, [0], options, registry)
     runner = Runner(Store(tmp_path), options)

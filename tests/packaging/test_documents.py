@@ -31,6 +31,8 @@ QUICK = {
     "recommend": ["--recipe", "smoke", "--seeds", "1", "--method", "identity,zscore"],
 }
 """Options that make a command quick; it still opens its data and resolves its methods."""
+SIMULATED = ("ottawa", "coos7/", "sim/")
+"""Splits whose images are written on first use; a few images are enough."""
 
 
 def blocks(page: Path, language: str) -> Iterator[str]:
@@ -62,6 +64,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_command_runs(page: Path, folder: Path) -> None:
     for typed in commands(page):
         words = [*typed, *([] if "--dry-run" in typed else QUICK.get(typed[0], []))]
+        if words[0] == "run" and any(name in " ".join(words) for name in SIMULATED):
+            words += ["--set", "data.scale=0.02"]
         if "--reference" in words:
             words += ["--results", str(ROOT / "results")]
         if any(word.endswith(".toml") for word in words):

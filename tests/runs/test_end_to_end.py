@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.data.opening import open_splits
 from tests.helpers import tiny
+from tests.helpers.real import real_folder
 
 DATA = os.environ.get("BENCH_TEST_DATA", "")
 needs_data = pytest.mark.skipif(
     not DATA, reason="set BENCH_TEST_DATA to the folder of real tables to run them"
 )
+N_STAINED = 12
+"""Mechanisms of action of the test on stains."""
 REFERENCES = "identity,shuffle,batch-mean,label-oracle,position-only,batch-only"
 
 
@@ -73,15 +78,21 @@ def test_images_from_pixels_to_records(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_stains_never_seen_in_training(tmp_path: Path) -> None:
     bench = tiny.Bench(tmp_path)
-    where = real(bench, "jump_moa_dye_batches", "stains")
-    methods = "identity,shuffle,position-only,batch-only"
-    found = by_method(bench.run(f"{methods},erm,adabn", where, steps=60, batch_size=32, width=32))
-    assert {r["n_eval"] for r in found.values()} == {1535 - 96}
+    folder = real_folder("jump_moa_dye_batches")
+    table = pd.read_parquet(folder / "jump_moa_dye_wells.parquet")
+    counts = table["meta_moa"].value_counts()[:N_STAINED]  # the probe of all 47 is slow
+    few = table[table["meta_is_control"] | table["meta_moa"].isin(counts.index)]
+    few.to_parquet(tmp_path / "jump_moa_dye_wells.parquet")
+    path = Path(shutil.copy(folder / "dataset.toml", tmp_path))
+    [where] = open_splits([f"{path}:stains"], bench.registry, "auto", {}, lambda line: None)
+    methods = "identity,shuffle,position-only,batch-only,erm"
+    found = by_method(bench.run(methods, where, steps=60, batch_size=32, width=32))
+    assert {r["n_eval"] for r in found.values()} == {int(counts.sum())}
     assert primary(found["position-only"]) == 1.0  # one layout on all plates
-    assert primary(found["batch-only"]) == pytest.approx(1 / 47)
-    assert abs(primary(found["shuffle"]) - 1 / 47) < 0.02
+    assert primary(found["batch-only"]) == pytest.approx(1 / N_STAINED)
+    assert abs(primary(found["shuffle"]) - 1 / N_STAINED) < 0.08
     assert primary(found["identity"]) > 0.5
-    assert primary(found["erm"]) > 5 / 47
+    assert primary(found["erm"]) > 2 / N_STAINED
     assert found["erm"]["upstream"]
     assert found["erm"]["clusters"]["level"] == "meta_plate"
     assert len(found["erm"]["clusters"]["names"]) == 4

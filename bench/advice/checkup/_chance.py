@@ -25,8 +25,6 @@ class Prediction:
     ----------
     score
         Balanced accuracy: the mean over classes of the fraction of correct rows.
-    chance
-        One over the number of classes.
     bound
         Upper limit of the score of predictions that do not depend on the class, at :data:`LEVEL`.
     """

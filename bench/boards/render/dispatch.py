@@ -22,8 +22,6 @@ def render(boards: Sequence[Board], form: str, *, width: int = 120, colour: bool
 
     Parameters
     ----------
-    form
-        One of :data:`FORMATS`.
     width, colour
         Terminal settings for ``table``; narrow terminals omit the cost columns.
     """

@@ -113,8 +113,6 @@ class Coverage:
 
     Attributes
     ----------
-    n_clusters, n_seeds
-        The grid cell that was used.
     low, high
         Lowest and highest coverage in that cell: over variance ratios for a fixed test set, over
         classifiers, batch effects and label shift for held-out clusters.
@@ -195,8 +193,6 @@ def printed_coverage(
     ----------
     n_clusters
         Clusters of the test set; fewer than 4 use the cell of 4.
-    shared_training
-        Whether each cluster was held out once.
     deterministic
         Whether every seed gives the same scores; ``n_seeds`` is then ignored.
     """

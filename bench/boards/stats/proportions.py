@@ -21,8 +21,6 @@ def published_limits(
     ----------
     rounding
         Half a unit of the last printed digit.
-    n
-        Number of units behind the proportion.
 
     Raises
     ------

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import click
 
-from bench.cli import arguments, completion
+from bench.cli import arguments
 from bench.cli.board_options import BoardOptions, board_options
-from bench.cli.options import Common, check, common_options, listed
+from bench.cli.options import Common, check, common_options, methods_option
 
 
 @click.command()
-@listed(
-    "--method",
-    "-m",
-    metavar="M[,M...]",
-    shell_complete=completion.methods,
-    help="Methods [default: all]. Repeatable.",
-)
+@methods_option(help="Methods [default: all]. Repeatable.")
 @board_options("table, md, csv or json.")
 @common_options
 def command(method: str | None, options: BoardOptions, common: Common) -> None:

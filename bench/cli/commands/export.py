@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import PATH, Common, check, common_options
+from bench.cli.options import Common, check, choice_option, common_options, output_option
 from bench.cli.output import note, print_json, print_line
 from bench.core.errors import BenchError
 
@@ -32,17 +32,8 @@ SIDES = ("auto", "test", "train", "both")
     shell_complete=completion.one_of("h5ad", "parquet", "npy"),
     help="h5ad, parquet or npy.",
 )
-@click.option(
-    "--output", metavar="FILE", type=PATH, help="Output file [default: in RESULTS/exports/]."
-)
-@click.option(
-    "--side",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    shell_complete=completion.one_of(*SIDES),
-    help="auto, test, train or both.",
-)
+@output_option(help="Output file [default: in RESULTS/exports/].")
+@choice_option("--side", "auto", "auto, test, train or both.", completion.one_of(*SIDES))
 @click.option("--split", metavar="SPLIT", help="Where the data are now, FILE.toml:NAME.")
 @common_options
 def command(

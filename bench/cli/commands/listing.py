@@ -15,6 +15,7 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.core.meta import KINDS
 
 if TYPE_CHECKING:
+    from bench.core.entry import Entry
     from bench.core.registry import Registry
     from bench.records.record import Record
 
@@ -70,24 +71,38 @@ def command(what: str, reference: bool, wide: bool, common: Common) -> None:
         note(f"plugin {entry.provider} {entry.problem}")
 
 
+_DEFAULTS: Mapping[str, object] = {
+    **{key: [] for key in ("access", "editions", "levels", "range")},
+    **dict.fromkeys(("version", "higher_is_better")),
+}
+"""Values of keys that a META does not have; others are an empty text."""
+
+
+def _facts(entry: Entry, *keys: str) -> dict[str, object]:
+    """Return name, provider and values of META in the order of ``keys``."""
+    known = {**entry.meta, "name": entry.name, "provider": entry.provider}
+    return {key: known.get(key, _DEFAULTS.get(key, "")) for key in keys}
+
+
+def _values(source: object, *names: str) -> dict[str, object]:
+    return {name: getattr(source, name) for name in names}
+
+
 def _methods(registry: Registry) -> tuple[Rows, list[str]]:
     from bench.core.access import Access, track_of
 
     rows: list[dict[str, object]] = []
     for entry in registry.entries("method"):
-        meta = entry.meta
-        access = meta.get("access", [])
-        track = "reference" if is_control_row(meta.get("level")) else track_of(Access.parse(access))
+        track = ""
+        if "level" in entry.meta:
+            is_control = is_control_row(entry.meta["level"])
+            access = entry.meta.get("access", [])
+            track = "reference" if is_control else track_of(Access.parse(access))
         rows.append(
             {
-                "name": entry.name,
-                "level": meta.get("level", ""),
-                "access": access,
-                "track": track if "level" in meta else "",
-                "provider": entry.provider,
-                "version": meta.get("version"),
-                "summary": meta.get("summary", ""),
-                "reference": meta.get("reference", ""),
+                **_facts(entry, "name", "level", "access"),
+                "track": track,
+                **_facts(entry, "provider", "version", "summary", "reference"),
             }
         )
     plugins = any(row["provider"] != "labshift" for row in rows)
@@ -116,35 +131,14 @@ def _splits(registry: Registry) -> tuple[Rows, list[str]]:
 
 
 def _datasets(registry: Registry) -> tuple[Rows, list[str]]:
-    rows = [
-        {
-            "name": entry.name,
-            "editions": entry.meta.get("editions", []),
-            "levels": entry.meta.get("levels", []),
-            "licence": entry.meta.get("licence", ""),
-            "provider": entry.provider,
-            "summary": entry.meta.get("summary", ""),
-            "reference": entry.meta.get("reference", ""),
-        }
-        for entry in registry.entries("dataset")
-    ]
+    keys = ("name", "editions", "levels", "licence", "provider", "summary", "reference")
+    rows = [_facts(entry, *keys) for entry in registry.entries("dataset")]
     return rows, ["name", "editions", "summary"]
 
 
 def _metrics(registry: Registry) -> tuple[Rows, list[str]]:
-    rows = [
-        {
-            "name": entry.name,
-            "needs": entry.meta.get("needs", ""),
-            "range": entry.meta.get("range", []),
-            "higher_is_better": entry.meta.get("higher_is_better"),
-            "provider": entry.provider,
-            "version": entry.meta.get("version"),
-            "summary": entry.meta.get("summary", ""),
-            "reference": entry.meta.get("reference", ""),
-        }
-        for entry in registry.entries("metric")
-    ]
+    keys = ("name", "needs", "range", "higher_is_better", "provider", "version", "summary")
+    rows = [_facts(entry, *keys, "reference") for entry in registry.entries("metric")]
     return rows, ["name", "needs", "summary"]
 
 
@@ -152,9 +146,7 @@ def _figures(registry: Registry) -> tuple[Rows, list[str]]:
     from bench.output.figures import all_figures
 
     keys = ("name", "title", "needs", "paper", "summary")
-    rows = [
-        {key: figure.meta.get(key, "") for key in keys} for figure in all_figures(registry).values()
-    ]
+    rows = [_facts(figure, *keys) for figure in all_figures(registry).values()]
     return rows, ["name", "summary"]
 
 
@@ -166,16 +158,8 @@ def _claims(records: Sequence[Record]) -> tuple[Rows, list[str]]:
             "name": result.claim.name,
             "paper": result.claim.value,
             "measured": result.mean,
-            "sd": result.sd,
-            "n_seeds": result.n_seeds,
-            "difference": result.difference,
-            "interval": result.interval,
-            "status": result.status,
-            "reading": result.reading,
-            "comparable": result.claim.comparable,
-            "source": result.claim.source,
-            "grade": result.claim.grade,
-            "note": result.claim.note,
+            **_values(result, "sd", "n_seeds", "difference", "interval", "status", "reading"),
+            **_values(result.claim, "comparable", "source", "grade", "note"),
         }
         for result in judge(published(), records)
         if result.claim.comparable
@@ -190,12 +174,7 @@ def _runs(records: Sequence[Record]) -> tuple[Rows, list[str]]:
         {
             "run_id": record.run_id,
             "method": label_of(record.method_id, record.params),
-            "split_id": record.split_id,
-            "edition": record.edition,
-            "recipe": record.recipe,
-            "selection": record.selection,
-            "seed": record.seed,
-            "status": record.status,
+            **_values(record, "split_id", "edition", "recipe", "selection", "seed", "status"),
             "metric": record.primary,
             "score": record.value() if record.ok else None,
             "created": record.created,
@@ -214,10 +193,7 @@ def _reading_list(registry: Registry) -> tuple[Rows, list[str]]:  # noqa: ARG001
         {
             "name": claim.name,
             "paper": claim.value,
-            "sd": claim.sd,
-            "source": claim.source,
-            "grade": claim.grade,
-            "note": claim.note,
+            **_values(claim, "sd", "source", "grade", "note"),
             "reason": claim.unmatched,
         }
         for claim in published()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import PATH, Common, common_options
+from bench.cli.options import Common, common_options, output_option
 from bench.cli.output import print_json, print_line, write_output
 from bench.core.errors import BenchError, did_you_mean
 
@@ -31,9 +31,7 @@ KINDS = {
 @click.argument("what", metavar="|".join(KINDS))
 @click.argument("name")
 @click.option("--images", is_flag=True, help="With dataset: of images, not of profiles.")
-@click.option(
-    "--output", metavar="FILE", type=PATH, help="Output file [default: ./NAME.py or ./NAME.toml]."
-)
+@output_option(help="Output file [default: ./NAME.py or ./NAME.toml].")
 @common_options
 def command(what: str, name: str, images: bool, output: str | None, common: Common) -> None:
     r"""Write the file of a new extension; it works before anything is changed.

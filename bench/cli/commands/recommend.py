@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import PATH, Common, common_options, listed
+from bench.cli.options import Common, common_options, methods_option, output_option
 from bench.cli.output import Column, print_json, print_line, print_table, write_output
 from bench.cli.progress import Bar, waiting
 from bench.core.errors import BenchError
@@ -38,13 +38,7 @@ used models of batch effects, and networks trained batch by batch."""
 
 @click.command()
 @click.argument("file", shell_complete=completion.splits)
-@listed(
-    "--method",
-    "-m",
-    shell_complete=completion.methods,
-    metavar="M[,M...]",
-    help=f"Methods [default: {len(METHODS)} common ones]. Repeatable.",
-)
+@methods_option(help=f"Methods [default: {len(METHODS)} common ones]. Repeatable.")
 @click.option(
     "--seeds",
     metavar="N",
@@ -65,9 +59,7 @@ used models of batch effects, and networks trained batch by batch."""
     default="auto",
     help="Edition of a registered data set [default: auto].",
 )
-@click.option(
-    "--output", metavar="FILE", type=PATH, help="Also write an offline HTML page to FILE."
-)
+@output_option(help="Also write an offline HTML page to FILE.")
 @common_options
 def command(
     file: str,

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import PATH, REFERENCE, SPLIT_FILTER, Common, common_options
+from bench.cli.options import REFERENCE, SPLIT_FILTER, Common, common_options, output_option
 from bench.cli.output import note, print_json, print_line, write_output
 from bench.core.words import file_size
 
 
 @click.command()
 @SPLIT_FILTER
-@click.option(
-    "--output", metavar="FILE", type=PATH, help="Output file [default: RESULTS/report.html]."
-)
+@output_option(help="Output file [default: RESULTS/report.html].")
 @click.option("--figures/--no-figures", default=True, help="Skip figures (much faster).")
 @REFERENCE
 @common_options

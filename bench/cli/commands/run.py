@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
+from bench.cli.clusters import JOBS
 from bench.cli.options import (
     IF_EXISTS,
     Common,
     TrainingOptions,
     common_options,
     listed,
+    methods_option,
+    splits_option,
     training_options,
 )
 from bench.cli.output import note, print_json, print_line
@@ -22,25 +25,12 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.store import Store
     from bench.records.trackers import Tracker
+    from bench.runs.experiment import Experiment
 
 
 @click.command()
-@listed(
-    "--method",
-    "-m",
-    "methods",
-    shell_complete=completion.methods,
-    metavar="M[,M...]",
-    help="Methods; chains such as erm+tvn. Repeatable.  [required]",
-)
-@listed(
-    "--split",
-    "-s",
-    "splits",
-    shell_complete=completion.splits,
-    metavar="S[,S...]",
-    help="Splits, or FILE.toml[:NAME]. Repeatable.  [required]",
-)
+@methods_option("methods", help="Methods; chains such as erm+tvn. Repeatable.  [required]")
+@splits_option("splits", help="Splits, or FILE.toml[:NAME]. Repeatable.  [required]")
 @training_options
 @listed("--metrics", metavar="NAME[,...]", help="Additional metrics; see `list metrics`.")
 @click.option(
@@ -62,6 +52,7 @@ if TYPE_CHECKING:
     "--retry-failed", is_flag=True, help="Repeat the failed runs; no --method and --split."
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan with cost estimates.")
+@JOBS
 @common_options
 def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     methods: str | None,
@@ -76,6 +67,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     track: str | None,
     retry_failed: bool,
     dry_run: bool,
+    jobs: int | None,
     common: Common,
 ) -> int:
     r"""Run methods on splits and write records.
@@ -117,11 +109,11 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         standardise=standardise,
         rescale=rescale,
     )
-    jobs = experiment.jobs()
+    planned = experiment.jobs()
     if dry_run:
         for line in pending:
             note(line)
-        print_plan(jobs, experiment.store, common.as_json, device=training.device)
+        print_plan(planned, experiment.store, common.as_json, device=training.device)
         return 0
 
     def also(record: Record) -> None:
@@ -129,10 +121,14 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
             for tracker in trackers:
                 tracker.add(record)
 
-    with Bar(len(jobs), pending, also=also) as bar:
-        records = experiment.run(jobs, bar)
+    if jobs is not None and jobs > 1:
+        while pending:
+            note(pending.pop(0))
+        _on_workers(experiment, jobs, common, controls=controls)
+    with Bar(len(planned), pending, also=also) as bar:
+        records = experiment.run(planned, bar)
         # With --json, too: the output format must not change what is on record.
-        companions = experiment.companions(jobs, records, bar)
+        companions = experiment.companions(planned, records, bar)
         control_rows = experiment.control_rows(bar) if controls else []
     if common.as_json:
         print_json({"runs": [summary(record) for record in records]})
@@ -143,6 +139,21 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         for tracker in trackers:
             print_line(f"tracked: {tracker.where}")
     return int(any(record.status == "failed" for record in records))
+
+
+def _on_workers(experiment: Experiment, jobs: int, common: Common, *, controls: bool) -> None:
+    """Make all runs of an experiment in worker processes; the experiment then knows them."""
+    from bench.cli.clusters import execute, host_of
+    from bench.runs.sweeps.clusters import Where
+    from bench.runs.sweeps.graph import build
+    from bench.runs.sweeps.units import units_like
+
+    options = experiment.options
+    host = host_of(experiment.store, common, options.device, options.if_exists)
+    units = units_like(experiment, host, controls=controls)
+    graph = build((unit, False) for unit in units)
+    records, _ = execute(graph, Where(jobs), experiment.store, events=common.as_json)
+    experiment.known = {record.run_id: record for record in records}
 
 
 def _retry(training: TrainingOptions, common: Common) -> int:

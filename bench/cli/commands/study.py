@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import Common, TrainingOptions, common_options, listed, training_options
+from bench.cli.options import (
+    Common,
+    TrainingOptions,
+    common_options,
+    listed,
+    methods_option,
+    splits_option,
+    training_options,
+)
 from bench.cli.output import print_json, print_line, print_table
 from bench.core.errors import BenchError, did_you_mean
 
@@ -18,22 +26,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="NAME", shell_complete=completion.studies)
-@listed(
-    "--split",
-    "-s",
-    required=True,
-    shell_complete=completion.splits,
-    metavar="SPLIT",
-    help="Split or FILE.toml[:NAME].",
-)
-@listed(
-    "--method",
-    "-m",
-    "methods",
-    shell_complete=completion.methods,
-    metavar="M[,M...]",
-    help="Methods [default: those of the study]. Repeatable.",
-)
+@splits_option(required=True, metavar="SPLIT", help="Split or FILE.toml[:NAME].")
+@methods_option("methods", help="Methods [default: those of the study]. Repeatable.")
 @listed("--points", metavar="X[,X...]", help="Values of the varied quantity. Repeatable.")
 @training_options
 @common_options

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli import completion
+from bench.cli.completion import one_of
 from bench.cli.options import (
     IF_EXISTS,
     METHODS,
     SPLITS,
     Common,
     TrainingOptions,
+    choice_option,
     common_options,
     listed,
     training_options,
@@ -35,14 +36,7 @@ RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
 @SPLITS
 @click.option("--trials", required=True, metavar="N", help="Trials per method and fold.")
 @click.option("--seconds", metavar="S", default="0", help="Time budget in seconds [default: none].")
-@click.option(
-    "--rule",
-    metavar="NAME",
-    default="ood-val",
-    show_default=True,
-    shell_complete=completion.one_of(*RULES),
-    help=f"{', '.join(RULES[:-1])} or {RULES[-1]}.",
-)
+@choice_option("--rule", "ood-val", f"{', '.join(RULES[:-1])} or {RULES[-1]}.", one_of(*RULES))
 @click.option("--level", metavar="NAME", default="", help="Batch level to hold out for validation.")
 @click.option(
     "--validations", metavar="N", default="2", help="Validation sets per trial [default: 2]."

@@ -61,11 +61,6 @@ def unpack(
         Patterns of the members to unpack, below the top folder of the archive, which is left out
         of their names. If empty, all members are unpacked.
 
-    Returns
-    -------
-    int
-        Number of files.
-
     Raises
     ------
     BenchError

@@ -40,8 +40,6 @@ class Fetcher:
     given
         ``--from``: a file, a folder, or an https URL to take files from; empty for the published
         URLs.
-    options
-        Options of :func:`bench.data.fetch.https.download`.
     zenodo
         Host of the record search; tests use another one.
     """
@@ -211,25 +209,25 @@ class Fetcher:
         return (f"{self.given.rstrip('/')}/{file.name}",)
 
 
-def _local(given: str) -> Path | None:
-    if not given:
+def _local(origin: str) -> Path | None:
+    if not origin:
         return None
-    if given.startswith("https://"):
+    if origin.startswith("https://"):
         return None
-    if "://" in given:
-        raise BenchError(f"--from {given}: it must be https, or a path on this machine")
-    path = expanded(given)
+    if "://" in origin:
+        raise BenchError(f"--from {origin}: it must be https, or a path on this machine")
+    path = expanded(origin)
     if not path.exists():
-        raise BenchError(f"--from {given}: there is no such file or folder")
+        raise BenchError(f"--from {origin}: there is no such file or folder")
     return path.absolute()
 
 
-def _find(given: Path, name: str) -> Path:
+def _find(origin: Path, name: str) -> Path:
     """Return the file of that name in the given folder, or the given file itself."""
-    if given.is_file():
-        return given
+    if origin.is_file():
+        return origin
     plain = name.rsplit("/", 1)[-1]
-    for path in (given / name, given / plain):
+    for path in (origin / name, origin / plain):
         if path.is_file():
             return path
-    raise BenchError(f"--from {given}: it has no {plain}, which is needed")
+    raise BenchError(f"--from {origin}: it has no {plain}, which is needed")

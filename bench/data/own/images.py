@@ -44,8 +44,6 @@ class ImagePixels:
 
     Attributes
     ----------
-    source
-        Source that reads the images by row.
     digest
         Digest (hex) of all pixels in row order.
     content
@@ -68,8 +66,6 @@ def open_files(
 
     Parameters
     ----------
-    folder
-        Folder that relative names refer to.
     names
         Columns ``(n,)`` of file names. Several columns are the channels of one image, in order.
     crops
@@ -272,8 +268,6 @@ def open_array(
 
     Parameters
     ----------
-    folder
-        Folder that a relative path refers to.
     text
         ``pixels.npy``, ``pixels.h5:KEY`` or ``pixels.zarr[:KEY]``.
     axes

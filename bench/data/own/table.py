@@ -163,8 +163,6 @@ def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: 
     ----------
     declared
         The top-level keys of a ``dataset.toml``, without ``table`` and the splits.
-    path
-        The table.
     splits
         Splits whose columns the index must contain.
     sha256

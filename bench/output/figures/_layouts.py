@@ -85,20 +85,20 @@ def draw_layouts(inputs: FigureInput, figure: Layouts) -> list[Path]:
 
     run_ids = [None if run is None else run.record.run_id for run in runs]
     meta = inputs.meta
-    with canvas(inputs.out, meta["name"], digest(run_ids), PAGE, 3.9) as made:
-        axes = made.figure.subplots(
+    with canvas(inputs.out, meta["name"], digest(run_ids), PAGE, 3.9) as drawn:
+        axes = drawn.figure.subplots(
             1, 2 * len(runs), squeeze=False, width_ratios=[3, 1.3] * len(runs)
         )[0]
         for k, (panel, run) in enumerate(zip(figure.panels, runs, strict=True)):
-            _panel(made, axes[2 * k], axes[2 * k + 1], panel, run)
+            _panel(drawn, axes[2 * k], axes[2 * k + 1], panel, run)
         below = "our runs on the real data; the paper's own points are not published"
-        made.title(f"{meta['paper']} of {PAPER}: {meta['title']}", below)
+        drawn.title(f"{meta['paper']} of {PAPER}: {meta['title']}", below)
         remarks = dict.fromkeys(run.remark for run in runs if run is not None and run.remark)
-        made.notes([f"{figure.shows} Here: t-SNE, {RULE}.", *remarks], 130)
-    return made.files
+        drawn.notes([f"{figure.shows} Here: t-SNE, {RULE}.", *remarks], 130)
+    return drawn.files
 
 
-def _panel(made: Canvas, ax: Axes, legend: Axes, panel: Panel, run: Points | None) -> None:
+def _panel(drawn: Canvas, ax: Axes, legend: Axes, panel: Panel, run: Points | None) -> None:
     """Draw one layout with the legend on the right."""
     from bench.output.layouts import layout
 
@@ -107,7 +107,7 @@ def _panel(made: Canvas, ax: Axes, legend: Axes, panel: Panel, run: Points | Non
         legend.set_axis_off()
         if run is None:
             sentence(ax, "No such run of the real data keeps its embeddings here.", 34)
-            made.table.append({"panel": panel.title, "note": "no such run"})
+            drawn.table.append({"panel": panel.title, "note": "no such run"})
         else:
             sentence(ax, "Fewer than four such rows are in this run.", 34)
         return
@@ -115,7 +115,7 @@ def _panel(made: Canvas, ax: Axes, legend: Axes, panel: Panel, run: Points | Non
     scatter(ax, xy, run.names)
     key(legend, run.names.tolist(), panel.colour)
     for row, name, (x, y) in zip(run.ids.tolist(), run.names.tolist(), xy.tolist(), strict=True):
-        made.table.append(
+        drawn.table.append(
             {
                 "panel": panel.title,
                 "run_id": run.record.run_id,

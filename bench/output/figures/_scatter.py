@@ -39,15 +39,15 @@ def category_colours(names: Sequence[str]) -> dict[str, str]:
     """Return a colour per category, in the order of their names."""
     known = sorted(set(names) - {""})
     if len(known) <= SHOWN:
-        made = dict(zip(known, _NAMED, strict=False))
+        colours = dict(zip(known, _NAMED, strict=False))
     else:
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
 
         places = np.linspace(0, 0.95, len(known))
         scale = colormaps["viridis"]
-        made = {name: to_hex(scale(place)) for name, place in zip(known, places, strict=True)}
-    return {**made, "": "#C8C8C8"}
+        colours = {name: to_hex(scale(place)) for name, place in zip(known, places, strict=True)}
+    return {**colours, "": "#C8C8C8"}
 
 
 def chosen(ids: NDArray[np.str_], most: int) -> NDArray[np.int64]:
@@ -96,7 +96,7 @@ def key(ax: Axes, names: Sequence[str], title: str, none: str = "") -> None:
         heading += ",\nby their names\nfrom dark to light"
     handles = [Line2D([], [], linestyle="none", marker="o", color=colour) for _, colour in lines]
     words = [shortened(name, 26) for name, _ in lines]
-    made = ax.legend(
+    legend = ax.legend(
         handles,
         words,
         title=heading,
@@ -108,5 +108,5 @@ def key(ax: Axes, names: Sequence[str], title: str, none: str = "") -> None:
         title_fontsize=7,
         alignment="left",
     )
-    for text in made.get_texts():
+    for text in legend.get_texts():
         text.set_parse_math(False)

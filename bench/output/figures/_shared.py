@@ -37,19 +37,19 @@ def setting_of(board: Board) -> tuple[object, ...]:
     )
 
 
-def by_setting(made: Iterable[Board]) -> dict[tuple[object, ...], list[Board]]:
+def by_setting(members: Iterable[Board]) -> dict[tuple[object, ...], list[Board]]:
     groups: dict[tuple[object, ...], list[Board]] = {}
-    for board in made:
+    for board in members:
         groups.setdefault(setting_of(board), []).append(board)
     return groups
 
 
-def one_readout(records: Records, found: list[Board]) -> list[Board]:
+def one_readout(records: Records, members: list[Board]) -> list[Board]:
     """Return the boards with one readout: the probe if any board requires it."""
-    used = {board.readout for board in found}
+    used = {board.readout for board in members}
     if used != {"head", "probe"}:
-        return found
-    wanted = {(setting_of(board), board.split) for board in found}
+        return members
+    wanted = {(setting_of(board), board.split) for board in members}
     again = boards(records, readout="probe")
     return [board for board in again if (setting_of(board), board.split) in wanted]
 
@@ -87,30 +87,30 @@ def subtitle(board: Board) -> str:
     return " · ".join(board.title.split(" · ")[1:4])
 
 
-def methods_of(found: Iterable[Board]) -> list[str]:
+def methods_of(members: Iterable[Board]) -> list[str]:
     """Return the labels of all scored rows, reference rows last."""
     tracks: dict[str, bool] = {}
-    for board in found:
+    for board in members:
         for row in board.rows:
             if row.mean is not None:
                 tracks[row.method] = is_control_row(row.track)
     return sorted(tracks, key=lambda method: (tracks[method], method))
 
 
-def runs_digest(found: Sequence[Board]) -> str:
-    if len(found) == 1:
-        return found[0].runs_digest
-    return digest([board.runs_digest for board in found])
+def runs_digest(members: Sequence[Board]) -> str:
+    if len(members) == 1:
+        return members[0].runs_digest
+    return digest([board.runs_digest for board in members])
 
 
 def nothing(inputs: FigureInput, text: str) -> list[Path]:
     """Write a figure that only states why it cannot be drawn."""
-    with canvas(inputs.out, inputs.meta["name"], digest([]), PAGE, 1.4) as made:
-        ax = made.figure.subplots()
+    with canvas(inputs.out, inputs.meta["name"], digest([]), PAGE, 1.4) as drawn:
+        ax = drawn.figure.subplots()
         ax.set_title(inputs.meta["title"])
         sentence(ax, text)
-        made.table.append({"note": text})
-    return made.files
+        drawn.table.append({"note": text})
+    return drawn.files
 
 
 def row_facts(board: Board, row: Row) -> dict[str, object]:
@@ -125,9 +125,9 @@ def row_facts(board: Board, row: Row) -> dict[str, object]:
     }
 
 
-def chance_line(ax: Axes, found: Sequence[Board], *, vertical: bool = False) -> None:
+def chance_line(ax: Axes, members: Sequence[Board], *, vertical: bool = False) -> None:
     """Draw the score of random guessing, if it is the same for all boards."""
-    chances = {board.chance for board in found}
+    chances = {board.chance for board in members}
     if len(chances) != 1 or None in chances:
         return
     (chance,) = chances

@@ -40,8 +40,8 @@ WIDEST = 16
 
 def draw(inputs: FigureInput) -> list[Path]:
     """Draw one matrix per method, with the rows of all seeds pooled."""
-    found = with_predictions(grouped(inputs.records))
-    if not found:
+    pairs = with_predictions(grouped(inputs.records))
+    if not pairs:
         text = (
             "No record here keeps its predictions (published ones do not). "
             "A run of your own does: python -m bench run --method erm,ben --split ottawa"
@@ -49,7 +49,7 @@ def draw(inputs: FigureInput) -> list[Path]:
         return nothing(inputs, text)
     files: list[Path] = []
     for stem, (group, tables) in zip(
-        group_stems(META["name"], [group for group, _ in found]), found, strict=True
+        group_stems(META["name"], [group for group, _ in pairs]), pairs, strict=True
     ):
         classes = group.records[0].classes
         labels = group.in_order(tables)
@@ -68,7 +68,7 @@ def draw(inputs: FigureInput) -> list[Path]:
                 bar.set_label("share of the true class", fontsize=7)
                 bar.outline.set_visible(False)
             drawn.title(f"{META['title']}: {group.split}", group.subtitle)
-            seeds = max(len(one) for one in tables.values())
+            seeds = max(len(stored) for stored in tables.values())
             text = "True classes down, predicted ones across in the same order; "
             text += "one seed." if seeds == 1 else f"up to {seeds} seeds pooled."
             drawn.notes([text if named else f"{text} {len(classes)} classes: see the CSV."], 130)

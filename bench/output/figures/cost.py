@@ -39,16 +39,16 @@ META: Meta = {
 
 def draw(inputs: FigureInput) -> list[Path]:
     """Draw the score against fitting time in seconds, one panel per split."""
-    found = [
+    boards = [
         board
         for board in inputs.boards
         if any(row.mean is not None and row.cost.get("fit_s") is not None for row in board.rows)
     ]
-    if not found:
+    if not boards:
         return nothing(inputs, "No record says how long its fit took.")
     files: list[Path] = []
     groups: dict[tuple[object, ...], list[Board]] = {}
-    for board in found:
+    for board in boards:
         groups.setdefault(setting_of(board)[:4], []).append(board)
     stems = stems_for(META["name"], groups)
     for key, members in groups.items():

@@ -48,15 +48,15 @@ TESTS = {
 
 def draw(inputs: FigureInput) -> list[Path]:
     """Draw the score over the four tests of COOS-7, one line per method, one point per seed."""
-    found = [board for board in inputs.boards if board.split in TESTS]
-    if not found:
+    boards = [board for board in inputs.boards if board.split in TESTS]
+    if not boards:
         text = (
             "There are no records of COOS-7. Make some with: "
             "python -m bench run --method erm,ben --split ottawa"
         )
         return nothing(inputs, text)
     files: list[Path] = []
-    groups = by_setting(found)
+    groups = by_setting(boards)
     stems = stems_for(META["name"], groups)
     for key, group in groups.items():
         members = one_readout(inputs.records, group)
@@ -67,11 +67,11 @@ def draw(inputs: FigureInput) -> list[Path]:
     return files
 
 
-def _draw_degradation(drawn: Canvas, found: Sequence[Board]) -> None:
-    by_split = {board.split: board for board in found}
+def _draw_degradation(drawn: Canvas, boards: Sequence[Board]) -> None:
+    by_split = {board.split: board for board in boards}
     ax = drawn.figure.subplots()
     tests = list(TESTS)
-    labels = methods_of(found)
+    labels = methods_of(boards)
     ends: dict[str, tuple[float, float]] = {}
     for k, label in enumerate(labels):
         colour, marker = colour_of(label), marker_of(label)
@@ -101,13 +101,15 @@ def _draw_degradation(drawn: Canvas, found: Sequence[Board]) -> None:
                 span = {"ci_low": row.ci_low, "ci_high": row.ci_high}
                 drawn.table.append({**row_facts(board, row), **entry, **span})
         xs, ys = zip(*line, strict=True)
-        reference = all(is_control_row(r.track) for b in found for r in b.rows if r.method == label)
+        reference = all(
+            is_control_row(r.track) for b in boards for r in b.rows if r.method == label
+        )
         style = (0, (1, 1.5)) if reference else "-"
         ax.plot(xs, ys, color=colour, marker=marker, linestyle=style, zorder=3)
-    chance_line(ax, found)
+    chance_line(ax, boards)
     ax.set_xlim(-0.35, len(tests) - 0.65)
     ax.set_xticks(range(len(tests)), list(TESTS.values()))
-    first = found[0]
+    first = boards[0]
     ax.set_ylabel(metric_words(first.metric, first.readout))
     data = "simulated" if first.edition == "simulated" else "real images"
     drawn.title(f"COOS-7 ({data}): from a random hold-out to another laboratory", subtitle(first))
@@ -115,7 +117,7 @@ def _draw_degradation(drawn: Canvas, found: Sequence[Board]) -> None:
         ax.text(-0.33, first.chance, " chance", fontsize=6.5, color="#777777", va="bottom")
     label_ends(ax, ends, {label: colour_of(label) for label in labels})
     missing = [TESTS[split].split("\n")[0] for split in tests if split not in by_split]
-    notes = [interval_words(row for board in found for row in board.rows)]
+    notes = [interval_words(row for board in boards for row in board.rows)]
     if missing:
         notes.append(f"No records for {', '.join(missing)}: a gap.")
     notes.append("Small points: seeds.")

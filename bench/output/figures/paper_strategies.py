@@ -75,7 +75,9 @@ OUR_PAIRS = (
 
 def draw(inputs: FigureInput) -> list[Path]:
     """Draw the published differences, ours from the same settings, and ours on other data."""
-    judged = {one.claim.name: one for p in (_T1, _T2, _T6) for one in judged_table(inputs, p)}
+    judged = {
+        result.claim.name: result for p in (_T1, _T2, _T6) for result in judged_table(inputs, p)
+    }
     ours = _ours(inputs)
     # Real and simulated data never share an axis.
     kinds = [
@@ -85,10 +87,13 @@ def draw(inputs: FigureInput) -> list[Path]:
     ] or [("", [])]
     rooms = [max(1.5 * len(mine), 4) for _, mine in kinds]
     lines = len(THEIR_PAIRS) + sum(rooms) + 1.5 * (len(kinds) - 1)
-    used = [one for one in judged.values() if one.mean is not None]
+    used = [result for result in judged.values() if result.mean is not None]
     groups = {id(row["group"]): row["group"] for row in ours}.values()
     identity = digest(
-        [sorted(r for one in used for r in one.run_ids), sorted(g.runs_digest for g in groups)]
+        [
+            sorted(r for result in used for r in result.run_ids),
+            sorted(g.runs_digest for g in groups),
+        ]
     )
     with canvas(inputs.out, META["name"], identity, PAGE, 1.95 + 0.24 * lines) as drawn:
         above, *below = drawn.figure.subplots(
@@ -174,16 +179,16 @@ def _ours(inputs: FigureInput) -> list[JsonObject]:
         for board in group.boards(inputs.boards):
             by_label = {row.method: row for row in board.rows if row.mean is not None}
             for label, base, kind in OUR_PAIRS:
-                one, other = by_label.get(label), by_label.get(base)
-                if one is None or other is None:
+                own, other = by_label.get(label), by_label.get(base)
+                if own is None or other is None:
                     continue
                 theirs = dict(zip(other.seeds, other.values, strict=True))
-                mine = dict(zip(one.seeds, one.values, strict=True))
+                mine = dict(zip(own.seeds, own.values, strict=True))
                 shared = [seed for seed in mine if seed in theirs]
                 if not shared:
                     continue
                 value = math.fsum(mine[seed] - theirs[seed] for seed in shared) / len(shared)
-                low, high = (one.diff_low, one.diff_high) if base == "erm" else (None, None)
+                low, high = (own.diff_low, own.diff_high) if base == "erm" else (None, None)
                 where = textwrap.shorten(" · ".join(group.subtitle.split(" · ")[:2]), 72)
                 rows.append(
                     {

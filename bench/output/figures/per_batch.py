@@ -41,13 +41,13 @@ def draw(inputs: FigureInput) -> list[Path]:
 
     Control rows are vertical lines.
     """
-    found = [board for board in inputs.boards if any(len(row.points) > 1 for row in board.rows)]
-    if not found:
+    boards = [board for board in inputs.boards if any(len(row.points) > 1 for row in board.rows)]
+    if not boards:
         text = "No record has a score for more than one held-out batch."
         return nothing(inputs, text)
     files: list[Path] = []
-    stems = {id(board): f"{META['name']}_{slug(board.split)}" for board in found}
-    for board in found:
+    stems = {id(board): f"{META['name']}_{slug(board.split)}" for board in boards}
+    for board in boards:
         stem = stems[id(board)]
         if list(stems.values()).count(stem) > 1:
             stem = f"{stem}_{slug(f'{board.edition}_{board.recipe}')}_{board.runs_digest[:8]}"

@@ -96,7 +96,9 @@ def _draw_panels(
         _draw_panel(ax, board, by_name, names)
         for name in names:
             row = by_name.get(name)
-            for unit, value in row.points.items() if row else ():
+            if row is None:
+                continue
+            for unit, value in row.points.items():
                 where = {"cluster_level": row.cluster_level, "cluster": unit}
                 value_of = {"value": value, "mean": row.mean, "n_seeds": row.n_seeds}
                 drawn.table.append({**row_facts(board, row), **where, **value_of})
@@ -126,8 +128,16 @@ def _draw_panel(ax: Axes, board: Board, rows: Mapping[str, Row], names: Sequence
         if row is None or row.mean is None:
             continue
         values = list(row.points.values())
-        style = {"color": colour_of(name), "marker": marker_of(name), "linewidths": 0}
-        ax.scatter(values, [y] * len(values), s=15, alpha=0.6, zorder=2, **style)
+        ax.scatter(
+            values,
+            [y] * len(values),
+            s=15,
+            color=colour_of(name),
+            marker=marker_of(name),
+            alpha=0.6,
+            linewidths=0,
+            zorder=2,
+        )
         ax.vlines(row.mean, y - 0.33, y + 0.33, color=colour_of(name), linewidth=1.6, zorder=3)
     level = {level_name(row.cluster_level) for row in rows.values()}
     n_units = max((row.n_clusters for row in rows.values()), default=0)

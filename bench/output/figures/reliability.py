@@ -36,12 +36,12 @@ BINS = 15
 
 def draw(inputs: FigureInput) -> list[Path]:
     """Draw accuracy over confidence, one panel per method; bin size shows the fraction of rows."""
-    found = [
+    pairs = [
         (group, tables)
         for group, tables in with_predictions(grouped(inputs.records))
-        if all("scores" in table for one in tables.values() for table in one)
+        if all("scores" in table for stored in tables.values() for table in stored)
     ]
-    if not found:
+    if not pairs:
         text = (
             "No record here keeps its predicted scores (published ones do not). "
             "A run of your own does: python -m bench run --method erm,ben --split ottawa"
@@ -49,7 +49,7 @@ def draw(inputs: FigureInput) -> list[Path]:
         return nothing(inputs, text)
     files: list[Path] = []
     for stem, (group, tables) in zip(
-        group_stems(META["name"], [group for group, _ in found]), found, strict=True
+        group_stems(META["name"], [group for group, _ in pairs]), pairs, strict=True
     ):
         labels = group.in_order(tables)
         readouts = {
@@ -104,8 +104,8 @@ def reliability(tables: Sequence[pd.DataFrame]) -> dict[str, NDArray[np.float64]
         known = truth >= 0
         scores = np.stack(table["scores"].to_list()).astype(np.float64)[known]
         parts.append((scores.max(axis=1).clip(0, 1), scores.argmax(axis=1) == truth[known]))
-    confidence = np.concatenate([one for one, _ in parts])
-    right = np.concatenate([one for _, one in parts]).astype(np.float64)
+    confidence = np.concatenate([part for part, _ in parts])
+    right = np.concatenate([part for _, part in parts]).astype(np.float64)
     which = np.ceil(confidence * BINS).astype(np.int64).clip(1, BINS) - 1
     n = np.bincount(which, minlength=BINS)
     drawn = {

@@ -42,12 +42,12 @@ LOWER = ("batch_1nn",)
 
 def draw(inputs: FigureInput) -> list[Path]:
     """Draw one point per method: mixing on the x axis, the split's primary metric on the y axis."""
-    found = []
+    pairs = []
     for group in grouped(inputs.records):
         values = _values(group)
         if values:
-            found.append((group, values))
-    if not found:
+            pairs.append((group, values))
+    if not pairs:
         text = (
             "No record scores how its batches mix. Runs on splits with several test batches score "
             "batch_1nn; a split asks for more in its list metrics, such as "
@@ -55,12 +55,12 @@ def draw(inputs: FigureInput) -> list[Path]:
         )
         return nothing(inputs, text)
     files: list[Path] = []
-    stems = group_stems(META["name"], [group for group, _ in found])
-    for stem, (group, values) in zip(stems, found, strict=True):
+    stems = group_stems(META["name"], [group for group, _ in pairs])
+    for stem, (group, values) in zip(stems, pairs, strict=True):
         board = next(iter(group.boards(inputs.boards)), None)
         if board is None:
             continue
-        labels = group.in_order({name for one in values.values() for name in one})
+        labels = group.in_order({name for by_label in values.values() for name in by_label})
         columns = min(3, len(values))
         lines = -(-len(values) // columns)
         height = 2.6 * lines + 0.75 + 0.16 * legend_lines(labels)
@@ -84,16 +84,16 @@ def draw(inputs: FigureInput) -> list[Path]:
 
 def _values(group: Group) -> dict[str, dict[str, dict[int, float]]]:
     """Return mixing metric -> label -> seed -> value, for metrics that any run has."""
-    found: dict[str, dict[str, dict[int, float]]] = {}
+    by_metric: dict[str, dict[str, dict[int, float]]] = {}
     for metric in MIXING:
         for record in group.records:
             if metric not in record.metrics and metric not in record.metric_versions:
                 continue
             value = mixing_value(record, metric)
             if np.isfinite(value):
-                place = found.setdefault(metric, {}).setdefault(label(record), {})
+                place = by_metric.setdefault(metric, {}).setdefault(label(record), {})
                 place[record.seed] = value
-    return found
+    return by_metric
 
 
 def _panel(

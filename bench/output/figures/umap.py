@@ -58,9 +58,9 @@ def draw(inputs: FigureInput) -> list[Path]:
     store = Store(inputs.results) if inputs.results is not None else None
     work = []
     for group in grouped(inputs.records):
-        found = {} if store is None else _kept(store, group)
-        work += [(group, name, found) for name in group.in_order(found)]
-    work = [(group, name, found) for group, name, found in work if _worth(name, found)]
+        embedded = {} if store is None else _kept(store, group)
+        work += [(group, name, embedded) for name in group.in_order(embedded)]
+    work = [(group, name, embedded) for group, name, embedded in work if _worth(name, embedded)]
     if not work:
         text = (
             "No run here keeps its embeddings in artifacts/ (published records do not, nor do runs "
@@ -81,12 +81,12 @@ def draw(inputs: FigureInput) -> list[Path]:
     files: list[Path] = []
     distinct = list({id(group): group for group, _, _ in work}.values())
     stems = dict(zip(map(id, distinct), group_stems(META["name"], distinct), strict=True))
-    for group, name, found in work:
+    for group, name, embedded in work:
         assert store is not None
-        record, after = found[name]
-        before = _before(store, group, name, found)
-        views = [one for one in (before, after) if one is not None]
-        shown = [_view(record, one, MOST) for one in views]
+        record, after = embedded[name]
+        before = _before(store, group, name, embedded)
+        views = [stage for stage in (before, after) if stage is not None]
+        shown = [_view(record, stage, MOST) for stage in views]
         if min(len(view.ids) for view in shown) < 4:
             continue
         stem = f"{stems[id(group)]}_{slug(name)}"
@@ -104,26 +104,26 @@ def draw(inputs: FigureInput) -> list[Path]:
 
 def _kept(store: Store, group: Group) -> dict[str, tuple[Record, Embedding]]:
     """Return each method's first seed with a stored final embedding, and its first fold."""
-    found: dict[str, tuple[Record, Embedding]] = {}
+    embedded: dict[str, tuple[Record, Embedding]] = {}
     for record in group.records:
-        if label(record) in found:
+        if label(record) in embedded:
             continue
         drawn = embedding(store, record, 0)
         if drawn is not None:
-            found[label(record)] = (record, drawn)
-    return found
+            embedded[label(record)] = (record, drawn)
+    return embedded
 
 
-def _worth(name: str, found: Mapping[str, tuple[Record, Embedding]]) -> bool:
+def _worth(name: str, embedded: Mapping[str, tuple[Record, Embedding]]) -> bool:
     """Whether a method has a figure of its own; a baseline has one only if it is alone."""
-    return name not in BASES or len(found) == 1
+    return name not in BASES or len(embedded) == 1
 
 
 def _before(
-    store: Store, group: Group, name: str, found: Mapping[str, tuple[Record, Embedding]]
+    store: Store, group: Group, name: str, embedded: Mapping[str, tuple[Record, Embedding]]
 ) -> Embedding | None:
     """Return the output of a chain's first stage, or of the matching uncorrected run."""
-    record, after = found[name]
+    record, after = embedded[name]
     if "+" in after.method:
         return embedding(store, record, 0, stage=0)
     seed = record.seed
@@ -136,22 +136,30 @@ def _before(
     return None
 
 
-def _view(record: Record, one: Embedding, most: int) -> _View:
+def _view(record: Record, stored: Embedding, most: int) -> _View:
     """Select rows, and look up their classes among the scored ones."""
-    picked = chosen(one.ids, most)
-    ids = one.ids[picked]
+    picked = chosen(stored.ids, most)
+    ids = stored.ids[picked]
     predictions = record.predictions()
     names: dict[str, str] = {}
     if predictions is not None and record.score_unit == "row":
         classes = record.classes
-        mine = predictions[predictions["fold"] == one.fold]
+        mine = predictions[predictions["fold"] == stored.fold]
         names = {
             row_id: classes[y]
             for row_id, y in zip(mine["id"], mine["y_true"].tolist(), strict=True)
             if y >= 0
         }
-    found = np.array([names.get(name, "") for name in ids.tolist()], dtype=str)
-    return _View(one.method, one.X[picked], ids, one.batch[picked], found, one.level, one.fold)
+    labels = np.array([names.get(name, "") for name in ids.tolist()], dtype=str)
+    return _View(
+        stored.method,
+        stored.X[picked],
+        ids,
+        stored.batch[picked],
+        labels,
+        stored.level,
+        stored.fold,
+    )
 
 
 def _page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,34 +19,11 @@ if TYPE_CHECKING:
     from bench.core.entry import Entry
 
 
-GREEK = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "omicron",
-    "pi",
-    "rho",
-    "final",
-    "sigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "chi",
-    "psi",
-    "omega",
-]
-"""Greek letters in Unicode order, which includes the final sigma."""
+GREEK = {
+    unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda"): letter
+    for letter in map(chr, range(0x3B1, 0x3CA))
+}
+"""Names of small Greek letters, such as ``alpha``."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +123,7 @@ def blocks_of(text: str) -> list[Block]:
     text
         Cleaned as by :func:`inspect.cleandoc`.
     """
-    made: list[Block] = []
+    blocks: list[Block] = []
     for part in text.split("\n\n"):
         lines = part.strip("\n").split("\n")
         if not "".join(lines).strip():
@@ -156,16 +134,16 @@ def blocks_of(text: str) -> list[Block]:
         if all(indented):
             width = min((len(line) - len(line.lstrip()) for line in lines), default=0)
             if lines:
-                made.append(Block("verbatim", "\n".join(plain(line[width:]) for line in lines)))
+                blocks.append(Block("verbatim", "\n".join(plain(line[width:]) for line in lines)))
         elif not any(indented):
-            made.append(Block("text", " ".join(line.strip() for line in lines)))
+            blocks.append(Block("text", " ".join(line.strip() for line in lines)))
         else:
-            made += _terms(lines)
-    return made
+            blocks += _terms(lines)
+    return blocks
 
 
 _SIGNS = {
-    **{name: chr(0x3B1 + k) for k, name in enumerate(GREEK)},
+    **GREEK,
     **{"Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Sigma": "Σ", "Phi": "Φ"},
     **{"top": "T", "sum": "∑", "prod": "∏", "cdot": "·", "times": "×", "in": "∈", "le": "≤"},
     **{"ge": "≥", "neq": "≠", "approx": "≈", "infty": "∞", "partial": "∂", "nabla": "∇"},
@@ -190,15 +168,15 @@ def plain(tex: str) -> str:
 
 
 def _terms(lines: Iterable[str]) -> list[Block]:
-    found: list[tuple[str, list[str]]] = []
+    terms: list[tuple[str, list[str]]] = []
     for line in lines:
         if not line.startswith(" "):
-            found.append((line.strip(), []))
-        elif found:
-            found[-1][1].append(line.strip())
+            terms.append((line.strip(), []))
+        elif terms:
+            terms[-1][1].append(line.strip())
         else:
-            found.append(("", [line.strip()]))
+            terms.append(("", [line.strip()]))
     return [
         Block("term", " ".join(below), head) if below else Block("text", head)
-        for head, below in found
+        for head, below in terms
     ]

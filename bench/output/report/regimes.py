@@ -43,8 +43,6 @@ class Conditions:
 
     Attributes
     ----------
-    split, edition, level
-        The split, the edition measured, and the batch level.
     composition
         Distance between the class mixtures of batches, 0 (equal) to 1 (no class shared).
     controls_min
@@ -130,8 +128,6 @@ def regimes(boards: Iterable[Board], measured: dict[str, Conditions]) -> list[Re
     boards
         All boards; those with settings, overrides, another recipe than the default, or a split
         without measured conditions are skipped.
-    measured
-        As from :func:`conditions`.
     """
     groups: dict[tuple[str, tuple[str, bool, bool]], list[Board]] = {}
     for board in boards:

@@ -113,8 +113,6 @@ class Budget:
 
     Attributes
     ----------
-    trials
-        Number of trials, finished or pruned.
     seconds
         Time budget in seconds: no trial starts after it is spent (0 = unlimited).
     parts
@@ -134,8 +132,6 @@ class Tuning:
     ----------
     task, method, registry, options
         As for a run. Values set by hand in ``options`` are not tuned.
-    store
-        Results folder for records and, by default, studies.
     budget, rule, level
         Budget, selection rule, and its batch level (empty = the data set's default).
     storage
