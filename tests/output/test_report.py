@@ -538,6 +538,7 @@ def test_docstrings_become_paragraphs_terms_and_formulas() -> None:
     ]
     assert plain(r"\frac{x - \mu}{\sqrt{s}} V^\top \unknown") == "(x - μ) / (√(s)) V^T \\unknown"
     assert plain(r"\omega\sigma\tau") == "ωστ"
+    assert plain(r"\bar\gamma \hat{x}_i \tfrac12 \tfrac{a}{b}") == "γ\u0304 x\u0302_i 1/2 (a) / (b)"
 
 
 def test_labels_break_at_brackets_commas_and_plus() -> None:
