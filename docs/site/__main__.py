@@ -41,7 +41,16 @@ OTHERS = {
 NAV = {
     "Start": ["index.md", "first-steps.md"],
     "Tutorials": [f"tutorials/{name}.md" for name in tutorials.ORDER],
-    "Guides": ["tasks.md", "own-data.md", "sweep.md", "score.md", "extend.md", "gpu.md"],
+    "Guides": [
+        "tasks.md",
+        "own-data.md",
+        "corrections.md",
+        "biology.md",
+        "sweep.md",
+        "score.md",
+        "extend.md",
+        "gpu.md",
+    ],
     "Concepts": ["concepts.md"],
     "Results": ["results.md", "findings.md", "studies.md", "gallery.md"],
     "Reference": [
