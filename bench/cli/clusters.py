@@ -6,17 +6,19 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli import completion
 from bench.cli.options import PATH, bundle
+from bench.cli.output import note
 
 if TYPE_CHECKING:
     from bench.cli.options import Common
     from bench.records.record import Record
     from bench.records.store import Store
+    from bench.runs.experiment import Experiment
     from bench.runs.sweeps.clusters import Where
     from bench.runs.sweeps.graph import Graph
     from bench.runs.sweeps.units import Host
@@ -114,3 +116,40 @@ def execute(
     with Display(graph, events=events) as display:
         records = execute_graph(graph, where, display)
     return records, time.monotonic() - started
+
+
+def run_on_workers(
+    experiment: Experiment,
+    jobs: int | None,
+    common: Common,
+    pending: list[str],
+    **fields: Any,  # noqa: ANN401 - fields of several types
+) -> None:
+    """Make the runs of an experiment in worker processes, whose records it then knows.
+
+    Parameters
+    ----------
+    experiment
+        The experiment.
+    jobs
+        ``--jobs``; nothing happens with one or none.
+    common
+        Options of every command.
+    pending
+        Lines to print first.
+    **fields
+        Fields of :class:`bench.runs.sweeps.units.Unit`, such as ``controls``.
+    """
+    if jobs is None or jobs == 1:
+        return
+    from bench.runs.sweeps.clusters import Where
+    from bench.runs.sweeps.graph import build
+    from bench.runs.sweeps.units import units_like
+
+    options = experiment.options
+    host = host_of(experiment.store, common, options.device, options.if_exists)
+    graph = build((unit, False) for unit in units_like(experiment, host, **fields))
+    while pending:
+        note(pending.pop(0))
+    records, _ = execute(graph, Where(jobs), experiment.store, events=common.as_json)
+    experiment.known = {record.run_id: record for record in records}

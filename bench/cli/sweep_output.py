@@ -47,6 +47,7 @@ class Display:
     def __init__(self, graph: Graph, *, events: bool) -> None:
         self._graph, self._events = graph, events
         self._ended = 0
+        self._reasons: set[str] = set()
         self._progress: Progress | None = None
         self._all: TaskID | None = None
         self._bars: dict[str, TaskID] = {}
@@ -122,7 +123,8 @@ class Display:
             self._progress.advance(self._all)
             if task.key in self._bars:
                 self._progress.remove_task(self._bars.pop(task.key))
-        elif not records and result.failed:
+        elif result.failed and result.failed not in self._reasons:
+            self._reasons.add(result.failed)  # tasks that depend on it fail with the same reason
             self.say(f"{task.label}: failed: {result.failed}")
         for record in records:
             if self._progress is None or record.status == "failed":
@@ -302,14 +304,8 @@ def print_end(
     rows = [[state, str(states[state]), str(states[f"{state} before"])] for state in STATES[:3]]
     print_line(f"{suite.name}: {len(graph.tasks)} tasks in {duration(seconds)}", "bold")
     print_table(["", "now", "before"], rows)
-    reasons: dict[tuple[str, str, str, str], list[int]] = {}
-    for record in (*records, *graph.stored.values()):
-        if not record.ok:
-            key = (record.status, record.method, record.split_id, record.reason)
-            reasons.setdefault(key, []).append(record.seed)
-    for (status, method, split, reason), seeds in sorted(reasons.items()):
-        which = f", seed {', '.join(map(str, sorted(seeds)))}" if status == "failed" else ""
-        print_line(f"{status}: {method} on {split}{which}: {reason}")
+    for line in _reasons([*records, *graph.stored.values()]):
+        print_line(line)
     _print_left_out(graph)
     command = "python -m bench"
     if any(record.status == "failed" for record in records):
@@ -318,6 +314,22 @@ def print_end(
         done = [record.split_id for record in (*records, *graph.stored.values()) if record.ok]
         where = f" --split {done[0]}" if len(set(done)) == 1 else ""
         print_line(f"next: {command} leaderboard{where}{again}")
+
+
+def _reasons(records: Sequence[Record]) -> list[str]:
+    """Return one line per reason with the methods and splits that it concerns."""
+    splits: dict[tuple[str, str, str], dict[str, None]] = {}
+    for record in records:
+        if not record.ok:
+            key = (record.status, record.reason, record.method)
+            splits.setdefault(key, {})[record.split_id] = None
+    methods: dict[tuple[str, str, str], list[str]] = {}
+    for (status, reason, method), names in splits.items():
+        methods.setdefault((status, reason, ", ".join(names)), []).append(method)
+    return [
+        f"{status}: {', '.join(names)} on {where}: {reason}"
+        for (status, reason, where), names in sorted(methods.items())
+    ]
 
 
 def _print_left_out(graph: Graph) -> None:

@@ -777,6 +777,9 @@ def test_json_and_nothing_but_json(call: Caller, tmp_path: Path) -> None:
         assert 0 <= run["metrics"]["balanced_accuracy"]["all"] <= 1
         assert json.loads((Path(run["path"]) / "run.json").read_text())["run_id"] == run["run_id"]
     shown = call("show", "run", runs[0]["run_id"], "--json").json
+    text = call("show", "run", runs[0]["run_id"]).out
+    assert f"{runs[0]['metrics']['balanced_accuracy']['all']:.4f}".rstrip("0") in text
+    assert max(map(len, text.splitlines())) < 200
     assert shown["spec"]["seed"] == 0
     boards = call("leaderboard", "--json").json["boards"]
     assert {row["method"] for board in boards for row in board["rows"]} >= {"erm"}

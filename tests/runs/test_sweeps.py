@@ -321,6 +321,41 @@ def test_wrong_usage_is_one_line(
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "tune"])
+def test_commands_with_jobs_print_the_same(
+    command: str,
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The worker is this process; other tests start real ones."""
+    from bench.runs.sweeps import engine
+
+    made: list[str] = []
+
+    def on_dask(graph: Graph, where: Where, watcher: Any) -> Any:
+        made.extend(task.kind for task in graph.tasks.values())
+        assert where.jobs == 2
+        return engine._serial(graph, watcher)
+
+    monkeypatch.setattr(engine, "_on_dask", on_dask)
+    sets = [text for key, value in SETTINGS.items() for text in ("--set", f"{key}={value}")]
+    options = ["-m", "erm,center" if command == "run" else "ben", "-s", f"{table}:plates"]
+    options += ["--recipe", "smoke", "--seeds", "1", "--json", *sets]
+    options += ["--trials", "2", "--validations", "1"] if command == "tune" else []
+    answers = []
+    for name, jobs in (("one", []), ("two", ["--jobs", "2"])):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, *options, "--results", str(tmp_path / name), *jobs])
+        answers.append(json.loads(capsys.readouterr().out)["runs"])
+        for run in answers[-1]:
+            for key in ("path", "cost", "tuning"):
+                run.pop(key, None)
+    assert answers[0] == answers[1]
+    assert set(made) == ({"fit", "apply", "run"} if command == "run" else {"fold", "tune"})
+
+
 PROFILE = """
 jobs = 2
 queue = "gpu"

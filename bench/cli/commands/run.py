@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.clusters import JOBS
+from bench.cli.clusters import JOBS, run_on_workers
 from bench.cli.options import (
     IF_EXISTS,
     Common,
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.store import Store
     from bench.records.trackers import Tracker
-    from bench.runs.experiment import Experiment
 
 
 @click.command()
@@ -121,10 +120,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
             for tracker in trackers:
                 tracker.add(record)
 
-    if jobs is not None and jobs > 1:
-        while pending:
-            note(pending.pop(0))
-        _on_workers(experiment, jobs, common, controls=controls)
+    run_on_workers(experiment, jobs, common, pending, controls=controls)
     with Bar(len(planned), pending, also=also) as bar:
         records = experiment.run(planned, bar)
         # With --json, too: the output format must not change what is on record.
@@ -139,21 +135,6 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         for tracker in trackers:
             print_line(f"tracked: {tracker.where}")
     return int(any(record.status == "failed" for record in records))
-
-
-def _on_workers(experiment: Experiment, jobs: int, common: Common, *, controls: bool) -> None:
-    """Make all runs of an experiment in worker processes; the experiment then knows them."""
-    from bench.cli.clusters import execute, host_of
-    from bench.runs.sweeps.clusters import Where
-    from bench.runs.sweeps.graph import build
-    from bench.runs.sweeps.units import units_like
-
-    options = experiment.options
-    host = host_of(experiment.store, common, options.device, options.if_exists)
-    units = units_like(experiment, host, controls=controls)
-    graph = build((unit, False) for unit in units)
-    records, _ = execute(graph, Where(jobs), experiment.store, events=common.as_json)
-    experiment.known = {record.run_id: record for record in records}
 
 
 def _retry(training: TrainingOptions, common: Common) -> int:

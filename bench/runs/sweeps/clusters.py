@@ -199,7 +199,8 @@ def connect(where: Where, device: str) -> Iterator[Connection]:
             "sweeps on several processes need Dask: pip install 'labshift[cluster]', or leave out "
             "--jobs, --scheduler and --cluster"
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client", "distributed.deploy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are raised here
     refused: list[str] = []
     environment = {name: os.environ.get(name) or str(threads()) for name in BLAS}
     options = {

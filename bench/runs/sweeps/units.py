@@ -10,11 +10,12 @@ import dataclasses
 import functools
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError, did_you_mean
 from bench.runs.experiment import Experiment, prepare, registry_with
+from bench.runs.sweeps.suite import Block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.records.store import Store
     from bench.runs.job import Job
-    from bench.runs.sweeps.suite import Block, Suite
+    from bench.runs.sweeps.suite import Suite
     from bench.runs.tuning.space import Tuning
 
 Settings = tuple[tuple[str, object], ...]
@@ -91,6 +92,8 @@ class Unit:
     level: str = ""
     validations: int = 2
     recipe_keys: tuple[str, ...] = ()
+    seconds: float = 0.0
+    storage: str = ""
     controls: bool = True
     companions: bool = True
 
@@ -162,7 +165,7 @@ class OpenUnit:
 
         unit, experiment = self.unit, self.experiment
         [task] = experiment.tasks
-        budget = Budget(unit.trials, parts=unit.validations)
+        budget = Budget(unit.trials, unit.seconds, unit.validations)
         return [
             Tuning(
                 task,
@@ -173,7 +176,7 @@ class OpenUnit:
                 budget,
                 unit.rule,
                 unit.level,
-                "",
+                unit.storage,
                 unit.recipe_keys,
             )
             for method in experiment.methods
@@ -202,7 +205,8 @@ def units_of(suite: Suite, host: Host) -> list[tuple[Unit, bool]]:
         options = {
             field.name: getattr(block, field.name)
             for field in dataclasses.fields(Unit)
-            if field.name not in ("host", "block", "methods", "split", "settings", "trials")
+            if field.name in (field.name for field in dataclasses.fields(Block))
+            and field.name not in ("methods", "settings", "trials")
         }
         methods = _all_methods(registry) if block.methods == (ALL,) else block.methods
         units += [
@@ -225,7 +229,7 @@ def units_of(suite: Suite, host: Host) -> list[tuple[Unit, bool]]:
     return units
 
 
-def units_like(experiment: Experiment, host: Host, *, controls: bool = True) -> list[Unit]:
+def units_like(experiment: Experiment, host: Host, **fields: Any) -> list[Unit]:  # noqa: ANN401 - fields of several types
     """Return the units of an experiment, one per split.
 
     Parameters
@@ -234,8 +238,8 @@ def units_like(experiment: Experiment, host: Host, *, controls: bool = True) -> 
         Methods, splits, seeds and options.
     host
         Where the units run.
-    controls
-        Whether the control rows belong to them.
+    **fields
+        Other fields of :class:`Unit`, such as ``controls`` and ``trials``.
     """
     options = experiment.options
     settings: dict[str, object] = {
@@ -258,7 +262,7 @@ def units_like(experiment: Experiment, host: Host, *, controls: bool = True) -> 
             recipe=options.recipe,
             edition=experiment.edition,
             metrics=tuple(task.split.metrics),
-            controls=controls,
+            **fields,
         )
         for task in experiment.tasks
     ]

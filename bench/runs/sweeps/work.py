@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import sys
 import traceback
 from dataclasses import dataclass, replace
@@ -200,7 +201,7 @@ def _check(host: Host, expected: Stamp) -> None:
             if a != b
         ]
         raise Misfit(
-            f"a worker on {os.uname().nodename if hasattr(os, 'uname') else 'this machine'} has "
+            f"a worker on {platform.node()} has "
             f"{', '.join(other)}: use the same environment for both"
         )
     if not Path(host.results).is_dir():
