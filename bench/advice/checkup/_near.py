@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bench.core.dataset import Opened
     from bench.core.split import Split
-    from bench.core.types import Floats, Ints
+    from bench.core.types import Array, Ints
 
 ROWS = 20_000
 """Maximum rows that are compared with each other; larger data sets are subsampled with a seed."""
@@ -93,7 +93,7 @@ def _reading(opened: Opened) -> str:
     return "they may be copies that were scaled, rounded or changed by noise"
 
 
-def near_pairs(X: Floats, content: NDArray[np.str_]) -> NDArray[np.int64]:
+def near_pairs(X: Array, content: NDArray[np.str_]) -> NDArray[np.int64]:
     """Return pairs of rows that are much nearer than rows of these data usually are, ``(p, 2)``.
 
     The distance is Euclidean in principal components. Let ``t`` be the median distance to the
@@ -136,7 +136,7 @@ def near_pairs(X: Floats, content: NDArray[np.str_]) -> NDArray[np.int64]:
     return pairs
 
 
-def _dimension(distance: Floats) -> float:
+def _dimension(distance: Array) -> float:
     """Return the intrinsic dimension of the rows.
 
     The logarithm of the ratio of the distances to the first two neighbours is exponential with mean
@@ -164,7 +164,9 @@ def descriptors(opened: Opened, rows: Ints) -> NDArray[np.float32]:
     k = min(COMPONENTS, *X.shape)
     if k == 0:
         return np.zeros((len(rows), 1), np.float32)
-    return PCA(k, svd_solver="randomized", random_state=0).fit_transform(X).astype(np.float32)
+    components = PCA(k, svd_solver="randomized", random_state=0).fit_transform(X)
+    result: NDArray[np.float32] = components.astype(np.float32)
+    return result
 
 
 def image_descriptors(images: NDArray[np.generic]) -> NDArray[np.float32]:

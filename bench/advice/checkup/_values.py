@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.core.dataset import Opened
-    from bench.core.types import Floats, Ints, Strings
+    from bench.core.types import Array, Ints, Strings
 
 EXPLAINED = 0.95
 """Share of a feature's variance between classes from which it may be the class itself."""
@@ -24,7 +24,7 @@ LEAST = 3
 """Minimum rows of a batch or class."""
 
 
-def label_features(opened: Opened, X: Floats, rows: Ints) -> Iterator[Check]:
+def label_features(opened: Opened, X: Array, rows: Ints) -> Iterator[Check]:
     """Report features whose values are nearly determined by the class."""
     if opened.is_images:
         return
@@ -47,7 +47,7 @@ def label_features(opened: Opened, X: Floats, rows: Ints) -> Iterator[Check]:
     yield Check("features and class", "warn" if shown else "ok", text, facts)
 
 
-def explained(X: Floats, groups: Strings) -> Floats:
+def explained(X: Array, groups: Strings) -> Array:
     """Return the share of each feature's variance between groups (eta squared), ``(d,)``.
 
     It is corrected for the number of groups, as omega squared is, and 0 for a constant feature.
@@ -64,13 +64,13 @@ def explained(X: Floats, groups: Strings) -> Floats:
         return np.zeros(X.shape[1])
     noise = within / (n - k)
     between = total - within - (k - 1) * noise
-    share: Floats = np.divide(
+    share: Array = np.divide(
         between, total + noise, out=np.zeros(X.shape[1]), where=total > 1e-24 * (1 + X[0] ** 2)
     )
     return share
 
 
-def units(opened: Opened, X: Floats, rows: Ints) -> Iterator[Check]:
+def units(opened: Opened, X: Array, rows: Ints) -> Iterator[Check]:
     """Report batches whose values are many times larger or smaller than those of the others."""
     if opened.is_images:
         return
@@ -87,7 +87,7 @@ def units(opened: Opened, X: Floats, rows: Ints) -> Iterator[Check]:
     yield Check("units", "warn" if other else "ok", text, {"other_units": len(other)})
 
 
-def factors_of(X: Floats, batch: Strings) -> dict[str, float]:
+def factors_of(X: Array, batch: Strings) -> dict[str, float]:
     """Return how many times larger the features of each batch are than in the median batch.
 
     The size of a feature in a batch is its root mean square. The factor of a batch is the median
