@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import click
@@ -50,6 +51,13 @@ if TYPE_CHECKING:
 @click.option(
     "--retry-failed", is_flag=True, help="Repeat the failed runs; no --method and --split."
 )
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Stop a run after SECONDS and record it as failed; not with --jobs.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan with cost estimates.")
 @JOBS
 @common_options
@@ -65,6 +73,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     controls: bool,
     track: str | None,
     retry_failed: bool,
+    timeout: float,
     dry_run: bool,
     jobs: int | None,
     common: Common,
@@ -108,6 +117,9 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         standardise=standardise,
         rescale=rescale,
     )
+    if timeout and jobs not in (None, 1):
+        raise BenchError("--timeout stops runs of this process: use it without --jobs")
+    experiment.options = dataclasses.replace(experiment.options, timeout=timeout)
     planned = experiment.jobs()
     if dry_run:
         for line in pending:
