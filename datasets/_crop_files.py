@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.api import BenchError
-from bench.core.disk import new_file
-from bench.core.folders import cache_folder
+from bench.core.once import file_sha256, once
 from bench.data.hdf5 import own_dataset
 
 if TYPE_CHECKING:
@@ -279,45 +277,32 @@ def parameters_of(folder: Path) -> JsonObject:
         document = json.loads(path.read_text(encoding="utf-8"))
         if not {"plates", "files"} <= set(document):
             raise KeyError("plates, files")
+        recorded = {name: fact["sha256"] for name, fact in document["files"].items()}
+        changed = [name for name in recorded if recorded[name] != _sum(folder / name)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BenchError(f"{path} is missing or damaged: delete {folder}") from error
+    if changed:
+        raise BenchError(
+            f"{folder / changed[0]} was changed after it was simulated: delete {folder} and run "
+            "again"
+        )
     return dict(document)
 
 
 def digest_of(paths: list[Path], parameters: JsonObject) -> str:
     """Return a digest of the SHA-256 of the files.
 
-    The sums are computed once and cached by path, size and modification time. Those of the
-    simulated edition are in its parameters.
+    Those of the simulated edition are in its parameters.
     """
     if parameters:
         sums = {path.name: parameters["files"][path.name]["sha256"] for path in paths}
     else:
-        sums = _remembered_sums(paths)
+        with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
+            sums = dict(zip((p.name for p in paths), pool.map(_sum, paths), strict=True))
     text = "\n".join(f"{name} {value}" for name, value in sorted(sums.items()))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _remembered_sums(paths: list[Path]) -> dict[str, str]:
-    marks = {}
-    for path in paths:
-        stat = path.stat()
-        marks[path.name] = [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
-    key = hashlib.sha256(str(paths[0].parent.absolute()).encode()).hexdigest()[:16]
-    memory = cache_folder("index") / f"coos7-{key}.json"
-    try:
-        stored = json.loads(memory.read_text(encoding="utf-8"))
-        if stored["marks"] == marks and all(
-            re.fullmatch("[0-9a-f]{64}", stored["sha256"][name]) for name in marks
-        ):
-            return {name: stored["sha256"][name] for name in marks}
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # missing or unreadable: computed below
-
-    from .simulator.write import sha256
-
-    with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
-        sums = dict(zip(marks, pool.map(sha256, paths), strict=True))
-    with suppress(OSError), new_file(memory) as file:  # the cache is optional
-        file.write_text(json.dumps({"marks": marks, "sha256": sums}), encoding="utf-8")
-    return sums
+def _sum(path: Path) -> str:
+    """Return the SHA-256 of a file, computed once for large files."""
+    return once(path, partial(file_sha256, path))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.boards.baselines import BASELINES
 from bench.boards.claims import judge, published
 from bench.boards.units import level_name
 from bench.core.words import count
@@ -76,6 +77,21 @@ TABLES = (
         "24 and 48 hours, each held out once; 302 compounds",
         "CPJUMP1, Chandrasekaran et al. 2024",
     ),
+)
+NEW_WELLS = (
+    ("jump-source3-statistics/batches", "jump-source3/batches-and-wells"),
+    ("jump-moa-stains/stains", "jump-stains/stains-and-wells"),
+)
+"""A split, and the same with new well positions in the test set."""
+AT_NEW_WELLS = (
+    "position-only",
+    "identity",
+    "sphering-all",
+    "combat",
+    "coral-to-train",
+    "harmony",
+    "tvn",
+    *ARMS,
 )
 RETRIEVAL = ("identity", "zscore", "robust", "sphering", "sphering-all", "tvn")
 
@@ -228,6 +244,29 @@ def _sentences(records: list[Any], items: Sequence[Published]) -> list[str]:
             reading = row.verdict or f"{units}: no test"
             lines.append(f"- {item.split}: `ben` − `erm` = {difference_of(row)} ({reading}).")
     return [*lines, ""]
+
+
+def position(records: list[Any]) -> list[str]:
+    """Return scores at the well positions of training against scores at new ones."""
+    lines = [
+        "## Well positions",
+        "",
+        "Layouts repeat: `position-only` predicts the class from the well position alone. In the "
+        "splits `…-and-wells`, the test rows are at new well positions as well as in new batches, "
+        "with fewer training rows.",
+        "",
+    ]
+    cells = []
+    for same, new in NEW_WELLS:
+        here, there = boards_of(records, same), boards_of(records, new)
+        for method in AT_NEW_WELLS:
+            chain = (
+                method if method in (*BASELINES, *ARMS, "position-only") else f"identity+{method}"
+            )
+            rows = row_of(here, chain), row_of(there, chain)
+            if None not in rows:
+                cells.append([same, f"`{method}`", *map(score_of, rows)])
+    return [*lines, *table(["split", "method", "same wells", "new wells"], cells)] if cells else []
 
 
 def weeks(records: list[Any]) -> list[str]:

@@ -40,6 +40,7 @@ def main() -> None:
             *_real.images(records),
             *_real.causes(records),
             *_real.tables(records),
+            *_real.position(records),
             *_real.weeks(records),
             *_real.retrieval(records),
             *_simulated.draws(records),

@@ -155,6 +155,8 @@ def _overall(
         for row in board.rows:
             named = methods is None or row.method_id in methods or _name(row) in methods
             usable = not row.params and not row.reason and row.track != "reference"
+            # A classifier of fixed features, with its own head, corrects nothing.
+            usable &= not (row.readout == "head" and board.readout == "probe")
             if usable and named and row.baseline in baselines and row.difference is not None:
                 rows.setdefault(_name(row), {})[board.split] = row
     if not rows:

@@ -80,6 +80,16 @@ def studies(context: click.Context, parameter: click.Parameter, typed: str) -> l
     return _safe(lambda: _starting(known(), typed))
 
 
+def suites(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Complete the name of a packaged suite; if none fits, the shell completes files."""
+    from click.shell_completion import CompletionItem
+
+    from bench.runs.sweeps.suite import packaged
+
+    matches = _safe(lambda: _starting(packaged(), typed))
+    return [CompletionItem(m) for m in matches] or [CompletionItem(typed, type="file")]
+
+
 def figures(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """Complete the name of a figure."""
     from bench.output.figures import all_figures

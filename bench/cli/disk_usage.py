@@ -72,7 +72,7 @@ def disk_usage(store: Store) -> list[Usage]:
         for path in _entries(root):
             if path.name in ("runs", "tuning"):
                 parts[path.name].append(path)
-            elif path.name not in ("artifacts", "failed", "scratch", "reference"):
+            elif path.name not in ("artifacts", "failed", "locks", "scratch", "reference"):
                 parts["other"].append(path)
         return [
             Usage(name, _DESCRIPTIONS[name], tuple(paths), _size(paths), seconds.get(name))

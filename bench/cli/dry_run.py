@@ -11,6 +11,7 @@ from bench.core.words import duration, file_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.records.schema import Summary
     from bench.records.store import Store
     from bench.runs.estimate import Estimate, Total
     from bench.runs.job import Job
@@ -38,7 +39,7 @@ def print_plan(jobs: Sequence[Job], store: Store, as_json: bool, *, device: str 
 
     rows = [_row(job, store) for job in jobs]
     pending = [job for job, row in zip(jobs, rows, strict=True) if row["state"] == "to run"]
-    costs = _estimates(pending, store, device)
+    costs = Estimator(store, device).estimates(pending)
     by_run = dict(zip((r["run_id"] for r in rows if r["state"] == "to run"), costs, strict=True))
     cost = total(pending, costs, store)
     gpu_hours = _gpu_hours(pending, costs, store) if device == "cuda" else None
@@ -80,22 +81,43 @@ def _row(job: Job, store: Store) -> _Row:
     }
 
 
-def _estimates(jobs: Sequence[Job], store: Store, device: str) -> list[Estimate]:
-    """Estimate from the user's own records, else from published ones of another machine."""
-    from bench.runs.estimate import GPU_BASIS, estimate
+class Estimator:
+    """Estimates from the user's own records, else from published ones of another machine.
 
-    own = [record.summary for record in store.load_all()] if jobs else []
-    costs = [estimate(job, store, own, device) for job in jobs]
-    if all(cost.fit_s is not None for cost in costs):
+    Parameters
+    ----------
+    store
+        The results folder.
+    device
+        ``--device`` of the command.
+    """
+
+    def __init__(self, store: Store, device: str) -> None:
+        self._store, self._device = store, device
+        self._own: list[Summary] | None = None
+        self._published: list[Summary] | None = None
+
+    def estimates(self, jobs: Sequence[Job]) -> list[Estimate]:
+        """Return the expected cost of each job. Records are read once."""
+        from bench.runs.estimate import GPU_BASIS, estimate
+
+        store, device = self._store, self._device
+        if self._own is None:
+            self._own = [record.summary for record in store.load_all()] if jobs else []
+        own = self._own
+        costs = [estimate(job, store, own, device) for job in jobs]
+        if all(cost.fit_s is not None for cost in costs):
+            return costs
+        if self._published is None:
+            self._published = [record.summary for record in store.load_reference()]
+        published = self._published
+        for k, job in enumerate(jobs):
+            if costs[k].fit_s is None:
+                costs[k] = estimate(job, store, published, device)
+                if costs[k].fit_s is not None and costs[k].basis != GPU_BASIS:
+                    basis = f"published {costs[k].basis}, on another machine"
+                    costs[k] = dataclasses.replace(costs[k], basis=basis)
         return costs
-    published = [record.summary for record in store.load_reference()]
-    for k, job in enumerate(jobs):
-        if costs[k].fit_s is None:
-            costs[k] = estimate(job, store, published, device)
-            if costs[k].fit_s is not None and costs[k].basis != GPU_BASIS:
-                basis = f"published {costs[k].basis}, on another machine"
-                costs[k] = dataclasses.replace(costs[k], basis=basis)
-    return costs
 
 
 def _expected(cost: Estimate) -> str:

@@ -12,6 +12,7 @@ from bench.core.version import __version__
 COMMANDS = {
     "run": ("run", "Run methods on splits and write records."),
     "tune": ("tune", "Tune parameters on validation rows, refit, and write records."),
+    "sweep": ("sweep", "Run a suite of methods and splits, on one machine or a cluster."),
     "list": ("listing", "List methods, splits, runs and other things."),
     "show": ("show", "Show details of a method, split, data set, run or failure."),
     "score": ("score", "Score predictions or embeddings computed elsewhere."),
@@ -20,6 +21,7 @@ COMMANDS = {
     "study": ("study", "Run an ablation study: table, figure, short summary."),
     "figures": ("figures", "Draw figures from records."),
     "report": ("report", "Write an offline HTML report from records."),
+    "verify": ("verify", "Check records: digests, metrics recomputed from predictions."),
     "export": ("export", "Export the corrected embeddings of a run."),
     "results": ("results", "Show the size of the results folder; delete parts of it."),
     "recommend": ("recommend", "Recommend a correction for your own data."),

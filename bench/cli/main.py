@@ -1,7 +1,7 @@
 """Entry point of the command line: errors and exit codes.
 
 Exit codes: 0 done, 1 a run failed, 2 wrong usage or bad input (one line on stderr that starts with
-``error:``), 130 interrupted.
+``error:``), 130 interrupted, 129 and 143 after SIGHUP and SIGTERM.
 
 This module imports little, so that Ctrl-C during the imports of a command is handled here, too.
 """
@@ -22,42 +22,50 @@ COMPLETE = "_LABSHIFT_COMPLETE"
 
 ASCII = {"–": "-", "—": "-", "−": "-", "×": "x", "…": "...", "·": "-", "±": "+/-", "µ": "u"}
 """Replacements of characters that the encoding of the output cannot represent."""
-TERMINATED = 143
-"""Exit code after SIGTERM, as a shell reports it."""
+SIGNALS = ("SIGTERM", "SIGHUP")
+"""Signals that end the command like Ctrl-C. The second one, of a closed terminal, is of POSIX."""
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM; raised like Ctrl-C, so that files and locks are released in the same way."""
+    """A signal; raised like Ctrl-C, so that files and locks are released in the same way."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
     argv = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    previous = signal.getsignal(signal.SIGTERM)
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    previous = {number: signal.getsignal(number) for number in numbers}
     try:
         interrupt.release()
         _accept_all_characters()
-        with suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGTERM, _terminate)
+        for number in numbers:
+            # `nohup` ignores SIGHUP; not in the main thread: ValueError
+            if previous[number] != signal.SIG_IGN:
+                with suppress(ValueError):
+                    signal.signal(number, _terminate)
         code = _run(argv)
     except KeyboardInterrupt as error:
         terminated = isinstance(error, _Terminated)
-        sys.stderr.write(
-            interrupt.LINE.replace("interrupted", "terminated") if terminated else interrupt.LINE
-        )
-        code = TERMINATED if terminated else 130
+        with suppress(OSError):  # the terminal is gone after SIGHUP
+            sys.stderr.write(
+                interrupt.LINE.replace("interrupted", "terminated")
+                if terminated
+                else interrupt.LINE
+            )
+        code = 128 + error.args[0] if terminated else 130  # as a shell reports it
     except BrokenPipeError:
         # The reader of a pipe ended, as in `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     finally:
-        with suppress(ValueError, TypeError):  # not in the main thread; set outside of Python
-            signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            with suppress(ValueError, TypeError):  # not in the main thread; set outside of Python
+                signal.signal(number, handler)
     sys.exit(code)
 
 
 def _terminate(number: int, frame: object) -> None:  # noqa: ARG001 - signature of signal
-    raise _Terminated
+    raise _Terminated(number)
 
 
 def _accept_all_characters() -> None:
@@ -79,6 +87,7 @@ def _run(argv: list[str]) -> int:
 
     from bench.cli.group import group
     from bench.core.errors import BenchError
+    from bench.core.words import printable
 
     try:
         code = group.main(
@@ -93,7 +102,7 @@ def _run(argv: list[str]) -> int:
     except (BenchError, click.ClickException, OSError) as error:
         if "--debug" in argv:
             raise
-        sys.stderr.write(f"error: {_message(error)}\n")
+        sys.stderr.write(f"error: {printable(_message(error))}\n")
         return 2
     return code if isinstance(code, int) else 0
 

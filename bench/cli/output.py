@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 import click
 
 from bench.core.disk import disk_errors, new_file
+from bench.core.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -59,12 +60,31 @@ class Column(NamedTuple):
 @contextlib.contextmanager
 def json_only() -> Iterator[None]:
     """Send to stderr what libraries and plugins print; stdout gets the JSON document alone."""
-    token = _STDOUT.set(sys.stdout)
+    with contextlib.ExitStack() as stack:
+        stream = sys.stdout
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # no file, as in tests
+            if stream.fileno() == 1:
+                stream = stack.enter_context(_moved(stream))
+        token = _STDOUT.set(stream)
+        stack.callback(_STDOUT.reset, token)
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+@contextlib.contextmanager
+def _moved(stdout: TextIO) -> Iterator[TextIO]:
+    """Yield a copy of stdout; what C code and other processes write to it goes to stderr."""
+    stdout.flush()
+    copy = os.dup(1)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
+        os.dup2(2, 1)
+        with open(
+            copy, "w", encoding=stdout.encoding, errors=stdout.errors, closefd=False
+        ) as stream:
+            yield stream
     finally:
-        _STDOUT.reset(token)
+        os.dup2(copy, 1)
+        os.close(copy)
 
 
 def _stdout() -> TextIO:
@@ -95,7 +115,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_raw(text: str) -> None:
     """Print text that is already formatted."""
-    click.echo(text.rstrip("\n"), file=_stdout())
+    click.echo(printable(text.rstrip("\n"), styled=uses_colour()), file=_stdout())
 
 
 def print_json(document: object) -> None:
@@ -114,7 +134,7 @@ def print_line(text: str, style: str = "", *, wrap: bool = False) -> None:
     from rich.text import Text
 
     soft = not (wrap and sys.stdout.isatty())
-    console().print(Text(text, style=style), soft_wrap=soft)
+    console().print(Text(printable(text), style=style), soft_wrap=soft)
 
 
 def print_table(
@@ -141,7 +161,8 @@ def print_table(
             max_width=shape.max_width,
         )
     for row in rows:
-        table.add_row(*(Text(c) if isinstance(c, str) else Text(c[0], style=c[1]) for c in row))
+        cells = ((cell, "") if isinstance(cell, str) else cell for cell in row)
+        table.add_row(*(Text(printable(text), style=style) for text, style in cells))
     console().print(table)
 
 
@@ -165,7 +186,7 @@ def print_list(
 
 
 def _shortened(text: str, width: int) -> str:
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return text if len(text) <= width else text[: width - 1].rstrip(" ,.;:") + "…"
 
 
@@ -176,11 +197,11 @@ def uses_colour() -> bool:
 
 def note(line: str) -> None:
     """Print a line on stderr."""
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)
 
 
 def write_output(output: str, text: str) -> None:
     """Write the file of ``--output`` atomically."""
     path = Path(output)
     with disk_errors("write", path, "--output"), new_file(path, parents=False) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(printable(text), encoding="utf-8")

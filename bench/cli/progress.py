@@ -111,7 +111,7 @@ class Bar:
         run = record.method, record.split
         if self._progress is None:
             if run not in self._not_applicable:
-                self.say(_line(record))
+                self.say(run_line(record))
         elif self._runs is not None:
             self._progress.advance(self._runs)
         if record.status == "not-applicable":  # the reason is the same for every seed
@@ -120,7 +120,7 @@ class Bar:
             self._also(record)
 
 
-def _line(record: Record) -> str:
+def run_line(record: Record) -> str:
     """Return method, split, seed and score of a run."""
     run = f"{record.method} on {record.split}, seed {record.seed}"
     run += "".join(

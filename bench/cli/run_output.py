@@ -199,8 +199,6 @@ def _notes(records: Sequence[Record]) -> list[str]:
             lines.append(f"{split}: preprocessing before every method: {data['preprocess']}")
         if record.upstream:
             lines.append(f"{split}: upstream preprocessing: {'; '.join(record.upstream)}")
-        if data.get("verified"):
-            lines.append(f"{run}: verified, predictions are identical")
     return lines
 
 

@@ -38,7 +38,7 @@ def limit() -> int:
     text = os.environ.get(VARIABLE, "")
     if not text:
         return LIMIT
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise BenchError(f"${VARIABLE} is '{text}': set it to an integer, in bytes")
     return int(text)
 

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
+from bench.core.guard import foreign_functions, guarded
 from bench.core.meta import Meta, target_of, with_neighbours
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Entry:
         if self.problem:
             raise BenchError(f"{self.kind} '{self.name}' of {self.origin} {self.problem}")
         try:
-            module = self._module()
+            with guarded() as changes:
+                module = self._module()
         except BenchError:
             raise
         except BaseException as error:
@@ -86,6 +88,13 @@ class Entry:
                 f"{self.kind} '{self.name}' of {self.origin} cannot be imported: "
                 f"{type(error).__name__}: {error}; fix the file or remove the plugin"
             ) from error
+        foreign = foreign_functions(str(self.path)) if self.provider != "labshift" else []
+        if foreign or changes.functions:
+            replaced = (foreign or changes.functions)[0]
+            raise BenchError(
+                f"{self.kind} '{self.name}' of {self.origin} replaces {replaced}: a plugin must "
+                "not change the benchmark; remove the assignment"
+            )
         attribute = self.attribute or target_of(self.meta, self.kind)
         if not attribute or not hasattr(module, attribute):
             noun = "class" if self.kind in ("method", "dataset") else "function"

@@ -6,6 +6,7 @@ everywhere.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,56 @@ if TYPE_CHECKING:
 
 DASH = "\N{EN DASH}"
 """Printed for a missing value."""
+
+
+_CONTROL = "\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""Control characters except tab, newline and escape; characters that change the direction."""
+_PLAIN = re.compile(f"[{_CONTROL}\x1b]")
+_STYLED = re.compile(f"[{_CONTROL}]|\x1b(?!\\[[0-9;]*m)")
+_USER = re.compile(r"(?<=://)[^\s/@\"']*@")
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?%?")
+
+
+def without_user(text: str) -> str:
+    """Return text with user names and passwords removed from its URLs.
+
+    Examples
+    --------
+    >>> without_user("from https://me:secret@example.org/x")
+    'from https://example.org/x'
+    """
+    return _USER.sub("", text)
+
+
+def printable(text: str, *, styled: bool = False) -> str:
+    """Return text for a terminal or a file, without control characters and passwords of URLs.
+
+    Names in data and records come from others. Control characters in them could move the cursor,
+    change the title of the terminal or hide text; each is replaced by ``�``.
+
+    Parameters
+    ----------
+    styled
+        Whether to keep codes of colours, which our own tables contain.
+    """
+    return without_user((_STYLED if styled else _PLAIN).sub("�", text))
+
+
+def csv_cell(value: object) -> object:
+    """Return a cell of a CSV file that a spreadsheet does not take for a formula.
+
+    Text that begins like a formula and is no number gets an apostrophe, as OWASP recommends.
+
+    Examples
+    --------
+    >>> csv_cell("=1+1"), csv_cell("-0.5"), csv_cell(-0.5)
+    ("'=1+1", '-0.5', -0.5)
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def plural(noun: str) -> str:

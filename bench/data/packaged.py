@@ -107,7 +107,7 @@ def packaged_splits(folders: Sequence[Path] | None = None) -> dict[str, Split]:
         for file in sorted(folder.glob("*.toml")):
             try:
                 content = tomllib.loads(file.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise BenchError(f"{file.name} is not valid TOML: {error}") from None
             tables = content.get("split")
             if set(content) != {"split"} or not isinstance(tables, list):

@@ -45,8 +45,8 @@ def decoded(
     if not pictures:
         raise BenchError(f"{label}: there is no image to decode")
     root = cache_root()
-    job = job_description(pictures, shape, dtype)
-    pixels = finished(root, job)
+    job, changes = job_description(pictures, shape, dtype)
+    pixels = finished(root, job, changes)
     if pixels is not None:
         return pixels
     first = cut(planes_of(pictures[0].files), pictures[0])
@@ -58,9 +58,11 @@ def decoded(
     try:
         root.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(root / f".{job}.lock"):
-            pixels = finished(root, job)
+            pixels = finished(root, job, changes)
             if pixels is None:
-                pixels = Work(root, job, pictures, tuple(shape), dtype, label).make(workers)
+                pixels = Work(root, job, changes, pictures, tuple(shape), dtype, label).make(
+                    workers
+                )
     except OSError as error:
         reason = error.strerror or str(error)
         raise BenchError(

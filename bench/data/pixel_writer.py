@@ -8,7 +8,6 @@ one reuses its finished blocks, and two processes that start together decode onl
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -24,7 +23,7 @@ from bench.core.errors import BenchError
 from bench.core.progress import report
 from bench.core.words import file_size
 from bench.data.decode import DECODER, read_image
-from bench.data.pixels import DIGEST_BYTES, VERSION, Pixels, whole
+from bench.data.pixels import DIGEST_BYTES, VERSION, Pixels, content_digest, row_digest, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,9 +40,14 @@ SECONDS = 10.0
 """How often the list of finished blocks is saved."""
 
 
-def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) -> str:
-    """Return a digest of the job: of paths and file metadata, without reading the files."""
+def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) -> tuple[str, str]:
+    """Return a digest of the job, and one of its files' inodes and times of their last change.
+
+    The files are not read. The first depends on paths, sizes and times of modification. The second
+    also changes if a file is replaced by one of equal size and time.
+    """
     marks: dict[Path, str] = {}
+    changes = hashlib.sha256()
     job = hashlib.sha256(f"{VERSION} {DECODER} {shape} {dtype}".encode())
     for picture in pictures:
         for path in picture.files:
@@ -56,9 +60,10 @@ def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) 
                         "back, or take it out of the table"
                     ) from error
                 marks[path] = f"{path.absolute()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}"
+                changes.update(f"{stat.st_ino} {stat.st_ctime_ns}\x1f".encode())
             job.update(marks[path].encode())
         job.update(f"\x1e{picture.crop} {picture.channels}\x1d".encode())
-    return job.hexdigest()[:32]
+    return job.hexdigest()[:32], changes.hexdigest()[:32]
 
 
 def planes_of(files: tuple[Path, ...]) -> Array:
@@ -105,12 +110,14 @@ class Work:
         self,
         root: Path,
         job: str,
+        changes: str,
         pictures: Sequence[ImageRef],
         shape: tuple[int, ...],
         dtype: str,
         label: str,
     ) -> None:
         self.root, self.job, self.pictures, self.label = root, job, pictures, label
+        self.changes = changes
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.folder = root / f".work-{job}"
         self.starts = range(0, len(pictures), BLOCK)
@@ -200,8 +207,7 @@ class Work:
                     f"{picture.files[0]} contains pixels that are not finite: correct the file"
                 )
             pixels[row] = contiguous = np.ascontiguousarray(planes)
-            digest = hashlib.blake2b(contiguous.data, digest_size=DIGEST_BYTES).digest()
-            digests[row] = np.frombuffer(digest, np.uint8)
+            digests[row] = row_digest(contiguous)
 
     def _cuts(self, start: int) -> Iterator[tuple[int, ImageRef, Array]]:
         block = list(enumerate(self.pictures[start : start + BLOCK], start))
@@ -227,8 +233,7 @@ class Work:
             "shape": list(self.shape),
             "dtype": self.dtype.name,
         }
-        head = json.dumps(facts, sort_keys=True).encode()
-        digest = hashlib.sha256(head + digests.tobytes()).hexdigest()
+        digest = content_digest(facts, digests)
         folder = self.root / digest[:32]
         pixels = whole(folder)
         if pixels is None:
@@ -239,7 +244,8 @@ class Work:
                     path.unlink()
             pixels = _moved(self.folder, folder)
         shutil.rmtree(self.folder, ignore_errors=True)
-        write_file(self.root / "jobs" / f"{self.job}.json", canonical_json({"digest": digest}))
+        described = canonical_json({"digest": digest, "changes": self.changes})
+        write_file(self.root / "jobs" / f"{self.job}.json", described)
         return pixels
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.core.folders import cache_folder
+from bench.core.once import once
+from bench.core.progress import report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +61,7 @@ class Pixels:
         self.dtype = np.dtype(facts["dtype"])
         self.digest: str = facts["digest"]
         self._count = int(facts["count"])
+        self.facts = {key: value for key, value in facts.items() if key != "digest"}
         self._mapped: Array | None = None
         n_bytes = self._count * int(np.prod(self.shape)) * self.dtype.itemsize
         if facts["version"] != VERSION or (folder / "pixels.bin").stat().st_size != n_bytes:
@@ -97,15 +102,59 @@ def whole(folder: Path) -> Pixels | None:
         return None  # missing or unreadable: decoded again
 
 
-def finished(root: Path, job: str) -> Pixels | None:
-    """Return the decoded images of an earlier job, or None."""
+def content_digest(facts: dict[str, object], rows: NDArray[np.uint8]) -> str:
+    """Return the digest (hex) of images: of their count, shape, dtype and digests in order."""
+    head = json.dumps(facts, sort_keys=True).encode()
+    return hashlib.sha256(head + rows.tobytes()).hexdigest()
+
+
+def row_digest(pixels: Array) -> NDArray[np.uint8]:
+    """Return the digest of the pixels of an image, ``(16,)``."""
+    digest = hashlib.blake2b(pixels.data, digest_size=DIGEST_BYTES).digest()
+    return np.frombuffer(digest, np.uint8)
+
+
+def unchanged(pixels: Pixels) -> bool:
+    """Return whether the array on disk has the contents of its name.
+
+    It is read completely the first time, and again if the file changes.
+    """
+
+    def compute() -> str:
+        n = len(pixels)
+        rows = np.empty((n, DIGEST_BYTES), np.uint8)
+        for start in range(0, n, 256):
+            block = range(start, min(n, start + 256))
+            for row, image in zip(block, pixels.read(np.array(block)), strict=True):
+                rows[row] = row_digest(image)
+            report("checking the cached images", block.stop, n)
+        return content_digest(pixels.facts, rows)
+
+    return once(pixels.folder / "pixels.bin", compute) == pixels.digest
+
+
+def finished(root: Path, job: str, changes: str) -> Pixels | None:
+    """Return the decoded images of an earlier job whose files did not change, or None."""
     try:
-        digest = json.loads((root / "jobs" / f"{job}.json").read_text(encoding="utf-8"))["digest"]
-    except (OSError, ValueError, KeyError, TypeError):
+        stored = json.loads((root / "jobs" / f"{job}.json").read_text(encoding="utf-8"))
+        digest = stored["digest"]
+        # Earlier versions did not record it.
+        if stored.get("changes", changes) != changes:
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # not decoded yet
-    return whole(root / str(digest)[:32])
+    return _usable(root / str(digest)[:32])
 
 
 def kept(digest: str) -> Pixels | None:
     """Return the array of that digest if the cache has it complete, otherwise None."""
-    return whole(cache_root() / digest[:32])
+    return _usable(cache_root() / digest[:32])
+
+
+def _usable(folder: Path) -> Pixels | None:
+    """Return the decoded images in a folder; None if they are incomplete or were changed."""
+    pixels = whole(folder)
+    if pixels is None or unchanged(pixels):
+        return pixels
+    shutil.rmtree(folder, ignore_errors=True)
+    return None

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, RunFailed
 from bench.metrics._core import NEIGHBOURS, Neighbours, Value, neighbours
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def __getattr__(name: str) -> Mapping[str, Meta]:
     if name == "METRICS":
         return _packaged()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+ROUNDING = 1e-6
+"""How far rounding may move a value out of the range of its metric."""
 
 
 @functools.cache
@@ -98,7 +103,9 @@ def compute(name: str, /, *, registry: Registry | None = None, **arrays: object)
     BenchError
         For an unknown name, a missing array, or arrays of different lengths.
     """
-    return _call(name, _function(name, registry), arrays)
+    value = _call(name, _function(name, registry), arrays)
+    _check_range(name, value.value, registry)
+    return value
 
 
 def _call(name: str, function: Callable[..., Value], arrays: Mapping[str, object]) -> Value:
@@ -116,6 +123,17 @@ def _call(name: str, function: Callable[..., Value], arrays: Mapping[str, object
             f"metric '{name}' returned {type(value).__name__}: it must return bench.metrics.Value"
         )
     return value
+
+
+def _check_range(name: str, value: float, registry: Registry | None) -> None:
+    """Raise if a value is outside the range that the metric declares."""
+    meta = _packaged().get(name) if registry is None else registry.entry("metric", name).meta
+    low, high = (meta or {}).get("range", (-math.inf, math.inf))
+    if not (math.isnan(value) or low - ROUNDING <= value <= high + ROUNDING):
+        raise RunFailed(
+            f"metric '{name}' returned {value:.6g}, outside its range [{low}, {high}]: correct the "
+            "metric, or the range in its META"
+        )
 
 
 def uses_graph(name: str, registry: Registry | None = None) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.control_names import is_control_row
+from bench.core.words import csv_cell, printable
 from bench.output.style import FORMATS, colour_of, fitted, legend_shape, marker_of
 
 if TYPE_CHECKING:
@@ -139,11 +140,22 @@ def _save(drawn: Canvas) -> None:
     forms = [form for form in FORMATS if form in _wanted.get()]
     if _quickly.get() and drawn.table and all(list(row) == ["note"] for row in drawn.table):
         forms = ["csv"]
+    _clean(drawn)
     wanted = {form: makers[form](drawn) for form in forms}
     file = drawn.out / drawn.stem
     drawn.files += write_files(
         file.parent, {f"{file.name}.{form}": data for form, data in wanted.items()}
     )
+
+
+def _clean(drawn: Canvas) -> None:
+    """Replace control characters, which names in data can contain and fonts lack."""
+    from matplotlib.text import Text
+
+    for artist in drawn.figure.findobj(Text):
+        text = artist.get_text()
+        if (clean := printable(text)) != text:
+            artist.set_text(clean)
 
 
 def _about(drawn: Canvas) -> str:
@@ -179,5 +191,5 @@ def _csv(drawn: Canvas) -> bytes:
     columns = list(dict.fromkeys(key for row in drawn.table for key in row))
     writer = csv.DictWriter(sink, columns, lineterminator="\n", restval="")
     writer.writeheader()
-    writer.writerows(drawn.table)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in drawn.table)
     return sink.getvalue().encode()

@@ -135,6 +135,8 @@ def _checker(hint: object) -> _Check:
         accepted = frozenset({*kinds, int} if float in kinds else kinds)
 
         def check_type(value: object, where: str) -> None:
+            if type(value) is int and int in accepted and not -(2**63) <= value < 2**63:
+                raise _refuse(where, "an integer of 64 bits", value)
             if type(value) in accepted:
                 return
             # Subclasses such as numpy.float64 are accepted, but bool is not an integer.

@@ -1,7 +1,8 @@
 """Index of records: a parquet file derived from the ``run.json`` files, or from packed files.
 
 Per run it stores the summary and the clusters, so that boards of thousands of runs read one file.
-A row is valid while the stamp of its ``run.json`` is unchanged. The index can be deleted.
+A row is valid while the stamps of the run's files are unchanged, so that their digests are checked
+once. The index can be deleted.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import io
 import os
 from typing import TYPE_CHECKING
 
+from bench.core.once import file_stamp
+from bench.records.digests import FILES
 from bench.records.reading import RUN_ID
 
 if TYPE_CHECKING:
@@ -20,12 +23,12 @@ if TYPE_CHECKING:
     from bench.records.record import Record
 
 
-INDEX_VERSION = "10"
+INDEX_VERSION = "11"
 _FACTS = ("method_id", "split_id", "edition", "recipe", "seed", "status", "primary")
 
 
 def run_stamps(runs: Path) -> dict[str, str]:
-    """Return run id -> stamp of its ``run.json``, which changes when the file is replaced."""
+    """Return run id -> stamp of its files, which changes when one of them is changed."""
     stamps: dict[str, str] = {}
     try:
         prefixes = [entry.path for entry in os.scandir(runs) if entry.is_dir()]
@@ -37,14 +40,19 @@ def run_stamps(runs: Path) -> dict[str, str]:
                 if not RUN_ID.fullmatch(entry.name):
                     continue
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    stamps[entry.name] = file_stamp(f"{entry.path}/run.json")
+                    stamps[entry.name] = _run_stamp(entry.path)
     return stamps
 
 
-def file_stamp(path: Path | str) -> str:
-    """Return a text that changes when a file is replaced."""
-    stat = os.stat(path)  # noqa: PTH116 - Path.stat is slower for thousands of runs
-    return f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}"
+def _run_stamp(folder: str) -> str:
+    """Return the stamps of a run's files. Raises ``FileNotFoundError`` without ``run.json``."""
+    stamps = [file_stamp(f"{folder}/{FILES[0]}")]
+    for name in FILES[1:]:
+        try:
+            stamps.append(file_stamp(f"{folder}/{name}"))
+        except FileNotFoundError:
+            stamps.append("")
+    return ";".join(stamps)
 
 
 def read_index(index: Path) -> dict[str, tuple[str, tuple[str, str]]]:

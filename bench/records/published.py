@@ -18,7 +18,7 @@ from urllib.parse import quote
 from bench.core.canonical import canonical_json
 from bench.core.disk import disk_errors, write_file
 from bench.core.errors import BenchError
-from bench.records.index import file_stamp
+from bench.core.once import file_stamp
 from bench.records.reading import PackedLine, parse_line, parse_record, text_of
 from bench.records.record import Record
 from bench.records.tables import packed_counts
@@ -45,7 +45,7 @@ def packed_file(reference: Path, split_id: str) -> Path:
 
 def packed_files(reference: Path) -> list[Path]:
     """Return the packed files, sorted."""
-    return sorted((reference / FOLDER).rglob("*.jsonl"))
+    return sorted(file for file in (reference / FOLDER).rglob("*.jsonl") if file.is_file())
 
 
 def unpacked_folders(reference: Path) -> list[Path]:
@@ -110,6 +110,9 @@ def _read(file: Path, skip: Skip) -> tuple[list[tuple[PackedLine, Record]], bool
         except BenchError as exc:
             complete = False
             skip(f"{file}:{offset}", exc)
+        except Exception as exc:  # noqa: BLE001 - a line of any content
+            complete = False
+            skip(f"{file}:{offset}", BenchError(f"a record in {file} cannot be summarised ({exc})"))
         offset += len(line)
     return records, complete
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from bench.core.canonical import no_constant
 from bench.core.disk import disk_errors
 from bench.core.errors import BenchError
 from bench.records.checking import check, migrated
+from bench.records.digests import digests_of
 from bench.records.schema import SCHEMA
 from bench.records.tables import metric_keys
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 RUN_ID = re.compile(r"[0-9a-f]{8,64}")
 
 Kind = Literal["fit", "apply"]
+
+_DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What reading any JSON can raise: older records are completed before their types are checked."""
 
 
 class PackedLine(NamedTuple):
@@ -50,11 +55,17 @@ def parse_record(text: str, path: Path) -> RunRecord:
         record = _checked(json.loads(text, parse_constant=no_constant), f"the record {path}")
         if record["run_id"] != path.name:
             raise ValueError(f"it is the record of {record['run_id']}")
-    except ValueError as exc:
-        raise BenchError(
-            f"the record in {path} is damaged ({exc}): delete that folder and run again"
-        ) from exc
+    except _DAMAGE as exc:
+        raise damaged(path, exc) from exc
     return record
+
+
+def damaged(path: Path, problem: Exception) -> BenchError:
+    """Return the error of a record that cannot be used."""
+    reason = "too deeply nested" if isinstance(problem, RecursionError) else problem
+    return BenchError(
+        f"the record in {path} is damaged ({reason}): delete that folder and run again"
+    )
 
 
 def parse_line(line: bytes, file: Path) -> tuple[RunRecord, list[int]]:
@@ -71,7 +82,7 @@ def parse_line(line: bytes, file: Path) -> tuple[RunRecord, list[int]]:
             raise ValueError("it is not a record")
         record = _checked(entry.get("run"), f"a record in {file}")
         n = _aligned(entry.get("n"), entry["run"]["metrics"], record)
-    except ValueError as exc:
+    except _DAMAGE as exc:
         raise BenchError(
             f"a record in {file} is damaged ({exc}): restore the file, or publish its runs again"
         ) from exc
@@ -114,6 +125,7 @@ def _checked(data: object, place: str) -> RunRecord:
             f"{place} has schema {version}, but this labshift reads schemas up to {SCHEMA}: "
             "install a newer labshift"
         )
+    digests_of(data)
     try:
         return check(migrated(cast("dict[str, Json]", data)))
     except BenchError as exc:
@@ -129,10 +141,14 @@ def checked_id(identity: str) -> str:
 
 def text_of(folder: Path, name: str = "run.json") -> str | None:
     """Return the text of a file, or None if it does not exist."""
+    file = folder / name
     with disk_errors("read", folder):
         try:
-            return (folder / name).read_text(encoding="utf-8")
-        except FileNotFoundError:
+            # Reading a pipe or a device would never end.
+            if not stat.S_ISREG(file.lstat().st_mode):
+                raise BenchError(f"{file} is not a regular file: delete {folder} and run again")
+            return file.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except UnicodeDecodeError as exc:
             raise BenchError(

@@ -188,7 +188,9 @@ class Record(Mapping[str, object]):
     @property
     def brief(self) -> tuple[str, str]:
         """JSON of the summary and of the clusters, as the index stores them."""
-        return self._brief or (canonical_json(self.summary), canonical_json(self.clusters))
+        if self._brief is None:
+            self._brief = canonical_json(self.summary), canonical_json(self.clusters)
+        return self._brief
 
     @property
     def run_id(self) -> str:

@@ -256,6 +256,7 @@ class RunRecord(TypedDict):
     tuning: NotRequired[Annotated[Tuning, "Parameter search of a tuned run"]]
     external: NotRequired[Annotated[External, "Present if outputs were computed elsewhere"]]
     provenance: Annotated[Provenance, "Machine, versions and command"]
+    digests: NotRequired[Annotated[dict[str, str], "SHA-256 of the record's own files"]]
     verified: NotRequired[Annotated[bool, "Result of --if-exists verify; not stored"]]
 
 

@@ -4,6 +4,7 @@
 
     results/runs/ab/ab12…/      run.json, metrics.parquet, predictions.parquet, curves.parquet
     results/failed/<run>/       traceback and environment; never a result, never blocks a retry
+    results/damaged/<run>-…/    damaged records whose runs were repeated
     results/index.parquet       derived from the runs, rebuilt when it is out of date
     results/reference.parquet   the same for published records
     results/reference/          published records, one file per split, read only on request
@@ -17,18 +18,23 @@ imports neither NumPy, pandas nor pyarrow.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import secrets
 import shutil
 import sys
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict
 
 from bench.core.canonical import pretty_json
 from bench.core.disk import disk_errors, new_file, write_synced
 from bench.core.errors import BenchError
+from bench.core.words import printable
 from bench.records.artifacts import ArtifactStore
+from bench.records.digests import FILES, with_digests
+from bench.records.folder import read_folder
 from bench.records.index import index_bytes, read_index, run_stamps
 from bench.records.published import load_packed, pack, packed_files, unpacked_folders
-from bench.records.reading import checked_id, parse_record, text_of
+from bench.records.reading import checked_id, text_of
 from bench.records.record import Record
 from bench.records.tables import parquet_bytes
 from bench.records.writing import check_writable, discard, place, temporary
@@ -42,9 +48,6 @@ if TYPE_CHECKING:
     from bench.records.schema import Json
 
 
-_TABLES = ("metrics", "predictions", "curves")
-
-
 class Failure(TypedDict):
     """A failed run."""
 
@@ -54,8 +57,22 @@ class Failure(TypedDict):
     path: Path
 
 
+def _failure(folder: Path) -> Failure | None:
+    """Return a failed run; None without its environment."""
+    text = text_of(folder, "environment.json")
+    if text is None:
+        return None
+    facts = json.loads(text)
+    about = facts.get("about") if isinstance(facts, dict) else None
+    if not isinstance(about, dict):
+        raise ValueError("environment.json does not describe a run")
+    lines = (text_of(folder, "traceback.txt") or "").strip().splitlines()
+    error = lines[-1].strip() if lines else ""
+    return {"run_id": folder.name, "about": about, "error": error, "path": folder}
+
+
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{printable(line)}\n")
 
 
 class Store(ArtifactStore):
@@ -89,21 +106,29 @@ class Store(ArtifactStore):
         return self.runs / checked_id(run_id)[:2] / run_id
 
     def find(self, run_id: str) -> Record | None:
+        """Return the run if it is complete and undamaged, otherwise None.
+
+        A damaged run is reported as by :meth:`load_all`. A new commit of the run moves it to
+        ``damaged/``.
+        """
+        return self._readable(self.path_of(run_id))
+
+    def read(self, run_id: str) -> Record | None:
         """Return the run if it is complete, otherwise None.
 
         Raises
         ------
         BenchError
-            If its ``run.json`` is damaged. The message names the folder to delete.
+            If the record is damaged, does not match its digests or was written by a later labshift.
+            The message names its folder.
         """
-        folder = self.path_of(run_id)
-        text = text_of(folder)
-        return None if text is None else Record(parse_record(text, folder), folder)
+        return read_folder(self.path_of(run_id))
 
     def load_all(self, reference: bool = False) -> list[Record]:
         """Return all records, sorted by run id.
 
-        A record that is damaged or was written by a later labshift is skipped with a warning.
+        A record that is damaged, does not match its digests or was written by a later labshift is
+        skipped with a warning.
 
         Parameters
         ----------
@@ -169,8 +194,7 @@ class Store(ArtifactStore):
     def _readable(self, folder: Path) -> Record | None:
         """Return the record of a folder; None if it was deleted, or is damaged and skipped."""
         try:
-            text = text_of(folder)
-            return None if text is None else Record(parse_record(text, folder), folder)
+            return read_folder(folder)
         except BenchError as exc:
             self._skip(str(folder), exc)
             return None
@@ -233,13 +257,29 @@ class Store(ArtifactStore):
             If the record contains NaN or infinity, or a write fails. No files are left then.
         """
         target = self.path_of(str(record["run_id"]))
-        files = {"run.json": pretty_json(record)}
-        for name, table in zip(_TABLES, (metrics, predictions, curves), strict=True):
-            if table is not None:
-                files[f"{name}.parquet"] = parquet_bytes(table)
+        tables = {
+            name: parquet_bytes(table)
+            for name, table in zip(FILES[1:], (metrics, predictions, curves), strict=True)
+            if table is not None
+        }
+        sums = {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()}
+        contents = with_digests(json.loads(pretty_json(record)), sums)
+        self._set_aside_damaged(target)
+        files = {"run.json": pretty_json(contents), **tables}
         place(self.root, files, target, "run.json", replace=replace)
         shutil.rmtree(self.root / "failed" / target.name, ignore_errors=True)
         return target
+
+    def _set_aside_damaged(self, folder: Path) -> None:
+        """Move a damaged record to ``damaged/``, so that a new one can take its place."""
+        try:
+            read_folder(folder)
+        except BenchError:
+            aside = self.root / "damaged" / f"{folder.name}-{secrets.token_hex(3)}"
+            with disk_errors("move", folder):
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                folder.rename(aside)
+            self._warn(f"note: the damaged record is kept in {aside}")
 
     def fail(
         self,
@@ -268,19 +308,14 @@ class Store(ArtifactStore):
         """Return the failed runs; ``error`` is the last line of the traceback."""
         failures: list[Failure] = []
         with disk_errors("read", self.root):
-            for file in sorted((self.root / "failed").glob("*/environment.json")):
-                with contextlib.suppress(ValueError):
-                    facts = json.loads(file.read_text(encoding="utf-8"))
-                    text = (file.parent / "traceback.txt").read_text(encoding="utf-8")
-                    lines = text.strip().splitlines()
-                    failures.append(
-                        {
-                            "run_id": file.parent.name,
-                            "about": cast("dict[str, Json]", facts.get("about", {})),
-                            "error": lines[-1].strip() if lines else "",
-                            "path": file.parent,
-                        }
-                    )
+            for folder in sorted((self.root / "failed").glob("*/")):
+                try:
+                    failure = _failure(folder)
+                except (BenchError, ValueError, RecursionError) as exc:
+                    self._skip(str(folder), BenchError(f"{folder} ({exc}): delete that folder"))
+                    continue
+                if failure is not None:
+                    failures.append(failure)
         return failures
 
     def drop_failure(self, run_id: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bench.core.code_digest import differing
+from bench.core.errors import BenchError
 from bench.core.words import listed
 
 if TYPE_CHECKING:
@@ -40,9 +41,14 @@ class Cache:
     ) -> None:
         self._store, self.use, self._written, self._say = store, use, written, say
         self._outdated: set[str] = set()
+        self._damaged: set[str] = set()
+        self._locks: dict[str, Callable[[], None]] = {}
 
     def read(self, kind: Kind, key: str, code: Code, name: str) -> Artifact | None:
         """Return an artifact, or None if there is no valid one.
+
+        If another process is computing it, wait for it. If the answer is None, other processes
+        wait until :meth:`write` or :meth:`release` is called.
 
         Parameters
         ----------
@@ -51,18 +57,50 @@ class Cache:
         """
         if self.use == "ignore" or (self.use == "renew" and key not in self._written):
             return None
-        artifact = self._store.read_artifact(kind, key)
-        if artifact is None:
-            return None
-        made_by = artifact.meta.get("code", {})
-        if made_by.get("digest") == code["digest"]:
-            return artifact
-        self._outdated.add(key)
-        if kind == "fit":
+        artifact = self._valid(kind, key, code)
+        if artifact is None and key not in self._locks:
+
+            def waiting() -> None:
+                self._say(f"{name}: waiting for another process that computes the same")
+
+            self._locks[key] = self._store.lock(key, waiting)
+            artifact = self._valid(kind, key, code)
+            if artifact is not None:
+                self._locks.pop(key)()
+        if artifact is None and kind == "fit" and key in self._outdated - self._damaged:
+            made_by = self._store.artifact_meta(key).get("code", {})
             files = differing(made_by.get("files", {}), code["files"]) if made_by else []
             names = f" ({listed(files, 3)})" if files else ""
             self._say(f"note: {name} is fitted again: its stored fit was made by other code{names}")
+        return artifact
+
+    def _valid(self, kind: Kind, key: str, code: Code) -> Artifact | None:
+        """Return an artifact that was computed by the current code."""
+        try:
+            artifact = self._store.read_artifact(kind, key)
+        except BenchError as error:
+            if key not in self._damaged:
+                self._say(f"note: computed again: {error}")
+            self._damaged.add(key)
+            self._outdated.add(key)
+            return None
+        if artifact is None:
+            return None
+        if artifact.meta.get("code", {}).get("digest") == code["digest"]:
+            self._outdated.discard(key)
+            return artifact
+        self._outdated.add(key)
         return None
+
+    def current(self, key: str, code: Code) -> bool:
+        """Return whether a valid artifact is on disk, without reading its arrays."""
+        made_by = self._store.artifact_meta(key).get("code", {})
+        return self.use == "keep" and bool(made_by) and made_by["digest"] == code["digest"]
+
+    def release(self) -> None:
+        """Let other processes compute what was not found and not written."""
+        while self._locks:
+            self._locks.popitem()[1]()
 
     def write(
         self,
@@ -80,6 +118,8 @@ class Cache:
         self._store.write_artifact(kind, key, arrays, meta, replace=replace)
         self._written.add(key)
         self._outdated.discard(key)
+        if key in self._locks:
+            self._locks.pop(key)()
 
     def scratch(self, fit_id: str, code: Code) -> Path | None:
         """Return the folder of a fit's checkpoints. Only unchanged code resumes from them."""

@@ -15,6 +15,7 @@ from bench.core.access import TRACKS, Access, track_of
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.core.params import make_params
+from bench.runs.contract import check_class, check_declarations, checked_params
 from bench.training.recipes import recipe_access
 
 if TYPE_CHECKING:
@@ -226,9 +227,12 @@ def _with_argument(name: str, registry: Registry) -> str:
 
 def _stage(entry: Entry, opened: Opened, values: Values, recipe: Recipe) -> Stage:
     cls = entry.load()
+    if entry.provider != "labshift":
+        check_class(entry, cls)
     argument = {"name": entry.argument} if entry.argument else {}
-    params = make_params(entry.name, cls.Params, {**values.get(entry.name, {}), **argument})
-    declared = cls.access(params)
+    chosen = {**values.get(entry.name, {}), **argument}
+    params = checked_params(entry, lambda: make_params(entry.name, cls.Params, chosen))
+    declared = check_declarations(entry, cls, params)
     if Access.TEST_CONTROLS in declared and Access.CONTROLS not in declared:
         raise BenchError(
             f"{entry.name} declares test-controls but not controls, which are required to "

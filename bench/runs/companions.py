@@ -28,28 +28,45 @@ class Companion(NamedTuple):
     new_batches: bool
 
 
-Companions = dict[tuple[str, str, int], Companion]
-"""``(method, split, seed)`` of a run -> its companion."""
+JobKey = tuple[str, str, int]
+"""``(method, split, seed)`` of a run."""
+Companions = dict[JobKey, Companion]
+"""Run -> its companion."""
 
 
-def companions_of(
+def companion_jobs(
     jobs: Sequence[Job],
-    records: Sequence[Record],
-    runner: Runner,
+    options: Options,
     registry: Registry,
     edition: str,
     data: Mapping[str, object],
-) -> Companions:
-    """Run the companion of each split. It shares the trainings of the split's runs."""
-    from bench.data.catalog import find_split, known_splits
+) -> dict[JobKey, Job]:
+    """Return the companions that are not among the jobs. They share the trainings of the jobs."""
     from bench.data.opening import open_splits
     from bench.runs.plan import plan
 
-    finished: dict[tuple[str, str, int], Record] = {
-        (job.chain.typed, job.task.split.name, job.seed): record
-        for job, record in zip(jobs, records, strict=True)
-    }
+    known = {_key(job) for job in jobs}
     tasks: dict[str, Task] = {}
+    twins: dict[JobKey, Job] = {}
+    for job in jobs:
+        name = job.task.split.companion
+        key = (job.chain.typed, name, job.seed)
+        if not name or job.not_applicable or key in known or key in twins:
+            continue
+        if name not in tasks:
+            [tasks[name]] = open_splits([name], registry, edition, data, lambda line: None)
+        only = _only(options, job)
+        [twins[key]] = plan([job.chain.typed], [tasks[name]], [job.seed], only, registry)
+    return twins
+
+
+def companions_of(
+    jobs: Sequence[Job], records: Sequence[Record], twins: Mapping[JobKey, Job], runner: Runner
+) -> Companions:
+    """Run the companions of jobs and return them by the run that they belong to."""
+    from bench.data.catalog import find_split, known_splits
+
+    finished = {_key(job): record for job, record in zip(jobs, records, strict=True)}
     companions: Companions = {}
     for job in jobs:
         name = job.task.split.companion
@@ -57,16 +74,16 @@ def companions_of(
             continue
         key = (job.chain.typed, name, job.seed)
         if key not in finished:
-            if name not in tasks:
-                [tasks[name]] = open_splits([name], registry, edition, data, lambda line: None)
-            options = _only(runner.options, job)
-            [twin] = plan([job.chain.typed], [tasks[name]], [job.seed], options, registry)
-            finished[key] = runner.run(twin)
-        shares = find_split(name, known_splits(registry)).shares
+            finished[key] = runner.run(twins[key])
+        shares = find_split(name, known_splits(job.registry)).shares
         companions[job.chain.typed, job.task.typed, job.seed] = Companion(
             finished[key], job.task.opened.level not in shares
         )
     return companions
+
+
+def _key(job: Job) -> JobKey:
+    return job.chain.typed, job.task.split.name, job.seed
 
 
 def _only(options: Options, job: Job) -> Options:

@@ -131,9 +131,24 @@ def _measured_on_gpu(job: Job) -> Estimate:
     )
 
 
-def total(jobs: Sequence[Job], estimates: Sequence[Estimate], store: Store) -> Total:
-    """Sum the cost of runs. Shared trainings count once, stored trainings not at all."""
-    counted: set[str] = set()
+def total(
+    jobs: Sequence[Job],
+    estimates: Sequence[Estimate],
+    store: Store,
+    counted: set[str] | None = None,
+) -> Total:
+    """Sum the cost of runs. Shared trainings count once, stored trainings not at all.
+
+    Parameters
+    ----------
+    jobs, estimates
+        The runs and the expected cost of each.
+    store
+        The results folder.
+    counted
+        Fit ids that earlier calls counted; those of these runs are added.
+    """
+    counted = set() if counted is None else counted
     seconds, disk, peak, unknown = 0.0, 0, 0, 0
     for job, cost in zip(jobs, estimates, strict=True):
         if cost.fit_s is None or cost.apply_s is None:

@@ -14,6 +14,7 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.core.folders import expanded
 from bench.core.meta import PLUGINS
 from bench.core.registry import Registry
+from bench.core.words import printable
 from bench.records.results import results_store
 from bench.runs.arguments import names, seed_list
 from bench.runs.job import Options
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from bench.data.task import Task
     from bench.records.record import Record
     from bench.records.store import Store
-    from bench.runs.companions import Companions
+    from bench.runs.companions import Companions, JobKey
     from bench.runs.job import Job
     from bench.runs.runner import Runner
 
@@ -54,7 +55,7 @@ class _Stderr:
     """Prints messages on stderr; shows no progress."""
 
     def say(self, line: str) -> None:
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{printable(line)}\n")
 
     def update(self, label: str, done: int, total: int) -> None:
         pass
@@ -82,6 +83,8 @@ class Experiment:
         Registry used to look up names, and results folder for records.
     edition, data
         Requested edition and settings of the data sets.
+    known
+        Records that worker processes made for this experiment, by run id.
     """
 
     methods: list[str]
@@ -92,6 +95,7 @@ class Experiment:
     store: Store
     edition: str = "auto"
     data: Mapping[str, object] = field(default_factory=dict)
+    known: dict[str, Record] = field(default_factory=dict)
 
     def seeds_of(self, task: Task) -> list[int]:
         """Return the seeds of a split."""
@@ -117,7 +121,9 @@ class Experiment:
         from bench.runs.runner import Runner
 
         shown = progress or _Stderr()
-        return Runner(self.store, self.options, shown.say, shown.update)
+        runner = Runner(self.store, self.options, shown.say, shown.update)
+        runner.known = self.known
+        return runner
 
     def run(
         self, jobs: Sequence[Job] | None = None, progress: Progress | None = None
@@ -156,8 +162,13 @@ class Experiment:
         """
         from bench.runs.companions import companions_of
 
-        runner = self.runner(progress)
-        return companions_of(jobs, records, runner, self.registry, self.edition, self.data)
+        return companions_of(jobs, records, self.companion_jobs(jobs), self.runner(progress))
+
+    def companion_jobs(self, jobs: Sequence[Job]) -> dict[JobKey, Job]:
+        """Return the in-distribution companions that are not among the jobs themselves."""
+        from bench.runs.companions import companion_jobs
+
+        return companion_jobs(jobs, self.options, self.registry, self.edition, self.data)
 
     def run_all(self, progress: Progress | None = None, *, controls: bool = True) -> list[Record]:
         """Run all jobs, their companions and control rows; return the records of the jobs."""
@@ -179,18 +190,23 @@ class Experiment:
             The new records; empty with another recipe.
         """
         from bench.runs.identity import run_id
+
+        runner = self.runner(progress)
+        return [
+            runner.run(job)
+            for job in self.control_jobs()
+            if self.store.find(run_id(job.spec())) is None
+        ]
+
+    def control_jobs(self) -> list[Job]:
+        """Return the control rows that apply to the splits; none with another recipe."""
         from bench.runs.plan import plan
 
         if self.options.recipe != "default":
             return []
         options = dataclasses.replace(self.options, values={}, if_exists="skip")
-        missing = [
-            job
-            for job in plan(list(NAMES), self.tasks, self.seeds, options, self.registry)
-            if not job.not_applicable and self.store.find(run_id(job.spec())) is None
-        ]
-        runner = self.runner(progress)
-        return [runner.run(job) for job in missing]
+        jobs = plan(list(NAMES), self.tasks, self.seeds, options, self.registry)
+        return [job for job in jobs if not job.not_applicable]
 
     def reopen(
         self, split: str, data: Mapping[str, object], say: Callable[[str], None] | None = None

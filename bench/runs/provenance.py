@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bench.core.checkout import ROOT
 from bench.core.code_digest import portable_name
 from bench.core.version import __version__
+from bench.core.words import without_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,7 +89,7 @@ def command_line(argv: list[str] | None = None) -> str:
     here = str(Path.cwd()) + os.sep
     arguments = sys.argv[1:] if argv is None else argv
     relative = (argument.removeprefix(here) for argument in arguments)
-    return shlex.join(["python", "-m", "bench", *relative])
+    return without_user(shlex.join(["python", "-m", "bench", *relative]))
 
 
 def source_digests(paths: Iterable[Path | str]) -> dict[str, str]:

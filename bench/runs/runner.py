@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.core.code_digest import differing
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
+from bench.core.guard import guarded
 from bench.core.words import count, listed
 from bench.records.embeddings import skipped_fold
 from bench.records.record import Record
@@ -49,6 +50,10 @@ class Runner:
     ----------
     written
         Ids of artifacts written by this runner; a rerun uses no others.
+    known
+        Records that other processes made for this call, by run id; failed ones are not repeated.
+    codes
+        Digests of the code of stages and runs.
     """
 
     def __init__(
@@ -63,9 +68,10 @@ class Runner:
         self.say = say
         self.progress = progress
         self.written: set[str] = set()
+        self.known: dict[str, Record] = {}
         self._probes: dict[str, Probe] = {}
         self._device: str | None = None
-        self._codes = Codes()
+        self.codes = Codes()
 
     def run(self, job: Job) -> Record:
         """Return the record of a job, from disk if it exists; otherwise run it and commit it.
@@ -83,7 +89,12 @@ class Runner:
         """
         spec = job.spec()
         run_id = identity.run_id(spec)
-        stored = self.store.find(run_id)
+        if run_id in self.known:
+            return self.known[run_id].renamed(job.chain.typed, job.task.typed)
+        try:
+            stored = self._stored(run_id)
+        except BenchError as error:
+            return self._unverified(job, spec, run_id, f"verify: {error}")
         if stored is not None and self._serves(job, stored):
             return stored.renamed(job.chain.typed, job.task.typed)
         use: Use = "keep"
@@ -91,22 +102,44 @@ class Runner:
             use = "renew"
         elif self.options.if_exists == "verify" and stored is not None:
             use = "ignore"
-        if use != "ignore":
-            self.store.prepare()
+        if use == "ignore":
+            return self._executed(job, spec, run_id, use, stored)
+        self.store.prepare()
+        name = f"{job.chain.typed} on {job.task.typed}, seed {job.seed}"
+        release = self.store.lock(
+            run_id, lambda: self.say(f"{name}: waiting for another process that makes the same run")
+        )
         try:
-            record, tables = self._computed(job, spec, run_id, use)
+            stored = self.store.find(run_id)
+            if use == "keep" and stored is not None and self._serves(job, stored):
+                return stored.renamed(job.chain.typed, job.task.typed)
+            return self._executed(job, spec, run_id, use, stored)
+        finally:
+            release()
+
+    def _executed(
+        self, job: Job, spec: Spec, run_id: str, use: Use, stored: Record | None
+    ) -> Record:
+        """Make a run and commit its record."""
+        try:
+            record, tables = self._guarded(job, spec, run_id, use)
         except Exception as error:
             if isinstance(error, BenchError) and not isinstance(error, (RunFailed, AccessError)):
                 raise
             return self.failed(job, error)
         if use == "ignore" and stored is not None:
-            return _verified(record, stored)
+            return self._verified(job, record, stored)
         replace = use == "renew" or stored is not None
         path = self.store.commit(record, *tables, replace=replace)
         for fold in spec["folds"]:
             for stage in fold["stages"]:
                 self.store.drop_scratch(stage["fit_id"])
-        return Record(record, path)
+        return self.store.find(run_id) or Record(record, path)
+
+    def stored(self, job: Job) -> Record | None:
+        """Return the record of a job if it is on disk and need not be repeated."""
+        record = self.store.find(identity.run_id(job.spec()))
+        return record if record is not None and self._serves(job, record) else None
 
     def failed(self, job: Job, error: Exception) -> Record:
         """Save the traceback of the exception being handled; return a record of status failed.
@@ -116,10 +149,7 @@ class Runner:
         spec = job.spec()
         run_id = identity.run_id(spec)
         path = self.store.fail(run_id, traceback.format_exc(), self._environment(job), job.request)
-        reason = str(error)
-        if not isinstance(error, BenchError):
-            name = type(error).__name__
-            reason = f"{name}: {reason}" if reason else name
+        reason = str(error) if isinstance(error, BenchError) else last_line(error)
         record = self._outline(job, spec, run_id, "failed", " ".join(reason.split()))
         return Record(record, path)
 
@@ -140,16 +170,37 @@ class Runner:
     def _other_code(self, job: Job, record: Record) -> list[str]:
         """Return the files that differ between a record's code and the current code."""
         if "code" in record.data:
-            return differing(record.data["code"]["files"], self._codes.of_run(job)["files"])
+            return differing(record.data["code"]["files"], self.codes.of_run(job)["files"])
         if self.options.if_exists == "refresh":
             return ["not recorded"]
         # Older records store only digests of the method's files.
         return differing(record.sources, method_sources(job.chain))
 
+    def _stored(self, run_id: str) -> Record | None:
+        """Return the record of a run. Only ``--if-exists verify`` raises if it is damaged."""
+        verify = self.options.if_exists == "verify"
+        return self.store.read(run_id) if verify else self.store.find(run_id)
+
+    def _unverified(self, job: Job, spec: Spec, run_id: str, reason: str) -> Record:
+        record = self._outline(job, spec, run_id, "failed", reason)
+        record["verified"] = False
+        return Record(record, self.store.path_of(run_id))
+
+    def _verified(self, job: Job, record: RunRecord, stored: Record) -> Record:
+        """Return a repeated run with the result of comparing it with its record."""
+        from bench.runs.verify import check, compare
+
+        result = check(stored, job.registry).merged(compare(stored.data, record))
+        if result.answer == "different":
+            return self._unverified(job, record["spec"], record["run_id"], f"verify: {result.text}")
+        record["verified"] = True
+        record["notes"].append(f"verified: {result.text}")
+        return Record(record, stored.path)
+
     def _outline(
         self, job: Job, spec: Spec, run_id: str, status: Status = "ok", reason: str = ""
     ) -> RunRecord:
-        code, environment = self._codes.of_run(job), self._environment(job)
+        code, environment = self.codes.of_run(job), self._environment(job)
         return outline(job, spec, run_id, code, environment, status=status, reason=reason)
 
     def _environment(self, job: Job) -> Provenance:
@@ -159,17 +210,57 @@ class Runner:
             precision=str(job.recipe.get("precision", "float32")),
         )
 
+    def _guarded(self, job: Job, spec: Spec, run_id: str, use: Use) -> tuple[RunRecord, Tables]:
+        """Fit, apply and score; undo what the method changed for the methods after it.
+
+        Raises
+        ------
+        RunFailed
+            If the method ends the process, or replaces a function of the benchmark.
+        """
+        if not job.not_applicable:
+            self._import_scoring(job)
+        name, error = job.chain.typed, None
+        with guarded() as changes:
+            try:
+                record, tables = self._computed(job, spec, run_id, use)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as raised:  # noqa: BLE001 - SystemExit, too: other methods still run
+                error = raised
+        for setting in changes.settings:
+            self.say(f"warning: {name} changed {setting}; it was restored")
+        if changes.functions:
+            raise RunFailed(
+                f"{name} replaced {listed(changes.functions, 3)}, which was restored: a method "
+                "must not change the benchmark"
+            ) from error
+        if isinstance(error, Exception):
+            raise error
+        if error is not None:
+            raise RunFailed(f"{name} raised {error!r}") from error
+        if changes.settings:
+            record["notes"].append(f"changed and restored: {', '.join(changes.settings)}")
+        return record, tables
+
+    def _import_scoring(self, job: Job) -> None:
+        """Import what scores a run, so that replaced functions are noticed."""
+        import sklearn.linear_model  # noqa: F401 - also before the memory of the run is counted
+
+        import bench.scoring.scorer  # noqa: F401
+
+        for name in job.metric_versions:
+            job.registry.entry("metric", name).load()
+        if any(stage.kind == "network" for stage in job.chain.stages):
+            self.device()  # imports torch and sets its number of threads
+
     def _computed(self, job: Job, spec: Spec, run_id: str, use: Use) -> tuple[RunRecord, Tables]:
         """Fit, apply and score all folds."""
-        import sklearn.linear_model  # noqa: F401 - imported before the memory of the run is counted
-
         from bench.scoring.scorer import Scores
 
         try:
             if job.not_applicable:
                 raise NotApplicable(job.not_applicable)
-            if any(stage.kind == "network" for stage in job.chain.stages):
-                self.device()  # imports torch
             provenance.reset_peak()
             memory = provenance.peak_bytes()
             task = job.task
@@ -237,7 +328,10 @@ class Runner:
                 continue
             number = f" {fold.name} ({k + 1}/{len(folds)})" if len(folds) > 1 else ""
             run = self.fold_run(job.of_fold(fold), fold, use, job.chain.typed + number)
-            sides = run.outputs()
+            try:
+                sides = run.outputs()
+            finally:
+                run.cache.release()
             spent.add_fold(run.spent)
             notes += run.spent.notes
             sizes += run.batch_sizes
@@ -249,7 +343,7 @@ class Runner:
         """Return the stages of a job on one fold, ready to be fitted and applied."""
         cache = Cache(self.store, use, self.written, self.say)
         shown = label or job.chain.typed
-        return FoldRun(job, fold, cache, self._codes, self.device, self.progress, shown)
+        return FoldRun(job, fold, cache, self.codes, self.device, self.progress, shown)
 
     def device(self) -> str:
         """Return the device in use; sets the number of threads on the first call."""
@@ -268,33 +362,9 @@ class Runner:
         return self._device
 
 
-def _verified(record: RunRecord, stored: Record) -> Record:
-    """Return a repeated run, marked with whether its predictions equal the recorded ones."""
-    same = (record["status"], record["predictions_sha256"]) == (
-        stored.status,
-        stored.predictions_sha256,
-    )
-    record["verified"] = same
-    if not same:
-        record["status"] = "failed"
-        record["reason"] = "verify: the predictions differ from those on record; " + _what_differs(
-            stored.data, record
-        )
-    return Record(record, stored.path)
-
-
-def _what_differs(old: RunRecord, new: RunRecord) -> str:
-    then, now = old["provenance"], new["provenance"]
-    changed = [
-        key for key in ("python", "cpu", "device", "threads") if then.get(key) != now.get(key)
-    ]
-    packages = now.get("packages", {})
-    changed += [k for k, v in then.get("packages", {}).items() if packages.get(k) != v]
-    if "code" in old and "code" in new:
-        changed += differing(old["code"]["files"], new["code"]["files"])
-    elif old["sources"] != new["sources"]:
-        changed.append("the method's source")
-    return f"changed since: {', '.join(changed)}" if changed else "nothing on record changed"
+def last_line(error: BaseException) -> str:
+    """Return class and message of an exception, also if its message cannot be computed."""
+    return traceback.format_exception_only(error)[-1].strip()
 
 
 def _no_metrics() -> pd.DataFrame:

@@ -23,7 +23,8 @@ sys.path.insert(0, str(ROOT))
 import pictures
 import tutorials
 from entries import Site
-from reference import api_pages, command_pages, gallery, schema_page
+from indexes import index_pages
+from reference import api_pages, citation_page, command_pages, gallery, schema_page
 
 PAGES = ROOT / "build" / "site-pages"
 OTHERS = {
@@ -40,7 +41,7 @@ OTHERS = {
 NAV = {
     "Start": ["index.md", "first-steps.md"],
     "Tutorials": [f"tutorials/{name}.md" for name in tutorials.ORDER],
-    "Guides": ["own-data.md", "extend.md", "gpu.md"],
+    "Guides": ["tasks.md", "own-data.md", "sweep.md", "score.md", "extend.md", "gpu.md"],
     "Concepts": ["concepts.md"],
     "Results": ["results.md", "findings.md", "studies.md", "gallery.md"],
     "Reference": [
@@ -53,7 +54,7 @@ NAV = {
         "records.md",
         "schema.md",
     ],
-    "Project": ["reproducibility.md", "contributing.md", "security.md", "changelog.md"],
+    "Project": ["cite.md", "reproducibility.md", "contributing.md", "security.md", "changelog.md"],
 }
 """Pages of the navigation; other pages of ``docs/`` are added to the guides."""
 GENERATED = ("methods", "datasets", "splits", "metrics", "studies", "commands", "api")
@@ -68,8 +69,11 @@ def main() -> None:
     PAGES.mkdir(parents=True)
     site = Site()
     write_documents(set(site.methods), run=not quick)
-    for name, lines in (*site.pages(), *command_pages(), *api_pages()):
-        _write(name, "\n".join(lines))
+    for name, lines in (*site.pages(), *index_pages(site), *command_pages(), *api_pages()):
+        # MkDocs makes a title of the file name where a link precedes the heading.
+        title = next(line for line in lines if line.startswith("# ")).removeprefix("# ")
+        _write(name, "\n".join(["---", f"title: {json.dumps(title)}", "---", *lines]))
+    _write("cite.md", "\n".join(citation_page()))
     _write("schema.md", "\n".join(schema_page()))
     _write("gallery.md", "\n".join(gallery(site, PAGES, figures=not quick)))
     pictures.draw_all(site, PAGES / "pictures")
@@ -107,6 +111,8 @@ def write_documents(methods: set[str], *, run: bool) -> None:
         text = (ROOT / source).read_text(encoding="utf-8")
         if name == "methods.md":
             text = with_links_to_methods(text, methods)
+        elif name == "index.md":
+            text += _from_readme()
         elif name == "commands.md":
             text = re.sub(r"^\| `([a-z-]+)` \|", r"| [`\1`](commands/\1.md) |", text, flags=re.M)
         elif name == "datasets.md":
@@ -114,6 +120,15 @@ def write_documents(methods: set[str], *, run: bool) -> None:
         elif run and name.startswith("tutorials/"):
             text = tutorials.with_outputs(text, name)
         _write(name, _with_links(text, ROOT / source, name, pages))
+
+
+def _from_readme() -> str:
+    """Return the figure of README and its table "Which method when"."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    figure = re.search(r"^!\[.*?\n\n\*.*?\*$", text, flags=re.MULTILINE)
+    table = re.search(r"^## Which method when$.*?(?=^## )", text, flags=re.MULTILINE | re.DOTALL)
+    parts = [match[0] for match in (figure, table) if match]
+    return "\n" + "\n\n".join(parts).replace("](", "](../").replace("](../http", "](http")
 
 
 def _name(file: Path) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from indexes import study_sections
 from markdown_pages import ROOT, docstring, facts, inline, slug
 
 from bench.boards.render.cells import notes_of
@@ -93,9 +93,6 @@ class Site:
         sections = study_sections()
         for name, meta in known().items():
             yield f"studies/{name}.md", self.study(name, meta, sections.get(name, []))
-        yield "splits.md", self.split_index()
-        yield "metrics.md", self.metric_index()
-        yield "studies.md", study_index(sections)
 
     # ----------------------------------------------------------------- methods
 
@@ -204,16 +201,6 @@ class Site:
         ]  # fmt: skip
         return table(["split", "shift between training and test", "metric", "published"], rows)
 
-    def split_index(self) -> list[str]:
-        """Return the index of all splits."""
-        lines = ["# Splits", "", "A split says which rows train and which rows test. *Published*: "]
-        lines[-1] += "records are in `results/reference/`, and the page has the boards."
-        for name in sorted({split.dataset for split in self.splits.values()}):
-            title = f"[{name}](datasets/{name}.md)" if name in self.datasets else name
-            members = [split for split in self.splits.values() if split.dataset == name]
-            lines += ["", f"## {title}", "", *self.split_table(members, "")]
-        return lines
-
     def split(self, split: Split) -> list[str]:
         """Return the page of a split: its declaration and the published boards."""
         packaged = split.name in known_splits(self.registry)
@@ -267,19 +254,6 @@ class Site:
         return [*lines, f"- Runs `{board.runs_digest}`.", ""]
 
     # ----------------------------------------------------------------- metrics and studies
-
-    def metric_index(self) -> list[str]:
-        """Return the index of all metrics."""
-        rows = [
-            [
-                f"[`{entry.name}`](metrics/{entry.name}.md)",
-                inline(entry.meta["summary"]),
-                "higher" if entry.meta.get("higher_is_better", True) else "lower",
-                entry.meta.get("reference", ""),
-            ]
-            for entry in self.metrics.values()
-        ]
-        return ["# Metrics", "", *table(["metric", "summary", "better", "source"], rows)]
 
     def metric(self, entry: Entry) -> list[str]:
         """Return the page of a metric."""
@@ -368,28 +342,3 @@ def declared(split: Split) -> Iterator[tuple[str, str]]:
         else:
             text = ", ".join(value) if isinstance(value, tuple) else str(value)
         yield field.name, text
-
-
-def study_sections() -> dict[str, list[str]]:
-    """Return the sections of ``STUDIES.md`` by study."""
-    text = (ROOT / "results" / "STUDIES.md").read_text(encoding="utf-8")
-    sections = {}
-    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
-        head, _, body = part.partition("\n")
-        body = re.sub(r"^### ", "## ", body, flags=re.MULTILINE)
-        body = re.sub(
-            r"\]\(reference/studies/([^/]+)/([^/]+)/.+?\.png\)", r"](../gallery/\1-\2.png)", body
-        )
-        sections[head.partition(":")[0]] = body.strip("\n").split("\n")
-    return sections
-
-
-def study_index(sections: dict[str, list[str]]) -> list[str]:
-    """Return the index of all studies, and the introduction of ``STUDIES.md``."""
-    text = (ROOT / "results" / "STUDIES.md").read_text(encoding="utf-8")
-    rows = [
-        [f"[`{name}`](studies/{name}.md)", str(meta["question"]), "yes" if name in sections else ""]
-        for name, meta in known().items()
-    ]
-    intro = text.partition("\n## ")[0].strip().split("\n")
-    return [*intro, "", *table(["study", "question", "published"], rows)]

@@ -132,6 +132,29 @@ def _type_text(kind: Any) -> str:  # noqa: ANN401 - any type
     return {object: "JSON", type(None): "null"}.get(kind, getattr(kind, "__name__", str(kind)))
 
 
+def citation_page() -> list[str]:
+    """Return the page with the citation, from ``CITATION.cff``."""
+    import yaml
+
+    facts = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    authors = " and ".join(
+        author.get("name") or f"{author['family-names']}, {author['given-names']}"
+        for author in facts["authors"]
+    )
+    lines = ["# Cite labshift", "", facts["message"], ""]
+    lines += ["```text", "@software{labshift,", f"  author = {{{{{authors}}}}},"]
+    lines += [f"  title = {{{facts['title']}: {facts['abstract'].rstrip('.')}}},"]
+    lines += [f"  version = {{{facts['version']}}},", "}", "```", "", "## Papers", ""]
+    for work in facts["references"]:
+        names = ", ".join(f"{a['family-names']} {a['given-names']}" for a in work["authors"])
+        lines += [
+            f"- {names} ({work['year']}). {work['title']}. *{work['collection-title']}* "
+            f"{work['volume']}: {work['start']}-{work['end']}."
+        ]
+    return [*lines, "", "The pages of [methods](methods.md) and [data sets](datasets.md) name the "
+            "papers of each.", ""]  # fmt: skip
+
+
 # --------------------------------------------------------------------------- figures
 
 

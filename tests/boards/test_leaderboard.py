@@ -188,7 +188,7 @@ def test_few_clusters_are_points_and_words() -> None:
     assert made.clusters_in_words == "n = 4 plates"
     assert made.points == pytest.approx({f"plate {k:02d}": 0.1 * (k + 1) for k in range(4)})
     for form in ("table", "md", "html", "latex"):
-        assert "n = 4 plates" in render([board], form)
+        assert ("4 plates" if form == "table" else "n = 4 plates") in render([board], form)
 
 
 @pytest.mark.parametrize(

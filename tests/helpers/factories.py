@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.core.canonical import digest
+from bench.core.canonical import digest, pretty_json
 from bench.core.seeds import generator
 from bench.records.checking import check, migrated
+from bench.records.digests import DIGESTS, with_digests
 from bench.records.record import Record, as_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TRACKS = {
     "erm": "inductive",
@@ -212,3 +217,12 @@ def plausible(
                     )
                 )
     return records
+
+
+def edit_signed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a ``run.json`` or ``meta.json`` and compute its digest again, as a forger would."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    sums = data.pop(DIGESTS)
+    change(data)
+    files = {name: value for name, value in sums.items() if name != path.name}
+    path.write_bytes(pretty_json(with_digests(data, files, path.name)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import json
 import os
 import re
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench.boards.select import boards
 from bench.cli.main import main
@@ -25,10 +28,12 @@ from bench.output.report import LIMIT, build
 from bench.output.report import page as page_module
 from bench.output.report.across import overview
 from bench.output.report.methods import blocks_of, page_of, plain
+from bench.output.report.overview import groups, overall_context
 from bench.output.report.page import inline
-from bench.output.report.pictures import Drawn, Picture, pictures
+from bench.output.report.pictures import Drawn, Picture, _small, pictures
 from bench.output.report.summary import biology_loss, finding
 from bench.output.report.text import pieces
+from bench.output.style import KNOWN
 from bench.records.store import Store
 from tests.helpers.errors import mentions, raises
 from tests.helpers.factories import as_records, make_record, plausible
@@ -188,13 +193,48 @@ def test_real_and_simulated_are_counted_apart() -> None:
         *matrix("ben", noisy(0.7, seed=1), split="own/a", edition="real"),
     ]
     simulated = [*matrix("erm", noisy(0.5)), *matrix("ben", noisy(0.3, seed=1))]
-    lines = [str(line) for line in overview(boards(as_records([*real, *simulated])))]
-    mentions(lines, "real", "1 split", "ben", "1 of 1")
-    mentions(lines, "simulated", "1 split", "ben", "1 of 1")
+    both = boards(as_records([*real, *simulated]))
+    tables = overall_context(both)
+    assert [
+        (t["title"].split(" · ")[1], [row["verdicts"] for row in t["rows"]]) for t in tables
+    ] == [
+        ("real data", ["1 / 0 of 1"]),
+        ("simulated data", ["0 / 1 of 1"]),
+    ]
+    lines = [str(line) for line in overview(both)]
     mentions(lines, "coos7/test4", "simulated")
     alone = [str(line) for line in overview(boards(as_records(simulated)))]
     mentions(alone, "coos7/test4", "simulated")
     assert len([line for line in alone if "real" in line]) == 1  # no real data is a limit
+
+
+def test_pictures_keep_the_colours_of_methods(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.repeat(rng.integers(0, 256, (80, 90, 1)), 3, axis=2).astype(np.uint8)  # greys
+    colours = [tuple(bytes.fromhex(colour[1:])) for colour in KNOWN.values() if colour != "#000000"]
+    for k, colour in enumerate(colours):
+        pixels[4 * k : 4 * k + 4, :4] = colour
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    png, *size = _small(tmp_path / "a.png")
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        flat = np.asarray(picture.convert("RGB"))
+    assert size == [90, 80]
+    vivid = [colour for colour in colours if np.ptp(colour) > 60]
+    assert [tuple(flat[4 * colours.index(c), 0]) for c in vivid] == vivid
+    assert np.abs(flat.astype(int) - pixels).max() < 32
+
+
+def test_boards_are_grouped_by_evidence() -> None:
+    made = boards(as_records([*matrix("erm", noisy(0.5), split="own/a", edition="real"),
+                              *matrix("erm", noisy(0.5), split="own/b", edition="real"),
+                              *matrix("erm", noisy(0.5))]))  # fmt: skip
+    sections = groups(made, {"own/b"}, {board.title: board.title for board in made})
+    names = {g["title"]: [found["board"].split for found in g["findings"]] for g in sections}
+    assert names == {
+        "Real images": ["own/a"],
+        "Real tables": ["own/b"],
+        "Simulated causes": ["coos7/test4"],
+    }
 
 
 def test_adding_a_method_moves_nobody_elses_numbers_in_the_page() -> None:
@@ -498,6 +538,7 @@ def test_docstrings_become_paragraphs_terms_and_formulas() -> None:
     ]
     assert plain(r"\frac{x - \mu}{\sqrt{s}} V^\top \unknown") == "(x - μ) / (√(s)) V^T \\unknown"
     assert plain(r"\omega\sigma\tau") == "ωστ"
+    assert plain(r"\bar\gamma \hat{x}_i \tfrac12 \tfrac{a}{b}") == "γ\u0304 x\u0302_i 1/2 (a) / (b)"
 
 
 def test_labels_break_at_brackets_commas_and_plus() -> None:

@@ -175,7 +175,7 @@ def test_filtering(tab: Tab) -> None:
     shown = page.locator("#shown")
     everything = shown.inner_text()
     assert everything == "5 boards, 24 rows"
-    page.get_by_label("Data set").select_option("own")
+    page.locator("#f-data").select_option("own")
     assert shown.inner_text() == "1 board, 4 rows"
     page.get_by_role("button", name="Reset").click()
     playwright.expect(shown).to_have_text(re.compile("^5 boards"))
@@ -192,8 +192,22 @@ def test_filtering(tab: Tab) -> None:
     assert page.locator("#none").is_visible()
     page.get_by_role("button", name="Reset").click()
     playwright.expect(shown).to_have_text(re.compile("^5 boards"))
-    page.get_by_label("show 1 variants").check()
-    assert shown.inner_text() == "6 boards, 25 rows"
+
+
+def test_one_board_of_a_split_is_shown_and_the_others_are_chosen(tab: Tab) -> None:
+    page = tab.page
+    select = page.locator(".settings select:visible")
+    shown = page.locator(".board:has(.settings):visible")
+    first = shown.get_attribute("id")
+    assert select.locator("option").count() == 2
+    select.select_option(index=1)
+    assert shown.get_attribute("id") != first
+    assert select.evaluate("node => [node.selectedIndex, document.activeElement === node]") == [
+        1,
+        True,
+    ]
+    select.select_option(index=0)
+    assert shown.get_attribute("id") == first
 
 
 def test_a_row_opens_to_seeds_batches_and_its_command(tab: Tab) -> None:
@@ -235,10 +249,9 @@ def test_deep_links(tab: Tab) -> None:
     page.get_by_role("link", name="Boards", exact=True).click()
     expect(shown).to_have_count(0)
     # A board that the filters hide is shown to whoever asks for it.
-    hidden = page.locator(".board.variant").first
-    assert not hidden.is_visible()
-    page.evaluate("id => { location.hash = id }", hidden.get_attribute("id"))
-    hidden.wait_for(state="visible")
+    name = page.locator(".board[hidden]").first.get_attribute("id")
+    page.evaluate("id => { location.hash = id }", name)
+    page.locator(f'[id="{name}"]').wait_for(state="visible")
 
 
 def test_a_method_named_script_is_text(tab: Tab) -> None:

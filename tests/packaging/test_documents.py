@@ -27,6 +27,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 IDS = [page.name for page in PAGES]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 QUICK = {
+    "report": ["--no-figures"],
     "run": ["--dry-run"],
     "recommend": ["--recipe", "smoke", "--seeds", "1", "--method", "identity,zscore"],
 }

@@ -33,6 +33,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
 def pooled_record(record: Record, *, folds: bool = True, renamed: bool = False) -> dict:
     """Return the record as earlier versions wrote it, from its predictions."""
     data = copy.deepcopy(dict(record))
+    del data["digests"]
     frame = record.predictions()
     y, guess = frame["y_true"].to_numpy(), frame["y_pred"].to_numpy()
     for values in data["metrics"].values():

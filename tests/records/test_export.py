@@ -16,6 +16,7 @@ from bench.records.export import chosen_sides, provenance, table, write
 from bench.records.store import Store
 from tests.helpers import tiny
 from tests.helpers.errors import raises
+from tests.helpers.factories import edit_signed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,10 +189,8 @@ def test_embeddings_by_other_code_are_reported(runs, tmp_path: Path) -> None:
     outputs = embeddings(bench.store, record, ("train", "test"))
     assert [output.changed for output in outputs] == [(), ()]
     meta = bench.store.artifact_path(record.folds[0]["stages"][-1]["apply_id"]) / "meta.json"
-    facts = json.loads(meta.read_text())
-    facts["code"]["files"]["methods/zscore.py"] = "00000000"
-    facts["code"]["files"]["methods/_earlier.py"] = "00000000"
-    meta.write_text(json.dumps(facts))
+    earlier = {"methods/zscore.py": "00000000", "methods/_earlier.py": "00000000"}
+    edit_signed(meta, lambda facts: facts["code"]["files"].update(earlier))
     train, test = embeddings(bench.store, record, ("train", "test"))
     assert train.changed == ()
     assert test.changed == ("methods/_earlier.py", "methods/zscore.py")

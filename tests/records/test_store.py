@@ -111,7 +111,8 @@ def test_what_is_committed_is_found_again(tmp_path: Path) -> None:
     assert names(path) == ["curves.parquet", "metrics.parquet", "predictions.parquet", "run.json"]
     stored = where.find(record["run_id"])
     assert stored is not None
-    assert stored.data == json.loads(canonical_json(record))
+    assert set(stored["digests"]) == set(names(path))
+    assert {k: v for k, v in stored.items() if k != "digests"} == json.loads(canonical_json(record))
     assert stored["metrics"]["balanced_accuracy"]["all"] == 1 / 3
     table = stored.predictions()
     assert table is not None
@@ -323,9 +324,9 @@ def test_a_damaged_record_names_its_folder(tmp_path: Path, text: str) -> None:
     where = Store(tmp_path)
     run = commit(where)
     (where.path_of(run) / "run.json").write_text(text, encoding="latin-1")
-    with pytest.raises(BenchError) as caught:
-        where.find(run)
-    assert str(where.path_of(run)) in str(caught.value)
+    with raises(BenchError, where.path_of(run)):
+        where.read(run)
+    assert where.find(run) is None
 
 
 @pytest.mark.parametrize("reference", [False, True])
@@ -342,6 +343,7 @@ def test_a_damaged_record_is_skipped_with_a_warning(
     damaged = [folder / run[:2] / run / "run.json" for run in runs[:2]]
     damaged[0].write_text("{", encoding="utf-8")
     data = json.loads(damaged[1].read_text(encoding="utf-8"))
+    del data["digests"]
     damaged[1].write_text(json.dumps({**data, "primary": 5}), encoding="utf-8")
     assert [record.run_id for record in load()] == [runs[2]]
     lines = capsys.readouterr().err.splitlines()
@@ -357,7 +359,7 @@ def test_a_record_of_a_later_schema_is_not_misread(tmp_path: Path) -> None:
     where = Store(tmp_path)
     run = commit(where, schema=99)
     with raises(BenchError, "99"):
-        where.find(run)
+        where.read(run)
 
 
 def test_a_moved_record_is_noticed(tmp_path: Path) -> None:
@@ -367,15 +369,17 @@ def test_a_moved_record_is_noticed(tmp_path: Path) -> None:
     where.path_of(other).parent.mkdir(parents=True)
     where.path_of(run).rename(where.path_of(other))
     with raises(BenchError, run):
-        where.find(other)
+        where.read(other)
 
 
 def test_a_damaged_table_names_its_folder(tmp_path: Path) -> None:
     where = Store(tmp_path)
     run = commit(where)
-    (where.path_of(run) / "predictions.parquet").write_bytes(b"PAR1 no more")
+    (stored := where.find(run)).path.joinpath("predictions.parquet").write_bytes(b"PAR1 no more")
     with raises(BenchError, "predictions.parquet"):
-        where.find(run).predictions()
+        stored.predictions()
+    with raises(BenchError, "predictions.parquet", run):
+        where.read(run)
 
 
 def ids(where: Store) -> list[str]:

@@ -16,6 +16,7 @@ from bench.runs.job import Options
 from bench.runs.runner import Runner
 from tests.helpers import tiny
 from tests.helpers.errors import mentions, raises
+from tests.helpers.factories import edit_signed
 from tests.helpers.processes import PATIENCE
 
 if TYPE_CHECKING:
@@ -167,20 +168,36 @@ def test_verify_recomputes_and_touches_nothing(bench: tiny.Bench, fits: list[str
     assert after == files
 
 
-def test_verify_notices_other_predictions(bench: tiny.Bench) -> None:
+def test_verify_notices_other_values(bench: tiny.Bench) -> None:
     where = tiny.task()
     [made] = bench.run("erm", where)
-    record = bench.store.find(made["run_id"])
-    assert record is not None
-    changed = {**record.data, "predictions_sha256": "0" * 64}
-    bench.store.commit(changed, record.metrics_table(), replace=True)
+    file = bench.store.path_of(made["run_id"]) / "run.json"
+
+    def change(data: dict[str, Any]) -> None:
+        data["track"] = "transductive"
+
+    edit_signed(file, change)
+    content = file.read_bytes()
     [checked] = bench.run("erm", where, if_exists="verify")
-    assert checked["verified"] is False
+    assert (checked["verified"], checked["status"]) == (False, "failed")
+    mentions(checked["reason"], "verify", "track", "transductive")
+    assert file.read_bytes() == content, "verifying writes nothing"
+
+
+def test_verify_of_an_edited_record_names_it(bench: tiny.Bench) -> None:
+    where = tiny.task()
+    [made] = bench.run("zscore", where)
+    folder = bench.store.path_of(made["run_id"])
+    (folder / "run.json").write_text(
+        (folder / "run.json").read_text().replace('"ranked": false', '"ranked": true')
+    )
+    [checked] = bench.run("zscore", where, if_exists="verify")
     assert checked["status"] == "failed"
-    mentions(checked["reason"], "verify")
-    kept = bench.store.find(made["run_id"])
-    assert kept is not None
-    assert kept["status"] == "ok"
+    mentions(checked["reason"], folder)
+    [again] = bench.run("zscore", where)
+    assert again.status == "ok"
+    assert again["ranked"] is False
+    assert len(list((bench.store.root / "damaged").iterdir())) == 1, "nothing is deleted"
 
 
 def test_verify_of_what_is_not_there_makes_it(bench: tiny.Bench) -> None:

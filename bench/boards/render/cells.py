@@ -42,6 +42,8 @@ LEGEND = (
     "board (Holm). Verdicts use the adjusted p; intervals are not adjusted. Ranks are within a "
     "track."
 )
+NARROW = 110
+"""Terminals below this width in characters show short remarks and fewer columns."""
 EMPTY = "No boards: there are no records. Make some with `python -m bench run`.\n"
 
 
@@ -130,15 +132,15 @@ COLUMNS = (
     Column("#", lambda row: DASH if row.rank is None else str(row.rank)),
     Column("method", lambda row: row.method, text=True),
     Column("mean", lambda row: number(row.mean)),
-    Column("SD", lambda row: number(row.sd), width=110),
+    Column("SD", lambda row: number(row.sd), width=NARROW),
     Column("95 % interval", _interval),
-    Column("seeds", _seeds),
-    Column("clusters", _clusters, width=150),
+    Column("seeds", _seeds, width=NARROW),
+    Column("clusters", _clusters, width=170),
     Column("vs baseline", _difference),
     Column(
         "95 % interval",
         lambda row: interval(row.difference_low, row.difference_high, sign=True),
-        width=110,
+        width=NARROW,
     ),
     Column("vs identity", lambda row: number(row.difference_to("identity"), sign=True), width=180),
     Column("vs erm", lambda row: number(row.difference_to("erm"), sign=True), width=180),

@@ -13,7 +13,7 @@ from bench.boards.render.cells import (
     by_track,
     notes_of,
 )
-from bench.core.words import DASH
+from bench.core.words import DASH, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ _TEX = {
 
 def _tex_text(text: str) -> str:
     """Escape LaTeX's special characters one by one, so that no escape is escaped again."""
-    return "".join(_TEX.get(char, char) for char in " ".join(text.split()))
+    return "".join(_TEX.get(char, char) for char in printable(" ".join(text.split())))
 
 
 def _narrow(rows: Sequence[Row]) -> tuple[list[Column], list[str]]:

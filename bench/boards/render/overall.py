@@ -37,6 +37,19 @@ HEAD = (
     "P(equivalent)",
     "P(better)",
 )
+TERMINAL_HEAD = (
+    "method",
+    "rank",
+    "mean",
+    "range",
+    "sets",
+    "improves",
+    "worsens",
+    "P(w.)",
+    "P(eq.)",
+    "P(b.)",
+)
+"""Columns in 80 characters; improves and worsens are of the tested splits."""
 EMPTY = (
     "No comparison: no method has a difference to its baseline. Run erm, or identity on a table.\n"
 )
@@ -114,13 +127,21 @@ def _table(results: Sequence[Overall], width: int, colour: bool) -> str:
 
     def draw(console: Console) -> None:
         for result in results:
-            shown = range(len(HEAD) if result.tested else 9)
+            shown = TERMINAL_HEAD if result.tested else TERMINAL_HEAD[:-3]
             table = new_table()
-            for i in shown:
-                table.add_column(Text(HEAD[i]), justify="right" if i else "left", overflow="fold")
-            for row in result.rows:
-                cells = _cells(row)
-                table.add_row(*(Text(cells[i]) for i in shown))
+            for name in shown:
+                is_method = name == "method"
+                table.add_column(
+                    Text(name),
+                    justify="left" if is_method else "right",
+                    overflow="fold",
+                    no_wrap=not is_method,
+                    min_width=min(20, max(len(row.method) for row in result.rows))
+                    if is_method
+                    else None,
+                )
+            for row in _ranked_first(result):
+                table.add_row(*map(Text, _terminal_cells(row)[: len(shown)]))
             console.print(Text(title_of(result), style="bold"))
             console.print(table)
             for note in notes_of(result):
@@ -128,6 +149,25 @@ def _table(results: Sequence[Overall], width: int, colour: bool) -> str:
             console.print()
 
     return printed(draw, width, colour)
+
+
+def _ranked_first(result: Overall) -> list[OverallRow]:
+    """Return the rows; those without a value on every data set are last."""
+    return sorted(result.rows, key=lambda row: (row.mean_rank is None, row.mean_rank or 0.0))
+
+
+def _terminal_cells(row: OverallRow) -> list[str]:
+    method, rank, difference, span, n_datasets, _, n_tested, better, worse, *p = _cells(row)
+    return [
+        method,
+        rank,
+        difference,
+        span.replace(" ", ""),
+        n_datasets,
+        f"{better} of {n_tested}",
+        f"{worse} of {n_tested}",
+        *p,
+    ]
 
 
 def _markdown(results: Sequence[Overall]) -> str:
@@ -139,7 +179,7 @@ def _markdown(results: Sequence[Overall]) -> str:
     for result in results:
         lines += [f"### {text(title_of(result))}", ""]
         lines += [f"| {' | '.join(map(text, HEAD))} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
-        lines += [f"| {' | '.join(map(text, _cells(row)))} |" for row in result.rows]
+        lines += [f"| {' | '.join(map(text, _cells(row)))} |" for row in _ranked_first(result)]
         lines.append("")
         for note in notes_of(result):
             lines += [text(note), ""]

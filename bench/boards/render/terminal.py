@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,7 +38,8 @@ def printed(draw: Callable[[Console], None], width: int, colour: bool) -> str:
             legacy_windows=False,
         )
     )
-    return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
+    text = printable(sink.getvalue(), styled=colour)
+    return "\n".join(line.rstrip() for line in text.split("\n"))
 
 
 def new_table() -> Table:

@@ -9,12 +9,14 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from bench.boards.board import COMPARISON_COLUMNS
+from bench.boards.baselines import NO_DIFFERENCE
+from bench.boards.board import COMPARISON_COLUMNS, MIN_SEEDS
 from bench.boards.render.cells import (
     COLOURS,
     COLUMNS,
     EMPTY,
     LEGEND,
+    NARROW,
     PUBLISHED,
     TRACK_WORDS,
     budget_in_words,
@@ -25,14 +27,16 @@ from bench.boards.render.cells import (
 )
 from bench.boards.render.terminal import new_table, printed
 from bench.boards.render.to_json import to_json
-from bench.core.words import DASH
+from bench.core.words import DASH, count, csv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.table import Table
 
-    from bench.boards.board import Board
+    from bench.boards.board import Board, Row
+    from bench.boards.render.cells import Column
 
 __all__ = ["markdown_text"]
 
@@ -44,43 +48,89 @@ def boards_table(boards: Sequence[Board], width: int, colour: bool) -> str:
         return EMPTY
 
     def draw(console: Console) -> None:
-        has_published = any(row.published for board in boards for row in board.rows)
-        shown = [
-            i
-            for i, column in enumerate(COLUMNS)
-            if width >= column.width and (has_published or column.name != PUBLISHED)
-        ]
         for board in boards:
-            table = new_table()
-            for i in shown:
-                text = COLUMNS[i].text
-                table.add_column(
-                    Text(COLUMNS[i].name),
-                    justify="left" if text else "right",
-                    overflow="fold",
-                    no_wrap=not text,
-                    min_width=10 if text else None,
-                )
-            for track, rows in by_track(board):
-                table.add_row("", Text(track.partition(":")[0], style="italic"))
-                for row in rows:
-                    style = COLOURS.get(row.verdict, "" if row.rank else "dim")
-                    style = "dim" if is_grey(board) else style
-                    cells = row_cells(row)
-                    table.add_row(*(Text(cells[i], style=style) for i in shown))
-                table.add_section()
             console.print(Text(board.title, style="bold"))
-            console.print(table)
-            for note in notes_of(board):
+            console.print(_board_table(board, width))
+            for note in [*notes_of(board), *_not_applicable(board)]:
                 console.print(Text(note))
             console.print()
         tracks = dict.fromkeys(row.track for board in boards for row in board.rows)
         for track, description in TRACK_WORDS.items():
             if track in tracks:
                 console.print(Text(description, style="dim"))
-        console.print(Text(LEGEND, style="dim"))
+        console.print(Text(f"{LEGEND} none: {NO_DIFFERENCE}.", style="dim"))
 
     return printed(draw, width, colour)
+
+
+def _board_table(board: Board, width: int) -> Table:
+    """Return the table of a board; narrow terminals omit columns."""
+    from rich.text import Text
+
+    rows = [row for row in board.rows if row.status != "not-applicable"]
+    has_published = any(row.published for row in rows)
+    shown = [
+        column
+        for column in COLUMNS
+        if width >= column.width and (has_published or column.name != PUBLISHED)
+    ]
+    table = new_table()
+    longest = max((len(_method(row)) for row in rows), default=0)
+    least = {"method": min(22, longest), "remark": 8 if width < NARROW else 23}
+    for column in shown:
+        table.add_column(
+            Text(column.name),
+            justify="left" if column.text else "right",
+            overflow="fold",
+            no_wrap=not column.text,
+            min_width=least.get(column.name),
+        )
+    for track, members in by_track(board):
+        ranked = [row for row in members if row in rows]
+        if not ranked:
+            continue
+        table.add_row("", Text(track.partition(":")[0], style="italic"))
+        for row in ranked:
+            style = COLOURS.get(row.verdict, "" if row.rank else "dim")
+            style = "dim" if is_grey(board) else style
+            cells = (_terminal_cell(column, row, width) for column in shown)
+            table.add_row(*(Text(cell, style=style) for cell in cells))
+        table.add_section()
+    return table
+
+
+def _terminal_cell(column: Column, row: Row, width: int) -> str:
+    """Return a cell; what the title or the rank already says is left out."""
+    if column.name == "method":
+        return _method(row)
+    text = column.cell(row)
+    if column.name == "95 % interval":
+        return text.partition(", n = ")[0]
+    if column.name != "remark":
+        return text
+    if row.reason and row.n_seeds < MIN_SEEDS and not row.deterministic:
+        text = text.replace(f"not ranked: {row.reason}", count(row.n_seeds, "seed"))
+    text = text.replace(NO_DIFFERENCE, "none")
+    return text.partition(";")[0] if width < NARROW else text
+
+
+def _method(row: Row) -> str:
+    """Return the label without the implicit first stage of a correction."""
+    return row.method.removeprefix("identity+")
+
+
+def _not_applicable(board: Board) -> list[str]:
+    """Return a line with the methods that do not apply, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in board.rows:
+        if row.status == "not-applicable":
+            last = row.method_id.rpartition("+")[2]
+            names = reasons.setdefault(row.reason.removeprefix(f"{last} "), [])
+            names.append(_method(row))
+    if not reasons:
+        return []
+    parts = (f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+    return [f"Not applicable: {'; '.join(parts)}."]
 
 
 def markdown_text(text: str) -> str:
@@ -153,9 +203,8 @@ def boards_csv(boards: Sequence[Board]) -> str:
             ]
             budget = budget_in_words(row["tuning"])
             tuning = "" if budget == DASH else budget
-            writer.writerow(
-                [*shared, *(row[name] for name in _CSV_ROW), "; ".join(claimed), tuning, *cost]
-            )
+            cells = [*shared, *(row[name] for name in _CSV_ROW), "; ".join(claimed), tuning, *cost]
+            writer.writerow(map(csv_cell, cells))
     return sink.getvalue()
 
 

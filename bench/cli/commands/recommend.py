@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
+from bench.cli.clusters import JOBS, run_on_workers
 from bench.cli.options import Common, common_options, methods_option, output_option
 from bench.cli.output import Column, print_json, print_line, print_table, write_output
 from bench.cli.progress import Bar, waiting
@@ -60,6 +61,7 @@ used models of batch effects, and networks trained batch by batch."""
     help="Edition of a registered data set [default: auto].",
 )
 @output_option(help="Also write an offline HTML page to FILE.")
+@JOBS
 @common_options
 def command(
     file: str,
@@ -68,6 +70,7 @@ def command(
     recipe: str,
     edition: str,
     output: str | None,
+    jobs: int | None,
     common: Common,
 ) -> int:
     r"""Run suitable methods on the holdouts of FILE and recommend a correction.
@@ -108,13 +111,14 @@ def command(
             common.store(),
             edition,
         )
-        jobs = [job for job in experiment.jobs() if not job.not_applicable]
-    with Bar(len(jobs), []) as bar:
-        records = experiment.run(jobs, bar)
+        planned = [job for job in experiment.jobs() if not job.not_applicable]
+    run_on_workers(experiment, jobs, common, [], controls=False, companions=False)
+    with Bar(len(planned), []) as bar:
+        records = experiment.run(planned, bar)
     by_split = {
         task.split.name: [
             record
-            for job, record in zip(jobs, records, strict=True)
+            for job, record in zip(planned, records, strict=True)
             if job.task.split.name == task.split.name
         ]
         for task in usable

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
+from bench.cli.clusters import JOBS, run_on_workers
 from bench.cli.options import (
     IF_EXISTS,
     Common,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     "--retry-failed", is_flag=True, help="Repeat the failed runs; no --method and --split."
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan with cost estimates.")
+@JOBS
 @common_options
 def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     methods: str | None,
@@ -64,6 +66,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     track: str | None,
     retry_failed: bool,
     dry_run: bool,
+    jobs: int | None,
     common: Common,
 ) -> int:
     r"""Run methods on splits and write records.
@@ -105,11 +108,11 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         standardise=standardise,
         rescale=rescale,
     )
-    jobs = experiment.jobs()
+    planned = experiment.jobs()
     if dry_run:
         for line in pending:
             note(line)
-        print_plan(jobs, experiment.store, common.as_json, device=training.device)
+        print_plan(planned, experiment.store, common.as_json, device=training.device)
         return 0
 
     def also(record: Record) -> None:
@@ -117,10 +120,11 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
             for tracker in trackers:
                 tracker.add(record)
 
-    with Bar(len(jobs), pending, also=also) as bar:
-        records = experiment.run(jobs, bar)
+    run_on_workers(experiment, jobs, common, pending, controls=controls)
+    with Bar(len(planned), pending, also=also) as bar:
+        records = experiment.run(planned, bar)
         # With --json, too: the output format must not change what is on record.
-        companions = experiment.companions(jobs, records, bar)
+        companions = experiment.companions(planned, records, bar)
         control_rows = experiment.control_rows(bar) if controls else []
     if common.as_json:
         print_json({"runs": [summary(record) for record in records]})

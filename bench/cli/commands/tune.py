@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.clusters import JOBS, run_on_workers
 from bench.cli.completion import one_of
 from bench.cli.options import (
     IF_EXISTS,
@@ -48,6 +49,7 @@ RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
 @training_options
 @IF_EXISTS
 @click.option("--dry-run", is_flag=True, help="Print what would be tuned.")
+@JOBS
 @common_options
 def command(  # noqa: PLR0913, PLR0917 - one argument per option
     methods: str,
@@ -62,6 +64,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     training: TrainingOptions,
     if_exists: str,
     dry_run: bool,
+    jobs: int | None,
     common: Common,
 ) -> int:
     r"""Tune parameters on validation rows, refit on all training rows, and score.
@@ -89,8 +92,11 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     pending: list[str] = []
     experiment = training.experiment(methods, splits, common, pending.append, if_exists=if_exists)
     records: list[Record] = []
+    if not dry_run:
+        fields = {"rule": rule, "level": level, "validations": budget.parts, "recipe_keys": keys}
+        fields |= {"trials": budget.trials, "seconds": budget.seconds, "storage": storage}
+        run_on_workers(experiment, jobs, common, pending, **fields)
     with Bar(0, pending) as bar:
-        runner = experiment.runner(bar)
         tunings = [
             Tuning(
                 task,
@@ -112,6 +118,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         if dry_run:
             _print_plan(tunings, common.as_json)
             return 0
+        runner = experiment.runner(bar)
         for tuning in tunings:
             for record in tune(tuning, runner, experiment.seeds_of(tuning.task)):
                 records.append(record)

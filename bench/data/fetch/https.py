@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 from bench.core.errors import BenchError
 from bench.core.folders import file_sums
+from bench.core.words import without_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,12 +155,13 @@ def download(
                 return received
             left = tries - attempt - 1
             here = part.stat().st_size if part.exists() else 0
-            short = reason.replace(url, f"{target.name} from {urlsplit(url).netloc}")
+            host = urlsplit(without_user(url)).netloc
+            short = without_user(reason.replace(url, f"{target.name} from {host}"))
             say(f"{short}; {here:,} bytes are kept, {left} tries left" if left else short)
         reasons.append(reason)
     raise BenchError(
-        f"{target.name} could not be fetched ({'; '.join(reasons)}): try again later, what arrived "
-        "is kept, or name a copy with --from PATH|URL"
+        f"{target.name} could not be fetched ({without_user('; '.join(reasons))}): try again "
+        "later, what arrived is kept, or name a copy with --from PATH|URL"
     )
 
 
@@ -258,7 +260,7 @@ def _usable(url: str, part: Path, marks: Path, verified: bool) -> int:
     if not part.exists():
         return 0
     mark = _mark(marks)
-    if verified or (mark.get("url") == url and mark.get("etag")):
+    if verified or (mark.get("url") == without_user(url) and mark.get("etag")):
         return part.stat().st_size
     _forget(part, marks)
     return 0
@@ -296,7 +298,8 @@ def _agreed(
         raise _Refused(f"it has {total:,} bytes, {size:,} are expected")
     etag = response.headers.get("etag", "")
     strong = etag if etag and not etag.startswith("W/") else ""
-    marks.write_text(json.dumps({"url": url, "etag": strong}), encoding="utf-8")
+    described = {"url": without_user(url), "etag": strong}
+    marks.write_text(json.dumps(described), encoding="utf-8")
     return total
 
 

@@ -308,7 +308,7 @@ def packaged_fetchable(name: str) -> Fetchable | None:
         return None
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BenchError(f"{path.name} is not TOML: {error}; correct it") from None
     return read_fetchable(name, content, path.name)
 

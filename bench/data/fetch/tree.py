@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bench.core.disk import new_file
 from bench.core.errors import BenchError
 from bench.core.folders import data_folder, file_sums
+from bench.core.words import without_user
 from bench.data.fetch.archive import unpack
 from bench.data.fetch.check import Report, check_tree, listed
 from bench.data.fetch.https import Received
@@ -162,7 +163,7 @@ class Tree:
     ) -> None:
         """Record in ``source.json`` the source, size and checksums of a file."""
         facts: JsonObject = {
-            "url": received.url,
+            "url": without_user(received.url),
             "bytes": received.bytes,
             "sha256": received.sha256,
             "md5": received.md5,

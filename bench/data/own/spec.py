@@ -219,6 +219,8 @@ def parse(path: Path) -> Spec:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BenchError(f"{path} is not TOML: {error}; correct that line") from None
+    except RecursionError:
+        raise BenchError(f"{path} is too deeply nested: write it without such tables") from None
     try:
         return Spec.model_validate(data)
     except ValidationError as error:

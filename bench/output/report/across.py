@@ -8,12 +8,11 @@ from bench.core.words import listed
 from bench.output.report.regimes import conditions, regimes
 from bench.output.report.sentence import Name, Sentence
 from bench.output.report.summary import biology_loss, is_main
-from bench.output.report.text import verdict_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.boards.board import Board, Row
+    from bench.boards.board import Board
 
 
 def overview(boards: Sequence[Board]) -> list[Sentence]:
@@ -32,7 +31,7 @@ def overview(boards: Sequence[Board]) -> list[Sentence]:
             else "There are no records yet."
         )
         return [Sentence("limits", (text,))]
-    sentences = [*_by_regime(main), *_across(main), *_losses(main)]
+    sentences = [*_by_regime(main), *_losses(main)]
     simulated = sorted({board.split for board in main if board.edition == "simulated"})
     if simulated:
         verb = "is" if len(simulated) == 1 else "are"
@@ -77,54 +76,6 @@ def _names(names: Sequence[str]) -> list[str | Name]:
     parts: list[str | Name] = []
     for k, name in enumerate(names[:5]):
         parts += [", " if k else "", Name(name)]
-    if len(names) > 5:
-        parts.append(f" and {len(names) - 5} more")
-    return parts
-
-
-def _across(main: Sequence[Board]) -> list[Sentence]:
-    """Count verdicts of methods at their defaults, separately for real and simulated data."""
-    sentences = []
-    for edition in ("real", "simulated"):
-        rows: dict[str, list[Row]] = {}
-        used = [board for board in main if board.edition == edition]
-        for board in used:
-            for row in board.rows:
-                if row.rank is not None and row.verdict and not row.params:
-                    rows.setdefault(row.method, []).append(row)
-        if not rows:
-            continue
-        n = sum(any(row.verdict and row.rank for row in b.rows) for b in used)
-        where = f"On {edition} data ({n} split{'s' * (n > 1)} with intervals)"
-        for kind in ("better", "worse"):
-            counts = {
-                method: sum(verdict_kind(row) == kind for row in group)
-                for method, group in rows.items()
-            }
-            names = sorted((m for m in counts if counts[m]), key=lambda m: (-counts[m], m))
-            if names:
-                parts = [
-                    f"{where}, {kind} than the baseline: ",
-                    *_counted(names, counts, rows),
-                    ".",
-                ]
-                sentences.append(Sentence(kind, tuple(parts)))
-            elif kind == "better":
-                text = f"{where}, no correction is better than the baseline."
-                sentences.append(Sentence("same", (text,)))
-        same = sum(all(verdict_kind(row) == "same" for row in group) for group in rows.values())
-        if same:
-            text = f"{same} of {len(rows)} methods never differ detectably from the baseline."
-            sentences.append(Sentence("same", (text,)))
-    return sentences
-
-
-def _counted(
-    names: Sequence[str], counts: dict[str, int], rows: dict[str, list[Row]]
-) -> list[str | Name]:
-    parts: list[str | Name] = []
-    for k, name in enumerate(names[:5]):
-        parts += [", " if k else "", Name(name), f" on {counts[name]} of {len(rows[name])}"]
     if len(names) > 5:
         parts.append(f" and {len(names) - 5} more")
     return parts

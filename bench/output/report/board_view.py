@@ -9,7 +9,6 @@ from bench.boards.render.cells import budget_in_words, notes_of, remark, reporte
 from bench.core.control_names import is_control_row
 from bench.core.words import DASH, interval, number, plural
 from bench.output.report.sentence import level_of
-from bench.output.report.summary import is_main
 from bench.output.report.text import SIGNS, data_context, script_json, subtitle, verdict_kind
 
 if TYPE_CHECKING:
@@ -17,15 +16,12 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board, Row
 
-COLUMNS = 10
-
 
 class BoardView(TypedDict):
     """Board data for the template; ``details`` are for the script."""
 
     board: Board
     anchor: str
-    variant: bool
     data: str
     subtitle: str
     axis: tuple[str, str]
@@ -61,7 +57,6 @@ def board_context(board: Board, anchor: str) -> BoardView:
     return {
         "board": board,
         "anchor": anchor,
-        "variant": not is_main(board),
         "data": data_context(board),
         "subtitle": subtitle(board),
         "axis": (number(low, 2), number(high, 2)),

@@ -6,15 +6,18 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bench.boards.claims import MAX_REACH, STATUSES, claims_of
+from bench.boards.overall import overall
 from bench.boards.render.cells import TRACK_WORDS
+from bench.boards.render.overall import notes_of, title_of
 from bench.core.control_names import is_control_row
 from bench.core.words import DASH, interval, number
-from bench.output.report.board_view import COLUMNS, reading
+from bench.output.report.board_view import reading
 from bench.output.report.methods import MethodPage, page_of
-from bench.output.report.text import SIGNS, verdict_kind
+from bench.output.report.summary import finding
+from bench.output.report.text import SIGNS, subtitle, verdict_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from bench.boards.board import Board, Row
     from bench.boards.claims import Judged
@@ -24,6 +27,16 @@ if TYPE_CHECKING:
 RESULTS = 25
 """Maximum rows of boards in the section of a method."""
 
+FINDINGS = 24
+"""Maximum boards of one kind of evidence that are summarised."""
+OTHER = "Other runs"
+EVIDENCE = {
+    "real": "Real images",
+    "tables": "Real tables",
+    "simulated": "Simulated causes",
+    "": OTHER,
+}
+"""Kinds of evidence, in their order on the page."""
 CLAIMS_RULE = (
     "A published number is reproduced if the 95 % interval of our difference to it includes 0. "
     f"The interval is over trainings and must reach at most {MAX_REACH:g} to either side. "
@@ -32,15 +45,78 @@ CLAIMS_RULE = (
 )
 
 
-def card(main: Sequence[Board], anchors: Mapping[str, str]) -> dict[str, object]:
-    """Return a table of default methods by boards, with the difference to ERM per cell."""
-    fitting = [
-        board for board in main if any(row.difference is not None for row in _own(board.rows))
+def groups(
+    main: Sequence[Board], tables: Container[str], anchors: Mapping[str, str]
+) -> list[dict[str, object]]:
+    """Return the boards at default settings by kind of evidence, each kind with its findings.
+
+    Parameters
+    ----------
+    main
+        The boards.
+    tables
+        Splits of tables; the others are of images.
+    anchors
+        Title of a board -> its anchor.
+    """
+    members: dict[str, list[Board]] = {title: [] for title in EVIDENCE.values()}
+    for board in main:
+        kind = "tables" if board.edition == "real" and board.split in tables else board.edition
+        members[EVIDENCE.get(kind, OTHER)].append(board)
+    return [
+        {
+            "title": title,
+            "card": card(boards, anchors),
+            "findings": [
+                {
+                    "board": board,
+                    "sentences": finding(board).sentences,
+                    "anchor": anchors[board.title],
+                    "subtitle": subtitle(board),
+                }
+                for board in boards[:FINDINGS]
+            ],
+            "left_out": ""
+            if len(boards) <= FINDINGS
+            else f"The first {FINDINGS} of {len(boards)} boards are summarised.",
+        }
+        for title, boards in members.items()
+        if boards
     ]
-    used = fitting[:COLUMNS]
-    labels: dict[str, None] = {}
-    for board in used:
-        labels.update((row.method, None) for row in _own(board.rows))
+
+
+def overall_context(all_boards: Iterable[Board]) -> list[dict[str, object]]:
+    """Return the comparison over all splits: one table per edition and kind of method."""
+    return [
+        {
+            "title": title_of(result),
+            "notes": notes_of(result),
+            "rows": [
+                {
+                    "label": row.method,
+                    "difference": number(row.mean_difference, sign=True),
+                    "span": _span(list(row.differences.values())),
+                    "n": row.n_datasets,
+                    "verdicts": f"{row.n_improves} / {row.n_worsens} of {row.n_tested}",
+                }
+                for row in result.rows
+                if row.n_splits
+            ],
+        }
+        for result in overall(all_boards)
+    ]
+
+
+def _span(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return DASH
+    return f"{number(min(values), sign=True)} … {number(max(values), sign=True)}"
+
+
+def card(main: Sequence[Board], anchors: Mapping[str, str]) -> dict[str, object]:
+    """Return a table of default methods by boards, with the difference to the baseline."""
+    used = [board for board in main if any(row.difference is not None for row in _own(board.rows))]
+    labels = dict.fromkeys(row.method for board in used for row in _own(board.rows))
     table = [{row.method: row for row in _own(board.rows)} for board in used]
     return {
         "columns": [
@@ -50,9 +126,6 @@ def card(main: Sequence[Board], anchors: Mapping[str, str]) -> dict[str, object]
             {"label": label, "cells": [_cell(column.get(label)) for column in table]}
             for label in labels
         ],
-        "left_out": ""
-        if len(fitting) <= COLUMNS
-        else f"The first {COLUMNS} of {len(fitting)} boards.",
     }
 
 

@@ -23,10 +23,16 @@ from bench.core.version import __version__
 from bench.output.report.across import overview
 from bench.output.report.board_view import BoardView, board_context
 from bench.output.report.methods import plain
-from bench.output.report.overview import card, claimed, claims, methods_context
+from bench.output.report.overview import (
+    claimed,
+    claims,
+    groups,
+    methods_context,
+    overall_context,
+)
 from bench.output.report.pictures import Drawn, Picture, pictures
-from bench.output.report.summary import RULES, finding, is_main
-from bench.output.report.text import CODE, data_context, pieces, script_json, subtitle
+from bench.output.report.summary import RULES, is_main
+from bench.output.report.text import CODE, data_context, pieces, script_json
 from bench.output.style import colour_of
 from bench.records.record import Record, as_record
 
@@ -37,7 +43,6 @@ if TYPE_CHECKING:
 
     from bench.boards.board import Board
     from bench.core.registry import Registry
-    from bench.output.report.sentence import Finding
 
 
 LIMIT = 3_000_000
@@ -47,7 +52,6 @@ BOARDS_LIMIT = 2_050_000
 DRAWN = 8
 DRAWN_ROWS = 120
 """Maximum number of boards in figures, and of their rows; more take minutes."""
-FINDINGS = 24
 TEMPLATES = Path(__file__).with_name("templates")
 TITLE = "labshift report"
 
@@ -124,7 +128,8 @@ def build(
         "claims": claims(judged),
         "drawn": _drawn_note(drawn, all_boards),
     }
-    return _fitted(context, len(runs), all_boards, images, registry)
+    tables = _tables(runs)
+    return _fitted(context, len(runs), all_boards, images, registry, tables)
 
 
 def _place(board: Board) -> tuple[object, ...]:
@@ -139,6 +144,7 @@ def _fitted(
     all_boards: Sequence[Board],
     images: Sequence[Picture],
     registry: Registry,
+    tables: set[str],
 ) -> Report:
     """Render with as many boards and pictures as fit."""
     anchors = _anchors(all_boards)
@@ -152,7 +158,7 @@ def _fitted(
         shown.append(view)
     shown_images = [image for image in images if image.png]
     notes = [image for image in images if image.note]
-    context |= _context(all_boards, shown, anchors, registry)
+    context |= _context(all_boards, shown, anchors, registry, tables)
     context["boards_left_out"] = _left_out(
         len(views) - len(shown), "board", "`report --split NAME` writes the boards of one split"
     )
@@ -213,6 +219,7 @@ def _context(
     shown: Sequence[BoardView],
     anchors: Mapping[str, str],
     registry: Registry,
+    tables: set[str],
 ) -> dict[str, object]:
     from markupsafe import Markup
 
@@ -220,7 +227,6 @@ def _context(
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     main = [board for board in all_boards if is_main(board)] or list(all_boards)
-    findings = [_found(finding(board), anchors) for board in main[:FINDINGS]]
     ids = {row.method: row.method_id.split("+")[-1] for board in all_boards for row in board.rows}
     views = [view["board"] for view in shown]
     return {
@@ -232,18 +238,14 @@ def _context(
         "data": script_json({"boards": [view["details"] for view in shown]}),
         "page_of": lambda label: ids.get(label, label),
         "overview": overview(all_boards),
-        "card": card(main, anchors),
-        "findings": findings,
-        "findings_left_out": ""
-        if len(main) <= FINDINGS
-        else f"The first {FINDINGS} of {len(main)} boards are summarised; all are listed below.",
+        "overall": overall_context(all_boards),
+        "groups": groups(main, tables, anchors),
         "rules": RULES,
         "boards": shown,
         "options": {
             "data": sorted({data_context(board) for board in views}),
             "edition": sorted({board.edition for board in views}),
             "track": [t for t in TRACK_WORDS if any(r.track == t for b in views for r in b.rows)],
-            "variants": sum(bool(view["variant"]) for view in shown),
         },
         "tracks": [
             (track, text.partition(": ")[2])
@@ -255,6 +257,18 @@ def _context(
         "version": __version__,
         "records_digest": digest([board.runs_digest for board in all_boards]),
     }
+
+
+def _tables(runs: Sequence[Record]) -> set[str]:
+    """Return the splits of tables: profiles without a first stage, or an MLP as the network."""
+    first = {run.split_id: run for run in reversed(runs)}
+    tables = {run.split_id for run in runs if run.method_id.startswith("identity+")}
+    for split, run in first.items():
+        provenance = run.get("provenance")
+        recipe = provenance.get("recipe") if isinstance(provenance, dict) else None
+        if isinstance(recipe, dict) and recipe.get("network") == "mlp":
+            tables.add(split)
+    return tables
 
 
 def _counted(runs: Sequence[Record], all_boards: Sequence[Board]) -> str:
@@ -283,15 +297,6 @@ def _anchors(all_boards: Sequence[Board]) -> dict[str, str]:
         if is_main(board) and splits[board.split] == 1
         else f"board/{board.split}~{digest(board.title, 8)}"
         for board in all_boards
-    }
-
-
-def _found(it: Finding, anchors: Mapping[str, str]) -> dict[str, object]:
-    return {
-        "board": it.board,
-        "sentences": it.sentences,
-        "anchor": anchors[it.board.title],
-        "subtitle": subtitle(it.board),
     }
 
 

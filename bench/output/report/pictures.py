@@ -19,6 +19,8 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from PIL import Image
+
     from bench.boards.board import Board
     from bench.core.entry import Entry
     from bench.core.registry import Registry
@@ -176,10 +178,7 @@ def _note(table: str) -> str:
 
 
 def _small(file: Path) -> tuple[str, int, int]:
-    """Return a picture with a reduced palette as base64, with its size; deterministic.
-
-    Photographs keep more colours than lines and flat areas.
-    """
+    """Return a picture with a reduced palette as base64, with its size; deterministic."""
     from PIL import Image
 
     with Image.open(file) as opened:
@@ -187,13 +186,33 @@ def _small(file: Path) -> tuple[str, int, int]:
     if image.width > WIDEST:
         height = round(image.height * WIDEST / image.width)
         image = image.resize((WIDEST, height), Image.Resampling.LANCZOS)
-    many = image.getcolors(1 << 14) is None
-    flat = image.quantize(
-        256 if many else COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
-    )
+    flat = _reduced(image)
     sink = io.BytesIO()
     flat.save(sink, format="png", optimize=True)
     return _base64(sink.getvalue()), image.width, image.height
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """Return an image with at most :data:`COLOURS` colours, each of them one of the original.
+
+    Frequent and saturated colours are kept: averages, as of a median cut, would change the colours
+    of methods. Photographs have 256 averages.
+    """
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(image, dtype=np.int32)
+    packed = pixels @ np.array([1 << 16, 1 << 8, 1])
+    colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    if len(colours) > 1 << 14:
+        return image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
+    weight = counts * (4 + np.ptp(rgb, axis=1))
+    kept = rgb[np.argsort(-weight, kind="stable")[:COLOURS]]
+    nearest = [int(np.argmin(((kept - colour) ** 2).sum(axis=1))) for colour in rgb]
+    flat = Image.fromarray(np.array(nearest, np.uint8)[places.reshape(packed.shape)], "P")
+    flat.putpalette(kept.astype(np.uint8).tobytes())
+    return flat
 
 
 def _base64(data: bytes) -> str:

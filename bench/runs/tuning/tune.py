@@ -260,6 +260,13 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[Record]:
     return [runner.run(dataclasses.replace(job, seed=seed)) for seed in seeds]
 
 
+def tune_fold(tuning: Tuning, runner: Runner, fold: Fold) -> None:
+    """Spend the budget of one fold; :func:`tune` then reads its trials from disk."""
+    _check(tuning)
+    meta = tuning.registry.entry("metric", tuning.task.split.metric).meta
+    _Fold(tuning, fold, _quiet(runner), bool(meta.get("higher_is_better", True))).run()
+
+
 def _check(tuning: Tuning) -> None:
     """Raise if the method or split cannot be tuned."""
     if not rule(tuning.rule).tuned:

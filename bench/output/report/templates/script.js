@@ -172,6 +172,33 @@
     });
   }
 
+  // ---------------------------------------------------------------- settings of one split
+  const groups = new Map();
+  for (const section of sections) {
+    const key = `${section.dataset.split} ${section.dataset.edition}`;
+    if (!groups.has(key)) groups.set(key, { members: [], chosen: section });
+    section.group = groups.get(key);
+    section.group.members.push(section);
+  }
+  for (const { members } of groups.values()) {
+    if (members.length === 1) continue;
+    members[0].after(...members.slice(1));
+    for (const section of members) {
+      const select = make("select", {}, ...members.map((other) =>
+        make("option", {}, other.dataset.settings)));
+      select.selectedIndex = members.indexOf(section);
+      select.addEventListener("change", () => {
+        choose(members[select.selectedIndex]);
+        select.selectedIndex = members.indexOf(section);
+        filter();
+        section.group.chosen.querySelector("select").focus();
+      });
+      section.querySelector("h3").after(
+        make("label", { class: "settings" }, `${members.length} boards of this split `, select));
+    }
+  }
+  const choose = (section) => { section.group.chosen = section; };
+
   // ---------------------------------------------------------------- filtering
   const filters = document.getElementById("filters");
   const field = (id) => document.getElementById(id);
@@ -179,11 +206,10 @@
   const filter = () => {
     const track = field("f-track").value;
     const method = field("f-method").value.trim().toLowerCase();
-    const variants = field("f-variants");
     let boards = 0;
     let lines = 0;
     for (const section of sections) {
-      const hidden = (section.classList.contains("variant") && variants && !variants.checked)
+      const hidden = section.group.chosen !== section
         || (field("f-data").value && field("f-data").value !== section.dataset.data)
         || (field("f-edition").value && field("f-edition").value !== section.dataset.edition);
       let shown = 0;
@@ -267,8 +293,7 @@
     if (!target) return;
     if (target.classList.contains("board") && target.hidden) {
       filters.reset();
-      const variants = field("f-variants");
-      if (variants && target.classList.contains("variant")) variants.checked = true;
+      choose(target);
       setTimeout(() => {
         filter();
         target.scrollIntoView();
