@@ -98,12 +98,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         if methods is not None or splits is not None:
             raise BenchError("--retry-failed repeats recorded runs: remove --method and --split")
         return _retry(training, common)
-    for option, value in (("--method", methods), ("--split", splits)):
-        if value is None:
-            context = click.get_current_context()
-            raise click.MissingParameter(ctx=context, param_hint=option, param_type="option")
-    assert methods is not None
-    assert splits is not None
+    methods, splits = _required("--method", methods), _required("--split", splits)
     pending: list[str] = []
     trackers = _trackers(track, common.store())
     experiment = training.experiment(
@@ -147,6 +142,13 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         for tracker in trackers:
             print_line(f"tracked: {tracker.where}")
     return int(any(record.status == "failed" for record in records))
+
+
+def _required(option: str, value: str | None) -> str:
+    if value is None:
+        context = click.get_current_context()
+        raise click.MissingParameter(ctx=context, param_hint=option, param_type="option")
+    return value
 
 
 def _retry(training: TrainingOptions, common: Common) -> int:
