@@ -21,6 +21,8 @@ COMMANDS = {
     "study": ("study", "Run an ablation study: table, figure, short summary."),
     "figures": ("figures", "Draw figures from records."),
     "report": ("report", "Write an offline HTML report from records."),
+    "fit": ("fit", "Fit a correction on a table and save it."),
+    "apply": ("apply", "Correct a new table by a saved correction."),
     "verify": ("verify", "Check records: digests, metrics recomputed from predictions."),
     "export": ("export", "Export the corrected embeddings of a run."),
     "results": ("results", "Show the size of the results folder; delete parts of it."),

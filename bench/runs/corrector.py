@@ -24,21 +24,24 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from bench.core.access import Access
 from bench.core.control_names import is_control_row
-from bench.core.dataset import Opened
 from bench.core.errors import BenchError
 from bench.core.meta import PLUGINS
 from bench.core.method import Context
 from bench.core.seeds import seed_for
-from bench.data.own.array_source import ArraySource
-from bench.data.views import Partition, make_partition
 from bench.runs.chain import Chain, Stage, parse_chain
-from bench.runs.rows import LEVEL, NAME, applied, column, ids, in_order, registry_with
+from bench.runs.rows import NAME, applied, in_order, partition_of, registry_with
+from bench.runs.similarity import Reference
 from bench.training.recipes import resolve
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import ArrayLike, NDArray
 
+    from bench.core.dataset import Opened
     from bench.core.types import Array, Arrays, Facts, JsonObject, Recipe
+    from bench.data.views import Partition
+    from bench.runs.similarity import Similarity
 
 
 class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -77,6 +80,10 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Number of columns returned.
     fallbacks_
         Number of batches in ``fit`` that were too small, so the method's fallback was used.
+    batches_, with_controls_
+        Names of the batches in ``fit``, and whether any row was a control.
+    reference_
+        Description of these batches, for :meth:`compare`.
 
     Examples
     --------
@@ -172,7 +179,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         check_is_fitted(self, "states_")
         rows: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
         try:
-            partition = self._partition(rows, batch, controls, labels=None)
+            partition = partition_of(rows, batch, controls, None, self.seed)
             chain = self._chain(partition.opened, self.fitted_)
             for stage, state in zip(chain.stages, self.states_, strict=True):
                 self._has_controls(stage, partition)
@@ -181,6 +188,55 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         except BenchError as error:
             raise ValueError(str(error)) from error
         return in_order(partition)
+
+    def compare(
+        self, X: ArrayLike, *, batch: ArrayLike | None = None, controls: ArrayLike | None = None
+    ) -> list[Similarity]:
+        """Return how far each batch is from the batches in ``fit``, by their controls.
+
+        All rows are compared if no row in ``fit`` was a control. Batches without a control are left
+        out otherwise. Parameters are those of :meth:`fit`.
+        """
+        check_is_fitted(self, "states_")
+        rows: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
+        partition = partition_of(rows, batch, controls, None, self.seed)
+        kept = partition.controls if self.with_controls_ else np.ones(len(rows), bool)
+        if not kept.any():
+            return []
+        return self.reference_.compare(rows[partition.rows][kept], partition.batch[kept])
+
+    def save(self, path: Path | str) -> None:
+        """Write the fitted correction to a file in the safetensors format, which has no code.
+
+        Raises
+        ------
+        BenchError
+            If the method corrects the rows in ``fit`` only, or the file cannot be written.
+        """
+        from bench.runs.saved import write_corrector
+
+        check_is_fitted(self, "states_")
+        write_corrector(self, path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Corrector:
+        """Return the fitted correction of a file written by :meth:`save` or ``bench fit``.
+
+        Raises
+        ------
+        BenchError
+            If the file is damaged or of a later version, or a method has changed since.
+        """
+        from bench.runs.saved import read_corrector
+
+        return read_corrector(path)[0]
+
+    @property
+    def chain_(self) -> Chain:
+        """The fitted methods with their parameters."""
+        check_is_fitted(self, "states_")
+        empty = np.zeros((1, self.n_features_in_), np.float32)
+        return self._chain(partition_of(empty, None, None, None, self.seed).opened, self.fitted_)
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn has no types
         tags = super().__sklearn_tags__()
@@ -228,12 +284,15 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         adapt: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
     ) -> NDArray[np.float32]:
         classes = np.unique(labels) if labels is not None else np.array([])
-        train = self._partition(X, batch, controls, labels=labels)
+        train = partition_of(X, batch, controls, labels, self.seed)
         chain = self._chain(train.opened)
         other = train
         if adapt[0] is not None:
             other_X = validate_data(self, adapt[0], dtype=np.float32, reset=False)
-            other = self._partition(other_X, adapt[1], adapt[2], labels=None)
+            other = partition_of(other_X, adapt[1], adapt[2], None, self.seed)
+        self.batches_, self.with_controls_ = np.unique(train.batch), bool(train.controls.any())
+        compared = train.controls if self.with_controls_ else np.ones(len(X), bool)
+        self.reference_ = Reference.of(X[train.rows][compared], train.batch[compared])
         adapts = any(Access.ADAPT in stage.access for stage in chain.stages)
         states: list[Arrays] = []
         fallbacks = 0
@@ -309,48 +368,3 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 f"{stage.name} needs negative controls, and no row is one: pass controls=, a mask "
                 "with true for each control"
             )
-
-    def _partition(
-        self,
-        X: NDArray[np.float32],
-        batch: ArrayLike | None,
-        controls: ArrayLike | None,
-        *,
-        labels: Array | None,
-    ) -> Partition:
-        """Convert rows to a :class:`Partition`; missing inputs use neutral values."""
-        import pandas as pd
-
-        n = len(X)
-        names = column(batch, n, "batch") if batch is not None else np.full(n, "all")
-        control = np.zeros(n, dtype=bool)
-        if controls is not None:
-            mask = np.asarray(controls)
-            if mask.shape != (n,) or mask.dtype != np.bool_:
-                raise ValueError(
-                    f"controls must be a boolean mask of shape ({n},), one value per row of X, not "
-                    f"{mask.dtype} of shape {mask.shape}"
-                )
-            control = mask
-        classes: tuple[str, ...] = ()
-        text = np.full(n, "", dtype=object)
-        if labels is not None:
-            names_of_classes, codes = np.unique(labels, return_inverse=True)
-            classes = tuple(f"{k:06d}" for k in range(len(names_of_classes)))
-            text[:] = [classes[k] for k in codes.tolist()]
-        index = pd.DataFrame(
-            {"id": ids(X, names), "label": text, "control": control, LEVEL: names.astype(object)}
-        )
-        opened = Opened(
-            name=NAME,
-            index=index,
-            source=ArraySource(X),
-            levels=(LEVEL,),
-            level=LEVEL,
-            edition="real",
-            digest="",
-        )
-        rows = np.arange(n, dtype=np.int64)
-        return make_partition(
-            opened, rows, classes, LEVEL, NAME, self.seed, labels=labels is not None
-        )

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.dataset import Opened
 from bench.core.registry import Registry
 from bench.core.seeds import seed_for
+from bench.data.own.array_source import ArraySource
+from bench.data.views import Partition, make_partition
 from bench.runs.apply import apply_all, grouping_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bench.core.samples import Output
-    from bench.data.views import Partition
+    from bench.core.types import Array
     from bench.runs.chain import Stage
 
 NAME = "corrector"
@@ -78,3 +81,52 @@ def in_order(partition: Partition) -> NDArray[np.float32]:
     out = np.empty_like(partition.X)
     out[partition.rows] = partition.X
     return out
+
+
+def partition_of(
+    X: NDArray[np.float32],
+    batch: ArrayLike | None,
+    controls: ArrayLike | None,
+    labels: Array | None,
+    seed: int,
+) -> Partition:
+    """Convert rows to a :class:`Partition`; missing inputs use neutral values.
+
+    Raises
+    ------
+    ValueError
+        If batches or controls have the wrong shape or type.
+    """
+    import pandas as pd
+
+    n = len(X)
+    names = column(batch, n, "batch") if batch is not None else np.full(n, "all")
+    control = np.zeros(n, dtype=bool)
+    if controls is not None:
+        mask = np.asarray(controls)
+        if mask.shape != (n,) or mask.dtype != np.bool_:
+            raise ValueError(
+                f"controls must be a boolean mask of shape ({n},), one value per row of X, not "
+                f"{mask.dtype} of shape {mask.shape}"
+            )
+        control = mask
+    classes: tuple[str, ...] = ()
+    text = np.full(n, "", dtype=object)
+    if labels is not None:
+        names_of_classes, codes = np.unique(labels, return_inverse=True)
+        classes = tuple(f"{k:06d}" for k in range(len(names_of_classes)))
+        text[:] = [classes[k] for k in codes.tolist()]
+    index = pd.DataFrame(
+        {"id": ids(X, names), "label": text, "control": control, LEVEL: names.astype(object)}
+    )
+    opened = Opened(
+        name=NAME,
+        index=index,
+        source=ArraySource(X),
+        levels=(LEVEL,),
+        level=LEVEL,
+        edition="real",
+        digest="",
+    )
+    rows = np.arange(n, dtype=np.int64)
+    return make_partition(opened, rows, classes, LEVEL, NAME, seed, labels=labels is not None)

@@ -60,10 +60,14 @@ class StudyContext:
         self._records: dict[str, Record] = {}
         self._others: set[str] = set()
 
+    def describe(self, metric: str, readout: str) -> None:
+        """State what is measured with the first seed, if it is not the split's primary metric."""
+        self._metric, self.readout, self.seeds = metric, readout, self.seeds[:1]
+
     @property
     def metric(self) -> str:
-        """The split's primary metric."""
-        return self.task.split.metric
+        """What is measured; default: the split's primary metric."""
+        return self._metric or self.task.split.metric
 
     @property
     def metric_text(self) -> str:
@@ -89,6 +93,7 @@ class StudyContext:
         """Ids of all runs used."""
         return sorted(self._records)
 
+    _metric = ""
     readout = "probe"
     """Readout of all conditions, as on boards; a classifier keeps its own head."""
 

@@ -19,7 +19,14 @@ from bench.metrics.map import average_precisions
 from tests.helpers.errors import raises
 
 EMBEDDING = [name for name, meta in metrics.METRICS.items() if meta["needs"] == "embedding"]
-GRAPH = ("arevalo_overall", "batch_1nn", "ilisi", "clisi", "graph_connectivity")
+GRAPH = (
+    "arevalo_overall",
+    "batch_1nn",
+    "ilisi",
+    "clisi",
+    "graph_connectivity",
+    "robustness_index",
+)
 
 
 def compute_all(names, **arrays):
@@ -188,6 +195,28 @@ def test_average_precision_equals_copairs(tmp_path, monkeypatch):
         )
     found = average_precisions(data["X"], label=data["label"], batch=data["batch"])
     np.testing.assert_allclose(found, expected["average_precision"].to_numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize("k", [1, 15])
+def test_the_robustness_index_equals_a_loop(k):
+    data = table(n=120)
+    label, batch = data["label"], data["batch"]
+    _, similarity = cosine(data["X"])
+    np.fill_diagonal(similarity, -np.inf)
+    so = os = 0
+    for i in range(120):
+        for j in np.argsort(-similarity[i])[:k]:
+            so += int(label[i] == label[j] and batch[i] != batch[j])
+            os += int(label[i] != label[j] and batch[i] == batch[j])
+    value = metrics.compute("robustness_index", **data, k=k)
+    assert value.value == pytest.approx(so / (so + os), abs=1e-12)
+
+
+def test_the_robustness_index_of_biology_batch_and_nothing():
+    assert metrics.compute("robustness_index", **oracle()).value == 1
+    assert metrics.compute("robustness_index", **by_batch()).value < 0.01
+    value = metrics.compute("robustness_index", **shuffled())
+    assert value.value == pytest.approx(float(value.used.rpartition(" ")[2]), abs=0.03)
 
 
 @pytest.mark.parametrize("k", [1, 3, 15])

@@ -11,6 +11,7 @@ from bench.cli import arguments, completion
 from bench.cli.options import Common, common_options
 from bench.cli.output import Column, print_json, print_line, print_table
 from bench.cli.progress import waiting
+from bench.core.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,4 +73,4 @@ def _print(opened: Opened, checks: Sequence[Check], methods: Sequence[MethodSupp
         for reason, names in reasons.items():
             print_line(f"{verdict}: {', '.join(names)}" + (f" - {reason}" if reason else ""))
     n = {state: sum(check.state == state for check in checks) for state in _COLOURS}
-    print_line(f"\n{n['warn']} warnings, {n['look']} notes, {n['ok']} passed")
+    print_line(f"\n{count(n['warn'], 'warning')}, {count(n['look'], 'note')}, {n['ok']} passed")

@@ -14,6 +14,7 @@ from bench.cli.options import PATH, Common, common_options
 from bench.cli.output import print_json, print_line, print_list
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.words import duration, file_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bench.core.method import Method
     from bench.core.registry import Registry
     from bench.data.fetch.listing import Fetchable
+    from bench.records.record import Record
 
 WHAT = ("method", "split", "dataset", "run", "failed")
 
@@ -69,11 +71,43 @@ def command(
         if figure:
             facts["figure"] = _draw(name, registry, edition, settings, figure)
     else:
-        facts = dict(arguments.find_run(name, common.store()).data)
+        record = arguments.find_run(name, common.store())
+        facts = dict(record.data) if common.as_json else _run(record)
     if common.as_json:
         print_json(facts)
     else:
         _print(facts)
+
+
+def _run(record: Record) -> dict[str, object]:
+    """Return a summary of a run; ``--json`` prints the complete record."""
+    data = record.data
+    cost, machine = data["cost"], data["provenance"]
+    scores = {
+        name: round(subsets["all"], 4)
+        for name, subsets in data["metrics"].items()
+        if name.endswith(data["primary"]) and "all" in subsets
+    }
+    return {
+        "run": data["run_id"],
+        "method": data["method_id"],
+        "parameters": {stage: values for stage, values in data["params"].items() if values},
+        **{key: data[key] for key in ("split", "shift")},
+        "data": f"{data['spec']['dataset']}, {data['spec']['edition']}",
+        "recipe": f"{data['spec']['recipe']}, seed {data['spec']['seed']}",
+        "status": f"{data['status']} {data['reason']}".strip(),
+        "not ranked because of": data["unranked_because"],
+        "track": data["track"],
+        "scores": scores,
+        "chance": round(data["chance"], 4),
+        "scored rows": data["n_eval"],
+        "cost": f"fit {duration(cost['fit_s'])}, apply {duration(cost['apply_s'])}, "
+        f"peak {file_size(cost['peak_bytes'])}",
+        "device": machine.get("device", ""),
+        "created": machine.get("created", ""),
+        "command": machine.get("command", ""),
+        "complete record": f"python -m bench show run {data['run_id'][:12]} --json",
+    }
 
 
 def _failed(prefix: str, common: Common) -> None:

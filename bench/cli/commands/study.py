@@ -74,7 +74,7 @@ def command(
             lambda changed, data: experiment.reopen(changed, data, pending.append),
             done=bar.done,
         )
-        title = subtitle(context)
+        subtitle(context)  # refuses fixtures
         finding = load(name, registry)(context)
     files = write(folder_of(experiment.store.root, name, context), meta, context, finding)
     if common.as_json:
@@ -93,7 +93,7 @@ def command(
         )
     else:
         print_line(f"{task.split.name}: {meta['question']}", wrap=True)
-        print_line(title)
+        print_line(subtitle(context))
         _print(context, finding)
         for file in files:
             print_line(str(file))

@@ -157,9 +157,10 @@ def plain(tex: str) -> str:
 
     Unknown commands are unchanged.
     """
+    tex = re.sub(r"\\t?frac(\d)(\d)", r"\1/\2", tex).replace(r"\tfrac", r"\frac")
     tex = re.sub(r"\\(?:mathrm|text|mathbf|operatorname)\{([^{}]*)\}", r"\1", tex)
     for name, mark in _MARKS.items():
-        tex = re.sub(rf"\\{name}(?:\{{(\\?\w+)\}}|\s*(\\?\w))", rf"\1\2{mark}", tex)
+        tex = re.sub(rf"\\{name}(?:\{{(\\?\w+)\}}|\s*(\\[A-Za-z]+|\w))", rf"\1\2{mark}", tex)
     for _ in range(3):  # fractions and roots can be nested
         tex = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", tex)
         tex = re.sub(r"\\sqrt\{([^{}]*)\}", r"√(\1)", tex)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Name", "Sentence", "level_of"]
 
+MOST = 6
+"""Maximum methods named in a sentence."""
+
 
 @dataclass(frozen=True)
 class Name:
@@ -73,7 +76,13 @@ def level_of(row: Row) -> str:
 
 
 def names_text(rows: Sequence[Row]) -> list[str | Name]:
+    """Return the first :data:`MOST` methods, and the number of the others."""
+    more = len(rows) - MOST if len(rows) > MOST + 1 else 0
     parts: list[str | Name] = []
-    for k, row in enumerate(rows):
-        parts += ["" if not k else " and " if k == len(rows) - 1 else ", ", Name(row.method)]
+    for row in rows[: len(rows) - more]:
+        parts += [", " if parts else "", Name(row.method)]
+    if more:
+        parts.append(f" and {more} others")
+    elif len(rows) > 1:
+        parts[-2] = " and "
     return parts

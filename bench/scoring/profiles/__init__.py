@@ -1,0 +1,1 @@
+"""Scores of the profiles of a table: rankings with restricted galleries, activity, consistency."""

@@ -1,0 +1,162 @@
+"""Retrieval at graded restrictions: no restriction, not the same plate, batch, position, and both.
+
+What a query may retrieve decides what a score means: wells of its own plate share its batch effect,
+and wells in its position share the position effect. See :mod:`bench.scoring.profiles.restricted`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.output.style import colour_of, label_ends, marker_of
+from bench.scoring.profiles.restricted import METRICS, Score, restrictions, scores
+from bench.studies._profiles import BASELINE, corrected
+from bench.studies._results import Finding
+from bench.studies._sentences import listed, nothing, noun_of
+
+if TYPE_CHECKING:
+    from bench.output.canvas import Canvas
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Cell
+
+META = {
+    "kind": "study",
+    "name": "restrictions",
+    "version": 1,
+    "question": "How much retrieval is left if the gallery excludes the query's plate or position?",
+    "methods": ["center", "robust", "zscore", "sphering", "tvn", "combat", "harmony"],
+    "point": "",
+    "points": [],
+}
+SHOWN = {
+    "match": "match",
+    "excluded": "excluded",
+    "method": "method",
+    "recall@1": "recall@1",
+    "difference": "vs identity",
+    "difference_low": "low",
+    "difference_high": "high",
+    "normalised map": "mAP",
+    "n": "queries",
+}
+DRAWN = "recall@1"
+NOTES = (
+    "Each correction is fitted on all rows without classes. 95 % intervals: bootstrap over "
+    "treatments; plates are not resampled, so they do not cover new plates. mAP is normalised: 0 "
+    "is a random ranking.",
+    "Queries without a match in their gallery are skipped: where the number of queries differs, so "
+    "do the treatments.",
+    "Recall@1 of the match label is NSC without a restriction, and NSCB if the batch is excluded.",
+)
+
+
+def run(context: StudyContext) -> Finding:
+    """Score every correction at every restriction."""
+    context.describe("retrieval", "cosine")
+    found: dict[str, dict[tuple[str, str], Score]] = {}
+    for method, X in corrected(context):
+        own = scores(context.task.opened, X)
+        found[method] = {(score.match, score.restriction): score for score in own}
+    keys = list(found.get(BASELINE, {}))
+    if not keys:
+        context.leave_out("all methods", "no treatment has two wells that may retrieve each other")
+        return Finding([], SHOWN, nothing(context))
+    table = [
+        _row(method, found[method][key], found[BASELINE][key])
+        for key in keys
+        for method in found
+        if key in found[method]
+    ]
+    order = list(restrictions(context.task.opened))
+
+    def draw(canvas: Canvas) -> None:
+        _draw(canvas, found, order)
+
+    return Finding(table, SHOWN, _reading(found), draw, 3.6, NOTES)
+
+
+def _row(method: str, score: Score, base: Score) -> dict[str, Cell]:
+    row: dict[str, Cell] = {
+        "match": score.match,
+        "excluded": _shown(score.restriction),
+        "method": method,
+    }
+    for metric in METRICS:
+        row[metric] = score.value(metric)
+        row[f"{metric}_low"], row[f"{metric}_high"] = score.interval(metric)
+    if score is not base:
+        row["difference"] = score.value(DRAWN) - base.value(DRAWN)
+        row["difference_low"], row["difference_high"] = score.interval(DRAWN, base)
+    return {**row, "n": score.n, "skipped": score.skipped}
+
+
+def _shown(restriction: str) -> str:
+    return "+".join(noun_of(name) for name in restriction.split("+"))
+
+
+def _reading(found: dict[str, dict[tuple[str, str], Score]]) -> tuple[str, str, str]:
+    base = found[BASELINE]
+    match = next(iter(base))[0]
+    values = {key[1]: score.value(DRAWN) for key, score in base.items() if key[0] == match}
+    hardest = min(values, key=lambda name: values[name])
+    gains = sorted(
+        (
+            (own[match, hardest].value(DRAWN) - values[hardest], method)
+            for method, own in found.items()
+            if method != BASELINE and (match, hardest) in own
+        ),
+        reverse=True,
+    )
+    first = f"Without correction, recall@1 of the same {match} is "
+    if "none" in values:
+        first += f"{values['none']:.3f} without a restriction and "
+    first += f"{values[hardest]:.3f} if the gallery excludes the query's {_shown(hardest)}."
+    texts = listed([f"{method} {gain:+.3f}" for gain, method in gains])
+    return (
+        first,
+        f"Differences to no correction there: {texts or 'no correction was scored'}.",
+        "Not shown: intervals for new plates, since only treatments are resampled.",
+    )
+
+
+def _draw(canvas: Canvas, found: dict[str, dict[tuple[str, str], Score]], order: list[str]) -> None:
+    """Draw recall@1 against the restriction, a panel per match and a line per method."""
+    matches = list(dict.fromkeys(match for match, _ in found[BASELINE]))
+    axes = canvas.figure.subplots(1, len(matches), squeeze=False)[0]
+    for ax, match in zip(axes, matches, strict=True):
+        names = [name for name in order if (match, name) in found[BASELINE]]
+        ends: dict[str, tuple[float, float]] = {}
+        for k, (method, own) in enumerate(found.items()):
+            colour = colour_of(method)
+            offset = (k - (len(found) - 1) / 2) * 0.06
+            line = []
+            for place, name in enumerate(names):
+                if (match, name) not in own:
+                    continue
+                score = own[match, name]
+                low, high = score.interval(DRAWN)
+                x = place + offset
+                line.append((x, score.value(DRAWN)))
+                ax.vlines(x, low, high, color=colour, linewidth=0.8, alpha=0.7)
+                canvas.table.append(
+                    {
+                        "match": match,
+                        "restriction": name,
+                        "method": method,
+                        "value": line[-1][1],
+                        "ci_low": low,
+                        "ci_high": high,
+                        "n": score.n,
+                    }
+                )
+            ax.plot(*zip(*line, strict=True), color=colour, marker=marker_of(method), markersize=3)
+            ends[method] = line[-1]
+        labels = [_shown(name).replace("+", "\n+ ") for name in names]
+        ax.set_xticks(range(len(names)), labels, rotation=0, fontsize=6.5)
+        ax.minorticks_off()
+        ax.set_xlim(-0.5, len(names) + 0.7)
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel("gallery excludes wells of the query's")
+        ax.set_title(f"same {match}", fontsize=8)
+        label_ends(ax, ends, {method: colour_of(method) for method in ends})
+    axes[0].set_ylabel("recall@1")
