@@ -274,6 +274,23 @@ def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> Imag
     return open_files(folder, names, crops, spec.channels, spec.name)
 
 
+def _ids(spec: Spec, n: int, text: Mapping[str, Texts]) -> Texts:
+    """Return the unique ids of the rows, ``(n,)``; their numbers without id columns."""
+    if spec.id is None:
+        return np.array([str(i) for i in range(n)], dtype=object)
+    for column in spec.id:
+        refuse_missing(text[column], np.ones(n, dtype=bool), f"id column '{column}'", "fill it")
+    ids = joined_columns([text[column] for column in spec.id])
+    twice = [name for name, times in Counter(ids.tolist()).items() if times > 1]
+    if twice:
+        raise BenchError(
+            f"id {' + '.join(spec.id)} is not unique: '{twice[0]}' is in several rows"
+            + (f", as are {len(twice) - 1} others" if len(twice) > 1 else "")
+            + "; add a column to id, or leave id out to number the rows"
+        )
+    return ids
+
+
 def _index(
     spec: Spec,
     frame: pd.DataFrame,
@@ -285,19 +302,7 @@ def _index(
 ) -> pd.DataFrame:
     n = len(frame)
     every = np.ones(n, dtype=bool)
-    if spec.id is None:
-        ids = np.array([str(i) for i in range(n)], dtype=object)
-    else:
-        for column in spec.id:
-            refuse_missing(id_text[column], every, f"id column '{column}'", "fill it")
-        ids = joined_columns([id_text[column] for column in spec.id])
-        twice = [name for name, times in Counter(ids.tolist()).items() if times > 1]
-        if twice:
-            raise BenchError(
-                f"id {' + '.join(spec.id)} is not unique: '{twice[0]}' is in several rows"
-                + (f", as are {len(twice) - 1} others" if len(twice) > 1 else "")
-                + "; add a column to id, or leave id out to number the rows"
-            )
+    ids = _ids(spec, n, id_text)
     control = np.zeros(n, dtype=bool)
     if spec.control is not None:
         control = bools(frame[spec.control], spec.control, typed)
