@@ -28,6 +28,7 @@ from bench.data.own.columns import (
     split_columns,
     unknown_column,
 )
+from bench.data.own.exclusions import excluded
 from bench.data.own.files import open_table
 from bench.data.own.reading import damaged
 from bench.data.own.spec import Spec, check, parse, split_of
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
     from bench.core.samples import Source
     from bench.core.split import Split
-    from bench.core.types import Facts, JsonObject
+    from bench.core.types import Facts, Floats, JsonObject
+    from bench.data.own.files import TableFile
     from bench.data.own.images import ImagePixels
 
 
@@ -215,9 +217,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         raise BenchError(unknown_column(name, key, table.columns, features))
 
     needed = dict.fromkeys([*raw, *(c for columns in derived.values() for c in columns or ())])
-    frame, X = table.read(list(needed), features)
-    if not len(frame):
-        raise BenchError(f"{path} has no rows: write at least two classes in two batches")
+    frame, X, notes, facts = _read(spec, file, path, table, list(needed), features)
     text = {name: as_text(frame[name]) for name in needed}
     # ids keep the text of the table, so that identities of runs do not change
     ids = {name: text[name] for name in spec.id or ()}
@@ -229,11 +229,11 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
     if spec.kind == "images":
         pixels = _pixels(spec, file.parent, text, len(frame))
         source, content = pixels.source, pixels.content
-        digest = _digest(spec, sha256 or _content(path), pixels.digest)
+        digest = _digest(spec, sha256 or _content(path), facts, pixels.digest)
     else:
         finite(X, features, np.asarray(index["id"], dtype=object))
         X.flags.writeable = False
-        source, digest = ArraySource(X), _digest(spec, sha256 or _content(path))
+        source, digest = ArraySource(X), _digest(spec, sha256 or _content(path), facts)
     columns = {role: role for role in derived if role in index.columns}
     if spec.nscb_batch is not None:
         columns["nscb_batch"] = spec.nscb_batch
@@ -248,11 +248,25 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         edition="real",
         digest=digest,
         upstream=spec.steps,
+        notes=notes,
         columns=columns,
         features=tuple(features),
         pixel=spec.pixel if isinstance(spec.pixel, float) else 0.0,
         content=content,
     )
+
+
+def _read(
+    spec: Spec, file: Path, path: Path, table: TableFile, needed: list[str], features: list[str]
+) -> tuple[pd.DataFrame, Floats, tuple[str, ...], JsonObject]:
+    """Return the rows that are not excluded, a note with their number, and facts of exclusions."""
+    frame, X = table.read(needed, features)
+    if not len(frame):
+        raise BenchError(f"{path} has no rows: write at least two classes in two batches")
+    if spec.exclude is None and not spec.exclude_if:
+        return frame, X, (), {}
+    mask, sentence, facts = excluded(spec, file.parent, table)
+    return frame[~mask], np.ascontiguousarray(X[~mask]), (sentence,), facts
 
 
 def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> ImagePixels:
@@ -286,7 +300,7 @@ def _index(
     n = len(frame)
     every = np.ones(n, dtype=bool)
     if spec.id is None:
-        ids = np.array([str(i) for i in range(n)], dtype=object)
+        ids = np.array([str(i) for i in frame.index], dtype=object)  # also after exclusions
     else:
         for column in spec.id:
             refuse_missing(id_text[column], every, f"id column '{column}'", "fill it")
@@ -366,7 +380,7 @@ def _content(path: Path) -> str:
     return content.hexdigest()
 
 
-def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
+def _digest(spec: Spec, content: str, exclusions: JsonObject, pixels: str | None = None) -> str:
     """Return the sha256 (hex) of the bytes of the table and the keys that define how to read it.
 
     For images, the digest of their pixels replaces their location.
@@ -374,6 +388,8 @@ def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
     # only keys that are set were added later, so that other digests do not change
     keys = _READING | ({"layer"} if spec.layer else set())
     facts = {"table": content, "keys": spec.model_dump(mode="json", include=keys)}
+    if exclusions:
+        facts["excluded"] = exclusions
     if pixels is not None:
         facts["pixels"] = pixels
     text = json.dumps(facts, sort_keys=True)
