@@ -22,7 +22,7 @@ docs:  ## fail if a generated document is stale
 	$(PYTHON) results/findings.py --check && $(PYTHON) results/studies.py --check && $(PYTHON) results/docs.py --check && $(PYTHON) results/regimes.py --check
 document:  ## write all generated documents
 	$(PYTHON) results/findings.py && $(PYTHON) results/studies.py && $(PYTHON) results/docs.py && $(PYTHON) results/regimes.py
-site:  ## build the documentation site in build/site
+site: docs  ## build the documentation site in build/site; stale documents fail
 	$(PYTHON) docs/site
 check:  ## run what CI runs, in a fresh environment
 	.ci/run

@@ -119,7 +119,7 @@ class Common:
         BenchError
             If a plugin file is unusable or its name is taken.
         """
-        from bench.runs.experiment import open_registry
+        from bench.core.registry import open_registry
 
         return open_registry(self.plugins)
 

@@ -77,8 +77,7 @@ class Entry:
         if self.problem:
             raise BenchError(f"{self.kind} '{self.name}' of {self.origin} {self.problem}")
         try:
-            with guarded() as changes:
-                module = self._module()
+            module = self._module() if self.provider == "labshift" else self._guarded_module()
         except BenchError:
             raise
         except BaseException as error:
@@ -88,13 +87,6 @@ class Entry:
                 f"{self.kind} '{self.name}' of {self.origin} cannot be imported: "
                 f"{type(error).__name__}: {error}; fix the file or remove the plugin"
             ) from error
-        foreign = foreign_functions(str(self.path)) if self.provider != "labshift" else []
-        if foreign or changes.functions:
-            replaced = (foreign or changes.functions)[0]
-            raise BenchError(
-                f"{self.kind} '{self.name}' of {self.origin} replaces {replaced}: a plugin must "
-                "not change the benchmark; remove the assignment"
-            )
         attribute = self.attribute or target_of(self.meta, self.kind)
         if not attribute or not hasattr(module, attribute):
             noun = "class" if self.kind in ("method", "dataset") else "function"
@@ -103,11 +95,30 @@ class Entry:
             )
         return getattr(module, attribute)
 
+    def _guarded_module(self) -> ModuleType:
+        """Return the module of a plugin; refuse one that changes the benchmark on import."""
+        key = (self.module, self.path)
+        if key in _CHECKED:
+            return self._module()
+        with guarded() as changes:
+            module = self._module()
+        for name in (*changes.functions, *foreign_functions(str(self.path))):
+            raise BenchError(
+                f"{self.kind} '{self.name}' of {self.origin} replaces {name}: a plugin must not "
+                "change the benchmark; remove the assignment"
+            )
+        _CHECKED.add(key)
+        return module
+
     def _module(self) -> ModuleType:
         if self.module is not None:
             return importlib.import_module(self.module)
         assert self.path is not None
         return _import_file(self.path.resolve())
+
+
+_CHECKED: set[tuple[str | None, Path | None]] = set()
+"""Module and file of the plugins that were imported and checked."""
 
 
 def _import_file(path: Path) -> ModuleType:

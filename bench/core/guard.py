@@ -29,7 +29,6 @@ LIBRARIES = (
     "sklearn.linear_model",
     "sklearn.metrics",
     "sklearn.neighbors",
-    "torch",
     "torch.nn.functional",
 )
 """Modules whose functions scores depend on, checked if they are imported."""

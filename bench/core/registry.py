@@ -17,11 +17,15 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.core.entry import Entry
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.folders import expanded
 from bench.core.meta import PLUGINS, check_meta, read_literal, read_meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "bench.metrics"}
 """Package of the kinds that the registry itself lists, and name of their entry-point group."""
@@ -216,3 +220,31 @@ def _source_of(entry: Entry) -> tuple[Path | None, object]:
     file = getattr(home, "__file__", None)
     source = Path(file) if file and file.endswith(".py") and Path(file).is_file() else None
     return source, getattr(home, "META", None)
+
+
+def registry_with(plugins: Iterable[Path | str] = ()) -> Registry:
+    """Return all names, including those in plugin files.
+
+    Raises
+    ------
+    BenchError
+        If a file cannot be used or its name is taken.
+    """
+    return Registry(tuple(expanded(plugin).resolve() for plugin in plugins))
+
+
+def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
+    """Return all names, including those in plugin files. Worker processes inherit the files.
+
+    Raises
+    ------
+    BenchError
+        If a file cannot be used or its name is taken.
+    """
+    paths = tuple(expanded(plugin).resolve() for plugin in plugins)
+    registry = registry_with(paths)
+    if paths:
+        inherited = [text for text in os.environ.get(PLUGINS, "").split(os.pathsep) if text]
+        merged = dict.fromkeys([*inherited, *map(str, paths)])
+        os.environ[PLUGINS] = os.pathsep.join(merged)
+    return registry

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from bench.core.control_names import NAMES
 from bench.core.errors import BenchError, did_you_mean
-from bench.core.folders import expanded
 from bench.core.meta import PLUGINS
-from bench.core.registry import Registry
+from bench.core.registry import open_registry
 from bench.core.words import printable
 from bench.records.results import results_store
 from bench.runs.arguments import names, seed_list
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from bench.core.registry import Registry
     from bench.data.task import Task
     from bench.records.record import Record
     from bench.records.store import Store
@@ -219,34 +219,6 @@ class Experiment:
         return task
 
 
-def registry_with(plugins: Iterable[Path | str] = ()) -> Registry:
-    """Return all names, including those in plugin files.
-
-    Raises
-    ------
-    BenchError
-        If a file cannot be used or its name is taken.
-    """
-    return Registry(tuple(expanded(plugin).resolve() for plugin in plugins))
-
-
-def open_registry(plugins: Iterable[Path | str] = ()) -> Registry:
-    """Return all names, including those in plugin files. Worker processes inherit the files.
-
-    Raises
-    ------
-    BenchError
-        If a file cannot be used or its name is taken.
-    """
-    paths = tuple(expanded(plugin).resolve() for plugin in plugins)
-    registry = registry_with(paths)
-    if paths:
-        inherited = [text for text in os.environ.get(PLUGINS, "").split(os.pathsep) if text]
-        merged = dict.fromkeys([*inherited, *map(str, paths)])
-        os.environ[PLUGINS] = os.pathsep.join(merged)
-    return registry
-
-
 def prepare(  # noqa: PLR0913 - keywords of the public function
     methods: str | Iterable[str],
     splits: str | Iterable[str],
@@ -379,8 +351,7 @@ def run(  # noqa: PLR0913 - keywords of the public function
     plugins
         Python files with methods, data sets or metrics.
     controls
-        Whether to run the control rows of the splits, too, if they have no record yet and the
-        recipe is ``default``. They are not returned.
+        Whether to run the missing control rows, too (default recipe only). They are not returned.
     progress
         Receives messages and progress. Default: messages are printed on stderr.
 

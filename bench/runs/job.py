@@ -51,6 +51,8 @@ class Options:
     grouping
         For studies: how the rows of each test batch are partitioned into inference batches
         (see ``bench.data.inference_batches``). If None, each test batch is one inference batch.
+    timeout
+        Seconds after which a run is stopped and recorded as failed; 0 is no limit.
     """
 
     recipe: str = "default"
@@ -59,6 +61,7 @@ class Options:
     device: str = "auto"
     if_exists: str = "skip"
     grouping: InferenceBatches | None = None
+    timeout: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

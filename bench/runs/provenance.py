@@ -66,7 +66,7 @@ def environment(device: str, threads: int, precision: str) -> Provenance:
         "labshift": __version__,
         **_commit(),
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": _platform(),
         "cpu": _cpu(),
         "device": _device(device),
         "threads": threads,
@@ -75,6 +75,12 @@ def environment(device: str, threads: int, precision: str) -> Provenance:
         "command": command_line(),
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _platform() -> str:
+    """Return system, architecture and C library; the kernel of a machine changes no number."""
+    parts = (platform.system(), platform.machine(), "".join(platform.libc_ver()))
+    return "-".join(part for part in parts if part)
 
 
 def command_line(argv: list[str] | None = None) -> str:

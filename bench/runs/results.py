@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from bench.boards.frame import frame_of, overall_frame
 from bench.boards.select import BoardSet
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.registry import registry_with
 from bench.data.catalog import canonical_name
 from bench.records.results import results_store
 from bench.runs.arguments import names
-from bench.runs.experiment import registry_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

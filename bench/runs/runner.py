@@ -10,6 +10,7 @@ import numpy as np
 from bench.core.code_digest import differing
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
 from bench.core.guard import guarded
+from bench.core.time_limit import time_limit
 from bench.core.words import count, listed
 from bench.records.embeddings import skipped_fold
 from bench.records.record import Record
@@ -223,7 +224,8 @@ class Runner:
         name, error = job.chain.typed, None
         with guarded() as changes:
             try:
-                record, tables = self._computed(job, spec, run_id, use)
+                with time_limit(self.options.timeout):
+                    record, tables = self._computed(job, spec, run_id, use)
             except KeyboardInterrupt:
                 raise
             except BaseException as raised:  # noqa: BLE001 - SystemExit, too: other methods still run

@@ -67,6 +67,16 @@ NAV = {
 }
 """Pages of the navigation; other pages of ``docs/`` are added to the guides."""
 GENERATED = ("methods", "datasets", "splits", "metrics", "studies", "commands", "api")
+BOOST = {
+    "tasks": 5,
+    "tutorials": 2,
+    "concepts": 3,
+    "own-data": 2,
+    "changelog": 0.2,
+    "api": 0.5,
+    "splits": 0.5,
+}
+"""Weight of a page or a folder in the search; 1 by default."""
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 PICTURE = re.compile(r"<!-- picture: ([\w-]+) \| (.+?) -->")
 
@@ -79,9 +89,7 @@ def main() -> None:
     site = Site()
     write_documents(set(site.methods), run=not quick)
     for name, lines in (*site.pages(), *index_pages(site), *command_pages(), *api_pages()):
-        # MkDocs makes a title of the file name where a link precedes the heading.
-        title = next(line for line in lines if line.startswith("# ")).removeprefix("# ")
-        _write(name, "\n".join(["---", f"title: {json.dumps(title)}", "---", *lines]))
+        _write(name, "\n".join(lines))
     _write("cite.md", "\n".join(citation_page()))
     _write("schema.md", "\n".join(schema_page()))
     _write("gallery.md", "\n".join(gallery(site, PAGES, figures=not quick)))
@@ -137,6 +145,7 @@ def _from_readme() -> str:
     figure = re.search(r"^!\[.*?\n\n\*.*?\*$", text, flags=re.MULTILINE)
     table = re.search(r"^## Which method when$.*?(?=^## )", text, flags=re.MULTILINE | re.DOTALL)
     parts = [match[0] for match in (figure, table) if match]
+    parts.append("All published boards are in one [report](report.html).\n")
     return "\n" + "\n\n".join(parts).replace("](", "](../").replace("](../http", "](http")
 
 
@@ -157,7 +166,12 @@ def with_links_to_methods(text: str, names: set[str]) -> str:
 def _write(name: str, text: str) -> None:
     path = PAGES / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    # MkDocs makes a title of the file name where a link precedes the heading.
+    title = re.search(r"^# (.+)$", text, flags=re.MULTILINE)
+    assert title, f"{name} has no heading"
+    boost = BOOST.get(name.partition("/")[0].removesuffix(".md"), 1)
+    head = f"---\ntitle: {json.dumps(title[1])}\nsearch:\n  boost: {boost}\n---\n"
+    path.write_text(head + text, encoding="utf-8")
 
 
 def _with_links(text: str, source: Path, name: str, pages: dict[str, str]) -> str:
@@ -169,7 +183,11 @@ def _with_links(text: str, source: Path, name: str, pages: dict[str, str]) -> st
 
     def target(match: re.Match[str]) -> str:
         image, label, link, anchor = match[1], match[2], match[3], match[4] or ""
-        if "://" in link or (link.split("/")[0] in GENERATED and not link.endswith("README.md")):
+        if (
+            "://" in link
+            or link == "report.html"
+            or (link.split("/")[0] in GENERATED and not link.endswith("README.md"))
+        ):
             return match[0]
         file = (source.parent / link).resolve()
         relative = file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else ""

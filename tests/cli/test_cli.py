@@ -979,7 +979,7 @@ def test_two_processes_give_equal_bits(call: Caller, tmp_path: Path) -> None:
 def test_killed_and_run_again(
     call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Killed without warning after its third checkpoint, and again after a later one."""
+    """Killed without warning after its third checkpoint, and a table again after a later one."""
     import torch
 
     if kind == "table":
@@ -998,13 +998,14 @@ def test_killed_and_run_again(
     each = "import bench.training.checkpoint as c; c.Checkpoint.due = lambda self: True\n"
     kill = each + killed_at("bench.training.checkpoint", "Checkpoint.save", 3)
     seen: list[int] = []
-    for _ in range(2):
+    for _ in range(2 if kind == "table" else 1):
         said = finished(*words, "--results", disturbed, before=kill)
         assert said.code == -signal.SIGKILL, said.err
         assert digests(disturbed) == {}
         [checkpoint] = disturbed.rglob("training.pt")
         seen.append(torch.load(checkpoint, weights_only=True)["step"])
-    assert 0 < seen[0] < seen[1] < steps
+    assert 0 < seen[0] <= seen[-1] < steps
+    assert len(set(seen)) == len(seen)
     said = call(*words, results=disturbed)
     assert said.code == 0, said.err
     assert digests(disturbed) == digests(undisturbed)

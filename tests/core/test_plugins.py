@@ -149,7 +149,7 @@ def test_a_plugin_is_known_in_worker_processes(tmp_path: Path) -> None:
     script = tmp_path / "spawns.py"
     script.write_text(
         "import multiprocessing, sys\n"
-        "from bench.runs.experiment import open_registry\n"
+        "from bench.core.registry import open_registry\n"
         "def work(name):\n"
         "    from bench.core.registry import Registry\n"
         "    from bench.testing.method import check_method\n"

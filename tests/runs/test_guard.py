@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from bench.cli.group import group
 from bench.core.guard import guarded
 from bench.core.registry import Registry
 from bench.metrics import compute
+from bench.runs.job import Options
+from bench.runs.runner import Runner
 from tests.helpers import tiny
 from tests.helpers.errors import mentions, raises
 
@@ -184,6 +187,25 @@ def test_a_broken_contract_is_one_line_that_names_the_plugin(
     bench_ = tiny.Bench(tmp_path / "r", plugin(tmp_path, old, new))
     with raises(BenchError, "odd", "odd.py"):
         bench_.run("odd", tiny.task())
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer on this system")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "exec('while True: pass')",
+        "import threading; threading.Event().wait()",
+        "exec('while True:\\n try:\\n  while True: pass\\n except Exception: pass')",
+    ],
+)
+def test_a_run_that_does_not_end_fails_alone(tmp_path: Path, code: str) -> None:
+    bench_ = tiny.Bench(tmp_path / "r", plugin(tmp_path, FIT, f"{code}; {FIT}"))
+    runner = Runner(bench_.store, Options(device="cpu", timeout=0.2))
+    [job] = bench_.jobs("odd", tiny.task())
+    record = runner.run(job)
+    assert record.status == "failed"
+    mentions(record.reason, "--timeout")
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 @pytest.mark.parametrize("state", ["None", "[self.m]", "{'m': 'x'}", "{1: self.m}"])

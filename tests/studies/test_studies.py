@@ -283,7 +283,8 @@ def test_wrong_usage_is_one_line(capsys, tmp_path, table, argv, words) -> None:
     ],
 )
 def test_every_study_runs_on_a_table(capsys, tmp_path, table, name, more, columns) -> None:
-    code, out = study(capsys, tmp_path, name, "--seeds", "2", *more, table=table)
+    seeds = "1" if name in ("ablation", "controls", "confounding") else "2"
+    code, out = study(capsys, tmp_path, name, "--seeds", seeds, *more, table=table)
     assert code == 0, out.err
     shown = json.loads(out.out)
     assert len(shown["reading"]) == 3

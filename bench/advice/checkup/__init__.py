@@ -19,9 +19,11 @@ from bench.advice.checkup._index import (
 from bench.advice.checkup._index import levels as _levels
 from bench.advice.checkup._index import rows as _rows
 from bench.advice.checkup._names import location_features, position, spellings
+from bench.advice.checkup._near import near_duplicates
 from bench.advice.checkup._partitions import duplicates, split_overlap
 from bench.advice.checkup._prediction import features, predicted_by_columns, predicted_by_features
 from bench.advice.checkup._upstream import upstream
+from bench.advice.checkup._values import label_features, units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +45,8 @@ def examine(opened: Opened, splits: Sequence[Split]) -> list[Check]:
     checks = [*_rows(opened), *_levels(opened), *classes_and_batches(opened), *controls(opened)]
     checks += [*spellings(opened), *position(opened), *location_features(opened)]
     X = features(opened)
-    checks += duplicates(opened, splits)
+    checks += [*label_features(opened, *X), *units(opened, *X)]
+    checks += [*duplicates(opened, splits), *near_duplicates(opened, splits)]
     for split in splits:
         checks += split_overlap(opened, split)
     checks += predicted_by_columns(opened, splits)

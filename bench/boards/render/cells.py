@@ -43,7 +43,9 @@ LEGEND = (
     "track."
 )
 NARROW = 110
-"""Terminals below this width in characters show short remarks and fewer columns."""
+"""Terminals below this width in characters show fewer columns."""
+WITH_P = 130
+"""Terminals from this width on show p values in the remarks."""
 EMPTY = "No boards: there are no records. Make some with `python -m bench run`.\n"
 
 

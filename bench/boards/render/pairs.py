@@ -12,6 +12,7 @@ from bench.boards.pairs import (
     Comparison,  # TC
     Pair,
 )
+from bench.boards.render.cells import NARROW
 from bench.boards.render.terminal import check_format, new_table, printed
 
 if TYPE_CHECKING:
@@ -91,10 +92,12 @@ def pairs_table(comparisons: Sequence[Comparison], width: int, colour: bool) -> 
                 (_PAIRS, [_pair_cells(pair) for pair in comparison.pairs]),
                 (_RANKS, _rank_cells(comparison)),
             )
-            for head, rows in blocks:
+            for columns, rows in blocks:
                 if not rows:
                     continue
                 table = new_table()
+                # In narrow terminals, p (Holm) decides; the last columns are left out.
+                head = columns if width >= NARROW else columns[:6]
                 for name in head:
                     text = name in ("first", "second", "method")
                     table.add_column(
@@ -105,7 +108,8 @@ def pairs_table(comparisons: Sequence[Comparison], width: int, colour: bool) -> 
                         min_width=8 if text else None,
                     )
                 for cells in rows:
-                    table.add_row(*map(Text, cells))
+                    shown = [cell.removeprefix("identity+") for cell in cells[: len(head)]]
+                    table.add_row(*map(Text, shown))
                 console.print(table)
             for note in comparison.notes:
                 console.print(Text(note))

@@ -16,9 +16,9 @@ from bench.boards.render.cells import (
     COLUMNS,
     EMPTY,
     LEGEND,
-    NARROW,
     PUBLISHED,
     TRACK_WORDS,
+    WITH_P,
     budget_in_words,
     by_track,
     is_grey,
@@ -76,7 +76,7 @@ def _board_table(board: Board, width: int) -> Table:
     ]
     table = new_table()
     longest = max((len(_method(row)) for row in rows), default=0)
-    least = {"method": min(22, longest), "remark": 8 if width < NARROW else 23}
+    least = {"method": min(22, longest), "remark": 8 if width < WITH_P else 23}
     for column in shown:
         table.add_column(
             Text(column.name),
@@ -111,7 +111,7 @@ def _terminal_cell(column: Column, row: Row, width: int) -> str:
     if row.reason and row.n_seeds < MIN_SEEDS and not row.deterministic:
         text = text.replace(f"not ranked: {row.reason}", count(row.n_seeds, "seed"))
     text = text.replace(NO_DIFFERENCE, "none")
-    return text.partition(";")[0] if width < NARROW else text
+    return text.partition(";")[0] if width < WITH_P else text
 
 
 def _method(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import click
@@ -50,6 +51,13 @@ if TYPE_CHECKING:
 @click.option(
     "--retry-failed", is_flag=True, help="Repeat the failed runs; no --method and --split."
 )
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Stop a run after SECONDS and record it as failed; not with --jobs.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan with cost estimates.")
 @JOBS
 @common_options
@@ -65,6 +73,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     controls: bool,
     track: str | None,
     retry_failed: bool,
+    timeout: float,
     dry_run: bool,
     jobs: int | None,
     common: Common,
@@ -89,12 +98,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         if methods is not None or splits is not None:
             raise BenchError("--retry-failed repeats recorded runs: remove --method and --split")
         return _retry(training, common)
-    for option, value in (("--method", methods), ("--split", splits)):
-        if value is None:
-            context = click.get_current_context()
-            raise click.MissingParameter(ctx=context, param_hint=option, param_type="option")
-    assert methods is not None
-    assert splits is not None
+    methods, splits = _required("--method", methods), _required("--split", splits)
     pending: list[str] = []
     trackers = _trackers(track, common.store())
     experiment = training.experiment(
@@ -108,6 +112,9 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         standardise=standardise,
         rescale=rescale,
     )
+    if timeout and jobs not in (None, 1):
+        raise BenchError("--timeout stops runs of this process: use it without --jobs")
+    experiment.options = dataclasses.replace(experiment.options, timeout=timeout)
     planned = experiment.jobs()
     if dry_run:
         for line in pending:
@@ -135,6 +142,13 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         for tracker in trackers:
             print_line(f"tracked: {tracker.where}")
     return int(any(record.status == "failed" for record in records))
+
+
+def _required(option: str, value: str | None) -> str:
+    if value is None:
+        context = click.get_current_context()
+        raise click.MissingParameter(ctx=context, param_hint=option, param_type="option")
+    return value
 
 
 def _retry(training: TrainingOptions, common: Common) -> int:

@@ -77,7 +77,6 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     python -m bench tune -m erm,ben -s screen.toml:weeks --trials 10 --recipe-keys lr
     """
     from bench.cli.progress import Bar
-    from bench.cli.run_output import summary
     from bench.records import selection
     from bench.runs.tuning.space import Budget, Tuning
     from bench.runs.tuning.tune import tune
@@ -124,18 +123,17 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
                 records.append(record)
                 bar.done(record)
     if common.as_json:
-        rows = [
-            {
-                **summary(record),
-                "selection": record.selection,
-                "tuning": record.data.get("tuning", {}),
-            }
-            for record in records
-        ]
-        print_json({"runs": rows})
+        print_json({"runs": [_row(record) for record in records]})
     else:
         _print(records, experiment.store.root)
     return int(any(record.status == "failed" for record in records))
+
+
+def _row(record: Record) -> dict[str, object]:
+    from bench.cli.run_output import summary
+
+    tuning = {"selection": record.selection, "tuning": record.data.get("tuning", {})}
+    return {**summary(record), **tuning}
 
 
 def _integer(option: str, text: str) -> int:

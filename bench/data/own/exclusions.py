@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from bench.core.types import Bools, JsonObject
+    from bench.core.types import Bools, Floats, JsonObject
     from bench.data.own.files import TableFile
     from bench.data.own.spec import Spec
 
@@ -138,3 +138,16 @@ def _by_rule(table: TableFile, column: str, sign: str, limit: float) -> Bools:
             "these rows by id"
         )
     return np.asarray(_OPERATORS[sign](values, limit), bool)
+
+
+def read_kept(
+    spec: Spec, file: Path, path: Path, table: TableFile, needed: list[str], features: list[str]
+) -> tuple[pd.DataFrame, Floats, tuple[str, ...], JsonObject]:
+    """Return the rows that are not excluded, a note with their number, and facts of exclusions."""
+    frame, X = table.read(needed, features)
+    if not len(frame):
+        raise BenchError(f"{path} has no rows: write at least two classes in two batches")
+    if spec.exclude is None and not spec.exclude_if:
+        return frame, X, (), {}
+    mask, sentence, facts = excluded(spec, file.parent, table)
+    return frame[~mask], np.ascontiguousarray(X[~mask]), (sentence,), facts

@@ -25,10 +25,11 @@ from bench.data.own.columns import (
     joined_columns,
     named_columns,
     refuse_missing,
+    row_ids,
     split_columns,
     unknown_column,
 )
-from bench.data.own.exclusions import excluded
+from bench.data.own.exclusions import read_kept
 from bench.data.own.files import open_table
 from bench.data.own.reading import damaged
 from bench.data.own.spec import Spec, check, parse, split_of
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 
     from bench.core.samples import Source
     from bench.core.split import Split
-    from bench.core.types import Facts, Floats, JsonObject
-    from bench.data.own.files import TableFile
+    from bench.core.types import Facts, JsonObject
     from bench.data.own.images import ImagePixels
 
 
@@ -217,7 +217,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         raise BenchError(unknown_column(name, key, table.columns, features))
 
     needed = dict.fromkeys([*raw, *(c for columns in derived.values() for c in columns or ())])
-    frame, X, notes, facts = _read(spec, file, path, table, list(needed), features)
+    frame, X, notes, facts = read_kept(spec, file, path, table, list(needed), features)
     text = {name: as_text(frame[name]) for name in needed}
     # ids keep the text of the table, so that identities of runs do not change
     ids = {name: text[name] for name in spec.id or ()}
@@ -256,19 +256,6 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
     )
 
 
-def _read(
-    spec: Spec, file: Path, path: Path, table: TableFile, needed: list[str], features: list[str]
-) -> tuple[pd.DataFrame, Floats, tuple[str, ...], JsonObject]:
-    """Return the rows that are not excluded, a note with their number, and facts of exclusions."""
-    frame, X = table.read(needed, features)
-    if not len(frame):
-        raise BenchError(f"{path} has no rows: write at least two classes in two batches")
-    if spec.exclude is None and not spec.exclude_if:
-        return frame, X, (), {}
-    mask, sentence, facts = excluded(spec, file.parent, table)
-    return frame[~mask], np.ascontiguousarray(X[~mask]), (sentence,), facts
-
-
 def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> ImagePixels:
     """Return the pixels of the rows."""
     if spec.encoder:
@@ -299,19 +286,7 @@ def _index(
 ) -> pd.DataFrame:
     n = len(frame)
     every = np.ones(n, dtype=bool)
-    if spec.id is None:
-        ids = np.array([str(i) for i in frame.index], dtype=object)  # also after exclusions
-    else:
-        for column in spec.id:
-            refuse_missing(id_text[column], every, f"id column '{column}'", "fill it")
-        ids = joined_columns([id_text[column] for column in spec.id])
-        twice = [name for name, times in Counter(ids.tolist()).items() if times > 1]
-        if twice:
-            raise BenchError(
-                f"id {' + '.join(spec.id)} is not unique: '{twice[0]}' is in several rows"
-                + (f", as are {len(twice) - 1} others" if len(twice) > 1 else "")
-                + "; add a column to id, or leave id out to number the rows"
-            )
+    ids = row_ids(spec, frame.index, id_text)
     control = np.zeros(n, dtype=bool)
     if spec.control is not None:
         control = bools(frame[spec.control], spec.control, typed)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError, did_you_mean
-from bench.runs.experiment import Experiment, prepare, registry_with
+from bench.core.registry import registry_with
+from bench.runs.experiment import Experiment, prepare
 from bench.runs.sweeps.suite import Block
 
 if TYPE_CHECKING:
