@@ -140,6 +140,28 @@ def _images_of(records: list[Any], item: Published) -> list[str]:
     ]
 
 
+def self_supervised(records: list[Any]) -> list[str]:
+    """Return self-supervised training with and without BEN on real images."""
+    cells = []
+    for item in IMAGES:
+        boards = boards_of(records, item.split)
+        for base in ("simclr", "minclr"):
+            plain, ben = row_of(boards, base), row_of(boards, f"{base}-ben")
+            if plain is None or ben is None or ben.difference is None:
+                continue
+            seeds = str(min(len(plain.seeds), len(ben.seeds)))
+            gap = f"{ben.difference:+.3f}"
+            cells.append([item.split, f"`{base}`", score_of(plain), score_of(ben), gap, seeds])
+    return [
+        "## Self-supervised training with BEN",
+        "",
+        "The probe is trained on embeddings of the training images. `minclr` needs wells, which only "
+        "MitoCheck has. Differences are paired by seed.",
+        "",
+        *table(["split", "method", "mixed batches", "with BEN", "difference", "seeds"], cells),
+    ]
+
+
 def causes(records: list[Any]) -> list[str]:
     """Return batch statistics against the conditions of each real split."""
     measured = conditions()

@@ -38,6 +38,7 @@ def main() -> None:
             "of rows; readings are.",
             "",
             *_real.images(records),
+            *_real.self_supervised(records),
             *_real.causes(records),
             *_real.tables(records),
             *_real.position(records),

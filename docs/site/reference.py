@@ -174,8 +174,11 @@ def gallery(site: Site, pages: Path, *, figures: bool) -> list[str]:
     for picture in report.pictures:
         name = picture.stem.replace("/", "-")
         (folder / f"{name}.png").write_bytes(base64.b64decode(picture.png))
-        (folder / f"{name}.csv").write_bytes(base64.b64decode(picture.table))
-        lines += [f"## {picture.stem}", "", f"{picture.summary} [Data](gallery/{name}.csv)", ""]
+        data = ""
+        if picture.table:
+            (folder / f"{name}.csv").write_bytes(base64.b64decode(picture.table))
+            data = f" [Data](gallery/{name}.csv)"
+        lines += [f"## {picture.stem}", "", f"{picture.summary}{data}", ""]
         lines += [f"![{picture.stem}](gallery/{name}.png)", ""]
     studies = sorted((ROOT / "results" / "reference" / "studies").glob("*/*/*.png"))
     if studies:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,6 +28,9 @@ from bench.runs.sweeps.units import Host, opened, units_of
 from tests.helpers import tiny
 from tests.helpers.errors import raises
 from tests.helpers.processes import PATIENCE, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = '\n[splits.plates]\nhold_out = "plate"\nshares = ["week"]\n\n[splits.p3]\n'
@@ -536,3 +541,100 @@ def test_a_batch_system(processes: Processes, tmp_path: Path) -> None:
     assert err.splitlines()[-1].startswith("error:")
     assert "no such queue" in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+SLURM = """
+ClusterName=local
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/ctld.pid
+SlurmdPidFile={folder}/d.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+MpiDefault=none
+ReturnToService=2
+NodeName={host} NodeAddr=127.0.0.1 CPUs=1 RealMemory=2048 State=UNKNOWN
+PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+DAEMONS = ("munged", "slurmctld", "slurmd")
+
+
+def free_ports(n: int) -> list[int]:
+    """Return ports that no process uses."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
+    return ports
+
+
+def answer(*command: str) -> str:
+    """Return what a command prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Start Slurm on this machine, as Debian packages it; return a profile."""
+    paths = [shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in DAEMONS]
+    if None in paths or os.geteuid() != 0:
+        pytest.skip("apt-get install slurmctld slurmd slurm-client munge, and run as root")
+    folder = tmp_path / "slurm"
+    for name in ("state", "spool"):
+        (folder / name).mkdir(parents=True)
+    folder.chmod(0o755)
+    key = folder / "key"
+    key.write_bytes(os.urandom(64))
+    key.chmod(0o400)
+    conf = folder / "slurm.conf"
+    name = platform.node().partition(".")[0]
+    conf.write_text(SLURM.format(host=name, ports=free_ports(2), folder=folder))
+    monkeypatch.setenv("SLURM_CONF", str(conf))
+    munge = ["--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge"]
+    munge += [f"--{kind}-file={folder}/munge.{kind}" for kind in ("pid", "log", "seed")]
+    arguments = [munge, ["-D"], ["-D"]]
+    processes = []
+    for path, options in zip(paths, arguments, strict=True):
+        with (folder / f"{Path(str(path)).name}.out").open("w") as out:
+            process = subprocess.Popen([str(path), *options], stdout=out, stderr=out, text=True)
+            processes.append(process)
+        if options is munge:
+            wait_for((folder / "munge").exists, process)
+    wait_for(lambda: "idle" in answer("sinfo", "-h"), processes[-1])
+    profile = tmp_path / "slurm.toml"
+    profile.write_text(
+        f'queue = "cpu"\nmemory = "2GB"\ninterface = "lo"\nlog_directory = "{folder}"\n'
+    )
+    yield profile
+    for process in reversed(processes):
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+@pytest.mark.slow
+def test_a_job_of_slurm_that_ends_is_submitted_again(
+    processes: Processes, tmp_path: Path, slurm: Path
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "hang").touch()
+    process = processes.start(
+        tmp_path / "r", "--cluster", "slurm", "--profile", str(slurm), PYTHONPATH=str(ROOT)
+    )
+    wait_for((tmp_path / "hanging").exists, process)
+    job = answer("squeue", "-h", "-o", "%i").strip()
+    answer("scancel", "--signal=KILL", job)
+    answer("scancel", job)
+    (tmp_path / "hang").unlink()
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert [run["status"] for run in json.loads(out)["runs"]] == ["ok"] * 8
+    assert len(list((tmp_path / "slurm").glob("labshift-*.out"))) == 2

@@ -10,7 +10,7 @@ import base64
 import csv
 import io
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +96,8 @@ def pictures(
         Keys of :func:`bench.output.figures.all_figures`; all figures if empty.
     results
         Results folder, for figures that need files next to the runs. Figures of embeddings are
-        skipped because they take minutes; a sentence states how to create them.
+        not drawn because they take minutes: published ones are in ``reference/figures/``, and a
+        sentence states how to create others.
     """
     from bench.output.figures import all_figures
 
@@ -106,6 +107,11 @@ def pictures(
         meta = figures[name].meta
         if "embeddings" not in meta["needs"]:
             folder = results
+        elif tables := _published(first, name, results):
+            drawn = [_picture(name, meta["summary"], table, table.parent) for table in tables]
+            # Their tables have a line per row of the data.
+            shown += [replace(picture, table="") for picture in drawn]
+            continue
         elif results is not None and (results / "artifacts").is_dir():
             shown.append(Picture(name, name, meta["summary"], note=SLOW.format(name=name)))
             continue
@@ -118,6 +124,17 @@ def pictures(
             new = [picture for picture in new if _is_measured(picture)]
         shown += new
     return shown
+
+
+def _published(runs: Drawn, name: str, results: Path | None) -> list[Path]:
+    """Return the tables of the published figures of embeddings on the splits of these runs."""
+    from bench.output.figures._shared import slug
+
+    if results is None:
+        return []
+    stems = [f"{name}_{slug(split)}_" for split in sorted({run.split_id for run in runs.records})]
+    folder = results / "reference" / "figures"
+    return [file for stem in stems for file in sorted(folder.glob(f"{stem}*.csv"))]
 
 
 def _drawn(

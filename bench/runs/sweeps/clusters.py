@@ -215,7 +215,7 @@ def connect(where: Where, device: str) -> Iterator[Connection]:
                 cluster = _local(where, gpus)
             else:
                 cluster, n_jobs = _batch(where, environment, refused)
-            stack.callback(cluster.close, timeout=5)
+            stack.callback(_close, cluster)
             target = cluster
         else:
             target = where.scheduler
@@ -226,8 +226,14 @@ def connect(where: Where, device: str) -> Iterator[Connection]:
                 f"no Dask scheduler answers at {where.scheduler}: start one with `dask scheduler`, "
                 f"or correct the address ({str(error).splitlines()[0]})"
             ) from None
-        stack.callback(client.close, timeout=5)
+        stack.callback(_close, client)
         yield Connection(client, _dashboard(client), gpus, n_jobs, refused)
+
+
+def _close(part: Any) -> None:  # noqa: ANN401 - Dask has no types
+    """Close a client or a cluster, also if its scheduler or batch system no longer answers."""
+    with contextlib.suppress(Exception):
+        part.close(timeout=5)
 
 
 def _local(where: Where, gpus: int) -> Any:  # noqa: ANN401 - Dask has no types
@@ -282,7 +288,8 @@ def _batch(where: Where, environment: dict[str, str], refused: list[str]) -> tup
     try:
         cluster = base(job_cls=Job, **batch_options(where.cluster, profile, environment))
         n_jobs = where.jobs or profile.jobs
-        cluster.scale(jobs=n_jobs)
+        # Unlike scale, adapt submits a job again that ended at its time limit.
+        cluster.adapt(minimum_jobs=n_jobs, maximum_jobs=n_jobs)
     except (OSError, ValueError, RuntimeError) as error:
         raise BenchError(
             f"--cluster {where.cluster} cannot be started: {str(error).splitlines()[0]}; correct "
