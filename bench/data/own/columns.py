@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +74,25 @@ def joined_columns(parts: Sequence[Texts]) -> Texts:
         for row in zip(*parts, strict=True)
     ]
     return names
+
+
+def row_ids(spec: Spec, rows: pd.Index[Any], text: Mapping[str, Texts]) -> Texts:
+    """Return the unique ids of the rows, ``(n,)``; without id columns, their numbers."""
+    if spec.id is None:
+        return np.array([str(i) for i in rows], dtype=object)
+    for column in spec.id:
+        refuse_missing(
+            text[column], np.ones(len(rows), dtype=bool), f"id column '{column}'", "fill it"
+        )
+    ids = joined_columns([text[column] for column in spec.id])
+    twice = [name for name, times in Counter(ids.tolist()).items() if times > 1]
+    if twice:
+        raise BenchError(
+            f"id {' + '.join(spec.id)} is not unique: '{twice[0]}' is in several rows"
+            + (f", as are {len(twice) - 1} others" if len(twice) > 1 else "")
+            + "; add a column to id, or leave id out to number the rows"
+        )
+    return ids
 
 
 def bools(column: pd.Series[Any], name: str, typed: bool) -> Bools:

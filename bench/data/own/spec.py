@@ -77,6 +77,12 @@ def _test(value: object) -> dict[str, tuple[str, ...]] | str:
     return value if value == "all" else _side(value)
 
 
+def _rules(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise ValueError(f'must be a table of rules such as COLUMN = "< 50", not {_shown(value)}')
+    return value
+
+
 def _pixel(value: object) -> str | float:
     if isinstance(value, str) and value.strip():
         return value
@@ -97,6 +103,7 @@ Numbers = Annotated[tuple[int, ...], BeforeValidator(_numbers)]
 Pixel = Annotated[str | float, BeforeValidator(_pixel)]
 AnyTexts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 RowFilter = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_side)]
+Rules = Annotated[dict[str, str], BeforeValidator(_rules)]
 TestSide = Annotated[dict[str, tuple[str, ...]] | str, BeforeValidator(_test)]
 
 
@@ -146,6 +153,8 @@ class Spec(BaseModel):
     nscb_batch: Text | None = None
     well: SomeTexts | None = None
     position: Text | None = None
+    exclude: Text | None = None
+    exclude_if: Rules = Field(default_factory=dict)
     metadata: AnyTexts = ()
     upstream: AnyTexts = ()
     encoder: Text | None = None
@@ -342,6 +351,10 @@ def _check_pixels(spec: Spec) -> None:
         )
     if spec.axes not in AXES:
         raise BenchError(did_you_mean(spec.axes, list(AXES), "axes"))
+    if spec.array and (spec.exclude or spec.exclude_if):
+        raise BenchError(
+            "exclude needs images in files, not an array: remove the rows from the array and table"
+        )
     if spec.crop and (spec.array or len(spec.crop) != 4):
         raise BenchError(
             "crop needs images, and names four columns: top, left, height and width in pixels"

@@ -25,9 +25,11 @@ from bench.data.own.columns import (
     joined_columns,
     named_columns,
     refuse_missing,
+    row_ids,
     split_columns,
     unknown_column,
 )
+from bench.data.own.exclusions import read_kept
 from bench.data.own.files import open_table
 from bench.data.own.reading import damaged
 from bench.data.own.spec import Spec, check, parse, split_of
@@ -215,9 +217,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         raise BenchError(unknown_column(name, key, table.columns, features))
 
     needed = dict.fromkeys([*raw, *(c for columns in derived.values() for c in columns or ())])
-    frame, X = table.read(list(needed), features)
-    if not len(frame):
-        raise BenchError(f"{path} has no rows: write at least two classes in two batches")
+    frame, X, notes, facts = read_kept(spec, file, path, table, list(needed), features)
     text = {name: as_text(frame[name]) for name in needed}
     # ids keep the text of the table, so that identities of runs do not change
     ids = {name: text[name] for name in spec.id or ()}
@@ -229,11 +229,11 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
     if spec.kind == "images":
         pixels = _pixels(spec, file.parent, text, len(frame))
         source, content = pixels.source, pixels.content
-        digest = _digest(spec, sha256 or _content(path), pixels.digest)
+        digest = _digest(spec, sha256 or _content(path), facts, pixels.digest)
     else:
         finite(X, features, np.asarray(index["id"], dtype=object))
         X.flags.writeable = False
-        source, digest = ArraySource(X), _digest(spec, sha256 or _content(path))
+        source, digest = ArraySource(X), _digest(spec, sha256 or _content(path), facts)
     columns = {role: role for role in derived if role in index.columns}
     if spec.nscb_batch is not None:
         columns["nscb_batch"] = spec.nscb_batch
@@ -248,6 +248,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         edition="real",
         digest=digest,
         upstream=spec.steps,
+        notes=notes,
         columns=columns,
         features=tuple(features),
         pixel=spec.pixel if isinstance(spec.pixel, float) else 0.0,
@@ -274,23 +275,6 @@ def _pixels(spec: Spec, folder: Path, text: Mapping[str, Texts], n: int) -> Imag
     return open_files(folder, names, crops, spec.channels, spec.name)
 
 
-def _ids(spec: Spec, n: int, text: Mapping[str, Texts]) -> Texts:
-    """Return the unique ids of the rows, ``(n,)``; their numbers without id columns."""
-    if spec.id is None:
-        return np.array([str(i) for i in range(n)], dtype=object)
-    for column in spec.id:
-        refuse_missing(text[column], np.ones(n, dtype=bool), f"id column '{column}'", "fill it")
-    ids = joined_columns([text[column] for column in spec.id])
-    twice = [name for name, times in Counter(ids.tolist()).items() if times > 1]
-    if twice:
-        raise BenchError(
-            f"id {' + '.join(spec.id)} is not unique: '{twice[0]}' is in several rows"
-            + (f", as are {len(twice) - 1} others" if len(twice) > 1 else "")
-            + "; add a column to id, or leave id out to number the rows"
-        )
-    return ids
-
-
 def _index(
     spec: Spec,
     frame: pd.DataFrame,
@@ -302,7 +286,7 @@ def _index(
 ) -> pd.DataFrame:
     n = len(frame)
     every = np.ones(n, dtype=bool)
-    ids = _ids(spec, n, id_text)
+    ids = row_ids(spec, frame.index, id_text)
     control = np.zeros(n, dtype=bool)
     if spec.control is not None:
         control = bools(frame[spec.control], spec.control, typed)
@@ -371,7 +355,7 @@ def _content(path: Path) -> str:
     return content.hexdigest()
 
 
-def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
+def _digest(spec: Spec, content: str, exclusions: JsonObject, pixels: str | None = None) -> str:
     """Return the sha256 (hex) of the bytes of the table and the keys that define how to read it.
 
     For images, the digest of their pixels replaces their location.
@@ -379,6 +363,8 @@ def _digest(spec: Spec, content: str, pixels: str | None = None) -> str:
     # only keys that are set were added later, so that other digests do not change
     keys = _READING | ({"layer"} if spec.layer else set())
     facts = {"table": content, "keys": spec.model_dump(mode="json", include=keys)}
+    if exclusions:
+        facts["excluded"] = exclusions
     if pixels is not None:
         facts["pixels"] = pixels
     text = json.dumps(facts, sort_keys=True)
