@@ -117,7 +117,7 @@ def contents(folder: Path) -> dict[str, Any]:
     found = {}
     for file in sorted((folder / "runs").glob("*/*/run.json")):
         record = json.loads(file.read_text())
-        for key in ("provenance", "cost"):
+        for key in ("provenance", "cost", "digests"):
             del record[key]
         found[record["run_id"]] = (
             record,
