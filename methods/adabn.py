@@ -1,8 +1,11 @@
-"""AdaBN: the network of ERM, normalised at test by the statistics of each test batch.
+r"""AdaBN: the network of ERM, normalised at test by the statistics of each test batch.
 
-For each BatchNorm layer and channel, ``y = gamma (x - mean_B) / sqrt(var_B + eps) + beta`` with
-mean_B and biased var_B over all rows and pixels of the one test batch B (a plate); gamma, beta and
-all other weights are ERM's.
+For each BatchNorm layer and channel
+
+.. math:: y = \gamma \frac{x - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}} + \beta,
+
+where :math:`\mu_B` and :math:`\sigma_B^2` (biased) are the mean and variance over all rows and
+pixels of the test batch B (a plate). :math:`\gamma`, :math:`\beta` and all other weights are ERM's.
 
 Li et al. 2016, Revisiting batch normalization for practical domain adaptation, arXiv 1603.04779.
 The paper estimates the statistics of a target domain online; here the domain is the batch

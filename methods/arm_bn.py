@@ -1,10 +1,10 @@
-"""ARM-BN, adaptive risk minimisation by batch statistics: train and test on small support sets.
+r"""ARM-BN, adaptive risk minimisation by batch statistics: train and test on small support sets.
 
 A training batch (the paper's meta-batch) has ``per_batch`` experimental batches with a support
 set of s rows each, drawn without replacement. The network f is applied to each support set S by
 itself, its BatchNorm layers using the statistics of S:
 
-    y = gamma (x - mean_S) / sqrt(var_S + eps) + beta,
+.. math:: y = \gamma \frac{x - \mu_S}{\sqrt{\sigma_S^2 + \epsilon}} + \beta,
 
 and the loss is the mean cross-entropy over all support sets. At test the rows of a test batch are
 cut into support sets of s rows, each normalised by its own statistics.

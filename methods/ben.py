@@ -1,13 +1,14 @@
-"""BEN, batch effects normalisation: train on one batch at a time, normalise each test batch alone.
+r"""BEN, batch effects normalisation: train on one batch at a time, normalise each test batch alone.
 
 Training: each training batch is drawn from a single experimental batch (a plate), drawn uniformly,
 and BatchNorm uses its statistics. Inference: a test plate goes through at once, and BatchNorm
 uses the statistics of that plate. For each layer and channel, in both phases,
 
-    y = gamma (x - mean_S) / sqrt(var_S + eps) + beta,
+.. math:: y = \gamma \frac{x - \mu_S}{\sqrt{\sigma_S^2 + \epsilon}} + \beta,
 
-mean_S and var_S (biased) over the rows S of that plate and their pixels; gamma and beta are shared
-by all plates. No running average is used.
+where :math:`\mu_S` and :math:`\sigma_S^2` (biased) are the mean and variance over the rows S of
+that plate and their pixels. All plates share :math:`\gamma` and :math:`\beta`. No running average
+is used.
 
 Lin and Lu 2022, Incorporating knowledge of plates in batch normalization improves generalization
 of deep learning for microscopy images, PMLR 200:74-93, algorithm 2. What differs: plates that have

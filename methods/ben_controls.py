@@ -1,12 +1,13 @@
-"""BEN with the statistics of negative controls alone, in training and at test.
+r"""BEN with the statistics of negative controls alone, in training and at test.
 
 A training batch has treated rows and controls of one plate; for each BatchNorm layer and channel
 
-    y = gamma (x - mean_C) / sqrt(var_C + eps) + beta,
+.. math:: y = \gamma \frac{x - \mu_C}{\sqrt{\sigma_C^2 + \epsilon}} + \beta,
 
-mean_C and var_C (biased) over the controls C of that plate and their pixels, for all its rows. At
-test C are all controls of the test plate. What a compound does to its plate then cannot move the
-statistics, which matters where plates have different compounds.
+where :math:`\mu_C` and :math:`\sigma_C^2` (biased) are the mean and variance over the controls C of
+that plate and their pixels. They normalise all its rows. At test C are all controls of the test
+plate. What a compound does to its plate then cannot move the statistics, which matters where plates
+have different compounds.
 
 Lin and Lu 2022, PMLR 200:74-93, section 4.3 and appendix D. What differs: published batches have
 controls in their natural number; here ``control_share`` of each training batch, because most

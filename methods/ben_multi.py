@@ -1,13 +1,14 @@
-"""BEN with several plates in each training batch, every plate normalised by itself.
+r"""BEN with several plates in each training batch, every plate normalised by itself.
 
 A training batch has K rows of k experimental batches (plates), K/k rows of each, the plates
 drawn uniformly and all different. For each layer and channel a row of plate p becomes
 
-    y = gamma (x - mean_p) / sqrt(var_p + eps) + beta,
+.. math:: y = \gamma \frac{x - \mu_p}{\sqrt{\sigma_p^2 + \epsilon}} + \beta,
 
-mean_p and var_p (biased) over the rows of p in the training batch and their pixels; gamma and beta
-are shared. One gradient step thus averages over k plates, at the price of statistics from k times
-fewer rows. At test the statistics are those of the test plate, as in BEN.
+where :math:`\mu_p` and :math:`\sigma_p^2` (biased) are the mean and variance over the rows of p in
+the training batch and their pixels. All plates share :math:`\gamma` and :math:`\beta`. One gradient
+step thus averages over k plates, at the price of statistics from k times fewer rows. At test the
+statistics are those of the test plate, as in BEN.
 
 Lin and Lu 2022, PMLR 200:74-93, name training on several plates at once as an open question; this
 is ``ben`` with ``per_batch`` = k, under a name of its own so that it is in every comparison.

@@ -1,12 +1,16 @@
-"""CDANN: features from which the training batch cannot be read among rows of one class.
+r"""CDANN: features from which the training batch cannot be read among rows of one class.
 
 As ``dann``, but the domain classifier D also learns the class, and classes count equally however
 many rows they have. With features f_i, class y_i, batch e_i, and a trained vector v_k for class k,
 
-    domain = mean over classes k in the training batch of
-             mean over rows i of class k of cross-entropy(D(f_i + v_k), e_i);
-    minimise over D and v: domain;   over the rest: class - lambda(p) domain,
-    lambda(p) = weight (2 / (1 + exp(-10 p)) - 1) at share p of the training.
+.. math:: L_{domain} = \mathrm{mean}_k \; \mathrm{mean}_{i: y_i = k} \; CE(D(f_i + v_k), e_i),
+
+.. math:: \min_{D, v} L_{domain}, \quad \min_{rest} \; L_{class} - \lambda(p) L_{domain},
+
+.. math:: \lambda(p) = w \left( \frac{2}{1 + \exp(-10 p)} - 1 \right)
+
+over the classes k of the training batch. w is ``weight``, and p the share of the training that is
+done.
 
 So a batch with other classes in it is no reason to change the features, where ``dann`` takes the
 difference away.

@@ -1,18 +1,23 @@
-"""Conditional DANN for adaptation: training and evaluation rows alike among rows predicted alike.
+r"""Conditional DANN for adaptation: training and evaluation rows alike among rows predicted alike.
 
 As ``dann-da``, but the domain classifier D sees features f together with the probabilities p that
 the network itself predicts, on both sides (evaluation rows have no class):
 
-    T(f, p) = the d K products f_a p_k,                        if d K is at most 4096,
-    T(f, p) = (A f) * (B p) / sqrt(1024), elementwise,         otherwise,
+.. math:: T(f, p) = (f_a p_k)_{a, k} \quad \mathrm{or} \quad T(f, p) = (A f) \odot (B p) /
+          \sqrt{1024}.
 
-A and B being fixed standard normal matrices with 1024 rows, and
+The first has all d K products; the second is used if there are more than 4096. A and B are fixed
+standard normal matrices with 1024 rows. Then
 
-    domain = (mean -log D(T) over training rows + mean -log(1 - D(T)) over evaluation rows) / 2;
-    minimise over D: domain;   over the rest: class - lambda(p) domain,
+.. math:: L_{domain} = \frac{1}{2}
+          \left( \mathrm{mean}_{train} \left[ -\log D(T) \right]
+          + \mathrm{mean}_{test} \left[ -\log(1 - D(T)) \right] \right),
 
-with the factor lambda of ``dann``. With ``entropy`` a row counts by 1 + exp(-H(p)), H being the
-entropy of its probabilities, so that uncertain rows count less.
+.. math:: \min_D L_{domain}, \quad \min_{rest} \; L_{class} - \lambda(p) L_{domain}
+
+over training rows and evaluation rows, with the factor :math:`\lambda` of ``dann``. With
+``entropy`` a row counts by 1 + exp(-H(p)), H being the entropy of its probabilities, so that
+uncertain rows count less.
 
 Long, Cao, Wang and Jordan 2018, Conditional adversarial domain adaptation, NeurIPS, arXiv
 1705.10667: CDAN, and CDAN+E with ``entropy``. No gradient flows through p, as in

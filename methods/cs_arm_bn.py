@@ -1,9 +1,9 @@
-"""CS-ARM-BN: statistics of treated rows and of many controls of the same plate, in a fixed ratio.
+r"""CS-ARM-BN: statistics of treated rows and of many controls of the same plate, in a fixed ratio.
 
 A training batch has T treated rows and C negative controls of one experimental batch (a plate).
 BatchNorm uses the statistics of all T + C rows,
 
-    y = gamma (x - mean_(T+C)) / sqrt(var_(T+C) + eps) + beta,
+.. math:: y = \gamma \frac{x - \mu_{T+C}}{\sqrt{\sigma_{T+C}^2 + \epsilon}} + \beta,
 
 the loss those of the treated rows. At test (``inference=support``) the treated rows of a test plate
 are taken T at a time, each time with C of its controls, in the same ratio. Controls are the same

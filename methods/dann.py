@@ -1,15 +1,16 @@
-"""DANN for domain generalisation: features from which the training batch cannot be read.
+r"""DANN for domain generalisation: features from which the training batch cannot be read.
 
 A domain classifier D on the features f (the input of the last linear layer) learns the
 experimental batch of a row, over the G training batches; its gradient goes into the features with
 its sign reversed:
 
-    minimise over D:         domain = mean cross-entropy of D(f) against the batch,
-    minimise over the rest:  class - lambda(p) domain,
-    lambda(p) = weight (2 / (1 + exp(-10 p)) - 1) at share p of the training,
+.. math:: \min_D L_{domain}, \quad \min_{rest} \; L_{class} - \lambda(p) L_{domain},
 
-class being the mean cross-entropy over labelled rows. Both in one step, by a gradient reversal
-layer.
+.. math:: \lambda(p) = w \left( \frac{2}{1 + \exp(-10 p)} - 1 \right)
+
+where :math:`L_{domain}` is the mean cross-entropy of D(f) against the batch, :math:`L_{class}` that
+of the class over labelled rows, w is ``weight``, and p the share of the training that is done. Both
+minimisations are one step, by a gradient reversal layer.
 
 Ganin et al. 2016, Domain-adversarial training of neural networks, JMLR 17:59: gradient
 reversal, and its ramp; there with one source and one target. Batches of the training set as

@@ -1,12 +1,18 @@
-"""DANN for adaptation: features from which training and evaluation rows cannot be distinguished.
+r"""DANN for adaptation: features from which training and evaluation rows cannot be distinguished.
 
 A domain classifier D on the features f learns which rows are training rows and which unlabelled
 evaluation rows; its gradient goes into the features with its sign reversed:
 
-    minimise over D:         domain = (mean -log D(f) over training rows
-                                       + mean -log(1 - D(f)) over evaluation rows) / 2,
-    minimise over the rest:  class - lambda(p) domain,
-    lambda(p) = weight (2 / (1 + exp(-10 p)) - 1) at share p of the training.
+.. math:: L_{domain} = \frac{1}{2}
+          \left( \mathrm{mean}_{train} \left[ -\log D(f) \right]
+          + \mathrm{mean}_{test} \left[ -\log(1 - D(f)) \right] \right),
+
+.. math:: \min_D L_{domain}, \quad \min_{rest} \; L_{class} - \lambda(p) L_{domain},
+
+.. math:: \lambda(p) = w \left( \frac{2}{1 + \exp(-10 p)} - 1 \right)
+
+over training rows and unlabelled evaluation rows. w is ``weight``, and p the share of the training
+that is done.
 
 Ganin et al. 2016, Domain-adversarial training of neural networks, JMLR 17:59: gradient
 reversal, and its ramp, with one source, one target and as many rows of each in a step, which go

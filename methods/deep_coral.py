@@ -1,11 +1,12 @@
-"""Deep CORAL for domain generalisation: training batches with equal mean and covariance.
+r"""Deep CORAL for domain generalisation: training batches with equal mean and covariance.
 
 With m_i and C_i the mean and covariance of the features (the input of the last linear layer, d of
 them) over the rows of experimental batch i in a training batch, the loss is
 
-    class + weight * mean over pairs i < j of ( |m_i - m_j|^2 / d + |C_i - C_j|_F^2 / d^2 ),
+.. math:: L = L_{class} + w \; \mathrm{mean}_{i < j} \left( \frac{|m_i - m_j|^2}{d} + \frac{|C_i -
+          C_j|_F^2}{d^2} \right)
 
-class being the mean cross-entropy over labelled rows.
+where :math:`L_{class}` is the mean cross-entropy over labelled rows and w is ``weight``.
 
 Sun and Saenko 2016, Deep CORAL, arXiv 1607.01719, aligned one source with one target, covariances
 alone, by a quarter of the second term. The mean term, the pairs of training batches and training

@@ -1,9 +1,10 @@
-"""Deep CORAL for adaptation: features of training and of unlabelled evaluation batches alike.
+r"""Deep CORAL for adaptation: features of training and of unlabelled evaluation batches alike.
 
 With m and C the mean and covariance of the features (d of them) of one experimental batch, the
 loss is
 
-    class + weight * mean over pairs (i, j) of ( |m_i - m_j|^2 / d + |C_i - C_j|_F^2 / d^2 ),
+.. math:: L = L_{class} + w \; \mathrm{mean}_{i, j} \left( \frac{|m_i - m_j|^2}{d} + \frac{|C_i -
+          C_j|_F^2}{d^2} \right)
 
 where i are experimental batches of the training rows and j those of the unlabelled evaluation rows
 of a step (``pairs = across``), or i < j run over both kinds together (``pairs = all``).

@@ -1,10 +1,13 @@
-"""Group DRO: training batches that are learned worst get the largest weight.
+r"""Group DRO: training batches that are learned worst get the largest weight.
 
 Each experimental batch g has a weight q_g, at first 1 / G. At each step, with l_g the mean
 cross-entropy over the labelled rows of g in the training batch,
 
-    q_g <- q_g exp(step_size * l_g) for the batches in the step, then q <- q / sum q,
-    loss = (G / P) sum over the P batches in the step of q_g l_g.
+.. math:: q_g \leftarrow q_g \exp(\eta \, l_g), \quad q \leftarrow q / \sum_h q_h
+
+for the P batches of the step (:math:`\eta` is ``step_size``), and the loss is
+
+.. math:: L = \frac{G}{P} \sum_g q_g l_g.
 
 Sagawa, Koh, Hashimoto and Liang 2020, Distributionally robust neural networks for group shifts,
 arXiv 1911.08731, algorithm 1, which draws one group a step; G / P makes the loss an unbiased

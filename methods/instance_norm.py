@@ -1,13 +1,14 @@
-"""Instance normalisation: every image is normalised by its own statistics, in every layer.
+r"""Instance normalisation: every image is normalised by its own statistics, in every layer.
 
-Each BatchNorm layer gives way to
+Each BatchNorm layer is replaced by
 
-    y = gamma (x - mean) / sqrt(var + eps) + beta,
+.. math:: y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta,
 
-mean and biased var over the pixels of one image and channel; gamma and beta are trained. Whatever
-scales or shifts a channel of an image (staining, lamp, gain) is gone after the first layer,
-and no row depends on another: nothing about the test batch is needed. What an image's own mean and
-contrast say about its class is gone as well.
+where :math:`\mu` and :math:`\sigma^2` (biased) are the mean and variance over the pixels of one
+image and channel, and :math:`\gamma` and :math:`\beta` are trained. Whatever scales or shifts a
+channel of an image (staining, lamp, gain) is gone after the first layer, and no row depends on
+another: nothing about the test batch is needed. What an image's own mean and contrast say about its
+class is gone as well.
 
 Ulyanov, Vedaldi and Lempitsky 2016, Instance normalization: the missing ingredient for fast
 stylization, arXiv 1607.08022; as a remedy for shifts in appearance Pan et al. 2018, ECCV (there as

@@ -1,14 +1,14 @@
-"""IRM: features on which one classifier is optimal in every training batch.
+r"""IRM: features on which one classifier is optimal in every training batch.
 
 With R_e(s) the mean cross-entropy over the labelled rows of experimental batch e when all logits
 are multiplied by s, the loss is
 
-    ( mean_e R_e(1) + w mean_e R_e'(1)^2 ) / max(w, 1),
+.. math:: \frac{1}{\max(w, 1)} \; \frac{1}{G} \sum_e \left( R_e(1) + w R_e'(1)^2 \right)
 
-w = 1 for the first ``anneal`` of the training and ``weight`` after. For one row with logits z,
-probabilities p and class y the derivative is ``sum_k p_k z_k - z_y``, so no second backward pass is
-needed. The square is estimated without bias as the product of the means over two halves of the
-rows, and can be negative.
+over the G batches e, with w = 1 for the first ``anneal`` of the training and ``weight`` after. For
+one row with logits z, probabilities p and class y the derivative is ``sum_k p_k z_k - z_y``, so no
+second backward pass is needed. The square is estimated without bias as the product of the means
+over two halves of the rows, and can be negative.
 
 Arjovsky, Bottou, Gulrajani and Lopez-Paz 2019, Invariant risk minimization, arXiv 1907.02893:
 IRMv1 of section 3.1, the estimate of appendix D, annealing and division by w of their experiments

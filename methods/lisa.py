@@ -1,10 +1,12 @@
-"""LISA: mixing rows of one class from different batches, or of different classes from one batch.
+r"""LISA: mixing rows of one class from different batches, or of different classes from one batch.
 
 For each training batch a strategy is drawn: with probability ``p_sel`` *intra-label*, pairs (i, j)
 with y_i = y_j and different experimental batches; otherwise *intra-domain*, pairs of one batch with
-y_i != y_j. With lambda ~ Beta(alpha, alpha) for each pair, both mixtures are trained on,
+y_i != y_j. With :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)` for each pair, both mixtures are
+trained on,
 
-    lambda x_i + (1 - lambda) x_j  with label  lambda e_yi + (1 - lambda) e_yj,
+.. math:: \lambda x_i + (1 - \lambda) x_j \quad \mathrm{with\ label} \quad \lambda e_{y_i} + (1 -
+          \lambda) e_{y_j}
 
 and the same with i and j exchanged. Intra-label pairs keep their label while what belongs to the
 batch is blended away. At test nothing is mixed, and BatchNorm uses its running averages.

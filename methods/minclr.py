@@ -1,10 +1,11 @@
-"""MinCLR: an encoder that recognises different images, or cells, of one well, without labels.
+r"""MinCLR: an encoder that recognises different images, or cells, of one well, without labels.
 
-A training batch of K rows has K // views wells, drawn like rows of ``erm``, and ``views``
-different rows of each. With z the normalised output of a two-layer projector on the encoder's
-features, s_ij = z_i . z_j / temperature and P(i) the other rows of i's well,
+A training batch of K rows has K // views wells, drawn like rows of ``erm``, and ``views`` different
+rows of each. With z the normalised output of a two-layer projector on the encoder's features,
+:math:`s_{ij} = z_i \cdot z_j / \tau` (``temperature``) and P(i) the other rows of i's well,
 
-    loss = mean_i - 1/|P(i)| sum_(p in P(i)) log( exp s_ip / sum_(a != i) exp s_ia ).
+.. math:: L = - \frac{1}{K} \sum_i \frac{1}{|P(i)|} \sum_{p \in P(i)} \log \frac{\exp
+          s_{ip}}{\sum_{a \neq i} \exp s_{ia}}
 
 What is kept is what rows of a well have in common: its treatment, and whatever else marks the well
 and its plate. Read out are the encoder's features, by the probe; there is no head. At test

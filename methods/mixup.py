@@ -1,11 +1,13 @@
-"""Mixup: training on convex combinations of pairs of rows and of their labels.
+r"""Mixup: training on convex combinations of pairs of rows and of their labels.
 
 For rows i and j of a training batch, j the image of i under a random permutation, and
-lambda ~ Beta(alpha, alpha),
+:math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)`,
 
-    x~ = lambda x_i + (1 - lambda) x_j,    y~ = lambda e_yi + (1 - lambda) e_yj,
+.. math:: \tilde x = \lambda x_i + (1 - \lambda) x_j, \quad \tilde y = \lambda e_{y_i} + (1 -
+          \lambda) e_{y_j}
 
-and the loss is the cross-entropy with y~, which is lambda CE(z, y_i) + (1 - lambda) CE(z, y_j).
+and the loss is the cross-entropy with :math:`\tilde y`, which is
+:math:`\lambda CE(z, y_i) + (1 - \lambda) CE(z, y_j)`.
 Pairs are made without regard to batches: with ``lisa`` it shows what choosing them is worth. At
 test nothing is mixed, and BatchNorm uses its running averages.
 

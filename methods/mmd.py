@@ -1,10 +1,12 @@
-"""MMD: training batches whose features no Gaussian kernel can distinguish.
+r"""MMD: training batches whose features no Gaussian kernel can distinguish.
 
 The loss is ``class + weight * mean over pairs i < j of MMD^2(i, j)``, class being the mean
 cross-entropy over labelled rows and, for the features x_i of experimental batch i,
 
-    MMD^2(i, j) = mean k(x_i, x_i') + mean k(x_j, x_j') - 2 mean k(x_i, x_j),
-    k(x, y) = sum over g in {0.001, 0.01, 0.1, 1, 10, 100, 1000} of exp(-g |x - y|^2).
+.. math:: MMD^2(i, j) = \mathrm{mean}\, k(x_i, x_i') + \mathrm{mean}\, k(x_j, x_j')
+          - 2\, \mathrm{mean}\, k(x_i, x_j)
+
+with :math:`k(x, y) = \sum_g \exp(-g |x - y|^2)` for g in 0.001, 0.01, 0.1, 1, 10, 100 and 1000.
 
 Li, Pan, Wang and Kot 2018, Domain generalization with adversarial feature learning, CVPR. Of their
 MMD-AAE this is the MMD term alone, without autoencoder and prior, as DomainBed has it (Gulrajani

@@ -1,11 +1,13 @@
-"""SimCLR: an encoder that recognises two changed copies of an image, without labels.
+r"""SimCLR: an encoder that recognises two changed copies of an image, without labels.
 
 A training batch of K rows has K // views images in ``views`` copies each. A copy of an image is a
 symmetry of the square, a random part of it at full size, a Gaussian blur, and, where the recipe
 standardises images, the standardisation of the result. With z the normalised output of a two-layer
-projector on the encoder's features, s_ij = z_i . z_j / temperature and P(i) the other copies,
+projector on the encoder's features, :math:`s_{ij} = z_i \cdot z_j / \tau` (``temperature``) and
+P(i) the other copies,
 
-    loss = mean_i - 1/|P(i)| sum_(p in P(i)) log( exp s_ip / sum_(a != i) exp s_ia ).
+.. math:: L = - \frac{1}{K} \sum_i \frac{1}{|P(i)|} \sum_{p \in P(i)} \log \frac{\exp
+          s_{ip}}{\sum_{a \neq i} \exp s_{ia}}
 
 Read out are the encoder's features, by the probe; there is no head. At test BatchNorm uses its
 running averages.

@@ -1,10 +1,10 @@
-"""Tent: the network of ERM, its BatchNorm scales and shifts fitted to each test batch by entropy.
+r"""Tent: the network of ERM, its BatchNorm scales and shifts fitted to each test batch by entropy.
 
 For a test batch (a plate) all weights of a copy are frozen but gamma and beta of its BatchNorm
 layers, which normalise with the statistics of the rows of the call. Over the rows in pieces of
 ``step_rows`` the mean entropy of the predicted classes,
 
-    H = - mean_i sum_k p_ik log p_ik,    p_i = softmax(z_i),
+.. math:: H = - \frac{1}{n} \sum_i \sum_k p_{ik} \log p_{ik}, \quad p_i = \mathrm{softmax}(z_i)
 
 is lowered by one Adam step a piece. All rows are then predicted with the adapted gamma and beta,
 and with the statistics of the test batch. The copy is thrown away: the next test batch

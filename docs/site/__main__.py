@@ -63,7 +63,14 @@ NAV = {
         "records.md",
         "schema.md",
     ],
-    "Project": ["cite.md", "reproducibility.md", "contributing.md", "security.md", "changelog.md"],
+    "Project": [
+        "cite.md",
+        "reproducibility.md",
+        "reliability.md",
+        "contributing.md",
+        "security.md",
+        "changelog.md",
+    ],
 }
 """Pages of the navigation; other pages of ``docs/`` are added to the guides."""
 GENERATED = ("methods", "datasets", "splits", "metrics", "studies", "commands", "api")

@@ -31,6 +31,10 @@ def formula(tex: str, *, display: bool = False) -> str:
     from latex2mathml.converter import convert
 
     math = convert(" ".join(tex.split()), display="block" if display else "inline")
+    # latex2mathml leaves no space after the name of a function without parentheses.
+    math = re.sub(
+        r"<mi>(log|exp)</mi>(?!<mo[^>]*>&#x00028;)", r'\g<0><mspace width="0.17em" />', math
+    )
     return f'<div class="math">{math}</div>' if display else f'<span class="math">{math}</span>'
 
 

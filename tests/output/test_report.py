@@ -27,7 +27,7 @@ from bench.output.canvas import writing
 from bench.output.report import LIMIT, build
 from bench.output.report import page as page_module
 from bench.output.report.across import overview
-from bench.output.report.methods import blocks_of, page_of, plain
+from bench.output.report.methods import blocks_of, page_of, plain, plain_docstring
 from bench.output.report.overview import groups, overall_context
 from bench.output.report.page import inline
 from bench.output.report.pictures import Drawn, Picture, _small, pictures
@@ -544,8 +544,11 @@ def test_docstrings_become_paragraphs_terms_and_formulas() -> None:
         (False, "."),
     ]
     assert plain(r"\frac{x - \mu}{\sqrt{s}} V^\top \unknown") == "(x - μ) / (√(s)) V^T \\unknown"
+    assert plain(r"\frac{\exp s_{ip}}{\sum_{a \neq i} z}") == "(exp s_ip) / (∑_{a ≠ i} z)"
+    text = "With :math:`\\mu`\n\n.. math:: y =\n    \\frac12 x,\n\nwhere"
+    assert plain_docstring(text) == "With μ\n\n    y = 1/2 x,\n\nwhere"
     assert plain(r"\omega\sigma\tau") == "ωστ"
-    assert plain(r"\bar\gamma \hat{x}_i \tfrac12 \tfrac{a}{b}") == "γ\u0304 x\u0302_i 1/2 (a) / (b)"
+    assert plain(r"\bar\gamma \hat{x}_i \tfrac12 \tfrac{a}{b}") == "γ\u0304 x\u0302_i 1/2 a / b"
 
 
 def test_labels_break_at_brackets_commas_and_plus() -> None:

@@ -158,6 +158,7 @@ _LABELS = {
 def _method(name: str, registry: Registry) -> dict[str, object]:
     from bench.core.access import Access, track_of
     from bench.core.describe import parameters
+    from bench.output.report.methods import plain_docstring
 
     entry = registry.entry("method", name)
     meta = entry.meta
@@ -185,7 +186,8 @@ def _method(name: str, registry: Registry) -> dict[str, object]:
     uses = [_ACCESS[key] for key in access] + [f"needs {column} in the data" for column in needs]
     facts["must be told"] = uses or ["nothing beyond labelled training rows"]
     module = inspect.getmodule(cls)
-    facts["what it does"] = inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
+    text = inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
+    facts["what it does"] = plain_docstring(text)
     facts["parameters"] = [_parameter(parameter, cls) for parameter in parameters(cls.Params)]
     return facts
 

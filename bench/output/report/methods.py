@@ -145,10 +145,14 @@ def blocks_of(text: str) -> list[Block]:
 _SIGNS = {
     **GREEK,
     **{"Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Sigma": "Σ", "Phi": "Φ"},
+    **{"min": "min", "max": "max", "log": "log", "exp": "exp"},
+    **{"propto": "∝", "Vert": "|", "lVert": "|", "rVert": "|"},
     **{"top": "T", "sum": "∑", "prod": "∏", "cdot": "·", "times": "×", "in": "∈", "le": "≤"},
     **{"ge": "≥", "neq": "≠", "approx": "≈", "infty": "∞", "partial": "∂", "nabla": "∇"},
     **{"leftarrow": "←", "rightarrow": "→", "to": "→", "sim": "∼", "pm": "±", "odot": "⊙"},
 }
+_ARGUMENT = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
+"""An argument of a TeX command, with braces inside at most."""
 _MARKS = {"bar": "\u0304", "hat": "\u0302", "tilde": "\u0303"}
 
 
@@ -162,10 +166,20 @@ def plain(tex: str) -> str:
     for name, mark in _MARKS.items():
         tex = re.sub(rf"\\{name}(?:\{{(\\?\w+)\}}|\s*(\\[A-Za-z]+|\w))", rf"\1\2{mark}", tex)
     for _ in range(3):  # fractions and roots can be nested
-        tex = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", tex)
+        tex = re.sub(rf"\\frac{_ARGUMENT}{_ARGUMENT}", r"(\1) / (\2)", tex)
         tex = re.sub(r"\\sqrt\{([^{}]*)\}", r"√(\1)", tex)
     tex = re.sub(r"\\([A-Za-z]+)", lambda match: _SIGNS.get(match[1], match[0]), tex)
-    return re.sub(r"\\[,;:! ]", " ", tex)
+    tex = re.sub(r"(?<=[_^])\{(\w+)\}", r"\1", tex)
+    tex = re.sub(r"\((\w+)\)(?= / )|(?<= / )\((\w+)\)", r"\1\2", tex)
+    tex = re.sub(r"\\(?:left|right|quad|qquad)(?![A-Za-z])", " ", tex)
+    return " ".join(re.sub(r"\\[,;:! ]", " ", tex).split())
+
+
+def plain_docstring(text: str) -> str:
+    """Return a docstring with its formulas as plain text, for a terminal."""
+    block = re.compile(r"^\.\. math::(.*(?:\n +.+)*)", flags=re.MULTILINE)
+    text = block.sub(lambda match: f"    {plain(match[1])}", text)
+    return re.sub(r":math:`(.+?)`", lambda match: plain(match[1]), text, flags=re.DOTALL)
 
 
 def _terms(lines: Iterable[str]) -> list[Block]:
