@@ -187,7 +187,8 @@ def causes(records: list[Any]) -> list[str]:
         "Composition: distance between the class mixtures of batches, 0 (equal) to 1 (no class in "
         "common). Rows: median size of a batch. Both are measured by the functions of `check-data` "
         "on the batches whose statistics are used. Where mixtures differ, the statistics of a batch "
-        "contain biology, and methods that remove them remove biology.",
+        "contain biology. The splits with the largest distances also have the smallest batches; "
+        "`study confounding` separates the two.",
         "",
         *table(["split", "composition", "rows", "adabn − erm", "ben − erm"], cells),
     ]
@@ -253,7 +254,8 @@ def summary(records: list[Any]) -> list[str]:
             *table(["split", *(f"`{m}`: {a}" for m, a in ARMS.items())], cells),
         ]
         lines += _sentences(records, items)
-    return lines
+    _, _, *rest = causes(records)
+    return [*lines, "**When statistics of the new batch help**", "", *rest]
 
 
 def _sentences(records: list[Any], items: Sequence[Published]) -> list[str]:

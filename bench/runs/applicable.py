@@ -72,6 +72,11 @@ def _missing_data(stage: Stage, task: Task, source: Opened) -> str:
         return f"{stage.name} requires a column 'well', and {source.name} has none"
     if "images" in stage.needs and not task.opened.is_images:
         return f"{stage.name} requires images, and {task.opened.name} has profiles"
+    if "exposed" in stage.needs and not task.split.expose:
+        return (
+            f"{stage.name} requires a column such as the cell count or the well position, and "
+            f"{task.split.name} exposes none: add expose to the split"
+        )
     if "controls" in stage.needs and not task.opened.has_controls:
         return f"{stage.name} requires negative controls, and {task.opened.name} has none"
     return ""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +119,7 @@ def contents(folder: Path) -> dict[str, Any]:
     found = {}
     for file in sorted((folder / "runs").glob("*/*/run.json")):
         record = json.loads(file.read_text())
-        for key in ("provenance", "cost"):
+        for key in ("provenance", "cost", "digests"):
             del record[key]
         found[record["run_id"]] = (
             record,
@@ -169,6 +171,17 @@ def test_packaged_suites_name_things_that_exist(tmp_path: Path) -> None:
     assert packaged() == ["default", "nightly", "paper-lin2022", "smoke"]
     for name in packaged():
         assert units_of(read_suite(name), host(tmp_path)), name
+
+
+def test_the_files_in_the_documentation_are_valid(tmp_path: Path, table: Path) -> None:
+    text = (ROOT / "docs" / "sweep.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if "[[block]]" in block:
+            content = tomllib.loads(block.replace("my_screen.toml:weeks", f"{table}:plates"))
+            assert len(units_of(parse(content, "s", "s"), host(tmp_path))) == 6
+        else:
+            (tmp_path / "p.toml").write_text(block)
+            assert read_profile(str(tmp_path / "p.toml")).jobs == 16
 
 
 def test_splits_without_data_are_skipped_only_if_optional(tmp_path: Path) -> None:

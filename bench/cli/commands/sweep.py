@@ -98,7 +98,7 @@ def _graph(
     store = common.store()
     host = host_of(store, common, device, if_exists)
     costs = Costs(Estimator(store, device), device)
-    lines: list[str] = []
+    lines: list[str] = []  # an error is then the only line
     with waiting(f"opening {suite.name}"):
         visit = costs.add if plan else lambda unit, jobs: None
         graph = build(units_of(suite, host), lines.append, visit)

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from bench.core import progress
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.runs import identity
@@ -129,7 +130,9 @@ def build(
             lines.add(line)
             say(line)
 
-    for unit, optional in units:
+    listed = list(units)
+    for k, (unit, optional) in enumerate(listed):
+        progress.report(unit.split, k + 1, len(listed))
         try:
             unit_open = opened(unit, once)
         except BenchError as error:
