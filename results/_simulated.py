@@ -25,8 +25,24 @@ def draws(records: list[Any]) -> list[str]:
         "",
         *table,
         *summary,
+        *_earlier(records),
         "",
     ]
+
+
+def _earlier(records: list[Any]) -> list[str]:
+    """Return a line with the draws that an earlier version of the code scored."""
+    versions: dict[int, int] = {}
+    for record in records:
+        spec = record["spec"]
+        settings = dict(spec["dataset_settings"])
+        draw = int(settings.pop("draw", DRAWS[0]))
+        if spec["split_id"] == "coos7/test4" and not settings and not spec["recipe_overrides"]:
+            versions[draw] = max(versions.get(draw, 0), int(spec.get("numerics", 1)))
+    old = [str(draw) for draw in DRAWS if versions.get(draw, 0) < max(versions.values(), default=0)]
+    if not old:
+        return []
+    return [f"- Draws {', '.join(old)} were scored by an earlier version of the shared probe."]
 
 
 def draw_lines(records: list[Any]) -> tuple[list[str], list[str]]:

@@ -59,6 +59,7 @@ SIMULATED = (
     "sim/laboratory",
     "sim/microscope",
     "sim/both",
+    "sim/many-laboratories",
     "sim/label-shift",
     "sim/confounded",
 )

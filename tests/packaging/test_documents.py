@@ -69,7 +69,12 @@ def test_every_command_runs(page: Path, folder: Path) -> None:
             words += ["--set", "data.scale=0.02"]
         if "--reference" in words:
             words += ["--results", str(ROOT / "results")]
-        if any(word.endswith(".toml") for word in words):
+        if words[0] == "verify":  # of one published file, since the folder has no runs
+            options = [word for word in words[1:] if word.startswith("-")]
+            words = ["verify", str(ROOT / "results/reference/records/sim/no-shift.jsonl"), *options]
+        if words[0] == "sweep":
+            words = quick_sweep(words, page, folder)
+        elif any(word.endswith(".toml") for word in words):
             # The template of `new dataset` describes a table that the user has.
             table = str(tiny.write_table(folder / "table", controls=4))
             tiny.write_outputs(Path(table), folder)
@@ -77,6 +82,18 @@ def test_every_command_runs(page: Path, folder: Path) -> None:
         with pytest.raises(SystemExit) as stop:
             main(words)
         assert stop.value.code == 0, words
+
+
+def quick_sweep(words: list[str], page: Path, folder: Path) -> list[str]:
+    """Return the command for a suite of one run, which is only planned, with the page's profile."""
+    table = tiny.write_table(folder / "table", controls=4)
+    suite = f'[[block]]\nmethods = ["identity"]\nsplits = ["{table}:plates"]\nseeds = 1\n'
+    (folder / "my_suite.toml").write_text(suite, encoding="utf-8")
+    profile = next(block for block in blocks(page, "toml") if "walltime" in block)
+    (folder / "slurm.toml").write_text(profile, encoding="utf-8")
+    options = [word.replace("/shared", str(folder)) for word in words[2:]]
+    planned = {"--dry-run", "--status"} & set(options)
+    return ["sweep", "my_suite.toml", *options, *([] if planned else ["--dry-run"])]
 
 
 @pytest.mark.slow

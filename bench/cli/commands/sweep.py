@@ -98,8 +98,10 @@ def _graph(
     store = common.store()
     host = host_of(store, common, device, if_exists)
     costs = Costs(Estimator(store, device), device)
-    say = (lambda line: None) if common.as_json else note
+    lines: list[str] = []  # an error is then the only line
     with waiting(f"opening {suite.name}"):
         visit = costs.add if plan else lambda unit, jobs: None
-        graph = build(units_of(suite, host), say, visit)
+        graph = build(units_of(suite, host), lines.append, visit)
+    for line in lines if not common.as_json else ():
+        note(line)
     return graph, costs
