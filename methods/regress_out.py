@@ -89,7 +89,7 @@ class RegressOut:
         Raises
         ------
         NotApplicable
-            If a named column is not exposed or not numeric, or too few rows have values.
+            If no exposed column is numeric, a named one is not, or too few rows have values.
         """
         X = profiles(train, self.name)
         wanted = tuple(name.strip() for name in self.params.columns.split(",") if name.strip())
@@ -98,6 +98,11 @@ class RegressOut:
             raise NotApplicable(
                 f"regress-out needs the numeric column '{absent[0]}' and the split does not expose "
                 f'it: add expose = ["{absent[0]}"] to the split'
+            )
+        if train.exposed and not columns:
+            raise NotApplicable(
+                f"regress-out needs a numeric column, and the split exposes "
+                f"{', '.join(sorted(train.exposed))}: add one to expose"
             )
         names = np.array(list(columns), dtype=str)
         C = np.stack([*columns.values()], axis=1) if columns else np.zeros((len(X), 0))

@@ -98,10 +98,12 @@ def _is_silent(item: object) -> bool:
 
 
 def file_digests(paths: Iterable[Path | str]) -> dict[str, str]:
-    """Return a short digest of the code of files, by machine-independent names.
+    """Return :func:`path_digests` of files by :func:`by_name`."""
+    return by_name(path_digests(Path(path).resolve() for path in paths))
 
-    Digests are cached under the SHA-256 of the file's content, so that each file is parsed once.
-    A file that is not valid Python has the digest of its bytes.
+
+def by_name(digests: Mapping[Path, str]) -> dict[str, str]:
+    """Return digests by machine-independent names.
 
     Returns
     -------
@@ -109,10 +111,25 @@ def file_digests(paths: Iterable[Path | str]) -> dict[str, str]:
         :func:`portable_name` -> hex digits, sorted by name. If two files have the same name, the
         second name gets a suffix.
     """
+    named: dict[str, str] = {}
+    for path in sorted(digests):
+        name, value = portable_name(path), digests[path]
+        if named.get(name, value) != value:
+            name = f"{name}#{value}"
+        named[name] = value
+    return dict(sorted(named.items()))
+
+
+def path_digests(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return a short digest of the code of files, by their resolved paths.
+
+    Digests are cached under the SHA-256 of the file's content, so that each file is parsed once.
+    A file that is not valid Python has the digest of its bytes.
+    """
     cached = _read_cache()
     fresh: dict[str, str] = {}
-    digests: dict[str, str] = {}
-    for path in sorted({Path(path).resolve() for path in paths}):
+    digests: dict[Path, str] = {}
+    for path in sorted(set(paths)):
         content = path.read_bytes()
         key = hashlib.sha256(content).hexdigest()[:32]
         value = cached.get(key)
@@ -122,15 +139,12 @@ def file_digests(paths: Iterable[Path | str]) -> dict[str, str]:
             except (SyntaxError, ValueError, RecursionError):
                 value = key
             fresh[key] = value = value[:LENGTH]
-        name = portable_name(path)
-        if digests.get(name, value) != value:
-            name = f"{name}#{value}"
-        digests[name] = value
+        digests[path] = value
     if fresh:
         older = cached if len(cached) + len(fresh) <= _CACHED else {}
         with contextlib.suppress(BenchError):
             write_files(cache_folder("code"), {_CACHE: json.dumps({**older, **fresh}).encode()})
-    return dict(sorted(digests.items()))
+    return digests
 
 
 def _read_cache() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.core.checkout import ROOT
-from bench.core.code_digest import combined, file_digests
+from bench.core.code_digest import by_name, combined, path_digests
 from bench.runs.identity import fit_name
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from bench.core.entry import Entry
     from bench.records.schema import Code
     from bench.runs.job import Job
+
+    _EntryKey = tuple[str, str, Path | None]
 
 
 STAGES = (
@@ -56,7 +58,9 @@ class Codes:
     """Digests of the code of stages and runs. Each file is read once."""
 
     def __init__(self) -> None:
-        self._codes: dict[tuple[tuple[str, str, Path | None], ...], Code] = {}
+        self._codes: dict[tuple[_EntryKey, ...], Code] = {}
+        self._sources: dict[_EntryKey, list[Path]] = {}
+        self._digests: dict[Path, str] = {}
 
     def of_fit(self, job: Job, number: int) -> Code:
         """Return the code that the fit of a stage depends on.
@@ -86,7 +90,11 @@ class Codes:
         entries += [job.registry.entry("metric", name) for name in metrics]
         key = tuple((entry.kind, entry.name, entry.path) for entry in entries)
         if key not in self._codes:
-            files = [path for entry in entries for path in entry.sources]
+            files = []
+            for entry, entry_key in zip(entries, key, strict=True):
+                if entry_key not in self._sources:
+                    self._sources[entry_key] = entry.sources
+                files += self._sources[entry_key]
             files += _package(STAGES)
             # Plugins of any kind may use the training loop.
             if any(e.meta["level"] == "network" or e.provider != "labshift" for e in methods):
@@ -95,7 +103,10 @@ class Codes:
                 files += _package(ENCODERS)
             if metrics:
                 files += _package(SCORING)
-            digests = file_digests(files)
+            paths = {path.resolve() for path in files}
+            if new := paths - self._digests.keys():
+                self._digests |= path_digests(new)
+            digests = by_name({path: self._digests[path] for path in paths})
             self._codes[key] = {"digest": combined(digests), "files": digests}
         return self._codes[key]
 

@@ -63,7 +63,7 @@ def run(context: StudyContext) -> Finding:
     """Compute activity and consistency after every correction."""
     context.describe("phenotypic activity", "mAP against negative controls")
     opened = context.task.opened
-    found: dict[str, _Result] = {}
+    results: dict[str, _Result] = {}
     for method, X in corrected(context):
         try:
             groups = activity(opened, X)
@@ -75,15 +75,15 @@ def run(context: StudyContext) -> Finding:
             labels = consistency(opened, X, groups.names[groups.significant])
         except NotApplicable as error:
             context.leave_out(f"consistency after {method}", str(error))
-        found[method] = _Result(groups, labels)
-    if BASELINE not in found:
+        results[method] = _Result(groups, labels)
+    if BASELINE not in results:
         return Finding([], SHOWN, nothing(context))
-    table = [_row(method, result, found[BASELINE]) for method, result in found.items()]
+    table = [_row(method, result, results[BASELINE]) for method, result in results.items()]
 
     def draw(canvas: Canvas) -> None:
-        _draw(canvas, found)
+        _draw(canvas, results)
 
-    height = 1.6 + 0.28 * len(found)
+    height = 1.6 + 0.28 * len(results)
     return Finding(table, SHOWN, _reading(context, table), draw, max(height, 3.2), NOTES)
 
 
@@ -156,13 +156,13 @@ def _plates(context: StudyContext) -> int:
     return int(opened.index[opened.level].nunique())
 
 
-def _draw(canvas: Canvas, found: dict[str, _Result]) -> None:
+def _draw(canvas: Canvas, results: dict[str, _Result]) -> None:
     """Draw the share of active treatments, and the change of each treatment per method."""
     left, right = canvas.figure.subplots(1, 2, width_ratios=[1, 1.4])
-    base = found[BASELINE].treatments
-    names = list(found)
+    base = results[BASELINE].treatments
+    names = list(results)
     for place, method in enumerate(names):
-        groups = found[method].treatments
+        groups = results[method].treatments
         active = int(groups.significant.sum())
         low, high = _limits(active, len(groups.names))
         colour = colour_of(method)

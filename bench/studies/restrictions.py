@@ -53,26 +53,26 @@ NOTES = (
 def run(context: StudyContext) -> Finding:
     """Score every correction at every restriction."""
     context.describe("retrieval", "cosine")
-    found: dict[str, dict[tuple[str, str], Score]] = {}
+    by_method: dict[str, dict[tuple[str, str], Score]] = {}
     for method, X in corrected(context):
         own = scores(context.task.opened, X)
-        found[method] = {(score.match, score.restriction): score for score in own}
-    keys = list(found.get(BASELINE, {}))
+        by_method[method] = {(score.match, score.restriction): score for score in own}
+    keys = list(by_method.get(BASELINE, {}))
     if not keys:
         context.leave_out("all methods", "no treatment has two wells that may retrieve each other")
         return Finding([], SHOWN, nothing(context))
     table = [
-        _row(method, found[method][key], found[BASELINE][key])
+        _row(method, by_method[method][key], by_method[BASELINE][key])
         for key in keys
-        for method in found
-        if key in found[method]
+        for method in by_method
+        if key in by_method[method]
     ]
     order = list(restrictions(context.task.opened))
 
     def draw(canvas: Canvas) -> None:
-        _draw(canvas, found, order)
+        _draw(canvas, by_method, order)
 
-    return Finding(table, SHOWN, _reading(found), draw, 3.6, NOTES)
+    return Finding(table, SHOWN, _reading(by_method), draw, 3.6, NOTES)
 
 
 def _row(method: str, score: Score, base: Score) -> dict[str, Cell]:
@@ -94,15 +94,15 @@ def _shown(restriction: str) -> str:
     return "+".join(noun_of(name) for name in restriction.split("+"))
 
 
-def _reading(found: dict[str, dict[tuple[str, str], Score]]) -> tuple[str, str, str]:
-    base = found[BASELINE]
+def _reading(by_method: dict[str, dict[tuple[str, str], Score]]) -> tuple[str, str, str]:
+    base = by_method[BASELINE]
     match = next(iter(base))[0]
     values = {key[1]: score.value(DRAWN) for key, score in base.items() if key[0] == match}
     hardest = min(values, key=lambda name: values[name])
     gains = sorted(
         (
             (own[match, hardest].value(DRAWN) - values[hardest], method)
-            for method, own in found.items()
+            for method, own in by_method.items()
             if method != BASELINE and (match, hardest) in own
         ),
         reverse=True,
@@ -119,16 +119,18 @@ def _reading(found: dict[str, dict[tuple[str, str], Score]]) -> tuple[str, str, 
     )
 
 
-def _draw(canvas: Canvas, found: dict[str, dict[tuple[str, str], Score]], order: list[str]) -> None:
+def _draw(
+    canvas: Canvas, by_method: dict[str, dict[tuple[str, str], Score]], order: list[str]
+) -> None:
     """Draw recall@1 against the restriction, a panel per match and a line per method."""
-    matches = list(dict.fromkeys(match for match, _ in found[BASELINE]))
+    matches = list(dict.fromkeys(match for match, _ in by_method[BASELINE]))
     axes = canvas.figure.subplots(1, len(matches), squeeze=False)[0]
     for ax, match in zip(axes, matches, strict=True):
-        names = [name for name in order if (match, name) in found[BASELINE]]
+        names = [name for name in order if (match, name) in by_method[BASELINE]]
         ends: dict[str, tuple[float, float]] = {}
-        for k, (method, own) in enumerate(found.items()):
+        for k, (method, own) in enumerate(by_method.items()):
             colour = colour_of(method)
-            offset = (k - (len(found) - 1) / 2) * 0.06
+            offset = (k - (len(by_method) - 1) / 2) * 0.06
             line = []
             for place, name in enumerate(names):
                 if (match, name) not in own:

@@ -77,6 +77,8 @@ def test_a_column_that_is_not_exposed() -> None:
     train = exposed(view(X, np.repeat("a", N)), count=count)
     with raises(NotApplicable, "area"):
         fitted("regress-out", train, rows="all", columns="count, area")
+    with raises(NotApplicable, "position"):
+        fitted("regress-out", exposed(view(X, np.repeat("a", N)), position=WELLS), rows="all")
     plain = view(X, np.repeat("a", N))
     assert np.array_equal(applied(fitted("regress-out", plain, rows="all"), plain).X, X)
 

@@ -13,7 +13,7 @@ import pytest
 from bench.core import version
 from bench.core.canonical import digest
 from bench.core.checkout import ROOT
-from bench.core.code_digest import file_digests
+from bench.core.code_digest import path_digests
 from bench.records.summary import summarise
 from bench.runs.code import NO_NUMBERS, Codes
 from tests.helpers import tiny
@@ -33,13 +33,11 @@ def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy.parent.mkdir(parents=True)
     copy.write_text(LOOP.read_text())
 
-    def digests(paths: Any) -> dict[str, str]:
-        values = file_digests({copy if path == LOOP else path for path in paths})
-        if "plugin/loop.py" in values:
-            values["bench/training/loop.py"] = values.pop("plugin/loop.py")
-        return values
+    def digests(paths: Any) -> dict[Path, str]:
+        values = path_digests({copy if path == LOOP else path for path in paths})
+        return {LOOP if path == copy else path: value for path, value in values.items()}
 
-    monkeypatch.setattr("bench.runs.code.file_digests", digests)
+    monkeypatch.setattr("bench.runs.code.path_digests", digests)
     return copy
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import average_precision_score
 
@@ -19,6 +20,7 @@ from bench.scoring.profiles.activity import activity, consistency, grouped
 from bench.scoring.profiles.ranking import Gallery, expected_precision, p_value, ranked
 from bench.scoring.profiles.restricted import restrictions, scores
 from tests.helpers import tiny
+from tests.helpers.real import real_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,6 +174,50 @@ def test_activity_and_consistency_equal_copairs(
         error = 4.5 * np.sqrt(ours.p * (1 - ours.p) / size) + 0.004
         if rows is meta:  # with few rows, rankings tie and the two definitions differ
             assert (np.abs(ours.p - theirs["p_value"].to_numpy()) < error).all()
+
+
+def test_activity_of_real_compounds_equals_copairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copairs = pytest.importorskip("copairs.map", reason="the extra 'map' is not installed")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    source = real_folder("cpjump1_compound_plates") / "cpjump1_compound_wells.parquet"
+    features = [name for name in pq.read_schema(source).names if name.startswith("Nuclei_")][:60]
+    meta = ["meta_plate", "meta_compound", "meta_is_control"]
+    wells = pd.read_parquet(source, columns=[*meta, *features])
+    wells = wells[wells["meta_plate"].isin(["BR00117010", "BR00117011", "BR00117012"])]
+    wells = wells.reset_index(drop=True)
+    control = wells["meta_is_control"].to_numpy(bool)
+    X = wells[features].to_numpy(np.float32)
+    index = pd.DataFrame(
+        {
+            "id": wells.index.astype(str),
+            "label": np.where(control, "", wells["meta_compound"]),
+            "control": control,
+            "plate": wells["meta_plate"].astype(str),
+            "week": "w",
+        }
+    )
+    found = activity(tiny.opened(index=index, X=X), X)
+    pair = np.where(control, np.arange(len(wells)), -1)
+    pairs = pd.DataFrame({"what": index["label"], "plate": index["plate"], "pair": pair})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = copairs.average_precision(
+            pairs,
+            X.astype(np.float64),
+            ["what", "pair"],
+            [],
+            ["plate"],
+            ["what", "pair"],
+            progress_bar=False,
+        )
+    treated = expected[~control & (expected["n_pos_pairs"] > 0)].groupby("what")
+    columns = {"precision": "average_precision", "normalised": "normalised_average_precision"}
+    for ours, theirs in columns.items():
+        values = treated[theirs.replace("normalised", "normalized")].mean().loc[found.names]
+        assert getattr(found, ours) == pytest.approx(values.to_numpy(), abs=1e-6)
+    assert 0.3 < found.significant.mean() < 0.95
 
 
 def test_q_values_against_a_step_up_by_hand() -> None:

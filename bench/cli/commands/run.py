@@ -95,9 +95,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     from bench.cli.run_output import print_summary, repeat_options, summary
 
     if retry_failed:
-        if methods is not None or splits is not None:
-            raise BenchError("--retry-failed repeats recorded runs: remove --method and --split")
-        return _retry(training, common)
+        return _retry(methods or splits, training, common)
     methods, splits = _required("--method", methods), _required("--split", splits)
     pending: list[str] = []
     trackers = _trackers(track, common.store())
@@ -151,8 +149,10 @@ def _required(option: str, value: str | None) -> str:
     return value
 
 
-def _retry(training: TrainingOptions, common: Common) -> int:
+def _retry(names: str | None, training: TrainingOptions, common: Common) -> int:
     """Repeat the failed runs and print a line for each."""
+    if names is not None:
+        raise BenchError("--retry-failed repeats recorded runs: remove --method and --split")
     from bench.cli.progress import Bar
     from bench.cli.retry import failed_experiments, retry
     from bench.cli.run_output import summary

@@ -203,10 +203,12 @@ def connect(where: Where, device: str) -> Iterator[Connection]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are raised here
     refused: list[str] = []
     environment = {name: os.environ.get(name) or str(threads()) for name in BLAS}
-    options = {
+    options: dict[str, object] = {
         "distributed.nanny.pre-spawn-environ": environment,
         "distributed.scheduler.allowed-failures": 3 if where.cluster is None else KILLS,
     }
+    if where.scheduler is None and where.cluster is None:  # a busy machine is slow, not dead
+        options |= {f"distributed.comm.timeouts.{name}": "180s" for name in ("connect", "tcp")}
     with dask.config.set(options), contextlib.ExitStack() as stack:
         gpus = n_jobs = 0
         if where.scheduler is None:
@@ -332,7 +334,7 @@ def batch_options(system: str, profile: Profile, environment: dict[str, str]) ->
     else:
         account, cpus = "project", {}
         directives += ["-l gpu=1"] if profile.gpus else []
-    options = {
+    options: dict[str, object] = {
         # One task per worker at a time: a task may use all CPUs of its worker.
         "cores": profile.workers,
         "processes": profile.workers,

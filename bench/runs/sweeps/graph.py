@@ -165,7 +165,7 @@ def learnt_stage(job: Job) -> int | None:
 
 def _add_jobs(graph: Graph, unit: OpenUnit, say: Callable[[str], None]) -> list[Job]:
     """Add the jobs of a unit that are not on disk; return them."""
-    runner = unit.experiment.runner(_Notes(say))
+    runner = unit.runner(_Notes(say))
     pending: list[tuple[int, Job, str]] = []
     for number, job in enumerate(unit.jobs):
         run_id = identity.run_id(job.spec())
@@ -191,7 +191,7 @@ def _parents(graph: Graph, unit: OpenUnit, number: int, job: Job) -> Iterator[st
         return
     stage, folds = job.chain.stages[k], folds_of(job)
     network = stage.kind == "network"
-    runner = unit.experiment.runner(_Notes(lambda line: None))
+    runner = unit.runner(_Notes(lambda line: None))
     for fold in folds:
         fold_job = job.of_fold(fold)
         ids = fold_job.ids(fold)[k]

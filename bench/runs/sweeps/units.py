@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.registry import registry_with
+from bench.runs.code import Codes
 from bench.runs.experiment import Experiment, prepare
 from bench.runs.sweeps.suite import Block
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
     from bench.records.store import Store
+    from bench.runs.experiment import Progress
     from bench.runs.job import Job
+    from bench.runs.runner import Runner
     from bench.runs.sweeps.suite import Suite
     from bench.runs.tuning.space import Tuning
 
@@ -161,6 +164,12 @@ class OpenUnit:
         """The results folder."""
         return self.experiment.store
 
+    def runner(self, progress: Progress | None = None) -> Runner:
+        """Return a runner; all runners of a process read each source file once."""
+        runner = self.experiment.runner(progress)
+        runner.codes = _CODES
+        return runner
+
     def _tunings(self) -> list[Tuning]:
         from bench.runs.tuning.space import Budget, Tuning
 
@@ -297,6 +306,7 @@ def _check_names(block: Block, registry: Registry) -> None:
     selection.rule(block.rule)
 
 
+_CODES = Codes()
 _OPEN: OrderedDict[Unit, OpenUnit] = OrderedDict()
 
 

@@ -90,7 +90,7 @@ def execute(task: Task, parents: Sequence[Result], progress: Progress, expected:
     with _as_in_the_command(task.unit.host):
         _check(task.unit.host, expected)
         unit = opened(task.unit)
-        runner = unit.experiment.runner(progress)
+        runner = unit.runner(progress)
         if task.kind in ("tune", "fold"):
             return _tuned(task, unit, runner, parents)
         job = unit.jobs[task.number]
@@ -110,7 +110,7 @@ def lost(task: Task, reason: str) -> Result:
         return Result(failed=reason, details=reason)
     with _as_in_the_command(task.unit.host):
         unit = opened(task.unit)
-        runner = unit.experiment.runner()
+        runner = unit.runner()
         job = unit.tunings[task.number].base if unit.tunings else unit.jobs[task.number]
         return _made([_failed(runner, job, RunFailed(reason))])
 
