@@ -90,7 +90,7 @@ def make_sheet(opened: Opened, *, per_place: int = 3, seed: int = 0, max_classes
         If the data set contains profiles.
     """
     if not opened.is_images:
-        raise BenchError(f"{opened.name} holds profiles, not images: it has no example images")
+        raise BenchError(f"{opened.name} has profiles, not images: there are no example images")
     labels = opened.index["label"].to_numpy(dtype=str)
     names = opened.index["id"].to_numpy(dtype=str)
     classes = sorted(set(labels.tolist()) - {""})[:max_classes]

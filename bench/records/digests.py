@@ -4,8 +4,8 @@
 of the contents without that key, as canonical JSON, so that it is also valid in a packed file. The
 entries of tables are the digests of their bytes. Records of earlier versions have no digests.
 
-Digests reveal damage and edits by hand. They are no signature: whoever edits a record can compute
-them again. ``verify`` therefore also recomputes metrics from the predictions.
+Digests reveal damage and edits by hand. They are no signature: anyone who edits a record can
+compute them again. ``verify`` therefore also recomputes metrics from the predictions.
 """
 
 from __future__ import annotations

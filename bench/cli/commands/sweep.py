@@ -46,8 +46,8 @@ def command(
     r"""Run a suite: methods, splits, seeds, settings and tuning budgets in one file.
 
     SUITE is a TOML file or a packaged suite: smoke, default, paper-lin2022, nightly. Each training
-    is made once, whoever needs it. Interrupt it at any time; the same command continues. Several
-    sweeps and runs may use one results folder at the same time.
+    is made once for all runs that need it. Interrupt it at any time; the same command continues.
+    Several sweeps and runs may use one results folder at the same time.
 
     \b
     python -m bench sweep smoke

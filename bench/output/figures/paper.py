@@ -214,7 +214,7 @@ LAYOUTS = {
     "paper/fig-c1": Layouts(
         "The paper shows a histogram of 0 to 75 segmented cells per image, stacked by cell type, "
         "with its mode near 12.",
-        why="no data set here holds a segmentation of RxRx1.",
+        why="no data set here has a segmentation of RxRx1.",
     ),
 }
 
