@@ -93,6 +93,8 @@ AT_NEW_WELLS = (
     "tvn",
     *ARMS,
 )
+APART = 0.1
+"""Difference between readouts from which a method is named."""
 RETRIEVAL = ("identity", "zscore", "robust", "sphering", "sphering-all", "tvn")
 
 
@@ -191,6 +193,60 @@ def causes(records: list[Any]) -> list[str]:
         "`study confounding` separates the two.",
         "",
         *table(["split", "composition", "rows", "adabn − erm", "ben − erm"], cells),
+    ]
+
+
+def readouts(records: list[Any]) -> list[str]:
+    """Return probe and head of the methods with batch statistics on real and simulated splits."""
+    splits = [item.split for item in (*IMAGES, *TABLES)] + ["coos7/test4", "sim/confounded"]
+    cells, apart = [], []
+    for split in splits:
+        boards = boards_of(records, split), boards_of(records, split, readout="head")
+        row = [split]
+        for method in ARMS:
+            means = [found.mean if (found := row_of(b, method)) else None for b in boards]
+            if means[0] is None or means[1] is None:
+                break
+            row.append(f"{means[0]:.3f} / {means[1]:.3f}")
+            if abs(means[0] - means[1]) > APART:
+                apart.append(f"`{method}` on {split}")
+        else:
+            cells.append(row)
+    if not cells:
+        return []
+    return [
+        "## Probe and head",
+        "",
+        "Probe / head, mean over seeds. The probe is trained on embeddings of the training rows, with "
+        "the statistics of their own batches. Where a training batch has one class, these embeddings "
+        "have lost the class, whereas the head of `adabn` was trained on mixed batches. More than "
+        f"{APART:g} apart: {', '.join(apart) or 'none'}.",
+        "",
+        *table(["split", *(f"`{m}`" for m in ARMS)], cells),
+    ]
+
+
+def levels(records: list[Any]) -> list[str]:
+    """Return MitoCheck by the level whose statistics are used."""
+    split = "mitocheck-cells/periods"
+    boards = boards_of(records, split)
+    cells = []
+    for method in ("adabn", "ben"):
+        fine, coarse = row_of(boards, method), row_of(boards, method, {"level": "block"})
+        if fine is not None and coarse is not None:
+            seeds = f"{len(fine.seeds)}, {len(coarse.seeds)}"
+            cells.append([f"`{method}`", score_of(fine), score_of(coarse), seeds])
+    if not cells:
+        return []
+    return [
+        "## MitoCheck by the level of the statistics",
+        "",
+        "A day has a median of 51 nuclei of few phenotypes; a block of days has more of both. `erm` "
+        f"scores {score_of(row_of(boards, 'erm'))}.",
+        "",
+        f"`python -m bench run --method adabn --split {split} --set adabn.level=block`",
+        "",
+        *table(["method", "statistics of the day", "of the block", "seeds"], cells),
     ]
 
 

@@ -19,8 +19,8 @@ ARMS = {
 }
 """The 2x2 of the published contrast: training batches / statistics at test."""
 
-_BOARDS: dict[tuple[int, str], list[Board]] = {}
-"""Boards by the list of records and the split: each is computed once."""
+_BOARDS: dict[tuple[int, str, str], list[Board]] = {}
+"""Boards by the list of records, split and readout: each is computed once."""
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
@@ -47,12 +47,13 @@ def boards_of(
     records: list[Any],
     split: str,
     overrides: Mapping[str, Any] | None = None,
+    readout: str = "auto",
     **settings: Any,  # noqa: ANN401 - settings of the data set
 ) -> list[Board]:
-    key = (id(records), split)
+    key = (id(records), split, readout)
     if key not in _BOARDS:
         on_split = [record for record in records if record.split_id == split]
-        _BOARDS[key] = boards(on_split, recipe="default") if on_split else []
+        _BOARDS[key] = boards(on_split, recipe="default", readout=readout) if on_split else []
     wanted = dict(overrides or {})
     return [
         b for b in _BOARDS[key] if dict(b.settings) == settings and _plain(b.overrides) == wanted

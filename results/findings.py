@@ -40,6 +40,8 @@ def main() -> None:
             *_real.images(records),
             *_real.self_supervised(records),
             *_real.causes(records),
+            *_real.levels(records),
+            *_real.readouts(records),
             *_real.tables(records),
             *_real.position(records),
             *_real.weeks(records),

@@ -50,6 +50,8 @@ IMAGES = (
 """Packaged data sets of real images, read from ``$BENCH_DATA``."""
 ALWAYS = ("ben", "adabn")
 """Methods that a cell always shows, if they were run."""
+COUNTED = 3
+"""Maximum number of methods in a cell of verdicts."""
 SHOWN = 2
 """Number of other methods that a cell shows."""
 SIMULATED = (
@@ -164,9 +166,13 @@ def _evidence(regime: Regime) -> str:
 
 
 def _counts(regime: Regime, counts: dict[str, int]) -> str:
-    names = sorted(counts, key=lambda name: (-counts[name], name))
-    n = len(regime.splits)
-    cells = [f"`{name}`" + (f" ({counts[name]} of {n})" if n > 1 else "") for name in names]
+    """Return the methods with a verdict on most tested splits, and the number of the others."""
+    names = sorted(counts, key=lambda name: (-counts[name], name not in ALWAYS, name))
+    n = regime.n_tested
+    shown = names if len(names) <= COUNTED else names[: COUNTED - 1]
+    cells = [f"`{name}`" + (f" ({counts[name]}/{n})" if n > 1 else "") for name in shown]
+    if len(shown) < len(names):
+        cells.append(f"{len(names) - len(shown)} others")
     return ", ".join(cells) or "–"
 
 

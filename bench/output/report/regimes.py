@@ -83,6 +83,8 @@ class Regime:
         ``real`` or ``simulated``; never mixed.
     layout
         Splits where the position on the plate predicts the class.
+    n_tested
+        Number of splits with enough batches for a test.
     better, worse
         Method -> on how many splits it is significantly better, or worse, than its baseline.
     same
@@ -98,6 +100,7 @@ class Regime:
     has_controls: bool
     splits: tuple[str, ...]
     layout: tuple[str, ...]
+    n_tested: int
     better: dict[str, int]
     worse: dict[str, int]
     same: dict[str, tuple[float, ...]]
@@ -171,6 +174,7 @@ def _regime(
         has_controls=regime[2],
         splits=tuple(names),
         layout=tuple(name for name in names if measured[name].position_margin >= LAYOUT),
+        n_tested=sum(any(row.verdict for row in board.rows) for board in boards),
         better=counts["better"],
         worse=counts["worse"],
         same={name: gap for name, gap in ranges.items() if set(verdicts.get(name, [])) == {"same"}},
