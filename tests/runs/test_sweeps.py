@@ -535,7 +535,9 @@ def test_a_batch_system(processes: Processes, tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text('memory = "2GB"\ninterface = "lo"\n')
     (tmp_path / "bin").mkdir()
     scripts = {
-        "sbatch": f"bash $1 > {tmp_path}/job.log 2>&1 &\necho $! > {tmp_path}/job\necho 7",
+        # As sbatch does, copy the script, which the caller deletes.
+        "sbatch": f"cp $1 {tmp_path}/job.sh\nbash {tmp_path}/job.sh > {tmp_path}/job.log 2>&1 &\n"
+        f"echo $! > {tmp_path}/job\necho 7",
         "scancel": f"kill $(cat {tmp_path}/job)",
     }
     for name, lines in scripts.items():
