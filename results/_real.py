@@ -105,6 +105,16 @@ def scored(records: list[Any], split: str) -> list[Row]:
     return sorted(rows, key=lambda row: (row.track == "reference", -(row.mean or 0.0), row.method))
 
 
+def _heading(item: Published) -> list[str]:
+    """Return split, task, source and command."""
+    return [
+        f"**{item.split}** ({item.task}; {item.source})",
+        "",
+        f"`python -m bench run --method {','.join(ARMS)} --split {item.argument} --seeds 3`",
+        "",
+    ]
+
+
 def images(records: list[Any]) -> list[str]:
     """Return the tables of all methods on real images."""
     lines = [
@@ -132,12 +142,8 @@ def _images_of(records: list[Any], item: Published) -> list[str]:
         cells.append(
             [f"`{row.method}`{seeds}", row.track, score_of(row), gap, f"{low:.3f} – {high:.3f}"]
         )
-    best = ",".join(ARMS)
     return [
-        f"**{item.split}** ({item.task}; {item.source})",
-        "",
-        f"`python -m bench run --method {best} --split {item.argument} --seeds 3`",
-        "",
+        *_heading(item),
         *table(["method (seeds)", "track", "score", "difference to erm", "held-out units"], cells),
     ]
 
@@ -188,7 +194,7 @@ def causes(records: list[Any]) -> list[str]:
         "",
         "Composition: distance between the class mixtures of batches, 0 (equal) to 1 (no class in "
         "common). Rows: median size of a batch. Both are measured by the functions of `check-data` "
-        "on the batches whose statistics are used. Where mixtures differ, the statistics of a batch "
+        "on the batches that give the statistics. Where mixtures differ, the statistics of a batch "
         "contain biology. The splits with the largest distances also have the smallest batches; "
         "`study confounding` separates the two.",
         "",
@@ -227,7 +233,7 @@ def readouts(records: list[Any]) -> list[str]:
 
 
 def levels(records: list[Any]) -> list[str]:
-    """Return MitoCheck by the level whose statistics are used."""
+    """Return MitoCheck by the level of the statistics."""
     split = "mitocheck-cells/periods"
     boards = boards_of(records, split)
     cells = []
@@ -265,10 +271,7 @@ def tables(records: list[Any]) -> list[str]:
         if not rows:
             continue
         lines += [
-            f"**{item.split}** ({item.task}; {item.source})",
-            "",
-            f"`python -m bench run --method {','.join(ARMS)} --split {item.argument} --seeds 3`",
-            "",
+            *_heading(item),
             *table(
                 ["method", "track", "score", "baseline", "difference", "reading"],
                 [_against_baseline(row) for row in rows],

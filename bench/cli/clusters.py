@@ -125,7 +125,7 @@ def run_on_workers(
     pending: list[str],
     **fields: Any,  # noqa: ANN401 - fields of several types
 ) -> None:
-    """Make the runs of an experiment in worker processes, whose records it then knows.
+    """Make the runs of an experiment in worker processes, and know their records.
 
     Parameters
     ----------

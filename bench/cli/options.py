@@ -164,7 +164,7 @@ splits_option = functools.partial(
 
 
 def choice_option(name: str, default: str, text: str, complete: completion.Completer) -> Decorator:
-    """Return an option with a visible default, whose values a shell completes."""
+    """Return an option with a visible default and completion of its values."""
     return click.option(
         name, metavar="NAME", default=default, show_default=True, shell_complete=complete, help=text
     )

@@ -31,7 +31,7 @@ LIBRARIES = (
     "sklearn.neighbors",
     "torch.nn.functional",
 )
-"""Modules whose functions scores depend on, checked if they are imported."""
+"""Modules with functions that scores depend on, checked if they are imported."""
 _MISSING = object()
 
 

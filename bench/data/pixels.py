@@ -134,7 +134,7 @@ def unchanged(pixels: Pixels) -> bool:
 
 
 def finished(root: Path, job: str, changes: str) -> Pixels | None:
-    """Return the decoded images of an earlier job whose files did not change, or None."""
+    """Return the decoded images of an earlier job if its files did not change, or None."""
     try:
         stored = json.loads((root / "jobs" / f"{job}.json").read_text(encoding="utf-8"))
         digest = stored["digest"]

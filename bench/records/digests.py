@@ -27,7 +27,7 @@ FILES = ("run.json", "metrics.parquet", "predictions.parquet", "curves.parquet")
 
 def _contents_digest(record: Mapping[str, object]) -> str:
     contents = {key: value for key, value in record.items() if key != DIGESTS}
-    # The form of `canonical_json`, whose conversion of other types is not needed for read JSON.
+    # The form of `canonical_json`, without its conversion of types that JSON does not have.
     text = json.dumps(contents, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

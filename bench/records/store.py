@@ -4,7 +4,7 @@
 
     results/runs/ab/ab12…/      run.json, metrics.parquet, predictions.parquet, curves.parquet
     results/failed/<run>/       traceback and environment; never a result, never blocks a retry
-    results/damaged/<run>-…/    damaged records whose runs were repeated
+    results/damaged/<run>-…/    damaged records of runs that were repeated
     results/index.parquet       derived from the runs, rebuilt when it is out of date
     results/reference.parquet   the same for published records
     results/reference/          published records, one file per split, read only on request

@@ -33,7 +33,7 @@ COMPONENTS = 10
 ROWS_PER_COMPONENT = 3
 """Rows of a median batch per component, so that its covariance is not mostly noise."""
 LEFT_OUT = 30
-"""Largest number of training batches whose distances to the others are computed."""
+"""Largest number of training batches for which distances to the others are computed."""
 RIDGE = 1e-6
 """Added to the covariance, relative to its trace."""
 CONSTANT = 1e-6

@@ -150,7 +150,7 @@ def check(record: Record, registry: Registry | None = None) -> Verification:
     Parameters
     ----------
     record
-        A record whose digests were checked when it was read.
+        A record; its digests were checked when it was read.
     registry
         Registry with the metrics of plugins.
 

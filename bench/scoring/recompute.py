@@ -49,7 +49,7 @@ def cluster_values(data: RunRecord) -> Values:
 def recomputed(
     record: Record, predictions: pd.DataFrame, registry: Registry | None = None
 ) -> tuple[Values, Values]:
-    """Return metrics and clusters of the readouts whose predictions are stored.
+    """Return metrics and clusters of the readouts with stored predictions.
 
     Metrics that need the classes of controls are left out, as are votes of nearest neighbours,
     which are not stored.

@@ -57,7 +57,7 @@ IMAGES: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 
 def with_copies(change: Callable[[NDArray[Any]], NDArray[Any]], *, images: bool) -> Any:
-    """Return a data set whose last plate has changed copies of rows of the first."""
+    """Return a data set with changed copies of rows of the first plate in the last."""
     if images:
         index, _ = tiny.frame(batches=4, per_class=8)
         rng = np.random.default_rng(2)

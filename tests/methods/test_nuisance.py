@@ -123,7 +123,7 @@ def test_position_effects_against_a_loop() -> None:
     samples = exposed(view(X.astype(np.float32), np.repeat("a", N)), position=WELLS)
     found = applied(fitted("plate-position", samples), samples).X
     for j in range(3):
-        # Both end at residuals whose row and column medians are nearly 0; the level may differ.
+        # Both end at residuals with row and column medians near 0; the level may differ.
         expected = polish(X[:, j].reshape(8, 12)).ravel()
         assert found[:, j] - np.median(found[:, j]) == pytest.approx(
             expected - np.median(expected), abs=0.12

@@ -33,7 +33,7 @@ QUICK = {
 }
 """Options that make a command quick; it still opens its data and resolves its methods."""
 SIMULATED = ("ottawa", "coos7/", "sim/")
-"""Splits whose images are written on first use; a few images are enough."""
+"""Splits with images that are written on first use; a few are enough."""
 
 
 def blocks(page: Path, language: str) -> Iterator[str]:

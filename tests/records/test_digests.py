@@ -1,4 +1,4 @@
-"""A record or an artifact whose files were changed is not used, and is named."""
+"""A record or an artifact with changed files is not used, and is named."""
 
 from __future__ import annotations
 

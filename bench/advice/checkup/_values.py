@@ -25,7 +25,7 @@ LEAST = 3
 
 
 def label_features(opened: Opened, X: Array, rows: Ints) -> Iterator[Check]:
-    """Report features whose values are nearly determined by the class."""
+    """Report features with values that are nearly determined by the class."""
     if opened.is_images:
         return
     labels = labels_of(opened)[rows]
@@ -71,7 +71,7 @@ def explained(X: Array, groups: Strings) -> Array:
 
 
 def units(opened: Opened, X: Array, rows: Ints) -> Iterator[Check]:
-    """Report batches whose values are many times larger or smaller than those of the others."""
+    """Report batches with values many times larger or smaller than those of the others."""
     if opened.is_images:
         return
     batch = column_of(opened, opened.level)[rows]

@@ -58,7 +58,7 @@ def command(targets: tuple[str, ...], exact: bool, common: Common) -> int:
 
 
 def _with_prefix(prefix: str, store: Store) -> list[Located]:
-    """Return the run whose id starts with ``prefix``, damaged or published ones included."""
+    """Return the run with an id that starts with ``prefix``, damaged or published ones included."""
     from bench.cli.arguments import find_run
     from bench.records.folder import Located, located
 

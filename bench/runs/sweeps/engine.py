@@ -238,7 +238,7 @@ class DaskRun:
         self.watcher.finished(task, result)
 
     def _failure(self, task: Task, error: BaseException) -> Result:
-        """Return the result of a task whose workers were killed; raise any other exception."""
+        """Return the result of a task after its workers were killed; raise any other exception."""
         from distributed import KilledWorker
 
         if isinstance(error, KilledWorker):

@@ -105,7 +105,7 @@ def execute(task: Task, parents: Sequence[Result], progress: Progress, expected:
 
 
 def lost(task: Task, reason: str) -> Result:
-    """Return the result of a task whose workers were killed; its runs are recorded as failed."""
+    """Return the result of a task after its workers were killed; its runs are failed."""
     if task.kind in ("fit", "apply", "fold"):
         return Result(failed=reason, details=reason)
     with _as_in_the_command(task.unit.host):
