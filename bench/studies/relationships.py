@@ -56,10 +56,10 @@ NOTES = (
     "pairs of entities, each with the mean profile of its rows.",
     "random and p random: mean recall if the names of the entities are exchanged, and the share of "
     "exchanges with at least the observed recall.",
-    "odds: geometric mean odds ratio of relations among the nearest 1 % of the other entities; "
-    f"enriched: share of entities with p < {SIGNIFICANT} (hypergeometric, not adjusted). With fewer "
-    "than a thousand entities, the 1/2 added to counts of 0 dominates the odds ratio: compare it "
-    "within one table only.",
+    "odds (in table.csv): geometric mean odds ratio of relations among the nearest 1 % of the "
+    "other entities. With fewer than a thousand entities, the 1/2 added to counts of 0 dominates "
+    "it: compare it within one table only.",
+    f"enriched: share of entities with p < {SIGNIFICANT} (hypergeometric, not adjusted).",
     "95 % intervals: bootstrap over entities. Batches are not resampled.",
 )
 
