@@ -175,6 +175,8 @@ def named_columns(spec: Spec, splits: Sequence[Split]) -> dict[str, str]:
     add("nscb_batch", spec.nscb_batch)
     add("well", *(spec.well or ()))
     add("position", spec.position)
+    add("entity", spec.entity)
+    add("cell_count", spec.cell_count)
     add("images", *(spec.images or ()))
     add("crop", *(spec.crop or ()))
     add("pixel", spec.pixel if isinstance(spec.pixel, str) else None)

@@ -163,6 +163,9 @@ class Spec(BaseModel):
     nscb_batch: Text | None = None
     well: SomeTexts | None = None
     position: Text | None = None
+    entity: Text | None = None
+    relationships: AnyTexts = ()
+    cell_count: Text | None = None
     exclude: Text | None = None
     exclude_if: Rules = Field(default_factory=dict)
     metadata: AnyTexts = ()

@@ -235,8 +235,8 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         X.flags.writeable = False
         source, digest = ArraySource(X), _digest(spec, sha256 or _content(path), facts)
     columns = {role: role for role in derived if role in index.columns}
-    if spec.nscb_batch is not None:
-        columns["nscb_batch"] = spec.nscb_batch
+    own = {role: getattr(spec, role) for role in ("nscb_batch", "entity", "cell_count")}
+    columns |= {role: column for role, column in own.items() if column is not None}
     if isinstance(spec.pixel, str):
         columns["pixel"] = spec.pixel
     return Opened(
@@ -253,6 +253,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         features=tuple(features),
         pixel=spec.pixel if isinstance(spec.pixel, float) else 0.0,
         content=content,
+        relationships=tuple(file.parent / expanded(name) for name in spec.relationships),
     )
 
 
@@ -329,7 +330,8 @@ def _index(
     if spec.nscb_batch is not None:
         what = f"nscb_batch column '{spec.nscb_batch}'"
         refuse_missing(text[spec.nscb_batch], treated, what, "fill it or drop those rows")
-    others = [name for name in (spec.nscb_batch, spec.pixel) if isinstance(name, str)]
+    named = (spec.nscb_batch, spec.pixel, spec.entity, spec.cell_count)
+    others = [name for name in named if isinstance(name, str)]
     for column in dict.fromkeys([*spec.batches, *others, *in_splits, *spec.metadata]):
         if column not in text:
             continue  # a split may name a role, which is already in the index
