@@ -15,6 +15,7 @@ from bench.core.meta import PLUGINS
 from bench.core.registry import open_registry
 from bench.core.words import printable
 from bench.records.results import results_store
+from bench.records.runs import Runs
 from bench.runs.arguments import names, seed_list
 from bench.runs.job import Options
 from bench.runs.settings import Settings
@@ -52,13 +53,30 @@ class Progress(Protocol):
 
 
 class _Stderr:
-    """Prints messages on stderr; shows no progress."""
+    """Prints messages on stderr, and one line of progress on a terminal or in a notebook."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty() or "ipykernel" in sys.modules
+        self._shown = 0
 
     def say(self, line: str) -> None:
+        self._replace("")
         sys.stderr.write(f"{printable(line)}\n")
 
     def update(self, label: str, done: int, total: int) -> None:
-        pass
+        if self._live:
+            bar = "#" * (20 * done // max(total, 1))
+            self._replace(f"[{bar:20}] {done}/{total} {printable(label)}"[:79])
+            if done >= total:
+                self._replace("")
+
+    def _replace(self, line: str) -> None:
+        """Replace the line of progress; an empty one removes it."""
+        if line or self._shown:
+            end = "" if line else "\r"
+            sys.stderr.write(f"\r{line:{self._shown}}{end}")
+            sys.stderr.flush()
+            self._shown = len(line)
 
     def done(self, record: Record) -> None:
         pass
@@ -322,7 +340,7 @@ def run(  # noqa: PLR0913 - keywords of the public function
     plugins: Iterable[Path | str] = (),
     controls: bool = True,
     progress: Progress | None = None,
-) -> list[Record]:
+) -> Runs:
     """Run methods on splits and write records, as ``bench.run("erm,ben", "ottawa")``.
 
     Parameters
@@ -357,7 +375,8 @@ def run(  # noqa: PLR0913 - keywords of the public function
 
     Returns
     -------
-    list of Record
+    Runs
+        A list of :class:`Record`; a notebook shows a table, and ``to_frame()`` returns a DataFrame.
         One per split, method and seed, with ``status`` ``ok``, ``not-applicable`` (with a
         ``reason``; other methods still run) or ``failed``.
 
@@ -383,4 +402,4 @@ def run(  # noqa: PLR0913 - keywords of the public function
         plugins=plugins,
         say=None if progress is None else progress.say,
     )
-    return experiment.run_all(progress, controls=controls)
+    return Runs(experiment.run_all(progress, controls=controls))

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.split import Split
     from bench.core.types import Facts, JsonObject
+    from bench.data.own.files import TableFile
     from bench.data.own.images import ImagePixels
+    from bench.data.own.memory import MemoryTable
 
 
 _ROLES = ("treatment", "compound", "well", "position")
@@ -181,8 +183,27 @@ def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: 
     return _open(spec, Path(spec.name), path, splits, sha256)
 
 
-def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
-    table = open_table(path, spec.layer, spec.obsm)
+def open_in_memory(spec: Spec, table: MemoryTable, splits: Sequence[Split]) -> Opened:
+    """Return a data set of a table in memory, read like a file with the same description.
+
+    Raises
+    ------
+    BenchError
+        If the table is invalid; the message is one line.
+    """
+    name = Path(spec.name)
+    return _open(spec, name, name, splits, table.digest(spec), table)
+
+
+def _open(
+    spec: Spec,
+    file: Path,
+    path: Path,
+    splits: Sequence[Split],
+    sha256: str = "",
+    table: TableFile | None = None,
+) -> Opened:
+    table = open_table(path, spec.layer, spec.obsm) if table is None else table
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
         if twice:
