@@ -149,7 +149,7 @@ def _row(
         access=tuple(first.access),
         level=first.level or "",
         readout=readout,
-        badges=tuple(first.badges),
+        badges=tuple(dict.fromkeys(badge for run in runs for badge in run.badges)),
         tuning=first.tuning,
         typed=tuple(sorted({run.command for run in runs if run.command})),
         points={},

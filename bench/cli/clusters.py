@@ -78,7 +78,7 @@ cluster_options = bundle(
 )
 
 
-def host_of(store: Store, common: Common, device: str, if_exists: str) -> Host:
+def host_of(store: Store, common: Common, device: str, if_exists: str, isolate: str) -> Host:
     """Return where the workers of this command read and write."""
     import os
 
@@ -100,7 +100,7 @@ def host_of(store: Store, common: Common, device: str, if_exists: str) -> Host:
     plugins = tuple((str(file), file.read_text(encoding="utf-8")) for file in files)
     folder = str(Path.cwd())
     argv = tuple(sys.argv[1:])
-    return Host(str(store.root.absolute()), folder, plugins, argv, device, if_exists)
+    return Host(str(store.root.absolute()), folder, plugins, argv, device, if_exists, isolate)
 
 
 def execute(
@@ -147,7 +147,8 @@ def run_on_workers(
     from bench.runs.sweeps.units import units_like
 
     options = experiment.options
-    host = host_of(experiment.store, common, options.device, options.if_exists)
+    isolate = experiment.registry.isolate
+    host = host_of(experiment.store, common, options.device, options.if_exists, isolate)
     graph = build((unit, False) for unit in units_like(experiment, host, **fields))
     while pending:
         note(pending.pop(0))

@@ -51,7 +51,7 @@ class Host:
         Absolute paths of the plugin files and their contents.
     argv
         Arguments of the command, as recorded with each run.
-    device, if_exists
+    device, if_exists, isolate
         As the options of ``run``.
     """
 
@@ -61,6 +61,7 @@ class Host:
     argv: tuple[str, ...] = ()
     device: str = "auto"
     if_exists: str = "skip"
+    isolate: str = "plugins"
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class OpenUnit:
             rescale=unit.rescale,
             device=unit.host.device,
             if_exists=unit.host.if_exists,
+            isolate=unit.host.isolate,
             results=unit.host.results,
             registry=registry,
             say=say,
