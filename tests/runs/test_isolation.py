@@ -429,6 +429,17 @@ class M(NetworkMethod):
     assert erm["predictions_sha256"] == alone["predictions_sha256"]
 
 
+def test_noise_goes_to_stderr(
+    table: Task, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host.close_servers()
+    noise = "def learn(train):\n    print('noise', flush=True); os.system('echo noise')\n"
+    bench_of(tmp_path, source(table, noise), "plugins").run("cheat", table)
+    host.close_servers()
+    out, err = capfd.readouterr()
+    assert (out, err.count("noise")) == ("", 2 * len(table.folds))
+
+
 def test_parameters_are_described(tmp_path: Path) -> None:
     body = """
 @dataclass(frozen=True)

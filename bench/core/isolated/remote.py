@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from bench.core.types import Array, Arrays, JsonObject
 
 MOST_NOTES = 100
+NETWORKS = ["torch", "torch._dynamo", "bench.training.loop", "bench.training.inference"]
+"""Modules that every network needs; optimisers of torch import the second one when they start."""
 _CLASSES: dict[tuple[object, ...], type[RemoteMethod]] = {}
 
 
@@ -232,7 +234,7 @@ def _connect(
     }
     preload = host.imported(entry.sources)
     if entry.meta.get("level") in ("network", "classifier"):
-        preload += ["torch", "bench.training.loop", "bench.training.inference"]
+        preload += NETWORKS
     connection = host.Connection(entry.name, preload, tuple(readable))
     try:
         return connection, connection.ask(request, seconds=host.PATIENCE)[0]
