@@ -198,7 +198,14 @@ _SHOWN = (
     "recipe_overrides",
     "grouping",
 )
-_HIDDEN = ("split_digest", "data_digest", "recipe_digest", "standardise", "score_unit")
+_HIDDEN = (
+    "split_digest",
+    "data_digest",
+    "recipe_digest",
+    "standardise",
+    "score_unit",
+    "numerics",
+)
 
 
 def _key(run: Record, metric: str | None) -> Key:
