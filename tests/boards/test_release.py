@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from bench.boards import release
 from bench.boards.overall import overall
 from bench.boards.render.to_json import to_json
-from bench.boards.select import boards
+from bench.boards.select import boards, plain_boards
+from bench.core.version import NUMERICS
+from bench.runs.sweeps.suite import packaged, read_suite
 from tests.helpers.factories import as_records, make_record
 
 if TYPE_CHECKING:
@@ -81,6 +84,7 @@ def test_other_numerics_are_another_board(packaged_release: release.Release) -> 
     made = boards(as_records([*entries, *later]))
     methods = {board.release: [row.method for row in board.rows] for board in made}
     assert methods == {"2030.1": ["erm"], "": ["ben"]}
+    assert [board.release for board in plain_boards(made)] == ["2030.1"]
 
 
 def test_releases_are_never_compared_over_splits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,3 +121,25 @@ def test_releases_are_never_compared_over_splits(monkeypatch: pytest.MonkeyPatch
     }
     ben = {name: r.rows[0].mean_difference for name, r in results.items()}
     assert ben == pytest.approx({"2031.1": 0.35, "2030.1": 0.15})
+
+
+def test_the_packaged_release_is_of_this_code_and_has_the_splits_of_its_suite() -> None:
+    newest = release.releases()[0]
+    assert newest.suite in packaged()
+    assert newest.numerics == NUMERICS
+    assert set(newest.recipes) == {"default"}
+    wanted = {
+        (split, block.edition, json.dumps(settings.get("data.draw")))
+        for block in read_suite(newest.suite).blocks
+        for split in block.splits
+        for settings in block.settings
+    }
+    listed = {
+        (split, edition, json.dumps(json.loads(settings).get("draw")))
+        for split, edition, settings in newest.splits
+    }
+    assert {name for name, *_ in listed} == {name for name, *_ in wanted}
+    # Draw 100 is the default, which is not a changed setting.
+    assert {(n, d) for n, _, d in listed} == {
+        (n, "null" if d == "100" else d) for n, _, d in wanted
+    }
