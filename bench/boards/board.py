@@ -74,8 +74,8 @@ class Row:
     points
         Cluster name -> mean over seeds.
     ci_low, ci_high
-        95 % interval over seeds crossed with clusters, centred on ``mean``; None with one seed or
-        fewer than :data:`MIN_CLUSTERS` clusters.
+        95 % interval over seeds crossed with clusters, centred on ``mean`` and cut at the range of
+        the metric; None with one seed or fewer than :data:`MIN_CLUSTERS` clusters.
     baseline
         The chain that the method is compared with (``bench.boards.baselines``); empty if it has no
         row, and for baselines themselves.

@@ -33,6 +33,7 @@ from bench.boards.values import (
     budget_of,
     changed_params,
     codes_of,
+    in_range,
     is_deterministic,
     label_of,
     methods_with_versions,
@@ -164,6 +165,7 @@ def _row(
     scores, points = scores_of(by_seed, metric, readout)
     mean, sd = _mean_sd(scores.pooled)
     span = span_of_mean(scores)
+    low, high = in_range(metric, span.low, span.high)
     used = list(by_seed.values())
     return replace(
         row,
@@ -176,8 +178,8 @@ def _row(
         n_clusters=len(points),
         cluster_level=first.clusters["level"],
         points=points,
-        ci_low=span.low,
-        ci_high=span.high,
+        ci_low=low,
+        ci_high=high,
         cost=_cost(used),
         scores=scores,
         codes=codes_of(used),
