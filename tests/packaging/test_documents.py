@@ -72,7 +72,11 @@ def test_every_command_runs(page: Path, folder: Path) -> None:
         if words[0] == "verify":  # of one published file, since the folder has no runs
             options = [word for word in words[1:] if word.startswith("-")]
             words = ["verify", str(ROOT / "results/reference/records/sim/no-shift.jsonl"), *options]
-        if words[0] == "sweep":
+        if words[0] == "new" and "--from" in words:
+            table = tiny.write_table(folder / "table", controls=4).with_name("table.parquet")
+            words[words.index("--from") + 1] = str(table)
+            words += ["--output", str(folder / "guessed.toml")]
+        elif words[0] == "sweep":
             words = quick_sweep(words, page, folder)
         elif any(word.endswith(".toml") for word in words):
             # The template of `new dataset` describes a table that the user has.

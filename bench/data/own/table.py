@@ -19,7 +19,7 @@ from bench.data.own.array_source import ArraySource
 from bench.data.own.columns import (
     Texts,  # TC
     as_text,
-    bools,
+    controls,
     feature_matrix,
     finite,
     joined_columns,
@@ -182,7 +182,7 @@ def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: 
 
 
 def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
-    table = open_table(path, spec.layer)
+    table = open_table(path, spec.layer, spec.obsm)
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
         if twice:
@@ -289,8 +289,9 @@ def _index(
     every = np.ones(n, dtype=bool)
     ids = row_ids(spec, frame.index, id_text)
     control = np.zeros(n, dtype=bool)
-    if spec.control is not None:
-        control = bools(frame[spec.control], spec.control, typed)
+    if spec.control_column is not None:
+        column = spec.control_column
+        control = controls(spec, frame[column], text[column], typed)
     treated = ~control
     refuse_missing(
         text[spec.label],
@@ -363,7 +364,7 @@ def _digest(spec: Spec, content: str, exclusions: JsonObject, pixels: str | None
     For images, the digest of their pixels replaces their location.
     """
     # only keys that are set were added later, so that other digests do not change
-    keys = _READING | ({"layer"} if spec.layer else set())
+    keys = _READING | {key for key in ("layer", "obsm") if getattr(spec, key)}
     facts = {"table": content, "keys": spec.model_dump(mode="json", include=keys)}
     if exclusions:
         facts["excluded"] = exclusions
