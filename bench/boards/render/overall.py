@@ -63,6 +63,7 @@ def title_of(result: Overall) -> str:
     return (
         f"{result.kind} methods · {EDITIONS[result.edition]} · "
         f"{count(len(result.datasets), 'data set')}, {count(n_splits, 'split')}"
+        + (f" · release {result.release} and splits outside it" if result.release else "")
     )
 
 
