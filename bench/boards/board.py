@@ -74,8 +74,8 @@ class Row:
     points
         Cluster name -> mean over seeds.
     ci_low, ci_high
-        95 % interval over seeds crossed with clusters, centred on ``mean``; None with one seed or
-        fewer than :data:`MIN_CLUSTERS` clusters.
+        95 % interval over seeds crossed with clusters, centred on ``mean`` and cut at the range of
+        the metric; None with one seed or fewer than :data:`MIN_CLUSTERS` clusters.
     baseline
         The chain that the method is compared with (``bench.boards.baselines``); empty if it has no
         row, and for baselines themselves.
@@ -238,6 +238,8 @@ class Board:
         Score of random guessing, or None.
     shift
         One sentence: how training and test data differ.
+    release
+        Name of the benchmark release that all rows belong to; empty outside a release.
     scope
         Restriction of the verdicts, such as ``within this laboratory``; empty if they refer to
         further new units (``bench.boards.units``).
@@ -264,6 +266,7 @@ class Board:
     higher_is_better: bool
     chance: float | None
     shift: str
+    release: str
     scope: str
     oracle: float | None
     title: str

@@ -26,12 +26,14 @@ from bench.boards.notes import (
 from bench.boards.pairing import span_of_mean
 from bench.boards.ranking import equal_budgets, ranked, sorted_rows
 from bench.boards.readouts import readout_of, row_readout
+from bench.boards.release import release_note, release_of
 from bench.boards.units import new_units
 from bench.boards.values import (
     best_possible,
     budget_of,
     changed_params,
     codes_of,
+    in_range,
     is_deterministic,
     label_of,
     methods_with_versions,
@@ -79,6 +81,7 @@ def build_board(
     rows = equal_budgets(rows, notes)
     first = runs[0]
     units = new_units((scored or list(runs))[0])
+    notes += filter(None, [release_note(first, metric)])
     notes += without_verdicts(oracle)
     notes += pooled_scores(scored)
     notes += upstream(runs)
@@ -103,6 +106,7 @@ def build_board(
         higher_is_better=higher,
         chance=chance_note(first, metric),
         shift=first.shift,
+        release=release_of(first, metric),
         scope=units.scope,
         oracle=oracle,
         title=board_title(first, metric, used, units),
@@ -161,6 +165,7 @@ def _row(
     scores, points = scores_of(by_seed, metric, readout)
     mean, sd = _mean_sd(scores.pooled)
     span = span_of_mean(scores)
+    low, high = in_range(metric, span.low, span.high)
     used = list(by_seed.values())
     return replace(
         row,
@@ -173,8 +178,8 @@ def _row(
         n_clusters=len(points),
         cluster_level=first.clusters["level"],
         points=points,
-        ci_low=span.low,
-        ci_high=span.high,
+        ci_low=low,
+        ci_high=high,
         cost=_cost(used),
         scores=scores,
         codes=codes_of(used),

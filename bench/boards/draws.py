@@ -19,6 +19,7 @@ from bench.boards.notes import coverage, detectable, missing_baselines, without_
 from bench.boards.pairing import span_of_mean
 from bench.boards.ranking import ranked, sorted_rows
 from bench.boards.stats.scores import Scores
+from bench.boards.values import in_range
 from bench.core.canonical import digest
 from bench.core.words import count
 
@@ -60,6 +61,7 @@ def pooled_draws(boards: Iterable[Board]) -> list[Board]:
                 board.metric,
                 board.readout,
                 board.selection,
+                board.release,
                 board.overrides,
                 settings,
             ]
@@ -78,7 +80,7 @@ def _pooled(by_draw: Mapping[str, Board]) -> Board:
                 rows.setdefault(row.method, {})[draw] = row
     oracle = next((b.oracle for b in by_draw.values() if b.oracle is not None), None)
     higher = first.higher_is_better
-    candidates = [_row(members, len(draws)) for members in rows.values()]
+    candidates = [_row(members, len(draws), first.metric) for members in rows.values()]
     pooled = [row for row in candidates if row is not None]
     pooled = compared(pooled, higher=higher, verdicts=oracle is None)
     notes = [
@@ -113,11 +115,12 @@ def _title(board: Board, n_draws: int, settings: Mapping[str, object]) -> str:
         *(f"{key}={changed[key]}" for key in sorted(changed)),
         SELECTIONS.get(board.selection, board.selection),
         f"{board.metric} by {board.readout}",
+        f"release {board.release}" if board.release else "no release",
     ]
     return " · ".join(parts)
 
 
-def _row(members: Mapping[str, Row], n_draws: int) -> Row | None:
+def _row(members: Mapping[str, Row], n_draws: int, metric: str) -> Row | None:
     """Return a method's row over its draws, for the seeds that all of them have; None if none.
 
     A method that lacks draws is not ranked, because draws differ in difficulty.
@@ -130,6 +133,7 @@ def _row(members: Mapping[str, Row], n_draws: int) -> Row | None:
     deterministic = all(row.deterministic for row in members.values())
     scores = Scores(table, tuple(seeds), tuple(members), deterministic=deterministic)
     span = span_of_mean(scores)
+    low, high = in_range(metric, span.low, span.high)
     first = next(iter(members.values()))
     reasons = [row.reason for row in members.values() if row.reason]
     if len(members) < n_draws:
@@ -145,8 +149,8 @@ def _row(members: Mapping[str, Row], n_draws: int) -> Row | None:
         n_clusters=len(members),
         cluster_level=DRAW,
         points={draw: float(v) for draw, v in zip(members, table.mean(axis=0), strict=True)},
-        ci_low=span.low,
-        ci_high=span.high,
+        ci_low=low,
+        ci_high=high,
         cost=_mean_cost([row.cost for row in members.values()]),
         command="\n".join(row.command for row in members.values() if row.command),
         published=(),

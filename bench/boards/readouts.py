@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 READOUT_RULE = (
     "Readout: the shared probe for all rows, so that a value does not depend on the other rows; a "
-    "classifier (fixed-forest, fixed-knn, fixed-logistic) keeps its own head."
+    "classifier (fixed-forest, fixed-knn, fixed-logistic) keeps its own head. calibration_error is "
+    "that of the head."
 )
 """The rule of :func:`readout_of` and :func:`row_readout`, stated below tables."""
 
@@ -25,8 +26,8 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
     metric
         Name without a readout.
     requested
-        ``head``, ``probe``, ``knn1``, or ``auto``: the probe, unless a run with
-        the metric has a value by its head only.
+        ``head``, ``probe``, ``knn1``, or ``auto``: the readout that META of the metric names, else
+        the probe, unless a run with the metric has a value by its head only.
 
     Returns
     -------
@@ -34,12 +35,13 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
         A readout, or ``embedding`` for a metric of the profiles. A classifier decides nothing: it
         keeps its head on every board.
     """
+    from bench.metrics import METRICS
+
+    meta = METRICS.get(metric, {})
     if not any(f"{head}.{metric}" in run.metrics for run in runs for head in ("head", "probe")):
         # Records use prefixed values for all predictions of a readout, so a metric without prefix
         # is one of the profiles, unless its META states that it needs predictions.
-        from bench.metrics import METRICS
-
-        needs = METRICS.get(metric, {}).get("needs")
+        needs = meta.get("needs")
         own = {run.readout for run in runs if metric in run.metrics}
         if needs == "embedding" or (needs is None and len(own) > 1):
             return "embedding"
@@ -48,6 +50,8 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
         return own.pop() if len(own) == 1 else "probe"
     if requested != "auto":
         return requested
+    if "readout" in meta and any(f"{meta['readout']}.{metric}" in run.metrics for run in runs):
+        return meta["readout"]
     # A run without the metric, such as one that knows which rows are controls, decides nothing.
     head, probe = f"head.{metric}", f"probe.{metric}"
     only_head = any(

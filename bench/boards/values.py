@@ -164,6 +164,16 @@ def metric_higher_is_better(metric: str) -> bool:
     return bool(_metric_meta(metric).get("higher_is_better", True))
 
 
+def in_range(
+    metric: str, low: float | None, high: float | None
+) -> tuple[float | None, float | None]:
+    """Return limits of a score, cut at the range of its metric; the coverage does not change."""
+    smallest, largest = _metric_meta(metric).get("range", [-math.inf, math.inf])
+    if low is None or high is None:
+        return low, high
+    return max(low, smallest), min(high, largest)
+
+
 def best_possible(metric: str) -> float | None:
     """Return the score of a perfect classifier, or None if true labels need not give the best."""
     meta: Mapping[str, object] = {**_metric_meta(metric)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     import pandas as pd
 
@@ -41,7 +42,8 @@ class Opened:
         part of the identity of every run.
     columns
         Roles of columns: ``treatment``, ``compound``, ``nscb_batch``, ``well``, ``position``,
-        ``pixel``: the pixel size of each image in um, if images differ in it, and ``kind``: the
+        ``pixel``: the pixel size of each image in um, if images differ in it, ``entity``: what
+        annotated relationships name, ``cell_count``: the number of cells, and ``kind``: the
         column with ``treatment`` for treated rows and another value for controls.
     control_classes
         Whether controls are classes of the data set. They then keep their labels and are trained on
@@ -62,6 +64,8 @@ class Opened:
         Returns ``(n,)`` digests of the rows' values. Equal rows have equal digests; the audit uses
         them to find duplicates between training and test. None if computing them requires reading
         all data.
+    relationships
+        Files of annotated relationships between entities (column with the role ``entity``).
     known_as
         Name used for the rows in identities and seeds, if different. A table has one fit, whether
         it is opened by its registered name or by its TOML file.
@@ -84,6 +88,7 @@ class Opened:
     channels: tuple[str, ...] = ()
     pixel: float = 0.0
     content: Callable[[], Strings] | None = None
+    relationships: tuple[Path, ...] = ()
     known_as: str = ""
 
     @property

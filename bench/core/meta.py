@@ -68,6 +68,7 @@ Meta = TypedDict(
         "range": list[float],
         "higher_is_better": bool,
         "oracle_is_best": bool,
+        "readout": str,
         "title": str,
         "paper": str,
         # studies

@@ -1,4 +1,4 @@
-"""Decode one image file to an array: PNG, TIFF and JPEG, any number of channels."""
+"""Decode one image to an array: PNG, TIFF, JPEG and OME-Zarr, any number of channels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 def read_image(path: Path) -> Array:
     """Return the pixels of a file, ``(C, H, W)`` of ``uint8``, ``uint16`` or ``float32``.
 
-    The format is detected from the first bytes, not from the file name. The planes of a TIFF stack
+    The format is detected from the first bytes, not from the file name. A folder must be a zarr
+    array. The planes of a TIFF stack
     are the channels, in file order; of an OME-TIFF that is one of several files of an image, the
     planes in this file. Palettes are expanded to colours, intensities stored with zero as white are
     inverted, and an alpha channel is kept.
@@ -42,8 +43,11 @@ def read_image(path: Path) -> Array:
         If the file does not exist, is damaged or incomplete, is not PNG, TIFF or JPEG, or has
         another pixel type or more than three axes.
     """
+    path = Path(path)
+    if path.is_dir():
+        return _checked(path, _zarr(path))
     try:
-        content = Path(path).read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise BenchError(
@@ -70,12 +74,25 @@ def read_image(path: Path) -> Array:
             f"{path} cannot be decoded; it is truncated or damaged: get it again "
             f"({lines[0] if lines else type(error).__name__})"
         ) from error
+    return _checked(path, pixels)
+
+
+def _checked(path: Path, pixels: Array) -> Array:
+    """Return pixels in native byte order; raises for other types."""
     native = pixels.dtype.newbyteorder("=")
     if native.name not in DTYPES:
         raise BenchError(
             f"{path} has pixels of type {native.name}: store them as {', '.join(DTYPES)}"
         )
     return np.ascontiguousarray(pixels, dtype=native)
+
+
+def _zarr(path: Path) -> Array:
+    from bench.data.zarr_image import is_zarr_array, read_zarr_image
+
+    if not is_zarr_array(path):
+        raise BenchError(f"{path} is a folder and no zarr array: name an image")
+    return read_zarr_image(path)
 
 
 def _channels_first(pixels: Array) -> Array:

@@ -24,6 +24,7 @@ from bench.core.progress import report
 from bench.core.words import file_size
 from bench.data.decode import DECODER, read_image
 from bench.data.pixels import DIGEST_BYTES, VERSION, Pixels, content_digest, row_digest, whole
+from bench.data.zarr_image import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,14 +54,16 @@ def job_description(pictures: Sequence[ImageRef], shape: object, dtype: object) 
         for path in picture.files:
             if path not in marks:
                 try:
-                    stat = path.stat()
+                    stats = [file.stat() for file in files_of(path)]
                 except OSError as error:
                     raise BenchError(
                         f"{path} is missing ({(error.strerror or 'unreadable').lower()}): put it "
                         "back, or take it out of the table"
                     ) from error
-                marks[path] = f"{path.absolute()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}"
-                changes.update(f"{stat.st_ino} {stat.st_ctime_ns}\x1f".encode())
+                sizes = "\x1f".join(f"{stat.st_size}\x1f{stat.st_mtime_ns}" for stat in stats)
+                marks[path] = f"{path.absolute()}\x1f{sizes}"
+                for stat in stats:
+                    changes.update(f"{stat.st_ino} {stat.st_ctime_ns}\x1f".encode())
             job.update(marks[path].encode())
         job.update(f"\x1e{picture.crop} {picture.channels}\x1d".encode())
     return job.hexdigest()[:32], changes.hexdigest()[:32]

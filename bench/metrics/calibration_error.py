@@ -23,6 +23,8 @@ META = {
     "range": [0, 1],
     "higher_is_better": False,
     "oracle_is_best": False,
+    # The probe's regularisation is selected by its classes, which leaves its confidence arbitrary.
+    "readout": "head",
     "summary": "Expected calibration error of the predicted class, 15 bins of equal width.",
     "reference": "Guo et al. 2017, arXiv 1706.04599",
 }

@@ -52,17 +52,24 @@ class Progress(Protocol):
         """Receive a finished run."""
 
 
-class _Stderr:
+class Silent:
+    """Shows nothing."""
+
+    def say(self, line: str) -> None:
+        """Ignore a message."""
+
+    def update(self, label: str, done: int, total: int) -> None:
+        """Ignore a step."""
+
+    def done(self, record: Record) -> None:
+        """Ignore a finished run."""
+
+
+class _Stderr(Silent):
     """Prints messages on stderr; shows no progress."""
 
     def say(self, line: str) -> None:
         sys.stderr.write(f"{printable(line)}\n")
-
-    def update(self, label: str, done: int, total: int) -> None:
-        pass
-
-    def done(self, record: Record) -> None:
-        pass
 
 
 @dataclass

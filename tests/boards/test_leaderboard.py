@@ -219,7 +219,7 @@ def test_the_title_says_what_was_measured() -> None:
     )
     assert board.title == (
         "coos7/test4 · simulated data (draw=3) · recipe default with steps=10 · "
-        "last step, no selection · balanced_accuracy by probe"
+        "last step, no selection · balanced_accuracy by probe · no release"
     )
 
 
@@ -722,3 +722,28 @@ def test_the_plain_board_is_that_of_the_default_recipe_and_data() -> None:
         ("coos7/test3", pytest.approx(0.4)),
         ("coos7/test4", pytest.approx(0.5)),
     ]
+
+
+def test_limits_are_within_the_range_of_the_metric() -> None:
+    rng = np.random.default_rng(3)
+    near_one = 0.97 + rng.normal(0, 0.05, (3, 9))
+    free = interval(near_one)
+    assert free.low is not None
+    assert (free.high or 0) > 1
+    high = row(one_board(matrix("erm", near_one)), "erm")
+    assert (high.ci_low, high.ci_high) == (pytest.approx(free.low), 1.0)
+    low = row(one_board(matrix("erm", 1 - near_one)), "erm")
+    assert (low.ci_low, low.ci_high) == (0.0, pytest.approx(1 - free.low))
+
+
+def test_calibration_is_that_of_the_head() -> None:
+    network, profile = with_head("erm", 0.7), make_record("identity", 0, 0.4, track="reference")
+    network["metrics"]["head.calibration_error"] = {"all": 0.1}
+    for record in (network, profile):
+        record["metrics"]["probe.calibration_error"] = {"all": 0.5}
+    [board] = boards([network, profile], metric="calibration_error")
+    assert board.readout == "head"
+    assert row(board, "erm").mean == pytest.approx(0.1)
+    assert row(board, "identity").mean is None
+    [board] = boards([network, profile], metric="calibration_error", readout="probe")
+    assert row(board, "identity").mean == pytest.approx(0.5)

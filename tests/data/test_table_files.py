@@ -12,6 +12,7 @@ import pytest
 
 from bench.core.errors import BenchError
 from bench.data.own.columns import bools
+from bench.data.own.files import open_table
 from bench.data.own.table import load
 from bench.data.own.wells import normalised_wells, plate_column, position_column
 from tests.helpers.errors import raises
@@ -219,3 +220,26 @@ def test_features_may_be_a_layer(tmp_path: Path) -> None:
     frame().to_csv(tmp_path / "t.csv", index=False)
     with raises(BenchError, "layer", "t.csv"):
         load(path).open()
+
+
+def test_a_header_of_two_lines_is_joined(tmp_path: Path) -> None:
+    """As CellProfiler writes object.csv: the object, then the name of the measurement."""
+    text = (
+        "Image,Cells,Cells,Nuclei\nImageNumber,ObjectNumber,Area,Area\n1,1,2.5,1.5\n1,2,3.5,0.5\n"
+    )
+    (tmp_path / "object.csv").write_text(text, encoding="utf-8")
+    table = open_table(tmp_path / "object.csv")
+    names = ["Image_ImageNumber", "Cells_ObjectNumber", "Cells_Area", "Nuclei_Area"]
+    assert table.columns == names
+    assert table.numeric() == names
+    frame, X = table.read(["Cells_ObjectNumber"], ["Cells_Area", "Nuclei_Area"])
+    assert frame["Cells_ObjectNumber"].tolist() == ["1", "2"]
+    np.testing.assert_array_equal(X, np.float32([[2.5, 1.5], [3.5, 0.5]]))
+
+
+def test_controls_may_be_values_of_a_column(tmp_path: Path) -> None:
+    data = opened(tmp_path, frame(), 'control = { Metadata_moa = ["DMSO"] }')
+    assert data.index["control"].tolist() == (frame()["Metadata_moa"] == "DMSO").tolist()
+    assert set(data.index["label"]) == {"a", "b, c", ""}
+    with raises(BenchError, "'DMS'", "DMSO"):
+        opened(tmp_path, frame(), 'control = { Metadata_moa = ["DMS"] }')

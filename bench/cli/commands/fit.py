@@ -128,4 +128,4 @@ def _control(data: str) -> str:
     from bench.data.own.spec import parse
 
     file = parse_split_argument(data)
-    return "" if file is None else parse(file[0]).control or ""
+    return "" if file is None else parse(file[0]).control_column or ""

@@ -98,7 +98,7 @@ def _graph(
     from bench.runs.sweeps.units import units_of
 
     store = common.store()
-    host = host_of(store, common, device, if_exists, isolate)
+    host = host_of(store, common, device, if_exists, isolate=isolate)
     costs = Costs(Estimator(store, device), device)
     lines: list[str] = []  # an error is then the only line
     with waiting(f"opening {suite.name}"):

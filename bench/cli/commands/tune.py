@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.clusters import JOBS, run_on_workers
+from bench.cli.clusters import WorkerOptions, run_on_workers, worker_options
 from bench.cli.completion import one_of
 from bench.cli.options import (
     IF_EXISTS,
@@ -49,7 +49,7 @@ RULES = ("id-val", "ood-val", "leave-one-batch-out", "oracle")
 @training_options
 @IF_EXISTS
 @click.option("--dry-run", is_flag=True, help="Print what would be tuned.")
-@JOBS
+@worker_options
 @common_options
 def command(  # noqa: PLR0913, PLR0917 - one argument per option
     methods: str,
@@ -64,7 +64,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     training: TrainingOptions,
     if_exists: str,
     dry_run: bool,
-    jobs: int | None,
+    workers: WorkerOptions,
     common: Common,
 ) -> int:
     r"""Tune parameters on validation rows, refit on all training rows, and score.
@@ -94,7 +94,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     if not dry_run:
         fields = {"rule": rule, "level": level, "validations": budget.parts, "recipe_keys": keys}
         fields |= {"trials": budget.trials, "seconds": budget.seconds, "storage": storage}
-        run_on_workers(experiment, jobs, common, pending, **fields)
+        run_on_workers(experiment, workers, common, pending, **fields)
     with Bar(0, pending) as bar:
         tunings = [
             Tuning(

@@ -158,11 +158,11 @@ class Connection:
         BenchError
             What the method raised; RunFailed if it raised something else or its process ended.
         """
-        self._ours.settimeout(seconds)
+        most = _memory() or sys.maxsize
         try:
             send_object(self._ours, request)
             while True:
-                message, arrays = receive_plain(self._ours, _memory() or sys.maxsize)
+                message, arrays = receive_plain(self._ours, most, seconds)
                 asked = message.get("ask")
                 if asked is None:
                     break

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,8 @@ _LENGTH = struct.Struct("<Q")
 MOST_TEXT = 1 << 24
 """Maximum size of the JSON part of a message of a method, in bytes."""
 MOST_ARRAYS = 10_000
+POLL_S = 0.5
+"""Seconds between two looks at exceptions of other threads, such as that of a time limit."""
 KINDS = "biufU"
 """Kinds of dtypes that a method may return: numbers and text, no objects."""
 
@@ -62,26 +65,34 @@ def send_plain(
     _send(connection, _LENGTH.pack(len(body)) + body, *parts)
 
 
-def receive_plain(connection: socket.socket, most: int) -> tuple[JsonObject, Arrays]:
+def receive_plain(
+    connection: socket.socket, most: int, seconds: float | None = None
+) -> tuple[JsonObject, Arrays]:
     """Return a message of a method and its arrays.
 
     Parameters
     ----------
     most
         Maximum size of all arrays in bytes.
+    seconds
+        Maximum waiting time.
 
     Raises
     ------
     RunFailed
         If it is not a valid message.
+    TimeoutError
+        If it does not arrive in time.
     Closed
         If the process of the method ended.
     """
-    (length,) = _LENGTH.unpack(_receive(connection, _LENGTH.size))
+    end = None if seconds is None else time.monotonic() + seconds
+    connection.settimeout(POLL_S)
+    (length,) = _LENGTH.unpack(_receive(connection, _LENGTH.size, end))
     if length > MOST_TEXT:
         raise RunFailed(f"its process sent a message of {length:,} bytes")
     try:
-        message = json.loads(bytes(_receive(connection, length)))
+        message = json.loads(bytes(_receive(connection, length, end)))
         listed = [
             (str(name), np.dtype(kind), tuple(shape)) for name, kind, shape in message.pop("arrays")
         ]
@@ -96,7 +107,7 @@ def receive_plain(connection: socket.socket, most: int) -> tuple[JsonObject, Arr
         raise RunFailed(f"its process sent arrays of {total:,} bytes or of an invalid type")
     arrays: Arrays = {}
     for name, dtype, shape in listed:
-        raw = _receive(connection, dtype.itemsize * _product(shape))
+        raw = _receive(connection, dtype.itemsize * _product(shape), end)
         arrays[name] = np.frombuffer(raw, dtype).reshape(shape) if raw else np.empty(shape, dtype)
     return message, arrays
 
@@ -109,6 +120,7 @@ def _product(shape: tuple[int, ...]) -> int:
 
 
 def _send(connection: socket.socket, *parts: bytes | memoryview) -> None:
+    connection.settimeout(None)
     try:
         for part in parts:
             connection.sendall(part)
@@ -116,12 +128,16 @@ def _send(connection: socket.socket, *parts: bytes | memoryview) -> None:
         raise Closed from None
 
 
-def _receive(connection: socket.socket, size: int) -> memoryview:
+def _receive(connection: socket.socket, size: int, end: float | None = None) -> memoryview:
     """Return bytes in memory of numpy, which is aligned like that of other arrays."""
     view, done = np.empty(size, np.uint8).data, 0
     while done < size:
         try:
             n = connection.recv_into(view[done:])
+        except TimeoutError:
+            if end is not None and time.monotonic() > end:
+                raise
+            continue
         except ConnectionResetError:
             n = 0
         if not n:

@@ -130,6 +130,19 @@ def bools(column: pd.Series[Any], name: str, typed: bool) -> Bools:
     return control
 
 
+def controls(spec: Spec, column: pd.Series[Any], text: Texts, typed: bool) -> Bools:
+    """Return the mask of negative controls, ``(n,)``, from the column that ``control`` names."""
+    name = column.name
+    if not isinstance(spec.control, dict):
+        return bools(column, str(name), typed)
+    values = spec.control[str(name)]
+    unknown = sorted(set(values) - set(text.tolist()))
+    if unknown:
+        present = sorted(set(text.tolist()) - {""})
+        raise BenchError(f"control: {did_you_mean(unknown[0], present, f'value of {name}')}")
+    return np.isin(text, values)
+
+
 def unknown_column(name: str, key: str, columns: Sequence[str], features: Sequence[str]) -> str:
     """Return the message for an unknown column, without listing thousands of features."""
     blank = next((column for column in columns if column.strip() == name.strip()), None)
@@ -154,7 +167,7 @@ def named_columns(spec: Spec, splits: Sequence[Split]) -> dict[str, str]:
                 named.setdefault(column, key)
 
     add("label", spec.label)
-    add("control", spec.control)
+    add("control", spec.control_column)
     add("id", *(spec.id or ()))
     add("batches", *spec.batches)
     add("treatment", *(spec.treatment or ()))
@@ -162,6 +175,8 @@ def named_columns(spec: Spec, splits: Sequence[Split]) -> dict[str, str]:
     add("nscb_batch", spec.nscb_batch)
     add("well", *(spec.well or ()))
     add("position", spec.position)
+    add("entity", spec.entity)
+    add("cell_count", spec.cell_count)
     add("images", *(spec.images or ()))
     add("crop", *(spec.crop or ()))
     add("pixel", spec.pixel if isinstance(spec.pixel, str) else None)

@@ -30,6 +30,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NO_NAME = ["", "NA", "NaN", "nan"]
 _NO_NUMBER = [*_NO_NAME, "N/A", "n/a", "null", "NULL", "None", "<NA>", "#N/A", "-nan", "-NaN"]
 _LONGEST_FIELD = 1 << 30
+_SAMPLE = 1000
 
 
 class Delimited:
@@ -51,7 +52,12 @@ class Delimited:
             tabs = named.endswith(".tsv") or (named.endswith(".txt") and "\t" in file.readline())
         self._delimiter = "\t" if tabs else ","
         with self._reading() as file:
-            _, header = next(self._rows(file), (0, []))
+            rows = self._rows(file)
+            _, header = next(rows, (0, []))
+            self._header = 1
+            joined = _two_lines(header, next(rows, (0, []))[1])
+        if joined:
+            header, self._header = joined, 2
         if not header:
             raise BenchError(f"{path} is empty: it needs a line of column names and rows")
         self.columns = [name or f"Unnamed: {i}" for i, name in enumerate(header)]
@@ -74,6 +80,7 @@ class Delimited:
                 file,
                 sep=self._delimiter,
                 usecols=lambda name: name in wanted,
+                **self._names(),
                 dtype=dict.fromkeys(roles, str),
                 na_values=dict.fromkeys(roles, _NO_NAME) | dict.fromkeys(features, _NO_NUMBER),
                 keep_default_na=False,
@@ -85,6 +92,27 @@ class Delimited:
         for j, name in enumerate(features):
             X[:, j] = as_float32(_numbers(frame[name], name))
         return frame[list(roles)], X
+
+    def numeric(self) -> list[str]:
+        """Return the columns that contain numbers in the first :data:`_SAMPLE` rows."""
+        with self._reading() as file:
+            frame = pd.read_csv(
+                file,
+                sep=self._delimiter,
+                nrows=_SAMPLE,
+                **self._names(),
+                index_col=False,
+                na_values=_NO_NUMBER,
+                keep_default_na=False,
+                low_memory=False,
+            )
+        return [
+            name
+            for name, kind in frame.dtypes.items()
+            if name in self.numbers
+            and pd.api.types.is_numeric_dtype(kind)
+            and not pd.api.types.is_bool_dtype(kind)
+        ]
 
     def _check_signature(self) -> None:
         """Raise for a file that is compressed, or in UTF-16, against its name."""
@@ -101,6 +129,12 @@ class Delimited:
             raise BenchError(
                 f"{self.path} is text in UTF-16: save it as UTF-8, in a spreadsheet as 'CSV UTF-8'"
             )
+
+    def _names(self) -> dict[str, Any]:
+        """Return the arguments of pandas for a header of two lines."""
+        if self._header == 1:
+            return {}
+        return {"names": self.columns, "header": None, "skiprows": self._header}
 
     def _bytes(self) -> IO[bytes]:
         opener = gzip.open if self._compressed else open
@@ -144,6 +178,18 @@ class Delimited:
                         f"{self.path}, line {number}, contains a NUL character: write the file "
                         "again without it"
                     )
+
+
+def _two_lines(first: list[str], second: list[str]) -> list[str]:
+    """Return the names of a header of two lines, as CellProfiler writes it; otherwise none.
+
+    The first line has the object of each column (``Cells``), the second its name.
+    """
+    names = [f"{a}_{b}" for a, b in zip(first, second, strict=False)]
+    repeated = len(set(first)) < len(first) == len(second)
+    if not repeated or len(set(names)) < len(names):
+        return []
+    return names if all(re.fullmatch(r"[A-Za-z]\w+", name) for name in second) else []
 
 
 def _numbers(column: pd.Series[Any], name: str) -> object:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _FORMATS = ".parquet, .csv, .tsv, .txt (each also with .gz) or .h5ad"
 _PARQUET = (".parquet", ".pq")
+_BLOCK = 8192
+"""Rows of an h5ad that are in memory with all columns."""
 _ENDINGS = (*_PARQUET, *DELIMITED, ".h5ad")
 
 
@@ -41,6 +43,10 @@ class TableFile(Protocol):
     """Whether the format distinguishes numbers from text; csv does not."""
     apart: bool
     """Whether a name may be both in ``numbers`` and in ``columns`` with different meanings."""
+
+    def numeric(self) -> list[str]:
+        """Return the columns that contain numbers; of delimited text, by its first lines."""
+        ...
 
     def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
         """Return the columns with a role and the features, ``(n, d)`` float32."""
@@ -62,6 +68,12 @@ class _Parquet:
         self.columns = list(self._schema.names)
         index = {name for name in stored.get("index_columns", []) if isinstance(name, str)}
         self.numbers = [name for name in self.columns if name not in index]
+
+    def numeric(self) -> list[str]:
+        import pyarrow as pa
+
+        kinds = {name: self._schema.field(name).type for name in self.numbers}
+        return [n for n, k in kinds.items() if pa.types.is_integer(k) or pa.types.is_floating(k)]
 
     def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
         import pyarrow as pa
@@ -98,7 +110,7 @@ class _H5ad:
     typed = True
     apart = True  # var_names and the columns of obs
 
-    def __init__(self, path: Path, layer: str | None = None) -> None:
+    def __init__(self, path: Path, layer: str | None = None, obsm: str | None = None) -> None:
         with damaged(path, "h5ad"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # anndata warnings are meant for developers
             import anndata
@@ -110,43 +122,62 @@ class _H5ad:
                 for name in ("X", "obs", "var", "uns", "obsm", "layers"):
                     refuse_links(file, name, path)
                 file.visititems(lambda name, item: _written(name, item, path))
-            self._data = anndata.read_h5ad(path)
+                stored = "X" in file
+            # X stays on disk; rows are read in blocks
+            self._data = anndata.read_h5ad(path, backed="r" if stored else None)
         self.path = path
         layers = [str(name) for name in self._data.layers]
         if layer is not None and layer not in layers:
             raise BenchError(f"{path}: " + did_you_mean(layer, layers, "layer"))
+        embeddings = [str(name) for name in self._data.obsm]
+        if obsm is not None and obsm not in embeddings:
+            raise BenchError(f"{path}: " + did_you_mean(obsm, embeddings, "obsm"))
+        self.columns = [str(name) for name in self._data.obs.columns]
+        if obsm is not None:
+            self._matrix = np.asarray(self._data.obsm[obsm])
+            self.numbers = [f"{obsm}_{j}" for j in range(self._matrix.shape[1])]
+            return
         self._matrix = self._data.X if layer is None else self._data.layers[layer]
         if self._matrix is None:
             raise BenchError(
                 f'{path} has no matrix X: write the features into X, or add layer = "NAME" '
-                f"(layers: {', '.join(layers) or 'none'})"
+                f'(layers: {", ".join(layers) or "none"}) or obsm = "NAME" '
+                f"(obsm: {', '.join(embeddings) or 'none'})"
             )
-        self.columns = [str(name) for name in self._data.obs.columns]
+        if getattr(self._matrix, "format", "") == "csc" and hasattr(self._matrix, "to_memory"):
+            self._matrix = self._matrix.to_memory()  # its rows are scattered over the file
         self.numbers = [str(name) for name in self._data.var_names]
+
+    def numeric(self) -> list[str]:
+        return self.numbers
 
     def read(self, roles: Sequence[str], features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
         position = {name: j for j, name in enumerate(self.numbers)}
-        X = self._matrix[:, [position[name] for name in features]]
-        X = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-        if X.dtype.kind not in "iuf":
-            raise not_numeric(features[0], f"values of type {X.dtype}")
-        frame = self._data.obs[list(roles)].reset_index(drop=True)
-        return frame, np.ascontiguousarray(as_float32(X))
+        columns = [position[name] for name in features]
+        n = len(self._data.obs)
+        if features and self._matrix.dtype.kind not in "iuf":
+            raise not_numeric(features[0], f"values of type {self._matrix.dtype}")
+        X = np.empty((n, len(columns)), dtype=np.float32)
+        for start in range(0, n if columns else 0, _BLOCK):
+            block = self._matrix[start : start + _BLOCK]
+            block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
+            X[start : start + _BLOCK] = as_float32(block[:, columns])
+        return self._data.obs[list(roles)].reset_index(drop=True), X
 
 
-def open_table(path: Path, layer: str | None = None) -> TableFile:
+def open_table(path: Path, layer: str | None = None, obsm: str | None = None) -> TableFile:
     """Open a table file by its suffix and read its column names.
 
     Parameters
     ----------
-    layer
-        For h5ad: the layer with the features, instead of ``X``.
+    layer, obsm
+        For h5ad: the layer, or the array of ``obsm``, with the features, instead of ``X``.
 
     Raises
     ------
     BenchError
         If the file does not exist, its suffix is unknown, its content does not match the suffix, or
-        it has no such layer.
+        it has no such layer or array.
     """
     if path.is_dir():
         raise BenchError(f"{path} is a folder: table must name a file in it")
@@ -157,12 +188,15 @@ def open_table(path: Path, layer: str | None = None) -> TableFile:
         hint = f"did you mean {near[0]}?" if near else "the path is relative to the TOML file"
         raise BenchError(f"table {path} does not exist: {hint}")
     name = path.name.lower()
-    if layer is not None and not name.endswith(".h5ad"):
-        raise BenchError(f'layer = "{layer}" needs a table in .h5ad, not {path.name}: remove it')
+    for key, value in (("layer", layer), ("obsm", obsm)):
+        if value is not None and not name.endswith(".h5ad"):
+            raise BenchError(
+                f'{key} = "{value}" needs a table in .h5ad, not {path.name}: remove it'
+            )
     if name.endswith(_PARQUET):
         return _Parquet(path)
     if name.endswith(DELIMITED):
         return Delimited(path)
     if name.endswith(".h5ad"):
-        return _H5ad(path, layer)
+        return _H5ad(path, layer, obsm)
     raise BenchError(f"table {path} has an unknown ending: it must be {_FORMATS}")

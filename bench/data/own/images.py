@@ -21,6 +21,7 @@ from bench.core.folders import cache_folder, expanded
 from bench.data.decode import DTYPES
 from bench.data.hdf5 import own_dataset
 from bench.data.zarr_codecs import check_zarr
+from bench.data.zarr_image import is_zarr_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,7 +93,7 @@ def open_files(
             ) from None
     files = [tuple(folder / str(name) for name in row) for row in zip(*names, strict=True)]
     every = dict.fromkeys(file for row in files for file in row)
-    gone = [file for file in every if not file.is_file()]
+    gone = [file for file in every if not (file.is_file() or is_zarr_array(file))]
     if gone:
         raise BenchError(
             f"{len(gone)} of {len(every)} image files are missing, such as {gone[0]}: put them "

@@ -73,6 +73,14 @@ def _side(value: object) -> dict[str, tuple[str, ...]]:
     return partition
 
 
+def _control(value: object) -> dict[str, tuple[str, ...]] | str:
+    if not isinstance(value, dict):
+        return _text(value)
+    if len(value) != 1:
+        raise ValueError(f"must name one column and its control values, not {_shown(value)}")
+    return _side(value)
+
+
 def _test(value: object) -> dict[str, tuple[str, ...]] | str:
     return value if value == "all" else _side(value)
 
@@ -104,6 +112,7 @@ Pixel = Annotated[str | float, BeforeValidator(_pixel)]
 AnyTexts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 RowFilter = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_side)]
 Rules = Annotated[dict[str, str], BeforeValidator(_rules)]
+Control = Annotated[dict[str, tuple[str, ...]] | str, BeforeValidator(_control)]
 TestSide = Annotated[dict[str, tuple[str, ...]] | str, BeforeValidator(_test)]
 
 
@@ -137,6 +146,7 @@ class Spec(BaseModel):
     table: Text
     features: Text | None = None
     layer: Text | None = None
+    obsm: Text | None = None
     images: SomeTexts | None = None
     array: Text | None = None
     axes: Text = "NCHW"
@@ -147,12 +157,15 @@ class Spec(BaseModel):
     label: Text
     batches: SomeTexts
     level: Text | None = None
-    control: Text | None = None
+    control: Control | None = None
     treatment: SomeTexts | None = None
     compound: SomeTexts | None = None
     nscb_batch: Text | None = None
     well: SomeTexts | None = None
     position: Text | None = None
+    entity: Text | None = None
+    relationships: AnyTexts = ()
+    cell_count: Text | None = None
     exclude: Text | None = None
     exclude_if: Rules = Field(default_factory=dict)
     metadata: AnyTexts = ()
@@ -163,6 +176,11 @@ class Spec(BaseModel):
     score_unit: Text = "row"
     expose: AnyTexts = ()
     splits: dict[str, SplitSpec] = Field(default_factory=dict)
+
+    @property
+    def control_column(self) -> str | None:
+        """The column that marks controls, by its own values or by those that ``control`` lists."""
+        return next(iter(self.control)) if isinstance(self.control, dict) else self.control
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -275,7 +293,7 @@ def split_of(spec: Spec, name: str, own: SplitSpec) -> Split:
             f'split \'{name}\' is unsupervised and names no metric: add metrics = ["nscb", "nsc"]'
         )
     expose = spec.expose if own.expose is None else own.expose
-    for column, what in ((spec.label, "label"), (spec.control, "control")):
+    for column, what in ((spec.label, "label"), (spec.control_column, "control")):
         if column in expose:
             raise BenchError(
                 f"split '{name}' exposes '{column}', the {what} column: take it out of expose"
@@ -316,6 +334,8 @@ def check(spec: Spec) -> None:
     if spec.kind not in ("profiles", "images"):
         raise BenchError(did_you_mean(spec.kind, ["profiles", "images"], "kind"))
     _check_pixels(spec)
+    if spec.layer and spec.obsm:
+        raise BenchError("layer and obsm both name the features: keep one of them")
     if spec.level is not None and spec.level not in spec.batches:
         raise BenchError(did_you_mean(spec.level, list(spec.batches), "level (one of batches)"))
     if spec.label in spec.batches:

@@ -19,7 +19,7 @@ from bench.data.own.array_source import ArraySource
 from bench.data.own.columns import (
     Texts,  # TC
     as_text,
-    bools,
+    controls,
     feature_matrix,
     finite,
     joined_columns,
@@ -182,7 +182,7 @@ def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: 
 
 
 def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
-    table = open_table(path, spec.layer)
+    table = open_table(path, spec.layer, spec.obsm)
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
         if twice:
@@ -235,8 +235,8 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         X.flags.writeable = False
         source, digest = ArraySource(X), _digest(spec, sha256 or _content(path), facts)
     columns = {role: role for role in derived if role in index.columns}
-    if spec.nscb_batch is not None:
-        columns["nscb_batch"] = spec.nscb_batch
+    own = {role: getattr(spec, role) for role in ("nscb_batch", "entity", "cell_count")}
+    columns |= {role: column for role, column in own.items() if column is not None}
     if isinstance(spec.pixel, str):
         columns["pixel"] = spec.pixel
     return Opened(
@@ -253,6 +253,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         features=tuple(features),
         pixel=spec.pixel if isinstance(spec.pixel, float) else 0.0,
         content=content,
+        relationships=tuple(file.parent / expanded(name) for name in spec.relationships),
     )
 
 
@@ -288,8 +289,9 @@ def _index(
     every = np.ones(n, dtype=bool)
     ids = row_ids(spec, frame.index, id_text)
     control = np.zeros(n, dtype=bool)
-    if spec.control is not None:
-        control = bools(frame[spec.control], spec.control, typed)
+    if spec.control_column is not None:
+        column = spec.control_column
+        control = controls(spec, frame[column], text[column], typed)
     treated = ~control
     refuse_missing(
         text[spec.label],
@@ -328,7 +330,8 @@ def _index(
     if spec.nscb_batch is not None:
         what = f"nscb_batch column '{spec.nscb_batch}'"
         refuse_missing(text[spec.nscb_batch], treated, what, "fill it or drop those rows")
-    others = [name for name in (spec.nscb_batch, spec.pixel) if isinstance(name, str)]
+    named = (spec.nscb_batch, spec.pixel, spec.entity, spec.cell_count)
+    others = [name for name in named if isinstance(name, str)]
     for column in dict.fromkeys([*spec.batches, *others, *in_splits, *spec.metadata]):
         if column not in text:
             continue  # a split may name a role, which is already in the index
@@ -361,7 +364,7 @@ def _digest(spec: Spec, content: str, exclusions: JsonObject, pixels: str | None
     For images, the digest of their pixels replaces their location.
     """
     # only keys that are set were added later, so that other digests do not change
-    keys = _READING | ({"layer"} if spec.layer else set())
+    keys = _READING | {key for key in ("layer", "obsm") if getattr(spec, key)}
     facts = {"table": content, "keys": spec.model_dump(mode="json", include=keys)}
     if exclusions:
         facts["excluded"] = exclusions

@@ -76,8 +76,8 @@ def activity(opened: Opened, X: Floats) -> Groups:
     """
     control = opened.index["control"].to_numpy(bool)
     names = treatments(opened)
-    group = _codes(np.where(control, "", names))
-    batch = _codes(column_of(opened, opened.level))
+    group = codes_or_none(np.where(control, "", names))
+    batch = codes_or_none(column_of(opened, opened.level))
     result = ranked(X, Gallery(group, ~control, control, share=(batch,)))
     if not len(result.rows):
         raise NotApplicable(
@@ -109,8 +109,8 @@ def consistency(opened: Opened, X: Floats, active: Strings) -> Groups:
         raise NotApplicable("consistency needs labels that several active treatments share")
     means = np.stack([X[treated & (names == t) & (labels == b)].mean(axis=0) for t, b in pairs.T])
     every = np.ones(len(means), bool)
-    compound = _codes(pairs[0])
-    result = ranked(means, Gallery(_codes(pairs[1]), every, every, differ=(compound,)))
+    compound = codes_or_none(pairs[0])
+    result = ranked(means, Gallery(codes_or_none(pairs[1]), every, every, differ=(compound,)))
     if not len(result.rows):
         raise NotApplicable("no label has two active treatments")
     return grouped(result, pairs[1])
@@ -152,7 +152,7 @@ def treatments(opened: Opened) -> Strings:
     return column_of(opened, opened.columns.get("treatment", "label"))
 
 
-def _codes(values: Strings) -> Ints:
+def codes_or_none(values: Strings) -> Ints:
     """Return codes ``(n,)``; -1 for an empty text."""
     codes = np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
     return np.where(values == "", -1, codes)

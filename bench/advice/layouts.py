@@ -1,0 +1,272 @@
+"""Tables of the images in a folder: OME-Zarr plates, Harmony exports, and plain image files.
+
+Each layout becomes one row per field of view with the columns ``plate``, ``well`` and ``field`` and
+one or more columns of images. A table of the wells in the same folder (a plate map, the annotation
+of an IDR study) is joined by well, and by plate if both have one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pandas as pd
+
+from bench.advice.cellprofiler import is_export, joined
+from bench.advice.guess import relative
+from bench.core.disk import new_file
+from bench.core.errors import BenchError
+from bench.core.words import count
+from bench.data.own.delimited import DELIMITED
+from bench.data.own.files import open_table
+from bench.data.own.wells import normalised_wells, plate_column, position_column
+from bench.data.zarr_image import attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+LARGEST = 256 << 20
+"""Maximum size of an index file in bytes."""
+_HARMONY = ("Index.idx.xml", "Index.ref.xml", "Index.xml", "ImageIndex.ColumbusIDX.xml")
+_WELL = re.compile(r"(?<![A-Za-z0-9])([A-Pa-p])[-_]?(\d{2})(?!\d)")
+_CHANNEL = re.compile(r"[_-](?:w|ch|channel|c(?=\d(?!\d)))(\d{1,2})(?=[_.-]|$)", re.IGNORECASE)
+_FIELD = re.compile(r"[_-](?:s|f|site|field|fov)(\d{1,4})(?=[_.-]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The images of a folder.
+
+    Attributes
+    ----------
+    frame
+        One row per image, all text.
+    images
+        The columns with image files, one per channel or one for all.
+    notes
+        What was recognised, and what was left out.
+    """
+
+    frame: pd.DataFrame
+    images: list[str]
+    notes: tuple[str, ...]
+
+
+def write_table(folder: Path, output: Path) -> tuple[Path, tuple[str, ...]]:
+    """Write the table of a folder next to ``output``, the TOML file that will describe it.
+
+    Returns
+    -------
+    tuple
+        The table, and lines that say what was recognised.
+
+    Raises
+    ------
+    BenchError
+        If the table exists already, or nothing in the folder is recognised.
+    """
+    tables = is_export(folder)
+    path = output.with_suffix(".parquet" if tables else ".csv")
+    if path.exists():
+        raise BenchError(f"{path} exists: choose another --output, or remove it first")
+    if tables:
+        frame, note = joined(folder)
+        notes: tuple[str, ...] = (note,)
+    else:
+        layout = read_layout(folder, output.parent)
+        frame, notes = layout.frame, layout.notes
+    with new_file(path, parents=False) as part:
+        if tables:
+            frame.to_parquet(part, index=False)
+        else:
+            frame.to_csv(part, index=False)
+    return path, notes
+
+
+def read_layout(folder: Path, base: Path) -> Layout:
+    """Return the images of a folder.
+
+    Parameters
+    ----------
+    folder
+        An OME-Zarr plate, the ``Images`` folder of a Harmony export or the folder above it, or any
+        folder with PNG, TIFF or JPEG files.
+    base
+        Folder to which the image paths in the table are relative.
+
+    Raises
+    ------
+    BenchError
+        If the folder has no images, or its metadata cannot be read.
+    """
+    indexes = [p for n in _HARMONY for p in (folder / n, folder / "Images" / n) if p.is_file()]
+    plates = [folder, *sorted(folder.glob("*.zarr"))]
+    plates = [path for path in plates if "plate" in attributes(path)]
+    if plates:
+        rows = [row for plate in plates for row in _ome_zarr(plate)]
+        layout = _layout(rows, f"OME-Zarr plate{'s' * (len(plates) > 1)}")
+    elif indexes:
+        layout = _harmony(indexes[0])
+    else:
+        layout = _files(folder)
+    frame = layout.frame
+    for column in layout.images:
+        frame[column] = [relative(Path(name), base) for name in frame[column]]
+    joined, note = _with_wells(frame, folder)
+    return Layout(joined, layout.images, (*layout.notes, *note))
+
+
+def _layout(rows: Sequence[dict[str, str]], what: str, more: Sequence[str] = ()) -> Layout:
+    frame = pd.DataFrame(rows).fillna("")
+    images = [name for name in frame if str(name).startswith("image")]
+    return Layout(
+        frame, [str(name) for name in images], (f"{what}: {count(len(frame), 'image')}", *more)
+    )
+
+
+def _ome_zarr(plate: Path) -> Iterator[dict[str, str]]:
+    """Yield the fields of an OME-Zarr plate: the array of the highest resolution of each."""
+    described = attributes(plate)["plate"]
+    for well in described.get("wells", []):
+        place = plate / _inside(well["path"])
+        for image in attributes(place).get("well", {}).get("images", []):
+            field = place / _inside(image["path"])
+            scales = attributes(field).get("multiscales", [])
+            if not scales:
+                raise BenchError(f"{field} has no multiscales metadata: copy the plate again")
+            yield {
+                "plate": described.get("name") or plate.stem,
+                "well": str(well["path"]).replace("/", ""),
+                "field": str(image["path"]),
+                "image": str(field / _inside(scales[0]["datasets"][0]["path"])),
+            }
+
+
+def _inside(path: object) -> str:
+    """Return a path of the metadata; raises for one that leaves its folder."""
+    text = str(path)
+    if Path(text).is_absolute() or ".." in Path(text).parts:
+        raise BenchError(f"the metadata name '{text}', which is outside of the plate: check them")
+    return text
+
+
+def _harmony(index: Path) -> Layout:
+    """Read the index of a Harmony export (Operetta, Opera Phenix): a file per channel and field."""
+    if index.stat().st_size > LARGEST:
+        raise BenchError(f"{index} is larger than {LARGEST:,} bytes: it is not an index of images")
+    try:
+        root = ET.fromstring(index.read_bytes())
+    except ET.ParseError as error:
+        raise BenchError(f"{index} is not XML ({error}): export the measurement again") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    plates = [e.findtext("PlateID") or e.findtext("Name") or "" for e in root.iter("Plate")]
+    plate = plates[0] if plates else index.parent.name
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    entries = {e.get("ChannelID"): e.findtext("ChannelName") for e in root.iter("Entry")}
+    channels: dict[str, str] = {}
+    planes: set[str] = set()
+    for image in root.iter("Image"):
+        if image.findtext("URL") is None:
+            continue
+        facts: dict[str, Any] = {child.tag: child.text or "" for child in image}
+        well = f"{chr(64 + int(facts['Row']))}{int(facts['Col']):02d}"
+        plane = facts.get("PlaneID", "1")
+        planes.add(plane)
+        time = facts.get("TimepointID", "0")
+        channel = f"image_{facts['ChannelID']}"
+        channels[channel] = facts.get("ChannelName") or entries.get(facts["ChannelID"]) or ""
+        key = (well, facts["FieldID"], plane, time)
+        row = {"plate": plate, "well": well, "field": key[1], "plane": plane, "time": time}
+        rows.setdefault(key, row)[channel] = str(index.parent / _inside(facts["URL"]))
+    if not rows:
+        raise BenchError(f"{index} names no images: export the measurement with images")
+    names = ", ".join(f"{key} is {name}" for key, name in sorted(channels.items()) if name)
+    more = [f"channels: {names}"] if names else []
+    if len(planes) > 1:
+        more.append(
+            f"{len(planes)} planes per field: each is a row, remove rows or planes as needed"
+        )
+    listed = [{key: row[key] for key in sorted(row, key=_last)} for row in rows.values()]
+    return _layout(listed, f"Harmony index {index.name}", more)
+
+
+def _last(key: str) -> tuple[bool, str]:
+    return key.startswith("image"), key
+
+
+def _files(folder: Path) -> Layout:
+    """Return plain image files; files that differ in their channel only are one image."""
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMAGES and f.is_file())
+    if not files:
+        raise BenchError(
+            f"{folder} has no OME-Zarr plate, Harmony index, or PNG, TIFF or JPEG files: name the "
+            "folder of the images, or a table"
+        )
+    rows: dict[str, dict[str, str]] = {}
+    for file in files:
+        inside = file.relative_to(folder)
+        channel = _CHANNEL.search(file.stem)
+        key = _CHANNEL.sub("", str(inside.with_suffix("")))
+        row = rows.setdefault(key, {"file": inside.as_posix()})
+        for k, part in enumerate(inside.parts[:-1], 1):
+            row[f"folder_{k}"] = part
+        if (well := _WELL.search(file.stem)) is not None:
+            row["well"] = f"{well[1].upper()}{well[2]}"
+        if (field := _FIELD.search(file.stem)) is not None:
+            row["field"] = field[1]
+        row[f"image_{channel[1]}" if channel else "image"] = str(file)
+    columns = {name for row in rows.values() for name in row if name.startswith("image")}
+    if len(columns) > 1:
+        whole = {key: row for key, row in rows.items() if columns <= set(row)}
+        if not whole:
+            raise BenchError(
+                f"no image in {folder} has all of {', '.join(sorted(columns))}: move the files of "
+                "other channels away"
+            )
+        lost = len(rows) - len(whole)
+        more = [f"{count(lost, 'image')} without all channels left out"] if lost else []
+        return _layout(list(whole.values()), f"files, {len(columns)} channels", more)
+    return _layout(list(rows.values()), "image files")
+
+
+def _with_wells(frame: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Join the first table of the folder that has a column of wells or of image files."""
+    for path in sorted(f for f in folder.iterdir() if f.name.lower().endswith(DELIMITED)):
+        table = open_table(path)
+        names = table.columns
+        numbers = [name for name in table.columns if name != ""]
+        other, _ = table.read(numbers, [])
+        other = other.fillna("")
+        well, plate = position_column(names), plate_column(names)
+        if well is not None and "well" in frame:
+            keys = ["well", *(["plate"] if plate and "plate" in frame else [])]
+            other["well"] = normalised_wells(other[well].to_numpy(dtype=object))
+            frame["well"] = normalised_wells(frame["well"].to_numpy(dtype=object))
+            if "plate" in keys and set(other[str(plate)]) & set(frame["plate"]):
+                other["plate"] = other[str(plate)]
+            else:
+                keys = ["well"]
+        else:
+            column = next((n for n in names if set(other[n]) & _names(frame)), None)
+            if column is None:
+                continue
+            keys = ["file_name"]
+            other["file_name"] = [Path(name).name for name in other[column]]
+            frame["file_name"] = [Path(name).name for name in frame["file"]]
+        if other.duplicated(keys).any():
+            continue
+        new = [name for name in other if name not in frame or name in keys]
+        joined = frame.merge(other[new], on=keys, how="left").fillna("")
+        known = other[keys].apply(tuple, axis=1)
+        n = int(frame[keys].apply(tuple, axis=1).isin(set(known)).sum())
+        return joined, [f"{path.name} joined by {' and '.join(keys)}: {n} of {len(frame)} rows"]
+    return frame, []
+
+
+def _names(frame: pd.DataFrame) -> set[str]:
+    return {Path(name).name for name in frame.get("file", pd.Series(dtype=str))}

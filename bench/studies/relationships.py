@@ -1,0 +1,168 @@
+"""Recovery of annotated relationships, such as complexes of proteins, after each correction.
+
+See :mod:`bench.scoring.profiles.relationships`. The files of the key ``relationships`` in
+``dataset.toml`` name related pairs or sets; without it, compounds that share a label are related.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.core.canonical import digest
+from bench.core.errors import NotApplicable
+from bench.output.style import colour_of, marker_of
+from bench.scoring.profiles.relationships import (
+    SIGNIFICANT,
+    TAILS,
+    annotated_pairs,
+    entity_profiles,
+    recoveries,
+)
+from bench.studies._profiles import BASELINE, corrected
+from bench.studies._results import Finding
+from bench.studies._sentences import listed, nothing
+
+if TYPE_CHECKING:
+    from bench.core.types import Strings
+    from bench.output.canvas import Canvas
+    from bench.scoring.profiles.relationships import Recovery
+    from bench.studies._context import StudyContext
+    from bench.studies._results import Cell
+
+META = {
+    "kind": "study",
+    "name": "relationships",
+    "version": 1,
+    "question": "Which annotated relationships does a map recover, before and after corrections?",
+    "methods": ["center", "robust", "zscore", "sphering", "tvn", "combat", "harmony"],
+    "point": "",
+    "points": [],
+}
+TAIL = TAILS[0]
+"""The tail that is drawn and read."""
+SHOWN = {
+    "source": "source",
+    "method": "method",
+    f"recall_{TAIL}": "recall",
+    "low": "low",
+    "high": "high",
+    "difference": "vs identity",
+    "permutation_p": "p random",
+    "enriched": "enriched",
+    "n_pairs": "pairs",
+}
+NOTES = (
+    f"Recall: related pairs in the lowest or highest {TAIL:.0%} of the cosine similarities of all "
+    "pairs of entities, each with the mean profile of its rows.",
+    "random and p random: mean recall if the names of the entities are exchanged, and the share of "
+    "exchanges with at least the observed recall.",
+    "odds (in table.csv): geometric mean odds ratio of relations among the nearest 1 % of the "
+    "other entities. With fewer than a thousand entities, the 1/2 added to counts of 0 dominates "
+    "it: compare it within one table only.",
+    f"enriched: share of entities with p < {SIGNIFICANT} (hypergeometric, not adjusted).",
+    "95 % intervals: bootstrap over entities. Batches are not resampled.",
+)
+
+
+def run(context: StudyContext) -> Finding:
+    """Score the relationships of each source after every correction."""
+    context.describe("known relationships", "cosine")
+    opened = context.task.opened
+    try:
+        names, annotated = annotated_pairs(opened)
+    except NotApplicable as error:
+        context.leave_out("all methods", str(error))
+        return Finding([], SHOWN, nothing(context))
+    for own in annotated:
+        context.depend_on(digest([own.source, names[own.pairs].tolist()]))
+    found: dict[str, list[Recovery]] = {}
+    for method, X in corrected(context):
+        found[method] = recoveries(entity_profiles(opened, X, names), annotated, opened.digest)
+    if BASELINE not in found:
+        return Finding([], SHOWN, nothing(context))
+    table = [
+        _row(method, own[k], found[BASELINE][k])
+        for k in range(len(annotated))
+        for method, own in found.items()
+    ]
+
+    def draw(canvas: Canvas) -> None:
+        _draw(canvas, found, names)
+
+    return Finding(table, SHOWN, _reading(table), draw, max(3.0, 1.8 + 0.22 * len(found)), NOTES)
+
+
+def _row(method: str, own: Recovery, base: Recovery) -> dict[str, Cell]:
+    row: dict[str, Cell] = {"source": own.source, "method": method}
+    for tail in TAILS:
+        row[f"recall_{tail}"] = own.recall[tail]
+        row[f"lower_{tail}"], row[f"upper_{tail}"] = own.low[tail], own.high[tail]
+    row["low"], row["high"] = own.interval(TAIL)
+    if own is not base:
+        row["difference"] = own.recall[TAIL] - base.recall[TAIL]
+        row["difference_low"], row["difference_high"] = own.interval(TAIL, base)
+    row |= {
+        "null": own.expected[TAIL],
+        "permutation_p": own.p[TAIL],
+        "odds": own.mean_odds,
+        "enriched": own.enriched,
+        "n_pairs": own.n_pairs,
+        "n_entities": own.n_entities,
+    }
+    row["odds_low"], row["odds_high"] = own.interval("odds")
+    return row
+
+
+def _reading(table: list[dict[str, Cell]]) -> tuple[str, str, str]:
+    base = [row for row in table if row["method"] == BASELINE]
+    recalls = [
+        f"{row['source']} {row[f'recall_{TAIL}']:.3f} (random {row['null']:.3f}, p "
+        f"{row['permutation_p']:.3f})"
+        for row in base
+    ]
+    first = base[0]["source"]
+    gains = sorted(
+        ((row["difference"], row) for row in table if row["source"] == first and row not in base),
+        key=lambda gain: -float(gain[0] or 0),
+    )
+    texts = [
+        f"{row['method']} {gain:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+        for gain, row in gains
+    ]
+    return (
+        f"Recall without correction: {listed(recalls, sep='; ')}.",
+        f"Differences to no correction for {first}: {listed(texts, sep='; ') or 'none scored'}.",
+        "Not shown: relationships that the annotation lacks, and entities without a profile here; "
+        "related entities on one plate may also be similar by its batch effect.",
+    )
+
+
+def _draw(canvas: Canvas, found: dict[str, list[Recovery]], names: Strings) -> None:
+    """Draw the recall per method, a panel per source, and the recall of exchanged names."""
+    sources = [own.source for own in found[BASELINE]]
+    axes = canvas.figure.subplots(1, len(sources), squeeze=False, sharey=True)[0]
+    for k, ax in enumerate(axes):
+        for place, (method, by_source) in enumerate(found.items()):
+            own = by_source[k]
+            low, high = own.interval(TAIL)
+            ax.hlines(place, low, high, color=colour_of(method))
+            ax.plot(own.recall[TAIL], place, color=colour_of(method), marker=marker_of(method))
+            canvas.table.extend(
+                {
+                    "source": own.source,
+                    "method": method,
+                    "entity": str(names[entity]),
+                    "odds_ratio": float(odds),
+                    "p": float(p),
+                }
+                for entity, odds, p in zip(own.entities, own.odds, own.p_entity, strict=True)
+            )
+        random = found[BASELINE][k].expected[TAIL]
+        ax.axvline(random, color="#888888", linewidth=0.8, zorder=0)
+        at = ax.get_xaxis_transform()
+        ax.text(random, 0.01, " random", color="#666666", fontsize=7, transform=at)
+        ax.set_title(f"{sources[k]}: {found[BASELINE][k].n_pairs} pairs", fontsize=8)
+        ax.set_xlabel(f"recall in both {TAIL:.0%} tails")
+        ax.set_yticks(range(len(found)), list(found))
+        ax.set_ylim(len(found) - 0.5, -0.5)
+        ax.minorticks_off()

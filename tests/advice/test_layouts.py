@@ -1,0 +1,239 @@
+"""Folders of images as microscopes and archives write them."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from bench.advice.cellprofiler import joined
+from bench.advice.describe import describe
+from bench.advice.layouts import read_layout, write_table
+from bench.core.errors import BenchError
+from bench.data.own.table import load
+from tests.helpers.errors import raises
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.api import Opened
+
+WELLS = ("A01", "A02", "B01", "B02")
+RNG = np.random.default_rng(0)
+
+
+def opened(folder: Path) -> Opened:
+    """Write the table and the description of a folder, and open them."""
+    table, _ = write_table(folder, folder.parent / "mine.toml")
+    result = describe(table, "mine", folder.parent)
+    assert result.missing == ()
+    (folder.parent / "mine.toml").write_text(result.text, encoding="utf-8")
+    return load(folder.parent / "mine.toml").open()
+
+
+def plate_map(folder: Path, wells: tuple[str, ...] = WELLS) -> None:
+    rows = [{"Well": w.replace("0", ""), "Compound Name": "ab"[i % 2]} for i, w in enumerate(wells)]
+    pd.DataFrame(rows).to_csv(folder / "annotation.csv", index=False)
+
+
+def harmony(folder: Path, plate: str) -> dict[tuple[str, int], np.ndarray]:
+    """Write a Harmony export of two channels and two fields; return the pixels of each field."""
+    images = folder / "Images"
+    images.mkdir(parents=True)
+    entries, pixels = [], {}
+    for well in WELLS:
+        row, column = ord(well[0]) - 64, int(well[1:])
+        for field in (1, 2):
+            planes = RNG.integers(0, 999, (2, 8, 9)).astype(np.uint16)
+            pixels[well, field] = planes
+            for channel, plane in enumerate(planes, 1):
+                url = f"r{row:02d}c{column:02d}f{field:02d}p01-ch{channel}sk1fk1fl1.tiff"
+                tifffile.imwrite(images / url, plane)
+                entries.append(
+                    f"<Image Version='1'><id>x</id><URL>{url}</URL><Row>{row}</Row><Col>{column}"
+                    f"</Col><FieldID>{field}</FieldID><PlaneID>1</PlaneID><TimepointID>0"
+                    f"</TimepointID><ChannelID>{channel}</ChannelID></Image>"
+                )
+    (images / "Index.idx.xml").write_text(
+        '<?xml version="1.0" encoding="utf-8"?><EvaluationInputData Version="1" '
+        'xmlns="http://www.perkinelmer.com/PEHH/HarmonyV6"><Plates><Plate><PlateID>'
+        f"{plate}</PlateID></Plate></Plates><Wells><Well><Image id='x'/></Well></Wells><Maps><Map>"
+        "<Entry ChannelID='1'><ChannelName>DNA</ChannelName></Entry></Map></Maps>"
+        f"<Images>{''.join(entries)}</Images></EvaluationInputData>",
+        encoding="utf-8",
+    )
+    return pixels
+
+
+def test_a_harmony_export(tmp_path: Path) -> None:
+    folder = tmp_path / "measurement"
+    pixels = harmony(folder, "P7")
+    layout = read_layout(folder, tmp_path)
+    assert layout.images == ["image_1", "image_2"]
+    assert any("DNA" in note for note in layout.notes)
+    plate_map(folder)
+    table, _ = write_table(folder, tmp_path / "mine.toml")
+    frame = pd.read_csv(table, dtype=str)
+    assert set(frame["plate"]) == {"P7"}
+    assert frame["Compound Name"].tolist() == ["a", "a", "b", "b"] * 2
+    text = describe(table, "mine", tmp_path).text.replace('batches = "?"', 'batches = ["field"]')
+    (tmp_path / "mine.toml").write_text(text.replace('= "?"', '= "field"'), encoding="utf-8")
+    data = load(tmp_path / "mine.toml").open()
+    expected = np.stack(list(pixels.values()))
+    np.testing.assert_array_equal(data.source.read(np.arange(8)), expected)
+
+
+def ome_zarr(folder: Path, version: int, axes: str = "tczyx") -> np.ndarray:
+    """Write an OME-Zarr plate of the HCS layout; return the pixels of its images in order."""
+    import zarr
+
+    def attributes(path: Path, value: dict[str, object]) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        if version == 2:
+            (path / ".zgroup").write_text('{"zarr_format": 2}', encoding="utf-8")
+            (path / ".zattrs").write_text(json.dumps(value), encoding="utf-8")
+        else:
+            group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": value}}
+            (path / "zarr.json").write_text(json.dumps(group), encoding="utf-8")
+
+    wells = [{"path": f"{w[0]}/{int(w[1:])}", "rowIndex": 0, "columnIndex": 0} for w in WELLS]
+    attributes(folder, {"plate": {"name": "P1", "wells": wells}})
+    pixels = RNG.integers(0, 999, (4, 2, 8, 9)).astype(np.uint16)
+    for well, image in zip(wells, pixels, strict=True):
+        place = folder / str(well["path"])
+        attributes(place, {"well": {"images": [{"path": "0"}]}})
+        declared = [{"name": axis} for axis in axes]
+        scales = [{"axes": declared, "datasets": [{"path": "0"}, {"path": "1"}]}]
+        attributes(place / "0", {"multiscales": scales})
+        shape = [{"t": 1, "c": 2, "z": 1, "y": 8, "x": 9}[axis] for axis in axes]
+        array = zarr.open_array(
+            str(place / "0" / "0"), mode="w", shape=shape, dtype="u2", zarr_format=version
+        )
+        array[...] = image.reshape(shape)
+    return pixels
+
+
+@pytest.mark.parametrize(("version", "axes"), [(2, "tczyx"), (3, "tczyx"), (2, "cyx")])
+def test_an_ome_zarr_plate(tmp_path: Path, version: int, axes: str) -> None:
+    plate = tmp_path / "screen" / "P1.zarr"
+    pixels = ome_zarr(plate, version, axes)
+    plate_map(tmp_path / "screen")
+    layout = read_layout(tmp_path / "screen", tmp_path)
+    assert layout.frame["well"].tolist() == list(WELLS)
+    assert layout.frame["Compound Name"].tolist() == ["a", "b", "a", "b"]
+    layout.frame["day"] = ["1", "1", "2", "2"]
+    layout.frame.to_csv(tmp_path / "t.csv", index=False)
+    result = describe(tmp_path / "t.csv", "mine", tmp_path)
+    (tmp_path / "mine.toml").write_text(result.text, encoding="utf-8")
+    data = load(tmp_path / "mine.toml").open()
+    assert tomllib.loads(result.text)["images"] == ["image"]
+    np.testing.assert_array_equal(data.source.read(np.arange(4)), pixels)
+
+
+def test_an_incomplete_or_deep_ome_zarr_image_is_refused(tmp_path: Path) -> None:
+    import zarr
+
+    from bench.data.decode import read_image
+
+    plate = tmp_path / "P1.zarr"
+    ome_zarr(plate, 2)
+    array = plate / "A" / "1" / "0" / "0"
+    chunk = next(p for p in array.rglob("*") if p.is_file() and not p.name.startswith("."))
+    chunk.unlink()
+    with raises(BenchError, "chunks", "incomplete"):
+        read_image(array)
+    deep = tmp_path / "deep.zarr"
+    zarr.open_array(str(deep), mode="w", shape=(1, 1, 3, 4, 4), dtype="u2", zarr_format=2)[...] = 1
+    with raises(BenchError, "3 planes"):
+        read_image(deep)
+    with raises(BenchError, str(tmp_path)):
+        read_image(tmp_path)
+
+
+def test_image_files_in_folders_of_batches(tmp_path: Path) -> None:
+    folder = tmp_path / "screen"
+    for day in ("d1", "d2"):
+        (folder / day).mkdir(parents=True)
+        for well in WELLS:
+            for channel in (1, 2):
+                file = folder / day / f"x_{well}_s1_w{channel}.tif"
+                tifffile.imwrite(file, RNG.integers(0, 255, (8, 8)).astype(np.uint8))
+    (folder / "d1" / "x_C01_s1_w1.tif").write_bytes(b"")  # without its second channel
+    plate_map(folder)
+    data = opened(folder)
+    assert data.levels == ("folder_1",)
+    assert data.source.shape == (2, 8, 8)
+    assert len(data.index) == 8
+    assert set(data.index["label"]) == {"a", "b"}
+
+
+def test_an_annotation_of_files(tmp_path: Path) -> None:
+    """As in IDR: a table with a line per file and the files next to it."""
+    folder = tmp_path / "idr"
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for i in range(8):
+        tifffile.imwrite(folder / "images" / f"f{i}.tif", np.full((8, 8), i, np.uint8))
+        rows.append(
+            {"Image File": f"f{i}.tif", "Phenotype": "ab"[i % 2], "Experiment": f"e{i // 4}"}
+        )
+    pd.DataFrame(rows).to_csv(folder / "annotation.csv", index=False)
+    data = opened(folder)
+    assert data.levels == ("Experiment",)
+    assert data.index["label"].tolist() == ["a", "b"] * 4
+    assert data.source.read(np.arange(8)).max(axis=(1, 2, 3)).tolist() == list(range(8))
+
+
+def test_an_export_of_cellprofiler_is_joined(tmp_path: Path) -> None:
+    image = pd.DataFrame(
+        {
+            "ImageNumber": [1, 2],
+            "Metadata_Plate": ["01", "02"],
+            "Metadata_Well": ["A01", "A02"],
+            "Count_Cells": [2, 1],
+        }
+    )
+    cells = pd.DataFrame(
+        {"ImageNumber": [1, 1, 2], "ObjectNumber": [1, 2, 1], "Parent_Nuclei": [2, 1, 1]}
+    ).assign(AreaShape_Area=[1.0, 2.0, 3.0])
+    nuclei = pd.DataFrame(
+        {"ImageNumber": [1, 1, 2], "ObjectNumber": [1, 2, 1], "Texture_a": [10.0, 20.0, 30.0]}
+    )
+    for name, table in (("Image", image), ("Cells", cells), ("Nuclei", nuclei)):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    frame, note = joined(tmp_path)
+    assert frame["Nuclei_Texture_a"].tolist() == [20.0, 10.0, 30.0]
+    assert frame["Cells_AreaShape_Area"].tolist() == [1.0, 2.0, 3.0]
+    assert frame["Metadata_Plate"].tolist() == ["01", "01", "02"]
+    assert "3 rows" in note
+    pd.concat([nuclei, nuclei]).to_csv(tmp_path / "Nuclei.csv", index=False)
+    with raises(BenchError, "Nuclei.csv"):
+        joined(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("<a", "XML"),
+        ("<EvaluationInputData/>", "no images"),
+        (
+            "<E><Image><URL>../../x.tif</URL><Row>1</Row><Col>1</Col><FieldID>1</FieldID>"
+            "<ChannelID>1</ChannelID></Image></E>",
+            "outside",
+        ),
+    ],
+)
+def test_a_damaged_index_is_refused(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "Index.xml").write_text(content, encoding="utf-8")
+    with raises(BenchError, words):
+        read_layout(tmp_path, tmp_path)
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with raises(BenchError, str(tmp_path)):
+        read_layout(tmp_path, tmp_path)
