@@ -41,6 +41,7 @@ def command(targets: tuple[str, ...], exact: bool, common: Common) -> int:
     from bench.records.folder import located
 
     store, registry = common.store(), common.registry()
+    store.refresh()
     items: list[Located] = []
     for target in targets or (str(store.root),):
         path = expanded(target)
