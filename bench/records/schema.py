@@ -298,6 +298,7 @@ class Summary(TypedDict):
     selection: str
     score_unit: str
     metric_versions: dict[str, int]
+    numerics: int
     grouping: dict[str, Json] | None
     shift: str
     deterministic: bool
