@@ -133,9 +133,7 @@ def host_of(
     plugins = tuple((str(file), file.read_text(encoding="utf-8")) for file in files)
     folder = str(Path.cwd())
     argv = tuple(sys.argv[1:])
-    return Host(
-        str(store.root.absolute()), folder, plugins, argv, device, if_exists, timeout, isolate
-    )
+    return Host(store.location, folder, plugins, argv, device, if_exists, timeout, isolate)
 
 
 def execute(

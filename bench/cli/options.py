@@ -46,7 +46,8 @@ class _Path(click.ParamType):  # type: ignore[type-arg]  # generic in recent ver
     ) -> str:
         from bench.core.folders import expanded
 
-        return str(expanded(str(value)))
+        text = str(value)
+        return text if "://" in text else str(expanded(text))
 
 
 PATH = _Path()
@@ -138,7 +139,7 @@ common_options = bundle(
             "--results",
             metavar="DIR",
             type=PATH,
-            help="Results folder [default: $BENCH_RESULTS or ./results].",
+            help="Results folder or URL [default: $BENCH_RESULTS or ./results].",
         ),
         click.option(
             "--plugin",

@@ -64,7 +64,7 @@ def failed_experiments(
                 settings=settings,
                 metrics=[str(name) for name in metrics],
                 device=device,
-                results=store.root,
+                results=store.location,
                 registry=registry,
                 say=say,
             )

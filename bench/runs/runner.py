@@ -96,6 +96,8 @@ class Runner:
         try:
             stored = self._stored(run_id)
         except BenchError as error:
+            if self.options.if_exists != "verify":
+                raise
             return self._unverified(job, spec, run_id, f"verify: {error}")
         if stored is not None and self._serves(job, stored):
             return stored.renamed(job.chain.typed, job.task.typed)

@@ -71,7 +71,7 @@ def command(
     with Bar(1, pending) as bar:
         context = context_of(experiment, varied, bar)
         finding = load(name, registry)(context)
-    files = write(folder_of(experiment.store.root, name, context), meta, context, finding)
+    files = write(folder_of(experiment.store.outputs, name, context), meta, context, finding)
     if common.as_json:
         print_json(
             {

@@ -44,7 +44,7 @@ class Host:
     Attributes
     ----------
     results
-        Absolute path of the results folder.
+        Absolute path or URL of the results folder.
     folder
         Working folder of the command, to which paths in names of splits are relative.
     plugins

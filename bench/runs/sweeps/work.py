@@ -209,7 +209,7 @@ def _check(host: Host, expected: Stamp) -> None:
             f"a worker on {platform.node()} has "
             f"{', '.join(other)}: use the same environment for both"
         )
-    if not Path(host.results).is_dir():
+    if "://" not in host.results and not Path(host.results).is_dir():
         raise Misfit(
             f"a worker does not see the results folder {host.results}: put it on a disk that all "
             "machines share"
