@@ -69,6 +69,7 @@ class JumpStains(Table):
         "treatment": "meta_compound",
         "compound": "meta_compound",
         "metadata": ["meta_stain", "meta_batch", "meta_cell_count"],
+        "cell_count": "meta_cell_count",
         "upstream": ["normalised to DMSO per plate", "features selected over all plates"],
     }
 

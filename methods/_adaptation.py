@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class AdaptingMethod(NetworkMethod):
     """Training rows and unlabelled evaluation rows go through the network in one pass.
 
-    BatchNorm so normalises both by the statistics of their mixture, and its running averages,
-    which are what it uses at test, are those of the mixture too. In passes of their own each side
-    would be centred by itself: the two would look aligned while training, and not be at test.
+    BatchNorm normalises both by the statistics of their mixture, which its running averages
+    estimate for the test. In separate passes each side would be centred by its own statistics: the
+    two would be aligned during training, but not at test.
     """
 
     @classmethod

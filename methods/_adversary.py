@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AdversaryParams:
-    """The domain classifier and the gradient that comes back from it."""
+    """Parameters of the domain classifier and of its reversed gradient."""
 
     weight: float = param(
         1.0,
@@ -53,7 +53,7 @@ class AdversaryParams:
 def domain_classifier(n_inputs: int, n_domains: int, hidden: int) -> nn.Module:
     """Return two hidden layers with BatchNorm and ReLU, and a linear one: ``(k, n_domains)``.
 
-    BatchNorm keeps features from escaping the classifier by a change of scale alone.
+    BatchNorm prevents features from evading the classifier by a change of scale.
     """
     from bench.network import mlp
 
@@ -63,8 +63,8 @@ def domain_classifier(n_inputs: int, n_domains: int, hidden: int) -> nn.Module:
 def source_or_target(told: Tensor, n_source: int, weight: Tensor | None = None) -> Tensor:
     """Return the cross-entropy of ``(k, 2)`` logits, both domains with weight 1/2.
 
-    The first ``n_source`` rows are of domain 0, the others of domain 1; ``weight`` ``(k,)`` is how
-    much a row counts within its domain.
+    The first ``n_source`` rows are of domain 0, the others of domain 1; ``weight`` ``(k,)`` is the
+    weight of a row within its domain.
     """
     import torch
 

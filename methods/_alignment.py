@@ -64,7 +64,7 @@ def mmd(
         Whether squared distances are first divided by their mean over the pairs of different
         rows, through which no gradient flows.
     unbiased
-        Whether a row with itself is no pair; each group then needs two rows.
+        Whether to exclude pairs of a row with itself; each group then requires two rows.
     """
     import torch
     from torch.nn import functional as F

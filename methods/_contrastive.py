@@ -1,4 +1,4 @@
-"""What the self-supervised methods share: views, the projector, the loss and the samplers.
+"""Views, projector, loss and samplers of the self-supervised methods.
 
 Rows of a training batch that carry the same key are *views* of one thing and positives of each
 other; all others are negatives. With z the normalised output of the projector, s_ij = z_i . z_j /
@@ -88,7 +88,7 @@ def _corruption(default: float) -> Any:
 
 @dataclass(frozen=True)
 class AugmentedParams:
-    """Of methods whose views are changed copies of one row."""
+    """Parameters of methods whose views are augmented copies of one row."""
 
     temperature: float = _temperature()
     dimensions: int = _dimensions()
@@ -100,7 +100,7 @@ class AugmentedParams:
 
 @dataclass(frozen=True)
 class WellParams:
-    """Of methods whose views are different rows of one well."""
+    """Parameters of methods whose views are different rows of one well."""
 
     temperature: float = _temperature()
     dimensions: int = _dimensions()
@@ -205,10 +205,11 @@ def blurred(x: Tensor, largest: float, rng: torch.Generator) -> Tensor:
 
 
 def corrupted(x: Tensor, share: float, rng: torch.Generator) -> Tensor:
-    """Return profiles ``(n, d)`` of which each value is with probability ``share`` another row's.
+    """Return profiles ``(n, d)`` with a share of the values replaced by those of other rows.
 
-    The other row is drawn uniformly for each value, so that what comes in follows the distribution
-    of the feature in the training batch (Bahri et al. 2022, arXiv 2106.15147).
+    Each value is replaced with probability ``share``. The other row is drawn uniformly for each
+    value, so that replacements follow the distribution of the feature in the training batch (Bahri
+    et al. 2022, arXiv 2106.15147).
     """
     import torch
 
@@ -219,7 +220,7 @@ def corrupted(x: Tensor, share: float, rng: torch.Generator) -> Tensor:
 
 
 class Contrastive(NetworkMethod):
-    """An encoder trained by :func:`nt_xent` on a projector; features are its own, not that's."""
+    """An encoder trained by :func:`nt_xent` through a projector; returns its own features."""
 
     has_head: ClassVar[bool] = False
 
@@ -257,7 +258,7 @@ class Contrastive(NetworkMethod):
         return torch.from_numpy(batch.idx)
 
     def inputs(self, batch: Batch) -> Batch:
-        """Change each row, on its own, as the parameters say."""
+        """Augment each row independently, as the parameters define."""
         from bench.network import augmented
 
         x, rng = batch.x, batch.generator
@@ -275,7 +276,7 @@ class Contrastive(NetworkMethod):
         return dataclasses.replace(batch, x=x.contiguous())
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
-        """Return the contrast of the views."""
+        """Return the contrastive loss of the views."""
         assert batch.features is not None
         z = model.extra(batch.features)
         return nt_xent(z, self.key(batch).to(z.device), self.params.temperature)
@@ -287,7 +288,7 @@ class ChangedCopies(Contrastive):
     Params: ClassVar[type] = AugmentedParams
 
     def sampler(self, train: Samples, group: Ints, recipe: Mapping[str, Any], seed: int) -> Sampler:
-        """Return rows of the training of the base class, each ``views`` times."""
+        """Return the rows that the base class draws, each ``views`` times."""
         inner = super().sampler(train, group, self.things(recipe), seed)
         views = int(self.params.views)
 
@@ -361,8 +362,8 @@ class WellMates(Contrastive):
 class Wells:
     """The wells of a training view that have at least ``views`` rows.
 
-    A well is in one experimental batch: should a name occur in several, as a position on the
-    plate would, each counts for itself as far as batches are known.
+    A well belongs to one experimental batch: a name that occurs in several batches, such as a
+    position on the plate, is one well per batch, if batches are known.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Training batches that have rows of several experimental batches, and what is measured on them."""
+"""Training batches with rows of several experimental batches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class GroupParams:
 
 
 class GroupwiseMethod(NetworkMethod):
-    """Training on several experimental batches at a time, drawn uniformly whatever their size."""
+    """Training on several experimental batches at a time, drawn uniformly."""
 
     Params: ClassVar[type] = GroupParams
     least: ClassVar[int] = 1
@@ -69,16 +69,16 @@ def groupwise(
     per_batch
         Experimental batches in a training batch, where there are as many.
     least
-        Rows of an experimental batch that are needed, in the data and in each training batch.
+        Minimum number of rows of an experimental batch, in the data and in each training batch.
     fewest
-        Experimental batches that are needed.
+        Minimum number of experimental batches.
 
     Raises
     ------
     NotApplicable
         If fewer than ``fewest`` experimental batches have ``least`` rows.
     BenchError
-        If ``k`` has no room for ``fewest`` of them.
+        If ``k`` is too small for ``fewest`` of them.
     """
     usable = len(usable_groups(group, "all", None, least))
     if usable < fewest:
@@ -100,7 +100,7 @@ def parts_of(values: Tensor, group: Tensor) -> list[Tensor]:
 
 
 def joined(batch_values: Tensor | None, adapt_values: Tensor | None) -> Tensor:
-    """Return training rows followed by unlabelled ones; both must be there."""
+    """Return training rows followed by unlabelled ones; both are required."""
     import torch
 
     assert batch_values is not None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HarmonyParams:
-    """Parameters of Harmony, by harmonypy's defaults."""
+    """Parameters of Harmony, with harmonypy's defaults."""
 
     level: str = param("", "batch level that is corrected; empty is the data set's default")
     n_components: int = param(
@@ -65,7 +65,7 @@ class HarmonyParams:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """A row order and batch numbers that follow from the contents alone.
+    """A row order and batch numbers that depend on the contents only.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ def canonical(X: Floats, batch: Strings) -> Order:
     """Return the canonical order of rows ``(n, d)`` with batches ``(n,)``.
 
     Names of rows and batches are salted and differ from run to run, and Harmony shuffles rows with
-    a seed: only an order made of the contents gives the same result for the same data.
+    a seed: only an order that depends on the contents gives the same result for the same data.
     """
     solid = np.ascontiguousarray(X, dtype=np.float32)
     prints = np.array([hashlib.sha256(row.tobytes()).hexdigest()[:32] for row in solid])
@@ -121,7 +121,7 @@ def run_harmony(Z: Floats, codes: Ints, params: HarmonyParams, seed: int) -> Any
     Raises
     ------
     BenchError
-        If harmonypy answers in another shape, as a release of it might.
+        If the output has an unexpected shape, as in another release of harmonypy.
     """
     import harmonypy
 

@@ -1,4 +1,4 @@
-"""Putting instance normalisation in the place of batch normalisation."""
+"""Replace batch normalisation by instance normalisation."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def instance_norm(layer: _BatchNorm, first: int) -> nn.Module:
     """Return instance normalisation for the first channels of a BatchNorm layer.
 
     ``y = gamma (x - mean) / sqrt(var + eps) + beta`` with mean and biased var over the pixels of
-    one image and channel; gamma and beta begin as those of the layer.
+    one image and channel; gamma and beta are initialised from the layer.
 
     Raises
     ------
     BenchError
-        When it is applied to a feature map of a single pixel, which it would turn into zeros.
+        When it is applied to a feature map of a single pixel, whose output would be zero.
     """
     import torch
     from torch import Tensor, nn

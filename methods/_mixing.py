@@ -1,4 +1,4 @@
-"""Mixing pairs of rows: what goes in, and what the loss of the mixture is."""
+"""Mixtures of pairs of rows, and their loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def beta(alpha: float, n: int, generator: torch.Generator) -> Tensor:
 
     Jöhnk's method in logarithms: with u, v uniform, (u^(1/a), v^(1/a)) is kept if its sum is at
     most 1, and the first part over the sum is the draw. For a > 1, where few would be kept, the
-    ratio of two gamma variates stands in (Marsaglia and Tsang 2000).
+    ratio of two gamma variates is used (Marsaglia and Tsang 2000).
     """
     import torch
 
@@ -70,7 +70,7 @@ def mixed_loss(logits: Tensor, y: Tensor, other: Tensor, weight: Tensor) -> Tens
     logits
         ``(n, K)``.
     y, other
-        ``(n,)`` classes of the two rows of each mixture; -1 in either leaves the row out.
+        ``(n,)`` classes of the two rows of each mixture; -1 in either excludes the row.
     weight
         ``(n,)`` share of the first row.
     """

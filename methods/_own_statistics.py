@@ -1,4 +1,4 @@
-"""What methods share that train batch by batch and use the statistics of each test batch."""
+"""Base of methods that train on single batches and use the statistics of each test batch."""
 
 from __future__ import annotations
 

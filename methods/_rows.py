@@ -45,9 +45,9 @@ def control_rows(samples: Samples, name: str, instead: str, least: int = 2) -> F
     name
         The method, for the message.
     instead
-        What to use where there are none.
+        Method to suggest if there are none.
     least
-        How many are needed.
+        Minimum number.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def control_rows(samples: Samples, name: str, instead: str, least: int = 2) -> F
 
 
 def groups_of(names: Strings) -> list[NDArray[np.int64]]:
-    """Return the positions of the rows of each batch, one ``(k,)`` int64 a batch, by batch name."""
+    """Return the positions of the rows of each batch, ``(k,)`` int64 per batch, by name."""
     _, codes = np.unique(names, return_inverse=True)
     order = np.argsort(codes, kind="stable")
     return [rows.astype(np.int64) for rows in np.split(order, np.cumsum(np.bincount(codes))[:-1])]

@@ -113,7 +113,7 @@ class Whitening:
         self._matrix, self._steep = matrix, steep(stretch)
 
     def transform(self, samples: Samples, shift: Doubles | None = None) -> Output:
-        """Whiten rows ``(n, d)``; ``shift`` replaces the mean that is subtracted."""
+        """Whiten rows ``(n, d)``; ``shift`` replaces the subtracted mean."""
         mean = self._mean if shift is None else shift
         X = profiles(samples, self.name)
         out = project(X, mean, fold(self._scale, self._matrix, steep=self._steep))

@@ -145,7 +145,7 @@ def squared_lengths(X: NDArray[Any], mean: Doubles, scale: Doubles) -> Doubles:
 
 
 def steep(stretch: Doubles) -> bool:
-    """Tell whether a map with these stretches needs float64 products."""
+    """Return whether a map with these stretches requires float64 products."""
     used = stretch[stretch > 0]
     return bool(len(used)) and float(used.max() / used.min()) > STEEP
 
@@ -160,8 +160,8 @@ def inverse_root(
     Parameters
     ----------
     rows
-        ``(k, d)`` the rows R. Float32 ones are summed and decomposed as they are where that costs
-        nothing (:data:`NEAR`), at half the time; else, and for float64 ones, in float64.
+        ``(k, d)`` the rows R. Float32 rows are processed in float32 where that is accurate enough
+        (:data:`NEAR`), in half the time; all others in float64.
     divisor
         m.
     ridge

@@ -9,8 +9,8 @@ pixels of the test batch B (a plate). :math:`\gamma`, :math:`\beta` and all othe
 
 Li et al. 2016, Revisiting batch normalization for practical domain adaptation, arXiv 1603.04779.
 The paper estimates the statistics of a target domain online; here the domain is the batch
-at ``level`` and its statistics are exact. In the contrast of Lin and Lu 2022 this is the arm with
-mixed training and batch-wise inference.
+at ``level`` and its statistics are exact. In the comparison of Lin and Lu 2022 this is the
+condition with mixed training and batch-wise inference.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ META = {
 
 @dataclass(frozen=True)
 class Params:
-    """All of the apply phase: nothing here needs another training."""
+    """Parameters of the apply phase: changing them requires no new training."""
 
     level: str = param(
         "", "batch level whose statistics are used; empty is the default", phase="apply"

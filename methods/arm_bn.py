@@ -13,9 +13,9 @@ Zhang et al. 2021, Adaptive risk minimization: learning to adapt to domain shift
 arXiv 2007.02931, section 4.1. How it differs from ``ben``: several plates in a training batch
 instead of one, and at test s rows at a time (``inference=support``: as many as a plate had in a
 training batch) instead of the plate. Its training is that of ``ben-multi`` and the fit is
-shared. No running average is used. What differs from the paper: which rows of the test batch make
-a support set is decided by their content, so row order says nothing, and the last set is filled up
-with rows answered for elsewhere, so that all statistics come from s rows.
+shared. No running average is used. Differences from the paper: rows of the test batch are assigned
+to support sets by their content, so that row order has no effect, and the last set is filled up
+with rows that are scored in another set, so that all statistics come from s rows.
 """
 
 from __future__ import annotations

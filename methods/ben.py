@@ -1,8 +1,8 @@
 r"""BEN, batch effects normalisation: train on one batch at a time, normalise each test batch alone.
 
 Training: each training batch is drawn from a single experimental batch (a plate), drawn uniformly,
-and BatchNorm uses its statistics. Inference: a test plate goes through at once, and BatchNorm
-uses the statistics of that plate. For each layer and channel, in both phases,
+and BatchNorm uses its statistics. Inference: a test plate is processed at once, and BatchNorm uses
+the statistics of that plate. For each layer and channel, in both phases,
 
 .. math:: y = \gamma \frac{x - \mu_S}{\sqrt{\sigma_S^2 + \epsilon}} + \beta,
 
@@ -11,8 +11,8 @@ that plate and their pixels. All plates share :math:`\gamma` and :math:`\beta`. 
 is used.
 
 Lin and Lu 2022, Incorporating knowledge of plates in batch normalization improves generalization
-of deep learning for microscopy images, PMLR 200:74-93, algorithm 2. What differs: plates that have
-exactly one training batch are drawn without replacement; parameters open the ablations: ``level``,
+of deep learning for microscopy images, PMLR 200:74-93, algorithm 2. Differences: plates that have
+exactly one training batch are drawn without replacement; the parameters allow ablations: ``level``,
 ``inference`` (statistics of k rows), ``rows`` (all, treated, controls), ``sampler`` (a covering
 one) and ``per_batch`` (several plates in a training batch, each with its own statistics).
 """

@@ -6,12 +6,12 @@ A training batch has treated rows and controls of one plate; for each BatchNorm 
 
 where :math:`\mu_C` and :math:`\sigma_C^2` (biased) are the mean and variance over the controls C of
 that plate and their pixels. They normalise all its rows. At test C are all controls of the test
-plate. What a compound does to its plate then cannot move the statistics, which matters where plates
-have different compounds.
+plate. The effects of compounds then do not change the statistics, which matters where plates have
+different compounds.
 
 Lin and Lu 2022, PMLR 200:74-93, section 4.3 and appendix D. What differs: published batches have
 controls in their natural number; here ``control_share`` of each training batch, because most
-layouts have few. Test plates with fewer than ``min_rows`` controls take the running averages.
+layouts have few. Test plates with fewer than ``min_rows`` controls use the running averages.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ many rows they have. With features f_i, class y_i, batch e_i, and a trained vect
 over the classes k of the training batch. w is ``weight``, and p the share of the training that is
 done.
 
-So a batch with other classes in it is no reason to change the features, where ``dann`` takes the
-difference away.
+A batch with other classes therefore does not change the features, whereas ``dann`` removes the
+difference.
 
 Li et al. 2018, Deep domain generalization via conditional invariant adversarial networks, ECCV, has
 one classifier for each class; the vectors and the balance are those of DomainBed (Gulrajani and

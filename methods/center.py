@@ -1,7 +1,7 @@
 r"""Per-batch centring: the smallest correction, of location alone.
 
 For each batch :math:`z = x - m` with the mean :math:`m` of the batch's negative controls, or of all
-of its rows. Units and scale of the features stay as they are.
+of its rows. Units and scale of the features are not changed.
 
 On all rows this assumes that every batch has the same mixture of classes; where it does not, the
 difference between the mixtures is removed together with the batch effect.

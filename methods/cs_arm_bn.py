@@ -10,13 +10,13 @@ are taken T at a time, each time with C of its controls, in the same ratio. Cont
 on every plate, so they keep the statistics in place when plates have different treatments; treated
 rows, where many, add precision.
 
-Sanchez-Fernandez et al. 2026, arXiv 2604.20824. Published is T = 64 with C = 128 and their sum is
-the forward pass: here T + C is the recipe's ``batch_size`` (so that all methods see equally many
-rows) with ``control_share`` = 2/3 of them controls; ``batch_size=192`` gives 64 and 128. What
-differs at test: which rows come together is decided by their content, not by chance; the last
-piece is filled up with treated rows answered for elsewhere; where a plate has fewer than C
-controls they are repeated in turn, so that the ratio is kept. Test plates with fewer than
-``min_rows`` controls take the running averages and are counted.
+Sanchez-Fernandez et al. 2026, arXiv 2604.20824. The paper uses T = 64 and C = 128 in one forward
+pass; here T + C is the recipe's ``batch_size`` (so that all methods see equally many rows) with
+``control_share`` = 2/3 of them controls; ``batch_size=192`` gives 64 and 128. Differences at test:
+rows are assigned to pieces by their content, not at random; the last piece is filled up with
+treated rows that are scored in another piece; the controls of a plate with fewer than C are
+repeated in turn, so that the ratio is kept. Test plates with fewer than ``min_rows`` controls use
+the running averages and are counted.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ def _pieces(
 ) -> list[Piece]:
     """Split a test batch into pieces of ``n_treated`` treated rows and ``n_controls`` controls.
 
-    Both in the order of their keys; controls go round and round. A control that is in no piece is
-    answered for by the piece that its key decides, and gives nothing there. A test batch with
-    fewer treated rows gets controls in the same ratio, at least one.
+    Both in the order of their keys; controls are reused in turn. A control that is in no piece is
+    normalised by the piece that its key selects, without contributing to its statistics. A test
+    batch with fewer treated rows gets controls in the same ratio, at least one.
     """
     order = np.argsort(keys, kind="stable").astype(np.int64)
     treated, control = order[~controls[order]], order[controls[order]]

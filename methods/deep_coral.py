@@ -14,7 +14,7 @@ batches with equally many rows of several of them are those of WILDS (Koh et al.
 2012.07421); the default weight is theirs for RxRx1. What differs: rows without a class count in
 the penalty and not in the class term. Nothing of the test batch is used.
 
-It takes away any difference between batches, also one that comes from other classes in them.
+It removes any difference between batches, including one due to different classes.
 """
 
 from __future__ import annotations

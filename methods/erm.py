@@ -1,11 +1,11 @@
-"""Empirical risk minimisation: ordinary training, the line that every method is compared with.
+"""Empirical risk minimisation: ordinary training, the baseline of all comparisons.
 
 Each training batch is a mixture of rows of all batches (plates); BatchNorm uses the mixture's
 statistics while training and their running averages afterwards. With logits z and class y the loss
 is the mean over labelled rows of ``-z_y + log(sum_k exp z_k)``.
 
-Vapnik 1992, Principles of risk minimization for learning theory, NeurIPS 4. In the published
-contrast (Lin and Lu 2022) this is "vanilla": mixed training, frozen BatchNorm.
+Vapnik 1992, Principles of risk minimization for learning theory, NeurIPS 4. In Lin and Lu 2022 this
+is "vanilla": mixed training, frozen BatchNorm.
 """
 
 from __future__ import annotations

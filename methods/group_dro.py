@@ -48,7 +48,7 @@ META = {
 
 @dataclass(frozen=True)
 class Params(GroupParams):
-    """How fast weights move, and how training batches are made."""
+    """Step size of the weights, and how training batches are made."""
 
     step_size: float = param(
         0.01,
@@ -67,7 +67,7 @@ class GroupDRO(GroupwiseMethod):
     Params = Params
 
     def extra_modules(self, n_features: int, n_classes: int, n_batches: int) -> nn.Module:
-        """Return the weights ``q``, ``(n_batches,)``: a buffer, so a checkpoint has them."""
+        """Return the weights ``q``, ``(n_batches,)``: a buffer, in checkpoints too."""
         import torch
         from torch import nn
 
@@ -76,7 +76,7 @@ class GroupDRO(GroupwiseMethod):
         return weights
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
-        """Return the weighted loss; the moved weights wait in ``batch.extra`` for the step."""
+        """Return the weighted loss; the updated weights are in ``batch.extra`` until the step."""
         import torch
         from torch.nn import functional as F
 
@@ -95,6 +95,6 @@ class GroupDRO(GroupwiseMethod):
         return total
 
     def after_step(self, model: Model, batch: Batch) -> None:
-        """Keep the moved weights."""
+        """Store the updated weights."""
         q: Any = model.extra.q
         q.copy_(batch.extra["q"])

@@ -1,19 +1,19 @@
 r"""Harmony: soft clusters that mix batches, and a linear correction of their batch offsets.
 
-Rows are standardised and turned to principal components :math:`Z`, both as learned from the
+Rows are standardised and converted to principal components :math:`Z`, both as learned from the
 training rows. Harmony then alternates, on the training *and* the evaluation rows together, between
 soft :math:`k`-means on the unit sphere with a penalty on clusters that have few batches, and
 
 .. math:: z_i \leftarrow z_i - \sum_k R_{ik}\, \beta_{k, b(i)}
 
-where :math:`\beta_{k,b}` is the ridge estimate of the offset of batch b in cluster k. The profiles
-that come out are the corrected components, fewer than the features that went in.
+where :math:`\beta_{k,b}` is the ridge estimate of the offset of batch b in cluster k. The output
+profiles are the corrected components, fewer than the input features.
 
-It must see the unlabelled evaluation set, so it is transductive, and a row that was not there
-cannot be corrected later: for that see ``harmony-map``. The library is harmonypy; nothing of the
-algorithm is changed. Rows are put into an order that follows from their contents alone, because
-Harmony starts from a seed and the rows' order. A batch with rows on both sides counts as two, one
-of each side; where the two sides have the same rows (a split without training) they are taken once.
+It requires the unlabelled evaluation set, so it is transductive, and later rows cannot be
+corrected: see ``harmony-map``. The library is harmonypy; nothing of the algorithm is changed. Rows
+are sorted into an order that depends on their contents only, because the start of Harmony depends
+on a seed and on the row order. A batch with rows on both sides counts as two, one of each side;
+where the two sides have the same rows (a split without training) they are taken once.
 """
 
 from __future__ import annotations
@@ -99,12 +99,12 @@ class Harmony:
             ctx.log(step, objective=float(value))
 
     def apply(self, samples: Samples) -> Output:
-        """Return the corrected components of rows that were there at fit, ``(n, p)``.
+        """Return the corrected components of rows that were part of the fit, ``(n, p)``.
 
         Raises
         ------
         BenchError
-            For a row that was not there.
+            For a row that was not part of the fit.
         """
         place = find_names(samples.ids, self._names)
         if (place < 0).any():

@@ -1,9 +1,9 @@
 r"""Harmony for later batches: new rows are mapped onto clusters frozen in training.
 
 Harmony runs on the training batches alone (standardisation, principal components, seed and order as
-in ``harmony``). What is kept of it are the centroids :math:`Y_k` on the unit sphere, the mass
-:math:`N_k = \sum_i R_{ik}` of each cluster and its mean :math:`\mu_k` of corrected rows. A batch of
-n rows :math:`z_i` is then soft-assigned,
+in ``harmony``). It keeps the centroids :math:`Y_k` on the unit sphere, the mass :math:`N_k = \sum_i
+R_{ik}` of each cluster and its mean :math:`\mu_k` of corrected rows. A batch of n rows :math:`z_i`
+is then soft-assigned,
 
 .. math:: R_{ik} \propto \exp\!\left(-\tfrac{2}{\sigma}\left(1 - Y_k^\top z_i / |z_i|\right)\right)
 
@@ -26,8 +26,9 @@ This is the idea of Symphony. What differs: Symphony assigns once, by the uncorr
 the corrected rows are assigned again and the uncorrected ones corrected by that, as Harmony itself
 does, ``rounds`` times in all (1 is Symphony's); and :math:`\lambda_k` follows harmonypy.
 
-Training batches pass through the same map one by one, so that the read-out is trained on what it
-will meet. A batch of fewer than ``min_rows`` rows keeps its components as they are and is counted.
+Training batches pass through the same map one by one, so that the readout is trained on the same
+kind of profiles as at test. A batch of fewer than ``min_rows`` rows keeps its components as they
+are and is counted.
 """
 
 from __future__ import annotations

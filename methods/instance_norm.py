@@ -5,16 +5,16 @@ Each BatchNorm layer is replaced by
 .. math:: y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta,
 
 where :math:`\mu` and :math:`\sigma^2` (biased) are the mean and variance over the pixels of one
-image and channel, and :math:`\gamma` and :math:`\beta` are trained. Whatever scales or shifts a
-channel of an image (staining, lamp, gain) is gone after the first layer, and no row depends on
-another: nothing about the test batch is needed. What an image's own mean and contrast say about its
-class is gone as well.
+image and channel, and :math:`\gamma` and :math:`\beta` are trained. Scaling and shifts of a channel
+of an image (staining, lamp, gain) are removed by the first layer, and no row depends on another:
+nothing about the test batch is needed. Information on the class in an image's own mean and contrast
+is removed as well.
 
 Ulyanov, Vedaldi and Lempitsky 2016, Instance normalization: the missing ingredient for fast
 stylization, arXiv 1607.08022; as a remedy for shifts in appearance Pan et al. 2018, ECCV (there as
-a part of the layers, see ``ibn``). What differs: none of the paper's stylisation, and a layer that
-was trained before keeps its gamma and beta. On tables it is not applicable: a profile has one
-value for each feature and nothing to average over.
+a part of the layers, see ``ibn``). What differs: none of the paper's stylisation, and a pretrained
+layer keeps its gamma and beta. On tables it is not applicable: a profile has one value for each
+feature and nothing to average over.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ trained on,
 .. math:: \lambda x_i + (1 - \lambda) x_j \quad \mathrm{with\ label} \quad \lambda e_{y_i} + (1 -
           \lambda) e_{y_j}
 
-and the same with i and j exchanged. Intra-label pairs keep their label while what belongs to the
-batch is blended away. At test nothing is mixed, and BatchNorm uses its running averages.
+and the same with i and j exchanged. Intra-label pairs keep their label while differences between
+batches are averaged. At test nothing is mixed, and BatchNorm uses its running averages.
 
 Yao et al. 2022, Improving out-of-distribution robustness via selective augmentation, ICML, PMLR
 162:25407-25437, arXiv 2201.00299. Default p_sel = 1 and alpha = 2, as published for domain shifts
@@ -238,9 +238,9 @@ def cut(shape: tuple[int, ...], share: float, generator: torch.Generator) -> Ten
         ``(C, H, W)``: a rectangle of sides ``sqrt(share)`` H and W around a uniform centre, cut off
         at the rim, the same in all channels, ``(1, H, W)``. ``(d,)``: ``round(share d)`` features.
     share
-        Wanted share of values, in [0, 1].
+        Requested share of values, in [0, 1].
     generator
-        Of the centre or the features.
+        Generator of the centre or of the features.
     """
     import torch
 

@@ -5,23 +5,23 @@ r"""Preprocessing of Cell Painting profiles: MAD on DMSO, rank inverse normal, f
    0 or nearly so (relative to their median and to their spread among all training rows) in a
    training batch are dropped.
 2. :math:`z = \Phi^{-1}\!\left(\frac{r - 3/8}{n + 1/4}\right)` with the rank :math:`r` of
-   :math:`x'` among the :math:`n` training rows (Blom 1958), ties sharing their mean rank. A new
-   row's rank is read off the training rows' distribution, kept at ``quantiles`` points and linear
-   between them; beyond the training rows it is that of the outermost one.
+   :math:`x'` among the :math:`n` training rows (Blom 1958), ties sharing their mean rank. The rank
+   of a new row is interpolated linearly in the distribution of the training rows, which is stored
+   at ``quantiles`` points; beyond it, the rank is that of the outermost training row.
 3. Features whose variance over training rows is below ``variance`` are dropped; then, of each pair
    with a correlation above ``correlation``, the one with the larger sum of absolute correlations,
    which is pycytominer's definition of both steps.
 
 The steps and their order are those of Arevalo et al. 2024, who ranked and selected over all rows,
-test rows included. Here steps 2 and 3 are fitted on training rows alone; step 1 looks at the
-controls of the batch that is corrected, which puts every method behind it on the track
-test-controls. With training rows alone and no more of them than ``quantiles``, step 2 gives their
-values but for one thing: they broke ties at random.
+test rows included. Here steps 2 and 3 are fitted on training rows alone; step 1 uses the controls
+of the corrected batch, so every method after it is on the track test-controls. With at most
+``quantiles`` training rows and no others, step 2 gives their values except for ties, which they
+broke at random.
 
-A batch with fewer than ``min_controls`` controls takes the median and MAD that are typical of the
-training batches, and is counted; a feature whose MAD is nearly 0 in a test batch takes the typical
-MAD. No array of the size of the table is allocated: batches are processed one by one, and features
-in blocks.
+A batch with fewer than ``min_controls`` controls uses the median and MAD that are typical of the
+training batches, and is counted; a feature with a MAD near 0 in a test batch uses the typical MAD.
+No array of the size of the table is allocated: batches are processed one by one, and features in
+blocks.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def ranked(x: NDArray[Any], grid: NDArray[Any], n: int) -> NDArray[np.float64]:
 def uncorrelated(correlation: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
     """Return which features stay, ``(d,)`` bool, given their correlations ``(d, d)``.
 
-    Of each pair above the threshold the one goes whose absolute correlations sum to more.
+    Of each pair above the threshold, the feature with the larger sum of absolute correlations is
+    dropped.
     """
     total = np.abs(correlation).sum(axis=0)
     place = np.empty(len(total), np.int64)
@@ -235,7 +236,7 @@ class MadIntSelect:
         grid: NDArray[np.float64],
         ctx: Context,
     ) -> NDArray[np.bool_]:
-        """Return which features vary and are no copies, ``(d,)`` bool."""
+        """Return which features vary and are not redundant, ``(d,)`` bool."""
         d, n = len(lively), len(X)
         total, product = np.zeros(d), np.zeros((d, d))
         for k, rows in enumerate(groups):

@@ -7,17 +7,17 @@ rows of each. With z the normalised output of a two-layer projector on the encod
 .. math:: L = - \frac{1}{K} \sum_i \frac{1}{|P(i)|} \sum_{p \in P(i)} \log \frac{\exp
           s_{ip}}{\sum_{a \neq i} \exp s_{ia}}
 
-What is kept is what rows of a well have in common: its treatment, and whatever else marks the well
-and its plate. Read out are the encoder's features, by the probe; there is no head. At test
-BatchNorm uses its running averages.
+Features retain what rows of a well have in common: its treatment, and everything else that is
+specific to the well and its plate. The probe is fitted on the encoder's features; there is no head.
+At test BatchNorm uses its running averages.
 
 Lin and Lu 2022, PMLR 200:74-93, section 4.2 and appendix C, where the views are cells of one image;
 here they are rows of one well, which for one image a well is the same. From there come temperature
 0.05 and the 128 outputs of the projector. What differs: optimisation and number of rows are the
 recipe's; views are changed no further than the recipe's own augmentation does, unless ``crop``,
-``blur`` or, on a table, ``corruption`` say so. It must know which training rows share a well
-(access train-well), nothing else about it. Wells with fewer rows than views take no part in
-training; the record says how many.
+``blur`` or, on a table, ``corruption`` are set. It requires which training rows share a well
+(access train-well), and nothing else about wells. Wells with fewer rows than views are not used in
+training; the record states their number.
 """
 
 from __future__ import annotations

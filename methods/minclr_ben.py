@@ -8,9 +8,9 @@ statistics of that training batch, and at test those of the test plate,
 .. math:: y = \gamma \frac{x - \mu_S}{\sqrt{\sigma_S^2 + \epsilon}} + \beta.
 
 Lin and Lu 2022, PMLR 200:74-93, section 4.2 and appendix C: the self-supervised method that gained
-most from BEN there. What differs is stated at ``minclr`` and ``ben``; while training ``min_rows``
-counts wells of a plate, and a well is one on its plate: rows of equally named wells on two plates
-are not taken for mates.
+most from BEN there. What differs is stated at ``minclr`` and ``ben``; in training, ``min_rows`` is
+the number of wells of a plate, and wells belong to their plate: rows of wells with the same name on
+two plates are no positives.
 """
 
 from __future__ import annotations

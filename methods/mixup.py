@@ -8,13 +8,14 @@ For rows i and j of a training batch, j the image of i under a random permutatio
 
 and the loss is the cross-entropy with :math:`\tilde y`, which is
 :math:`\lambda CE(z, y_i) + (1 - \lambda) CE(z, y_j)`.
-Pairs are made without regard to batches: with ``lisa`` it shows what choosing them is worth. At
-test nothing is mixed, and BatchNorm uses its running averages.
+Pairs are drawn regardless of batches; a comparison with ``lisa`` shows the effect of selecting
+them. At test nothing is mixed, and BatchNorm uses its running averages.
 
 Zhang, Cisse, Dauphin and Lopez-Paz 2018, mixup: beyond empirical risk minimization, ICLR,
 arXiv 1710.09412. The published code draws one lambda for a training batch (``draw=batch``), the
 paper's text one for a pair (``draw=pair``). What differs: rows without a class (negative controls)
-are neither mixed nor scored; they stay in the batch as they are. Mixed are standardised rows.
+are neither mixed nor scored; they stay in the batch unchanged. Rows are standardised before they
+are mixed.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Mixup(NetworkMethod):
     Params = Params
 
     def inputs(self, batch: Batch) -> Batch:
-        """Mix each row that has a class with another one that has."""
+        """Mix each row that has a class with another row that has a class."""
         import torch
 
         rows = torch.nonzero(batch.y >= 0).flatten()

@@ -13,10 +13,10 @@ MMD-AAE this is the MMD term alone, without autoencoder and prior, as DomainBed 
 and Lopez-Paz 2021, arXiv 2007.01434), kernels and default weight too. What differs: rows without a
 class count in the penalty, and two choices. With ``widths = relative`` squared distances are first
 divided by their mean in the training batch, so that the kernels do not depend on the scale of the
-features. With ``estimate = unbiased`` a row with itself is no pair. As published it is one, so with
-n rows of each batch the penalty of equal distributions is not 0 but of size 1/n, and features that
-shrink to a point lower it: with few rows that can be all that is learned.
-Nothing of the test batch is used.
+features. With ``estimate = unbiased`` pairs of a row with itself are excluded. The published
+estimate includes them, so with n rows of each batch the penalty of equal distributions is not 0 but
+of size 1/n, and features that shrink to a point lower it: with few rows that can be all that is
+learned. Nothing of the test batch is used.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 r"""Scanorama: batches are joined through pairs of mutual nearest neighbours.
 
-Rows are standardised and turned to principal components, both as learned from the training rows,
+Rows are standardised and converted to principal components, both as learned from the training rows,
 and scaled to unit length. Between every two batches, pairs of rows that are among each other's
 ``knn`` nearest (city-block distance) are anchors; the two batches with the largest share of
 anchored rows are joined first. A row of the batch that is moved becomes
@@ -9,16 +9,16 @@ anchored rows are joined first. A row of the batch that is moved becomes
           \qquad k(u, v) = \exp(-\tfrac{\sigma}{2} \lVert u - v \rVert^2),
 
 over its anchors a and their partners m(a). Batches without enough anchors (``alpha``), or with
-fewer rows than ``knn``, stay as they are; the latter are said. It was made for thousands of cells a
-batch. On plates of some tens of wells a correction rests on few anchors and draws rows of several
-classes onto the same partners: on the planted tables of the tests it loses, also without a shift,
-and more so with fewer neighbours.
+fewer rows than ``knn``, are not changed; the latter are reported. It was made for thousands of
+cells a batch. On plates of some tens of wells a correction depends on few anchors and moves rows of
+several classes onto the same partners: on the planted tables of the tests it lowers the score, also
+without a shift, and more so with fewer neighbours.
 
-It joins the training *and* the evaluation batches, so it is transductive, and a row that was not
-there cannot be corrected later. The library is scanorama (``pip install 'labshift[scanorama]'``);
-nothing of the algorithm is changed. What differs from its defaults: components come from the
-training rows alone, and neighbours are exact, so that no row order and no seed takes part; rows are
-still put into an order that follows from their contents, and the seed of the run is handed on.
+It joins the training *and* the evaluation batches, so it is transductive, and later rows cannot be
+corrected. The library is scanorama (``pip install 'labshift[scanorama]'``); nothing of the
+algorithm is changed. What differs from its defaults: components come from the training rows alone,
+and neighbours are exact, so that row order and seed have no effect; rows are still sorted into an
+order that depends on their contents, and the seed of the run is passed on.
 """
 
 from __future__ import annotations
@@ -153,12 +153,12 @@ class Scanorama:
         self._names = np.concatenate(names)
 
     def apply(self, samples: Samples) -> Output:
-        """Return the joined components of rows that were there at fit, ``(n, p)``.
+        """Return the joined components of rows that were part of the fit, ``(n, p)``.
 
         Raises
         ------
         BenchError
-            For a row that was not there.
+            For a row that was not part of the fit.
         """
         place = find_names(samples.ids, self._names)
         if (place < 0).any():
@@ -170,7 +170,7 @@ class Scanorama:
         return Output(self._corrected[place], notes=(note,) if self._small else ())
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Names and joined components ``(n + m, p)`` of all rows; how many batches stayed out."""
+        """Names and joined components ``(n + m, p)`` of all rows; number of left-out batches."""
         return {
             "names": pack_names(self._names),
             "corrected": self._corrected,
@@ -197,7 +197,7 @@ def join(
     Z, codes
         The rows and their batches.
     large
-        ``(n_batches,)`` which batches take part; the others are scaled to unit length alone.
+        ``(n_batches,)`` which batches are joined; the others are only scaled to unit length.
     params, seed
         As given.
 
@@ -209,7 +209,7 @@ def join(
     Raises
     ------
     BenchError
-        If the library answers in another shape or with values that are not finite.
+        If the output has an unexpected shape or values that are not finite.
     """
     length = np.linalg.norm(Z, axis=1, keepdims=True)
     unit = np.divide(Z, length, out=np.zeros_like(Z), where=length > 0).astype(np.float64)
@@ -257,7 +257,7 @@ def _library(seed: int) -> Any:
 
 @contextlib.contextmanager
 def _global_generators_kept(seed: int) -> Iterator[None]:
-    """Seed NumPy's and Python's global generators, and put them back as they were."""
+    """Seed NumPy's and Python's global generators, and restore their states afterwards."""
     legacy, plain = np.random.get_state(), random.getstate()  # noqa: NPY002 - scanorama uses the global generator
     np.random.seed(seed % 2**32)  # noqa: NPY002 - scanorama uses the global generator
     random.seed(seed)

@@ -9,18 +9,18 @@ P(i) the other copies,
 .. math:: L = - \frac{1}{K} \sum_i \frac{1}{|P(i)|} \sum_{p \in P(i)} \log \frac{\exp
           s_{ip}}{\sum_{a \neq i} \exp s_{ia}}
 
-Read out are the encoder's features, by the probe; there is no head. At test BatchNorm uses its
-running averages.
+The probe is fitted on the encoder's features; there is no head. At test BatchNorm uses its running
+averages.
 
 Chen, Kornblith, Norouzi and Hinton 2020, A simple framework for contrastive learning of visual
 representations, ICML, arXiv 2002.05709; for more than two views as in Lin and Lu 2022, PMLR
 200:74-93, section 4.2 and appendix C, from which come temperature 0.05, the 128 outputs of the
 projector and the copies (crop, flips, rotations, blur; no change of colours). What differs:
-optimisation and number of rows are the recipe's, so that it costs what other methods cost; the
+optimisation and number of rows are the recipe's, so that its cost equals that of other methods; the
 blur's deviation is uniform from 0 on. On a table a copy takes a share ``corruption`` of its
 features from other rows of the training batch, each drawn for itself (Bahri et al. 2022, SCARF,
-arXiv 2106.15147, which corrupts one of two copies by 0.6; here all by 0.3): a stand-in, since
-nobody knows which changes of a profile leave its meaning alone.
+arXiv 2106.15147, which corrupts one of two copies by 0.6; here all by 0.3): a substitute, because
+it is not known which changes of a profile preserve its meaning.
 """
 
 from __future__ import annotations

@@ -7,15 +7,15 @@ layers, which normalise with the statistics of the rows of the call. Over the ro
 .. math:: H = - \frac{1}{n} \sum_i \sum_k p_{ik} \log p_{ik}, \quad p_i = \mathrm{softmax}(z_i)
 
 is lowered by one Adam step a piece. All rows are then predicted with the adapted gamma and beta,
-and with the statistics of the test batch. The copy is thrown away: the next test batch
-begins from ERM's weights. With ``passes`` = 0 this is ``adabn``.
+and with the statistics of the test batch. The copy is discarded: the next test batch starts from
+ERM's weights. With ``passes`` = 0 this is ``adabn``.
 
 Wang et al. 2021, Tent: fully test-time adaptation by entropy minimization, ICLR, arXiv 2006.10726.
 What differs: the paper goes online through one stream of a target domain and predicts each piece
 before its step, with the statistics of the piece; here a domain is a test batch, all its rows are
-predicted after the last step, and rows are taken in an order that their content decides, so the
-result does not depend on the order of the view. Adam at 1e-3 is the paper's for CIFAR. Controls are
-rows like any other: the method does not know that they have no class.
+predicted after the last step, and rows are processed in an order that depends on their content, so
+the result does not depend on the order of the view. Adam at 1e-3 is the paper's for CIFAR. Controls
+are rows like any other: the method does not know that they have no class.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ META = {
 
 @dataclass(frozen=True)
 class Params:
-    """All of the apply phase: nothing here needs another training."""
+    """Parameters of the apply phase: changing them requires no new training."""
 
     level: str = param("", "batch level that is adapted to; empty is the default", phase="apply")
     lr: float = param(
@@ -106,7 +106,7 @@ class Tent(NetworkMethod):
         return ApplyStatistics(np.ones(len(samples), bool), min_rows=self.params.min_rows)
 
     def adapt_model(self, model: Model, rows: TestBatch) -> Model:
-        """Return a copy whose scales and shifts were moved; ``model`` stays as it is.
+        """Return a copy with adapted scales and shifts; ``model`` is not changed.
 
         Raises
         ------

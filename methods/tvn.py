@@ -10,19 +10,19 @@ Three versions with one name are in use. With controls' mean :math:`\mu`, standa
     :math:`z = y\,(M_b + \eta I)^{-1/2} (M + \eta I)^{1/2}` with the *uncentred* second moments
     (divisor n) of the controls of the batch and of the training set. Published with
     :math:`\lambda = 0.02, \eta = 1` and without :math:`s`, as in the notebook of Lin & Lu 2022
-    (``standardise=false`` gives exactly that): on learned embeddings features have one unit, on
-    measured ones they have not. A shift of the batch is a large second moment in one
-    direction, so it is compressed to a bounded length but not removed.
+    (``standardise=false`` gives exactly that): learned features share one unit, measured ones do
+    not. A shift of the batch is a large second moment in one direction, so it is compressed to a
+    bounded length but not removed.
 ``efaar``
     :math:`y = \frac{x - \mu}{s} V (\Lambda + \lambda I)^{-1/2}`, then
     :math:`z = y\,(C_b + \eta I)^{-1/2}` with the centred covariance (divisor n - 1) of the batch's
     controls and no re-colouring. Published with :math:`\lambda = 0, \eta = 0.5`. The location of a
-    batch stays as it is.
+    batch is not changed.
 ``controls-zscore``
     :math:`p = \frac{x - \mu}{s} V`, :math:`y = (p - m_b) / \sqrt{v_b + \lambda}` with mean and
     variance (divisor n) of the batch's controls for each component, then
     :math:`z = y\,(C_b + \eta I)^{-1/2} (C + \eta I)^{1/2}` with covariances (divisor n - 1) of
-    controls treated so, of the batch and of all training batches. Published with
+    controls transformed in this way, of the batch and of all training batches. Published with
     :math:`\lambda = 0, \eta = 0.5`. It removes location, scale and covariance.
 
 The default variant is ``ando``: it is the published procedure and harms least where batches do not
@@ -230,7 +230,7 @@ class TVN:
             self._prepare()
 
     def _shrunk(self, spectrum: Spectrum, squares: Doubles) -> Spectrum:
-        """Return a spectrum shrunk by the rows' squared lengths ``(n,)``, if it is to be."""
+        """Return a spectrum, shrunk by the rows' squared lengths ``(n,)`` if shrinkage is on."""
         if not self._shrink:
             return spectrum
         values = spectrum.values
@@ -308,7 +308,7 @@ class TVN:
         X, mean
             The rows, and the vector subtracted from each.
         whiten
-            Whether the rows have yet to be whitened.
+            Whether to whiten the rows first.
         y
             ``(k, r)`` whitened controls of the batch, whose moments give the root.
         """

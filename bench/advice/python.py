@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.core.split import Split
     from bench.data.task import Task
-    from bench.runs.experiment import Progress
+    from bench.runs.progress import Progress
 
 COLOURS = {"ok": "#2e7d32", "look": "#b26a00", "warn": "#c62828"}
 

@@ -238,6 +238,8 @@ class Board:
         Score of random guessing, or None.
     shift
         One sentence: how training and test data differ.
+    release
+        Name of the benchmark release that all rows belong to; empty outside a release.
     scope
         Restriction of the verdicts, such as ``within this laboratory``; empty if they refer to
         further new units (``bench.boards.units``).
@@ -264,6 +266,7 @@ class Board:
     higher_is_better: bool
     chance: float | None
     shift: str
+    release: str
     scope: str
     oracle: float | None
     title: str

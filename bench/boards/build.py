@@ -26,6 +26,7 @@ from bench.boards.notes import (
 from bench.boards.pairing import span_of_mean
 from bench.boards.ranking import equal_budgets, ranked, sorted_rows
 from bench.boards.readouts import readout_of, row_readout
+from bench.boards.release import release_note, release_of
 from bench.boards.units import new_units
 from bench.boards.values import (
     best_possible,
@@ -80,6 +81,7 @@ def build_board(
     rows = equal_budgets(rows, notes)
     first = runs[0]
     units = new_units((scored or list(runs))[0])
+    notes += filter(None, [release_note(first, metric)])
     notes += without_verdicts(oracle)
     notes += pooled_scores(scored)
     notes += upstream(runs)
@@ -104,6 +106,7 @@ def build_board(
         higher_is_better=higher,
         chance=chance_note(first, metric),
         shift=first.shift,
+        release=release_of(first, metric),
         scope=units.scope,
         oracle=oracle,
         title=board_title(first, metric, used, units),
@@ -150,7 +153,7 @@ def _row(
         access=tuple(first.access),
         level=first.level or "",
         readout=readout,
-        badges=tuple(first.badges),
+        badges=tuple(dict.fromkeys(badge for run in runs for badge in run.badges)),
         tuning=first.tuning,
         typed=tuple(sorted({run.command for run in runs if run.command})),
         points={},

@@ -61,6 +61,7 @@ def pooled_draws(boards: Iterable[Board]) -> list[Board]:
                 board.metric,
                 board.readout,
                 board.selection,
+                board.release,
                 board.overrides,
                 settings,
             ]
@@ -114,6 +115,7 @@ def _title(board: Board, n_draws: int, settings: Mapping[str, object]) -> str:
         *(f"{key}={changed[key]}" for key in sorted(changed)),
         SELECTIONS.get(board.selection, board.selection),
         f"{board.metric} by {board.readout}",
+        f"release {board.release}" if board.release else "no release",
     ]
     return " · ".join(parts)
 

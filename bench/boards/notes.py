@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.boards.baselines import BASELINES
 from bench.boards.board import EDITIONS, SELECTIONS, Row, Values  # TC
+from bench.boards.release import release_of
 from bench.boards.stats.coverage import printed_coverage
 from bench.boards.values import codes_differ, label_of_run
 from bench.core.words import setting
@@ -35,6 +36,7 @@ def board_title(run: Record, metric: str, readout: str, units: NewUnits) -> str:
         recipe,
         SELECTIONS.get(run.selection, run.selection),
         f"{metric} by {readout}",
+        f"release {release}" if (release := release_of(run, metric)) else "no release",
     ]
     return " · ".join(parts)
 

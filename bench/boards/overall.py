@@ -14,6 +14,7 @@ and counts, and no test.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -80,6 +81,9 @@ class Overall:
     ----------
     edition, kind
         ``real`` or ``simulated``; ``network`` or ``profile``.
+    release
+        Benchmark release of the boards; boards outside any release are in the newest one. Two
+        releases are never compared.
     rows
         Best mean difference first; the baseline is included, with differences of 0.
     n_ranked
@@ -100,6 +104,7 @@ class Overall:
     p: float | None
     critical_difference: float | None
     never_worse: tuple[str, ...]
+    release: str = ""
 
     @property
     def tested(self) -> bool:
@@ -131,11 +136,26 @@ def overall(boards: Iterable[Board], methods: Sequence[str] | None = None) -> li
     results = []
     for edition in ("real", "simulated"):
         members = [board for board in used if board.edition == edition]
-        for kind, baselines in KINDS.items():
-            result = _overall(members, edition, kind, baselines, methods)
-            if result is not None:
-                results.append(result)
+        for release, boards_of in _by_release(members).items():
+            for kind, baselines in KINDS.items():
+                result = _overall(boards_of, edition, kind, baselines, methods)
+                if result is not None:
+                    results.append(dataclasses.replace(result, release=release))
     return results
+
+
+def _by_release(boards: Sequence[Board]) -> dict[str, list[Board]]:
+    """Return the boards of each release; those outside any are compared with the newest one.
+
+    Where a split has a board inside and one outside a release, the one inside counts.
+    """
+    names = sorted({board.release for board in boards} - {""}, reverse=True) or [""]
+    groups = {name: [board for board in boards if board.release == name] for name in names}
+    inside = {board.split for board in groups[names[0]]}
+    if names[0]:
+        others = (board for board in boards if not board.release)
+        groups[names[0]] += [board for board in others if board.split not in inside]
+    return groups
 
 
 def _name(row: Row) -> str:

@@ -153,12 +153,17 @@ def plain_boards(boards: Sequence[Board]) -> list[Board]:
 
     A board is plain if its data and recipe have no changed values, its parameters were not selected
     by a search, and its recipe is ``default``. A split and edition without such a board keeps all.
+    Of several plain boards, such as those of two versions of the numerics, the ones of a benchmark
+    release are kept, if there are any.
     """
-    with_plain = {(board.split, board.edition) for board in boards if is_plain(board)}
+    plain = [board for board in boards if is_plain(board)]
+    with_plain = {(board.split, board.edition) for board in plain}
+    released = {(board.split, board.edition) for board in plain if board.release}
     return [
         board
         for board in boards
-        if is_plain(board) or (board.split, board.edition) not in with_plain
+        if (board.split, board.edition) not in with_plain
+        or (is_plain(board) and (board.release or (board.split, board.edition) not in released))
     ]
 
 
@@ -198,7 +203,14 @@ _SHOWN = (
     "recipe_overrides",
     "grouping",
 )
-_HIDDEN = ("split_digest", "data_digest", "recipe_digest", "standardise", "score_unit")
+_HIDDEN = (
+    "split_digest",
+    "data_digest",
+    "recipe_digest",
+    "standardise",
+    "score_unit",
+    "numerics",
+)
 
 
 def _key(run: Record, metric: str | None) -> Key:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.completion import one_of
-from bench.cli.options import REFERENCE, SPLIT_FILTER, bundle, choice_option, output_option
+from bench.cli.options import PATH, REFERENCE, SPLIT_FILTER, bundle, choice_option, output_option
 from bench.cli.output import print_raw, uses_colour, width, write_output
 
 if TYPE_CHECKING:
@@ -18,8 +19,17 @@ if TYPE_CHECKING:
     from bench.boards.board import Board
     from bench.cli.options import Common, Decorator
     from bench.core.registry import Registry
+    from bench.records.record import Record
     from bench.records.store import Store
 
+BUNDLES = click.option(
+    "--bundle",
+    "bundles",
+    metavar="PATH",
+    type=PATH,
+    multiple=True,
+    help="Include the runs of a bundle, or of all bundles in a folder. Repeatable.",
+)
 READOUTS = one_of("auto", "head", "probe", "knn1")
 
 
@@ -33,6 +43,8 @@ class BoardOptions:
         Which boards to compute; None for all.
     form, output
         ``--format`` and the file to write, None for stdout.
+    reference, bundles
+        Include the published records, and those of bundles.
     """
 
     split: str | None
@@ -43,6 +55,7 @@ class BoardOptions:
     form: str
     output: str | None
     reference: bool
+    bundles: tuple[str, ...]
 
     def boards(
         self,
@@ -64,7 +77,7 @@ class BoardOptions:
         from bench.data.catalog import canonical_name
 
         return boards(
-            store.load_all(reference=self.reference),
+            with_bundles(store.load_all(reference=self.reference), self.bundles),
             split=canonical_name(self.split, registry),
             metric=self.metric,
             readout=self.readout,
@@ -106,5 +119,26 @@ def board_options(formats: str) -> Decorator:
             click.option("--format", "form", metavar="NAME", default="table", help=formats),
             output_option(help="Write to FILE instead of stdout."),
             REFERENCE,
+            BUNDLES,
         ],
     )
+
+
+def with_bundles(records: list[Record], bundles: Sequence[str]) -> list[Record]:
+    """Return records together with those of bundles; rows not verified are marked.
+
+    Runs of the results folder take precedence.
+    """
+    import tempfile
+
+    from bench.records.bundle import bundles_in, confirmed_runs, marked, read_bundle
+
+    known = {record.run_id for record in records}
+    for name in bundles:
+        for path in bundles_in(Path(name)):
+            bundle = read_bundle(path)
+            with tempfile.TemporaryDirectory() as folder:
+                others = marked(bundle.unpack(Path(folder)), confirmed_runs(bundle))
+            records += [record for record in others if record.run_id not in known]
+            known |= {record.run_id for record in others}
+    return records

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.records.store import Store
     from bench.runs.experiment import Experiment
-    from bench.runs.sweeps.clusters import Where
+    from bench.runs.sweeps.clusters import Connection, Where
     from bench.runs.sweeps.graph import Graph
     from bench.runs.sweeps.units import Host
 
@@ -29,6 +29,9 @@ JOBS = click.option(
     metavar="N",
     type=click.IntRange(1, 10_000),
     help="Worker processes (extra: cluster) [default: none].",
+)
+SCHEDULER = click.option(
+    "--scheduler", metavar="ADDRESS", help="Address of a running Dask scheduler."
 )
 
 
@@ -64,7 +67,7 @@ cluster_options = bundle(
     [
         JOBS,
         click.option("--memory", metavar="SIZE", help="Memory limit of each worker of --jobs."),
-        click.option("--scheduler", metavar="ADDRESS", help="Address of a running Dask scheduler."),
+        SCHEDULER,
         click.option(
             "--cluster",
             metavar="NAME",
@@ -78,7 +81,37 @@ cluster_options = bundle(
 )
 
 
-def host_of(store: Store, common: Common, device: str, if_exists: str) -> Host:
+@dataclass(frozen=True)
+class WorkerOptions:
+    """``--jobs`` and ``--scheduler``."""
+
+    jobs: int | None
+    scheduler: str | None
+
+    def where(self) -> Where:
+        """Return the checked options.
+
+        Raises
+        ------
+        BenchError
+            If both are given.
+        """
+        from bench.runs.sweeps.clusters import Where
+
+        return Where(self.jobs, scheduler=self.scheduler)
+
+
+worker_options = bundle("workers", WorkerOptions, [JOBS, SCHEDULER])
+
+
+def host_of(
+    store: Store,
+    common: Common,
+    device: str,
+    if_exists: str,
+    timeout: float = 0.0,
+    isolate: str = "plugins",
+) -> Host:
     """Return where the workers of this command read and write."""
     import os
 
@@ -100,11 +133,16 @@ def host_of(store: Store, common: Common, device: str, if_exists: str) -> Host:
     plugins = tuple((str(file), file.read_text(encoding="utf-8")) for file in files)
     folder = str(Path.cwd())
     argv = tuple(sys.argv[1:])
-    return Host(str(store.root.absolute()), folder, plugins, argv, device, if_exists)
+    return Host(store.location, folder, plugins, argv, device, if_exists, timeout, isolate)
 
 
 def execute(
-    graph: Graph, where: Where, store: Store, *, events: bool
+    graph: Graph,
+    where: Where,
+    store: Store,
+    *,
+    events: bool,
+    connection: Connection | None = None,
 ) -> tuple[list[Record], float]:
     """Execute a graph with progress on stderr; return its new records and the seconds it took."""
     from bench.cli.sweep_output import Display
@@ -114,13 +152,13 @@ def execute(
     if graph.tasks:
         store.prepare()
     with Display(graph, events=events) as display:
-        records = execute_graph(graph, where, display)
+        records = execute_graph(graph, where, display, connection)
     return records, time.monotonic() - started
 
 
 def run_on_workers(
     experiment: Experiment,
-    jobs: int | None,
+    workers: WorkerOptions,
     common: Common,
     pending: list[str],
     **fields: Any,  # noqa: ANN401 - fields of several types
@@ -131,8 +169,8 @@ def run_on_workers(
     ----------
     experiment
         The experiment.
-    jobs
-        ``--jobs``; nothing happens with one or none.
+    workers
+        Where they run; nothing happens without workers.
     common
         Options of every command.
     pending
@@ -140,16 +178,70 @@ def run_on_workers(
     **fields
         Fields of :class:`bench.runs.sweeps.units.Unit`, such as ``controls``.
     """
-    if jobs is None or jobs == 1:
+    where = workers.where()
+    if where.serial:
         return
-    from bench.runs.sweeps.clusters import Where
     from bench.runs.sweeps.graph import build
     from bench.runs.sweeps.units import units_like
 
     options = experiment.options
-    host = host_of(experiment.store, common, options.device, options.if_exists)
+    host = host_of(
+        experiment.store,
+        common,
+        options.device,
+        options.if_exists,
+        options.timeout,
+        experiment.registry.isolate,
+    )
     graph = build((unit, False) for unit in units_like(experiment, host, **fields))
     while pending:
         note(pending.pop(0))
-    records, _ = execute(graph, Where(jobs), experiment.store, events=common.as_json)
+    records, _ = execute(graph, where, experiment.store, events=common.as_json)
     experiment.known = {record.run_id: record for record in records}
+
+
+def study_on_workers(
+    name: str,
+    experiment: Experiment,
+    points: list[float],
+    workers: WorkerOptions,
+    common: Common,
+    pending: list[str],
+) -> None:
+    """Make the runs of a study in worker processes, and know their records.
+
+    Parameters
+    ----------
+    name, points
+        The study, and the values of what it varies.
+    experiment
+        Its methods, split and seeds; ``known`` gets the records.
+    workers
+        Where they run; nothing happens without workers.
+    common
+        Options of every command.
+    pending
+        Lines to print first.
+    """
+    where = workers.where()
+    if where.serial:
+        return
+    from bench.runs.sweeps.clusters import connect
+    from bench.runs.sweeps.units import units_like
+    from bench.studies import records_of
+
+    options = experiment.options
+    isolate = experiment.registry.isolate
+    host = host_of(experiment.store, common, options.device, options.if_exists, isolate=isolate)
+    [unit] = units_like(experiment, host, controls=False, companions=False)
+    while pending:
+        note(pending.pop(0))
+    with connect(where, options.device) as connection:
+
+        def on_workers(graph: Graph) -> list[Record]:
+            records, _ = execute(
+                graph, where, experiment.store, events=common.as_json, connection=connection
+            )
+            return records
+
+        experiment.known = records_of(name, experiment, points, unit, on_workers)

@@ -18,6 +18,7 @@ _SUMMARIES = {
     "batch-mean": "The mean of the row's batch: the batch effect without the rows.",
     "label-oracle": "The true class, one-hot with noise: ceiling of metrics with oracle_is_best.",
     "position-only": "Position on the plate only: how well the layout predicts the class.",
+    "cell-count-only": "Number of cells only: how well it predicts the class.",
     "batch-only": "Names of the row's batches only: how well the batch predicts the class.",
 }
 NAMES = tuple(_SUMMARIES)

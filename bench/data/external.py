@@ -105,8 +105,8 @@ class External:
                 f"{self.path} has values that are not finite in {len(bad)} {what} rows (first: "
                 f"'{bad[0]}'): compute them again, or leave the column out"
             )
-        found: Ints = rows[at]
-        return found
+        positions: Ints = rows[at]
+        return positions
 
     def scores(self, rows: Ints, classes: Sequence[str]) -> Floats:
         """Return the probabilities of rows, ``(k, n_classes)``; one-hot for predicted classes.

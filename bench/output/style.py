@@ -37,6 +37,7 @@ KNOWN = {
     "label-oracle": "#707070",
     "position-only": "#9A9AB0",
     "batch-only": "#909A90",
+    "cell-count-only": "#9AA0B8",
 }
 """Colours of well-known methods; safe for colour-blind readers (Okabe & Ito 2008, darkened where
 too faint on white)."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.records.record import Record
 
 
-INDEX_VERSION = "11"
+INDEX_VERSION = "12"
 _FACTS = ("method_id", "split_id", "edition", "recipe", "seed", "status", "primary")
 
 

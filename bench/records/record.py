@@ -124,6 +124,7 @@ class Record(Mapping[str, object]):
     selection = _Field[str]("Rule that selected the parameters; ``last`` is none.")
     score_unit = _Field[str]("Unit that is scored: ``row``, or the column that groups rows.")
     metric_versions = _Field[dict[str, int]]("Version of each metric.")
+    numerics = _Field[int]("Version of the numerics.")
     grouping = _Field[dict[str, Json] | None]("Inference batches of a study, or None.")
     shift = _Field[str]("Difference between training and test data.")
     deterministic = _Field[bool](

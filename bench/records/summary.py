@@ -84,6 +84,7 @@ def summarise(record: RunRecord) -> Summary:
         "selection": spec["selection"],
         "score_unit": spec["score_unit"],
         "metric_versions": spec["metric_versions"],
+        "numerics": spec.get("numerics", 1),
         "grouping": spec.get("grouping"),
         "shift": record["shift"],
         "deterministic": record.get("deterministic", False),

@@ -30,16 +30,18 @@ if TYPE_CHECKING:
     from bench.core.dataset import Opened
     from bench.core.method import Context
     from bench.core.samples import Samples
-    from bench.core.types import Bools, Floats, Ints
+    from bench.core.types import Array, Bools, Floats, Ints
     from bench.data.views import Partition
 
 
 Arrays = dict[str, "NDArray[np.generic]"]
 
-POSITION = "position"
+POSITION, COUNT = "position", "cell_count"
 LEVEL = "level:"
 BLOCK = 256
 """Number of images per block when computing fixed features."""
+BINS = 10
+"""Quantile bins of the number of cells."""
 NOISE = 0.01
 """Standard deviation of the noise of ``label-oracle``."""
 
@@ -55,8 +57,7 @@ def control_view(
     """Return all rows of a side with true classes and names of positions and batches."""
     opened = partition.opened
     columns = {LEVEL + level: level for level in opened.levels}
-    if POSITION in opened.columns:
-        columns[POSITION] = opened.columns[POSITION]
+    columns |= {key: opened.columns[key] for key in (POSITION, COUNT) if key in opened.columns}
     view = partition.view(Access.NONE, batches=True)
     return dataclasses.replace(
         view,
@@ -225,7 +226,7 @@ class _OneHot(ControlRow):
         self._state = {
             key: np.unique(values)
             for key, values in train.exposed.items()
-            if key.startswith(LEVEL) == self.sees_batches
+            if (key.startswith(LEVEL) if self.sees_batches else key == POSITION)
         }
 
     def apply(self, samples: Samples) -> Output:
@@ -253,6 +254,49 @@ class PositionOnly(_OneHot):
         if not reason and POSITION not in opened.columns:
             reason = f"{opened.name} has no column with the position on the plate"
         return reason
+
+
+class CellCountOnly(ControlRow):
+    """The number of cells, one-hot in quantile bins of the training rows.
+
+    Bins let every readout, also the nearest neighbour by cosine, use any relation of the class to
+    the number of cells.
+    """
+
+    reads_profiles = False
+
+    @classmethod
+    def why_not(cls, opened: Opened, *, transferred: bool) -> str:  # noqa: ARG003 - signature of the interface
+        """Return a reason if the data set has no numbers of cells."""
+        if COUNT not in opened.columns:
+            return f"{opened.name} has no column with the number of cells (key cell_count)"
+        counts = numbers(column_of(opened, opened.columns[COUNT]))
+        return "" if np.isfinite(counts).any() else f"the cell_count of {opened.name} is no number"
+
+    def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:  # noqa: ARG002 - signature of the interface
+        """Store the inner limits of the bins, ``(BINS - 1,)``."""
+        counts = numbers(train.exposed[COUNT])
+        inner = np.arange(1, BINS) / BINS
+        finite = counts[np.isfinite(counts)]
+        self._state = {"limits": np.quantile(finite, inner) if len(finite) else np.zeros(0)}
+
+    def apply(self, samples: Samples) -> Output:
+        """Return ``(n, BINS)`` profiles of 0 and 1; 0 for a row without a number."""
+        counts = numbers(samples.exposed[COUNT])
+        place = np.searchsorted(np.asarray(self._state["limits"]), counts, side="right")
+        X = (place[:, None] == np.arange(BINS)).astype(np.float32)
+        X[~np.isfinite(counts)] = 0.0
+        return Output(X)
+
+
+def numbers(texts: Array) -> NDArray[np.float64]:
+    """Return a column of text as numbers, ``(n,)``; NaN where there is none."""
+    import pandas as pd
+
+    result: NDArray[np.float64] = pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(
+        np.float64
+    )
+    return result
 
 
 def _profiles(samples: Samples) -> Floats:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.studies._context import StudyContext
     from bench.studies._results import Condition, ConditionResult, Difference, Finding
+    from bench.studies._workers import context_of, records_of
     from bench.studies._write import cell_text, folder_of, markdown, subtitle, write
 
 __all__ = [
@@ -44,10 +45,12 @@ __all__ = [
     "Finding",
     "StudyContext",
     "cell_text",
+    "context_of",
     "folder_of",
     "known",
     "load",
     "markdown",
+    "records_of",
     "subtitle",
     "write",
 ]
@@ -59,8 +62,10 @@ _LAZY = {
     "Finding": "_results",
     "StudyContext": "_context",
     "cell_text": "_write",
+    "context_of": "_workers",
     "folder_of": "_write",
     "markdown": "_write",
+    "records_of": "_workers",
     "subtitle": "_write",
     "write": "_write",
 }

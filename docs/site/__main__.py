@@ -48,6 +48,7 @@ NAV = {
         "biology.md",
         "sweep.md",
         "score.md",
+        "share.md",
         "extend.md",
         "gpu.md",
     ],

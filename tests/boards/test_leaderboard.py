@@ -219,7 +219,7 @@ def test_the_title_says_what_was_measured() -> None:
     )
     assert board.title == (
         "coos7/test4 · simulated data (draw=3) · recipe default with steps=10 · "
-        "last step, no selection · balanced_accuracy by probe"
+        "last step, no selection · balanced_accuracy by probe · no release"
     )
 
 

@@ -25,11 +25,13 @@ FOLDERS = {
     "bbbc021-profiles": "bbbc021_ljosa2013",
     "jump-stains": "jump_moa_dye_batches",
     "jump-source3": "jump_source3_image_stats",
+    "cpjump1": "cpjump1_compound_plates",
 }
 SPLITS = {
     "bbbc021-profiles": ("weeks", "profile"),
     "jump-stains": ("stains",),
     "jump-source3": ("batches", "last-batch"),
+    "cpjump1": ("times",),
 }
 NAMES = tuple(FOLDERS)
 
@@ -182,6 +184,22 @@ def written(name: str, folder: Path) -> None:
                 part = part[part.columns[rng.permutation(part.shape[1])]]
             file = f"{batch}_normalized_feature_select_negcon_batch.csv.gz"
             part.to_csv(folder / file, index=False)
+        return
+    if name == "cpjump1":
+        meta = frame[["meta_plate", "meta_well", "meta_compound", "meta_target_gene"]].copy()
+        meta.columns = pd.Index(
+            ["Metadata_Plate", "Metadata_Well", "Metadata_pert_iname", "Metadata_gene"]
+        )
+        kind = frame["meta_control_type"]
+        meta["Metadata_control_type"] = kind.where(kind != "treated")
+        for plate, rows in pd.concat([meta, numbers], axis=1).groupby("Metadata_Plate"):
+            file = f"{plate}_normalized_feature_select_negcon_batch.csv.gz"
+            rows.to_csv(folder / file, index=False)
+        plates = frame[["meta_plate", "meta_time_h", "meta_stain_anomaly"]].drop_duplicates()
+        plates.columns = pd.Index(["Assay_Plate_Barcode", "Time", "Anomaly"])
+        other = plates.assign(Batch="2020_11_04_CPJUMP1_DL", Time=0)
+        both = pd.concat([other, plates.assign(Batch="2020_11_04_CPJUMP1")])
+        both.to_csv(folder / "experiment-metadata.tsv", sep="\t", index=False)
         return
     names = "source_3_" + frame["meta_batch"] + "_" + frame["meta_plate"] + "_"
     names += frame["meta_well"] + "_" + frame["meta_site"].astype(str)

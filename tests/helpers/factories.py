@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.core.canonical import digest, pretty_json
+from bench.boards.release import Release
+from bench.core.canonical import canonical_json, digest, pretty_json
 from bench.core.seeds import generator
 from bench.records.checking import check, migrated
 from bench.records.digests import DIGESTS, with_digests
@@ -226,3 +227,21 @@ def edit_signed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     change(data)
     files = {name: value for name, value in sums.items() if name != path.name}
     path.write_bytes(pretty_json(with_digests(data, files, path.name)))
+
+
+def release_with(records: Sequence[Record], name: str = "2030.1") -> Release:
+    """Return a benchmark release that these records belong to."""
+    splits = {
+        (r.split_id, r.edition, canonical_json(r.dataset_settings)): (r.split_digest, r.data_digest)
+        for r in records
+    }
+    return Release(
+        name=name,
+        title="for a test",
+        doi="",
+        suite="default",
+        numerics=records[0].numerics,
+        metrics={metric: v for r in records for metric, v in r.metric_versions.items()},
+        recipes={"default": tuple({r.recipe_digest for r in records})},
+        splits=splits,
+    )

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from bench.runs.sweeps.graph import Graph, build
 from bench.runs.sweeps.suite import packaged, parse, read_suite
 from bench.runs.sweeps.units import Host, opened, units_of
 from tests.helpers import tiny
-from tests.helpers.errors import raises
+from tests.helpers.errors import mentions, raises
 from tests.helpers.processes import PATIENCE, wait_for
 
 if TYPE_CHECKING:
@@ -259,6 +260,28 @@ def test_a_failed_training_fails_its_runs_once(table: Path, tmp_path: Path) -> N
     unit = next(iter(graph.tasks.values())).unit
     calls = sys.modules[opened(unit).jobs[0].chain.stages[0].cls.__module__].CALLS
     assert calls == ["fit"]  # both splits have the same training rows
+
+
+def test_a_training_that_does_not_end_fails_its_runs(table: Path, tmp_path: Path) -> None:
+    """Tasks of workers run in a thread, where signals cannot end them."""
+    body = """
+        from methods.erm import ERM
+
+        class M(ERM):
+            def fit(self, train, adapt, ctx):
+                while True:
+                    pass
+    """
+    file = tiny.write_method(tmp_path, "endless", body, level="network")
+    where = host(tmp_path / "r", plugins=((str(file), file.read_text()),), timeout=0.3)
+    graph = graph_of(suite(table, methods=["endless", "endless+zscore"], splits=("p2",)), where)
+    with ThreadPoolExecutor(1) as pool:
+        records = pool.submit(execute_graph, graph, Where(), Watcher()).result()
+        again = pool.submit(sum, (1, 2)).result()
+    assert [record.status for record in records] == ["failed"] * 2
+    for record in records:
+        mentions(record.reason, "--timeout")
+    assert again == 3
 
 
 def test_tuned_folds_are_tasks(table: Path, tmp_path: Path) -> None:
@@ -510,6 +533,31 @@ def test_a_killed_worker_costs_the_steps_since_its_checkpoint(
     fits = processes.fits()
     assert len(fits) == 3  # one of the two trainings was started again
     assert len(set(fits)) == 2
+    assert contents(tmp_path / "dask") == contents(tmp_path / "serial")
+
+
+@pytest.mark.slow
+def test_a_study_survives_a_killed_worker(processes: Processes, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    [block] = tomllib.loads(processes.suite.read_text())["block"]
+    command = [sys.executable, "-m", "bench", "study", "multi-plate", "--recipe", "smoke"]
+    command += ["-m", "noted", "-s", block["splits"][0], "--seeds", "2", "--device", "cpu"]
+    command += [text for key, value in SETTINGS.items() for text in ("--set", f"{key}={value}")]
+    command += ["--plugin", str(processes.plugin), "--json"]
+    answers = []
+    for name, more in (("serial", ()), ("dask", ("--jobs", "2"))):
+        if more:
+            (tmp_path / "kill").touch()
+        done = subprocess.run(
+            [*command, "--results", str(tmp_path / name), *more],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        assert done.returncode == 0, done.stderr
+        answers.append({**json.loads(done.stdout), "files": []})
+    assert answers[0] == answers[1]
+    assert len(processes.fits()) == 2 + 3  # one of the two trainings was started again
     assert contents(tmp_path / "dask") == contents(tmp_path / "serial")
 
 

@@ -88,6 +88,46 @@ def test_a_batch_that_tells_the_class(tmp_path: Path) -> None:
     assert scores(tmp_path, "batch-only", where)["batch-only"]["accuracy"] == 1.0
 
 
+def test_cell_counts_that_give_the_class_away(tmp_path: Path) -> None:
+    import dataclasses
+
+    index, X = tiny.frame(batches=4, per_class=60, controls=4)
+    rng = np.random.default_rng(0)
+    low = index["label"].map({"actin": 0, "golgi": 200, "nucleus": 400, "": 0}).to_numpy()
+    index["count"] = (low + rng.integers(100, size=len(index))).astype(str)
+    for counts, expected in ((index["count"], 1.0), (rng.permutation(index["count"]), 1 / 3)):
+        data = tiny.opened(index=index.assign(count=counts), X=X)
+        data = dataclasses.replace(data, columns={**data.columns, "cell_count": "count"})
+        where = tiny.task(data, hold_out="plate")
+        found = scores(tmp_path / str(expected), "cell-count-only", where)["cell-count-only"]
+        for metric in ("balanced_accuracy", "knn1.balanced_accuracy"):
+            assert abs(found[metric] - expected) < 0.1, metric
+
+
+def test_cell_counts_are_one_hot_in_quantiles_of_training_rows() -> None:
+    import dataclasses
+
+    index, X = tiny.frame(per_class=30)
+    index["count"] = np.arange(len(index)).astype(str)
+    index.loc[5, "count"] = ""
+    data = dataclasses.replace(tiny.opened(index=index, X=X), columns={"cell_count": "count"})
+    train, test, X_train, X_test, _ = outputs("cell-count-only", data)
+    assert X_train.sum(axis=0) == pytest.approx(len(train) / 10, abs=1)
+    np.testing.assert_array_equal(X_train.sum(axis=1), train.rows != 5)
+    assert set(X_test.argmax(axis=1)) == {9}  # the last plate has the largest numbers
+    assert len(X_test) == len(test)
+
+
+def test_without_numbers_of_cells_the_row_is_not_computed(tmp_path: Path) -> None:
+    import dataclasses
+
+    for columns in ({}, {"cell_count": "label"}):
+        data = dataclasses.replace(tiny.opened(), columns=columns)
+        [record] = tiny.Bench(tmp_path).run("cell-count-only", tiny.task(data))
+        assert record["status"] == "not-applicable"
+        assert "cell_count" in record["reason"]
+
+
 def test_identity_is_the_table() -> None:
     train, test, X_train, X_test, _ = outputs("identity")
     source = train.opened.source

@@ -12,7 +12,7 @@ from scipy.stats import fisher_exact
 
 from bench.api import BenchError, NotApplicable
 from bench.cli.main import main
-from bench.data.own.relationships import pairs_of_sets, read_relationships
+from bench.data.relationships import pairs_of_sets, read_relationships
 from bench.scoring.profiles.relationships import (
     Annotation,
     annotated_pairs,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bench.boards.render.html import boards_html
 from bench.boards.render.latex import boards_latex
-from bench.boards.render.terminal import check_format
-from bench.boards.render.text import boards_csv, boards_markdown, boards_table, plain_table
+from bench.boards.render.parts import check_format
+from bench.boards.render.text import boards_csv, boards_markdown, boards_table
 from bench.boards.render.to_json import to_json
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def boards_json(boards: Sequence[Board]) -> str:
 
 
 FORMATS: Mapping[str, Callable[[Sequence[Board]], str]] = {
-    "table": plain_table,
+    "table": lambda boards: boards_table(boards, 120, False),
     "md": boards_markdown,
     "csv": boards_csv,
     "html": boards_html,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from typing import TYPE_CHECKING
 
 from bench.boards.board import EDITIONS
-from bench.boards.overall import KINDS
-from bench.boards.render.terminal import check_format, new_table, printed
+from bench.boards.overall import KINDS, OverallRow
+from bench.boards.render.parts import Part, check_format, csv_text, part_markdown, parts_text
 from bench.boards.stats.bayes import ROPE
 from bench.boards.stats.scores import MIN_CLUSTERS
 from bench.core.words import DASH, count, number
@@ -18,9 +16,7 @@ from bench.core.words import DASH, count, number
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rich.console import Console
-
-    from bench.boards.overall import Overall, OverallRow
+    from bench.boards.overall import Overall
 
 
 HEAD = (
@@ -67,6 +63,7 @@ def title_of(result: Overall) -> str:
     return (
         f"{result.kind} methods · {EDITIONS[result.edition]} · "
         f"{count(len(result.datasets), 'data set')}, {count(n_splits, 'split')}"
+        + (f" · release {result.release} and splits outside it" if result.release else "")
     )
 
 
@@ -120,35 +117,13 @@ def _cells(row: OverallRow) -> list[str]:
 
 
 def _table(results: Sequence[Overall], width: int, colour: bool) -> str:
-    from rich.text import Text
-
-    if not results:
-        return EMPTY
-
-    def draw(console: Console) -> None:
-        for result in results:
-            shown = TERMINAL_HEAD if result.tested else TERMINAL_HEAD[:-3]
-            table = new_table()
-            for name in shown:
-                is_method = name == "method"
-                table.add_column(
-                    Text(name),
-                    justify="left" if is_method else "right",
-                    overflow="fold",
-                    no_wrap=not is_method,
-                    min_width=min(20, max(len(row.method) for row in result.rows))
-                    if is_method
-                    else None,
-                )
-            for row in _ranked_first(result):
-                table.add_row(*map(Text, _terminal_cells(row)[: len(shown)]))
-            console.print(Text(title_of(result), style="bold"))
-            console.print(table)
-            for note in notes_of(result):
-                console.print(Text(note))
-            console.print()
-
-    return printed(draw, width, colour)
+    parts = []
+    for result in results:
+        head = TERMINAL_HEAD if result.tested else TERMINAL_HEAD[:-3]
+        rows = [_terminal_cells(row)[: len(head)] for row in _ranked_first(result)]
+        least = min(20, max(len(row.method) for row in result.rows))
+        parts.append(Part(title_of(result), [(head, rows)], notes_of(result), least))
+    return parts_text(parts, ("method",), width, colour) if parts else EMPTY
 
 
 def _ranked_first(result: Overall) -> list[OverallRow]:
@@ -171,19 +146,12 @@ def _terminal_cells(row: OverallRow) -> list[str]:
 
 
 def _markdown(results: Sequence[Overall]) -> str:
-    from bench.boards.render.text import markdown_text as text
-
-    if not results:
-        return EMPTY
     lines: list[str] = []
     for result in results:
-        lines += [f"### {text(title_of(result))}", ""]
-        lines += [f"| {' | '.join(map(text, HEAD))} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
-        lines += [f"| {' | '.join(map(text, _cells(row)))} |" for row in _ranked_first(result)]
-        lines.append("")
-        for note in notes_of(result):
-            lines += [text(note), ""]
-    return "\n".join(lines) + "\n"
+        rows = [_cells(row) for row in _ranked_first(result)]
+        part = Part(title_of(result), [(HEAD, rows)], notes_of(result))
+        lines += part_markdown(part, lambda head: "|---" + "|---:" * (len(head) - 1) + "|")
+    return "\n".join(lines) + "\n" if lines else EMPTY
 
 
 def to_json(results: Sequence[Overall]) -> dict[str, list[dict[str, object]]]:
@@ -204,21 +172,14 @@ def to_json(results: Sequence[Overall]) -> dict[str, list[dict[str, object]]]:
 
 
 def _csv(results: Sequence[Overall]) -> str:
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    names = [field for field in _fields() if field != "differences"]
-    writer.writerow(["edition", "kind", *names, "n_datasets"])
-    for result in results:
-        for row in result.rows:
-            values = [getattr(row, name) for name in names]
-            writer.writerow([result.edition, result.kind, *values, row.n_datasets])
-    return sink.getvalue()
-
-
-def _fields() -> list[str]:
-    from bench.boards.overall import OverallRow
-
-    return [field.name for field in dataclasses.fields(OverallRow)]
+    names = [name for name in OverallRow.__dataclass_fields__ if name != "differences"]
+    names.append("n_datasets")
+    rows = (
+        [result.edition, result.kind, *(getattr(row, name) for name in names)]
+        for result in results
+        for row in result.rows
+    )
+    return csv_text(["edition", "kind", *names], rows)
 
 
 def _json(results: Sequence[Overall]) -> str:

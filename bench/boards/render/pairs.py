@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.boards.pairing import TEST
@@ -13,12 +12,17 @@ from bench.boards.pairs import (
     Pair,
 )
 from bench.boards.render.cells import NARROW
-from bench.boards.render.terminal import check_format, new_table, printed
+from bench.boards.render.parts import (
+    BOARD,
+    Part,
+    check_format,
+    csv_text,
+    part_markdown,
+    parts_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from rich.console import Console
 
 __all__ = ["FORMATS", "render", "to_json"]
 
@@ -63,99 +67,61 @@ def _pair_cells(pair: Pair) -> list[str]:
     ]
 
 
+def _rank_rows(comparison: Comparison) -> Iterable[tuple[str, float, float, float]]:
+    """Yield method, average rank and its 95 % limits."""
+    if comparison.ranks is not None:
+        ranks = comparison.ranks
+        yield from zip(comparison.methods, ranks.ranks, ranks.low, ranks.high, strict=True)
+
+
 def _rank_cells(comparison: Comparison) -> list[list[str]]:
-    if comparison.ranks is None:
-        return []
-    rows = zip(
-        comparison.methods,
-        comparison.ranks.ranks,
-        comparison.ranks.low,
-        comparison.ranks.high,
-        strict=True,
-    )
-    return [[name, f"{rank:.2f}", f"[{low:.2f}, {high:.2f}]"] for name, rank, low, high in rows]
+    return [
+        [name, f"{rank:.2f}", f"[{low:.2f}, {high:.2f}]"]
+        for name, rank, low, high in _rank_rows(comparison)
+    ]
 
 
 EMPTY = "Nothing to compare: there are no boards. Make records with `python -m bench run`.\n"
 
 
+def _part(comparison: Comparison) -> Part:
+    tables = (
+        (_PAIRS, [_pair_cells(pair) for pair in comparison.pairs]),
+        (_RANKS, _rank_cells(comparison)),
+    )
+    title = comparison.board.title
+    return Part(title, [table for table in tables if table[1]], comparison.notes)
+
+
 def pairs_table(comparisons: Sequence[Comparison], width: int, colour: bool) -> str:
-    from rich.text import Text
-
-    if not comparisons:
-        return EMPTY
-
-    def draw(console: Console) -> None:
-        for comparison in comparisons:
-            console.print(Text(comparison.board.title, style="bold"))
-            blocks = (
-                (_PAIRS, [_pair_cells(pair) for pair in comparison.pairs]),
-                (_RANKS, _rank_cells(comparison)),
-            )
-            for columns, rows in blocks:
-                if not rows:
-                    continue
-                table = new_table()
-                # In narrow terminals, p (Holm) decides; the last columns are left out.
-                head = columns if width >= NARROW else columns[:6]
-                for name in head:
-                    text = name in ("first", "second", "method")
-                    table.add_column(
-                        Text(name),
-                        justify="left" if text else "right",
-                        overflow="fold",
-                        no_wrap=not text,
-                        min_width=8 if text else None,
-                    )
-                for cells in rows:
-                    shown = [cell.removeprefix("identity+") for cell in cells[: len(head)]]
-                    table.add_row(*map(Text, shown))
-                console.print(table)
-            for note in comparison.notes:
-                console.print(Text(note))
-            console.print()
-
-    return printed(draw, width, colour)
+    # In narrow terminals, p (Holm) decides; the last columns are left out.
+    n = len(_PAIRS) if width >= NARROW else 6
+    parts = []
+    for part in map(_part, comparisons):
+        tables = [
+            (head[:n], [[cell.removeprefix("identity+") for cell in row[:n]] for row in rows])
+            for head, rows in part.tables
+        ]
+        parts.append(replace(part, tables=tables))
+    return parts_text(parts, ("first", "second", "method"), width, colour) if parts else EMPTY
 
 
 def pairs_markdown(comparisons: Sequence[Comparison]) -> str:
-    from bench.boards.render.text import markdown_text as text
-
-    if not comparisons:
-        return EMPTY
     lines: list[str] = []
     for comparison in comparisons:
-        lines += [f"### {text(comparison.board.title)}", ""]
-        blocks = (
-            (_PAIRS, [_pair_cells(pair) for pair in comparison.pairs]),
-            (_RANKS, _rank_cells(comparison)),
-        )
-        for head, rows in blocks:
-            if rows:
-                lines += [f"| {' | '.join(map(text, head))} |", "|" + "---|" * len(head)]
-                lines += [f"| {' | '.join(map(text, cells))} |" for cells in rows]
-                lines.append("")
-        for note in comparison.notes:
-            lines += [text(note), ""]
+        lines += part_markdown(_part(comparison), lambda head: "|" + "---|" * len(head))
         lines += [f"Runs `{comparison.board.runs_digest}`.", ""]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" if lines else EMPTY
 
 
 def pairs_csv(comparisons: Sequence[Comparison]) -> str:
-    sink = io.StringIO()
-    shared = ("split", "edition", "recipe", "selection", "metric", "readout", "runs_digest")
     own = tuple(Pair.__dataclass_fields__)
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow([*shared, *own])
-    for comparison in comparisons:
-        for pair in comparison.pairs:
-            writer.writerow(
-                [
-                    *(getattr(comparison.board, name) for name in shared),
-                    *(vars(pair)[n] for n in own),
-                ]
-            )
-    return sink.getvalue()
+    rows = (
+        [*(getattr(comparison.board, name) for name in BOARD), *(getattr(pair, n) for n in own)]
+        for comparison in comparisons
+        for pair in comparison.pairs
+    )
+    return csv_text([*BOARD, *own], rows)
 
 
 def to_json(comparisons: Iterable[Comparison]) -> dict[str, list[dict[str, object]]]:
@@ -168,13 +134,7 @@ def to_json(comparisons: Iterable[Comparison]) -> dict[str, list[dict[str, objec
             ranks = {
                 "rows": [
                     {"method": name, "rank": float(r), "low": float(low), "high": float(high)}
-                    for name, r, low, high in zip(
-                        comparison.methods,
-                        comparison.ranks.ranks,
-                        comparison.ranks.low,
-                        comparison.ranks.high,
-                        strict=True,
-                    )
+                    for name, r, low, high in _rank_rows(comparison)
                 ],
                 "friedman": comparison.ranks.statistic,
                 "p": comparison.ranks.p,

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import html
-import io
 import json
-import re
 from typing import TYPE_CHECKING
 
 from bench.boards.baselines import NO_DIFFERENCE
@@ -25,12 +21,20 @@ from bench.boards.render.cells import (
     notes_of,
     row_cells,
 )
-from bench.boards.render.terminal import new_table, printed
+from bench.boards.render.parts import (
+    BOARD,
+    Part,
+    csv_text,
+    markdown_text,
+    new_table,
+    part_markdown,
+    printed,
+)
 from bench.boards.render.to_json import to_json
 from bench.core.words import DASH, count, csv_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
     from rich.table import Table
@@ -38,10 +42,9 @@ if TYPE_CHECKING:
     from bench.boards.board import Board, Row
     from bench.boards.render.cells import Column
 
-__all__ = ["markdown_text"]
-
 
 def boards_table(boards: Sequence[Board], width: int, colour: bool) -> str:
+    """Return boards for a terminal of that width in characters."""
     from rich.text import Text
 
     if not boards:
@@ -133,32 +136,22 @@ def _not_applicable(board: Board) -> list[str]:
     return [f"Not applicable: {'; '.join(parts)}."]
 
 
-def markdown_text(text: str) -> str:
-    """Escape characters that Markdown, or HTML inside it, would interpret as markup."""
-    text = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)
-
-
 def boards_markdown(boards: Sequence[Board]) -> str:
+    """Return boards as Markdown."""
     if not boards:
         return EMPTY
     lines: list[str] = []
     head = ["track", *(column.name for column in COLUMNS)]
-    rule = ["---", *("---" if column.text else "---:" for column in COLUMNS)]
+    rule = f"|---|{'|'.join('---' if column.text else '---:' for column in COLUMNS)}|"
     for board in boards:
-        lines += [f"### {markdown_text(board.title)}", ""]
-        lines += [f"| {' | '.join(map(markdown_text, head))} |", f"|{'|'.join(rule)}|"]
-        for row in board.rows:
-            lines.append(f"| {' | '.join(map(markdown_text, [row.track, *row_cells(row)]))} |")
-        lines.append("")
-        for note in notes_of(board):
-            lines += [markdown_text(note), ""]
+        rows = [[row.track, *row_cells(row)] for row in board.rows]
+        lines += part_markdown(Part(board.title, [(head, rows)], notes_of(board)), lambda _: rule)
         lines += [f"Runs `{board.runs_digest}`.", ""]
     lines.append(markdown_text(LEGEND))
     return "\n".join(lines) + "\n"
 
 
-_CSV_BOARD = ("split", "edition", "recipe", "selection", "metric", "readout", "runs_digest")
+_CSV_CHANGED = ("dataset_settings", "recipe_overrides")
 _CSV_ROW = (
     "method",
     "method_id",
@@ -185,28 +178,23 @@ _CSV_COST = ("fit_s", "apply_s", "peak_bytes", "steps", "images_seen")
 
 
 def boards_csv(boards: Sequence[Board]) -> str:
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    board_head = [*_CSV_BOARD, "dataset_settings", "recipe_overrides"]
-    writer.writerow([*board_head, *_CSV_ROW, "published", "tuning", *_CSV_COST])
+    """Return all rows of the boards as one CSV file."""
+    head = [*BOARD, *_CSV_CHANGED, *_CSV_ROW, "published", "tuning", *_CSV_COST]
+    return csv_text(head, ([csv_cell(cell) for cell in cells] for cells in _csv_rows(boards)))
+
+
+def _csv_rows(boards: Sequence[Board]) -> Iterator[list[object]]:
     for board in to_json(boards)["boards"]:
-        shared = [board[name] for name in _CSV_BOARD]
+        shared = [board[name] for name in BOARD]
         shared += [
-            json.dumps(board[name], sort_keys=True) if board[name] else ""
-            for name in ("dataset_settings", "recipe_overrides")
+            json.dumps(board[name], sort_keys=True) if board[name] else "" for name in _CSV_CHANGED
         ]
         for row in board["rows"]:
-            cost = [row["cost"].get(name) for name in _CSV_COST]
             claimed = [
                 f"{claim['value']:g} {claim['status']} ({claim['claim']})"
                 for claim in row["published"]
             ]
             budget = budget_in_words(row["tuning"])
-            tuning = "" if budget == DASH else budget
-            cells = [*shared, *(row[name] for name in _CSV_ROW), "; ".join(claimed), tuning, *cost]
-            writer.writerow(map(csv_cell, cells))
-    return sink.getvalue()
-
-
-def plain_table(boards: Sequence[Board]) -> str:
-    return boards_table(boards, 120, False)
+            own = [row[name] for name in _CSV_ROW]
+            own += ["; ".join(claimed), "" if budget == DASH else budget]
+            yield [*shared, *own, *(row["cost"].get(name) for name in _CSV_COST)]

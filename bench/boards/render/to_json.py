@@ -34,6 +34,7 @@ def _board_json(board: Board) -> JsonObject:
         "higher_is_better": board.higher_is_better,
         "chance": board.chance,
         "shift": board.shift,
+        "release": board.release,
         "scope": board.scope,
         "label_oracle": board.oracle,
         "notes": list(board.notes),

@@ -10,7 +10,7 @@ import click
 
 from bench.advice.defaults import METHODS
 from bench.cli import arguments, completion
-from bench.cli.clusters import JOBS, run_on_workers
+from bench.cli.clusters import WorkerOptions, run_on_workers, worker_options
 from bench.cli.options import Common, common_options, methods_option, output_option
 from bench.cli.output import Column, print_json, print_line, print_table, write_output
 from bench.cli.progress import Bar, waiting
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     help="Edition of a registered data set [default: auto].",
 )
 @output_option(help="Also write an offline HTML page to FILE.")
-@JOBS
+@worker_options
 @common_options
 def command(
     file: str,
@@ -53,7 +53,7 @@ def command(
     recipe: str,
     edition: str,
     output: str | None,
-    jobs: int | None,
+    workers: WorkerOptions,
     common: Common,
 ) -> int:
     r"""Run suitable methods on the holdouts of FILE and recommend a correction.
@@ -96,7 +96,7 @@ def command(
             edition,
         )
         planned = [job for job in experiment.jobs() if not job.not_applicable]
-    run_on_workers(experiment, jobs, common, [], controls=False, companions=False)
+    run_on_workers(experiment, workers, common, [], controls=False, companions=False)
     with Bar(len(planned), []) as bar:
         records = experiment.run(planned, bar)
     advice = advise_splits(planned, records, checks, supports)

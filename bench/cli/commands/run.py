@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.clusters import JOBS, run_on_workers
+from bench.cli.clusters import WorkerOptions, run_on_workers, worker_options
 from bench.cli.options import (
     IF_EXISTS,
     Common,
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     type=click.FloatRange(min=0),
     default=0.0,
-    help="Stop a run after SECONDS and record it as failed; not with --jobs.",
+    help="Stop a run, or with workers each of its tasks, after SECONDS; it is recorded as failed.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan with cost estimates.")
-@JOBS
+@worker_options
 @common_options
 def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     methods: str | None,
@@ -75,7 +75,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     retry_failed: bool,
     timeout: float,
     dry_run: bool,
-    jobs: int | None,
+    workers: WorkerOptions,
     common: Common,
 ) -> int:
     r"""Run methods on splits and write records.
@@ -110,8 +110,6 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         standardise=standardise,
         rescale=rescale,
     )
-    if timeout and jobs not in (None, 1):
-        raise BenchError("--timeout stops runs of this process: use it without --jobs")
     experiment.options = dataclasses.replace(experiment.options, timeout=timeout)
     planned = experiment.jobs()
     if dry_run:
@@ -125,7 +123,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
             for tracker in trackers:
                 tracker.add(record)
 
-    run_on_workers(experiment, jobs, common, pending, controls=controls)
+    run_on_workers(experiment, workers, common, pending, controls=controls)
     with Bar(len(planned), pending, also=also) as bar:
         records = experiment.run(planned, bar)
         # With --json, too: the output format must not change what is on record.

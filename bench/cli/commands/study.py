@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
+from bench.cli.clusters import WorkerOptions, study_on_workers, worker_options
 from bench.cli.options import (
     Common,
     TrainingOptions,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @methods_option("methods", help="Methods [default: those of the study]. Repeatable.")
 @listed("--points", metavar="X[,X...]", help="Values of the varied quantity. Repeatable.")
 @training_options
+@worker_options
 @common_options
 def command(
     name: str,
@@ -37,6 +39,7 @@ def command(
     methods: str | None,
     points: str | None,
     training: TrainingOptions,
+    workers: WorkerOptions,
     common: Common,
 ) -> int:
     r"""Run an ablation study on one split; `list studies` lists the questions.
@@ -48,7 +51,8 @@ def command(
     python -m bench study label-shift -m erm,adabn,ben -s screen.toml:weeks
     """
     from bench.cli.progress import Bar
-    from bench.studies import StudyContext, folder_of, known, load, subtitle, write
+    from bench.runs.progress import Silent
+    from bench.studies import context_of, folder_of, known, load, subtitle, write
 
     registry = common.registry()
     studies = known(registry)
@@ -62,21 +66,12 @@ def command(
     chosen = list(meta["methods"]) if methods is None else methods
     experiment = training.experiment(chosen, split, common, pending.append, n_seeds=3)
     [task] = experiment.tasks
+    subtitle(context_of(experiment, varied, Silent()))  # refuses fixtures
+    study_on_workers(name, experiment, varied, workers, common, pending)
     with Bar(1, pending) as bar:
-        context = StudyContext(
-            task,
-            experiment.methods,
-            experiment.seeds_of(task),
-            varied,
-            experiment.registry,
-            experiment.runner(bar),
-            experiment.options,
-            lambda changed, data: experiment.reopen(changed, data, pending.append),
-            done=bar.done,
-        )
-        subtitle(context)  # refuses fixtures
+        context = context_of(experiment, varied, bar)
         finding = load(name, registry)(context)
-    files = write(folder_of(experiment.store.root, name, context), meta, context, finding)
+    files = write(folder_of(experiment.store.outputs, name, context), meta, context, finding)
     if common.as_json:
         print_json(
             {

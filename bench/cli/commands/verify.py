@@ -1,4 +1,4 @@
-"""``verify``: check records against their own files."""
+"""``verify``: check records against their own files, and repeat runs of bundles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import Common, common_options
+from bench.cli.options import Common, check, common_options, output_option
 from bench.cli.output import print_json, print_line
 from bench.core.errors import BenchError
 from bench.core.folders import expanded
@@ -25,22 +25,47 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[RUN|FILE|FOLDER]...")
 @click.option("--exact", is_flag=True, help="Exit with 1 unless all values are identical.")
+@click.option(
+    "--sample", metavar="N|all", help="Bundle: number of runs to repeat [default: 1]; 0 for none."
+)
+@click.option("--seed", metavar="N", help="Bundle: seed of the sample [default: 0].")
+@click.option("--device", metavar="NAME", help="Bundle: auto, cpu or cuda [default: auto].")
+@output_option(help="Bundle: write the result as JSON, verification.json for boards.")
 @common_options
-def command(targets: tuple[str, ...], exact: bool, common: Common) -> int:
+def command(
+    targets: tuple[str, ...],
+    exact: bool,
+    sample: str | None,
+    seed: str | None,
+    device: str | None,
+    output: str | None,
+    common: Common,
+) -> int:
     r"""Check records: digests, and metrics recomputed from predictions.
 
     A target is the start of a run id, a run.json, a packed .jsonl file or a folder; by default the
     results folder. The answer is identical, equal (within a tolerance) or different. Exit code 1
     if a record is different or damaged. `run --if-exists verify` repeats runs and compares them.
 
+    Of a bundle, a sample of the runs is also repeated and compared. Exit code 1 if a run of the
+    sample differs or cannot be repeated here.
+
     \b
     python -m bench verify
     python -m bench verify 3fa9
     python -m bench verify results/reference/records/coos7/test4.jsonl
+    python -m bench verify runs.zip --sample 2 --output verification.json
     """
     from bench.records.folder import located
 
+    if any(target.lower().endswith(".zip") for target in targets):
+        return _bundle(targets, sample or "1", seed, device or "auto", output, common)
+    if any(value is not None for value in (sample, seed, device, output)):
+        raise BenchError(
+            "--sample, --seed, --device and --output are for a bundle: name a .zip file"
+        )
     store, registry = common.store(), common.registry()
+    store.refresh()
     items: list[Located] = []
     for target in targets or (str(store.root),):
         path = expanded(target)
@@ -57,6 +82,33 @@ def command(targets: tuple[str, ...], exact: bool, common: Common) -> int:
     return int(any(result.answer not in passing for *_, result in rows))
 
 
+def _bundle(
+    targets: tuple[str, ...],
+    sample: str,
+    seed: str | None,
+    device: str,
+    output: str | None,
+    common: Common,
+) -> int:
+    from bench.cli import arguments
+    from bench.cli.bundle_check import n_sampled, verify_bundle
+    from bench.runs.experiment import DEVICES
+
+    if len(targets) > 1:
+        raise BenchError("a bundle is verified alone: name one .zip file")
+    check("device", device, DEVICES)
+    seeds = arguments.seeds(seed, None, 1)
+    assert seeds is not None
+    return verify_bundle(
+        expanded(targets[0]),
+        common,
+        n=n_sampled(sample),
+        seed=seeds[0],
+        device=device,
+        output=output,
+    )
+
+
 def _with_prefix(prefix: str, store: Store) -> list[Located]:
     """Return the run with an id that starts with ``prefix``, damaged or published ones included."""
     from bench.cli.arguments import find_run
@@ -70,7 +122,8 @@ def _with_prefix(prefix: str, store: Store) -> list[Located]:
 
 
 def _check(item: Located, store: Store, registry: Registry) -> tuple[Record | None, Verification]:
-    from bench.runs.verify import Verification, check
+    from bench.runs.verify import Verification
+    from bench.runs.verify import check as checked
 
     try:
         record = item.read()
@@ -78,7 +131,7 @@ def _check(item: Located, store: Store, registry: Registry) -> tuple[Record | No
         result = Verification()
         result.differs(str(error))
         return None, result
-    result = check(record, registry)
+    result = checked(record, registry)
     if record.path is not None and record.path.is_relative_to(store.root):
         for problem in store.damaged_artifacts(record):
             result.differs(problem)

@@ -37,7 +37,7 @@ class Fetcher:
 
     Attributes
     ----------
-    given
+    source
         ``--from``: a file, a folder, or an https URL to take files from; empty for the published
         URLs.
     zenodo
@@ -45,7 +45,7 @@ class Fetcher:
     """
 
     what: Fetchable
-    given: str = ""
+    source: str = ""
     desk: Desk = field(default_factory=Desk)
     options: JsonObject = field(default_factory=dict)
     zenodo: str = ""
@@ -53,7 +53,7 @@ class Fetcher:
     def __post_init__(self) -> None:
         self.tree = Tree(self.what, self.desk)
         self.folder = self.tree.folder
-        self._local = _local(self.given)
+        self._local = _local(self.source)
 
     def run(self) -> Report:
         """Fetch, unpack and check; return the report of the tree check.
@@ -125,7 +125,7 @@ class Fetcher:
 
         names = self.what.zenodo["files"]
         here = [name for name in names if self.tree.has(File(name, ()))]
-        if self.given or len(here) == len(names):
+        if self.source or len(here) == len(names):
             return [File(name, ()) for name in names], licence, title
         self.desk.say(f"looking for the record of {self.what.name} at Zenodo")
         record = find_record(self.what.zenodo, self.zenodo or HOST, self.desk.say)
@@ -155,7 +155,7 @@ class Fetcher:
         amount = file_size(n_bytes) if not n_unknown else f"{n_unknown} of unknown size"
         if n_unknown and n_bytes:
             amount = f"{file_size(n_bytes)} and {amount}"
-        origin = f" from {self.given}" if self.given else ""
+        origin = f" from {self.source}" if self.source else ""
         self._room(n_bytes * (2 if any(file.unpack for file in missing) else 1))
         question = f"fetch {count(len(missing), 'file')}, {amount}{origin}?"
         if not self.desk.confirm(question):
@@ -199,14 +199,14 @@ class Fetcher:
             self.tree.unpack(file, target, received)
 
     def _urls(self, file: File) -> tuple[str, ...]:
-        if not self.given:
+        if not self.source:
             return file.urls
-        if self.given.rsplit("/", 1)[-1] == file.name.rsplit("/", 1)[-1]:
-            return (self.given,)
+        if self.source.rsplit("/", 1)[-1] == file.name.rsplit("/", 1)[-1]:
+            return (self.source,)
         alone = len(self.what.files) == 1 and not self.what.rows and not self.what.zenodo
-        if alone and not self.given.endswith("/"):
-            return (self.given, f"{self.given}/{file.name}")
-        return (f"{self.given.rstrip('/')}/{file.name}",)
+        if alone and not self.source.endswith("/"):
+            return (self.source, f"{self.source}/{file.name}")
+        return (f"{self.source.rstrip('/')}/{file.name}",)
 
 
 def _local(origin: str) -> Path | None:
@@ -223,7 +223,7 @@ def _local(origin: str) -> Path | None:
 
 
 def _find(origin: Path, name: str) -> Path:
-    """Return the file of that name in the given folder, or the given file itself."""
+    """Return the file of that name in a folder, or the file itself."""
     if origin.is_file():
         return origin
     plain = name.rsplit("/", 1)[-1]

@@ -76,7 +76,7 @@ def draw(inputs: FigureInput) -> list[Path]:
     for key, group in groups.items():
         members = sorted(group, key=lambda board: list(PANELS).index(board.split))
         rows = [{row.method: row for row in board.rows if row.points} for board in members]
-        names = [name for name in METHODS if any(name in found for found in rows)]
+        names = [name for name in METHODS if any(name in by_name for by_name in rows)]
         with canvas(
             inputs.out, stems[key], runs_digest(members), PAGE, 1.55 + 0.16 * len(names)
         ) as drawn:

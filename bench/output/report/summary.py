@@ -40,7 +40,11 @@ LOST = 0.5
 """Loss that counts as lost biology, as a fraction of ERM's margin over chance."""
 MARGIN = 0.1
 """Minimum margin of ERM over chance; batches below it are ignored."""
-LEAKS = {"position-only": "the position on the plate", "batch-only": "the name of the batch"}
+LEAKS = {
+    "position-only": "the position on the plate",
+    "cell-count-only": "the number of cells",
+    "batch-only": "the name of the batch",
+}
 RULES = (
     "Differences to the baseline (identity or pca for profile methods, erm for networks) are "
     "paired by seed and held-out batch. A method is better or worse if p, adjusted by Holm for "

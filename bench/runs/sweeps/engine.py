@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.core.errors import BenchError
 from bench.core.words import count
+from bench.runs.progress import Silent
 from bench.runs.sweeps.clusters import GPU, connect
 from bench.runs.sweeps.work import Misfit, Result, execute, lost, stamp
 
@@ -47,7 +48,9 @@ class Watcher(Protocol):
         """Receive a task that ended."""
 
 
-def execute_graph(graph: Graph, where: Where, watcher: Watcher) -> list[Record]:
+def execute_graph(
+    graph: Graph, where: Where, watcher: Watcher, connection: Connection | None = None
+) -> list[Record]:
     """Execute all tasks of a graph.
 
     Parameters
@@ -58,6 +61,8 @@ def execute_graph(graph: Graph, where: Where, watcher: Watcher) -> list[Record]:
         Processes that execute it.
     watcher
         Receives progress.
+    connection
+        A cluster that several graphs share; by default one is started for this graph.
 
     Returns
     -------
@@ -72,14 +77,17 @@ def execute_graph(graph: Graph, where: Where, watcher: Watcher) -> list[Record]:
     """
     if not graph.tasks:
         return []
-    results = _serial(graph, watcher) if where.serial else _on_dask(graph, where, watcher)
+    if connection is not None:
+        results = _connected(graph, where, watcher, connection)
+    else:
+        results = _serial(graph, watcher) if where.serial else _on_dask(graph, where, watcher)
     return [record for key in graph.tasks for record in results[key].read()]
 
 
 # --------------------------------------------------------------------------- this process
 
 
-class _Local:
+class _Local(Silent):
     """Progress of a task in this process."""
 
     def __init__(self, watcher: Watcher, task: Task) -> None:
@@ -90,9 +98,6 @@ class _Local:
 
     def update(self, label: str, done: int, total: int) -> None:  # noqa: ARG002 - the task has a label
         self._watcher.steps(self._task, done, total)
-
-    def done(self, record: Record) -> None:
-        pass
 
 
 def _serial(graph: Graph, watcher: Watcher) -> dict[str, Result]:
@@ -108,7 +113,7 @@ def _serial(graph: Graph, watcher: Watcher) -> dict[str, Result]:
 # --------------------------------------------------------------------------- Dask
 
 
-class _Remote:
+class _Remote(Silent):
     """Progress of a task on a worker, sent to the command as events of Dask."""
 
     def __init__(self, worker: Any, key: str) -> None:  # noqa: ANN401 - Dask has no types
@@ -125,9 +130,6 @@ class _Remote:
         if now - self._last >= REPORT_S or done == total:
             self._last = now
             self.send(done=done, total=total)
-
-    def done(self, record: Record) -> None:
-        pass
 
 
 def _remote(task: Task, expected: Stamp, n_gpus: int, *parents: Result) -> Result:
@@ -260,12 +262,16 @@ class DaskRun:
 def _on_dask(graph: Graph, where: Where, watcher: Watcher) -> dict[str, Result]:
     device = next(iter(graph.tasks.values())).unit.host.device
     with connect(where, device) as connection:
-        watcher.cluster(connection.dashboard)
-        run = DaskRun(graph, connection, watcher)
-        run.submit()
-        if where.scheduler is not None and not connection.client.nthreads():
-            watcher.say(
-                f"waiting for workers: dask worker {where.scheduler} --nthreads 1 --nworkers N"
-            )
-        run.wait()
-        return run.results
+        return _connected(graph, where, watcher, connection)
+
+
+def _connected(
+    graph: Graph, where: Where, watcher: Watcher, connection: Connection
+) -> dict[str, Result]:
+    watcher.cluster(connection.dashboard)
+    run = DaskRun(graph, connection, watcher)
+    run.submit()
+    if where.scheduler is not None and not connection.client.nthreads():
+        watcher.say(f"waiting for workers: dask worker {where.scheduler} --nthreads 1 --nworkers N")
+    run.wait()
+    return run.results

@@ -18,14 +18,16 @@ from bench.core import progress
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.runs import identity
+from bench.runs.progress import Silent
 from bench.runs.sweeps.units import Unavailable, Unit, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bench.data.partitions import Fold
     from bench.records.record import Record
     from bench.runs.job import Job
+    from bench.runs.runner import Runner
     from bench.runs.sweeps.units import OpenUnit
 
 Kind = Literal["fit", "apply", "fold", "tune", "run"]
@@ -54,6 +56,8 @@ class Task:
         The id that is computed: of a fit, an apply or a run; empty for tuning.
     network
         Whether it may need an accelerator.
+    perform
+        For studies: a function of a module that makes the records of the task.
     """
 
     key: str
@@ -65,6 +69,7 @@ class Task:
     fold: str = ""
     result: str = ""
     network: bool = False
+    perform: Callable[[Task, OpenUnit, Runner], Sequence[Record]] | None = None
 
 
 @dataclass
@@ -191,7 +196,7 @@ def _parents(graph: Graph, unit: OpenUnit, number: int, job: Job) -> Iterator[st
         return
     stage, folds = job.chain.stages[k], folds_of(job)
     network = stage.kind == "network"
-    runner = unit.runner(_Notes(lambda line: None))
+    runner = unit.runner(Silent())
     for fold in folds:
         fold_job = job.of_fold(fold)
         ids = fold_job.ids(fold)[k]
@@ -264,14 +269,8 @@ def _add_tunings(graph: Graph, unit: OpenUnit) -> None:
         graph.add(replace(task, label=f"tuned {label}"))
 
 
-class _Notes:
+class _Notes(Silent):
     """Progress of a runner that only looks at what is on disk."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
-
-    def update(self, label: str, done: int, total: int) -> None:
-        """Nothing is trained."""
-
-    def done(self, record: Record) -> None:
-        """Nothing is run."""
+        self.say = say  # type: ignore[assignment,method-assign]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
     from bench.records.store import Store
-    from bench.runs.experiment import Progress
     from bench.runs.job import Job
+    from bench.runs.progress import Progress
     from bench.runs.runner import Runner
     from bench.runs.sweeps.suite import Suite
     from bench.runs.tuning.space import Tuning
@@ -44,15 +44,17 @@ class Host:
     Attributes
     ----------
     results
-        Absolute path of the results folder.
+        Absolute path or URL of the results folder.
     folder
         Working folder of the command, to which paths in names of splits are relative.
     plugins
         Absolute paths of the plugin files and their contents.
     argv
         Arguments of the command, as recorded with each run.
-    device, if_exists
+    device, if_exists, isolate
         As the options of ``run``.
+    timeout
+        Seconds after which a task is stopped and its runs fail; 0 is no limit.
     """
 
     results: str
@@ -61,6 +63,8 @@ class Host:
     argv: tuple[str, ...] = ()
     device: str = "auto"
     if_exists: str = "skip"
+    timeout: float = 0.0
+    isolate: str = "plugins"
 
 
 @dataclass(frozen=True)
@@ -117,12 +121,6 @@ class OpenUnit:
     ----------
     experiment
         The opened experiment.
-    jobs
-        Its runs, their companions and the control rows; empty if parameters are tuned.
-    n_runs
-        Number of jobs that are neither companions nor control rows.
-    tunings
-        Methods to tune; empty for default parameters.
     """
 
     def __init__(
@@ -142,22 +140,26 @@ class OpenUnit:
             rescale=unit.rescale,
             device=unit.host.device,
             if_exists=unit.host.if_exists,
+            isolate=unit.host.isolate,
             results=unit.host.results,
             registry=registry,
             say=say,
         )
-        self.jobs: list[Job] = []
-        self.tunings: list[Tuning] = []
-        self.n_runs = 0
-        if unit.trials:
-            self.tunings = self._tunings()
-            return
+        experiment = self.experiment
+        experiment.options = dataclasses.replace(experiment.options, timeout=unit.host.timeout)
+
+    @functools.cached_property
+    def jobs(self) -> list[Job]:
+        """Its runs, their companions and the control rows; empty if parameters are tuned."""
+        if self.unit.trials:
+            return []
         runs = self.experiment.jobs()
-        self.jobs, self.n_runs = list(runs), len(runs)
-        if unit.companions:
-            self.jobs += self.experiment.companion_jobs(runs).values()
-        if unit.controls:
-            self.jobs += self.experiment.control_jobs()
+        jobs = list(runs)
+        if self.unit.companions:
+            jobs += self.experiment.companion_jobs(runs).values()
+        if self.unit.controls:
+            jobs += self.experiment.control_jobs()
+        return jobs
 
     @property
     def store(self) -> Store:
@@ -170,9 +172,13 @@ class OpenUnit:
         runner.codes = _CODES
         return runner
 
-    def _tunings(self) -> list[Tuning]:
+    @functools.cached_property
+    def tunings(self) -> list[Tuning]:
+        """Methods to tune; empty for default parameters."""
         from bench.runs.tuning.space import Budget, Tuning
 
+        if not self.unit.trials:
+            return []
         unit, experiment = self.unit, self.experiment
         [task] = experiment.tasks
         budget = Budget(unit.trials, unit.seconds, unit.validations)

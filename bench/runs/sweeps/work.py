@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError, RunFailed
+from bench.core.time_limit import time_limit
 from bench.core.version import NUMERICS, __version__
 from bench.records.record import Record
 from bench.runs import identity
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from bench.data.partitions import Fold
     from bench.records.schema import RunRecord
-    from bench.runs.experiment import Progress
     from bench.runs.job import Job
+    from bench.runs.progress import Progress
     from bench.runs.runner import Runner
     from bench.runs.sweeps.graph import Task
     from bench.runs.sweeps.units import Host, OpenUnit
@@ -91,6 +92,8 @@ def execute(task: Task, parents: Sequence[Result], progress: Progress, expected:
         _check(task.unit.host, expected)
         unit = opened(task.unit)
         runner = unit.runner(progress)
+        if task.perform is not None:
+            return as_result(task.perform(task, unit, runner))
         if task.kind in ("tune", "fold"):
             return _tuned(task, unit, runner, parents)
         job = unit.jobs[task.number]
@@ -112,7 +115,7 @@ def lost(task: Task, reason: str) -> Result:
         unit = opened(task.unit)
         runner = unit.runner()
         job = unit.tunings[task.number].base if unit.tunings else unit.jobs[task.number]
-        return _made([_failed(runner, job, RunFailed(reason))])
+        return as_result([_failed(runner, job, RunFailed(reason))])
 
 
 def _run(task: Task, job: Job, runner: Runner, parents: Sequence[Result]) -> Result:
@@ -124,11 +127,11 @@ def _run(task: Task, job: Job, runner: Runner, parents: Sequence[Result]) -> Res
         )
     for parent in parents:
         if parent.failed:
-            return _made([_failed(runner, job, RunFailed(parent.failed), parent.details)])
+            return as_result([_failed(runner, job, RunFailed(parent.failed), parent.details)])
     try:
-        return _made([runner.run(job)])
+        return as_result([runner.run(job)])
     except BenchError as error:  # bad input ends `run`, but other runs of a sweep go on
-        return _made([runner.failed(job, error)])
+        return as_result([runner.failed(job, error)])
 
 
 def _stage(task: Task, job: Job, fold: Fold, runner: Runner) -> None:
@@ -138,10 +141,11 @@ def _stage(task: Task, job: Job, fold: Fold, runner: Runner) -> None:
     chain = Chain(job.chain.typed, job.chain.stages[: k + 1])
     run = runner.fold_run(replace(job, chain=chain), fold, label=task.label)
     try:
-        if task.kind == "fit":
-            run.network()
-        else:
-            run.outputs()
+        with time_limit(runner.options.timeout):
+            if task.kind == "fit":
+                run.network()
+            else:
+                run.outputs()
     finally:
         run.cache.release()
 
@@ -154,13 +158,13 @@ def _tuned(task: Task, unit: OpenUnit, runner: Runner, parents: Sequence[Result]
     for parent in parents:
         if parent.failed:
             job = replace(tuning.base, selection=tuning.rule)
-            return _made([_failed(runner, job, RunFailed(parent.failed), parent.details)])
+            return as_result([_failed(runner, job, RunFailed(parent.failed), parent.details)])
     release = unit.store.lock(
         task.result, lambda: runner.say(f"{task.label}: waiting for another process that tunes it")
     )
     try:
         if task.kind == "tune":
-            return _made(tune(tuning, runner, unit.experiment.seeds_of(tuning.task)))
+            return as_result(tune(tuning, runner, unit.experiment.seeds_of(tuning.task)))
         [fold] = [fold for fold in tuning.task.folds if fold.name == task.fold]
         return _failure(lambda: tune_fold(tuning, runner, fold))
     finally:
@@ -186,7 +190,8 @@ def _failed(runner: Runner, job: Job, error: RunFailed, details: str = "") -> Re
         return runner.failed(job, error)
 
 
-def _made(records: Sequence[Record]) -> Result:
+def as_result(records: Sequence[Record]) -> Result:
+    """Return the result of a task that made records."""
     return Result(records=tuple((record.data, str(record.path or "")) for record in records))
 
 
@@ -204,7 +209,7 @@ def _check(host: Host, expected: Stamp) -> None:
             f"a worker on {platform.node()} has "
             f"{', '.join(other)}: use the same environment for both"
         )
-    if not Path(host.results).is_dir():
+    if "://" not in host.results and not Path(host.results).is_dir():
         raise Misfit(
             f"a worker does not see the results folder {host.results}: put it on a disk that all "
             "machines share"

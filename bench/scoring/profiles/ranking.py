@@ -189,11 +189,11 @@ def null_distribution(positives: int, total: int) -> Array:
     states[0, 0] = 1.0
     for rank in range(1, total + 1):
         left = total - rank + 1
-        for found in range(min(rank, positives) - 1, -1, -1):
-            chance = (positives - found) / left
-            moved = states[found] * min(chance, 1.0)
-            states[found] -= moved
-            _add_shifted(states[found + 1], moved, (found + 1) / rank / positives * GRID)
+        for n_before in range(min(rank, positives) - 1, -1, -1):
+            chance = (positives - n_before) / left
+            moved = states[n_before] * min(chance, 1.0)
+            states[n_before] -= moved
+            _add_shifted(states[n_before + 1], moved, (n_before + 1) / rank / positives * GRID)
     result: Array = np.maximum(states[positives], 0.0)
     result[GRID] += result[GRID + 1 :].sum()
     result = result[: GRID + 1]

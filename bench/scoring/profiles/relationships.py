@@ -25,7 +25,7 @@ import numpy as np
 
 from bench.core.errors import NotApplicable
 from bench.core.seeds import generator
-from bench.data.own.relationships import codes_of, pairs_of_sets, read_relationships
+from bench.data.relationships import codes_of, pairs_of_sets, read_relationships
 from bench.data.views import column_of
 from bench.metrics._core import unit_rows
 from bench.scoring.profiles.activity import treatments

@@ -91,15 +91,15 @@ class Score:
 def restrictions(opened: Opened) -> dict[str, tuple[str, ...]]:
     """Return name -> restricted columns, the weakest first."""
     position = opened.columns.get("position")
-    found: dict[str, tuple[str, ...]] = {"none": ()}
-    found |= {level: (level,) for level in opened.levels}
+    columns: dict[str, tuple[str, ...]] = {"none": ()}
+    columns |= {level: (level,) for level in opened.levels}
     batch = opened.columns.get("nscb_batch")
-    if batch is not None and batch not in found:
-        found[batch] = (batch,)
+    if batch is not None and batch not in columns:
+        columns[batch] = (batch,)
     if position is not None:
-        found["position"] = (position,)
-        found |= {f"{level}+position": (level, position) for level in opened.levels}
-    return found
+        columns["position"] = (position,)
+        columns |= {f"{level}+position": (level, position) for level in opened.levels}
+    return columns
 
 
 def scores(opened: Opened, X: Floats) -> list[Score]:
@@ -149,16 +149,16 @@ def _score(
 ) -> Score | None:
     every = np.ones(len(X), bool)
     gallery = Gallery(_codes(group), every, every, tuple(_codes(values) for values in differ))
-    found = ranked(X, gallery, NEIGHBOURS)
-    if not len(found.rows):
+    retrieval = ranked(X, gallery, NEIGHBOURS)
+    if not len(retrieval.rows):
         return None
-    place = np.searchsorted(known, names[found.rows])
-    columns = [*found.recall.T, found.precision, found.normalised]
+    place = np.searchsorted(known, names[retrieval.rows])
+    columns = [*retrieval.recall.T, retrieval.precision, retrieval.normalised]
     return Score(
         match,
         restriction,
-        len(found.rows),
-        found.skipped,
+        len(retrieval.rows),
+        retrieval.skipped,
         {
             metric: np.bincount(place, column, len(known))
             for metric, column in zip(METRICS, columns, strict=True)
