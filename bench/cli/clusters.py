@@ -105,7 +105,12 @@ worker_options = bundle("workers", WorkerOptions, [JOBS, SCHEDULER])
 
 
 def host_of(
-    store: Store, common: Common, device: str, if_exists: str, timeout: float = 0.0
+    store: Store,
+    common: Common,
+    device: str,
+    if_exists: str,
+    timeout: float = 0.0,
+    isolate: str = "plugins",
 ) -> Host:
     """Return where the workers of this command read and write."""
     import os
@@ -128,7 +133,7 @@ def host_of(
     plugins = tuple((str(file), file.read_text(encoding="utf-8")) for file in files)
     folder = str(Path.cwd())
     argv = tuple(sys.argv[1:])
-    return Host(store.location, folder, plugins, argv, device, if_exists, timeout)
+    return Host(store.location, folder, plugins, argv, device, if_exists, timeout, isolate)
 
 
 def execute(
@@ -183,7 +188,14 @@ def run_on_workers(
     from bench.runs.sweeps.units import units_like
 
     options = experiment.options
-    host = host_of(experiment.store, common, options.device, options.if_exists, options.timeout)
+    host = host_of(
+        experiment.store,
+        common,
+        options.device,
+        options.if_exists,
+        options.timeout,
+        experiment.registry.isolate,
+    )
     graph = build((unit, False) for unit in units_like(experiment, host, **fields))
     while pending:
         note(pending.pop(0))
@@ -222,7 +234,8 @@ def study_on_workers(
     from bench.studies import records_of
 
     options = experiment.options
-    host = host_of(experiment.store, common, options.device, options.if_exists)
+    isolate = experiment.registry.isolate
+    host = host_of(experiment.store, common, options.device, options.if_exists, isolate=isolate)
     [unit] = units_like(experiment, host, controls=False, companions=False)
     while pending:
         note(pending.pop(0))

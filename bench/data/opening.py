@@ -88,13 +88,15 @@ def _own(
     settings: Mapping[str, object],
     opened: dict[str, Opened],
 ) -> Task:
-    if settings:
-        raise BenchError(f"--set data.{next(iter(settings))}: a table of your own has no settings")
+    if other := [name for name in settings if name != "keep"]:
+        raise BenchError(
+            f"--set data.{other[0]}: a table of your own has no such setting, only keep"
+        )
     if edition not in ("auto", "real"):
         raise BenchError(f"--edition {edition}: a table of your own is real data: leave it out")
     key = str(own.path.resolve())
     if key not in opened:
-        opened[key] = own.open()
+        opened[key] = own.open(str(settings.get("keep", "")))
     return open_task(named.typed, named.split, opened[key])
 
 

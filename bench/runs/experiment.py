@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from bench.core.control_names import NAMES
 from bench.core.errors import BenchError, did_you_mean
@@ -16,6 +16,7 @@ from bench.core.registry import open_registry
 from bench.core.words import printable
 from bench.records.results import results_store
 from bench.runs.arguments import names, seed_list
+from bench.runs.isolation import ISOLATE
 from bench.runs.job import Options
 from bench.runs.settings import Settings
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from bench.core.registry import Registry
+    from bench.core.registry import Isolate, Registry
     from bench.data.task import Task
     from bench.records.record import Record
     from bench.records.store import Store
@@ -240,6 +241,7 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
     rescale: bool = False,
     device: str = "auto",
     if_exists: str = "skip",
+    isolate: str = "plugins",
     results: Path | str | None = None,
     plugins: Iterable[Path | str] = (),
     registry: Registry | None = None,
@@ -267,11 +269,13 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
         ("edition", edition, EDITIONS),
         ("device", device, DEVICES),
         ("if-exists", if_exists, IF_EXISTS),
+        ("isolate", isolate, ISOLATE),
     ):
         if value not in allowed:
             raise BenchError(f"--{option}: {did_you_mean(value, list(allowed), option)}")
     if registry is None:
         registry = open_registry(plugins)
+    registry = registry.isolating(cast("Isolate", isolate))
     for method in method_names:
         for name in method.split("+"):
             registry.entry("method", name.strip())
@@ -325,6 +329,7 @@ def run(  # noqa: PLR0913 - keywords of the public function
     rescale: bool = False,
     device: str = "auto",
     if_exists: str = "skip",
+    isolate: str = "plugins",
     results: Path | str | None = None,
     plugins: Iterable[Path | str] = (),
     controls: bool = True,
@@ -353,6 +358,9 @@ def run(  # noqa: PLR0913 - keywords of the public function
         Action if a run exists: ``skip`` returns it; ``refresh`` repeats it if its code has
         changed; ``rerun`` repeats it and its trainings; ``verify`` repeats it and compares the
         predictions.
+    isolate
+        Methods that run in processes of their own, without data, test labels, results and, with
+        bubblewrap, files and network: those of ``plugins`` (files), ``all``, or ``none``.
     results
         Results folder. Default: ``$BENCH_RESULTS`` if set, otherwise ``results``.
     plugins
@@ -386,6 +394,7 @@ def run(  # noqa: PLR0913 - keywords of the public function
         rescale=rescale,
         device=device,
         if_exists=if_exists,
+        isolate=isolate,
         results=results,
         plugins=plugins,
         say=None if progress is None else progress.say,

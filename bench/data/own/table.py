@@ -29,7 +29,7 @@ from bench.data.own.columns import (
     split_columns,
     unknown_column,
 )
-from bench.data.own.exclusions import read_kept
+from bench.data.own.exclusions import read_kept, reasons_of
 from bench.data.own.files import open_table
 from bench.data.own.reading import damaged
 from bench.data.own.spec import Spec, check, parse, split_of
@@ -107,8 +107,21 @@ class OwnData:
             raise BenchError(f"{self.path}: " + did_you_mean(name, list(short), "split"))
         return short[name]
 
-    def open(self) -> Opened:
+    def exclusions(self) -> list[str]:
+        """Return the reasons of ``exclude`` and the rules of ``exclude_if`` that exclude rows."""
+        if self._spec.exclude is None and not self._spec.exclude_if:
+            return []
+        table = open_table(self.table, self._spec.layer)
+        reasons = reasons_of(self._spec, self.path.parent, table)
+        return [reason for reason, rows in reasons.items() if rows.any()]
+
+    def open(self, keep: str = "") -> Opened:
         """Read the table and return it as a data set of the edition ``real``.
+
+        Parameters
+        ----------
+        keep
+            A reason whose excluded rows are kept, ``all``, or "" for none.
 
         Returns
         -------
@@ -124,7 +137,8 @@ class OwnData:
             If the table is invalid; the message is one line.
         """
         try:
-            return _open(self._spec, self.path, self.table, list(self.splits.values()))
+            splits = list(self.splits.values())
+            return _open(self._spec, self.path, self.table, splits, keep=keep)
         except BenchError as error:
             text = str(error)
             if str(self.table) in text:
@@ -181,7 +195,14 @@ def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: 
     return _open(spec, Path(spec.name), path, splits, sha256)
 
 
-def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: str = "") -> Opened:
+def _open(
+    spec: Spec,
+    file: Path,
+    path: Path,
+    splits: Sequence[Split],
+    sha256: str = "",
+    keep: str = "",
+) -> Opened:
     table = open_table(path, spec.layer, spec.obsm)
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
@@ -217,7 +238,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         raise BenchError(unknown_column(name, key, table.columns, features))
 
     needed = dict.fromkeys([*raw, *(c for columns in derived.values() for c in columns or ())])
-    frame, X, notes, facts = read_kept(spec, file, path, table, list(needed), features)
+    frame, X, notes, facts = read_kept(spec, file, path, table, list(needed), features, keep)
     text = {name: as_text(frame[name]) for name in needed}
     # ids keep the text of the table, so that identities of runs do not change
     ids = {name: text[name] for name in spec.id or ()}
@@ -247,6 +268,7 @@ def _open(spec: Spec, file: Path, path: Path, splits: Sequence[Split], sha256: s
         level=spec.level or spec.batches[0],
         edition="real",
         digest=digest,
+        settings={"keep": keep} if keep else {},
         upstream=spec.steps,
         notes=notes,
         columns=columns,
