@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from bench.advice.checkup import composition_distance, predicted_by_columns
 from bench.boards.select import boards
-from bench.cli.arguments import open_all
+from bench.data.opening import open_all
 from bench.core.registry import Registry
 from bench.core.words import count
 from bench.data.views import column_of
