@@ -26,6 +26,7 @@ COMMANDS = {
     "verify": ("verify", "Check records and bundles; repeat runs of a bundle and compare."),
     "bundle": ("bundle", "Pack runs into one zip file that others can verify."),
     "submit": ("submit", "Write the folder of a pull request to a public leaderboard."),
+    "card": ("card", "Write the card of a data set, a split or a saved correction."),
     "export": ("export", "Export the corrected embeddings of a run."),
     "results": ("results", "Show the size of the results folder; delete parts of it."),
     "recommend": ("recommend", "Recommend a correction for your own data."),

@@ -14,8 +14,8 @@ from bench.advice import checkup
 from bench.advice.checkup import _near
 from bench.advice.checkup._near import image_descriptors, near_pairs
 from bench.advice.checkup._values import explained, factors_of
-from bench.cli.arguments import open_all
 from bench.core.registry import Registry
+from bench.data.opening import open_all
 from tests.helpers import tiny
 from tests.helpers.real import real_folder
 

@@ -794,7 +794,8 @@ def test_what_a_plugin_prints_is_not_in_the_json(call: Caller, tmp_path: Path) -
     source = plugin.read_text(encoding="utf-8")
     plugin.write_text(source + "\n\nprint('loud at import')\n", encoding="utf-8")
     said = call(
-        "run", "-m", "my-loud", "-s", f"{path}:weeks", *QUICK, "--plugin", plugin, "--json"
+        "run", "-m", "my-loud", "-s", f"{path}:weeks", *QUICK, "--plugin", plugin, "--json",
+        "--isolate", "none",
     )  # fmt: skip
     assert {run["method"] for run in said.json["runs"]} == {"my-loud"}
     assert "loud at import" in said.err

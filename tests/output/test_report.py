@@ -319,10 +319,19 @@ def test_the_page_asks_no_other_computer(page: str) -> None:
 def test_a_method_named_script_is_text(page: str) -> None:
     result = parsed(page)
     assert NASTY in result.text
-    assert [tag for tag, _ in result.tags].count("script") == 2
+    assert [tag for tag, _ in result.tags].count("script") == 3
     assert f"method/{NASTY}" in [attributes.get("id") for _, attributes in result.tags]
     links = {attributes.get("href") for tag, attributes in result.tags if tag == "a"}
     assert "#method/%3Cscript%3Ealert%281%29%3C/script%3E" in links
+
+
+def test_the_page_is_described_for_search_engines(page: str) -> None:
+    text = page[page.index('"application/ld+json">') + len('"application/ld+json">') :]
+    facts = json.loads(text[: text.index("</script>")])
+    assert (facts["@context"], facts["@type"]) == ("https://schema.org", "Dataset")
+    assert facts["variableMeasured"] == ["balanced_accuracy"]
+    assert "coos7/test4" in facts["measurementTechnique"]
+    assert facts["identifier"] in page[page.index("<body>") :]
 
 
 def test_the_data_is_json_that_holds_what_the_rows_show(page: str) -> None:

@@ -143,6 +143,7 @@ def data(images: bool) -> Opened:
     number = index["position"].str[1:].astype(int) // 2
     index["well"] = index["plate"] + "/" + number.astype(str)
     opened = tiny.opened(images=images, index=index, X=X)
+    opened = dataclasses.replace(opened, columns={**opened.columns, "cell_count": "count"})
     if not images:
         return opened
     pixels = opened.source.read(np.arange(len(index)))

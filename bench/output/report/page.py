@@ -22,6 +22,7 @@ from bench.core.control_names import is_control_row
 from bench.core.version import __version__
 from bench.output.report.across import overview
 from bench.output.report.board_view import BoardView, board_context
+from bench.output.report.linked_data import linked_data
 from bench.output.report.methods import plain
 from bench.output.report.overview import (
     claimed,
@@ -229,6 +230,7 @@ def _context(
     main = [board for board in all_boards if is_main(board)] or list(all_boards)
     ids = {row.method: row.method_id.split("+")[-1] for board in all_boards for row in board.rows}
     views = [view["board"] for view in shown]
+    records_digest = digest([board.runs_digest for board in all_boards])
     return {
         "title": TITLE,
         # The style and the script are files of this package and contain no record data.
@@ -255,7 +257,8 @@ def _context(
         "legend": LEGEND,
         **methods_context(all_boards, anchors, registry),
         "version": __version__,
-        "records_digest": digest([board.runs_digest for board in all_boards]),
+        "records_digest": records_digest,
+        "linked_data": script_json(linked_data(TITLE, all_boards, records_digest)),
     }
 
 
