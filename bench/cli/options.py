@@ -185,6 +185,17 @@ IF_EXISTS = click.option(
 )
 
 
+ISOLATE = click.option(
+    "--isolate",
+    is_flag=False,
+    flag_value="all",
+    default="plugins",
+    metavar="[WHO]",
+    shell_complete=completion.one_of("plugins", "all", "none"),
+    help="Methods in processes of their own: plugins (files), all or none  [default: plugins].",
+)
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """Options of the commands that train.
@@ -203,6 +214,7 @@ class TrainingOptions:
     seed: str | None
     seeds: str | None
     settings: tuple[str, ...]
+    isolate: str
 
     def experiment(
         self,
@@ -251,6 +263,7 @@ class TrainingOptions:
                 rescale=rescale,
                 device=self.device,
                 if_exists=if_exists,
+                isolate=self.isolate,
                 results=common.results,
                 plugins=common.plugins,
                 say=say,
@@ -290,6 +303,7 @@ training_options = bundle(
             metavar="[NAME.]KEY=VALUE",
             help="Set METHOD.KEY, recipe.KEY or data.KEY. Repeatable.",
         ),
+        ISOLATE,
     ],
 )
 

@@ -64,10 +64,10 @@ def agreement(
     k = min(K - 1, n - 1)
     if precomputed is None or not keep.all() or precomputed.k < k:
         precomputed = graph_of(table[keep], k)
-    found = _clustered(precomputed.take(k), code, resolution)
+    result = _clustered(precomputed.take(k), code, resolution)
     chosen = "best of 10 resolutions" if resolution is None else f"resolution {resolution:g}"
     used += f", {k} neighbours, {chosen}"
-    return {name: Value(float(found[name]), n, used) for name in ("nmi", "ari")}
+    return {name: Value(float(result[name]), n, used) for name in ("nmi", "ari")}
 
 
 def _clustered(graph: Neighbours, code: Array, resolution: float | None) -> dict[str, float]:
@@ -88,11 +88,11 @@ def _clustered(graph: Neighbours, code: Array, resolution: float | None) -> dict
     distances = np.column_stack([np.zeros(n), graph.distances[order]])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found: dict[str, float] = nmi_ari_cluster_labels_leiden(
+        result: dict[str, float] = nmi_ari_cluster_labels_leiden(
             NeighborsResults(indices, distances),
             code[order],
             optimize_resolution=resolution is None,
             resolution=1.0 if resolution is None else resolution,
             seed=SEED,
         )
-    return found
+    return result

@@ -38,9 +38,9 @@ def test_cilisi_is_the_lisi_of_harmonypy_in_each_label():
         perplexity = min(30, min(90, rows.sum() - 1) / 3)
         lisi = compute_lisi(unit[rows], frame, ["batch"], perplexity)[:, 0]
         values.append((lisi - 1) / 2)
-    found = metrics.compute("cilisi", **data)
-    assert found.value == pytest.approx(np.concatenate(values).mean(), abs=2e-3)
-    assert found.n == 400
+    result = metrics.compute("cilisi", **data)
+    assert result.value == pytest.approx(np.concatenate(values).mean(), abs=2e-3)
+    assert result.n == 400
 
 
 def test_kbet_against_a_loop():
@@ -61,9 +61,9 @@ def test_kbet_against_a_loop():
             observed = [(near == name).sum() for name in names]
             accepted.append(chisquare(observed, number * sizes / len(rows)).pvalue >= 0.05)
         rates.append(np.mean(accepted))
-    found = metrics.compute("kbet", **data)
-    assert found.value == pytest.approx(np.mean(rates), abs=1e-12)
-    assert "5 of 6 labels" in found.used
+    result = metrics.compute("kbet", **data)
+    assert result.value == pytest.approx(np.mean(rates), abs=1e-12)
+    assert "5 of 6 labels" in result.used
 
 
 def test_kbet_equals_scib_metrics_on_the_same_neighbours():
@@ -82,13 +82,13 @@ def test_bras_and_isolated_labels_equal_scib_metrics(distance):
     data = table(n=260, batches=4)
     data["batch"][data["label"] == 2] = "b0"
     X = data["X"]
-    found = metrics.compute("bras", **data, distance=distance).value
+    result = metrics.compute("bras", **data, distance=distance).value
     expected = scib.bras(X, data["label"], data["batch"], metric=distance)
-    assert found == pytest.approx(float(expected), abs=1e-5)
+    assert result == pytest.approx(float(expected), abs=1e-5)
     if distance == "euclidean":
-        found = metrics.compute("isolated_labels", **data, distance=distance).value
+        result = metrics.compute("isolated_labels", **data, distance=distance).value
         expected = scib.isolated_labels(X, data["label"], data["batch"])
-        assert found == pytest.approx(float(expected), abs=1e-5)
+        assert result == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_isolated_labels_against_scikit_learn():
@@ -96,20 +96,20 @@ def test_isolated_labels_against_scikit_learn():
     data["batch"][np.isin(data["label"], [1, 3])] = "b0"
     width = silhouette_samples(data["X"].astype(float), data["label"], metric="cosine")
     means = [(width[data["label"] == k].mean() + 1) / 2 for k in (1, 3)]
-    found = metrics.compute("isolated_labels", **data)
-    assert found.value == pytest.approx(np.mean(means), abs=1e-7)
-    assert found.n == np.isin(data["label"], [1, 3]).sum()
+    result = metrics.compute("isolated_labels", **data)
+    assert result.value == pytest.approx(np.mean(means), abs=1e-7)
+    assert result.n == np.isin(data["label"], [1, 3]).sum()
 
 
 def test_the_width_against_all_other_rows_against_a_loop():
     data = table(n=60)
     code = np.unique(data["batch"], return_inverse=True)[1]
     _, similarity = cosine(data["X"])
-    found = silhouette(data["X"], code, 3, others="all")
+    result = silhouette(data["X"], code, 3, others="all")
     for i in range(60):
         own = (code == code[i]) & (np.arange(60) != i)
         a, b = (1 - similarity[i, own]).mean(), (1 - similarity[i, code != code[i]]).mean()
-        assert found[i] == pytest.approx((b - a) / max(a, b), abs=1e-12)
+        assert result[i] == pytest.approx((b - a) / max(a, b), abs=1e-12)
 
 
 def test_nested_batches_are_mixed_for_the_silhouette_and_not_for_bras():
@@ -139,8 +139,8 @@ def test_leiden_equals_scib_metrics_on_the_same_graph():
             NeighborsResults(indices, distances), data["label"]
         )
     for name in ("nmi", "ari"):
-        found = metrics.compute(f"{name}_leiden", **data).value
-        assert found == pytest.approx(expected[name], abs=0.05)  # rows are in another order
+        result = metrics.compute(f"{name}_leiden", **data).value
+        assert result == pytest.approx(expected[name], abs=0.05)  # rows are in another order
         assert metrics.compute(f"{name}_leiden", **oracle()).value == pytest.approx(1)
         assert metrics.compute(f"{name}_leiden", **shuffled()).value < 0.1
 
@@ -157,7 +157,7 @@ def test_precision_among_controls_against_scikit_learn_and_activity():
     X, index = profiles_of(opened), opened.index
     control = index["control"].to_numpy(bool)
     batch, treatment = index["plate"].to_numpy(str), index["treatment"].to_numpy(str)
-    found = metrics.compute(
+    result = metrics.compute(
         "map_controls",
         X=X[~control],
         label=index["label"].to_numpy(str)[~control],
@@ -167,7 +167,7 @@ def test_precision_among_controls_against_scikit_learn_and_activity():
         control_batch=batch[control],
     )
     groups = activity(opened, X)
-    assert found.value == pytest.approx(groups.precision.mean(), abs=1e-9)
+    assert result.value == pytest.approx(groups.precision.mean(), abs=1e-9)
     _, similarity = cosine(X)
     by_treatment = {}
     for i in np.flatnonzero(~control):
@@ -176,7 +176,7 @@ def test_precision_among_controls_against_scikit_learn_and_activity():
         score = average_precision_score(positive[rows], similarity[i, rows])
         by_treatment.setdefault(treatment[i], []).append(score)
     expected = np.mean([np.mean(own) for own in by_treatment.values()])
-    assert found.value == pytest.approx(expected, abs=1e-9)
+    assert result.value == pytest.approx(expected, abs=1e-9)
     assert np.isnan(metrics.compute("map_controls", **table(n=40)).value)
 
 
