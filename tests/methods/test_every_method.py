@@ -20,10 +20,10 @@ from tests.helpers.extras import skip_without
 
 
 def methods(level=None):
-    found = [e for e in shifts.registry().entries("method") if not is_control_row(e.meta["level"])]
+    result = [e for e in shifts.registry().entries("method") if not is_control_row(e.meta["level"])]
     return [
         e.name
-        for e in found
+        for e in result
         if (level is None or e.meta["level"] == level) and not shifts.on_images(e.name)
     ]
 
@@ -38,10 +38,10 @@ def outputs(name, opened, seed=0, steps=None):
         )
         for rows, labels in ((old, True), (~old, False))
     ]
-    made = shifts.profiles_of(name, seed, *partitions, steps=steps)
+    result = shifts.profiles_of(name, seed, *partitions, steps=steps)
     ids = opened.index["id"].to_numpy(str)
     return [
-        X[np.argsort(ids[partition.rows])] for X, partition in zip(made, partitions, strict=True)
+        X[np.argsort(ids[partition.rows])] for X, partition in zip(result, partitions, strict=True)
     ]
 
 
@@ -158,11 +158,11 @@ def outcome(name, change):
 def test_what_cannot_be_corrected_is_one_line_and_never_nan(name):
     skip_without(name)
     for change in BAD:
-        made, said = outcome(name, change)
+        result, said = outcome(name, change)
         if said is not None:
             assert "\n" not in said, change.__name__
             assert len(said) > 30, change.__name__
             continue
         assert change is not a_nan, "a NaN went in and nobody said so"
-        for X in made:
+        for X in result:
             assert np.isfinite(X).all(), change.__name__

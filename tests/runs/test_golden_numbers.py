@@ -75,9 +75,9 @@ def of_loop(folder: Path) -> Numbers:
         bench = tiny.Bench(folder / name)
         where = tiny.task(tiny.opened(images=images))
         [record] = bench.run("erm", where, augment="none" if not images else "flips-rotations")
-        found = bench.store.find(record["run_id"])
-        assert found is not None
-        curves = found.curves()
+        result = bench.store.find(record["run_id"])
+        assert result is not None
+        curves = result.curves()
         assert curves is not None
         numbers[f"{name} loss"] = curves[curves["name"] == "loss"]["value"].tolist()
         weights = bench.artifacts("weights.safetensors")
@@ -162,9 +162,9 @@ def of_method(name: str, folder: Path) -> Numbers:
         if record["status"] == "ok":
             break
     assert record["status"] == "ok", record["reason"]
-    found = bench.store.find(record["run_id"])
-    assert found is not None
-    predictions = found.predictions()
+    result = bench.store.find(record["run_id"])
+    assert result is not None
+    predictions = result.predictions()
     assert predictions is not None
     scores = np.stack(predictions["scores"].to_list()).astype(np.float64)
     numbers = {"scores": [float(v) for v in (*scores.mean(axis=0), (scores**2).mean())]}
