@@ -171,6 +171,13 @@ class Runner:
         files = self._other_code(job, stored)
         if files and self.options.if_exists == "refresh":
             return False
+        then = stored.data["provenance"].get("threads", threads())
+        if then != threads() and any(stage.kind == "network" for stage in job.chain.stages):
+            self.say(
+                f"note: the record of {job.chain.typed} on {job.task.typed}, seed {job.seed}, "
+                f"was made with {count(then, 'thread')}, and a fit uses {threads()} now: numbers "
+                "of networks on images can differ"
+            )
         if files:
             self.say(
                 f"note: the record of {job.chain.typed} on {job.task.typed}, seed {job.seed}, "
