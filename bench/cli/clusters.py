@@ -88,24 +88,29 @@ class WorkerOptions:
     jobs: int | None
     scheduler: str | None
 
-    def where(self) -> Where:
+    def where(self, devices: int = 1) -> Where:
         """Return the checked options.
 
         Raises
         ------
         BenchError
-            If both are given.
+            If options exclude each other.
         """
         from bench.runs.sweeps.clusters import Where
 
-        return Where(self.jobs, scheduler=self.scheduler)
+        return Where(self.jobs, scheduler=self.scheduler, devices=devices)
 
 
 worker_options = bundle("workers", WorkerOptions, [JOBS, SCHEDULER])
 
 
 def host_of(
-    store: Store, common: Common, device: str, if_exists: str, timeout: float = 0.0
+    store: Store,
+    common: Common,
+    device: str,
+    if_exists: str,
+    timeout: float = 0.0,
+    isolate: str = "plugins",
 ) -> Host:
     """Return where the workers of this command read and write."""
     import os
@@ -128,7 +133,7 @@ def host_of(
     plugins = tuple((str(file), file.read_text(encoding="utf-8")) for file in files)
     folder = str(Path.cwd())
     argv = tuple(sys.argv[1:])
-    return Host(str(store.root.absolute()), folder, plugins, argv, device, if_exists, timeout)
+    return Host(store.location, folder, plugins, argv, device, if_exists, timeout, isolate)
 
 
 def execute(
@@ -156,6 +161,7 @@ def run_on_workers(
     workers: WorkerOptions,
     common: Common,
     pending: list[str],
+    where: Where | None = None,
     **fields: Any,  # noqa: ANN401 - fields of several types
 ) -> None:
     """Make the runs of an experiment in worker processes, and know their records.
@@ -170,17 +176,26 @@ def run_on_workers(
         Options of every command.
     pending
         Lines to print first.
+    where
+        By default that of ``workers``.
     **fields
         Fields of :class:`bench.runs.sweeps.units.Unit`, such as ``controls``.
     """
-    where = workers.where()
-    if where.serial:
+    where = where or workers.where()
+    if where.serial and where.devices == 1:
         return
     from bench.runs.sweeps.graph import build
     from bench.runs.sweeps.units import units_like
 
     options = experiment.options
-    host = host_of(experiment.store, common, options.device, options.if_exists, options.timeout)
+    host = host_of(
+        experiment.store,
+        common,
+        options.device,
+        options.if_exists,
+        options.timeout,
+        experiment.registry.isolate,
+    )
     graph = build((unit, False) for unit in units_like(experiment, host, **fields))
     while pending:
         note(pending.pop(0))
@@ -219,7 +234,8 @@ def study_on_workers(
     from bench.studies import records_of
 
     options = experiment.options
-    host = host_of(experiment.store, common, options.device, options.if_exists)
+    isolate = experiment.registry.isolate
+    host = host_of(experiment.store, common, options.device, options.if_exists, isolate=isolate)
     [unit] = units_like(experiment, host, controls=False, companions=False)
     while pending:
         note(pending.pop(0))

@@ -176,6 +176,22 @@ def _cores(registry: Registry, results: Path) -> Iterator[Finding]:
         )
 
 
+def _isolation(registry: Registry, results: Path) -> Iterator[Finding]:
+    """How methods of plugin files are isolated."""
+    from bench.core.isolated import sandbox
+
+    if sandbox.mode() == "bubblewrap":
+        yield Finding("isolation", GOOD, "bubblewrap")
+    else:
+        yield Finding(
+            "isolation",
+            WARN,
+            "no bubblewrap with user namespaces: methods of plugin files run in processes that can "
+            "read files",
+            "install bubblewrap, such as apt-get install bubblewrap",
+        )
+
+
 def _usable(machine: int) -> int:
     """Return the cores that this process may use: affinity and container quota."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
@@ -326,6 +342,7 @@ def _data(registry: Registry, results: Path) -> Iterator[Finding]:
 CHECKS: Mapping[str, Callable[[Registry, Path], Iterator[Finding]]] = {
     "versions": _versions,
     "plugins": _plugins,
+    "isolation": _isolation,
     "cores": _cores,
     "torch": _runtimes,
     "extras": lambda registry, results: optional_libraries(),

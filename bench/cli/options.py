@@ -46,7 +46,8 @@ class _Path(click.ParamType):  # type: ignore[type-arg]  # generic in recent ver
     ) -> str:
         from bench.core.folders import expanded
 
-        return str(expanded(str(value)))
+        text = str(value)
+        return text if "://" in text else str(expanded(text))
 
 
 PATH = _Path()
@@ -138,7 +139,7 @@ common_options = bundle(
             "--results",
             metavar="DIR",
             type=PATH,
-            help="Results folder [default: $BENCH_RESULTS or ./results].",
+            help="Results folder or URL [default: $BENCH_RESULTS or ./results].",
         ),
         click.option(
             "--plugin",
@@ -184,6 +185,17 @@ IF_EXISTS = click.option(
 )
 
 
+ISOLATE = click.option(
+    "--isolate",
+    is_flag=False,
+    flag_value="all",
+    default="plugins",
+    metavar="[WHO]",
+    shell_complete=completion.one_of("plugins", "all", "none"),
+    help="Methods in processes of their own: plugins (files), all or none  [default: plugins].",
+)
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """Options of the commands that train.
@@ -202,6 +214,7 @@ class TrainingOptions:
     seed: str | None
     seeds: str | None
     settings: tuple[str, ...]
+    isolate: str
 
     def experiment(
         self,
@@ -250,6 +263,7 @@ class TrainingOptions:
                 rescale=rescale,
                 device=self.device,
                 if_exists=if_exists,
+                isolate=self.isolate,
                 results=common.results,
                 plugins=common.plugins,
                 say=say,
@@ -289,6 +303,7 @@ training_options = bundle(
             metavar="[NAME.]KEY=VALUE",
             help="Set METHOD.KEY, recipe.KEY or data.KEY. Repeatable.",
         ),
+        ISOLATE,
     ],
 )
 

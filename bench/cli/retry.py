@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.records.record import Record
     from bench.records.store import Failure, Store
-    from bench.runs.experiment import Experiment, Progress
+    from bench.runs.experiment import Experiment
+    from bench.runs.progress import Progress
 
 
 def failed_experiments(
@@ -64,7 +65,7 @@ def failed_experiments(
                 settings=settings,
                 metrics=[str(name) for name in metrics],
                 device=device,
-                results=store.root,
+                results=store.location,
                 registry=registry,
                 say=say,
             )

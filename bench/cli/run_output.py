@@ -106,7 +106,7 @@ def print_summary(
         print_line(_control_line(control_rows))
     if experiment.seeds is None and any(task.opened.is_images for task in experiment.tasks):
         print_line("one seed per method on images; for three seeds and intervals: --seeds 3")
-    print_line(f"records in {experiment.store.root / 'runs'}")
+    print_line(f"records in {experiment.store.shown}")
     print_line(f"next: {_next(records, again)}")
     if all(record.edition != "real" for record in records) and not data_folder(REAL).is_dir():
         print_line(

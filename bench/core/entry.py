@@ -42,6 +42,10 @@ class Entry:
         Whether the literal was read; False for an entry point that has not been used.
     argument
         What follows the colon of a method such as ``encoder:resnet50``; part of its name.
+    isolated
+        Whether the code of a method runs in another process and is not imported in this one.
+    fitted_by
+        The packaged method whose fit an isolated method shares.
     """
 
     kind: str
@@ -54,6 +58,8 @@ class Entry:
     problem: str = ""
     resolved: bool = True
     argument: str = ""
+    isolated: bool = False
+    fitted_by: Entry | None = None
 
     @property
     def origin(self) -> str:
@@ -76,6 +82,10 @@ class Entry:
         """
         if self.problem:
             raise BenchError(f"{self.kind} '{self.name}' of {self.origin} {self.problem}")
+        if self.isolated:
+            from bench.core.isolated.remote import remote_class
+
+            return remote_class(self)
         try:
             module = self._module() if self.provider == "labshift" else self._guarded_module()
         except BenchError:

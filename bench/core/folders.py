@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +24,24 @@ def data_folder(name: str) -> Path:
     """Return the folder of a downloaded data set, whether or not it exists.
 
     ``$BENCH_DATA/<name>`` if the variable is set, otherwise the user's data folder of the platform
-    (``~/.local/share/labshift/<name>`` on Linux).
+    (``~/.local/share/labshift/<name>`` on Linux). If ``$BENCH_DATA`` is a URL, its objects in
+    ``<name>`` are copied to the cache, once in each process.
     """
+    url = os.environ.get("BENCH_DATA", "")
+    if "://" in url:
+        return _copied(url, name) / name
     return _root("BENCH_DATA", "user_data_path") / name
+
+
+@functools.lru_cache(maxsize=64)
+def _copied(url: str, name: str) -> Path:
+    """Return the local copy of a data set of an object store; nothing is copied without a name."""
+    from bench.core.objects import local_copy, path_of_url
+
+    path = path_of_url(url)
+    if path is not None:
+        return path
+    return local_copy(url, name) if name else cache_folder("objects")
 
 
 def cache_folder(name: str) -> Path:

@@ -11,13 +11,14 @@ Duplicate names raise an error that lists both providers.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bench.core.entry import Entry
 from bench.core.errors import BenchError, did_you_mean
@@ -31,6 +32,8 @@ _FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "b
 """Package of the kinds that the registry itself lists, and name of their entry-point group."""
 _CONTROLS = "bench.scoring.controls"
 _OWN = "labshift"
+Isolate = Literal["none", "plugins", "all"]
+"""Methods that run in processes of their own: none, those of plugin files, or all."""
 
 
 class Registry:
@@ -43,11 +46,18 @@ class Registry:
     plugins
         Files specified by the user. Each must be usable, and its name must be unused.
 
+    Attributes
+    ----------
+    isolate
+        Methods whose entries are isolated.
+
     Raises
     ------
     BenchError
         If a file in ``plugins`` cannot be used or its name already exists.
     """
+
+    isolate: Isolate = "none"
 
     def __init__(self, plugins: tuple[Path, ...] = ()) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
@@ -170,7 +180,26 @@ class Registry:
             self._entries[kind, name] = named
         if named.problem:
             raise BenchError(f"{kind} '{name}' of {named.origin} {named.problem}")
-        return named
+        return self._isolated(named) if kind == "method" else named
+
+    def _isolated(self, entry: Entry) -> Entry:
+        """Return the entry of a method, marked if its code must run in another process."""
+        file = entry.provider != _OWN and entry.module is None
+        if entry.module == _CONTROLS or not (
+            self.isolate == "all" or (self.isolate == "plugins" and file)
+        ):
+            return entry
+        owner = self._entries.get(("method", str(entry.meta.get("fit", ""))))
+        shared = owner is not None and owner.provider == _OWN and entry.provider != _OWN
+        return replace(entry, isolated=True, fitted_by=owner if shared else None)
+
+    def isolating(self, isolate: Isolate) -> Registry:
+        """Return a copy in which methods are isolated."""
+        if isolate == "all" and not hasattr(os, "fork"):
+            raise BenchError("--isolate requires a system with fork, such as Linux or macOS")
+        result = copy.copy(self)
+        result.isolate = isolate if hasattr(os, "fork") else "none"
+        return result
 
 
 def _resolved(entry: Entry) -> Entry:

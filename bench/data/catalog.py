@@ -150,6 +150,8 @@ def find_split(name: str, splits: Mapping[str, Split] | None = None) -> Split:
 def parse_split_argument(text: str) -> tuple[Path, str | None] | None:
     """Parse ``FILE.toml[:NAME]``, split at the last colon after ``.toml``.
 
+    If the file is a URL, its folder is copied to the cache.
+
     Returns
     -------
     tuple of Path and str or None, or None
@@ -175,4 +177,9 @@ def parse_split_argument(text: str) -> tuple[Path, str | None] | None:
     file, name = match.groups()
     if name is not None and not name.strip():
         raise BenchError(f"'{text}' names no split after the colon: write {file}:NAME")
+    if "://" in file:
+        from bench.core.objects import local_copy, path_of_url
+
+        folder, _, last = file.rpartition("/")
+        return path_of_url(file) or local_copy(folder) / last, name
     return expanded(file), name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.params import make_params
-from bench.data.catalog import NamedSplit, find_split, known_splits, resolve
+from bench.data.catalog import NamedSplit, find_split, known_splits, resolve, resolve_all
 from bench.data.folds import SourceDomain, folds
 from bench.data.task import Task, open_task
 
@@ -88,13 +89,15 @@ def _own(
     settings: Mapping[str, object],
     opened: dict[str, Opened],
 ) -> Task:
-    if settings:
-        raise BenchError(f"--set data.{next(iter(settings))}: a table of your own has no settings")
+    if other := [name for name in settings if name != "keep"]:
+        raise BenchError(
+            f"--set data.{other[0]}: a table of your own has no such setting, only keep"
+        )
     if edition not in ("auto", "real"):
         raise BenchError(f"--edition {edition}: a table of your own is real data: leave it out")
     key = str(own.path.resolve())
     if key not in opened:
-        opened[key] = own.open()
+        opened[key] = own.open(str(settings.get("keep", "")))
     return open_task(named.typed, named.split, opened[key])
 
 
@@ -161,3 +164,29 @@ def _edition(name: str, there: list[str], edition: str) -> str:
             "put the files where `show dataset` says"
         )
     return there[0] if edition == "auto" else edition
+
+
+def open_all(file: str, registry: Registry, edition: str) -> tuple[Opened, list[Split], list[Task]]:
+    """Open a data set and its splits.
+
+    Parameters
+    ----------
+    file
+        A ``dataset.toml``, ``FILE.toml:NAME`` for one of its splits, or the name of a split.
+
+    Returns
+    -------
+    tuple
+        The data set, the requested splits, and those that can be run.
+    """
+    named = resolve_all(file, registry)
+    own = named[0].own
+    if own is None:
+        [task] = open_splits([file], registry, edition, {}, lambda line: None)
+        return task.opened, [task.split], [task]
+    opened = own.open()
+    tasks = []
+    for name in named:
+        with contextlib.suppress(BenchError):  # check-data reports the problem
+            tasks.append(open_task(name.typed, name.split, opened))
+    return opened, [name.split for name in named], tasks

@@ -56,6 +56,16 @@ class ArtifactStore:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
+    @property
+    def location(self) -> str:
+        """Absolute path, or URL, with which another process opens the same results."""
+        return str(self.root.absolute())
+
+    @property
+    def outputs(self) -> Path:
+        """Folder of figures, reports, exports and studies."""
+        return self.root
+
     def artifact_path(self, artifact_id: str) -> Path:
         """Return the folder of an artifact, whether or not it exists."""
         return self.root / "artifacts" / checked_id(artifact_id)

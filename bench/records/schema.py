@@ -28,6 +28,7 @@ NOT_RUN_HERE = "not run here"
 """Mark of a record of predictions or embeddings that were computed elsewhere."""
 
 Status = Literal["ok", "not-applicable", "failed"]
+Isolated = Literal["no", "process", "bubblewrap"]
 Aggregation = Literal["", "mean", "pooled"]
 """How the primary score combines folds; empty for a single fold."""
 Params = dict[str, dict[str, Json]]
@@ -245,6 +246,9 @@ class RunRecord(TypedDict):
     upstream: Annotated[list[str], "Preprocessing done before the data were published"]
     exposed: Annotated[list[str], "Columns that methods may read"]
     shift: Annotated[str, "Difference between training and test data"]
+    isolated: NotRequired[
+        Annotated[Isolated, "Isolation of methods of others; absent for packaged methods"]
+    ]
     deterministic: NotRequired[Annotated[bool, "Whether one seed represents all"]]
     held_out: NotRequired[Annotated[str, "Column of the held-out values; empty for a fixed test"]]
     units: NotRequired[Annotated[dict[str, Units], "Tested and new values per batch level"]]

@@ -71,7 +71,8 @@ def _failure(folder: Path) -> Failure | None:
     return {"run_id": folder.name, "about": about, "error": error, "path": folder}
 
 
-def _to_stderr(line: str) -> None:
+def to_stderr(line: str) -> None:
+    """Write a warning."""
     sys.stderr.write(f"{printable(line)}\n")
 
 
@@ -86,7 +87,7 @@ class Store(ArtifactStore):
         Called with one line per record that is skipped; writes to stderr by default.
     """
 
-    def __init__(self, root: Path | str, warn: Callable[[str], None] = _to_stderr) -> None:
+    def __init__(self, root: Path | str, warn: Callable[[str], None] = to_stderr) -> None:
         super().__init__(root)
         self._warn = warn
         self._skipped: set[str] = set()
@@ -95,6 +96,11 @@ class Store(ArtifactStore):
     def runs(self) -> Path:
         """Folder of the committed runs."""
         return self.root / "runs"
+
+    @property
+    def shown(self) -> str:
+        """Where the records are, for people."""
+        return str(self.runs)
 
     @property
     def reference(self) -> Path:
@@ -123,6 +129,9 @@ class Store(ArtifactStore):
             The message names its folder.
         """
         return read_folder(self.path_of(run_id))
+
+    def refresh(self) -> None:
+        """Bring a local copy of records elsewhere up to date; a folder needs nothing."""
 
     def load_all(self, reference: bool = False) -> list[Record]:
         """Return all records, sorted by run id.

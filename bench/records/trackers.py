@@ -52,7 +52,7 @@ def trackers(names: list[str], store: Store) -> list[Tracker]:
     for name in names:
         if name not in TRACKERS:
             raise BenchError(did_you_mean(name, list(TRACKERS), "tracker"))
-        chosen.append(TRACKERS[name](store.root))
+        chosen.append(TRACKERS[name](store.outputs))
     return chosen
 
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Literal
 from bench.core.code_digest import differing
 from bench.core.errors import BenchError
 from bench.core.words import listed
+from bench.runs.isolation import ISOLATED, serves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from bench.core.types import Array
+    from bench.core.types import Array, JsonObject
     from bench.records.artifacts import Artifact
     from bench.records.reading import Kind
-    from bench.records.schema import Code
+    from bench.records.schema import Code, Isolated
     from bench.records.store import Store
 
 
@@ -34,6 +35,11 @@ class Cache:
         Ids of artifacts written by this process; new ids are added.
     say
         Receives a message for each training that is repeated because the code changed.
+
+    Attributes
+    ----------
+    isolated
+        Isolation of the methods by id of the artifact; those of weaker isolation are not read.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class Cache:
         self._outdated: set[str] = set()
         self._damaged: set[str] = set()
         self._locks: dict[str, Callable[[], None]] = {}
+        self.isolated: Mapping[str, Isolated | None] = {}
 
     def read(self, kind: Kind, key: str, code: Code, name: str) -> Artifact | None:
         """Return an artifact, or None if there is no valid one.
@@ -86,7 +93,7 @@ class Cache:
             return None
         if artifact is None:
             return None
-        if artifact.meta.get("code", {}).get("digest") == code["digest"]:
+        if self._usable(key, artifact.meta, code):
             self._outdated.discard(key)
             return artifact
         self._outdated.add(key)
@@ -94,8 +101,12 @@ class Cache:
 
     def current(self, key: str, code: Code) -> bool:
         """Return whether a valid artifact is on disk, without reading its arrays."""
-        made_by = self._store.artifact_meta(key).get("code", {})
-        return self.use == "keep" and bool(made_by) and made_by["digest"] == code["digest"]
+        return self.use == "keep" and self._usable(key, self._store.artifact_meta(key), code)
+
+    def _usable(self, key: str, meta: JsonObject, code: Code) -> bool:
+        """Return whether an artifact was computed by this code and isolated as required."""
+        same = meta.get("code", {}).get("digest") == code["digest"]
+        return same and serves(meta.get(ISOLATED), self.isolated.get(key))
 
     def release(self) -> None:
         """Let other processes compute what was not found and not written."""
@@ -114,7 +125,8 @@ class Cache:
         if self.use == "ignore":
             return
         replace = key in self._outdated or (self.use == "renew" and key not in self._written)
-        meta = {**facts, "code": code}
+        isolated = self.isolated.get(key)
+        meta = {**facts, "code": code, **({} if isolated is None else {ISOLATED: isolated})}
         self._store.write_artifact(kind, key, arrays, meta, replace=replace)
         self._written.add(key)
         self._outdated.discard(key)

@@ -8,7 +8,7 @@ from bench.core.control_names import is_control_row
 from bench.data.units import count_units
 from bench.records.schema import SCHEMA
 from bench.records.selection import rule
-from bench.runs import provenance
+from bench.runs import isolation, provenance
 
 if TYPE_CHECKING:
     from bench.records.schema import Clusters, Code, Provenance, RunRecord, Spec, Status, Units
@@ -81,6 +81,10 @@ def outline(
         "code": code,
         "provenance": {**environment, "recipe": dict(job.recipe)},
     }
+    isolated = isolation.of_chain(chain)
+    if isolated is not None:
+        record["isolated"] = isolated
+        record["badges"] = [*chain.badges, isolation.BADGES[isolated]]
     if chain.is_classifier:
         record["classifier"] = True
     if chain.preprocess:

@@ -10,12 +10,13 @@ import numpy as np
 from bench.core.code_digest import differing
 from bench.core.errors import AccessError, BenchError, NotApplicable, RunFailed
 from bench.core.guard import guarded
+from bench.core.isolated import host
 from bench.core.time_limit import time_limit
 from bench.core.words import count, listed
 from bench.records.embeddings import skipped_fold
 from bench.records.record import Record
 from bench.records.tables import predictions_digest
-from bench.runs import identity, provenance
+from bench.runs import identity, isolation, provenance
 from bench.runs.cache import Cache, Use
 from bench.runs.code import Codes
 from bench.runs.device import threads
@@ -95,6 +96,8 @@ class Runner:
         try:
             stored = self._stored(run_id)
         except BenchError as error:
+            if self.options.if_exists != "verify":
+                raise
             return self._unverified(job, spec, run_id, f"verify: {error}")
         if stored is not None and self._serves(job, stored):
             return stored.renamed(job.chain.typed, job.task.typed)
@@ -158,6 +161,12 @@ class Runner:
         """Return whether an existing record can be used; report if its code differs."""
         if self.options.if_exists not in ("skip", "refresh"):
             return False
+        if not isolation.serves(stored.data.get("isolated"), isolation.of_chain(job.chain)):
+            self.say(
+                f"note: {job.chain.typed} on {job.task.typed}, seed {job.seed}, is repeated: its "
+                "record was made with less isolation"
+            )
+            return False
         files = self._other_code(job, stored)
         if files and self.options.if_exists == "refresh":
             return False
@@ -217,12 +226,14 @@ class Runner:
         Raises
         ------
         RunFailed
-            If the method ends the process, or replaces a function of the benchmark.
+            If the method ends the process, replaces a function of the benchmark, or changes the
+            record of another run.
         """
         if not job.not_applicable:
             self._import_scoring(job)
         name, error = job.chain.typed, None
-        with guarded() as changes:
+        isolated = isolation.of_chain(job.chain)
+        with isolation.watched_records(self.store, isolated) as edited, guarded() as changes:
             try:
                 with time_limit(self.options.timeout):
                     record, tables = self._computed(job, spec, run_id, use)
@@ -230,12 +241,19 @@ class Runner:
                 raise
             except BaseException as raised:  # noqa: BLE001 - SystemExit, too: other methods still run
                 error = raised
+            finally:
+                host.close_all()
         for setting in changes.settings:
             self.say(f"warning: {name} changed {setting}; it was restored")
         if changes.functions:
             raise RunFailed(
                 f"{name} replaced {listed(changes.functions, 3)}, which was restored: a method "
                 "must not change the benchmark"
+            ) from error
+        if edited:
+            raise RunFailed(
+                f"{name} changed the records of other runs ({listed(edited, 3)}): delete their "
+                "folders and run them again; --isolate all prevents it"
             ) from error
         if isinstance(error, Exception):
             raise error
@@ -344,6 +362,7 @@ class Runner:
     def fold_run(self, job: Job, fold: Fold, use: Use = "keep", label: str = "") -> FoldRun:
         """Return the stages of a job on one fold, ready to be fitted and applied."""
         cache = Cache(self.store, use, self.written, self.say)
+        cache.isolated = isolation.of_artifacts(job, fold)
         shown = label or job.chain.typed
         return FoldRun(job, fold, cache, self.codes, self.device, self.progress, shown)
 

@@ -14,8 +14,8 @@ from bench.advice import checkup
 from bench.advice.checkup import _near
 from bench.advice.checkup._near import image_descriptors, near_pairs
 from bench.advice.checkup._values import explained, factors_of
-from bench.cli.arguments import open_all
 from bench.core.registry import Registry
+from bench.data.opening import open_all
 from tests.helpers import tiny
 from tests.helpers.real import real_folder
 
@@ -95,8 +95,8 @@ def test_changed_images_across_a_split_are_reported(name: str) -> None:
 def test_equal_rows_are_left_to_the_check_of_duplicates(images: bool) -> None:
     data = with_copies(lambda row: row, images=images)
     assert near(data) == (0, 0)
-    found = {check.topic for check in checkup.examine(data, [tiny.split(hold_out="plate")])}
-    assert "duplicates" in found
+    checks = {check.topic for check in checkup.examine(data, [tiny.split(hold_out="plate")])}
+    assert "duplicates" in checks
 
 
 @pytest.mark.parametrize("d", [1, 2, 5, 30])

@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from bench.advice.checkup._near import descriptors, near_pairs
-from bench.cli.arguments import open_all
 from bench.core.registry import Registry
 from bench.core.seeds import generator
+from bench.data.opening import open_all
 from bench.data.own.array_source import ArraySource
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ def command(
         note(f"note: rows that were not scored have no labels: {problem}")
     name = f"{record.method_id}_{record.split_id.replace('/', '-')}"
     file = f"{name}_{record.run_id[:8]}.{form}"
-    path = Path(output) if output else store.root / "exports" / file
+    path = Path(output) if output else store.outputs / "exports" / file
     files = export.write(X, obs, export.provenance(record), form, path)
     if common.as_json:
         print_json({"files": [str(f) for f in files], "rows": len(X), "columns": X.shape[1]})

@@ -57,7 +57,7 @@ def command(
         save_sheet(make_sheet(task.opened), store.root / "examples")
         for line in lines:
             note(line)
-    folder = Path(output) if output else store.root / "figures"
+    folder = Path(output) if output else store.outputs / "figures"
     files = draw(
         store.load_all(reference=reference), names, folder, results=store.root, registry=registry
     )

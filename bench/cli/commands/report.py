@@ -34,7 +34,7 @@ def command(
 
     registry = common.registry()
     store = common.store()
-    file = Path(output) if output else store.root / "report.html"
+    file = Path(output) if output else store.outputs / "report.html"
 
     def say(step: str) -> None:
         if sys.stderr.isatty() and not common.as_json:
@@ -50,7 +50,7 @@ def command(
         say=say,
     )
     if output is None:
-        store.root.mkdir(parents=True, exist_ok=True)
+        store.outputs.mkdir(parents=True, exist_ok=True)
     write_output(str(file), report.html)
     size, n_boards, n_figures = len(report.html.encode()), report.n_boards, report.n_pictures
     if common.as_json:

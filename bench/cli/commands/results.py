@@ -48,6 +48,10 @@ def command(action: str, parts: tuple[str, ...], yes: bool, common: Common) -> N
         if part not in PRUNABLE:
             raise BenchError(did_you_mean(part, list(PRUNABLE), "part"))
     store = common.store()
+    if action == "prune" and "://" in store.location:
+        raise BenchError(
+            f"`results prune` deletes folders: use the tools of the store for {store.location}"
+        )
     usages = disk_usage(store)
     if action == "prune":
         usages = [usage for usage in usages if usage.name in (parts or DEFAULT)]

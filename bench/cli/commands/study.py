@@ -51,7 +51,7 @@ def command(
     python -m bench study label-shift -m erm,adabn,ben -s screen.toml:weeks
     """
     from bench.cli.progress import Bar
-    from bench.runs.experiment import Silent
+    from bench.runs.progress import Silent
     from bench.studies import context_of, folder_of, known, load, subtitle, write
 
     registry = common.registry()
@@ -71,7 +71,7 @@ def command(
     with Bar(1, pending) as bar:
         context = context_of(experiment, varied, bar)
         finding = load(name, registry)(context)
-    files = write(folder_of(experiment.store.root, name, context), meta, context, finding)
+    files = write(folder_of(experiment.store.outputs, name, context), meta, context, finding)
     if common.as_json:
         print_json(
             {

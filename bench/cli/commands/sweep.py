@@ -9,7 +9,7 @@ import click
 
 from bench.cli import completion
 from bench.cli.clusters import ClusterOptions, cluster_options, execute, host_of
-from bench.cli.options import IF_EXISTS, Common, common_options
+from bench.cli.options import IF_EXISTS, ISOLATE, Common, common_options
 from bench.cli.output import note, print_json
 from bench.cli.progress import waiting
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     help="Device of networks: auto, cpu or cuda.",
 )
 @IF_EXISTS
+@ISOLATE
 @click.option("--dry-run", is_flag=True, help="Print tasks and their expected cost.")
 @click.option("--status", is_flag=True, help="Print what is done, running and left.")
 @common_options
@@ -39,6 +40,7 @@ def command(
     cluster: ClusterOptions,
     device: str,
     if_exists: str,
+    isolate: str,
     dry_run: bool,
     status: bool,
     common: Common,
@@ -62,7 +64,7 @@ def command(
     where = cluster.where()
     read = read_suite(suite)
     store = common.store()
-    graph, costs = _graph(read, common, device, if_exists, plan=dry_run)
+    graph, costs = _graph(read, common, device, if_exists, isolate, plan=dry_run)
     if dry_run:
         print_plan(read, graph, costs, as_json=common.as_json)
         return 0
@@ -87,7 +89,7 @@ def command(
 
 
 def _graph(
-    suite: Suite, common: Common, device: str, if_exists: str, *, plan: bool
+    suite: Suite, common: Common, device: str, if_exists: str, isolate: str, *, plan: bool
 ) -> tuple[Graph, Costs]:
     """Open the data of a suite; return its graph and, for a plan, the expected cost."""
     from bench.cli.dry_run import Estimator
@@ -96,7 +98,7 @@ def _graph(
     from bench.runs.sweeps.units import units_of
 
     store = common.store()
-    host = host_of(store, common, device, if_exists)
+    host = host_of(store, common, device, if_exists, isolate=isolate)
     costs = Costs(Estimator(store, device), device)
     lines: list[str] = []  # an error is then the only line
     with waiting(f"opening {suite.name}"):

@@ -24,7 +24,6 @@ from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from bench.records.record import Record
     from bench.runs.tuning.space import Tuning
@@ -94,7 +93,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     if not dry_run:
         fields = {"rule": rule, "level": level, "validations": budget.parts, "recipe_keys": keys}
         fields |= {"trials": budget.trials, "seconds": budget.seconds, "storage": storage}
-        run_on_workers(experiment, workers, common, pending, **fields)
+        run_on_workers(experiment, workers, common, pending, None, **fields)
     with Bar(0, pending) as bar:
         tunings = [
             Tuning(
@@ -125,7 +124,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     if common.as_json:
         print_json({"runs": [_row(record) for record in records]})
     else:
-        _print(records, experiment.store.root)
+        _print(records, experiment.store.shown)
     return int(any(record.status == "failed" for record in records))
 
 
@@ -188,7 +187,7 @@ def _print_plan(tunings: Sequence[Tuning], as_json: bool) -> None:
         )
 
 
-def _print(records: Sequence[Record], root: Path) -> None:
+def _print(records: Sequence[Record], place: str) -> None:
     from bench.cli.run_output import short_split
     from bench.runs.tuning.space import short
 
@@ -217,4 +216,4 @@ def _print(records: Sequence[Record], root: Path) -> None:
                 f"(validation {fold['score']:.3f}; {fold['pruned']} of {fold['trials']} trials "
                 "pruned)"
             )
-    print_line(f"records in {root / 'runs'}")
+    print_line(f"records in {place}")

@@ -65,6 +65,7 @@ def command(
             "--sample, --seed, --device and --output are for a bundle: name a .zip file"
         )
     store, registry = common.store(), common.registry()
+    store.refresh()
     items: list[Located] = []
     for target in targets or (str(store.root),):
         path = expanded(target)

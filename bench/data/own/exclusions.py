@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from bench.data.own.files import TableFile
     from bench.data.own.spec import Spec
 
+KEEP_ALL = "all"
+"""Setting ``keep`` that excludes no rows."""
 _OPERATORS: dict[str, Callable[..., object]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -62,8 +64,8 @@ def parse_rules(rules: Mapping[str, str]) -> dict[str, tuple[str, float]]:
     return parsed
 
 
-def excluded(spec: Spec, folder: Path, table: TableFile) -> tuple[Bools, str, JsonObject]:
-    """Return which rows are left out, a sentence with the counts, and facts for the data digest.
+def reasons_of(spec: Spec, folder: Path, table: TableFile) -> dict[str, Bools]:
+    """Return reason -> which rows it excludes, ``(n,)``.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def excluded(spec: Spec, folder: Path, table: TableFile) -> tuple[Bools, str, Js
     Raises
     ------
     BenchError
-        If the file or a column is missing or invalid, an id is unknown, or all rows are excluded.
+        If the file or a column is missing or invalid, or an id is unknown.
     """
     reasons: dict[str, Bools] = {}
     if spec.exclude is not None:
@@ -87,8 +89,29 @@ def excluded(spec: Spec, folder: Path, table: TableFile) -> tuple[Bools, str, Js
         f"{column} {sign} {limit:g}": _by_rule(table, column, sign, limit)
         for column, (sign, limit) in rules.items()
     }
-    masks = list(reasons.values())
-    mask = np.logical_or.reduce(masks)
+    return reasons
+
+
+def excluded(reasons: Mapping[str, Bools], keep: str) -> tuple[Bools, str, JsonObject]:
+    """Return which rows are left out, a sentence with the counts, and facts for the data digest.
+
+    Parameters
+    ----------
+    reasons
+        Reason -> rows, at least one.
+    keep
+        A reason whose rows are kept unless another reason excludes them, :data:`KEEP_ALL`, or "".
+
+    Raises
+    ------
+    BenchError
+        If a reason is unknown or all rows are excluded.
+    """
+    if keep and keep != KEEP_ALL and keep not in reasons:
+        raise BenchError("data.keep: " + did_you_mean(keep, [KEEP_ALL, *reasons], "reason"))
+    n = len(next(iter(reasons.values())))
+    reasons = {name: own for name, own in reasons.items() if keep not in (name, KEEP_ALL)}
+    mask = np.logical_or.reduce([np.zeros(n, bool), *reasons.values()])
     if mask.all():
         raise BenchError("exclude and exclude_if leave no rows: change them")
     counts = [f"{int(own.sum())} {reason}" for reason, own in reasons.items() if own.any()]
@@ -141,13 +164,27 @@ def _by_rule(table: TableFile, column: str, sign: str, limit: float) -> Bools:
 
 
 def read_kept(
-    spec: Spec, file: Path, path: Path, table: TableFile, needed: list[str], features: list[str]
+    spec: Spec,
+    file: Path,
+    path: Path,
+    table: TableFile,
+    needed: list[str],
+    features: list[str],
+    keep: str = "",
 ) -> tuple[pd.DataFrame, Floats, tuple[str, ...], JsonObject]:
-    """Return the rows that are not excluded, a note with their number, and facts of exclusions."""
+    """Return the rows that are not excluded, a note with their number, and facts of exclusions.
+
+    ``keep`` is as for :func:`excluded`.
+    """
     frame, X = table.read(needed, features)
     if not len(frame):
         raise BenchError(f"{path} has no rows: write at least two classes in two batches")
     if spec.exclude is None and not spec.exclude_if:
+        if keep:
+            raise BenchError("data.keep: the table excludes no rows: leave the setting out")
         return frame, X, (), {}
-    mask, sentence, facts = excluded(spec, file.parent, table)
+    reasons = reasons_of(spec, file.parent, table)
+    if not reasons:
+        return frame, X, (), {}
+    mask, sentence, facts = excluded(reasons, keep)
     return frame[~mask], np.ascontiguousarray(X[~mask]), (sentence,), facts

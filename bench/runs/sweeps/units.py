@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
     from bench.records.store import Store
-    from bench.runs.experiment import Progress
     from bench.runs.job import Job
+    from bench.runs.progress import Progress
     from bench.runs.runner import Runner
     from bench.runs.sweeps.suite import Suite
     from bench.runs.tuning.space import Tuning
@@ -44,14 +44,14 @@ class Host:
     Attributes
     ----------
     results
-        Absolute path of the results folder.
+        Absolute path or URL of the results folder.
     folder
         Working folder of the command, to which paths in names of splits are relative.
     plugins
         Absolute paths of the plugin files and their contents.
     argv
         Arguments of the command, as recorded with each run.
-    device, if_exists
+    device, if_exists, isolate
         As the options of ``run``.
     timeout
         Seconds after which a task is stopped and its runs fail; 0 is no limit.
@@ -64,6 +64,7 @@ class Host:
     device: str = "auto"
     if_exists: str = "skip"
     timeout: float = 0.0
+    isolate: str = "plugins"
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ class OpenUnit:
             rescale=unit.rescale,
             device=unit.host.device,
             if_exists=unit.host.if_exists,
+            isolate=unit.host.isolate,
             results=unit.host.results,
             registry=registry,
             say=say,

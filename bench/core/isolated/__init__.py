@@ -1,0 +1,13 @@
+"""Methods in processes of their own, without data, labels of test rows, results and network.
+
+``remote``
+    a class with the interface of a method whose ``fit`` and ``apply`` run in another process;
+``host``
+    the fork server of this process and its sessions;
+``sandbox``
+    the command that starts the server, in bubblewrap where possible;
+``server``, ``session``
+    the code of the server and of the process of a method;
+``wire``
+    messages between them.
+"""
