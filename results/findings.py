@@ -71,7 +71,9 @@ def main() -> None:
     page.write_text(after, encoding="utf-8")
     plain = ("dataset_settings", "recipe_overrides")
     default = [r for r in records if not any(r["spec"][key] for key in plain)]
-    draw(default, ["real-images", "simulated-causes", "degradation"], HERE / "reference" / "figures")
+    draw(
+        default, ["real-images", "simulated-causes", "degradation"], HERE / "reference" / "figures"
+    )
 
 
 def _summary(records: list[Any]) -> list[str]:
