@@ -88,17 +88,17 @@ class WorkerOptions:
     jobs: int | None
     scheduler: str | None
 
-    def where(self) -> Where:
+    def where(self, devices: int = 1) -> Where:
         """Return the checked options.
 
         Raises
         ------
         BenchError
-            If both are given.
+            If options exclude each other.
         """
         from bench.runs.sweeps.clusters import Where
 
-        return Where(self.jobs, scheduler=self.scheduler)
+        return Where(self.jobs, scheduler=self.scheduler, devices=devices)
 
 
 worker_options = bundle("workers", WorkerOptions, [JOBS, SCHEDULER])
@@ -161,6 +161,7 @@ def run_on_workers(
     workers: WorkerOptions,
     common: Common,
     pending: list[str],
+    where: Where | None = None,
     **fields: Any,  # noqa: ANN401 - fields of several types
 ) -> None:
     """Make the runs of an experiment in worker processes, and know their records.
@@ -175,11 +176,13 @@ def run_on_workers(
         Options of every command.
     pending
         Lines to print first.
+    where
+        By default that of ``workers``.
     **fields
         Fields of :class:`bench.runs.sweeps.units.Unit`, such as ``controls``.
     """
-    where = workers.where()
-    if where.serial:
+    where = where or workers.where()
+    if where.serial and where.devices == 1:
         return
     from bench.runs.sweeps.graph import build
     from bench.runs.sweeps.units import units_like

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.params import make_params
-from bench.data.catalog import NamedSplit, find_split, known_splits, resolve
+from bench.data.catalog import NamedSplit, find_split, known_splits, resolve, resolve_all
 from bench.data.folds import SourceDomain, folds
 from bench.data.task import Task, open_task
 
@@ -163,3 +164,29 @@ def _edition(name: str, there: list[str], edition: str) -> str:
             "put the files where `show dataset` says"
         )
     return there[0] if edition == "auto" else edition
+
+
+def open_all(file: str, registry: Registry, edition: str) -> tuple[Opened, list[Split], list[Task]]:
+    """Open a data set and its splits.
+
+    Parameters
+    ----------
+    file
+        A ``dataset.toml``, ``FILE.toml:NAME`` for one of its splits, or the name of a split.
+
+    Returns
+    -------
+    tuple
+        The data set, the requested splits, and those that can be run.
+    """
+    named = resolve_all(file, registry)
+    own = named[0].own
+    if own is None:
+        [task] = open_splits([file], registry, edition, {}, lambda line: None)
+        return task.opened, [task.split], [task]
+    opened = own.open()
+    tasks = []
+    for name in named:
+        with contextlib.suppress(BenchError):  # check-data reports the problem
+            tasks.append(open_task(name.typed, name.split, opened))
+    return opened, [name.split for name in named], tasks

@@ -244,5 +244,10 @@ def _stage(entry: Entry, opened: Opened, values: Values, recipe: Recipe) -> Stag
             f"{entry.name}.level is '{level}', but the batch levels of {opened.name} are "
             f"{', '.join(opened.levels)}"
         )
-    also = recipe_access(recipe) if entry.meta["level"] == "network" else Access.NONE
+    network = entry.meta["level"] == "network"
+    if network and recipe.get("batches_per_step", 1) > 1:
+        from bench.training.parallel.averaged import averaged
+
+        cls = averaged(cls)
+    also = recipe_access(recipe) if network else Access.NONE
     return Stage(entry, cls, params, level, also)

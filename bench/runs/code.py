@@ -46,6 +46,8 @@ STAGES = (
 """Files of ``bench`` that fits and corrected profiles depend on."""
 TRAINING = ("training/*.py",)
 """Files that networks depend on in addition."""
+AVERAGED = ("training/parallel/*.py",)
+"""Files that networks with several batches per step depend on in addition."""
 ENCODERS = ("training/architectures.py", "training/encoders.py")
 """Files that classifiers and pretrained encoders depend on in addition."""
 SCORING = ("metrics/_*.py", "scoring/*.py")
@@ -58,7 +60,7 @@ class Codes:
     """Digests of the code of stages and runs. Each file is read once."""
 
     def __init__(self) -> None:
-        self._codes: dict[tuple[_EntryKey, ...], Code] = {}
+        self._codes: dict[tuple[tuple[_EntryKey, ...], bool], Code] = {}
         self._sources: dict[_EntryKey, list[Path]] = {}
         self._digests: dict[Path, str] = {}
 
@@ -88,17 +90,19 @@ class Codes:
         entries = [job.registry.entry("dataset", d.name) for d in data if d.name in registered]
         entries += methods
         entries += [job.registry.entry("metric", name) for name in metrics]
-        key = tuple((entry.kind, entry.name, entry.path) for entry in entries)
+        entry_keys = tuple((entry.kind, entry.name, entry.path) for entry in entries)
+        averaged = job.recipe.get("batches_per_step", 1) > 1
+        key = entry_keys, averaged
         if key not in self._codes:
             files = []
-            for entry, entry_key in zip(entries, key, strict=True):
+            for entry, entry_key in zip(entries, entry_keys, strict=True):
                 if entry_key not in self._sources:
                     self._sources[entry_key] = entry.sources
                 files += self._sources[entry_key]
             files += _package(STAGES)
             # Plugins of any kind may use the training loop.
             if any(e.meta["level"] == "network" or e.provider != "labshift" for e in methods):
-                files += _package(TRAINING)
+                files += _package(TRAINING + AVERAGED * averaged)
             elif any(e.meta["level"] == "classifier" for e in methods):
                 files += _package(ENCODERS)
             if metrics:

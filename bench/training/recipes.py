@@ -61,7 +61,12 @@ _COMMON: JsonObject = {
     "channels_last": False,
 }
 
-OPTIONAL: JsonObject = {"rescale": False, "pixel_size": 0.0, "scale_range": 1.0}
+OPTIONAL: JsonObject = {
+    "rescale": False,
+    "pixel_size": 0.0,
+    "scale_range": 1.0,
+    "batches_per_step": 1,
+}
 """Keys with their defaults, in a resolved recipe only if they differ, so that old ids stay."""
 
 _IMAGES = {
@@ -113,6 +118,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "warmup": (0, 1),
     "pixel_size": (0, 1000),
     "scale_range": (1, 4),
+    "batches_per_step": (1, 1024),
 }
 
 
@@ -246,6 +252,8 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
         ``rescale`` brings all images to one pixel size before any method, ``pixel_size`` um or, if
         that is 0, the median of the training images (:mod:`bench.data.rescale`). ``scale_range``
         is the largest factor of the random magnification of training images; 1 is none.
+        ``batches_per_step`` is the number of batches with averaged gradients in a step
+        (:mod:`bench.training.parallel.averaged`); an epoch then has as many fewer steps.
 
     Raises
     ------
@@ -282,7 +290,9 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
     if recipe["pixel_size"] and not recipe["rescale"]:
         raise BenchError("pixel_size is used with rescale=true only: set both, or neither")
     if kind == "profiles":
-        for key, only in (("augment", "none"), ("channels_last", False), *OPTIONAL.items()):
+        of_images = {"augment": "none", "channels_last": False, **OPTIONAL}
+        del of_images["batches_per_step"]
+        for key, only in of_images.items():
             if recipe[key] != only:
                 raise BenchError(f"{key}={recipe[key]} is for images, and these are profiles")
         if recipe["standardise"] == "image":

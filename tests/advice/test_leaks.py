@@ -13,9 +13,9 @@ from PIL import Image
 from bench.advice import checkup
 from bench.advice.checkup import _near
 from bench.advice.checkup._values import explained, factors_of
-from bench.cli.arguments import open_all
 from bench.core.registry import Registry
 from bench.data.near import image_descriptors, near_pairs
+from bench.data.opening import open_all
 from tests.helpers import tiny
 from tests.helpers.errors import mentions
 from tests.helpers.real import real_folder
@@ -127,8 +127,8 @@ def test_a_run_without_copies_notes_nothing(tmp_path: Path) -> None:
 def test_equal_rows_are_left_to_the_check_of_duplicates(images: bool) -> None:
     data = with_copies(lambda row: row, images=images)
     assert near(data) == (0, 0)
-    found = {check.topic for check in checkup.examine(data, [tiny.split(hold_out="plate")])}
-    assert "duplicates" in found
+    checks = {check.topic for check in checkup.examine(data, [tiny.split(hold_out="plate")])}
+    assert "duplicates" in checks
 
 
 @pytest.mark.parametrize("d", [1, 2, 5, 30])

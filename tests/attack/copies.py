@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from bench.cli.arguments import open_all
 from bench.core.registry import Registry
 from bench.core.seeds import generator
 from bench.data.near import similar_pairs
+from bench.data.opening import open_all
 from bench.data.own.array_source import ArraySource
 
 if TYPE_CHECKING:

@@ -58,6 +58,13 @@ if TYPE_CHECKING:
     default=0.0,
     help="Stop a run, or with workers each of its tasks, after SECONDS; it is recorded as failed.",
 )
+@click.option(
+    "--devices",
+    metavar="N",
+    type=click.IntRange(1, 1024),
+    default=1,
+    help="Processes per training; each step averages one batch per process.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan with cost estimates.")
 @worker_options
 @common_options
@@ -74,6 +81,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     track: str | None,
     retry_failed: bool,
     timeout: float,
+    devices: int,
     dry_run: bool,
     workers: WorkerOptions,
     common: Common,
@@ -97,6 +105,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     if retry_failed:
         return _retry(methods or splits, training, common)
     methods, splits = _required("--method", methods), _required("--split", splits)
+    where = workers.where(devices)
+    training = _with_devices(training, devices)
     pending: list[str] = []
     trackers = _trackers(track, common.store())
     experiment = training.experiment(
@@ -123,7 +133,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
             for tracker in trackers:
                 tracker.add(record)
 
-    run_on_workers(experiment, workers, common, pending, controls=controls)
+    run_on_workers(experiment, workers, common, pending, where, controls=controls)
     with Bar(len(planned), pending, also=also) as bar:
         records = experiment.run(planned, bar)
         # With --json, too: the output format must not change what is on record.
@@ -138,6 +148,24 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
         for tracker in trackers:
             print_line(f"tracked: {tracker.where}")
     return int(any(record.status == "failed" for record in records))
+
+
+def _with_devices(training: TrainingOptions, devices: int) -> TrainingOptions:
+    """Return the options with one batch per step and process, unless more are set.
+
+    Raises
+    ------
+    BenchError
+        If the batches of a step cannot be divided equally.
+    """
+    name = "recipe.batches_per_step="
+    given = [text.removeprefix(name) for text in training.settings if text.startswith(name)]
+    if devices > 1 and not given:
+        settings = (*training.settings, f"{name}{devices}")
+        return dataclasses.replace(training, settings=settings)
+    if devices > 1 and not (given[-1].isdigit() and int(given[-1]) % devices == 0):
+        raise BenchError(f"--devices {devices}: {name}{given[-1]} must be a multiple of {devices}")
+    return training
 
 
 def _required(option: str, value: str | None) -> str:

@@ -93,7 +93,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     if not dry_run:
         fields = {"rule": rule, "level": level, "validations": budget.parts, "recipe_keys": keys}
         fields |= {"trials": budget.trials, "seconds": budget.seconds, "storage": storage}
-        run_on_workers(experiment, workers, common, pending, **fields)
+        run_on_workers(experiment, workers, common, pending, None, **fields)
     with Bar(0, pending) as bar:
         tunings = [
             Tuning(

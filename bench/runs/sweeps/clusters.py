@@ -86,6 +86,8 @@ class Where:
         Address of a running scheduler.
     cluster, profile
         One of :data:`BATCH_SYSTEMS` and a TOML file with the fields of :class:`Profile`.
+    devices
+        Processes that compute each training together, one after another.
     """
 
     jobs: int | None = None
@@ -93,6 +95,7 @@ class Where:
     scheduler: str | None = None
     cluster: str | None = None
     profile: str | None = None
+    devices: int = 1
 
     def __post_init__(self) -> None:
         if self.cluster is not None and self.cluster not in BATCH_SYSTEMS:
@@ -100,6 +103,11 @@ class Where:
         if self.scheduler is not None and (self.cluster is not None or self.jobs is not None):
             raise BenchError(
                 "--scheduler uses the workers of a running scheduler: remove --jobs and --cluster"
+            )
+        if self.devices > 1 and not self.serial:
+            raise BenchError(
+                "--devices computes one training after another: use it without --jobs and "
+                "--scheduler"
             )
         if (self.cluster is None) != (self.profile is None):
             raise BenchError(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.core.errors import BenchError
 from bench.core.words import count
-from bench.runs.experiment import Silent
+from bench.runs.progress import Silent
 from bench.runs.sweeps.clusters import GPU, connect
+from bench.runs.sweeps.devices import devices
 from bench.runs.sweeps.work import Misfit, Result, execute, lost, stamp
 
 if TYPE_CHECKING:
@@ -80,7 +81,11 @@ def execute_graph(
     if connection is not None:
         results = _connected(graph, where, watcher, connection)
     else:
-        results = _serial(graph, watcher) if where.serial else _on_dask(graph, where, watcher)
+        results = (
+            _serial(graph, watcher, where.devices)
+            if where.serial
+            else _on_dask(graph, where, watcher)
+        )
     return [record for key in graph.tasks for record in results[key].read()]
 
 
@@ -100,13 +105,15 @@ class _Local(Silent):
         self._watcher.steps(self._task, done, total)
 
 
-def _serial(graph: Graph, watcher: Watcher) -> dict[str, Result]:
+def _serial(graph: Graph, watcher: Watcher, n_devices: int = 1) -> dict[str, Result]:
     results: dict[str, Result] = {}
-    for key, task in graph.tasks.items():
-        watcher.started(task, "")
-        parents = [results[parent] for parent in task.parents]
-        results[key] = execute(task, parents, _Local(watcher, task), stamp())
-        watcher.finished(task, results[key])
+    device = next(iter(graph.tasks.values())).unit.host.device
+    with devices(n_devices, device) as pool:
+        for key, task in graph.tasks.items():
+            watcher.started(task, "")
+            parents = [results[parent] for parent in task.parents]
+            results[key] = pool.execute(task, parents, _Local(watcher, task), stamp())
+            watcher.finished(task, results[key])
     return results
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from bench.data.partitions import Fold
     from bench.records.schema import RunRecord
-    from bench.runs.experiment import Progress
     from bench.runs.job import Job
+    from bench.runs.progress import Progress
     from bench.runs.runner import Runner
     from bench.runs.sweeps.graph import Task
     from bench.runs.sweeps.units import Host, OpenUnit
@@ -88,7 +88,7 @@ def execute(task: Task, parents: Sequence[Result], progress: Progress, expected:
     Misfit
         If the worker does not fit the command. A task that fails is a result, not an error.
     """
-    with _as_in_the_command(task.unit.host):
+    with as_in_the_command(task.unit.host):
         _check(task.unit.host, expected)
         unit = opened(task.unit)
         runner = unit.runner(progress)
@@ -111,7 +111,7 @@ def lost(task: Task, reason: str) -> Result:
     """Return the result of a task after its workers were killed; its runs are failed."""
     if task.kind in ("fit", "apply", "fold"):
         return Result(failed=reason, details=reason)
-    with _as_in_the_command(task.unit.host):
+    with as_in_the_command(task.unit.host):
         unit = opened(task.unit)
         runner = unit.runner()
         job = unit.tunings[task.number].base if unit.tunings else unit.jobs[task.number]
@@ -217,7 +217,7 @@ def _check(host: Host, expected: Stamp) -> None:
 
 
 @contextlib.contextmanager
-def _as_in_the_command(host: Host) -> Iterator[None]:
+def as_in_the_command(host: Host) -> Iterator[None]:
     """Use the working folder and the command line of the command, which records store."""
     argv, before = sys.argv, Path.cwd()
     if Path(host.folder).is_dir():
