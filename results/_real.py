@@ -210,7 +210,7 @@ def readouts(records: list[Any]) -> list[str]:
         boards = boards_of(records, split), boards_of(records, split, readout="head")
         row = [split]
         for method in ARMS:
-            means = [found.mean if (found := row_of(b, method)) else None for b in boards]
+            means = [result.mean if (result := row_of(b, method)) else None for b in boards]
             if means[0] is None or means[1] is None:
                 break
             row.append(f"{means[0]:.3f} / {means[1]:.3f}")
