@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.advice.checkup._check import Check
-from bench.core.errors import BenchError
+from bench.advice.checkup._check import Check, supervised_folds
 from bench.core.progress import report
 from bench.core.seeds import generator
 from bench.data.duplicates import row_digests
-from bench.data.folds import folds
 from bench.data.views import column_of
 
 if TYPE_CHECKING:
@@ -60,13 +58,7 @@ def near_duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
         f"{_example(opened, pairs[0])}: {_reading(opened)}",
         {"near_duplicates": len(involved)},
     )
-    for split in splits:
-        try:
-            split_folds = folds(split, opened)
-        except BenchError:
-            continue  # reported by the check of the split
-        if split.protocol == "unsupervised":
-            continue
+    for split, split_folds in supervised_folds(opened, splits):
         leaks: list[NDArray[np.int64]] = []
         for fold in split_folds:
             trained, tested = (np.isin(pairs, part) for part in (fold.train, fold.test))
