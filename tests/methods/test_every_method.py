@@ -16,6 +16,7 @@ from bench.core.errors import BenchError
 from bench.data.own.table import ArraySource
 from bench.data.views import make_partition
 from tests.helpers import shifts
+from tests.helpers.extras import skip_without
 
 
 def methods(level=None):
@@ -62,15 +63,10 @@ def table(change=None, order=None, rename=None, plates=6):
     return dataclasses.replace(opened, index=index, source=ArraySource(np.ascontiguousarray(X)))
 
 
-def skip_without_library(name):
-    if name == "scanorama":
-        pytest.importorskip("scanorama")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", methods())
 def test_order_of_rows_and_names_of_batches_change_nothing(name):
-    skip_without_library(name)
+    skip_without(name)
     plain = table()
     order = np.random.default_rng(0).permutation(len(plain.index))
     first = outputs(name, plain)
@@ -160,7 +156,7 @@ def outcome(name, change):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", methods())
 def test_what_cannot_be_corrected_is_one_line_and_never_nan(name):
-    skip_without_library(name)
+    skip_without(name)
     for change in BAD:
         result, said = outcome(name, change)
         if said is not None:

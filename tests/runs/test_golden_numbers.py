@@ -217,6 +217,8 @@ def test_a_broken_loop_moves_the_golden_numbers(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_numbers_of_a_method(name: str, tmp_path: Path) -> None:
+    if name in ("harmony2", "mnn", "scvi", "seurat-rpca", "sysvi"):
+        pytest.skip("numbers of other libraries are compared with them in test_joint.py")
     version = Registry().entry("method", name).meta["version"]
     compare(
         "methods",
