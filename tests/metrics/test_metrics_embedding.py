@@ -17,16 +17,24 @@ from bench.metrics._lisi import lisi
 from bench.metrics._silhouette import silhouette
 from bench.metrics.map import average_precisions
 from tests.helpers.errors import raises
+from tests.helpers.optional import LEIDEN, available, marked, needs_scib
 
-EMBEDDING = [name for name, meta in metrics.METRICS.items() if meta["needs"] == "embedding"]
-GRAPH = (
+EMBEDDING = [
+    name
+    for name, meta in metrics.METRICS.items()
+    if meta["needs"] == "embedding" and name != "map_controls"  # it has rows of its own
+]
+HERE = available(EMBEDDING)
+GRAPH = [
     "arevalo_overall",
+    "ari_leiden",
     "batch_1nn",
     "ilisi",
     "clisi",
     "graph_connectivity",
+    "nmi_leiden",
     "robustness_index",
-)
+]
 
 
 def compute_all(names, **arrays):
@@ -367,7 +375,7 @@ def chance_of(name, data):
 
 
 def test_the_label_itself_gives_the_best_score():
-    value = compute_all(EMBEDDING, **oracle())
+    value = compute_all(HERE, **oracle())
     for name in ("nsc", "nscb", "map", "clisi", "graph_connectivity"):
         assert value[name].value == pytest.approx(1, abs=1e-6), name
     assert value["silhouette_label"].value > 0.99
@@ -380,7 +388,7 @@ def test_the_label_itself_gives_the_best_score():
 
 def test_rows_that_know_nothing_give_chance():
     data = shuffled()
-    value = compute_all(EMBEDDING, **data)
+    value = compute_all(HERE, **data)
     for name in ("nsc", "nscb", "map"):
         assert value[name].value == pytest.approx(chance_of(name, data), abs=0.05), name
     assert value["batch_1nn"].value == pytest.approx(1 / 3, abs=0.06)
@@ -391,7 +399,7 @@ def test_rows_that_know_nothing_give_chance():
 
 
 def test_rows_that_know_only_their_batch_give_the_worst_mixing():
-    value = compute_all(EMBEDDING, **by_batch())
+    value = compute_all(HERE, **by_batch())
     assert value["batch_1nn"].value == 1
     assert value["ilisi"].value == pytest.approx(0, abs=1e-6)
     assert value["pcr"].value < 0.01
@@ -414,28 +422,47 @@ def test_a_collapsed_embedding_scores_chance_whatever_the_row_order():
     assert np.isnan(metrics.compute("pcr", **data).value)
 
 
+@needs_scib
 def test_the_overall_score_of_arevalo_is_the_weighted_mean_of_its_components():
     data = table(n=200)
-    names = ("graph_connectivity", "ilisi", "silhouette_batch", "silhouette_label", "clisi", "map")
-    parts = {name: metrics.compute(name, **data).value for name in names}
-    mixing = np.mean([parts[name] for name in names[:3]])
-    biology = np.mean([parts[name] for name in names[3:]])
-    value = metrics.compute("arevalo_overall", **data)
+    rng = np.random.default_rng(0)
+    controls = {
+        "controls": rng.normal(size=(30, 12)).astype(np.float32),
+        "control_batch": np.repeat(["b0", "b1", "b2"], 10),
+    }
+    clusters = {"resolution": 1.0}
+    halves = (
+        ("graph_connectivity", "kbet", "ilisi", "silhouette_batch"),
+        ("silhouette_label", "clisi", "nmi_leiden", "ari_leiden", "map", "map_controls"),
+    )
+    parts = {
+        name: metrics.compute(name, **data, **controls, **clusters).value
+        for half in halves
+        for name in half
+    }
+    mixing, biology = (np.mean([parts[name] for name in half]) for half in halves)
+    value = metrics.compute("arevalo_overall", **data, **controls)
+    assert len(parts) == 10
     assert value.value == pytest.approx(0.4 * mixing + 0.6 * biology, abs=1e-12)
-    for name in names:
-        assert f"{name} {parts[name]:.3f}" in value.used
-    assert "without kBET" in value.used
+    for name, part in parts.items():
+        assert f"{name} {part:.3f}" in value.used
+    # Without controls, the component that needs them is left out.
+    lacking = metrics.compute("arevalo_overall", **data)
+    rest = np.mean([parts[name] for name in halves[1] if name != "map_controls"])
+    assert lacking.value == pytest.approx(0.4 * mixing + 0.6 * rest, abs=1e-12)
+    assert "map_controls" in lacking.used
 
 
+@needs_scib
 def test_an_undefined_component_is_left_out_of_its_mean_and_named():
     data = table(n=60, labels=20, batches=30, signal=0)
     data["batch"] = np.array([f"b{i}" for i in range(60)])
     value = metrics.compute("arevalo_overall", **data)
-    assert "undefined and left out: silhouette_batch" in value.used
+    assert "undefined and left out: kbet, silhouette_batch" in value.used
     assert np.isfinite(value.value)
 
 
-@pytest.mark.parametrize("name", EMBEDDING)
+@pytest.mark.parametrize("name", marked(EMBEDDING))
 def test_row_order_names_scale_and_rotation_do_not_matter(name):
     data = table(n=160)
     before = metrics.compute(name, **data)
@@ -453,21 +480,21 @@ def test_row_order_names_scale_and_rotation_do_not_matter(name):
     assert low <= value.value <= high
 
 
-@pytest.mark.parametrize("name", GRAPH)
+@pytest.mark.parametrize("name", marked(GRAPH))
 def test_one_graph_serves_all(name):
     data = table(n=250)
     shared = metrics.compute(name, **data, neighbours=metrics.neighbours(data["X"]))
     assert shared == metrics.compute(name, **data)
 
 
-@pytest.mark.parametrize("name", sorted(set(EMBEDDING) - {"batch_1nn", "ilisi", "pcr"}))
+@pytest.mark.parametrize("name", marked(sorted(set(EMBEDDING) - {"batch_1nn", "ilisi", "pcr"})))
 @pytest.mark.parametrize("kind", ["text", "number"])
 def test_rows_without_a_label_are_left_out_and_counted(name, kind):
-    data = table(n=120)
+    data = table(n=200)
     expected = metrics.compute(name, **data)
     extra = table(seed=9, n=30)
     both = {key: np.concatenate([data[key], extra[key]]) for key in data}
-    both["label"][120:] = -1
+    both["label"][200:] = -1
     if kind == "text":
         both["label"] = np.array([str(k) if k >= 0 else "" for k in both["label"]])
     # A graph over all rows does not fit those that are left.
@@ -477,7 +504,7 @@ def test_rows_without_a_label_are_left_out_and_counted(name, kind):
     assert "30 rows without a label" in value.used
 
 
-@pytest.mark.parametrize("name", EMBEDDING)
+@pytest.mark.parametrize("name", marked(EMBEDDING))
 def test_one_label_in_one_batch_is_undefined_not_an_error(name):
     rng = np.random.default_rng(0)
     n = 20
@@ -504,7 +531,7 @@ def test_replicates_that_are_all_in_other_batches_leave_no_silhouette_by_batch()
     assert "0 of 10 labels" in value.used
 
 
-@pytest.mark.parametrize("name", EMBEDDING)
+@pytest.mark.parametrize("name", marked(EMBEDDING))
 def test_bad_embeddings_are_explained(name):
     data = table(n=40)
     bad = data["X"].copy()
@@ -527,7 +554,9 @@ def test_memory_stays_far_below_that_of_all_pairs():
     label = rng.integers(0, 9, n)
     batch = np.array(["a", "b", "c"])[rng.integers(0, 3, n)]
     tracemalloc.start()
-    compute_all([*GRAPH, "silhouette_label", "pcr"], X=X, label=label, batch=batch)
+    compute_all(
+        [*(set(GRAPH) - set(LEIDEN)), "silhouette_label", "pcr"], X=X, label=label, batch=batch
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # All pairs in float64 would be 1.15 GB.

@@ -767,6 +767,19 @@ def test_a_checkpoint_whose_folder_another_process_cleared(
     assert checkpoint.load("cpu") == {"step": 2, "fingerprint": "a"}
 
 
+def test_a_record_of_other_threads_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = tiny.Bench(tmp_path / "r")
+    first = bench.run("erm,zscore", tiny.task())
+    assert not [line for line in bench.said if "thread" in line]
+    monkeypatch.setenv("BENCH_THREADS", "2")
+    again = bench.run("erm,zscore", tiny.task())
+    assert [r["provenance"] for r in again] == [r["provenance"] for r in first]
+    [line] = [line for line in bench.said if "thread" in line]
+    mentions(line, "erm", "1 thread", "2")
+
+
 def _run(folder: Path, out: Any, start: Any) -> None:
     import torch
 

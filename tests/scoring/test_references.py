@@ -22,6 +22,7 @@ from bench.scoring import controls
 from bench.scoring.controls import control_view
 from bench.scoring.labels import truth
 from tests.helpers import tiny
+from tests.helpers.optional import available
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -322,8 +323,10 @@ def test_the_oracle_is_the_ceiling_of_the_metrics_that_declare_it(
     from bench.boards.values import best_possible
     from bench.metrics import METRICS
 
-    assert set(METRICS) <= set(of_the_oracle)
-    for name, meta in METRICS.items():
+    computed = set(available(list(METRICS)))
+    assert computed <= set(of_the_oracle)
+    for name in sorted(computed):
+        meta = METRICS[name]
         best = best_value(name)
         reached = abs(of_the_oracle[name] - best) < 0.0005
         if meta["oracle_is_best"]:
@@ -336,7 +339,7 @@ def test_the_oracle_is_the_ceiling_of_the_metrics_that_declare_it(
 def test_the_oracle_is_not_the_ceiling_of_calibration_and_mixing(
     of_the_oracle: dict[str, float],
 ) -> None:
-    for name in ("calibration_error", "ilisi", "map", "arevalo_overall", "batch_1nn"):
+    for name in available(["calibration_error", "ilisi", "map", "arevalo_overall", "batch_1nn"]):
         assert abs(of_the_oracle[name] - best_value(name)) > 0.0005, name
 
 
