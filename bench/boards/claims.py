@@ -48,7 +48,6 @@ MIN_SEEDS = 3
 MAX_REACH = 0.05
 """Maximum half-width of the interval over trainings; a wider one cannot reproduce a number."""
 STATUSES = ("reproduced", "not reproduced", "not run")
-GRADES = {"P": "read in the source itself", "S": "read where another work quotes it"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,11 +156,6 @@ class Coverage:
             f"{seeds}), depending on variance components."
         )
 
-    @property
-    def fair(self) -> bool:
-        """Whether the complete range is within 92 to 98 %."""
-        return self.low >= 0.92 and self.high <= 0.98
-
 
 @functools.cache
 def _coverage_cells(
