@@ -72,15 +72,15 @@ def slope(x: list[int], y: list[float]) -> float | None:
     return round(float(np.polyfit(np.log(x[-3:]), np.log(np.maximum(y[-3:], 1e-6)), 1)[0]), 2)
 
 
-def curve(name: str, axis: str, last: int) -> dict[str, Any]:
-    """Measure a method along an axis."""
+def curve(name: str, axis: str, last: int, limit: float) -> dict[str, Any]:
+    """Measure a method along an axis, while a call is expected to take at most ``limit`` s."""
     x: list[int] = []
     seconds: list[float] = []
     peaks: list[float] = []
     reason = ""
     for value in AXES[axis]:
         growth = (value / x[-1]) ** 1.5 if x else 1.0
-        if value > last or (seconds and 3 * seconds[-1] * growth > 3 * LIMIT_S):
+        if value > last or (seconds and seconds[-1] * growth > limit):
             break
         try:
             spent, peak = measured(name, axis, value)
@@ -114,6 +114,7 @@ def main() -> None:
     """Measure all profile methods along all axes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--full", action="store_true", help="up to 1,000,000 rows")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds of the last point")
     parser.add_argument("--methods", help="default: all packaged profile methods")
     parser.add_argument("--axes", default=",".join(AXES))
     chosen = parser.parse_args()
@@ -130,12 +131,13 @@ def main() -> None:
         figures = Figures("growth")
         for name in names:
             last = AXES[axis][-1] if chosen.full else SHORT[axis]
-            figures.rows.append(curve(name, axis, last))
+            figures.rows.append(curve(name, axis, last, chosen.limit))
         figures.other["settings"] = {
             "rows": ROWS,
             "features": FEATURES,
             "batches": BATCHES,
             "full": chosen.full,
+            "limit_s": chosen.limit,
         }
         figures.write()
 
