@@ -25,6 +25,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[2]
+WARM = 3
+"""Steps of a training that are not measured: caches, and the preparation of the data."""
 SIZES = {"small network": (2, 64, 64), "ResNet-18": (3, 96, 96)}
 
 
@@ -87,12 +90,19 @@ def loop(figures: Figures) -> None:
         pixels, samples = _images(shape)
         y = torch.from_numpy(samples.y)
 
-        def ours(recipe: Any = recipe, samples: Any = samples) -> None:
+        def ours(recipe: Any = recipe, samples: Any = samples) -> float:
             from bench.api import Context, make_params
+
+            began = [0.0]
+
+            def progress(done: int, total: int) -> None:
+                if done == WARM:
+                    began[0] = time.process_time()
 
             cls = trained.method_class("erm")
             method = cls(make_params("erm", cls.Params, {}))
-            method.fit(samples, None, Context(seed=0, recipe=recipe))
+            method.fit(samples, None, Context(seed=0, recipe=recipe, progress=progress))
+            return time.process_time() - began[0]
 
         def batch(step: int, pixels: Any = pixels, size: int = size, y: Any = y) -> tuple[Any, Any]:
             idx = np.random.default_rng(step).permutation(len(pixels))[:size]
@@ -110,21 +120,25 @@ def loop(figures: Figures) -> None:
             shape: tuple[int, ...] = shape,
             recipe: Any = recipe,
             steps: int = steps,
-        ) -> None:
+        ) -> float:
+            began = 0.0
             net = _network(described, shape, recipe)
             optimiser = torch.optim.Adam(net.parameters(), 1e-3, weight_decay=1e-5)
             for step in range(steps):
+                if step == WARM:
+                    began = time.process_time()
                 x, labels = batches(step)
                 loss = cross_entropy(net(x), labels)
                 float(loss.detach())
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
+            return time.process_time() - began
 
         ready = [batch(k) for k in range(4)] * (steps // 4)
 
-        def on_ready(train: Any = train, ready: Any = ready) -> None:
-            train(ready.__getitem__)
+        def on_ready(train: Any = train, ready: Any = ready) -> float:
+            return train(ready.__getitem__)
 
         ours()
         note = f"{steps} steps of {size} images {shape}, one thread"
