@@ -156,7 +156,12 @@ def growth(document: dict[str, Any]) -> list[str]:
         axes.tick_params(axis="x", rotation=60)
         axes.set_xlabel(LABELS[name])
     panels[0].set_ylabel("seconds, fit and apply")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=6.5)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside right center",
+        fontsize=6.5,
+        handlelength=3,
+    )
     path = _save(figure, "growth")
     cells, reasons = [], []
     for method in methods:
@@ -238,9 +243,9 @@ def cluster(document: dict[str, Any]) -> list[str]:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(workers, [str(n) for n in workers])
+    axes.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
-    axes.tick_params(axis="y", which="minor", labelsize=6)
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("workers")
     axes.set_ylabel("hours")
     axes.legend()
