@@ -18,14 +18,25 @@ from bench.core import checkout
 from bench.core.version import __version__
 
 if TYPE_CHECKING:
+    from bench.advice.python import check, recommend
     from bench.runs.corrector import Corrector
     from bench.runs.experiment import run
     from bench.runs.results import leaderboard, load_records
 
-__all__ = ["Corrector", "__version__", "leaderboard", "load_records", "run"]
+__all__ = [
+    "Corrector",
+    "__version__",
+    "check",
+    "leaderboard",
+    "load_records",
+    "recommend",
+    "run",
+]
 
 _LAZY = {
     "Corrector": "bench.runs.corrector",
+    "check": "bench.advice.python",
+    "recommend": "bench.advice.python",
     "leaderboard": "bench.runs.results",
     "load_records": "bench.runs.results",
     "run": "bench.runs.experiment",

@@ -1,16 +1,16 @@
 """Views, projector, loss and samplers of the self-supervised methods.
 
 Rows of a training batch that carry the same key are *views* of one thing and positives of each
-other; all others are negatives. With z the normalised output of the projector, s_ij = z_i . z_j /
-temperature and P(i) the other views of i's thing, the loss is the mean over rows of
+other; all others are negatives. Let z be the normalised output of the projector, s_ij = z_i . z_j /
+temperature, and P(i) the other views of i's thing. The loss is the mean over rows of
 
     l_i = - 1/|P(i)| sum_(p in P(i)) log( exp s_ip / sum_(a != i) exp s_ia ),
 
-which for two views is NT-Xent (Chen et al. 2020, arXiv 2002.05709, equation 1) and for more the
+For two views it is NT-Xent (Chen et al. 2020, arXiv 2002.05709, equation 1). For more it is the
 multi-view form of Khosla et al. 2020 (arXiv 2004.11362, equation 2).
 
-A training batch of K rows has K // views things, so that as many rows go through the network as
-with any other method. Labels are not used, and rows without a class take part.
+A training batch of K rows has K // views things. As many rows go through the network as with any
+other method. Labels are not used, and rows without a class take part.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Per-batch location and scale, shared by ``zscore`` and ``robust``.
 
-Both estimate a centre and a scale for each feature from the reference rows of the one batch that
-is being corrected: its negative controls, or all of its rows.
+Both estimate a centre and a scale for each feature from reference rows of the batch that is being
+corrected. These are its negative controls, or all of its rows.
 """
 
 from __future__ import annotations

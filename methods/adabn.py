@@ -5,7 +5,8 @@ For each BatchNorm layer and channel
 .. math:: y = \gamma \frac{x - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}} + \beta,
 
 where :math:`\mu_B` and :math:`\sigma_B^2` (biased) are the mean and variance over all rows and
-pixels of the test batch B (a plate). :math:`\gamma`, :math:`\beta` and all other weights are ERM's.
+pixels of the test batch B. A batch is a plate, for example. :math:`\gamma`, :math:`\beta` and all
+other weights are ERM's.
 
 Li et al. 2016, Revisiting batch normalization for practical domain adaptation, arXiv 1603.04779.
 The paper estimates the statistics of a target domain online; here the domain is the batch

@@ -7,15 +7,15 @@ itself, its BatchNorm layers using the statistics of S:
 .. math:: y = \gamma \frac{x - \mu_S}{\sqrt{\sigma_S^2 + \epsilon}} + \beta,
 
 and the loss is the mean cross-entropy over all support sets. At test the rows of a test batch are
-cut into support sets of s rows, each normalised by its own statistics.
+divided into support sets of s rows. Each set is normalised by its own statistics.
 
-Zhang et al. 2021, Adaptive risk minimization: learning to adapt to domain shift, NeurIPS 34,
-arXiv 2007.02931, section 4.1. How it differs from ``ben``: several plates in a training batch
-instead of one, and at test s rows at a time (``inference=support``: as many as a plate had in a
-training batch) instead of the plate. Its training is that of ``ben-multi`` and the fit is
+Zhang et al. 2021, Adaptive risk minimization: learning to adapt to domain shift, NeurIPS 34, arXiv
+2007.02931, section 4.1. Differences from ``ben``: a training batch has several plates instead of
+one. At test statistics come from s rows at a time instead of the plate. ``inference=support`` uses
+as many as a plate had in a training batch. Its training is that of ``ben-multi`` and the fit is
 shared. No running average is used. Differences from the paper: rows of the test batch are assigned
-to support sets by their content, so that row order has no effect, and the last set is filled up
-with rows that are scored in another set, so that all statistics come from s rows.
+to support sets by their content. Row order has no effect. The last set is filled with rows that are
+scored in another set. All statistics therefore come from s rows.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ where :math:`\mu_S` and :math:`\sigma_S^2` (biased) are the mean and variance ov
 that plate and their pixels. All plates share :math:`\gamma` and :math:`\beta`. No running average
 is used.
 
-Lin and Lu 2022, Incorporating knowledge of plates in batch normalization improves generalization
-of deep learning for microscopy images, PMLR 200:74-93, algorithm 2. Differences: plates that have
-exactly one training batch are drawn without replacement; the parameters allow ablations: ``level``,
-``inference`` (statistics of k rows), ``rows`` (all, treated, controls), ``sampler`` (a covering
-one) and ``per_batch`` (several plates in a training batch, each with its own statistics).
+Lin and Lu 2022, Incorporating knowledge of plates in batch normalization improves generalization of
+deep learning for microscopy images, PMLR 200:74-93, algorithm 2. Differences: plates that have
+exactly one training batch are drawn without replacement. Parameters for ablations are ``level``,
+``inference`` (statistics of k rows), ``rows`` (all, treated, controls) and ``sampler`` (a covering
+one). ``per_batch`` is the number of plates in a training batch, each with its own statistics.
 """
 
 from __future__ import annotations

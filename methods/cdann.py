@@ -17,9 +17,9 @@ difference.
 
 Li et al. 2018, Deep domain generalization via conditional invariant adversarial networks, ECCV, has
 one classifier for each class; the vectors and the balance are those of DomainBed (Gulrajani and
-Lopez-Paz 2021, arXiv 2007.01434). What differs: one step by gradient reversal with Ganin's ramp (as
-the paper) in the place of alternating steps, a classifier with BatchNorm, and one optimiser. Rows
-without a class have no part in the domain term. Nothing of the test batch is used.
+Lopez-Paz 2021, arXiv 2007.01434). Differences: one step by gradient reversal with Ganin's ramp, as
+in the paper, replaces alternating steps. The classifier has BatchNorm, and there is one optimiser.
+Rows without a class have no part in the domain term. Nothing of the test batch is used.
 """
 
 from __future__ import annotations

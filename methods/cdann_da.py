@@ -1,7 +1,7 @@
 r"""Conditional DANN for adaptation: training and evaluation rows alike among rows predicted alike.
 
-As ``dann-da``, but the domain classifier D sees features f together with the probabilities p that
-the network itself predicts, on both sides (evaluation rows have no class):
+As ``dann-da``, but the domain classifier D sees the features f and the probabilities p that the
+network predicts. This holds for both sides, since evaluation rows have no class:
 
 .. math:: T(f, p) = (f_a p_k)_{a, k} \quad \mathrm{or} \quad T(f, p) = (A f) \odot (B p) /
           \sqrt{1024}.
@@ -20,10 +20,10 @@ over training rows and evaluation rows, with the factor :math:`\lambda` of ``dan
 uncertain rows count less.
 
 Long, Cao, Wang and Jordan 2018, Conditional adversarial domain adaptation, NeurIPS, arXiv
-1705.10667: CDAN, and CDAN+E with ``entropy``. No gradient flows through p, as in
-the authors' code. It differs from ``cdann`` in the map, because the true class of one side against
-a prediction of the other would distinguish the domains by itself. The classifier has BatchNorm, and
-all parts share the recipe's optimiser and learning rate. No batch level is used.
+1705.10667: CDAN, and CDAN+E with ``entropy``. No gradient flows through p, as in the authors' code.
+It differs from ``cdann`` in the map. The true class of one side against a prediction of the other
+would distinguish the domains by itself. The classifier has BatchNorm, and all parts share the
+recipe's optimiser and learning rate. No batch level is used.
 """
 
 from __future__ import annotations

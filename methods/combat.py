@@ -1,21 +1,21 @@
 r"""ComBat: empirical Bayes estimates of each batch's location and scale.
 
 With each feature's grand mean :math:`\alpha` and variance within batches :math:`\sigma^2` (divisor
-n), :math:`x = \alpha + \sigma (\gamma_b + \sqrt{\delta_b}\, \epsilon)`. Mean
-:math:`\hat\gamma_b` and variance :math:`\hat\delta_b` (divisor n - 1) of the standardised rows of a
-batch are shrunk towards normal and inverse gamma priors by iterating
+n), :math:`x = \alpha + \sigma (\gamma_b + \sqrt{\delta_b}\, \epsilon)`. Let :math:`\hat\gamma_b`
+and :math:`\hat\delta_b` (divisor n - 1) be the mean and variance of the standardised rows of a
+batch. They are shrunk towards normal and inverse gamma priors by iterating
 
 .. math::
     \gamma^* = \frac{n \tau^2 \hat\gamma + \delta^* \bar\gamma}{n \tau^2 + \delta^*}, \qquad
     \delta^* = \frac{\theta + \tfrac12 \sum_i (z_i - \gamma^*)^2}{n / 2 + \lambda - 1}
 
-and the batch's rows become
-:math:`\alpha + \sigma (z - \gamma^*) / \sqrt{\delta^*}`. No label enters the model: it assumes that
-batches have about the same mixture of classes (or, with ``unseen=controls``, nothing of the kind).
+and the batch's rows become :math:`\alpha + \sigma (z - \gamma^*) / \sqrt{\delta^*}`. No label
+enters the model. It assumes that batches have about the same mixture of classes;
+``unseen=controls`` does not.
 
-``prior`` says over what the priors' moments :math:`\bar\gamma, \tau^2, \lambda, \theta` are taken:
-``features`` of the batch, as Johnson et al. published and sva and scanpy compute, or ``batches`` of
-the training set for each feature, as combatlearn 2.3 does.
+``prior`` says over what the moments :math:`\bar\gamma, \tau^2, \lambda, \theta` of the priors are
+taken. ``features`` of the batch is the published form, as in sva and scanpy. ``batches`` of the
+training set for each feature is that of combatlearn 2.3.
 
 ``unseen`` says what happens to a batch that was not in training, with its track:
 

@@ -1,10 +1,10 @@
 r"""Principal components of the training rows, as a step of a chain.
 
-Features are standardised with mean and standard deviation of the training rows and projected on
-the ``n_components`` leading eigenvectors of their covariance, :math:`z = A^\top D^{-1} (x - m)`.
-This is no correction: ``harmony`` starts from the same components, and the control row ``pca`` is
-this projection alone. In a chain, the steps before it choose the directions that are kept:
-``robust+components+sphering``.
+Features are standardised with mean and standard deviation of the training rows. They are then
+projected on the ``n_components`` leading eigenvectors of their covariance,
+:math:`z = A^\top D^{-1} (x - m)`. This is no correction: ``harmony`` starts from the same
+components, and the control row ``pca`` is this projection alone. In a chain, the steps before it
+choose the directions that are kept: ``robust+components+sphering``.
 
 ``n_components`` above the rank of the training rows keeps all directions.
 """

@@ -6,12 +6,12 @@ On features standardised by the training rows, with shrunk covariances
 .. math:: z = (x - m_{\mathrm{train}})\; \tilde C_{\mathrm{train}}^{-1/2}\;
           \tilde C_{\mathrm{target}}^{1/2}
 
-and evaluation rows :math:`z = x - m_{\mathrm{target}}`. The read-out is then trained on training
-rows that look like the evaluation set: it needs that set, unlabelled, while fitting. Both
-sides are taken as one domain each, whatever their batches.
+and evaluation rows :math:`z = x - m_{\mathrm{target}}`. The readout is then trained on training
+rows that look like the evaluation set. It needs that set, unlabelled, during fitting. Both sides
+are taken as one domain each, whatever their batches.
 
-What differs from the published: Sun et al. standardise each domain by itself and add I to each
-covariance, which on standardised features is :math:`2 \tilde C` with s = 0.5, and the factors
+Differences from the publication: Sun et al. standardise each domain by itself and add I to each
+covariance. On standardised features that is :math:`2 \tilde C` with s = 0.5, and the factors
 cancel. Here the training rows standardise both sides, so that scale is aligned as well.
 """
 

@@ -6,15 +6,15 @@ On features standardised by the training rows, with shrunk covariances
 .. math:: z = (x - m_b)\; \tilde C_b^{-1/2}\; \tilde C_{\mathrm{train}}^{1/2}
 
 where :math:`m_b` and :math:`C_b` (divisor n) are those of all rows of the batch. A batch thereby
-gets the mean and the covariance of the training set, so a read-out that was trained once serves
-every later batch; training batches go through the same map, one by one. It assumes that batches
-have about the same mixture of classes.
+gets the mean and the covariance of the training set. A readout that was trained once serves every
+later batch. Training batches go through the same map, one by one. It assumes that batches have
+about the same mixture of classes.
 
-What differs from the published: Sun et al. move a labelled source to an unlabelled target (that
-direction is ``coral-to-target``) and leave means alone; they add I to each covariance of features
-that were standardised within each domain. On standardised features C + I is :math:`2 \tilde C` with
-s = 0.5, and the factors cancel. Here the training rows standardise both sides, so that a batch's
-scale is aligned as well, and the batch's mean is moved.
+Differences from the publication: Sun et al. move a labelled source to an unlabelled target and
+leave means unchanged. That direction is ``coral-to-target``. They add I to each covariance of
+features that were standardised within each domain. On standardised features C + I is
+:math:`2 \tilde C` with s = 0.5, and the factors cancel. Here the training rows standardise both
+sides. The scale of a batch is aligned as well, and its mean is moved.
 """
 
 from __future__ import annotations

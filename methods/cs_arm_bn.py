@@ -6,9 +6,9 @@ BatchNorm uses the statistics of all T + C rows,
 .. math:: y = \gamma \frac{x - \mu_{T+C}}{\sqrt{\sigma_{T+C}^2 + \epsilon}} + \beta,
 
 the loss those of the treated rows. At test (``inference=support``) the treated rows of a test plate
-are taken T at a time, each time with C of its controls, in the same ratio. Controls are the same
-on every plate, so they keep the statistics in place when plates have different treatments; treated
-rows, where many, add precision.
+are taken T at a time. Each time C of its controls are added, in the same ratio. Controls are the
+same on every plate, so they keep the statistics in place when plates have different treatments;
+treated rows, where many, add precision.
 
 Sanchez-Fernandez et al. 2026, arXiv 2604.20824. The paper uses T = 64 and C = 128 in one forward
 pass; here T + C is the recipe's ``batch_size`` (so that all methods see equally many rows) with

@@ -1,23 +1,22 @@
 r"""DANN for domain generalisation: features from which the training batch cannot be read.
 
-A domain classifier D on the features f (the input of the last linear layer) learns the
-experimental batch of a row, over the G training batches; its gradient goes into the features with
-its sign reversed:
+A domain classifier D learns the experimental batch of a row, over the G training batches. Its input
+are the features f, the input of the last linear layer. Its gradient goes into the features with its
+sign reversed:
 
 .. math:: \min_D L_{domain}, \quad \min_{rest} \; L_{class} - \lambda(p) L_{domain},
 
 .. math:: \lambda(p) = w \left( \frac{2}{1 + \exp(-10 p)} - 1 \right)
 
-where :math:`L_{domain}` is the mean cross-entropy of D(f) against the batch, :math:`L_{class}` that
-of the class over labelled rows, w is ``weight``, and p the share of the training that is done. Both
-minimisations are one step, by a gradient reversal layer.
+where :math:`L_{domain}` is the mean cross-entropy of D(f) against the batch. :math:`L_{class}` is
+that of the class over labelled rows, w is ``weight``, and p the share of the training that is done.
+Both minimisations are one step, by a gradient reversal layer.
 
-Ganin et al. 2016, Domain-adversarial training of neural networks, JMLR 17:59: gradient
-reversal, and its ramp; there with one source and one target. Batches of the training set as
-domains, drawn equally often, and a classifier of two hidden layers with BatchNorm are those of
-WILDS (Koh et al. 2021, arXiv 2012.07421), whose factor is constant. What differs: all parts share
-the recipe's optimiser and learning rate. Rows without a class have a batch and take part. Nothing
-of the test batch is used.
+Ganin et al. 2016, Domain-adversarial training of neural networks, JMLR 17:59: gradient reversal,
+and its ramp; there with one source and one target. As in WILDS (Koh et al. 2021, arXiv 2012.07421),
+training batches are the domains, drawn equally often. The classifier has two hidden layers with
+BatchNorm. The factor of WILDS is constant. What differs: all parts share the recipe's optimiser and
+learning rate. Rows without a class have a batch and take part. Nothing of the test batch is used.
 """
 
 from __future__ import annotations

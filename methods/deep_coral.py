@@ -1,18 +1,18 @@
 r"""Deep CORAL for domain generalisation: training batches with equal mean and covariance.
 
-With m_i and C_i the mean and covariance of the features (the input of the last linear layer, d of
-them) over the rows of experimental batch i in a training batch, the loss is
+Let m_i and C_i be the mean and covariance of the features over the rows of experimental batch i in
+a training batch. The d features are the input of the last linear layer. The loss is
 
 .. math:: L = L_{class} + w \; \mathrm{mean}_{i < j} \left( \frac{|m_i - m_j|^2}{d} + \frac{|C_i -
           C_j|_F^2}{d^2} \right)
 
 where :math:`L_{class}` is the mean cross-entropy over labelled rows and w is ``weight``.
 
-Sun and Saenko 2016, Deep CORAL, arXiv 1607.01719, aligned one source with one target, covariances
-alone, by a quarter of the second term. The mean term, the pairs of training batches and training
-batches with equally many rows of several of them are those of WILDS (Koh et al. 2021, arXiv
-2012.07421); the default weight is theirs for RxRx1. What differs: rows without a class count in
-the penalty and not in the class term. Nothing of the test batch is used.
+Sun and Saenko 2016, Deep CORAL, arXiv 1607.01719. They aligned covariances only, of one source with
+one target, by a quarter of the second term. The mean term, the pairs and the equal numbers of rows
+are those of WILDS (Koh et al. 2021, arXiv 2012.07421). The default weight is theirs for RxRx1. What
+differs: rows without a class count in the penalty and not in the class term. Nothing of the test
+batch is used.
 
 It removes any difference between batches, including one due to different classes.
 """

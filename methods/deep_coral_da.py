@@ -7,13 +7,13 @@ loss is
           C_j|_F^2}{d^2} \right)
 
 where i are experimental batches of the training rows and j those of the unlabelled evaluation rows
-of a step (``pairs = across``), or i < j run over both kinds together (``pairs = all``).
+of a step (``pairs = across``). With ``pairs = all``, i < j are pairs of both kinds together.
 
-Sun and Saenko 2016, Deep CORAL, arXiv 1607.01719, with one source and one target, covariances
-alone, and a quarter of the second term. ``all``, the mean term, and batches as groups are those of
-WILDS with unlabelled data (Sagawa et al. 2022, arXiv 2112.05090). Both sides go through the
-network in one pass, as there, so BatchNorm normalises them by the statistics of the mixture.
-Evaluation rows without a class, such as controls, take part like any other row.
+Sun and Saenko 2016, Deep CORAL, arXiv 1607.01719, had one source, one target, covariances only, and
+a quarter of the second term. ``all``, the mean term, and batches as groups are those of WILDS with
+unlabelled data (Sagawa et al. 2022, arXiv 2112.05090). Both sides go through the network in one
+pass, as there. BatchNorm normalises them by the statistics of the mixture. Evaluation rows without
+a class, such as controls, take part like any other row.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ a network of torchvision or timm
     ``factory()`` returns an ``nn.Module`` with its weights, from images ``(n, 3, side, side)``,
     scaled to the mean and standard deviation of ImageNet, to features ``(n, d)``.
 
-Nothing is learned from the training rows, and no batch is used: features contain the batch effects
+Nothing is learned from the training rows, and no batch is used. Features contain the batch effects
 of the pixels, as far as the network responds to them. Each image is scaled from its 0.1 to its 99.9
 percentile to [0, 1]. The version of the library and the SHA-256 of the weights are part of the
-identity of a run, and the features are stored with its other artifacts. The network runs on the
+identity of a run. The features are stored with its other artifacts. The network runs on the
 processor.
 """
 

@@ -1,10 +1,10 @@
 r"""k nearest neighbours on fixed features.
 
-The probability of a class is its share among the k training rows nearest in Euclidean distance, of
-features scaled by the training rows' mean and standard deviation. One of the families that COOS-7
-was published with (Lu et al. 2019); the features are not theirs (``--set fixed-knn.features=...``),
-and k = 11 follows later work on that data set. What they report, the class-balanced error, is
-1 - ``balanced_accuracy``.
+The probability of a class is its share among the k nearest training rows in Euclidean distance.
+Features are scaled by mean and standard deviation of the training rows. One of the families that
+COOS-7 was published with (Lu et al. 2019); the features are not theirs (``--set
+fixed-knn.features=...``), and k = 11 follows later work on that data set. What they report, the
+class-balanced error, is 1 - ``balanced_accuracy``.
 """
 
 from __future__ import annotations

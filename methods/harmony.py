@@ -1,8 +1,9 @@
 r"""Harmony: soft clusters that mix batches, and a linear correction of their batch offsets.
 
 Rows are standardised and converted to principal components :math:`Z`, both as learned from the
-training rows. Harmony then alternates, on the training *and* the evaluation rows together, between
-soft :math:`k`-means on the unit sphere with a penalty on clusters that have few batches, and
+training rows. Harmony then alternates between two steps, on the training *and* the evaluation rows
+together. The first is soft :math:`k`-means on the unit sphere, with a penalty on clusters that have
+few batches. The second is
 
 .. math:: z_i \leftarrow z_i - \sum_k R_{ik}\, \beta_{k, b(i)}
 
@@ -10,10 +11,10 @@ where :math:`\beta_{k,b}` is the ridge estimate of the offset of batch b in clus
 profiles are the corrected components, fewer than the input features.
 
 It requires the unlabelled evaluation set, so it is transductive, and later rows cannot be
-corrected: see ``harmony-map``. The library is harmonypy; nothing of the algorithm is changed. Rows
-are sorted into an order that depends on their contents only, because the start of Harmony depends
-on a seed and on the row order. A batch with rows on both sides counts as two, one of each side;
-where the two sides have the same rows (a split without training) they are taken once.
+corrected: see ``harmony-map``. The library is harmonypy; nothing of the algorithm is changed. The
+start of Harmony depends on a seed and on the row order. Rows are therefore sorted into an order
+that depends on their contents only. A batch with rows on both sides counts as two, one of each
+side; where the two sides have the same rows (a split without training) they are taken once.
 """
 
 from __future__ import annotations

@@ -1,20 +1,21 @@
 r"""Harmony for later batches: new rows are mapped onto clusters frozen in training.
 
 Harmony runs on the training batches alone (standardisation, principal components, seed and order as
-in ``harmony``). It keeps the centroids :math:`Y_k` on the unit sphere, the mass :math:`N_k = \sum_i
-R_{ik}` of each cluster and its mean :math:`\mu_k` of corrected rows. A batch of n rows :math:`z_i`
-is then soft-assigned,
+in ``harmony``). It keeps the centroids :math:`Y_k` on the unit sphere, the mass
+:math:`N_k = \sum_i R_{ik}` of each cluster and its mean :math:`\mu_k` of corrected rows. A batch of
+n rows :math:`z_i` is then soft-assigned,
 
 .. math:: R_{ik} \propto \exp\!\left(-\tfrac{2}{\sigma}\left(1 - Y_k^\top z_i / |z_i|\right)\right)
 
-and, with :math:`n_k = \sum_i R_{ik}` and :math:`m_k = \sum_i R_{ik} z_i / n_k`, each cluster's
-mixture-of-experts step has the new batch as its only covariate: an intercept :math:`b_k`, shared
-with the training rows of the cluster, and an offset :math:`\beta_k` of the new batch that minimise
+and each cluster's mixture-of-experts step has the new batch as its only covariate. Let
+:math:`n_k = \sum_i R_{ik}` and :math:`m_k = \sum_i R_{ik} z_i / n_k`. The intercept :math:`b_k` is
+shared with the training rows of the cluster. It and the offset :math:`\beta_k` of the new batch
+minimise
 
 .. math:: N_k |\mu_k - b_k|^2 + n_k |m_k - b_k - \beta_k|^2 + \lambda_k |\beta_k|^2
 
-up to a constant. Setting both gradients to zero, with :math:`w_k = \lambda_k n_k / (n_k +
-\lambda_k)`,
+up to a constant. Setting both gradients to zero, with
+:math:`w_k = \lambda_k n_k / (n_k + \lambda_k)`,
 
 .. math:: \beta_k = \frac{n_k}{n_k + \lambda_k}\, \frac{N_k}{N_k + w_k}\, (m_k - \mu_k), \qquad
           z_i \leftarrow z_i - \sum_k R_{ik} \beta_k.
@@ -22,13 +23,13 @@ up to a constant. Setting both gradients to zero, with :math:`w_k = \lambda_k n_
 :math:`\lambda_k` is ``ridge``, or as in Harmony :math:`\alpha` times the expected rows of the batch
 in the cluster, :math:`\alpha n (N_k + n_k) / (N + n)`.
 
-This is the idea of Symphony. What differs: Symphony assigns once, by the uncorrected rows; here
-the corrected rows are assigned again and the uncorrected ones corrected by that, as Harmony itself
-does, ``rounds`` times in all (1 is Symphony's); and :math:`\lambda_k` follows harmonypy.
+This is the idea of Symphony. Differences: Symphony assigns once, by the uncorrected rows. Here the
+corrected rows are assigned again, and the uncorrected ones are corrected by that, as in Harmony.
+This is done ``rounds`` times in all; 1 is Symphony's. :math:`\lambda_k` follows harmonypy.
 
-Training batches pass through the same map one by one, so that the readout is trained on the same
-kind of profiles as at test. A batch of fewer than ``min_rows`` rows keeps its components as they
-are and is counted.
+Training batches pass through the same map one by one. The readout is trained on the same kind of
+profiles as at test. A batch of fewer than ``min_rows`` rows keeps its components as they are and is
+counted.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """IBN-a: half of the channels normalised image by image, the other half batch by batch.
 
-In each residual block but those of the last stage, the normalisation after the first convolution
-is split: its first ``share`` of channels goes through instance normalisation,
-``y = gamma (x - mean) / sqrt(var + eps) + beta`` with mean and biased var over the pixels of one
-image, the others through BatchNorm. All other layers keep BatchNorm. Early layers represent
+The normalisation after the first convolution is split in each residual block, except those of the
+last stage. Its first ``share`` of channels goes through instance normalisation, ``y = gamma (x -
+mean) / sqrt(var + eps) + beta``. Its mean and biased var are over the pixels of one image. The
+other channels go through BatchNorm. All other layers keep BatchNorm. Early layers represent
 appearance (staining, illumination), which instance normalisation removes; the second half and the
 last stage retain what distinguishes classes. At test BatchNorm uses its running averages: nothing
 about the test batch is needed.
 
 Pan, Luo, Shi and Tang 2018, Two at once: enhancing learning and generalization capacities via
 IBN-Net, ECCV, arXiv 1807.09441, section 3.3, IBN-Net-a. There the network is ResNet-50 and the
-blocks those of conv2_x to conv4_x; here a block is any module with conv1, bn1, conv2 and bn2, and
-the last stage the blocks with most channels, which for torchvision's residual networks is the same.
+blocks those of conv2_x to conv4_x. Here a block is any module with conv1, bn1, conv2 and bn2. The
+last stage is the blocks with most channels; for torchvision's residual networks that is the same.
 Pretrained layers keep their gamma and beta. On tables it is not applicable.
 """
 

@@ -6,7 +6,7 @@ Each BatchNorm layer is replaced by
 
 where :math:`\mu` and :math:`\sigma^2` (biased) are the mean and variance over the pixels of one
 image and channel, and :math:`\gamma` and :math:`\beta` are trained. Scaling and shifts of a channel
-of an image (staining, lamp, gain) are removed by the first layer, and no row depends on another:
+of an image (staining, lamp, gain) are removed by the first layer. No row depends on another, and
 nothing about the test batch is needed. Information on the class in an image's own mean and contrast
 is removed as well.
 

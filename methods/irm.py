@@ -8,14 +8,15 @@ are multiplied by s, the loss is
 over the G batches e, with w = 1 for the first ``anneal`` of the training and ``weight`` after. For
 one row with logits z, probabilities p and class y the derivative is ``sum_k p_k z_k - z_y``, so no
 second backward pass is needed. The square is estimated without bias as the product of the means
-over two halves of the rows, and can be negative.
+over two halves of the rows. It can be negative.
 
-Arjovsky, Bottou, Gulrajani and Lopez-Paz 2019, Invariant risk minimization, arXiv 1907.02893:
-IRMv1 of section 3.1, the estimate of appendix D, annealing and division by w of their experiments
-with coloured digits. The default weight is that of WILDS for RxRx1 (Koh et al. 2021, arXiv
-2012.07421), where IRM was the least accurate; with it annealing changes nothing. What differs:
-DomainBed and WILDS begin with a fresh optimiser where w changes; here the division keeps the size
-of gradients, as in the paper. Batches with fewer than two labelled rows in a step add no penalty.
+Arjovsky, Bottou, Gulrajani and Lopez-Paz 2019, Invariant risk minimization, arXiv 1907.02893: IRMv1
+of section 3.1 and the estimate of appendix D. Annealing and division by w are those of their
+experiments with coloured digits. The default weight is that of WILDS for RxRx1 (Koh et al. 2021,
+arXiv 2012.07421), where IRM was the least accurate; with it annealing changes nothing. What
+differs: DomainBed and WILDS begin with a fresh optimiser where w changes; here the division keeps
+the size of gradients, as in the paper. Batches with fewer than two labelled rows in a step add no
+penalty.
 """
 
 from __future__ import annotations

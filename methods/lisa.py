@@ -13,13 +13,13 @@ batches are averaged. At test nothing is mixed, and BatchNorm uses its running a
 
 Yao et al. 2022, Improving out-of-distribution robustness via selective augmentation, ICML, PMLR
 162:25407-25437, arXiv 2201.00299. Default p_sel = 1 and alpha = 2, as published for domain shifts
-(RxRx1-WILDS, Camelyon17). i is drawn uniformly among the rows that have a partner, j uniformly
-among i's partners. As in the published code a training batch of K rows has K/2 pairs. What
-differs: the published code for RxRx1 takes any other row of the label as a partner, here it comes
-from another batch, as the paper says; with ``mix=cutmix``, which that code uses for images, lambda
-is the share of pixels (Yun et al. 2019, arXiv 1905.04899: a rectangle of side sqrt(1 - lambda)
-comes from j), one for a training batch; on a table the rectangle becomes a random set of features.
-Rows without a class (negative controls) take no part, nor do rows without a partner.
+(RxRx1-WILDS, Camelyon17). Row i is drawn uniformly among the rows that have a partner, and j
+uniformly among i's partners. As in the published code a training batch of K rows has K/2 pairs.
+Differences: the published code for RxRx1 takes any other row of the label as a partner. Here it
+comes from another batch, as in the paper. With ``mix=cutmix``, which that code uses for images,
+lambda is the share of pixels, one for a training batch. A rectangle of side sqrt(1 - lambda) comes
+from j (Yun et al. 2019, arXiv 1905.04899). On a table the rectangle becomes a random set of
+features. Rows without a class (negative controls) take no part, nor do rows without a partner.
 """
 
 from __future__ import annotations

@@ -2,26 +2,26 @@ r"""Preprocessing of Cell Painting profiles: MAD on DMSO, rank inverse normal, f
 
 1. For each batch (by default a plate) and feature, :math:`x' = (x - \mathrm{med}) / \mathrm{MAD}`
    with median and median absolute deviation of the batch's negative controls. Features whose MAD is
-   0 or nearly so (relative to their median and to their spread among all training rows) in a
-   training batch are dropped.
+   0 or nearly so in a training batch are dropped. The comparison is with their median and their
+   spread among all training rows.
 2. :math:`z = \Phi^{-1}\!\left(\frac{r - 3/8}{n + 1/4}\right)` with the rank :math:`r` of
    :math:`x'` among the :math:`n` training rows (Blom 1958), ties sharing their mean rank. The rank
-   of a new row is interpolated linearly in the distribution of the training rows, which is stored
-   at ``quantiles`` points; beyond it, the rank is that of the outermost training row.
-3. Features whose variance over training rows is below ``variance`` are dropped; then, of each pair
-   with a correlation above ``correlation``, the one with the larger sum of absolute correlations,
-   which is pycytominer's definition of both steps.
+   of a new row is interpolated linearly in the distribution of the training rows. That is stored at
+   ``quantiles`` points; beyond it, the rank is that of the outermost training row.
+3. Features whose variance over training rows is below ``variance`` are dropped. Then, of each pair
+with a correlation above ``correlation``, one is dropped. It is the one with the larger sum of
+absolute correlations. Both steps are defined as in pycytominer.
 
-The steps and their order are those of Arevalo et al. 2024, who ranked and selected over all rows,
+The steps and their order are those of Arevalo et al. 2024. They ranked and selected over all rows,
 test rows included. Here steps 2 and 3 are fitted on training rows alone; step 1 uses the controls
 of the corrected batch, so every method after it is on the track test-controls. With at most
 ``quantiles`` training rows and no others, step 2 gives their values except for ties, which they
 broke at random.
 
 A batch with fewer than ``min_controls`` controls uses the median and MAD that are typical of the
-training batches, and is counted; a feature with a MAD near 0 in a test batch uses the typical MAD.
-No array of the size of the table is allocated: batches are processed one by one, and features in
-blocks.
+training batches. Such batches are counted. A feature with a MAD near 0 in a test batch uses the
+typical MAD. No array of the size of the table is allocated: batches are processed one by one, and
+features in blocks.
 """
 
 from __future__ import annotations

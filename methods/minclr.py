@@ -7,9 +7,9 @@ rows of each. With z the normalised output of a two-layer projector on the encod
 .. math:: L = - \frac{1}{K} \sum_i \frac{1}{|P(i)|} \sum_{p \in P(i)} \log \frac{\exp
           s_{ip}}{\sum_{a \neq i} \exp s_{ia}}
 
-Features retain what rows of a well have in common: its treatment, and everything else that is
-specific to the well and its plate. The probe is fitted on the encoder's features; there is no head.
-At test BatchNorm uses its running averages.
+Features retain what rows of a well have in common. That is its treatment, and everything else that
+is specific to the well and its plate. The probe is fitted on the encoder's features; there is no
+head. At test BatchNorm uses its running averages.
 
 Lin and Lu 2022, PMLR 200:74-93, section 4.2 and appendix C, where the views are cells of one image;
 here they are rows of one well, which for one image a well is the same. From there come temperature

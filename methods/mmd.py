@@ -8,15 +8,15 @@ cross-entropy over labelled rows and, for the features x_i of experimental batch
 
 with :math:`k(x, y) = \sum_g \exp(-g |x - y|^2)` for g in 0.001, 0.01, 0.1, 1, 10, 100 and 1000.
 
-Li, Pan, Wang and Kot 2018, Domain generalization with adversarial feature learning, CVPR. Of their
-MMD-AAE this is the MMD term alone, without autoencoder and prior, as DomainBed has it (Gulrajani
-and Lopez-Paz 2021, arXiv 2007.01434), kernels and default weight too. What differs: rows without a
-class count in the penalty, and two choices. With ``widths = relative`` squared distances are first
-divided by their mean in the training batch, so that the kernels do not depend on the scale of the
-features. With ``estimate = unbiased`` pairs of a row with itself are excluded. The published
-estimate includes them, so with n rows of each batch the penalty of equal distributions is not 0 but
-of size 1/n, and features that shrink to a point lower it: with few rows that can be all that is
-learned. Nothing of the test batch is used.
+Li, Pan, Wang and Kot 2018, Domain generalization with adversarial feature learning, CVPR. This is
+the MMD term of their MMD-AAE, without autoencoder and prior, as in DomainBed (Gulrajani and
+Lopez-Paz 2021, arXiv 2007.01434). Kernels and default weight are those of DomainBed, too. What
+differs: rows without a class count in the penalty, and two choices. With ``widths = relative``
+squared distances are first divided by their mean in the training batch. The kernels then do not
+depend on the scale of the features. With ``estimate = unbiased`` pairs of a row with itself are
+excluded. The published estimate includes them. With n rows of each batch the penalty of equal
+distributions is then not 0 but of size 1/n. Features that shrink to a point lower it, and with few
+rows that can be all that is learned. Nothing of the test batch is used.
 """
 
 from __future__ import annotations

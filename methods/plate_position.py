@@ -1,14 +1,14 @@
 r"""Remove row and column effects of each plate by median polish, as in the B score.
 
-For the wells of one plate, :math:`x_{ij} = \mu + r_i + c_j + e_{ij}` per feature, fitted by Tukey's
-median polish: medians of rows and of columns are subtracted in turn. The output is
+For the wells of one plate, :math:`x_{ij} = \mu + r_i + c_j + e_{ij}` per feature. It is fitted by
+Tukey's median polish: medians of rows and of columns are subtracted in turn. The output is
 :math:`\mu + e_{ij}`: the level of the plate stays. The B score divides by the plate's MAD as well,
 which ``robust`` does.
 
-The split must expose the well position: ``expose = ["position"]``. All rows of the plate are used,
-so a layout with a treatment in one row or column loses that effect. Several rows in one well share
-the effects of its position. A plate with fewer than ``min_rows`` rows with a position passes
-unchanged and is counted.
+The split must expose the well position: ``expose = ["position"]``. All rows of the plate are used.
+A layout with a treatment in one row or column loses that effect. Several rows in one well share the
+effects of its position. A plate with fewer than ``min_rows`` rows with a position passes unchanged
+and is counted.
 """
 
 from __future__ import annotations

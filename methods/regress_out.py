@@ -1,13 +1,14 @@
 r"""Regress out numeric nuisances, such as the number of cells.
 
 With the covariates :math:`c` of a row, standardised by mean and standard deviation of the training
-rows, :math:`z = x - c^\top B`. :math:`B` is the least-squares solution over the negative controls
-of the training set, or over all of its rows, with covariates and features centred within each
-training batch, so that differences between batches do not enter the slopes.
+rows, :math:`z = x - c^\top B`. Here :math:`B` is the least-squares solution over the negative
+controls of the training set, or over all of its rows. Covariates and features are centred within
+each training batch, so differences between batches do not enter the slopes.
 
 The covariates are columns that the split exposes: ``expose = ["cell_count"]``. A row without a
-value is not corrected for that column. On all rows, a treatment that changes the covariate (a toxic
-compound has fewer cells) loses that part of its effect; controls do not have this problem.
+value is not corrected for that column. On all rows, a treatment that changes the covariate loses
+that part of its effect. A toxic compound, for example, has fewer cells. Controls do not have this
+problem.
 
 ``scanpy.pp.regress_out`` is the same on all rows of a single batch, apart from the mean of each
 feature, which it removes.

@@ -1,9 +1,10 @@
 r"""Per-batch robust z-score: median and MAD instead of mean and standard deviation.
 
-For each batch and feature, :math:`z = (x - \mathrm{med}) / (1.4826\,\mathrm{MAD})` with median and
-median absolute deviation of the batch's negative controls, or of all of its rows; 1.4826 makes
-the MAD of normal data their standard deviation. A feature whose MAD is nearly 0 in a batch is
-divided by the MAD of the training set; a feature with a MAD near 0 there too is left out.
+For each batch and feature, :math:`z = (x - \mathrm{med}) / (1.4826\,\mathrm{MAD})`. Median and
+median absolute deviation are those of the batch's negative controls, or of all of its rows. The
+factor 1.4826 makes the MAD of normal data their standard deviation. A feature whose MAD is nearly 0
+in a batch is divided by the MAD of the training set; a feature with a MAD near 0 there too is left
+out.
 """
 
 from __future__ import annotations

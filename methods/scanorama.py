@@ -10,15 +10,15 @@ anchored rows are joined first. A row of the batch that is moved becomes
 
 over its anchors a and their partners m(a). Batches without enough anchors (``alpha``), or with
 fewer rows than ``knn``, are not changed; the latter are reported. It was made for thousands of
-cells a batch. On plates of some tens of wells a correction depends on few anchors and moves rows of
-several classes onto the same partners: on the planted tables of the tests it lowers the score, also
-without a shift, and more so with fewer neighbours.
+cells a batch. On plates of some tens of wells a correction depends on few anchors. It moves rows of
+several classes onto the same partners. On the planted tables of the tests it lowers the score, also
+without a shift. The loss is larger with fewer neighbours.
 
 It joins the training *and* the evaluation batches, so it is transductive, and later rows cannot be
 corrected. The library is scanorama (``pip install 'labshift[scanorama]'``); nothing of the
-algorithm is changed. What differs from its defaults: components come from the training rows alone,
-and neighbours are exact, so that row order and seed have no effect; rows are still sorted into an
-order that depends on their contents, and the seed of the run is passed on.
+algorithm is changed. Differences from its defaults: components come from the training rows alone,
+and neighbours are exact. Row order and seed have no effect. Rows are still sorted into an order
+that depends on their contents. The seed of the run is passed on.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@ r"""Whitening by the covariance of all training rows.
 
 The same map as ``sphering``, :math:`(x - \mu) / s` times :math:`V (\Lambda + \rho I)^{-1/2}` (and
 :math:`V^\top` for ZCA), but with mean and covariance of *all* training rows, treated ones included.
-It therefore shrinks the directions in which treatments differ as well as those in which batches
-do, and is a decorrelation rather than a batch correction: it is not typical variation
-normalisation. The covariance is shrunk as in ``sphering``.
+It therefore shrinks the directions in which treatments differ as well as those in which batches do.
+It is a decorrelation rather than a batch correction, and not typical variation normalisation. The
+covariance is shrunk as in ``sphering``.
 
 Features that are constant over the training rows are left out, and the result states how many.
 """

@@ -1,8 +1,8 @@
 r"""Tent: the network of ERM, its BatchNorm scales and shifts fitted to each test batch by entropy.
 
-For a test batch (a plate) all weights of a copy are frozen but gamma and beta of its BatchNorm
-layers, which normalise with the statistics of the rows of the call. Over the rows in pieces of
-``step_rows`` the mean entropy of the predicted classes,
+For a test batch (a plate) all weights of a copy are frozen. Exceptions are gamma and beta of its
+BatchNorm layers. These layers normalise with the statistics of the rows of the call. Over the rows
+in pieces of ``step_rows`` the mean entropy of the predicted classes,
 
 .. math:: H = - \frac{1}{n} \sum_i \sum_k p_{ik} \log p_{ik}, \quad p_i = \mathrm{softmax}(z_i)
 
@@ -11,11 +11,11 @@ and with the statistics of the test batch. The copy is discarded: the next test 
 ERM's weights. With ``passes`` = 0 this is ``adabn``.
 
 Wang et al. 2021, Tent: fully test-time adaptation by entropy minimization, ICLR, arXiv 2006.10726.
-What differs: the paper goes online through one stream of a target domain and predicts each piece
-before its step, with the statistics of the piece; here a domain is a test batch, all its rows are
-predicted after the last step, and rows are processed in an order that depends on their content, so
-the result does not depend on the order of the view. Adam at 1e-3 is the paper's for CIFAR. Controls
-are rows like any other: the method does not know that they have no class.
+Differences: the paper goes through one stream of a target domain. It predicts each piece before its
+step, with the statistics of the piece. Here a domain is a test batch, and all its rows are
+predicted after the last step. Rows are processed in an order that depends on their content, so the
+order of the view has no effect. Adam at 1e-3 is the paper's for CIFAR. Controls are rows like any
+other: the method does not know that they have no class.
 """
 
 from __future__ import annotations

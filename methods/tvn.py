@@ -9,10 +9,10 @@ Three versions with one name are in use. With controls' mean :math:`\mu`, standa
     :math:`y = \frac{x - \mu}{s} V (\Lambda + \lambda I)^{-1/2} V^\top`, then
     :math:`z = y\,(M_b + \eta I)^{-1/2} (M + \eta I)^{1/2}` with the *uncentred* second moments
     (divisor n) of the controls of the batch and of the training set. Published with
-    :math:`\lambda = 0.02, \eta = 1` and without :math:`s`, as in the notebook of Lin & Lu 2022
-    (``standardise=false`` gives exactly that): learned features share one unit, measured ones do
-    not. A shift of the batch is a large second moment in one direction, so it is compressed to a
-    bounded length but not removed.
+    :math:`\lambda = 0.02, \eta = 1` and without :math:`s`, as in the notebook of Lin & Lu 2022.
+    ``standardise=false`` gives exactly that. Learned features share one unit, measured ones do not.
+    A shift of the batch is a large second moment in one direction. It is compressed to a bounded
+    length but not removed.
 ``efaar``
     :math:`y = \frac{x - \mu}{s} V (\Lambda + \lambda I)^{-1/2}`, then
     :math:`z = y\,(C_b + \eta I)^{-1/2}` with the centred covariance (divisor n - 1) of the batch's
@@ -20,32 +20,32 @@ Three versions with one name are in use. With controls' mean :math:`\mu`, standa
     batch is not changed.
 ``controls-zscore``
     :math:`p = \frac{x - \mu}{s} V`, :math:`y = (p - m_b) / \sqrt{v_b + \lambda}` with mean and
-    variance (divisor n) of the batch's controls for each component, then
+    variance (divisor n) of the batch's controls for each component. Then
     :math:`z = y\,(C_b + \eta I)^{-1/2} (C + \eta I)^{1/2}` with covariances (divisor n - 1) of
-    controls transformed in this way, of the batch and of all training batches. Published with
-    :math:`\lambda = 0, \eta = 0.5`. It removes location, scale and covariance.
+    controls transformed in this way. They are those of the batch and of all training batches.
+    Published with :math:`\lambda = 0, \eta = 0.5`. It removes location, scale and covariance.
 
 The default variant is ``ando``: it is the published procedure and harms least where batches do not
-differ. Unlike ``efaar`` it acts on location, and unlike ``controls-zscore`` it does not divide each
+differ. Unlike ``efaar`` it acts on location. Unlike ``controls-zscore`` it does not divide each
 component by a scale that is estimated from a few controls.
 
 ``shrinkage=ledoit-wolf`` (the default) replaces each covariance and second moment :math:`S` that is
-inverted, of the training controls and of each batch's controls, by
-:math:`(1 - \rho) S + \rho\,\tfrac{\mathrm{tr} S}{d} I`, with the weight of Ledoit and Wolf 2004.
-With fewer controls than features :math:`S` is singular: without shrinkage, noise of new wells in
-directions without variance among the training controls is multiplied by :math:`\lambda^{-1/2}`,
-about 7. ``shrinkage=none`` is the published procedure. The default was chosen on planted shifts (50
-to 250 features, 4 to 64 controls per batch) and on plates of CPJUMP1 (100 to 904 features, 8 to 64
-controls per plate), by the mean difference to no correction; no split with published results was
-used. In points, planted and CPJUMP1: no shrinkage +6.2 and -4.8, whitening alone +7.6 and -1.1,
-both steps +6.7 and +1.3; oracle approximating shrinkage (Chen et al. 2010) in both steps +6.4 and
--0.5.
+inverted by :math:`(1 - \rho) S + \rho\,\tfrac{\mathrm{tr} S}{d} I`. The weight is that of Ledoit
+and Wolf 2004. Here :math:`S` is that of the training controls or of a batch's controls. With fewer
+controls than features :math:`S` is singular. Without shrinkage, noise of new wells in directions
+without variance among the training controls is multiplied by :math:`\lambda^{-1/2}`, about 7.
+``shrinkage=none`` is the published procedure. The default was chosen by the mean difference to no
+correction. It was measured on planted shifts (50 to 250 features, 4 to 64 controls per batch). It
+was also measured on plates of CPJUMP1 (100 to 904 features, 8 to 64 controls per plate). No split
+with published results was used. In points, planted and CPJUMP1: no shrinkage +6.2 and -4.8,
+whitening alone +7.6 and -1.1, both steps +6.7 and +1.3; oracle approximating shrinkage (Chen et al.
+2010) in both steps +6.4 and -0.5.
 
-Where a batch has fewer than ``min_controls`` controls, the training controls' moments replace
-its own, which leaves the global step; such batches are counted. Directions without any variance
-among the training controls are dropped where :math:`\lambda = 0` and nothing is shrunk. Features
-that are constant there, or vary 500 times less than among all training rows, are left out, and the
-result states how many.
+Where a batch has fewer than ``min_controls`` controls, the training controls' moments replace its
+own, which leaves the global step; such batches are counted. Directions without any variance among
+the training controls are dropped where :math:`\lambda = 0` and nothing is shrunk. Features that are
+constant there, or vary 500 times less than among all training rows, are left out. The result states
+how many.
 """
 
 from __future__ import annotations

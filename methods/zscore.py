@@ -1,7 +1,7 @@
 r"""Per-batch z-score: the field's usual first correction.
 
-For each batch and feature, :math:`z = (x - m) / s` with mean :math:`m` and standard deviation
-:math:`s` (divisor n) of the batch's negative controls, or of all of its rows. A feature that is
+For each batch and feature, :math:`z = (x - m) / s`. Mean :math:`m` and standard deviation :math:`s`
+(divisor n) are those of the batch's negative controls, or of all of its rows. A feature that is
 nearly constant among those of the training set is left out.
 
 On all rows this assumes that every batch has the same mixture of classes; where a batch has

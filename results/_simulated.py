@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.words import as_sentences
 from results._tables import ARMS, boards_of, difference_of, row_of, score_of, table
 
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ def standardise(records: list[Any]) -> list[str]:
         for how in ("image", "none"):
             overrides = {} if how == "image" else {"standardise": "none"}
             far = boards_of(records, "coos7/test4", overrides, **settings)
-            found = {method: row_of(far, method) for method in ARMS}
-            if found["erm"] is not None:
-                rows.append([str(number), how, *(score_of(found[method]) for method in ARMS)])
+            fitted = {method: row_of(far, method) for method in ARMS}
+            if fitted["erm"] is not None:
+                rows.append([str(number), how, *(score_of(fitted[method]) for method in ARMS)])
     return [
         "## Simulated COOS-7: why BEN gains little",
         "",
@@ -137,26 +138,52 @@ CAUSES = (
     "sim/label-shift",
     "sim/confounded",
 )
+MANY = "sim/many-laboratories"
 LAMP = ("sim/warm-lamp-kept", "sim/warm-lamp")
 SHOWN = ("erm", "adabn", "ben")
+
+
+def safe_sentence(records: list[Any]) -> str:
+    """Return which methods improve on a simulated cause, and which of them never worsen."""
+    verdicts: dict[str, set[str]] = {}
+    for split in (*CAUSES, MANY):
+        for board in boards_of(records, split):
+            for row in board.rows:
+                if row.verdict:
+                    verdicts.setdefault(row.method, set()).add(row.verdict)
+    gains = sorted(m for m, seen in verdicts.items() if "improves" in seen)
+    safe = [m for m in gains if "worsens" not in verdicts[m]]
+    if not gains:
+        return "No method improves on a cause."
+    names = ", ".join(f"`{m}`" for m in gains)
+    text = f"Significant gains on at least one cause: {names}. "
+    if not safe:
+        return text + "Each of them is significantly worse on another."
+    only = ", ".join(f"`{m}`" for m in safe)
+    return text + f"Without a significant loss on another: {only}."
 
 
 def causes(records: list[Any]) -> list[str]:
     """Return the table of the simulated shifts with one cause each."""
     rows = []
     for split in CAUSES:
-        made = boards_of(records, split)
-        found = {method: row_of(made, method) for method in SHOWN}
-        cells = [score_of(found["erm"])]
+        board = boards_of(records, split)
+        fitted = {method: row_of(board, method) for method in SHOWN}
+        cells = [score_of(fitted["erm"])]
         for method in SHOWN[1:]:
-            row = found[method]
+            row = fitted[method]
             verdict = f" ({row.verdict})" if row is not None and row.verdict else ""
             cells.append("–" if row is None else f"{score_of(row)}; {difference_of(row)}{verdict}")
-        rows.append([f"`{split}`", made[0].shift if made else "–", *cells])
+        shift = as_sentences(board[0].shift, colons=True) if board else "–"
+        rows.append([f"`{split}`", shift, *cells])
     return [
         "## Simulated shifts, one cause at a time",
         "",
-        "Draw 100, the published recipe; each correction with its difference to `erm`.",
+        "Draw 100, the published recipe; each correction with its difference to `erm`. "
+        f"{safe_sentence(records)}",
+        "",
+        "![Simulated causes: difference to erm of fifteen methods on eight shifts]"
+        "(reference/figures/simulated-causes.png)",
         "",
         f"`python -m bench run --method erm,ben,adabn --split {','.join((*CAUSES, LAMP[1]))} --seeds 3`",
         "",
@@ -171,19 +198,19 @@ def lamp(records: list[Any]) -> list[str]:
         overrides = {} if how == "image" else {"standardise": "none"}
         kept, scrambled = (boards_of(records, split, overrides) for split in LAMP)
         for method in SHOWN:
-            one, other = row_of(kept, method), row_of(scrambled, method)
-            if one is None or other is None:
+            item, other = row_of(kept, method), row_of(scrambled, method)
+            if item is None or other is None:
                 continue
             theirs = dict(zip(other.seeds, other.values, strict=True))
-            drops = [v - theirs[s] for s, v in zip(one.seeds, one.values, strict=True)]
+            drops = [v - theirs[s] for s, v in zip(item.seeds, item.values, strict=True)]
             mean, sd = float(np.mean(drops)), float(np.std(drops, ddof=1))
             arm = f"`{method}` ({ARMS[method]})"
-            rows.append([how, arm, score_of(one), score_of(other), f"{mean:+.3f} ± {sd:.3f}"])
+            rows.append([how, arm, score_of(item), score_of(other), f"{mean:+.3f} ± {sd:.3f}"])
     return [
         "## Simulated warm lamp: learning from the order of acquisition",
         "",
         "In training, the order of acquisition correlates with the class while the lamp warms up. The "
-        "same cells are tested in the same order and in scrambled order; the drop is what the model "
+        "same cells are tested in the same order and in scrambled order. The drop is what the model "
         "learned from the lamp. Standardising each image removes the gain of the lamp "
         "(`--standardise none` for the other rows).",
         "",
@@ -199,12 +226,12 @@ def knobs(records: list[Any]) -> list[str]:
         return row_of(boards_of(records, split, shorter, **settings), method)
 
     def first(off: str) -> tuple[float, float, float] | None:
-        found = [
+        result = [
             row("coos7/test1", off, "erm"),
             row("coos7/test4", off, "erm"),
             row("coos7/test4", off, "adabn"),
         ]
-        values = [r.values[r.seeds.index(0)] for r in found if r is not None and 0 in r.seeds]
+        values = [r.values[r.seeds.index(0)] for r in result if r is not None and 0 in r.seeds]
         return (values[0], values[1], values[2]) if len(values) == 3 else None
 
     base = first("")
@@ -217,9 +244,9 @@ def knobs(records: list[Any]) -> list[str]:
         return []
     rows = []
     for name in names:
-        found = first(name)
-        if found is not None:
-            rows.append(((base[0] - base[1]) - (found[0] - found[1]), name, found))
+        result = first(name)
+        if result is not None:
+            rows.append(((base[0] - base[1]) - (result[0] - result[1]), name, result))
     rows.sort(key=lambda item: (-item[0], item[1]))
     seeds = [score_of(row("coos7/test4", "", method)) for method in ("erm", "adabn")]
     return [
@@ -228,8 +255,8 @@ def knobs(records: list[Any]) -> list[str]:
         "Effects switched off one at a time, and by group (`culture`, `staining`, `optics`, "
         "`camera`, `plate-map`; draw 100, seed 0, one training each, 250 steps: "
         "`--set recipe.steps=250 --set data.off=NAME`). With all effects on, seed 0 of `erm` "
-        f"scores {base[0]:.3f} on test 1 and {base[1]:.3f} on Ottawa; over three seeds Ottawa is "
-        f"{seeds[0]} for `erm` and {seeds[1]} for `adabn`: differences below about twice that SD are "
+        f"scores {base[0]:.3f} on test 1 and {base[1]:.3f} on Ottawa. Over three seeds Ottawa is "
+        f"{seeds[0]} for `erm` and {seeds[1]} for `adabn`. Differences below about twice that SD are "
         "noise of the training.",
         "",
         *table(

@@ -51,8 +51,8 @@ def main() -> None:
         "",
     ]
     for name in known():
-        found = sorted(KEPT.glob(f"{name}/*/study.json"))
-        for number, file in enumerate(found):
+        result = sorted(KEPT.glob(f"{name}/*/study.json"))
+        for number, file in enumerate(result):
             if number == 0:
                 lines += [f"## {name}: {known()[name]['question']}", ""]
             lines += _section(file)

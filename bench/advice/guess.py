@@ -215,7 +215,7 @@ def controls(columns: Columns) -> Guess:
 
 def batches(columns: Columns, label: str | None) -> list[Guess]:
     """Guess the levels of batches, the most numerous first, and say why others are left out."""
-    found: list[tuple[int, str]] = []
+    candidates: list[tuple[int, str]] = []
     seen: list[NDArray[np.intp]] = []
     left = []
     plate = plate_column(list(columns.text))
@@ -235,8 +235,8 @@ def batches(columns: Columns, label: str | None) -> list[Guess]:
             left.append(f"{name} divides the rows like another level")
         else:
             seen.append(codes)
-            found.append((-n, name))
-    levels = [name for _, name in sorted(found, key=lambda pair: pair[0])]
+            candidates.append((-n, name))
+    levels = [name for _, name in sorted(candidates, key=lambda pair: pair[0])]
     counts = ", ".join(f"{len(columns.values(name)):,} {name}" for name in levels)
     rest = f"; not used: {', '.join(left)}" if left else ""
     if not levels:

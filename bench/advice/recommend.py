@@ -46,6 +46,26 @@ if TYPE_CHECKING:
     from bench.advice.support import MethodSupport
     from bench.boards.stats.scores import Scores
     from bench.records.record import Record
+    from bench.runs.job import Job
+
+
+def advise_splits(
+    jobs: Sequence[Job],
+    records: Sequence[Record],
+    lines: Sequence[Check],
+    supports: Sequence[MethodSupport],
+) -> list[Advice]:
+    """Return the advice for each split of an experiment; arguments as of :func:`advise`.
+
+    Parameters
+    ----------
+    jobs, records
+        The executed jobs and their records, in the same order.
+    """
+    by_split: dict[str, list[Record]] = {}
+    for job, record in zip(jobs, records, strict=True):
+        by_split.setdefault(job.task.split.name, []).append(record)
+    return [advise(runs, lines, supports) for runs in by_split.values()]
 
 
 def advise(

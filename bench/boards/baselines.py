@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
 BASELINES = ("identity", "pca", "pca-100", "erm")
 """Rows without a correction."""
-REDUCED = {"harmony": "pca", "harmony-map": "pca", "scanorama": "pca-100"}
+REDUCED = {
+    "harmony": "pca",
+    "harmony-map": "pca",
+    "harmony2": "pca",
+    "mnn": "pca",
+    "scanorama": "pca-100",
+}
 """Correction that returns principal components -> the uncorrected table in as many components."""
 ALPHA = 0.05
 """Family-wise level of the verdicts of a board."""

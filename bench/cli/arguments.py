@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
 from bench.runs.arguments import MAX_SEEDS, names, seed_list
 
 if TYPE_CHECKING:
-    from bench.core.dataset import Opened
-    from bench.core.registry import Registry
-    from bench.core.split import Split
-    from bench.data.task import Task
     from bench.records.record import Record
     from bench.records.store import Store
 
-__all__ = ["find_run", "names", "open_all", "seeds"]
+__all__ = ["find_run", "names", "seeds"]
 
 
 def seeds(seed: str | None, n_seeds: str | None, default: int | None = None) -> list[int] | None:
@@ -74,33 +69,3 @@ def find_run(prefix: str, store: Store) -> Record:
             f"{len(matches)} run ids start with '{prefix}': type more characters of the run_id"
         )
     return matches[0]
-
-
-def open_all(file: str, registry: Registry, edition: str) -> tuple[Opened, list[Split], list[Task]]:
-    """Open a data set and its splits.
-
-    Parameters
-    ----------
-    file
-        A ``dataset.toml``, ``FILE.toml:NAME`` for one of its splits, or the name of a split.
-
-    Returns
-    -------
-    tuple
-        The data set, the requested splits, and those that can be run.
-    """
-    from bench.data.catalog import resolve_all
-    from bench.data.opening import open_splits
-    from bench.data.task import open_task
-
-    named = resolve_all(file, registry)
-    own = named[0].own
-    if own is None:
-        [task] = open_splits([file], registry, edition, {}, lambda line: None)
-        return task.opened, [task.split], [task]
-    opened = own.open()
-    tasks = []
-    for name in named:
-        with contextlib.suppress(BenchError):  # check-data reports the problem
-            tasks.append(open_task(name.typed, name.split, opened))
-    return opened, [name.split for name in named], tasks

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from bench.core.registry import Registry
     from bench.records.record import Record
     from bench.records.store import Failure, Store
-    from bench.runs.experiment import Experiment, Progress
+    from bench.runs.experiment import Experiment
+    from bench.runs.progress import Progress
 
 
 def failed_experiments(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,20 @@ def canonical_name(typed: str | None, registry: Registry | None = None) -> str |
 def _own(path: Path) -> OwnData:
     from bench.data.own.table import load
 
-    return load(path)
+    refuse_special(path)
+    own = load(path)
+    refuse_special(own.table)
+    return own
+
+
+def refuse_special(path: Path) -> None:
+    """Raise BenchError for a FIFO, a socket or a device: reading one may never end."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return  # reported where it is read
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise BenchError(f"{path} is a device or a pipe, not a file: name a file")
 
 
 def known_splits(registry: Registry | None = None) -> dict[str, Split]:

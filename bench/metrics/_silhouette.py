@@ -7,9 +7,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.core.errors import BenchError
-from bench.metrics._core import Doubles, Ints, chunks, unit_rows
+from bench.core.words import count
+from bench.metrics._core import (
+    Doubles,
+    Ints,
+    Value,
+    chunks,
+    codes,
+    has_value,
+    left_out,
+    matrix,
+    named,
+    unit_rows,
+)
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from bench.core.types import Array
 
 DISTANCES = ("cosine", "euclidean")
@@ -18,7 +32,9 @@ ZERO = 1e-12
 """A distance is zero if it is at most this fraction of the largest distance from the mean."""
 
 
-def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") -> Doubles:
+def silhouette(
+    X: Array, code: Ints, n_groups: int, distance: str = "cosine", *, others: str = "nearest"
+) -> Doubles:
     """Return the silhouette width of each row, ``(n,)`` in [-1, 1] (Rousseeuw 1987).
 
     It is ``(b - a) / max(a, b)``, with a the mean distance to the other rows of the own group and b
@@ -35,6 +51,9 @@ def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") ->
         Number of groups, at least 2.
     distance
         ``cosine`` or ``euclidean``.
+    others
+        What b is: the distance to the ``nearest`` other group, or the mean distance to ``all``
+        rows of other groups.
     """
     if distance not in DISTANCES:
         raise BenchError(f"distance is one of {' | '.join(DISTANCES)}, not '{distance}'")
@@ -67,9 +86,12 @@ def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") ->
             lengths[rows[: block.stop - block.start], place[block]] = 0.0
             total[block] = np.add.reduceat(lengths, starts, axis=1)
     inner = total[rows, code] / np.maximum(sizes[code] - 1, 1)
-    mean = total / sizes[None, :]
-    mean[rows, code] = np.inf
-    outer = mean.min(axis=1)
+    if others == "all":
+        outer = (total.sum(axis=1) - total[rows, code]) / np.maximum(n - sizes[code], 1)
+    else:
+        mean = total / sizes[None, :]
+        mean[rows, code] = np.inf
+        outer = mean.min(axis=1)
     widest = np.maximum(inner, outer)
     # Rows at distance 0 from all others have width 0; sums of zeros may give -1e-17.
     width = np.where(
@@ -77,3 +99,32 @@ def silhouette(X: Array, code: Ints, n_groups: int, distance: str = "cosine") ->
     )
     result: Doubles = np.where(sizes[code] > 1, width, 0.0)
     return result
+
+
+def within_labels(
+    X: ArrayLike, label: ArrayLike, batch: ArrayLike, distance: str, others: str
+) -> Value:
+    """Return the mean over labels of the mean of ``1 - abs(silhouette width by batch)``.
+
+    Parameters are those of ``silhouette_batch``, and ``others`` of :func:`silhouette`.
+    """
+    table = matrix(X)
+    column = named(label, "label", len(table))
+    where = named(batch, "batch", len(table))
+    keep = has_value(column) & has_value(where)
+    table, column, where = table[keep], column[keep], where[keep]
+    label_code, names = codes(column)
+    means: list[float] = []
+    n = 0
+    for k in range(len(names)):
+        rows = np.flatnonzero(label_code == k)
+        code, batches = codes(where[rows])
+        if 2 <= len(batches) < len(rows):
+            width = silhouette(table[rows], code, len(batches), distance, others=others)
+            means.append(float((1 - np.abs(width)).mean()))
+            n += len(rows)
+    used = f"{count(n, 'row')}, {len(means)} of {count(len(names), 'label')}"
+    used += left_out(int((~keep).sum()), "without a label or batch")
+    if not means:
+        return Value(float("nan"), 0, f"{used}: no label has two batches and a replicate")
+    return Value(float(np.mean(means)), n, used)

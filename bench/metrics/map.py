@@ -80,12 +80,19 @@ def average_precisions(
             own = np.sort(similarity[i, positive[i]])
             others = np.sort(similarity[i, negative[i]])
             if len(own) and len(others):
-                # Rows ranked at or above each positive. Ties count as retrieved, so their order
-                # is irrelevant and a constant embedding scores the prevalence.
-                hits = len(own) - np.searchsorted(own, own - TIE)
-                misses = len(others) - np.searchsorted(others, own - TIE)
-                precision[rows[block.start + i]] = float((hits / (hits + misses)).mean())
+                precision[rows[block.start + i]] = precision_of(own, others)
     return precision
+
+
+def precision_of(own: Doubles, others: Doubles) -> float:
+    """Return the average precision of sorted similarities of positives and negatives.
+
+    Rows ranked at or above each positive are counted. Ties count as retrieved, so their order is
+    irrelevant and a constant embedding scores the prevalence.
+    """
+    hits = len(own) - np.searchsorted(own, own - TIE)
+    misses = len(others) - np.searchsorted(others, own - TIE)
+    return float((hits / (hits + misses)).mean())
 
 
 def mean_average_precision(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bench.core.words import count
-from bench.metrics._core import Value, codes, has_value, left_out, matrix, named
-from bench.metrics._silhouette import silhouette
+from bench.metrics._silhouette import within_labels
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from bench.metrics._core import Value
 
 META = {
     "kind": "metric",
@@ -51,23 +49,4 @@ def silhouette_batch(
     BenchError
         If the lengths of the columns differ or profiles are not finite.
     """
-    table = matrix(X)
-    column = named(label, "label", len(table))
-    where = named(batch, "batch", len(table))
-    keep = has_value(column) & has_value(where)
-    table, column, where = table[keep], column[keep], where[keep]
-    label_code, names = codes(column)
-    means: list[float] = []
-    n = 0
-    for k in range(len(names)):
-        rows = np.flatnonzero(label_code == k)
-        code, batches = codes(where[rows])
-        if 2 <= len(batches) < len(rows):
-            width = silhouette(table[rows], code, len(batches), distance)
-            means.append(float((1 - np.abs(width)).mean()))
-            n += len(rows)
-    used = f"{count(n, 'row')}, {len(means)} of {count(len(names), 'label')}"
-    used += left_out(int((~keep).sum()), "without a label or batch")
-    if not means:
-        return Value(float("nan"), 0, f"{used}: no label has two batches and a replicate")
-    return Value(float(np.mean(means)), n, used)
+    return within_labels(X, label, batch, distance, "nearest")

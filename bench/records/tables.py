@@ -125,3 +125,20 @@ def read_table(file: Path) -> pd.DataFrame | None:
             f"{file} cannot be read ({exc}): delete the folder {file.parent} and run again"
         ) from exc
     return table
+
+
+def no_metrics() -> pd.DataFrame:
+    """Return an empty ``metrics.parquet``."""
+    import pandas as pd
+
+    columns = {"metric": str, "subset": str, "value": float, "n": int}
+    return pd.DataFrame({name: [] for name in columns}).astype(columns)
+
+
+def curve_table(points: Sequence[Mapping[str, object]]) -> pd.DataFrame | None:
+    """Return ``curves.parquet``, or None without points."""
+    if not points:
+        return None
+    import pandas as pd
+
+    return pd.DataFrame(points, columns=["fold", "stage", "step", "name", "value"])

@@ -28,6 +28,7 @@ from bench.core.errors import BenchError
 from bench.core.meta import PLUGINS
 from bench.core.method import Context
 from bench.core.seeds import seed_for
+from bench.runs.adata import arrays_of, is_adata, stored
 from bench.runs.chain import Chain, Stage, parse_chain
 from bench.runs.rows import NAME, applied, in_order, partition_of, registry_with
 from bench.runs.similarity import Reference
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from bench.core.dataset import Opened
     from bench.core.types import Array, Arrays, Facts, JsonObject, Recipe
     from bench.data.views import Partition
+    from bench.runs.adata import Values
     from bench.runs.similarity import Similarity
 
 
@@ -80,10 +82,9 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Number of columns returned.
     fallbacks_
         Number of batches in ``fit`` that were too small, so the method's fallback was used.
-    batches_, with_controls_
-        Names of the batches in ``fit``, and whether any row was a control.
-    reference_
-        Description of these batches, for :meth:`compare`.
+    batches_, with_controls_, reference_
+        Names of the batches in ``fit``, whether any row was a control, and a description of these
+        batches for :meth:`compare`.
 
     Examples
     --------
@@ -110,21 +111,23 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
+        X: object,
+        y: Values = None,
         *,
-        batch: ArrayLike | None = None,
-        controls: ArrayLike | None = None,
-        X_adapt: ArrayLike | None = None,
-        batch_adapt: ArrayLike | None = None,
-        controls_adapt: ArrayLike | None = None,
+        batch: Values = None,
+        controls: Values = None,
+        X_adapt: object = None,
+        batch_adapt: Values = None,
+        controls_adapt: Values = None,
+        use_rep: str | None = None,
     ) -> Self:
         """Fit on training rows.
 
         Parameters
         ----------
         X
-            ``(n, d)`` profiles, finite.
+            ``(n, d)`` profiles, finite, or AnnData: then ``y``, ``batch`` and ``controls`` may be
+            names of columns of ``obs``.
         y
             ``(n,)`` classes, for network methods. Ignored by profile methods.
         batch
@@ -134,6 +137,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         X_adapt, batch_adapt, controls_adapt
             Unlabelled rows for methods that adapt during fitting (``harmony``,
             ``coral-to-target``). By default these methods adapt to ``X``.
+        use_rep
+            Of an AnnData: array of ``obsm`` to use instead of ``X``.
 
         Raises
         ------
@@ -141,33 +146,49 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             If arrays have the wrong shape, the method or a parameter is unknown, or the method does
             not apply to the data.
         """
-        self._fit(X, y, batch, controls, (X_adapt, batch_adapt, controls_adapt))
+        self._fit(X, y, batch, controls, (X_adapt, batch_adapt, controls_adapt), use_rep)
         return self
 
     def fit_transform(
         self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
+        X: object,
+        y: Values = None,
         *,
-        batch: ArrayLike | None = None,
-        controls: ArrayLike | None = None,
-        X_adapt: ArrayLike | None = None,
-        batch_adapt: ArrayLike | None = None,
-        controls_adapt: ArrayLike | None = None,
+        batch: Values = None,
+        controls: Values = None,
+        X_adapt: object = None,
+        batch_adapt: Values = None,
+        controls_adapt: Values = None,
+        use_rep: str | None = None,
+        key_added: str | None = None,
     ) -> NDArray[np.float32]:
         """Fit on training rows and return them corrected. Parameters are those of :meth:`fit`.
+
+        Parameters
+        ----------
+        key_added
+            Of an AnnData: also store the result in ``obsm`` under this name, such as ``X_tvn``.
 
         Returns
         -------
         ndarray
             ``(n, p)`` float32.
         """
-        return self._fit(X, y, batch, controls, (X_adapt, batch_adapt, controls_adapt))
+        corrected = self._fit(
+            X, y, batch, controls, (X_adapt, batch_adapt, controls_adapt), use_rep
+        )
+        return stored(X, corrected, key_added)
 
     def transform(
-        self, X: ArrayLike, *, batch: ArrayLike | None = None, controls: ArrayLike | None = None
+        self,
+        X: object,
+        *,
+        batch: Values = None,
+        controls: Values = None,
+        use_rep: str | None = None,
+        key_added: str | None = None,
     ) -> NDArray[np.float32]:
-        """Return corrected rows, ``(n, p)`` float32. Parameters are those of :meth:`fit`.
+        """Return corrected rows, ``(n, p)`` float32. Parameters are those of :meth:`fit_transform`.
 
         Raises
         ------
@@ -177,7 +198,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             If arrays have the wrong shape, or the method cannot correct the rows.
         """
         check_is_fitted(self, "states_")
-        rows: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
+        values, _, batch, controls = arrays_of(X, None, batch, controls, use_rep)
+        rows: NDArray[np.float32] = validate_data(self, values, dtype=np.float32, reset=False)
         try:
             partition = partition_of(rows, batch, controls, None, self.seed)
             chain = self._chain(partition.opened, self.fitted_)
@@ -187,10 +209,10 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 partition = partition.with_profiles(applied(method, stage, partition, self.seed).X)
         except BenchError as error:
             raise ValueError(str(error)) from error
-        return in_order(partition)
+        return stored(X, in_order(partition), key_added)
 
     def compare(
-        self, X: ArrayLike, *, batch: ArrayLike | None = None, controls: ArrayLike | None = None
+        self, X: object, *, batch: Values = None, controls: Values = None
     ) -> list[Similarity]:
         """Return how far each batch is from the batches in ``fit``, by their controls.
 
@@ -198,7 +220,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         out otherwise. Parameters are those of :meth:`fit`.
         """
         check_is_fitted(self, "states_")
-        rows: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
+        values, _, batch, controls = arrays_of(X, None, batch, controls, None)
+        rows: NDArray[np.float32] = validate_data(self, values, dtype=np.float32, reset=False)
         partition = partition_of(rows, batch, controls, None, self.seed)
         kept = partition.controls if self.with_controls_ else np.ones(len(rows), bool)
         if not kept.any():
@@ -250,13 +273,18 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike | None,
-        batch: ArrayLike | None,
-        controls: ArrayLike | None,
-        adapt: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
+        X: object,
+        y: Values,
+        batch: Values,
+        controls: Values,
+        adapt: tuple[object, Values, Values],
+        use_rep: str | None,
     ) -> NDArray[np.float32]:
         try:
+            X, y, batch, controls = arrays_of(X, y, batch, controls, use_rep)
+            other, _, *columns = arrays_of(
+                adapt[0], None, *adapt[1:], use_rep if is_adata(adapt[0]) else None
+            )
             headed = self._headed(strict=True)
             if headed and y is None:
                 # Raise scikit-learn's standard message first, because callers match on it.
@@ -271,7 +299,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             if headed:
                 check_classification_targets(checked[1])
                 labels = column_or_1d(checked[1])
-            return self._fitted(rows, labels, batch, controls, adapt)
+            return self._fitted(rows, labels, batch, controls, (other, columns[0], columns[1]))
         except BenchError as error:
             raise ValueError(str(error)) from error
 
@@ -281,7 +309,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         labels: Array | None,
         batch: ArrayLike | None,
         controls: ArrayLike | None,
-        adapt: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
+        adapt: tuple[object, ArrayLike | None, ArrayLike | None],
     ) -> NDArray[np.float32]:
         classes = np.unique(labels) if labels is not None else np.array([])
         train = partition_of(X, batch, controls, labels, self.seed)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from bench.core.control_names import NAMES
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.meta import PLUGINS
 from bench.core.registry import open_registry
-from bench.core.words import printable
 from bench.records.results import results_store
+from bench.records.runs import Runs
 from bench.runs.arguments import names, seed_list
 from bench.runs.isolation import ISOLATE
 from bench.runs.job import Options
+from bench.runs.progress import Progress, Stderr
 from bench.runs.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,39 +37,6 @@ RECIPES = ("smoke", "default", "paper")
 EDITIONS = ("auto", "real", "simulated", "fixture")
 DEVICES = ("auto", "cpu", "cuda")
 IF_EXISTS = ("skip", "refresh", "rerun", "verify")
-
-
-class Progress(Protocol):
-    """Receives messages and progress while an experiment runs."""
-
-    def say(self, line: str) -> None:
-        """Show a one-line message, such as a note about a record."""
-
-    def update(self, label: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps of a training are finished."""
-
-    def done(self, record: Record) -> None:
-        """Receive a finished run."""
-
-
-class Silent:
-    """Shows nothing."""
-
-    def say(self, line: str) -> None:
-        """Ignore a message."""
-
-    def update(self, label: str, done: int, total: int) -> None:
-        """Ignore a step."""
-
-    def done(self, record: Record) -> None:
-        """Ignore a finished run."""
-
-
-class _Stderr(Silent):
-    """Prints messages on stderr; shows no progress."""
-
-    def say(self, line: str) -> None:
-        sys.stderr.write(f"{printable(line)}\n")
 
 
 @dataclass
@@ -128,7 +95,7 @@ class Experiment:
         """Return a runner that writes to the store."""
         from bench.runs.runner import Runner
 
-        shown = progress or _Stderr()
+        shown = progress or Stderr()
         runner = Runner(self.store, self.options, shown.say, shown.update)
         runner.known = self.known
         return runner
@@ -150,7 +117,7 @@ class Experiment:
         list of Record
             In the order of the jobs. Their ``status`` is ``ok``, ``not-applicable`` or ``failed``.
         """
-        shown = progress or _Stderr()
+        shown = progress or Stderr()
         runner = self.runner(shown)
         records = []
         for job in self.jobs() if jobs is None else jobs:
@@ -222,7 +189,7 @@ class Experiment:
         """Open a split with different settings of its data set."""
         from bench.data.opening import open_splits
 
-        show = say or _Stderr().say
+        show = say or Stderr().say
         [task] = open_splits([split], self.registry, self.edition, {**self.data, **data}, show)
         return task
 
@@ -293,7 +260,7 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
     from bench.data.opening import open_splits
     from bench.data.task import with_metrics
 
-    tasks = open_splits(split_names, registry, edition, grouped.data, say or _Stderr().say)
+    tasks = open_splits(split_names, registry, edition, grouped.data, say or Stderr().say)
     if metrics:
         further = names(metrics, "--metrics")
         tasks = [with_metrics(task, further, registry) for task in tasks]
@@ -334,7 +301,7 @@ def run(  # noqa: PLR0913 - keywords of the public function
     plugins: Iterable[Path | str] = (),
     controls: bool = True,
     progress: Progress | None = None,
-) -> list[Record]:
+) -> Runs:
     """Run methods on splits and write records, as ``bench.run("erm,ben", "ottawa")``.
 
     Parameters
@@ -372,7 +339,8 @@ def run(  # noqa: PLR0913 - keywords of the public function
 
     Returns
     -------
-    list of Record
+    Runs
+        A list of :class:`Record`; a notebook shows a table, and ``to_frame()`` returns a DataFrame.
         One per split, method and seed, with ``status`` ``ok``, ``not-applicable`` (with a
         ``reason``; other methods still run) or ``failed``.
 
@@ -399,4 +367,4 @@ def run(  # noqa: PLR0913 - keywords of the public function
         plugins=plugins,
         say=None if progress is None else progress.say,
     )
-    return experiment.run_all(progress, controls=controls)
+    return Runs(experiment.run_all(progress, controls=controls))

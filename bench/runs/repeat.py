@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from bench.core.types import JsonObject
     from bench.records.record import Record
-    from bench.runs.experiment import Experiment, Progress
+    from bench.runs.experiment import Experiment
     from bench.runs.job import Job
+    from bench.runs.progress import Progress
 
 
 @dataclass(frozen=True)

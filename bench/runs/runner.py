@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,24 +13,25 @@ from bench.core.guard import guarded
 from bench.core.isolated import host
 from bench.core.time_limit import time_limit
 from bench.core.words import count, listed
+from bench.data.near import copies
 from bench.records.embeddings import skipped_fold
 from bench.records.record import Record
-from bench.records.tables import predictions_digest
+from bench.records.tables import curve_table, no_metrics
 from bench.runs import identity, isolation, provenance
 from bench.runs.cache import Cache, Use
 from bench.runs.code import Codes
 from bench.runs.device import threads
 from bench.runs.fold import FoldRun
-from bench.runs.outline import method_sources, outline
+from bench.runs.outline import add_results, method_sources, outline
 from bench.runs.spent import Spent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     import pandas as pd
 
     from bench.data.partitions import Fold
-    from bench.records.schema import Clusters, Provenance, RunRecord, Spec, Status
+    from bench.records.schema import Provenance, RunRecord, Spec, Status
     from bench.records.store import Store
     from bench.runs.device import Say
     from bench.runs.job import Job, Options
@@ -170,6 +171,13 @@ class Runner:
         files = self._other_code(job, stored)
         if files and self.options.if_exists == "refresh":
             return False
+        then = stored.data["provenance"].get("threads", threads())
+        if then != threads() and any(stage.kind == "network" for stage in job.chain.stages):
+            self.say(
+                f"note: the record of {job.chain.typed} on {job.task.typed}, seed {job.seed}, "
+                f"was made with {count(then, 'thread')}, and a fit uses {threads()} now: numbers "
+                "of networks on images can differ"
+            )
         if files:
             self.say(
                 f"note: the record of {job.chain.typed} on {job.task.typed}, seed {job.seed}, "
@@ -229,8 +237,10 @@ class Runner:
             If the method ends the process, replaces a function of the benchmark, or changes the
             record of another run.
         """
+        notes: list[str] = []
         if not job.not_applicable:
             self._import_scoring(job)
+            notes = copies(job.task, self.say)
         name, error = job.chain.typed, None
         isolated = isolation.of_chain(job.chain)
         with isolation.watched_records(self.store, isolated) as edited, guarded() as changes:
@@ -259,6 +269,7 @@ class Runner:
             raise error
         if error is not None:
             raise RunFailed(f"{name} raised {error!r}") from error
+        record["notes"] += notes
         if changes.settings:
             record["notes"].append(f"changed and restored: {', '.join(changes.settings)}")
         return record, tables
@@ -289,7 +300,7 @@ class Runner:
             scored = scores.finish(job.chain.readout)
         except NotApplicable as error:
             record = self._outline(job, spec, run_id, "not-applicable", str(error))
-            return record, (_no_metrics(), None, None)
+            return record, (no_metrics(), None, None)
         if scores.n_excluded:
             notes.append(
                 f"{scores.n_excluded} test rows of {len(scores.excluded_classes)} classes without "
@@ -304,17 +315,8 @@ class Runner:
         unranked = list(record["unranked_because"])
         if spent.adaptation:
             unranked.append("undeclared adaptation")
-        if scored.undefined:
-            record["undefined"] = scored.undefined
+        add_results(record, scored, scores, notes)
         record |= {
-            "readout": scored.readout,
-            "metrics": scored.metrics(),
-            "metrics_rest_on": scored.rests_on,
-            "clusters": cast("Clusters", scored.clusters),
-            "n_eval": scored.n_eval,
-            "n_excluded": scores.n_excluded,
-            "excluded_classes": sorted(scores.excluded_classes),
-            "probe_C": scores.probe_c,
             "batches": {
                 "n_test": len(sizes),
                 "rows_min": min(sizes),
@@ -325,7 +327,6 @@ class Runner:
             "undeclared_adaptation": spent.adaptation,
             "ranked": not unranked,
             "unranked_because": unranked,
-            "notes": [*record["notes"], *dict.fromkeys(notes), *scored.used],
             "cost": {
                 "fit_s": spent.fit_s,
                 "apply_s": spent.apply_s,
@@ -333,9 +334,8 @@ class Runner:
                 "images_seen": spent.images_seen,
                 "peak_bytes": provenance.peak_bytes() - memory,
             },
-            "predictions_sha256": predictions_digest(scored.predictions),
         }
-        return record, (scored.table, scored.predictions, _curve_table(spent.curves))
+        return record, (scored.table, scored.predictions, curve_table(spent.curves))
 
     def _all_folds(self, job: Job, scores: Scores, use: Use) -> tuple[Spent, list[str], list[int]]:
         """Run all folds and add their outputs to the scores; return costs, notes, batch sizes."""
@@ -386,18 +386,3 @@ class Runner:
 def last_line(error: BaseException) -> str:
     """Return class and message of an exception, also if its message cannot be computed."""
     return traceback.format_exception_only(error)[-1].strip()
-
-
-def _no_metrics() -> pd.DataFrame:
-    import pandas as pd
-
-    columns = {"metric": str, "subset": str, "value": float, "n": int}
-    return pd.DataFrame({name: [] for name in columns}).astype(columns)
-
-
-def _curve_table(points: Sequence[Mapping[str, object]]) -> pd.DataFrame | None:
-    if not points:
-        return None
-    import pandas as pd
-
-    return pd.DataFrame(points, columns=["fold", "stage", "step", "name", "value"])

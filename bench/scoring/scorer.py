@@ -123,7 +123,9 @@ class Scores:
             self.frames.append(frame)
             return
         if not self.masked:
-            self.mixing += self._embedding(fold.name, out_test.X[scored], frame)
+            self.mixing += self._embedding(
+                fold.name, out_test.X[scored], frame, self._controls(test, out_test)
+            )
         y = truth(train, self.classes)
         labelled = y >= 0
         level = tested_column(self.split, self.opened, train.rows, fold.test)
@@ -274,7 +276,15 @@ class Scores:
                 return level
         return self.opened.levels[0]
 
-    def _embedding(self, fold: str, X: NDArray[np.float32], frame: pd.DataFrame) -> list[Row]:
+    def _controls(self, test: Partition, out_test: Output) -> JsonObject:
+        """Return the profiles and batches of the negative controls among the test rows."""
+        rows = test.controls
+        batch = column_of(self.opened, self.opened.level)[test.rows[rows]]
+        return {"controls": out_test.X[rows], "control_batch": batch}
+
+    def _embedding(
+        self, fold: str, X: NDArray[np.float32], frame: pd.DataFrame, controls: JsonObject
+    ) -> list[Row]:
         """Score the profiles of one fold separately, since each fold has its own model.
 
         Batch mixing is scored if the rows are from several batches.
@@ -284,6 +294,7 @@ class Scores:
         if len(np.unique(batch)) > 1 and self.split.hold_out is None:
             names.append("batch_1nn")
         arrays: JsonObject = {"X": X, "label": frame["y_true"].to_numpy(np.int64), "batch": batch}
+        arrays |= controls
         for role in ("treatment", "compound"):
             if f"role:{role}" in frame:
                 arrays[role] = frame[f"role:{role}"].to_numpy(str)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from bench.core.canonical import digest
 from bench.runs import identity
-from bench.runs.experiment import Silent
+from bench.runs.progress import Silent
 from bench.runs.sweeps import graph as sweep
 from bench.studies._context import StudyContext
 from bench.studies._results import Condition, ConditionResult
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from bench.data.task import Task
     from bench.records.record import Record
-    from bench.runs.experiment import Experiment, Progress
+    from bench.runs.experiment import Experiment
     from bench.runs.job import Job
+    from bench.runs.progress import Progress
     from bench.runs.runner import Runner
     from bench.runs.sweeps.units import OpenUnit, Unit
 

@@ -185,7 +185,7 @@ def _draw(canvas: Canvas, differences: dict[str, dict[str, Difference]]) -> None
         ends[method] = line[-1]
     ax.axhline(0, color="#888888", linewidth=0.8)
     ax.set_xticks(range(len(names)), [name.replace(": ", ":\n") for name in names])
-    ax.set_xlim(-0.5, len(names) + 0.4)
+    ax.set_xlim(-0.3, len(names) - 1 + 0.28 * len(names))
     ax.minorticks_off()
     ax.set_ylabel("difference to no correction")
     label_ends(ax, ends, {method: colour_of(method) for method in ends})

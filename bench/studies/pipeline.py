@@ -48,13 +48,8 @@ SHOWN = {
     "rank": "rank",
     "order": "order",
     "mean": "mean",
-    "ci_low": "low",
-    "ci_high": "high",
     "diff": "vs identity",
-    "diff_low": "low ",
-    "diff_high": "high ",
     "p_holm": "p (Holm)",
-    "seconds": "seconds",
 }
 NOTES = (
     "All orders have the same steps with default parameters. Left out: orders that scale or "

@@ -75,21 +75,23 @@ def run(context: StudyContext) -> Finding:
         return Finding([], SHOWN, nothing(context))
     for own in annotated:
         context.depend_on(digest([own.source, names[own.pairs].tolist()]))
-    found: dict[str, list[Recovery]] = {}
+    by_method: dict[str, list[Recovery]] = {}
     for method, X in corrected(context):
-        found[method] = recoveries(entity_profiles(opened, X, names), annotated, opened.digest)
-    if BASELINE not in found:
+        by_method[method] = recoveries(entity_profiles(opened, X, names), annotated, opened.digest)
+    if BASELINE not in by_method:
         return Finding([], SHOWN, nothing(context))
     table = [
-        _row(method, own[k], found[BASELINE][k])
+        _row(method, own[k], by_method[BASELINE][k])
         for k in range(len(annotated))
-        for method, own in found.items()
+        for method, own in by_method.items()
     ]
 
     def draw(canvas: Canvas) -> None:
-        _draw(canvas, found, names)
+        _draw(canvas, by_method, names)
 
-    return Finding(table, SHOWN, _reading(table), draw, max(3.0, 1.8 + 0.22 * len(found)), NOTES)
+    return Finding(
+        table, SHOWN, _reading(table), draw, max(3.0, 1.8 + 0.22 * len(by_method)), NOTES
+    )
 
 
 def _row(method: str, own: Recovery, base: Recovery) -> dict[str, Cell]:
@@ -137,12 +139,12 @@ def _reading(table: list[dict[str, Cell]]) -> tuple[str, str, str]:
     )
 
 
-def _draw(canvas: Canvas, found: dict[str, list[Recovery]], names: Strings) -> None:
+def _draw(canvas: Canvas, by_method: dict[str, list[Recovery]], names: Strings) -> None:
     """Draw the recall per method, a panel per source, and the recall of exchanged names."""
-    sources = [own.source for own in found[BASELINE]]
+    sources = [own.source for own in by_method[BASELINE]]
     axes = canvas.figure.subplots(1, len(sources), squeeze=False, sharey=True)[0]
     for k, ax in enumerate(axes):
-        for place, (method, by_source) in enumerate(found.items()):
+        for place, (method, by_source) in enumerate(by_method.items()):
             own = by_source[k]
             low, high = own.interval(TAIL)
             ax.hlines(place, low, high, color=colour_of(method))
@@ -157,12 +159,12 @@ def _draw(canvas: Canvas, found: dict[str, list[Recovery]], names: Strings) -> N
                 }
                 for entity, odds, p in zip(own.entities, own.odds, own.p_entity, strict=True)
             )
-        random = found[BASELINE][k].expected[TAIL]
+        random = by_method[BASELINE][k].expected[TAIL]
         ax.axvline(random, color="#888888", linewidth=0.8, zorder=0)
         at = ax.get_xaxis_transform()
         ax.text(random, 0.01, " random", color="#666666", fontsize=7, transform=at)
-        ax.set_title(f"{sources[k]}: {found[BASELINE][k].n_pairs} pairs", fontsize=8)
+        ax.set_title(f"{sources[k]}: {by_method[BASELINE][k].n_pairs} pairs", fontsize=8)
         ax.set_xlabel(f"recall in both {TAIL:.0%} tails")
-        ax.set_yticks(range(len(found)), list(found))
-        ax.set_ylim(len(found) - 0.5, -0.5)
+        ax.set_yticks(range(len(by_method)), list(by_method))
+        ax.set_ylim(len(by_method) - 0.5, -0.5)
         ax.minorticks_off()

@@ -49,9 +49,9 @@ class Site:
     def boards(self) -> list[Board]:
         """The published boards; real data and default settings first."""
         order = {"real": 0, "simulated": 1}
-        found = boards(self.records)
+        board = boards(self.records)
         return sorted(
-            found, key=lambda b: (not is_main(b), order.get(b.edition, 2), b.split, b.title)
+            board, key=lambda b: (not is_main(b), order.get(b.edition, 2), b.split, b.title)
         )
 
     @cached_property
@@ -224,13 +224,13 @@ class Site:
             ]
         else:
             lines += ["This split is declared in a TOML file of a user, not packaged.", ""]
-        found = [board for board in self.boards if board.split == split.name]
-        if not found:
+        result = [board for board in self.boards if board.split == split.name]
+        if not result:
             return [*lines, "## Boards", "", "There are no published records.", ""]
         lines += ["## Boards", "", "Columns are explained in [Concepts](../concepts.md).", ""]
-        for board in (board for board in found if is_main(board)):
+        for board in (board for board in result if is_main(board)):
             lines += [f"### {_title(board)}", "", *self.board(board)]
-        others = [board for board in found if not is_main(board)]
+        others = [board for board in result if not is_main(board)]
         if others:
             lines += ["### Other settings", ""]
         for board in others:

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 def lines(opened: Any, **split: Any) -> dict[str, Any]:
     """Return findings by topic; of several on one topic the worst."""
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     order = {"ok": 0, "look": 1, "warn": 2}
     for line in checkup.examine(opened, [tiny.split(**split)]):
-        if line.topic not in made or order[line.state] > order[made[line.topic].state]:
-            made[line.topic] = line
-    return made
+        if line.topic not in result or order[line.state] > order[result[line.topic].state]:
+            result[line.topic] = line
+    return result
 
 
 def changed(columns: dict[str, Any], **shape: Any) -> Any:
@@ -107,9 +107,9 @@ def test_the_margin_is_the_adjusted_balanced_accuracy_of_scikit_learn() -> None:
     rng = np.random.default_rng(2)
     y = rng.choice(3, 200, p=[0.6, 0.3, 0.1])
     predicted = np.where(rng.random(200) < 0.5, y, rng.choice(3, 200))
-    found = judge(y, predicted)
-    assert found.score == pytest.approx(balanced_accuracy_score(y, predicted))
-    assert found.margin == pytest.approx(balanced_accuracy_score(y, predicted, adjusted=True))
+    result = judge(y, predicted)
+    assert result.score == pytest.approx(balanced_accuracy_score(y, predicted))
+    assert result.margin == pytest.approx(balanced_accuracy_score(y, predicted, adjusted=True))
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 10])
@@ -139,12 +139,12 @@ def test_a_leak_is_reported_with_any_number_of_classes(classes: tuple[str, ...])
         }
     )
     X = rng.normal(size=(4 * n, 8)).astype(np.float32)
-    found = lines(two_level(index, X), hold_out="plate")
-    assert found["column position"].state == "warn"
-    assert found["column operator"].state == "warn"
-    assert found["row order"].state == "warn"
-    assert found["column plate"].state == "ok"
-    assert found["class"].state == "warn"  # features of noise are at chance
+    result = lines(two_level(index, X), hold_out="plate")
+    assert result["column position"].state == "warn"
+    assert result["column operator"].state == "warn"
+    assert result["row order"].state == "warn"
+    assert result["column plate"].state == "ok"
+    assert result["class"].state == "warn"  # features of noise are at chance
 
 
 @pytest.mark.parametrize("n_batches", [2, 3])
@@ -166,18 +166,18 @@ def test_a_strong_batch_effect_is_never_called_little(n_batches: int) -> None:
             "position": "A01",
         }
     )
-    found = lines(two_level(index, X), hold_out="plate")
-    assert found["batch effect"].state == "look"
-    assert found["batch effect"].facts["batch_from_features"] == pytest.approx(1)
-    assert ("gap" in found["class"].facts) == (found["class"].state == "look")
+    result = lines(two_level(index, X), hold_out="plate")
+    assert result["batch effect"].state == "look"
+    assert result["batch effect"].facts["batch_from_features"] == pytest.approx(1)
+    assert ("gap" in result["class"].facts) == (result["class"].state == "look")
 
 
 def test_batches_without_an_effect_pass() -> None:
     rng = np.random.default_rng(8)
     index, _ = tiny.frame()
     X = rng.normal(size=(len(index), 12)).astype(np.float32)
-    found = lines(tiny.opened(index=index, X=X, digest=of(X)))
-    assert found["batch effect"].state == "ok"
+    result = lines(tiny.opened(index=index, X=X, digest=of(X)))
+    assert result["batch effect"].state == "ok"
 
 
 def two_level(index: Any, X: Any) -> Any:
@@ -187,27 +187,27 @@ def two_level(index: Any, X: Any) -> Any:
 
 
 def test_a_clean_table_is_well() -> None:
-    found = lines(tiny.opened())
-    assert found["class and plate"].state == "ok"
-    assert found["class and plate"].facts["nested"] == 0
-    assert found["duplicates"].state == "ok"
-    assert found["column week"].state == "ok"
-    assert found["batch effect"].state == "look"  # each plate has a shift of its own
-    assert found["level plate"].facts == {"values": 4, "min": 19, "max": 19}
-    assert found["controls"].facts["per_batch_min"] == 4
+    result = lines(tiny.opened())
+    assert result["class and plate"].state == "ok"
+    assert result["class and plate"].facts["nested"] == 0
+    assert result["duplicates"].state == "ok"
+    assert result["column week"].state == "ok"
+    assert result["batch effect"].state == "look"  # each plate has a shift of its own
+    assert result["level plate"].facts == {"values": 4, "min": 19, "max": 19}
+    assert result["controls"].facts["per_batch_min"] == 4
 
 
 def test_classes_of_one_batch_alone_are_told() -> None:
     opened = changed({"label": lambda i: np.where(i["control"], "", "of " + i["plate"])})
-    found = lines(opened, hold_out="plate")["class and plate"]
-    assert (found.state, found.facts["nested"], found.facts["classes"]) == ("warn", 4, 4)
-    assert found.facts["composition"] == pytest.approx(1)
+    result = lines(opened, hold_out="plate")["class and plate"]
+    assert (result.state, result.facts["nested"], result.facts["classes"]) == ("warn", 4, 4)
+    assert result.facts["composition"] == pytest.approx(1)
 
 
 def test_a_position_that_tells_the_class_is_told() -> None:
-    found = lines(tiny.opened())["column position"]  # the layout is the same on every plate
-    assert found.state == "warn"
-    assert found.facts["new_batch"] == pytest.approx(1)
+    result = lines(tiny.opened())["column position"]  # the layout is the same on every plate
+    assert result.state == "warn"
+    assert result.facts["new_batch"] == pytest.approx(1)
     rng = np.random.default_rng(0)
     mixed = lines(changed({"position": lambda i: rng.permutation(i["position"])}))
     assert mixed["column position"].state == "ok"
@@ -223,47 +223,47 @@ def test_duplicates_are_told_and_where_they_lie() -> None:
     index, X = tiny.frame()
     X = X.copy()
     X[-1] = X[0]  # on the last plate, which is the test side, and on the first
-    found = lines(tiny.opened(index=index, X=X, digest=of(X)))
-    assert found["duplicates"].facts["duplicates"] == 1
-    assert "p0-w00 and p3-w18" in found["duplicates"].text
-    assert found["split tiny/last"].facts == {"content_on_both_sides": 1}
+    result = lines(tiny.opened(index=index, X=X, digest=of(X)))
+    assert result["duplicates"].facts["duplicates"] == 1
+    assert "p0-w00 and p3-w18" in result["duplicates"].text
+    assert result["split tiny/last"].facts == {"content_on_both_sides": 1}
 
 
 def test_a_plate_on_both_sides_is_told() -> None:
-    found = lines(tiny.opened(), test={"position": ("A00", "A05", "A10")})
+    result = lines(tiny.opened(), test={"position": ("A00", "A05", "A10")})
     assert (
-        "leak: 4 of 4 test values of plate also occur in training" in found["split tiny/last"].text
+        "leak: 4 of 4 test values of plate also occur in training" in result["split tiny/last"].text
     )
 
 
 def test_missing_controls_are_told() -> None:
     assert lines(changed({"control": False}, controls=0))["controls"].state == "look"
-    one = changed({"control": lambda i: i["control"] & (i["plate"] != "p1")})
-    found = lines(one, hold_out="plate")["controls"]
-    assert (found.state, found.facts["batches_without"]) == ("warn", 1)
+    item = changed({"control": lambda i: i["control"] & (i["plate"] != "p1")})
+    result = lines(item, hold_out="plate")["controls"]
+    assert (result.state, result.facts["batches_without"]) == ("warn", 1)
 
 
 def test_normalisation_that_was_not_declared_is_told() -> None:
     index, X = tiny.frame(batches=4, per_class=12, controls=12)
-    found = lines(tiny.opened(index=index, X=X))["upstream"]
-    assert found.state == "ok"
+    result = lines(tiny.opened(index=index, X=X))["upstream"]
+    assert result.state == "ok"
     X = X.copy()
     for plate in index["plate"].unique():
         rows = (index["plate"] == plate).to_numpy()
         X[rows] -= X[rows & index["control"].to_numpy(bool)].mean(axis=0)
-    found = lines(tiny.opened(index=index, X=X))["upstream"]
-    assert (found.state, found.facts["centred"]) == ("warn", 1.0)
+    result = lines(tiny.opened(index=index, X=X))["upstream"]
+    assert (result.state, result.facts["centred"]) == ("warn", 1.0)
 
 
 def test_images_are_looked_at_through_fixed_features() -> None:
-    found = lines(tiny.opened(images=True, per_class=12))
-    assert found["batch effect"].facts["batch_from_features"] > 0.5
+    result = lines(tiny.opened(images=True, per_class=12))
+    assert result["batch effect"].facts["batch_from_features"] > 0.5
 
 
 def test_methods_are_supported_or_not_with_a_reason() -> None:
     task = tiny.task()
-    found = checkup.examine(task.opened, [task.split])
-    verdicts = {one.name: one for one in supported([task], Registry(), found)}
+    checks = checkup.examine(task.opened, [task.split])
+    verdicts = {item.name: item for item in supported([task], Registry(), checks)}
     assert verdicts["erm"].verdict == "yes"
     assert verdicts["ibn"].verdict == "no"
     mentions(verdicts["ibn"].reason, "images")
@@ -272,8 +272,8 @@ def test_methods_are_supported_or_not_with_a_reason() -> None:
     }
     nested = changed({"label": lambda i: np.where(i["control"], "", "of " + i["plate"])})
     split = tiny.split(hold_out="week")
-    found = checkup.examine(nested, [split])
-    verdicts = {one.name: one for one in supported([task], Registry(), found)}
+    checks = checkup.examine(nested, [split])
+    verdicts = {item.name: item for item in supported([task], Registry(), checks)}
     assert verdicts["ben"].verdict == "with care"
     mentions(verdicts["ben"].reason, "plate")
     assert verdicts["ben-controls"].verdict == "yes"
@@ -284,15 +284,15 @@ def test_the_command_says_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as stop:
         main(["check-data", str(path), "--json"])
     assert stop.value.code == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["dataset"] == "tiny-table"
+    result = json.loads(capsys.readouterr().out)
+    assert result["dataset"] == "tiny-table"
     assert {"rows", "controls", "split tiny-table/plates"} <= {
-        o["topic"] for o in found["findings"]
+        o["topic"] for o in result["findings"]
     }
     with pytest.raises(SystemExit):
         main(["check-data", str(path)])
     text = capsys.readouterr().out
-    passed = sum(finding["state"] == "ok" for finding in found["findings"])
+    passed = sum(finding["state"] == "ok" for finding in result["findings"])
     assert str(passed) in text.rstrip().splitlines()[-1]
 
 

@@ -40,7 +40,7 @@ def runs(
     **classes: float,
 ) -> list[dict[str, Any]]:
     """Return records whose batches score 0.5, 0.51, ... plus a gain each, and SD of seeds."""
-    made = []
+    result = []
     for seed in range(seeds):
         rng = np.random.default_rng([seed, *method.encode()])
         values = 0.5 + 0.01 * np.arange(len(gains)) + gains + noise * rng.normal(size=len(gains))
@@ -55,8 +55,8 @@ def runs(
         )
         record["method_id"] = method
         record["metrics"]["probe.accuracy"] = {f"class={c}": v for c, v in classes.items()}
-        made.append(record)
-    return made
+        result.append(record)
+    return result
 
 
 def said(advice: advice.Advice, heading: str) -> str:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from bench.advice.checkup._near import descriptors, near_pairs
-from bench.cli.arguments import open_all
 from bench.core.registry import Registry
 from bench.core.seeds import generator
+from bench.data.near import similar_pairs
+from bench.data.opening import open_all
 from bench.data.own.array_source import ArraySource
 
 if TYPE_CHECKING:
@@ -47,6 +47,17 @@ def jpeg(quality: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
     return change
 
 
+def resized(image: NDArray[Any]) -> NDArray[Any]:
+    height, width = image.shape[1:]
+    small = [
+        Image.fromarray(plane).resize((3 * width // 4, 3 * height // 4), Image.Resampling.BILINEAR)
+        for plane in image
+    ]
+    return np.stack(
+        [np.asarray(p.resize((width, height), Image.Resampling.BILINEAR)) for p in small]
+    )
+
+
 OF_ROWS = {
     "x 1.0001": lambda row: row * 1.0001,
     "4 digits": digits(4),
@@ -61,13 +72,14 @@ OF_IMAGES = {
     "jpeg 90": jpeg(90),
     "jpeg 60": jpeg(60),
     "shifted": lambda x: np.roll(x, 1, 2),
+    "resized": resized,
 }
 
 
 def pairs_of(X: NDArray[Any], *, images: bool) -> set[tuple[int, ...]]:
     opened: Any = SimpleNamespace(is_images=images, source=ArraySource(X))
     rows = np.arange(len(X))
-    return set(map(tuple, near_pairs(descriptors(opened, rows), rows.astype(str)).tolist()))
+    return set(map(tuple, similar_pairs(opened, rows, rows.astype(str)).tolist()))
 
 
 def found(file: Path) -> tuple[int, dict[str, int]]:

@@ -130,8 +130,8 @@ def outcome(root: Path, folder: Path, truth: str, *, signed: bool) -> str:
         return "wrong number"
     record = read_folder(folder)
     assert record is not None
-    found = check(record).answer == "different"
-    return "new digests: found by verify" if found else "new digests: not in the predictions"
+    checks = check(record).answer == "different"
+    return "new digests: found by verify" if checks else "new digests: not in the predictions"
 
 
 def main() -> None:

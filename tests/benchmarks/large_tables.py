@@ -59,8 +59,8 @@ def write(folder: Path, rows: int) -> None:
 def memory() -> tuple[int, int]:
     """Return own and all resident bytes of this process."""
     text = Path("/proc/self/status").read_text()
-    found = {line.split(":")[0]: line.split() for line in text.splitlines()}
-    return int(found["RssAnon"][1]) * 1024, int(found["VmRSS"][1]) * 1024
+    result = {line.split(":")[0]: line.split() for line in text.splitlines()}
+    return int(result["RssAnon"][1]) * 1024, int(result["VmRSS"][1]) * 1024
 
 
 def go_through(folder: Path, name: str) -> dict[str, Any]:
@@ -130,17 +130,17 @@ def main() -> None:
     parser.add_argument("--methods", default="tvn,mad-int-select")
     parser.add_argument("--folder", help="where the table goes; by default a temporary folder")
     parser.add_argument("--measure", nargs=2, metavar=("FOLDER", "METHOD"), help="one process")
-    given = parser.parse_args()
-    if given.measure:
-        found = go_through(Path(given.measure[0]), given.measure[1])
+    passed = parser.parse_args()
+    if passed.measure:
+        found = go_through(Path(passed.measure[0]), passed.measure[1])
         print(json.dumps(found))
         return
-    rows = 800_000 if given.full else 100_000
+    rows = 800_000 if passed.full else 100_000
     missed = False
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+    with tempfile.TemporaryDirectory(dir=passed.folder) as name:
         folder = Path(name)
         write(folder, rows)
-        for method in given.methods.split(","):
+        for method in passed.methods.split(","):
             environ = {
                 **os.environ,
                 "BENCH_CACHE": str(folder / "cache"),

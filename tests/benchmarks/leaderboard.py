@@ -60,14 +60,14 @@ def fill(root: Path, n: int, n_clusters: int = 12) -> None:
 
 def best(code: str, root: Path, times: int = 3) -> float:
     """Return the shortest of some runs in seconds."""
-    found = []
+    result = []
     for _ in range(times):
         started = time.perf_counter()
         subprocess.run(
             [sys.executable, "-c", code, str(root)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
         )
-        found.append(time.perf_counter() - started)
-    return min(found)
+        result.append(time.perf_counter() - started)
+    return min(result)
 
 
 def main() -> None:

@@ -71,8 +71,8 @@ def whole(name, samples, **params):
 
     def call():
         method = fitted(name, samples, samples, **params)
-        for one in views:
-            method.apply(one)
+        for item in views:
+            method.apply(item)
 
     return call
 

@@ -188,14 +188,14 @@ def opening(root: Path) -> None:
     folder = root / "rxrx1_v1.0"
     table = pd.DataFrame(rows, columns=_rxrx1_fixture.COLUMNS)
     image = np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)
-    made: set[Path] = set()
+    result: set[Path] = set()
     for i, (name, plate, well, site) in enumerate(
         table[["experiment", "plate", "well", "site"]].itertuples(index=False)
     ):
         place = folder / "images" / name / f"Plate{plate}"
-        if place not in made:
+        if place not in result:
             place.mkdir(parents=True)
-            made.add(place)
+            result.add(place)
         image[0, 0] = i % 256, i // 256 % 256, i // 65536
         (place / f"{well}_s{site}.png").write_bytes(imagecodecs.png_encode(image))
     table.to_csv(folder / "metadata.csv", index=False)

@@ -105,10 +105,10 @@ def test_profile_methods_are_compared_with_identity_and_networks_with_erm(values
     for method, baseline in (("zscore", "identity"), ("ben", "erm")):
         gap = pair(values[method], values[baseline])
         assert gap is not None
-        made = row(board, method)
-        assert made.baseline == baseline
-        assert made.difference == pytest.approx(gap.difference)
-        assert (made.difference_low, made.p) == pytest.approx((gap.low, gap.p))
+        result = row(board, method)
+        assert result.baseline == baseline
+        assert result.difference == pytest.approx(gap.difference)
+        assert (result.difference_low, result.p) == pytest.approx((gap.low, gap.p))
     erm = pair(values["zscore"], values["erm"])
     assert erm is not None
     assert row(board, "zscore").diff_to_erm == pytest.approx(erm.difference)
@@ -125,12 +125,12 @@ def test_profile_methods_are_compared_with_identity_and_networks_with_erm(values
 
 def test_verdicts_use_p_values_that_statsmodels_adjusts(values: Any) -> None:
     board = board_of(*(matrix(method, table) for method, table in values.items()))
-    tested = [made for made in board.rows if made.p_holm is not None]
-    assert {made.method for made in tested} == {"zscore", "tvn", "robust", "ben"}
-    adjusted = multipletests([made.p for made in tested], method="holm")[1]
-    for made, p in zip(tested, adjusted, strict=True):
-        assert made.p_holm == pytest.approx(p)
-        assert (made.verdict == "no detectable difference") == (p >= 0.05)
+    tested = [result for result in board.rows if result.p_holm is not None]
+    assert {result.method for result in tested} == {"zscore", "tvn", "robust", "ben"}
+    adjusted = multipletests([result.p for result in tested], method="holm")[1]
+    for result, p in zip(tested, adjusted, strict=True):
+        assert result.p_holm == pytest.approx(p)
+        assert (result.verdict == "no detectable difference") == (p >= 0.05)
     assert row(board, "zscore").verdict == "improves"
     assert row(board, "robust").verdict == "worsens"
     assert row(board, "identity").verdict == ""
@@ -168,11 +168,11 @@ def test_deterministic_methods_count_as_all_seeds(values: Any) -> None:
         matrix("identity", values["identity"][:2], predictions_sha256="a"),
         matrix("zscore", table, predictions_sha256="b"),
     )
-    made = row(board, "zscore")
-    assert made.deterministic
-    assert made.reason == ""
-    assert made.rank == 1
-    assert made.verdict == "improves"
+    result = row(board, "zscore")
+    assert result.deterministic
+    assert result.reason == ""
+    assert result.rank == 1
+    assert result.verdict == "improves"
     once = board_of(
         matrix("identity", values["identity"][0], deterministic=True),
         matrix("zscore", values["zscore"][0], deterministic=True),
@@ -225,12 +225,12 @@ UNITS: dict[str, Any] = {  # sorted by name, as in the JSON of a record
 
 
 def test_the_title_names_what_is_new_and_how_many(values: Any) -> None:
-    one = board_of(
+    item = board_of(
         *(matrix(m, values[m], level="date", units=UNITS) for m in ("identity", "zscore"))
     )
-    assert "new: 1 laboratory (10 dates)" in one.title
-    assert one.scope == "within this laboratory"
-    assert "within this laboratory" in render([one], "md")
+    assert "new: 1 laboratory (10 dates)" in item.title
+    assert item.scope == "within this laboratory"
+    assert "within this laboratory" in render([item], "md")
     many = board_of(
         *(
             matrix(m, values[m], level="date", units=UNITS, held_out="date", folds=folds(10))
@@ -253,10 +253,10 @@ def test_held_out_batches_have_wider_intervals_than_a_fixed_test_set(values: Any
     held_out = board_of(*(matrix(m, once[m], folds=folds(10)) for m in once))
     widths = []
     for board in (fixed, held_out):
-        made = row(board, "zscore")
-        assert made.difference_low is not None
-        assert made.difference_high is not None
-        widths.append(made.difference_high - made.difference_low)
+        result = row(board, "zscore")
+        assert result.difference_low is not None
+        assert result.difference_high is not None
+        widths.append(result.difference_high - result.difference_low)
     assert widths[1] / widths[0] == pytest.approx((1 + 10 / 9) ** 0.5)
     assert any("10 batches" in note for note in held_out.notes)
     assert not any("leave-one-batch-out" in note for note in fixed.notes)

@@ -29,7 +29,7 @@ N_TEST = 34_432
 
 
 def claim(name: str) -> Claim:
-    return next(one for one in published() if one.name == name)
+    return next(item for item in published() if item.name == name)
 
 
 def runs(values: list[float], method: str = "erm", **changes: Any) -> list[dict[str, Any]]:
@@ -56,26 +56,26 @@ def judged(name: str, records: list[dict[str, Any]]) -> Judged:
 def test_every_number_has_a_source_a_grade_and_either_a_match_or_a_reason() -> None:
     claims = published()
     assert len(claims) == 148
-    assert len({one.name for one in claims}) == 148
-    for one in claims:
-        assert 0 <= one.value <= 1, one.name
-        assert one.source, one.name
-        assert one.grade in ("P", "S"), one.name
-        assert bool(one.method_id) != bool(one.unmatched), one.name
-        assert one.sd is None or 0 <= one.sd < 0.1, one.name
+    assert len({item.name for item in claims}) == 148
+    for item in claims:
+        assert 0 <= item.value <= 1, item.name
+        assert item.source, item.name
+        assert item.grade in ("P", "S"), item.name
+        assert bool(item.method_id) != bool(item.unmatched), item.name
+        assert item.sd is None or 0 <= item.sd < 0.1, item.name
 
 
 def test_what_a_claim_names_exists() -> None:
     registry = Registry()
-    for one in published():
-        if one.comparable:
-            for stage in one.method_id.split("+"):
+    for item in published():
+        if item.comparable:
+            for stage in item.method_id.split("+"):
                 registry.entry("method", stage)
-            assert registry.entry("metric", one.metric)
-            assert one.readout in ("head", "probe", "embedding")
-            assert one.recipe in ("paper", "any")
-            assert one.command.startswith("python -m bench run --method")
-            for stage, values in one.params.items():
+            assert registry.entry("metric", item.metric)
+            assert item.readout in ("head", "probe", "embedding")
+            assert item.recipe in ("paper", "any")
+            assert item.command.startswith("python -m bench run --method")
+            for stage, values in item.params.items():
                 params = registry.entry("method", stage).load().Params
                 assert set(values) <= {field.name for field in dataclasses.fields(params)}
 
@@ -104,10 +104,10 @@ def test_the_digits_that_were_printed_decide_the_rounding() -> None:
 
 
 def test_the_headline_says_that_it_is_one_run_and_no_standard_submission() -> None:
-    one = claim(BEN)
-    assert one.value == 0.402
-    assert one.sd is None
-    mentions(one.note, "standard", "WILDS", "submission")
+    item = claim(BEN)
+    assert item.value == 0.402
+    assert item.sd is None
+    mentions(item.note, "standard", "WILDS", "submission")
     reading = judged(BEN, []).reading
     assert "one run" in reading
     assert "no standard WILDS submission" in reading
@@ -115,42 +115,44 @@ def test_the_headline_says_that_it_is_one_run_and_no_standard_submission() -> No
 
 def test_two_means_with_spreads_are_compared_by_welch() -> None:
     values = [0.300, 0.304, 0.293]
-    made = judged(ERM, runs(values))
+    produced = judged(ERM, runs(values))
     theirs = [0.295, 0.299, 0.303]  # mean and SD as published
     assert (np.mean(theirs), np.std(theirs, ddof=1)) == pytest.approx((0.299, 0.004))
-    found = stats.ttest_ind(values, theirs, equal_var=False).confidence_interval(0.95)
-    assert made.interval is not None
-    assert made.interval == pytest.approx((found.low - 0.0005, found.high + 0.0005), abs=1e-12)
-    assert made.status == "reproduced"
-    assert made.mean == pytest.approx(0.299)
-    assert made.sd == pytest.approx(np.std(values, ddof=1))
-    assert made.difference == pytest.approx(0.0, abs=1e-12)
-    assert made.n_seeds == 3
+    result = stats.ttest_ind(values, theirs, equal_var=False).confidence_interval(0.95)
+    assert produced.interval is not None
+    assert produced.interval == pytest.approx(
+        (result.low - 0.0005, result.high + 0.0005), abs=1e-12
+    )
+    assert produced.status == "reproduced"
+    assert produced.mean == pytest.approx(0.299)
+    assert produced.sd == pytest.approx(np.std(values, ddof=1))
+    assert produced.difference == pytest.approx(0.0, abs=1e-12)
+    assert produced.n_seeds == 3
 
 
 def test_one_published_run_is_one_more_training() -> None:
     values = [0.395, 0.401, 0.398]
-    made = judged(BEN, runs(values, "ben"))
+    result = judged(BEN, runs(values, "ben"))
     half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) * math.sqrt(4 / 3)
     count = stats.binomtest(round(0.402 * N_TEST), N_TEST).proportion_ci(0.95, "exact")
     # All counts that are printed as 0.402 are possible.
     low, high = 0.402 - count.low + 0.0005, count.high - 0.402 + 0.0005
     expected = (-0.004 - math.hypot(half, high), -0.004 + math.hypot(half, low))
-    assert made.interval == pytest.approx(expected, abs=2e-5)
-    assert made.status == "reproduced"
+    assert result.interval == pytest.approx(expected, abs=2e-5)
+    assert result.status == "reproduced"
 
 
 def test_a_mean_elsewhere_is_not_reproduced() -> None:
-    made = judged(BEN, runs([0.350, 0.352, 0.351], "ben"))
-    assert made.status == "not reproduced"
+    result = judged(BEN, runs([0.350, 0.352, 0.351], "ben"))
+    assert result.status == "not reproduced"
 
 
 def test_a_spread_that_agrees_with_anything_reproduces_nothing() -> None:
-    made = judged(BEN, runs([0.30, 0.40, 0.50], "ben"))
-    assert made.interval is not None
-    assert made.interval[0] < 0 < made.interval[1]
-    assert made.interval[1] - made.interval[0] > 2 * MAX_REACH
-    assert made.status == "not reproduced"
+    result = judged(BEN, runs([0.30, 0.40, 0.50], "ben"))
+    assert result.interval is not None
+    assert result.interval[0] < 0 < result.interval[1]
+    assert result.interval[1] - result.interval[0] > 2 * MAX_REACH
+    assert result.status == "not reproduced"
 
 
 def test_a_deterministic_method_with_one_seed_is_judged() -> None:
@@ -162,10 +164,10 @@ def test_a_deterministic_method_with_one_seed_is_judged() -> None:
 
 
 def test_two_seeds_are_not_judged() -> None:
-    made = judged(BEN, runs([0.40, 0.41], "ben"))
-    assert made.status == "not run"
-    assert made.interval is None
-    assert made.mean == pytest.approx(0.405)
+    result = judged(BEN, runs([0.40, 0.41], "ben"))
+    assert result.status == "not run"
+    assert result.interval is None
+    assert result.mean == pytest.approx(0.405)
 
 
 def test_equal_values_leave_the_count_and_its_rounding() -> None:
@@ -181,11 +183,11 @@ def test_equal_values_leave_the_count_and_its_rounding() -> None:
     records = runs([0.85, 0.85, 0.85], "identity+sphering", **fixed)
     for record in records:
         record["metrics"] = {"nscb": {"all": 0.85}}
-    made = judged(name, records)
+    result = judged(name, records)
     # 78 of 92 is the only count that is printed as 0.85.
     exact = stats.binomtest(78, 92).proportion_ci(0.95, "exact")
-    assert made.interval == pytest.approx((0.85 - exact.high, 0.85 - exact.low))
-    assert made.status == "reproduced"
+    assert result.interval == pytest.approx((0.85 - exact.high, 0.85 - exact.low))
+    assert result.status == "reproduced"
     # The default estimate of the covariance is not the published one.
     default = runs([0.85] * 3, "identity+sphering", **{**fixed, "params": None})
     for record in default:
@@ -257,18 +259,20 @@ def test_rounding_widens_to_all_counts_that_are_printed_alike() -> None:
 )
 def test_another_protocol_is_no_attempt(changes: dict[str, Any]) -> None:
     assert judged(BEN, runs([0.40, 0.40, 0.41], "ben")).n_seeds == 3
-    made = judged(BEN, runs([0.40, 0.40, 0.41], "ben", **changes))
-    assert made.status == "not run"
-    assert made.n_seeds == 0
-    assert "python -m bench run --method ben --split rxrx1/test --edition real" in made.reading
+    result = judged(BEN, runs([0.40, 0.40, 0.41], "ben", **changes))
+    assert result.status == "not run"
+    assert result.n_seeds == 0
+    assert "python -m bench run --method ben --split rxrx1/test --edition real" in result.reading
 
 
 def test_another_method_and_an_unmatched_claim_are_never_compared() -> None:
     records = runs([0.3, 0.3, 0.31], "erm")
     assert judged(BEN, records).n_seeds == 0
-    made = judged("ben-2022-table2/supervised-single-cell-classifier-with-ben/cells-top1", records)
-    assert made.status == "not run"
-    assert "never compared" in made.reading
+    result = judged(
+        "ben-2022-table2/supervised-single-cell-classifier-with-ben/cells-top1", records
+    )
+    assert result.status == "not run"
+    assert "never compared" in result.reading
 
 
 def test_settings_are_not_averaged_and_a_later_run_of_a_seed_counts() -> None:
@@ -277,9 +281,9 @@ def test_settings_are_not_averaged_and_a_later_run_of_a_seed_counts() -> None:
     again = runs([0.43], "ben", recipe_digest="e" * 24)
     again[0]["run_id"] = "9" * 24
     again[0]["provenance"] = {**again[0]["provenance"], "created": "2030-01-01"}
-    made = judged(BEN, [*other, *base, *again])
-    assert made.n_seeds == 3
-    assert made.mean == pytest.approx((0.43 + 0.40 + 0.40) / 3)
+    result = judged(BEN, [*other, *base, *again])
+    assert result.n_seeds == 3
+    assert result.mean == pytest.approx((0.43 + 0.40 + 0.40) / 3)
 
 
 def test_the_table_has_a_status_for_each_number_and_the_same_bytes() -> None:
@@ -291,7 +295,7 @@ def test_the_table_has_a_status_for_each_number_and_the_same_bytes() -> None:
     mentions(lines[-1], "36", "112")
     assert text == claims_markdown(records[::-1], [BEN, ERM])
     whole = claims_markdown([])
-    assert whole.count("| not run |") == sum(one.comparable for one in published())
+    assert whole.count("| not run |") == sum(item.comparable for item in published())
     with raises(BenchError):
         claims_markdown([], ["ben-2022-table1/ben/test-top2"])
 

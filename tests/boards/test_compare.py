@@ -32,11 +32,11 @@ def records(
 ) -> list[dict[str, Any]]:
     rng = np.random.default_rng(5)
     plates = rng.normal(0, 0.05, n_clusters)
-    made = []
+    result = []
     for method, gap in zip(METHODS, gaps, strict=True):
         for seed in range(seeds):
             values = 0.6 + gap + plates + rng.normal(0, 0.02, n_clusters)
-            made.append(
+            result.append(
                 make_record(
                     method,
                     seed,
@@ -45,7 +45,7 @@ def records(
                     clusters=[float(v) for v in values],
                 )
             )
-    return made
+    return result
 
 
 def one(**shape: Any) -> Comparison:
@@ -65,11 +65,11 @@ def table(made: list[dict[str, Any]], method: str) -> np.ndarray:
 
 
 def test_pairs_equal_the_interval_of_differences_scipy_and_statsmodels() -> None:
-    made = records()
-    found = one()
-    assert len(found.pairs) == 6
-    for pair in found.pairs:
-        gaps = table(made, pair.first) - table(made, pair.second)
+    runs = records()
+    result = one()
+    assert len(result.pairs) == 6
+    for pair in result.pairs:
+        gaps = table(runs, pair.first) - table(runs, pair.second)
         expected = interval(gaps)
         assert pair.difference == pytest.approx(expected.mean)
         assert (pair.low, pair.high) == pytest.approx((expected.low, expected.high))
@@ -80,18 +80,18 @@ def test_pairs_equal_the_interval_of_differences_scipy_and_statsmodels() -> None
         assert pair.p_sign_flip == pytest.approx(exact)
         assert pair.smallest_p == 2.0**-13
         assert (pair.n_seeds, pair.n_clusters) == (3, 14)
-    ps = [pair.p for pair in found.pairs]
+    ps = [pair.p for pair in result.pairs]
     adjusted = multipletests(ps, method="holm")[1]
-    assert [pair.p_holm for pair in found.pairs] == pytest.approx(adjusted)
+    assert [pair.p_holm for pair in result.pairs] == pytest.approx(adjusted)
     assert list(adjusted) == sorted(adjusted)
 
 
 def test_a_pair_has_one_p_value_everywhere() -> None:
     """The board, ``compare`` and ``recommend`` say the same of the same two methods."""
-    made = records(gaps=(0.0, 0.03, 0.01, -0.02))
-    [board] = boards(as_records(made))
+    runs = records(gaps=(0.0, 0.03, 0.01, -0.02))
+    [board] = boards(as_records(runs))
     rows = {row.method: row for row in board.rows}
-    named = [{**record, "method_id": record["method"]} for record in made]
+    named = [{**record, "method_id": record["method"]} for record in runs]
     advised = {row.method: row for row in advise(named, [], []).rows}
     holm_of = {name: rows[name].p_holm for name in advised}
     assert list(holm_of.values()) == holm([rows[name].p for name in advised])
@@ -112,24 +112,24 @@ def test_a_pair_has_one_p_value_everywhere() -> None:
 
 
 def test_ranks_equal_a_loop_and_scipy() -> None:
-    made, found = records(), one()
-    table = np.array([by_cluster(made, method) for method in METHODS])
+    produced, result = records(), one()
+    table = np.array([by_cluster(produced, method) for method in METHODS])
     ranks = np.mean([stats.rankdata(-table[:, j]) for j in range(14)], axis=0)
-    assert found.ranks is not None
-    assert dict(zip(found.methods, found.ranks.ranks, strict=True)) == pytest.approx(
+    assert result.ranks is not None
+    assert dict(zip(result.methods, result.ranks.ranks, strict=True)) == pytest.approx(
         dict(zip(METHODS, ranks, strict=True))
     )
-    assert found.ranks.statistic == pytest.approx(stats.friedmanchisquare(*table).statistic)
-    assert list(found.ranks.ranks) == sorted(found.ranks.ranks)
+    assert result.ranks.statistic == pytest.approx(stats.friedmanchisquare(*table).statistic)
+    assert list(result.ranks.ranks) == sorted(result.ranks.ranks)
 
 
 def test_groups_are_what_the_critical_difference_cannot_part() -> None:
-    found = one()
-    assert found.ranks is not None
-    values, limit = found.ranks.ranks, found.ranks.critical_difference
+    result = one()
+    assert result.ranks is not None
+    values, limit = result.ranks.ranks, result.ranks.critical_difference
     together = {(i, j) for i in range(4) for j in range(i + 1, 4) if values[j] - values[i] < limit}
     in_groups = {
-        (i, j) for a, b in found.groups for i in range(a, b + 1) for j in range(i + 1, b + 1)
+        (i, j) for a, b in result.groups for i in range(a, b + 1) for j in range(i + 1, b + 1)
     }
     assert in_groups == together
     assert together
@@ -137,10 +137,10 @@ def test_groups_are_what_the_critical_difference_cannot_part() -> None:
 
 
 def test_with_four_clusters_there_is_no_p_and_a_note() -> None:
-    found = one(n_clusters=4, gaps=(0.0, 0.3, 0.2, -0.3))
-    assert {(pair.low, pair.p, pair.p_holm) for pair in found.pairs} == {(None, None, None)}
-    assert min(pair.p_sign_flip or 1 for pair in found.pairs) == pytest.approx(0.125)
-    mentions(found.notes, "6 of 6")
+    result = one(n_clusters=4, gaps=(0.0, 0.3, 0.2, -0.3))
+    assert {(pair.low, pair.p, pair.p_holm) for pair in result.pairs} == {(None, None, None)}
+    assert min(pair.p_sign_flip or 1 for pair in result.pairs) == pytest.approx(0.125)
+    mentions(result.notes, "6 of 6")
 
 
 def test_one_seed_has_no_interval() -> None:
@@ -165,11 +165,11 @@ def test_of_the_control_rows_only_the_baselines_are_compared() -> None:
 
 
 def test_clusters_that_differ_in_part_are_paired_where_both_have_them() -> None:
-    made = records()
-    for record in made:
+    runs = records()
+    for record in runs:
         if record["method"] == "dann":
             record["clusters"]["values"]["balanced_accuracy"][0] = None
-    [board] = boards(as_records(made))
+    [board] = boards(as_records(runs))
     sizes = {p.n_clusters for p in compare(board).pairs if "dann" in (p.first, p.second)}
     assert sizes == {13}
 
@@ -196,10 +196,10 @@ def test_the_board_says_what_it_could_have_detected() -> None:
 
 @pytest.mark.parametrize("form", sorted(FORMATS))
 def test_the_same_records_give_the_same_bytes(form: str) -> None:
-    made = records()
+    runs = records()
     texts = {
         render([compare(b) for b in boards(as_records(order))], form)
-        for order in (made, made[::-1])
+        for order in (runs, runs[::-1])
     }
     [text] = texts
     assert "adabn" in text
@@ -214,9 +214,9 @@ def test_the_command_prints_json_alone(tmp_path: Any) -> None:
     for record in records():
         store.commit(record, pd.DataFrame({"metric": ["accuracy"], "value": [0.5]}))
     done = CliRunner().invoke(command, ["--results", str(tmp_path), "--json", "-m", "erm,ben"])
-    [found] = json.loads(done.output)["comparisons"]
-    assert [(p["first"], p["second"]) for p in found["pairs"]] == [("erm", "ben")]
-    assert found["ranks"]["n_blocks"] == 14
+    [result] = json.loads(done.output)["comparisons"]
+    assert [(p["first"], p["second"]) for p in result["pairs"]] == [("erm", "ben")]
+    assert result["ranks"]["n_blocks"] == 14
 
 
 def test_the_figure_holds_the_ranks_and_their_groups(tmp_path: Any) -> None:
@@ -224,11 +224,11 @@ def test_the_figure_holds_the_ranks_and_their_groups(tmp_path: Any) -> None:
 
     files = draw(as_records(records()), ["critical-difference"], tmp_path)
     [table] = [pd.read_csv(file) for file in files if file.suffix == ".csv"]
-    found = one()
-    assert found.ranks is not None
-    assert list(table["method"]) == list(found.methods)
-    assert list(table["rank"]) == pytest.approx(list(found.ranks.ranks))
-    first, last = found.groups[0]
+    result = one()
+    assert result.ranks is not None
+    assert list(table["method"]) == list(result.methods)
+    assert list(table["rank"]) == pytest.approx(list(result.ranks.ranks))
+    first, last = result.groups[0]
     assert all("1" in str(groups) for groups in table["groups"][first : last + 1])
 
 

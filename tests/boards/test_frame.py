@@ -78,14 +78,14 @@ def test_a_set_computes_each_board_once(monkeypatch: pytest.MonkeyPatch) -> None
     records = as_records(
         [*runs("erm", [0.5] * 3), *runs("erm", [0.4] * 3, split="coos7/test1", recipe="paper")]
     )
-    found = BoardSet(records)
-    first = found.select()
+    board = BoardSet(records)
+    first = board.select()
     assert len(built) == 2
-    assert [a is b for a, b in zip(found.select(), first, strict=True)] == [True, True]
-    [part] = found.only(records[:3]).select()
+    assert [a is b for a, b in zip(board.select(), first, strict=True)] == [True, True]
+    [part] = board.only(records[:3]).select()
     assert part is first[1]
     assert len(built) == 2
-    found.select(readout="probe")
+    board.select(readout="probe")
     assert len(built) == 4
 
 

@@ -44,14 +44,14 @@ def one_board(entries: Entries, **choice: Any) -> Board:
 
 
 def row(board: Board, method: str) -> Row:
-    (found,) = [row for row in board.rows if row.method == method]
-    return found
+    (result,) = [row for row in board.rows if row.method == method]
+    return result
 
 
 def scores(board: Board, method: str) -> Scores:
-    found = row(board, method).scores
-    assert found is not None
-    return found
+    result = row(board, method).scores
+    assert result is not None
+    return result
 
 
 def runs(method: str, values: Sequence[float], **more: Any) -> list[dict[str, Any]]:
@@ -61,14 +61,14 @@ def runs(method: str, values: Sequence[float], **more: Any) -> list[dict[str, An
 def test_mean_sd_and_difference_by_hand() -> None:
     erm, ben = [0.50, 0.52, 0.57], [0.60, 0.61, 0.68]
     board = one_board([*runs("erm", erm), *runs("ben", ben)])
-    made = row(board, "ben")
-    assert made.mean == pytest.approx(np.mean(ben), abs=1e-15)
-    assert made.sd == pytest.approx(np.std(ben, ddof=1), abs=1e-15)
-    assert made.values == tuple(ben)
-    assert made.n_seeds == 3
-    assert made.diff_to_erm == pytest.approx(np.mean(np.subtract(ben, erm)), abs=1e-15)
+    result = row(board, "ben")
+    assert result.mean == pytest.approx(np.mean(ben), abs=1e-15)
+    assert result.sd == pytest.approx(np.std(ben, ddof=1), abs=1e-15)
+    assert result.values == tuple(ben)
+    assert result.n_seeds == 3
+    assert result.diff_to_erm == pytest.approx(np.mean(np.subtract(ben, erm)), abs=1e-15)
     assert row(board, "erm").diff_to_erm is None
-    assert made.cost == {
+    assert result.cost == {
         "fit_s": pytest.approx(21.0),
         "apply_s": 1.5,
         "peak_bytes": 2**30,
@@ -79,9 +79,9 @@ def test_mean_sd_and_difference_by_hand() -> None:
 
 def test_one_seed_has_no_sd_and_no_interval() -> None:
     board = one_board(runs("erm", [0.5], clusters=np.linspace(0.3, 0.7, 12).tolist()))
-    made = row(board, "erm")
-    assert made.sd is None
-    assert made.ci_low is None
+    result = row(board, "erm")
+    assert result.sd is None
+    assert result.ci_low is None
     assert "one seed" in render([board], "md")
 
 
@@ -97,14 +97,14 @@ def test_intervals_are_those_of_the_statistics_module() -> None:
     erm = 0.5 + rng.normal(0, 0.05, 10) + rng.normal(0, 0.02, (3, 10))
     ben = erm + 0.05 + rng.normal(0, 0.02, (3, 10))
     board = one_board([*matrix("erm", erm), *matrix("ben", ben)])
-    made = row(board, "ben")
+    result = row(board, "ben")
     wanted = interval(ben)
-    assert (made.ci_low, made.ci_high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
-    assert made.n_clusters == 10
+    assert (result.ci_low, result.ci_high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+    assert result.n_clusters == 10
     gap = interval(ben - erm)
-    assert (made.diff_low, made.diff_high) == pytest.approx((gap.low, gap.high), abs=1e-12)
-    assert made.diff_p == pytest.approx(gap.p, abs=1e-12)
-    assert made.verdict == "improves"
+    assert (result.diff_low, result.diff_high) == pytest.approx((gap.low, gap.high), abs=1e-12)
+    assert result.diff_p == pytest.approx(gap.p, abs=1e-12)
+    assert result.verdict == "improves"
 
 
 def test_clusters_count_by_their_size_and_the_centre_is_the_pooled_score() -> None:
@@ -112,14 +112,18 @@ def test_clusters_count_by_their_size_and_the_centre_is_the_pooled_score() -> No
     table, sizes = 0.5 + rng.normal(0, 0.1, (3, 9)), [10, 20, 30, 40, 50, 60, 70, 80, 90]
     entries = []
     for seed, values in enumerate(table):
-        made = make_record("erm", seed, float(np.average(values, weights=sizes)), clusters=values)
-        made["clusters"]["n"] = sizes
-        made["clusters"]["values"] = {"balanced_accuracy": values.tolist()}
-        entries.append(made)
-    made = row(one_board(entries), "erm")
+        run_list = make_record(
+            "erm", seed, float(np.average(values, weights=sizes)), clusters=values
+        )
+        run_list["clusters"]["n"] = sizes
+        run_list["clusters"]["values"] = {"balanced_accuracy": values.tolist()}
+        entries.append(run_list)
+    run_list = row(one_board(entries), "erm")
     wanted = interval(table, sizes)
-    assert made.mean == pytest.approx(wanted.mean, abs=1e-12)
-    assert (made.ci_low, made.ci_high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+    assert run_list.mean == pytest.approx(wanted.mean, abs=1e-12)
+    assert (run_list.ci_low, run_list.ci_high) == pytest.approx(
+        (wanted.low, wanted.high), abs=1e-12
+    )
 
 
 def test_parts_make_the_interval_and_values_the_points() -> None:
@@ -130,13 +134,13 @@ def test_parts_make_the_interval_and_values_the_points() -> None:
     for entry, values in zip(entries, parts, strict=True):
         entry["clusters"]["parts"] = {"balanced_accuracy": values.tolist()}
         entry["clusters"]["weights"] = {"balanced_accuracy": weights.tolist()}
-    made = row(one_board(entries), "erm")
+    result = row(one_board(entries), "erm")
     wanted = interval(parts, weights)
-    assert made.ci_low is not None
-    assert made.ci_high is not None
-    assert made.ci_high - made.ci_low == pytest.approx(wanted.high - wanted.low, abs=1e-12)
-    assert (made.ci_high + made.ci_low) / 2 == pytest.approx(made.mean, abs=1e-12)
-    assert list(made.points.values()) == pytest.approx(table.mean(axis=0).tolist(), abs=1e-12)
+    assert result.ci_low is not None
+    assert result.ci_high is not None
+    assert result.ci_high - result.ci_low == pytest.approx(wanted.high - wanted.low, abs=1e-12)
+    assert (result.ci_high + result.ci_low) / 2 == pytest.approx(result.mean, abs=1e-12)
+    assert list(result.points.values()) == pytest.approx(table.mean(axis=0).tolist(), abs=1e-12)
 
 
 def test_the_difference_is_over_matched_seeds_and_clusters() -> None:
@@ -144,12 +148,12 @@ def test_the_difference_is_over_matched_seeds_and_clusters() -> None:
     erm, ben = rng.random((4, 9)), rng.random((3, 9))
     entries = [*matrix("erm", erm), *matrix("ben", ben)]
     del entries[0]  # ERM has seeds 1, 2, 3 and BEN 0, 1, 2
-    made = row(one_board(entries), "ben")
-    assert made.diff_seeds == 2
-    assert made.diff_to_erm == pytest.approx((ben[1:] - erm[1:3]).mean(), abs=1e-12)
+    result = row(one_board(entries), "ben")
+    assert result.diff_seeds == 2
+    assert result.diff_to_erm == pytest.approx((ben[1:] - erm[1:3]).mean(), abs=1e-12)
     gap = interval(ben[1:] - erm[1:3])
-    assert (made.diff_low, made.diff_high) == pytest.approx((gap.low, gap.high), abs=1e-12)
-    assert made.verdict == "", "two seeds in common allow no verdict"
+    assert (result.diff_low, result.diff_high) == pytest.approx((gap.low, gap.high), abs=1e-12)
+    assert result.verdict == "", "two seeds in common allow no verdict"
 
 
 @pytest.mark.parametrize(
@@ -176,17 +180,17 @@ def test_for_a_metric_where_lower_is_better_ranks_and_verdicts_turn() -> None:
         entry["track"] = "inductive"
     board = one_board(entries)
     assert not board.higher_is_better
-    assert [made.method for made in board.rows] == ["ben", "erm"]
-    assert [made.rank for made in board.rows] == [1, 2]
+    assert [result.method for result in board.rows] == ["ben", "erm"]
+    assert [result.rank for result in board.rows] == [1, 2]
     assert row(board, "ben").verdict == "improves"
 
 
 def test_few_clusters_are_points_and_words() -> None:
     board = one_board(matrix("erm", np.array([[0.1, 0.2, 0.3, 0.4]] * 3)))
-    made = row(board, "erm")
-    assert made.ci_low is None
-    assert made.clusters_in_words == "n = 4 plates"
-    assert made.points == pytest.approx({f"plate {k:02d}": 0.1 * (k + 1) for k in range(4)})
+    result = row(board, "erm")
+    assert result.ci_low is None
+    assert result.clusters_in_words == "n = 4 plates"
+    assert result.points == pytest.approx({f"plate {k:02d}": 0.1 * (k + 1) for k in range(4)})
     for form in ("table", "md", "html", "latex"):
         assert ("4 plates" if form == "table" else "n = 4 plates") in render([board], form)
 
@@ -208,9 +212,9 @@ def test_few_clusters_are_points_and_words() -> None:
 )
 def test_what_differs_is_another_board(changes: dict[str, Any]) -> None:
     entries = [*runs("erm", [0.5, 0.5, 0.5]), *runs("erm", [0.9, 0.9, 0.9], **changes)]
-    made = boards(as_records(entries))
-    assert sorted(board.rows[0].mean or 0 for board in made) == pytest.approx([0.5, 0.9])
-    assert len({board.title for board in made}) == 2
+    shown = boards(as_records(entries))
+    assert sorted(board.rows[0].mean or 0 for board in shown) == pytest.approx([0.5, 0.9])
+    assert len({board.title for board in shown}) == 2
 
 
 def test_the_title_says_what_was_measured() -> None:
@@ -230,7 +234,7 @@ def test_fixtures_make_no_board() -> None:
 def test_parameters_make_rows() -> None:
     params = {"ben": {"rows": "controls", "level": "meta_week"}}
     board = one_board([*runs("ben", [0.5] * 3), *runs("ben", [0.6] * 3, params=params)])
-    assert [made.method for made in board.rows] == ["ben(level=meta_week,rows=controls)", "ben"]
+    assert [result.method for result in board.rows] == ["ben(level=meta_week,rows=controls)", "ben"]
 
 
 def test_labels() -> None:
@@ -245,7 +249,7 @@ def test_versions_of_a_method_are_rows() -> None:
         entry["spec"]["folds"][0]["stages"][0]["version"] = 2
         entry["run_id"] = "f" + entry["run_id"][1:]
     board = one_board([*runs("ben", [0.5] * 3), *later])
-    assert [made.method for made in board.rows] == ["ben v2", "ben v1"]
+    assert [result.method for result in board.rows] == ["ben v2", "ben v1"]
 
 
 def test_of_one_seed_the_latest_run_counts_and_a_note_says_so() -> None:
@@ -310,7 +314,7 @@ def test_a_metric_of_the_profiles_has_no_readout() -> None:
         entry["metrics"]["batch_1nn"] = {"all": 0.25}
     board = one_board(entries, metric="batch_1nn")
     assert board.readout == "embedding"
-    assert [made.mean for made in board.rows] == [0.25, 0.25]
+    assert [result.mean for result in board.rows] == [0.25, 0.25]
 
 
 def test_ranks_are_within_tracks_and_ties_share_one() -> None:
@@ -323,7 +327,7 @@ def test_ranks_are_within_tracks_and_ties_share_one() -> None:
             *runs("zscore", [0.6] * 3),
         ]
     )
-    assert [(made.method, made.rank) for made in board.rows] == [
+    assert [(result.method, result.rank) for result in board.rows] == [
         ("erm-plate", 1),
         ("erm", 2),
         ("adabn", 1),
@@ -349,9 +353,9 @@ def test_reference_rows_are_lines_without_a_rank() -> None:
     ],
 )
 def test_unranked_rows_say_why(changes: dict[str, Any], reason: str) -> None:
-    made = row(one_board(runs("erm", [0.5] * 3, **changes)), "erm")
-    assert made.rank is None
-    assert made.reason == reason
+    result = row(one_board(runs("erm", [0.5] * 3, **changes)), "erm")
+    assert result.rank is None
+    assert result.reason == reason
 
 
 def test_fewer_than_three_seeds_are_not_ranked() -> None:
@@ -366,8 +370,13 @@ def test_not_applicable_is_a_dash_with_a_reason() -> None:
     board = one_board(
         [*runs("erm", [0.5] * 3), make_record("tvn", status="not-applicable", reason=why)]
     )
-    made = row(board, "tvn")
-    assert (made.mean, made.rank, made.status, made.reason) == (None, None, "not-applicable", why)
+    result = row(board, "tvn")
+    assert (result.mean, result.rank, result.status, result.reason) == (
+        None,
+        None,
+        "not-applicable",
+        why,
+    )
     assert f"| tvn |{' – |' * 10} not applicable: {why} |" in render([board], "md")
 
 
@@ -377,7 +386,7 @@ def test_failures_are_notes_not_rows() -> None:
         {"about": {"method": "ben", "split": "other", "seed": 1}, "error": "ValueError: x"},
     ]
     board = one_board(runs("erm", [0.5] * 3), failures=failures)
-    assert [made.method for made in board.rows] == ["erm"]
+    assert [result.method for result in board.rows] == ["erm"]
     assert board.notes == ("Failed and not shown: ben, seed 1 (ValueError: x).",)
 
 
@@ -390,13 +399,13 @@ def test_adding_a_method_moves_nobody_else() -> None:
     ]
     after = boards(as_records([*entries, *added]))
     for old, new in zip(before, after, strict=True):
-        for made in old.rows:
-            again = row(new, made.method)
+        for result in old.rows:
+            again = row(new, result.method)
             assert (again.mean, again.sd, again.ci_low, again.diff_low) == (
-                made.mean,
-                made.sd,
-                made.ci_low,
-                made.diff_low,
+                result.mean,
+                result.sd,
+                result.ci_low,
+                result.diff_low,
             )
 
 
@@ -409,11 +418,11 @@ def test_the_order_of_records_does_not_matter() -> None:
 
 def test_the_digest_is_of_the_runs() -> None:
     entries = runs("erm", [0.5] * 3)
-    one = one_board(entries).runs_digest
-    assert one == one_board(entries[::-1]).runs_digest
-    assert one != one_board(entries[:2]).runs_digest
+    item = one_board(entries).runs_digest
+    assert item == one_board(entries[::-1]).runs_digest
+    assert item != one_board(entries[:2]).runs_digest
     entries[0]["predictions_sha256"] = "1" * 64
-    assert one != one_board(entries).runs_digest
+    assert item != one_board(entries).runs_digest
 
 
 def test_choices() -> None:
@@ -424,7 +433,7 @@ def test_choices() -> None:
     typed = [{**entry, "split": "ottawa"} for entry in runs("erm", [0.5] * 3)]
     assert one_board(typed, split="ottawa").split == "coos7/test4"
     board = one_board(plausible(splits=("a/b",)), methods=["ben"])
-    assert [made.method for made in board.rows] == ["ben"]
+    assert [result.method for result in board.rows] == ["ben"]
 
 
 @pytest.mark.parametrize(
@@ -460,9 +469,9 @@ def nasty_boards() -> list[Board]:
 
 
 def test_json_has_the_documented_keys() -> None:
-    made = json.loads(render(nasty_boards(), "json"))
-    assert made == json.loads(json.dumps(to_json(nasty_boards())))
-    (board,) = made["boards"]
+    result = json.loads(render(nasty_boards(), "json"))
+    assert result == json.loads(json.dumps(to_json(nasty_boards())))
+    (board,) = result["boards"]
     board_keys = "split edition recipe metric readout selection runs_digest rows".split()
     assert list(board)[:8] == board_keys
     row_keys = (
@@ -548,11 +557,11 @@ def test_latex_compiles(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120, 160])
 def test_the_table_fits_the_terminal(width: int) -> None:
-    made = boards(as_records([*plausible(n_clusters=12), *runs(NASTY, [0.4, 0.5, 0.6])]))
-    text = render(made, "table", width=width)
+    board = boards(as_records([*plausible(n_clusters=12), *runs(NASTY, [0.4, 0.5, 0.6])]))
+    text = render(board, "table", width=width)
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text
-    assert "\x1b[" in render(made, "table", width=width, colour=True)
+    assert "\x1b[" in render(board, "table", width=width, colour=True)
 
 
 def test_an_unknown_format_suggests() -> None:
@@ -563,12 +572,12 @@ def test_an_unknown_format_suggests() -> None:
 def test_p_is_that_of_t() -> None:
     rng = np.random.default_rng(7)
     erm, ben = rng.random((3, 12)), rng.random((3, 12))
-    made = row(one_board([*matrix("erm", erm), *matrix("ben", ben)]), "ben")
+    result = row(one_board([*matrix("erm", erm), *matrix("ben", ben)]), "ben")
     gap = interval(ben - erm)
     assert gap.df is not None
     assert gap.se is not None
-    assert made.diff_p == pytest.approx(2 * stats.t.sf(abs(gap.mean) / gap.se, gap.df), rel=1e-9)
-    assert not math.isnan(made.diff_p or math.nan)
+    assert result.diff_p == pytest.approx(2 * stats.t.sf(abs(gap.mean) / gap.se, gap.df), rel=1e-9)
+    assert not math.isnan(result.diff_p or math.nan)
 
 
 def test_each_row_has_the_command_that_makes_it() -> None:
@@ -620,10 +629,12 @@ def test_any_two_rows_can_be_compared() -> None:
     rng = np.random.default_rng(8)
     first, second = rng.random((3, 9)), rng.random((3, 9))
     board = one_board([*matrix("ben", first), *matrix("adabn", second)])
-    found = pair(scores(board, "ben"), scores(board, "adabn"))
+    result = pair(scores(board, "ben"), scores(board, "adabn"))
     gap = interval(first - second)
-    assert found is not None
-    assert (found.low, found.high, found.p) == pytest.approx((gap.low, gap.high, gap.p), abs=1e-12)
+    assert result is not None
+    assert (result.low, result.high, result.p) == pytest.approx(
+        (gap.low, gap.high, gap.p), abs=1e-12
+    )
     apart = one_board([make_record("ben", 0, 0.5), make_record("adabn", 1, 0.5)])
     assert pair(scores(apart, "ben"), scores(apart, "adabn")) is None
 
@@ -645,8 +656,8 @@ def test_published_numbers_stand_beside_ours_with_their_status(edition: str, sta
     for entry in entries:
         entry["n_eval"] = claim.n_eval
     board = one_board(entries, readout="head")
-    (found,) = row(board, "erm").published
-    assert (found.claim, found.status) == (claim, status)
+    (result,) = row(board, "erm").published
+    assert (result.claim, result.status) == (claim, status)
     assert f"{claim.value:g} {status}" in render([board], "md")
     assert f"{claim.value:g} {status}" in render([board], "table", width=160)
     (entry,) = json.loads(render([board], "json"))["boards"][0]["rows"]

@@ -104,8 +104,8 @@ def test_with_eight_data_sets_there_are_the_tests_of_scipy_and_scikit_posthocs()
     np.testing.assert_array_equal(far, p < 0.05)
     for row in result.rows:
         if row.method != "erm":
-            found = (row.p_worse, row.p_equivalent, row.p_better)
-            assert found == signed_rank_probabilities(list(row.differences.values()))
+            results_found = (row.p_worse, row.p_equivalent, row.p_better)
+            assert results_found == signed_rank_probabilities(list(row.differences.values()))
 
 
 def test_the_splits_of_a_data_set_are_averaged_first() -> None:

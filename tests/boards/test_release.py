@@ -65,12 +65,12 @@ def test_a_run_belongs_to_a_release_if_all_agree(
     entries = [make_record("erm", seed, **changes) for seed in range(3)]
     [record, *_] = as_records(entries)
     assert (packaged_release.why_not(record, record.primary) == "") == inside
-    made = boards(as_records(entries), studies=True)
-    assert [board.release for board in made] == (["2030.1"] if inside else [""])
-    [shown] = to_json(made)["boards"]
-    assert shown["release"] == made[0].release
-    assert ("2030.1" in made[0].title) == inside
-    assert any("2030.1" in note for note in made[0].notes)
+    result = boards(as_records(entries), studies=True)
+    assert [board.release for board in result] == (["2030.1"] if inside else [""])
+    [shown] = to_json(result)["boards"]
+    assert shown["release"] == result[0].release
+    assert ("2030.1" in result[0].title) == inside
+    assert any("2030.1" in note for note in result[0].notes)
 
 
 def test_other_numerics_are_another_board(packaged_release: release.Release) -> None:
@@ -81,10 +81,10 @@ def test_other_numerics_are_another_board(packaged_release: release.Release) -> 
         entry["spec"]["numerics"] = 2
         entry["run_id"] = f"{seed:024x}"
         later.append(entry)
-    made = boards(as_records([*entries, *later]))
-    methods = {board.release: [row.method for row in board.rows] for board in made}
+    shown = boards(as_records([*entries, *later]))
+    methods = {board.release: [row.method for row in board.rows] for board in shown}
     assert methods == {"2030.1": ["erm"], "": ["ben"]}
-    assert [board.release for board in plain_boards(made)] == ["2030.1"]
+    assert [board.release for board in plain_boards(shown)] == ["2030.1"]
 
 
 def test_releases_are_never_compared_over_splits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_releases_are_never_compared_over_splits(monkeypatch: pytest.MonkeyPatch
         release.parse("2030.1", with_data("a" * 32, "coos7/test4", "sim/both")),
     )
     monkeypatch.setattr(release, "releases", lambda: known)
-    made = boards(
+    board = boards(
         as_records(
             [
                 *entries("coos7/test4", "a" * 32, 0.6),
@@ -114,7 +114,7 @@ def test_releases_are_never_compared_over_splits(monkeypatch: pytest.MonkeyPatch
             ]
         )
     )
-    results = {result.release: result for result in overall(made)}
+    results = {result.release: result for result in overall(board)}
     assert {name: sorted(r.datasets) for name, r in results.items()} == {
         "2031.1": ["coos7", "screen"],
         "2030.1": ["coos7", "sim"],

@@ -190,10 +190,10 @@ def test_help_names_every_command(call: Caller, capsys: pytest.CaptureFixture[st
         with pytest.raises(SystemExit) as stopped:
             main([name, "--help"])
         assert stopped.value.code == 0
-        one = capsys.readouterr().out
+        item = capsys.readouterr().out
         for option in ("--results", "--plugin", "--json", "--debug"):
-            assert option in one, (name, option)
-        assert "\\b" not in one, name
+            assert option in item, (name, option)
+        assert "\\b" not in item, name
 
 
 def test_help_gives_each_example_a_line(call: Caller, capsys: pytest.CaptureFixture[str]) -> None:
@@ -950,14 +950,14 @@ def test_results_folder_from_the_environment(
 
 
 def digests(results: Path) -> dict[str, str]:
-    found = [json.loads(path.read_text()) for path in results.rglob("run.json")]
-    return {record["run_id"]: record["predictions_sha256"] for record in found}
+    result = [json.loads(path.read_text()) for path in results.rglob("run.json")]
+    return {record["run_id"]: record["predictions_sha256"] for record in result}
 
 
 @pytest.mark.slow
 def test_two_processes_give_equal_bits(call: Caller, tmp_path: Path) -> None:
     path = dataset(tmp_path / "data")
-    made = []
+    result = []
     words = ("run", "--method", "erm,ben,zscore", "--split", f"{path}:weeks", "--seed", 7, *QUICK)
     for name in ("one", "other"):
         results = tmp_path / name
@@ -967,12 +967,12 @@ def test_two_processes_give_equal_bits(call: Caller, tmp_path: Path) -> None:
             environ = {**os.environ, "PYTHONHASHSEED": "1"}
             said = finished(*words, "--results", results, env=environ)
         assert said.code == 0, said.err
-        made.append(digests(results))
-    assert len(made[0]) == 3
-    assert made[0] == made[1]
+        result.append(digests(results))
+    assert len(result[0]) == 3
+    assert result[0] == result[1]
     files = [sorted((tmp_path / n).rglob("predictions.parquet")) for n in ("one", "other")]
-    for one, other in zip(*files, strict=True):
-        assert one.read_bytes() == other.read_bytes()
+    for item, other in zip(*files, strict=True):
+        assert item.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.slow
@@ -1061,13 +1061,13 @@ def test_a_report_that_cannot_be_made_is_one_line(
 
 def test_the_command_of_a_row_makes_its_runs(call: Caller, tmp_path: Path) -> None:
     path = dataset(tmp_path / "data")
-    given = ("--seeds", 2, "--set", "zscore.rows=all", "--set", "zscore.level=week")
-    made = call("run", "-m", "zscore", "-s", f"{path}:weeks", "--json", *QUICK, *given)
-    assert made.code == 0, made.err
+    passed = ("--seeds", 2, "--set", "zscore.rows=all", "--set", "zscore.level=week")
+    result = call("run", "-m", "zscore", "-s", f"{path}:weeks", "--json", *QUICK, *passed)
+    assert result.code == 0, result.err
     (board,) = call("leaderboard", "--json").json["boards"]
     (row,) = board["rows"]
     words = shlex.split(row["command"])
     assert words[:4] == ["python", "-m", "bench", "run"]
     again = call(*words[3:], "--json", results=tmp_path / "elsewhere")
     assert again.code == 0, again.err
-    assert [r["run_id"] for r in again.json["runs"]] == [r["run_id"] for r in made.json["runs"]]
+    assert [r["run_id"] for r in again.json["runs"]] == [r["run_id"] for r in result.json["runs"]]

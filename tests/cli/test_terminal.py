@@ -42,11 +42,11 @@ def jobs(methods: list[str], seeds: list[int], **recipe: int) -> list[Any]:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Return a store with two runs that share a training."""
-    made = Store(tmp_path_factory.mktemp("store"))
-    runner = Runner(made, Options("smoke", SET))
+    result = Store(tmp_path_factory.mktemp("store"))
+    runner = Runner(result, Options("smoke", SET))
     for job in jobs(["erm", "adabn"], [0]):
         assert runner.run(job)["status"] == "ok"
-    return made
+    return result
 
 
 def test_an_estimate_is_the_median_of_the_same_runs(store: Store) -> None:
@@ -57,10 +57,10 @@ def test_an_estimate_is_the_median_of_the_same_runs(store: Store) -> None:
         for fit, apply in costs
     ]
     [job] = jobs(["erm"], [1])
-    found = estimate.estimate(job, store, past)
-    assert (found.fit_s, found.apply_s) == (2.0, 0.2)
-    assert found.peak_bytes == record["cost"]["peak_bytes"]
-    assert "3 records of this method on this split" in found.basis
+    result = estimate.estimate(job, store, past)
+    assert (result.fit_s, result.apply_s) == (2.0, 0.2)
+    assert result.peak_bytes == record["cost"]["peak_bytes"]
+    assert "3 records of this method on this split" in result.basis
 
 
 def test_disk_is_what_the_record_and_its_artifacts_take(store: Store) -> None:
@@ -75,10 +75,10 @@ def test_disk_is_what_the_record_and_its_artifacts_take(store: Store) -> None:
 def test_another_network_is_scaled_by_what_passes_through(store: Store) -> None:
     [record] = [r.summary for r in store.load_all() if r["method_id"] == "erm"]
     [job] = jobs(["ben"], [0])
-    found = estimate.estimate(job, store, [record])
+    result = estimate.estimate(job, store, [record])
     seen = record["cost"]["images_seen"]
-    assert found.fit_s == pytest.approx(record["cost"]["fit_s"] / seen * 4 * 8)
-    assert "rough" in found.basis
+    assert result.fit_s == pytest.approx(record["cost"]["fit_s"] / seen * 4 * 8)
+    assert "rough" in result.basis
 
 
 def test_nothing_near_is_no_number(store: Store) -> None:
@@ -90,13 +90,13 @@ def test_nothing_near_is_no_number(store: Store) -> None:
 
 
 def test_a_shared_training_counts_once_and_a_kept_one_not_at_all(store: Store) -> None:
-    made = [estimate.Estimate(10.0, 1.0, 5, 7, "") for _ in range(2)]
+    result = [estimate.Estimate(10.0, 1.0, 5, 7, "") for _ in range(2)]
     fresh = jobs(["erm", "adabn"], [1])
-    whole = estimate.total(fresh, made, store)
+    whole = estimate.total(fresh, result, store)
     assert (whole.seconds, whole.peak_bytes, whole.disk_bytes) == (12.0, 5, 14)
     kept = jobs(["erm", "adabn"], [0])
-    assert estimate.total(kept, made, store).seconds == 2.0
-    unknown = estimate.total(fresh, [made[0], estimate.Estimate()], store)
+    assert estimate.total(kept, result, store).seconds == 2.0
+    unknown = estimate.total(fresh, [result[0], estimate.Estimate()], store)
     assert (unknown.seconds, unknown.n_unknown) == (11.0, 1)
 
 
@@ -154,21 +154,21 @@ def test_gpu_hours_of_a_network_on_images(store: Store) -> None:
 def test_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["doctor", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert stop.value.code == int(not found["well"])
-    named = {one["name"] for one in found["findings"]}
+    result = json.loads(capsys.readouterr().out)
+    assert stop.value.code == int(not result["well"])
+    named = {item["name"] for item in result["findings"]}
     assert {"python", "packages", "cores", "torch", "memory", "results", "data: coos7"} <= named
-    assert [o for o in found["findings"] if o["name"] == "packages" and o["state"] == "fail"] == []
+    assert [o for o in result["findings"] if o["name"] == "packages" and o["state"] == "fail"] == []
 
 
 def test_doctor_tells_what_is_missing_or_clashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "required", lambda: ["numpy<1", "no-such-thing>=2", "click"])
-    found = list(doctor._clashes())
-    assert {(one.state, one.cure) for one in found} == {
+    result = list(doctor._clashes())
+    assert {(item.state, item.cure) for item in result} == {
         ("fail", "python -m pip install 'no-such-thing>=2'"),
         ("fail", "python -m pip install 'numpy<1'"),
     }
-    assert any("numpy<1" in one.found for one in found)
+    assert any("numpy<1" in item.found for item in result)
 
 
 def test_doctor_tells_of_threads_that_fight(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_doctor_tells_of_threads_that_fight(monkeypatch: pytest.MonkeyPatch) -> 
     for name in doctor.THREADS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    by_name = {one.name: one for one in doctor._cores(Registry(), Path())}
+    by_name = {item.name: item for item in doctor._cores(Registry(), Path())}
     assert by_name["threads"].state == "warn"
     assert by_name["threads"].cure == "export BENCH_THREADS=2"
     assert by_name["thread pools"].cure == "export OMP_NUM_THREADS=9"
@@ -206,9 +206,9 @@ def test_doctor_reads_quota_and_memory(tmp_path: Path) -> None:
 def test_doctor_leaves_nothing_and_names_a_folder_it_cannot_write(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    found = {one.name: one for one in doctor._disk(Registry(), blocked / "results")}
-    assert found["results"].state == "fail"
-    assert "--results" in found["results"].cure
+    result = {item.name: item for item in doctor._disk(Registry(), blocked / "results")}
+    assert result["results"].state == "fail"
+    assert "--results" in result["results"].cure
     assert list(tmp_path.iterdir()) == [blocked]
 
 

@@ -151,9 +151,9 @@ def test_two_plugins_of_the_user_may_not_share_a_name(tmp_path: Path) -> None:
 def test_a_name_taken_twice_in_the_environment_belongs_to_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = write(tmp_path / "a", file="one.py"), write(tmp_path / "b", file="two.py")
+    item, two = write(tmp_path / "a", file="one.py"), write(tmp_path / "b", file="two.py")
     three = write(tmp_path / "c", "zscore", file="three.py")
-    monkeypatch.setenv("BENCH_PLUGINS", os.pathsep.join(map(str, (one, two, three))))
+    monkeypatch.setenv("BENCH_PLUGINS", os.pathsep.join(map(str, (item, two, three))))
     registry = Registry()
     with raises(BenchError, "theirs", "one.py", "two.py"):
         registry.entry("method", "theirs")

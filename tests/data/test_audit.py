@@ -58,8 +58,8 @@ def test_nothing_is_on_both_sides(name: str, edition: str, monkeypatch: pytest.M
         if place and "real" in cls(make_params("data", cls.Settings, {})).editions():
             break
     opened = opened_for(split.dataset, edition)
-    made = folds(split, opened)
-    assert audit(split, opened, made, row_digests(opened)) == []
+    result = folds(split, opened)
+    assert audit(split, opened, result, row_digests(opened)) == []
 
 
 def test_the_audit_looks_at_all_of_them() -> None:
@@ -74,7 +74,7 @@ def pictures(copies: dict[int, int], **changes: Any) -> Opened:
     pixels = np.random.default_rng(0).integers(0, 255, (len(index), 2, 4, 4), dtype=np.uint8)
     for a, b in copies.items():
         pixels[a] = pixels[b]
-    made = Opened(
+    opened = Opened(
         name="tiny",
         index=index,
         source=tiny.Images(pixels),
@@ -83,7 +83,7 @@ def pictures(copies: dict[int, int], **changes: Any) -> Opened:
         edition="real",
         digest=f"tiny-{sorted(copies.items())}",
     )
-    return dataclasses.replace(made, **changes)
+    return dataclasses.replace(opened, **changes)
 
 
 def by_plate(**changes: Any) -> Split:
@@ -99,16 +99,16 @@ def by_plate(**changes: Any) -> Split:
 def test_a_copy_on_the_other_side_is_found_by_content() -> None:
     opened = pictures({0: 50, 1: 2})
     split = by_plate()
-    made = folds(split, opened)
+    result = folds(split, opened)
     plates = opened.index["plate"]
     assert plates[0] != plates[50]
     assert plates[1] == plates[2]
-    [sentence] = audit(split, opened, made, row_digests(opened))
+    [sentence] = audit(split, opened, result, row_digests(opened))
     ids = opened.index["id"]
     mentions(sentence, "2")
     mentions(sentence, ids[0], ids[50])
-    assert audit(by_plate(shares=("content",)), opened, made, row_digests(opened)) == []
-    assert audit(split, pictures({}), made, row_digests(pictures({}))) == []
+    assert audit(by_plate(shares=("content",)), opened, result, row_digests(opened)) == []
+    assert audit(split, pictures({}), result, row_digests(pictures({}))) == []
 
 
 def test_digests_are_those_of_the_values() -> None:

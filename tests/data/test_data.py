@@ -16,8 +16,8 @@ ALL = Access(~Access.NONE)
 
 @pytest.fixture(scope="module")
 def parts():
-    made = tiny.task()
-    return made.opened, made.folds[0]
+    result = tiny.task()
+    return result.opened, result.folds[0]
 
 
 def test_rows_keep_their_meaning_in_another_order(parts) -> None:
@@ -172,9 +172,9 @@ def test_an_unknown_level_is_named(parts) -> None:
 def test_batches_against_a_loop() -> None:
     rng = np.random.default_rng(0)
     names = rng.choice(["b", "a", "c", "b2"], 50)
-    found = list(batches_of(names))
-    assert [set(names[idx]) for idx in found] == [{n} for n in sorted(set(names))]
-    for idx in found:
+    result = list(batches_of(names))
+    assert [set(names[idx]) for idx in result] == [{n} for n in sorted(set(names))]
+    for idx in result:
         assert idx.tolist() == [i for i, n in enumerate(names) if n == names[idx[0]]]
 
 
@@ -189,14 +189,14 @@ def test_chunks_hold_each_row_once(n: int, size: int) -> None:
 def test_outputs_come_back_in_view_order() -> None:
     whole = np.arange(12, dtype=np.float32).reshape(6, 2)
     calls = [np.array([5, 0]), np.array([3]), np.array([1, 2, 4])]
-    made = assemble(
+    result = assemble(
         6, [(i, Output(whole[i], whole[i] * 2, fallbacks=1, notes=("small",))) for i in calls]
     )
-    np.testing.assert_array_equal(made.X, whole)
-    assert made.logits is not None
-    np.testing.assert_array_equal(made.logits, whole * 2)
-    assert made.fallbacks == 3
-    assert made.notes == ("small",)
+    np.testing.assert_array_equal(result.X, whole)
+    assert result.logits is not None
+    np.testing.assert_array_equal(result.logits, whole * 2)
+    assert result.fallbacks == 3
+    assert result.notes == ("small",)
 
 
 @pytest.mark.parametrize(

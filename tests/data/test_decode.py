@@ -132,10 +132,10 @@ def test_a_jpeg_is_read(tmp_path: Path, mode: str) -> None:
     image.save(tmp_path / "a.jpg", quality=95)
     with Image.open(tmp_path / "a.jpg") as reference:
         expected = np.atleast_3d(np.asarray(reference))
-    found = np.moveaxis(read_image(tmp_path / "a.jpg"), 0, -1)
-    assert found.shape == expected.shape
+    result = np.moveaxis(read_image(tmp_path / "a.jpg"), 0, -1)
+    assert result.shape == expected.shape
     assert (
-        np.abs(found.astype(int) - expected.astype(int)).max() <= 2
+        np.abs(result.astype(int) - expected.astype(int)).max() <= 2
     )  # decoders differ in rounding
     content = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 4])

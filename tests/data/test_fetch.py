@@ -51,8 +51,8 @@ def server(
     trusted = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(trusted))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
-    with serving(authority) as made:
-        yield made
+    with serving(authority) as result:
+        yield result
 
 
 @pytest.fixture
@@ -375,14 +375,14 @@ def test_another_url_may_be_given(server: Server, data: Path, end: str) -> None:
 
 def test_what_is_given_must_be_there_and_right(server: Server, tmp_path: Path, data: Path) -> None:
     what = plain(server, b"other")
-    for given, said in (
+    for passed, said in (
         (server.url("/t"), "wrong bytes"),
         ("http://localhost/t", "must be https"),
         (str(tmp_path / "nowhere"), "no such file or folder"),
         (str(tmp_path), "table.csv"),
     ):
         with raises(BenchError, said):
-            Fetcher(what, given, options=FAST).run()
+            Fetcher(what, passed, options=FAST).run()
     (tmp_path / "table.csv").write_bytes(b"x")
     with raises(BenchError, "table.csv"):
         Fetcher(what, str(tmp_path)).run()
@@ -468,12 +468,12 @@ def test_a_record_is_chosen_by_title_and_files() -> None:
         a_hit(3, "Cells-7 embeddings", ["a.hdf5"], "8", None),
         a_hit(4, "Another", both, "7", None),
     ]
-    found = choose(hits, WANTED)
-    assert found.doi == "10.5281/zenodo.2"
-    assert found.licence == "cc-by-4.0"
-    assert [file.name for file in found.files] == both
-    assert found.files[0].urls == ("https://host/2/a.hdf5",)
-    assert found.files[0].md5 == hashlib.md5(b"a.hdf5", usedforsecurity=False).hexdigest()
+    result = choose(hits, WANTED)
+    assert result.doi == "10.5281/zenodo.2"
+    assert result.licence == "cc-by-4.0"
+    assert [file.name for file in result.files] == both
+    assert result.files[0].urls == ("https://host/2/a.hdf5",)
+    assert result.files[0].md5 == hashlib.md5(b"a.hdf5", usedforsecurity=False).hexdigest()
     with raises(BenchError, "CELLS-7", "a.hdf5"):
         choose(hits[2:], WANTED)
     with raises(BenchError, "--from"):
@@ -552,7 +552,7 @@ def bench(*words: str, data: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_lists_locates_and_refuses(tmp_path: Path) -> None:
     listed = bench("list", "--json", data=tmp_path)
-    names = [one["name"] for one in json.loads(listed.stdout)["data"]]
+    names = [item["name"] for item in json.loads(listed.stdout)["data"]]
     assert names == sorted(names)
     assert "jump-stains" in names
     where = bench("where", "jump-stains", data=tmp_path)

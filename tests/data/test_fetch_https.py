@@ -49,15 +49,15 @@ def server(
     trusted = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(trusted))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
-    with serving(authority) as made:
-        made.files["/a.bin"] = BODY
-        yield made
+    with serving(authority) as result:
+        result.files["/a.bin"] = BODY
+        yield result
 
 
 def get(server: Server, target: Path, *paths: str, **options: object) -> object:
     urls = [server.url(path) for path in paths or ("/a.bin",)]
-    given = {"sha256": SHA, "pause_s": 0.01, "stall_s": PATIENCE, **options}
-    return download(urls, target, **given)  # type: ignore[arg-type]
+    passed = {"sha256": SHA, "pause_s": 0.01, "stall_s": PATIENCE, **options}
+    return download(urls, target, **passed)  # type: ignore[arg-type]
 
 
 def left(folder: Path) -> set[str]:

@@ -47,9 +47,9 @@ def made(spec, labels=LABELS, seed=0, wells=WELLS):
 @pytest.mark.parametrize("spec", EACH_ROW, ids=str)
 @pytest.mark.parametrize("seed", range(3))
 def test_every_row_is_in_one_piece(spec, seed) -> None:
-    found = made(spec, seed=seed)
-    assert all(len(part) for part in found)
-    assert sorted(np.concatenate(found).tolist()) == list(range(len(LABELS)))
+    result = made(spec, seed=seed)
+    assert all(len(part) for part in result)
+    assert sorted(np.concatenate(result).tolist()) == list(range(len(LABELS)))
 
 
 @pytest.mark.parametrize("k", [1, 2, 7, 29, 30, 31])
@@ -61,12 +61,12 @@ def test_rows_makes_the_fewest_pieces_of_nearly_equal_size(k) -> None:
 
 
 def test_single_class_pieces_hold_one_class_and_their_share_of_controls() -> None:
-    found = made({"kind": "single-class"})
-    held = [Counter(LABELS[part].tolist()) for part in found]
+    result = made({"kind": "single-class"})
+    held = [Counter(LABELS[part].tolist()) for part in result]
     assert [set(c) - {""} for c in held] == [{"a"}, {"b"}, {"c"}]
     # 9 controls over 12 : 6 : 3 rows.
     assert [c[""] for c in held] == [5, 3, 1]
-    sizes = [len(part) for part in found]
+    sizes = [len(part) for part in result]
     assert [len(part) for part in made({"kind": "same-sizes"})] == sizes
     mixed = [set(LABELS[p].tolist()) for p in made({"kind": "same-sizes"}, seed=4)]
     assert len(mixed[0]) > 2
@@ -85,8 +85,8 @@ def test_pieces_of_few_classes_and_random_pieces_of_the_same_sizes(k) -> None:
 
 def test_quarters_are_those_of_the_occupied_layout() -> None:
     wells = np.array(["B02", "B11", "G02", "G11", "C03", "F10"])
-    found = made({"kind": "quarter-plate"}, np.array(["x"] * 6), wells=wells)
-    assert [sorted(wells[part].tolist()) for part in found] == [
+    result = made({"kind": "quarter-plate"}, np.array(["x"] * 6), wells=wells)
+    assert [sorted(wells[part].tolist()) for part in result] == [
         ["B02", "C03"],
         ["B11"],
         ["G02"],
@@ -127,8 +127,8 @@ def test_small_alpha_gives_one_class_and_large_alpha_the_mixture() -> None:
     labels = np.repeat(["a", "b", "c", "d"], 50)
 
     def purity(alpha):
-        found = made({"kind": "dirichlet", "alpha": alpha, "rows": 10}, labels, wells=None)
-        return np.mean([max(Counter(labels[p].tolist()).values()) / len(p) for p in found])
+        result = made({"kind": "dirichlet", "alpha": alpha, "rows": 10}, labels, wells=None)
+        return np.mean([max(Counter(labels[p].tolist()).values()) / len(p) for p in result])
 
     values = [purity(alpha) for alpha in (0.01, 0.1, 1, 10, 100)]
     assert values == sorted(values, reverse=True)
@@ -175,9 +175,9 @@ def test_only_the_apply_ids_of_batchwise_stages_change(tmp_path) -> None:
     a, b = plain.spec(), eight.spec()
     assert "grouping" not in a
     assert b.pop("grouping") == {"kind": "rows", "rows": 8}
-    one, two = a["folds"][0]["stages"][0], b["folds"][0]["stages"][0]
-    assert one["fit_id"] == two["fit_id"]
-    assert one.pop("apply_id") != two.pop("apply_id")
+    item, two = a["folds"][0]["stages"][0], b["folds"][0]["stages"][0]
+    assert item["fit_id"] == two["fit_id"]
+    assert item.pop("apply_id") != two.pop("apply_id")
     assert a == b
 
 
@@ -249,8 +249,8 @@ def test_one_piece_is_the_whole_test_batch_and_file_order_says_nothing(tmp_path)
     order = np.random.default_rng(5).permutation(len(task.opened.index))
     other = tiny.Bench(tmp_path / "other")
     again = tiny.task(tiny.opened(order=order))
-    [found] = runs(other, grouped(other, "ben", again, {"kind": "rows", "rows": 4}))
-    assert found["predictions_sha256"] == few["predictions_sha256"]
+    [result] = runs(other, grouped(other, "ben", again, {"kind": "rows", "rows": 4}))
+    assert result["predictions_sha256"] == few["predictions_sha256"]
 
 
 def test_nothing_is_trained_and_no_ordinary_board_changes(tmp_path) -> None:

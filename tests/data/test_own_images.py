@@ -42,8 +42,8 @@ N = 76
 def pixels(dtype: str = "uint16", channels: int = 2) -> np.ndarray:
     """Return images ``(76, C, 12, 12)`` of which every one is different."""
     rng = np.random.default_rng(4)
-    made = rng.integers(0, 250, (N, channels, 12, 12))
-    return made.astype(dtype) * (200 if dtype == "uint16" else 1)
+    result = rng.integers(0, 250, (N, channels, 12, 12))
+    return result.astype(dtype) * (200 if dtype == "uint16" else 1)
 
 
 def write(folder: Path, keys: str, **columns: Any) -> Path:
@@ -84,18 +84,18 @@ def rows(path: Path) -> np.ndarray:
 def test_files_of_any_channels_and_depth(
     tmp_path: Path, suffix: str, channels: int, dtype: str
 ) -> None:
-    made = pixels(dtype, channels)
-    path = write(tmp_path, 'images = "path"', path=as_files(tmp_path, suffix, made))
-    np.testing.assert_array_equal(rows(path), made)
+    result = pixels(dtype, channels)
+    path = write(tmp_path, 'images = "path"', path=as_files(tmp_path, suffix, result))
+    np.testing.assert_array_equal(rows(path), result)
 
 
 def test_a_file_a_channel(tmp_path: Path) -> None:
-    made = pixels()
+    result = pixels()
     for k, name in enumerate(("dna", "actin")):
-        as_files(tmp_path / name, ".tif", made[:, k : k + 1])
+        as_files(tmp_path / name, ".tif", result[:, k : k + 1])
     columns = {name: [f"{name}/{k:03d}.tif" for k in range(N)] for name in ("dna", "actin")}
     path = write(tmp_path, 'images = ["actin", "dna"]', **columns)
-    np.testing.assert_array_equal(rows(path), made[:, ::-1])
+    np.testing.assert_array_equal(rows(path), result[:, ::-1])
 
 
 def _npy(folder: Path, made: np.ndarray) -> str:
@@ -143,60 +143,60 @@ def test_arrays_of_every_kind_are_the_same_data(
 
 @pytest.mark.parametrize("axes, back", [("NHWC", lambda a: np.moveaxis(a, 1, -1))])
 def test_axes_and_channels(tmp_path: Path, axes: str, back: Any) -> None:
-    made = pixels(channels=3)
-    np.save(tmp_path / "p.npy", back(made))
+    result = pixels(channels=3)
+    np.save(tmp_path / "p.npy", back(result))
     path = write(tmp_path, f'array = "p.npy"\naxes = "{axes}"\nchannels = [2, 0]')
-    np.testing.assert_array_equal(rows(path), made[:, [2, 0]])
-    np.save(tmp_path / "p.npy", made[:, 0])
+    np.testing.assert_array_equal(rows(path), result[:, [2, 0]])
+    np.save(tmp_path / "p.npy", result[:, 0])
     path = write(tmp_path, 'array = "p.npy"\naxes = "NHW"')
-    np.testing.assert_array_equal(rows(path), made[:, :1])
+    np.testing.assert_array_equal(rows(path), result[:, :1])
 
 
 def test_crops_are_cut_from_the_files(tmp_path: Path) -> None:
-    made = pixels()
-    as_files(tmp_path, ".tif", made[:2])
+    result = pixels()
+    as_files(tmp_path, ".tif", result[:2])
     top, left = np.arange(N) % 5, np.arange(N) % 3
     columns = {"t": top, "l": left, "h": 6, "w": 7, "path": [f"{k % 2:03d}.tif" for k in range(N)]}
     path = write(tmp_path, 'images = "path"\ncrop = ["t", "l", "h", "w"]', **columns)
-    expected = [made[k % 2, :, top[k] : top[k] + 6, left[k] : left[k] + 7] for k in range(N)]
+    expected = [result[k % 2, :, top[k] : top[k] + 6, left[k] : left[k] + 7] for k in range(N)]
     np.testing.assert_array_equal(rows(path), expected)
 
 
 def test_pixel_sizes_are_metadata(tmp_path: Path) -> None:
     names = as_files(tmp_path, ".tif", pixels())
     plain = load(write(tmp_path, 'images = "path"', path=names)).open()
-    one = load(write(tmp_path, 'images = "path"\npixel = 0.5', path=names)).open()
-    assert set(pixel_sizes(one)) == {0.5}
+    item = load(write(tmp_path, 'images = "path"\npixel = 0.5', path=names)).open()
+    assert set(pixel_sizes(item)) == {0.5}
     sizes = np.where(np.arange(N) % 2, 0.25, 0.5)
     path = write(tmp_path, 'images = "path"\npixel = "um"', path=names, um=sizes)
     each = load(path).open()
     np.testing.assert_array_equal(pixel_sizes(each), sizes)
     # Pixel sizes change no number unless images are rescaled.
-    assert one.digest == plain.digest
+    assert item.digest == plain.digest
     with raises(BenchError, "mine", f"{N} of {N}"):
         pixel_sizes(plain)
 
 
 def test_the_digest_is_of_pixels_not_of_places(tmp_path: Path) -> None:
-    made = pixels()
-    names = as_files(tmp_path / "a", ".tif", made)
+    result = pixels()
+    names = as_files(tmp_path / "a", ".tif", result)
     path = write(tmp_path / "a", 'images = "path"', path=names)
     first = load(path).open()
     assert first.content is not None
     assert len(set(first.content())) == N
-    as_files(tmp_path / "b", ".tif", made)
+    as_files(tmp_path / "b", ".tif", result)
     other = write(tmp_path / "b", 'images = "path"', path=names)
     assert load(other).open().digest == first.digest
-    made[5, 0, 0, 0] += 1
-    as_files(tmp_path / "c", ".tif", made)
+    result[5, 0, 0, 0] += 1
+    as_files(tmp_path / "c", ".tif", result)
     changed = write(tmp_path / "c", 'images = "path"', path=names)
     assert load(changed).open().digest != first.digest
 
 
 @pytest.mark.slow
 def test_own_images_are_checked_and_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = pixels()
-    path = write(tmp_path, 'images = "path"', path=as_files(tmp_path, ".tif", made))
+    result = pixels()
+    path = write(tmp_path, 'images = "path"', path=as_files(tmp_path, ".tif", result))
     words = ["run", "-m", "erm,ben", "-s", f"{path}:plates", "--recipe", "smoke"]
     words += ["--set", "recipe.steps=3", "--results", str(tmp_path / "r"), "--json"]
     with pytest.raises(SystemExit) as stop:
@@ -258,14 +258,14 @@ def test_a_new_description_of_images_is_one(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_told_on_one_line(tmp_path: Path, keys: str, words: str) -> None:
-    made = pixels()
-    np.save(tmp_path / "p.npy", made)
-    np.save(tmp_path / "few.npy", made[:5])
-    np.save(tmp_path / "wide.npy", made.astype(np.int64))
+    result = pixels()
+    np.save(tmp_path / "p.npy", result)
+    np.save(tmp_path / "few.npy", result[:5])
+    np.save(tmp_path / "wide.npy", result.astype(np.int64))
     (tmp_path / "text.npy").write_text("no array")
     (tmp_path / "pixels.jpg").write_text("")
     with h5py.File(tmp_path / "two.h5", "w") as file:
-        file["a"], file["b"] = made, made
+        file["a"], file["b"] = result, result
     path = write(tmp_path, keys, path=[f"{k}.tif" for k in range(N)])
     with raises(BenchError, *words):
         load(path).open()
@@ -278,10 +278,10 @@ def test_profiles_take_no_keys_of_images(tmp_path: Path) -> None:
 
 
 def test_a_pixel_that_is_no_number_is_told_when_it_is_read(tmp_path: Path) -> None:
-    made = pixels().astype(np.float32)
-    made[3, 0, 0, 0] = np.nan
-    np.save(tmp_path / "p.npy", made)
+    result = pixels().astype(np.float32)
+    result[3, 0, 0, 0] = np.nan
+    np.save(tmp_path / "p.npy", result)
     source = ArrayRows(tmp_path / "p.npy", "", "NCHW")
-    np.testing.assert_array_equal(source.read(np.array([2, 1])), made[[2, 1]])
+    np.testing.assert_array_equal(source.read(np.array([2, 1])), result[[2, 1]])
     with raises(BenchError, "3"):
         source.read(np.array([2, 3]))

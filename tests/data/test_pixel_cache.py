@@ -65,9 +65,9 @@ def test_channels_come_first_in_both_depths(
         path.write_bytes(imagecodecs.png_encode(image[..., 0] if channels == 1 else image))
     else:
         tifffile.imwrite(path, np.moveaxis(image, -1, 0), photometric="minisblack")
-    found = read_image(path)
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(found, np.moveaxis(image, -1, 0))
+    result = read_image(path)
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, np.moveaxis(image, -1, 0))
 
 
 def test_tiff_of_other_writers(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_tiff_of_other_writers(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(path), np.moveaxis(image, -1, 0), err_msg=name)
     wide = drawn(1, (6, 5), "uint16")[0]
     tifffile.imwrite(tmp_path / "deep.tif", wide, byteorder=">")
-    found = read_image(tmp_path / "deep.tif")
-    assert found.dtype.isnative
-    np.testing.assert_array_equal(found[0], wide)
+    result = read_image(tmp_path / "deep.tif")
+    assert result.dtype.isnative
+    np.testing.assert_array_equal(result[0], wide)
 
 
 def test_png_as_pillow_reads_it(tmp_path: Path) -> None:
@@ -181,9 +181,9 @@ def test_crops_channels_and_files_of_one_channel(tmp_path: Path, cache: Path) ->
 def test_what_is_not_in_the_image_is_refused(
     tmp_path: Path, cache: Path, picture: dict[str, Any], said: str
 ) -> None:
-    [one] = written(tmp_path / "a", drawn(1))
+    [item] = written(tmp_path / "a", drawn(1))
     with raises(BenchError, *said):
-        decoded([ImageRef(one.files, **picture)])
+        decoded([ImageRef(item.files, **picture)])
 
 
 def test_images_of_two_shapes_are_refused_by_name(tmp_path: Path, cache: Path) -> None:
@@ -229,9 +229,9 @@ def test_it_is_decoded_once(tmp_path: Path, cache: Path, monkeypatch: pytest.Mon
     again = decoded(pictures)
     assert not calls
     assert again.digest == first.digest
-    found = kept(first.digest)
-    assert found is not None
-    np.testing.assert_array_equal(found.read(np.arange(5)), first.read(np.arange(5)))
+    result = kept(first.digest)
+    assert result is not None
+    np.testing.assert_array_equal(result.read(np.arange(5)), first.read(np.arange(5)))
 
 
 def test_the_key_is_the_content(tmp_path: Path, cache: Path) -> None:

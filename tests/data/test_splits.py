@@ -67,9 +67,9 @@ CONTROL = [name == "DMSO" for name in LABELS]
 
 def test_each_held_out_value_is_the_test_side_once() -> None:
     data = opened(LABELS, CONTROL, plate=PLATES)
-    made = folds(split(hold_out="plate"), data)
-    assert [fold.name for fold in made] == ["P1", "P2", "P10"]  # natural order
-    second = made[1]
+    result = folds(split(hold_out="plate"), data)
+    assert [fold.name for fold in result] == ["P1", "P2", "P10"]  # natural order
+    second = result[1]
     assert second.train.tolist() == [0, 1, 2, 6, 7]
     assert second.test.tolist() == [3, 4, 5]
     assert second.train.dtype == second.test.dtype == second.validation.dtype == np.int64
@@ -106,15 +106,15 @@ def test_each_value_of_where_must_have_rows() -> None:
 
 def test_a_class_of_one_value_is_excluded_and_counted_and_stays_in_its_batch() -> None:
     data = opened(LABELS, CONTROL, plate=PLATES)
-    made = folds(split(hold_out="plate"), data)
-    assert all(fold.classes == ("a", "b") for fold in made)
-    second = made[1]
+    result = folds(split(hold_out="plate"), data)
+    assert all(fold.classes == ("a", "b") for fold in result)
+    second = result[1]
     assert second.scored.tolist() == [True, False, True]  # 'c' occurs on this plate alone
     assert (second.n_excluded, second.excluded_classes) == (1, ("c",))
     # a control is not scored and not counted as excluded
-    assert made[0].scored.tolist() == [True, True, False]
-    assert (made[0].n_excluded, made[0].excluded_classes) == (0, ())
-    codes = encode(data.index["label"], made[0].classes)
+    assert result[0].scored.tolist() == [True, True, False]
+    assert (result[0].n_excluded, result[0].excluded_classes) == (0, ())
+    codes = encode(data.index["label"], result[0].classes)
     assert codes.tolist() == [0, 1, -1, 0, -1, 1, 1, -1]
     assert codes.dtype == np.int64
 
@@ -125,9 +125,9 @@ def test_a_fold_may_have_nothing_to_score() -> None:
         [False] * 5 + [True],
         plate=["1", "1", "2", "2", "3", "3"],
     )
-    made = folds(split(hold_out="plate"), data)
-    assert [int(fold.scored.sum()) for fold in made] == [2, 2, 0]
-    assert made[2].n_excluded == 1
+    result = folds(split(hold_out="plate"), data)
+    assert [int(fold.scored.sum()) for fold in result] == [2, 2, 0]
+    assert result[2].n_excluded == 1
 
 
 def test_without_train_all_other_rows_train() -> None:
@@ -286,10 +286,10 @@ def test_the_digest_sees_sides_and_not_row_order() -> None:
     order = np.random.default_rng(0).permutation(8)
     mixed = dataclasses.replace(data, index=data.index.iloc[order].reset_index(drop=True))
     held = split(hold_out="plate")
-    one = split_digest(data, folds(held, data))
-    assert one == split_digest(mixed, folds(held, mixed))
+    item = split_digest(data, folds(held, data))
+    assert item == split_digest(mixed, folds(held, mixed))
     moved = dataclasses.replace(data, index=data.index.assign(plate=[*PLATES[:-1], "P1"]))
-    assert one != split_digest(moved, folds(held, moved))
+    assert item != split_digest(moved, folds(held, moved))
 
 
 rows = st.lists(
@@ -326,9 +326,11 @@ def test_sides_are_disjoint_and_cover_and_do_not_depend_on_row_order(
         with pytest.raises(BenchError):
             folds(held, data)
         return
-    made = folds(held, data)
-    assert sorted(np.concatenate([fold.test for fold in made]).tolist()) == list(range(len(label)))
-    for fold in made:
+    result = folds(held, data)
+    assert sorted(np.concatenate([fold.test for fold in result]).tolist()) == list(
+        range(len(label))
+    )
+    for fold in result:
         assert sorted([*fold.train, *fold.test]) == list(range(len(label)))
         assert set(fold.test[fold.scored].tolist()) == scored[fold.name]
         assert fold.classes == tuple(sorted(classes))
@@ -344,8 +346,8 @@ def test_sides_are_disjoint_and_cover_and_do_not_depend_on_row_order(
         kept = fold.test[fold.scored]
         return fold.name, fold.classes, set(ids[fold.train]), set(ids[kept]), fold.n_excluded
 
-    one = [named(data.index, fold) for fold in made]
-    assert one == [named(mixed.index, fold) for fold in again]
+    item = [named(data.index, fold) for fold in result]
+    assert item == [named(mixed.index, fold) for fold in again]
 
 
 GOOD = """

@@ -190,11 +190,11 @@ def test_the_encoder_of_a_table_of_embeddings_is_recorded_upstream(tmp_path: Pat
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "h5ad"])
 def test_all_formats_read_as_the_same_data(tmp_path: Path, ending: str) -> None:
-    one = load(write(tmp_path)).open()
+    item = load(write(tmp_path)).open()
     other = load(write(tmp_path, toml=TOML.replace(".parquet", f".{ending}"))).open()
-    pd.testing.assert_frame_equal(one.index, other.index)
-    np.testing.assert_array_equal(matrix(one), matrix(other))
-    assert one.digest != other.digest
+    pd.testing.assert_frame_equal(item.index, other.index)
+    np.testing.assert_array_equal(matrix(item), matrix(other))
+    assert item.digest != other.digest
 
 
 def test_a_sparse_h5ad_reads_as_the_dense_one(tmp_path: Path) -> None:
@@ -253,11 +253,11 @@ def test_without_optional_keys_rows_are_numbered_and_nothing_is_a_control(tmp_pa
 
 
 def test_a_byte_order_mark_is_not_part_of_a_name(tmp_path: Path) -> None:
-    one = load(write(tmp_path, toml=TOML.replace(".parquet", ".csv"))).open()
+    item = load(write(tmp_path, toml=TOML.replace(".parquet", ".csv"))).open()
     for name in ("mine.csv", "mine.toml"):
         file = tmp_path / name
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
-    pd.testing.assert_frame_equal(one.index, load(tmp_path / "mine.toml").open().index)
+    pd.testing.assert_frame_equal(item.index, load(tmp_path / "mine.toml").open().index)
 
 
 def test_text_of_a_csv_stays_as_written(tmp_path: Path) -> None:
@@ -312,18 +312,18 @@ def test_the_digest_is_of_the_content_and_its_meaning(tmp_path: Path) -> None:
 
 def test_the_label_map_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
     frame = table()
-    one = load(write(tmp_path, frame))
-    made = folds(one.split("weeks"), one.open())
+    item = load(write(tmp_path, frame))
+    result = folds(item.split("weeks"), item.open())
     order = np.random.default_rng(1).permutation(N)
     two = load(write(tmp_path, frame.iloc[order].reset_index(drop=True)))
     again = folds(two.split("weeks"), two.open())
-    assert [fold.classes for fold in made] == [fold.classes for fold in again]
+    assert [fold.classes for fold in result] == [fold.classes for fold in again]
     index = two.open().index
-    codes = encode(index["label"], made[0].classes).tolist()
+    codes = encode(index["label"], result[0].classes).tolist()
     expected = {
         f"{r.meta_plate}|{r.meta_well}": -1
         if r.meta_is_control
-        else made[0].classes.index(str(r.meta_moa))
+        else result[0].classes.index(str(r.meta_moa))
         for r in frame.itertuples()
     }
     assert dict(zip(index["id"], codes, strict=True)) == expected
@@ -673,17 +673,17 @@ def test_real_weeks_exclude_and_count_the_mechanisms_of_one_week() -> None:
     assert (len(data.index), data.source.shape) == (632, (516,))
     assert int(data.index["control"].sum()) == 330
     assert data.index["treatment"][~data.index["control"]].nunique() == 103
-    made = folds(own.split("weeks"), data)
-    assert [fold.name for fold in made] == [f"Week{i}" for i in range(1, 11)]
-    assert len(made[0].classes) == 10
-    assert sum(int(fold.scored.sum()) + fold.n_excluded for fold in made) == 302
+    result = folds(own.split("weeks"), data)
+    assert [fold.name for fold in result] == [f"Week{i}" for i in range(1, 11)]
+    assert len(result[0].classes) == 10
+    assert sum(int(fold.scored.sum()) + fold.n_excluded for fold in result) == 302
     assert {
-        fold.name: (fold.n_excluded, fold.excluded_classes) for fold in made if fold.n_excluded
+        fold.name: (fold.n_excluded, fold.excluded_classes) for fold in result if fold.n_excluded
     } == {
         "Week7": (10, ("Kinase inhibitors",)),
         "Week9": (18, ("Cholesterol-lowering",)),
     }
-    assert audit(own.split("weeks"), data, made) == []
+    assert audit(own.split("weeks"), data, result) == []
     (whole,) = folds(own.split("profile"), data)
     assert len(whole.classes) == 12
     assert int(whole.scored.sum()) == 302
@@ -694,12 +694,12 @@ def test_real_stains_are_four_folds_with_every_class() -> None:
     data = own.open()
     assert (len(data.index), data.source.shape) == (1535, (259,))
     assert int(data.index["control"].sum()) == 96
-    made = folds(own.split(), data)
-    assert len(made) == 4
-    assert all(len(fold.classes) == 47 and fold.n_excluded == 0 for fold in made)
-    assert sum(int(fold.scored.sum()) for fold in made) == 1535 - 96
+    result = folds(own.split(), data)
+    assert len(result) == 4
+    assert all(len(fold.classes) == 47 and fold.n_excluded == 0 for fold in result)
+    assert sum(int(fold.scored.sum()) for fold in result) == 1535 - 96
     assert len(data.upstream) == 2
-    assert audit(own.split(), data, made) == []
+    assert audit(own.split(), data, result) == []
 
 
 def test_real_batches_are_nine_folds_and_one_fixed_holdout_with_validation() -> None:
@@ -707,9 +707,9 @@ def test_real_batches_are_nine_folds_and_one_fixed_holdout_with_validation() -> 
     data = own.open()
     assert (len(data.index), data.source.shape, data.level) == (1800, (65,), "meta_batch")
     assert data.index["meta_plate"].nunique() == 172
-    made = folds(own.split("batches"), data)
-    assert [len(fold.test) for fold in made] == [200] * 9
-    assert all(len(fold.classes) == 8 and fold.scored.all() for fold in made)
+    result = folds(own.split("batches"), data)
+    assert [len(fold.test) for fold in result] == [200] * 9
+    assert all(len(fold.classes) == 8 and fold.scored.all() for fold in result)
     (last,) = folds(own.split("last-batch"), data)
     assert [len(rows) for rows in (last.train, last.validation, last.test)] == [1400, 200, 200]
     assert set(data.index["meta_batch"].iloc[last.validation]) == {"CP59"}
@@ -722,23 +722,23 @@ def test_real_single_cells_are_scored_by_well() -> None:
     data = own.open()
     assert (len(data.index), data.source.shape) == (51267, (26,))
     split = own.split()
-    made = folds(split, data)
-    assert [fold.name for fold in made] == ["1", "2"]
-    assert len(made[0].classes) == 17
+    result = folds(split, data)
+    assert [fold.name for fold in result] == ["1", "2"]
+    assert len(result[0].classes) == 17
     assert split.score_unit == "well"
     wells = data.index["well"]
     assert wells.groupby(data.index["label"]).nunique().sum() == wells.nunique()
-    assert audit(split, data, made) == []
+    assert audit(split, data, result) == []
 
 
 @pytest.mark.parametrize("ending", ["csv.gz", "h5ad"])
 def test_a_real_table_reads_the_same_from_other_formats(tmp_path: Path, ending: str) -> None:
     source = real("bbbc021_ljosa2013")
-    one = load(source).open()
+    item = load(source).open()
     frame = pd.read_parquet(source.parent / "bbbc021_ljosa2013_wells.parquet")
     save(frame, tmp_path / f"t.{ending}")
     toml = source.read_text().replace("bbbc021_ljosa2013_wells.parquet", f"t.{ending}")
     (tmp_path / "dataset.toml").write_text(toml)
     other = load(tmp_path / "dataset.toml").open()
-    pd.testing.assert_frame_equal(one.index, other.index)
-    np.testing.assert_array_equal(matrix(one), matrix(other))
+    pd.testing.assert_frame_equal(item.index, other.index)
+    np.testing.assert_array_equal(matrix(item), matrix(other))

@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import tarfile
+import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -19,6 +21,8 @@ from bench.core.errors import BenchError
 from bench.data.fetch.archive import unpack
 from bench.data.hdf5 import own_dataset
 from bench.data.zarr_codecs import check_zarr
+from tests.helpers import tiny
+from tests.helpers.errors import raises
 
 
 class _RunsCode:
@@ -163,3 +167,57 @@ def test_an_ordinary_archive_is_unpacked(tmp_path):
     _tar(tmp_path / "a.tar", [("d", tarfile.DIRTYPE, ""), ("d/x", tarfile.REGTYPE, "")])
     assert unpack(tmp_path / "a.tar", tmp_path / "data") == 1
     assert (tmp_path / "data/d/x").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+def test_an_archive_bomb_is_refused(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.data.fetch.archive.SMALL", 1 << 20)
+    path = tmp_path / f"bomb.{kind}"
+    zeros = bytes(4 << 20)
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("zeros", zeros)
+    else:
+        with tarfile.open(path, "w:gz") as file:
+            member = tarfile.TarInfo("zeros")
+            member.size = len(zeros)
+            file.addfile(member, io.BytesIO(zeros))
+    with raises(BenchError, path.name, "200"):
+        unpack(path, tmp_path / "data")
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+def test_an_archive_of_too_many_files_is_refused(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.data.fetch.archive.MOST_MEMBERS", 3)
+    path = tmp_path / f"many.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for k in range(4):
+                file.writestr(str(k), b"")
+    else:
+        with tarfile.open(path, "w:gz") as file:
+            for k in range(4):
+                file.addfile(tarfile.TarInfo(str(k)))
+    with raises(BenchError, path.name, "3"):
+        unpack(path, tmp_path / "data")
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+@pytest.mark.parametrize("name", ["dataset.toml", "table.parquet"])
+def test_a_pipe_is_no_file(name, tmp_path):
+    path = tiny.write_table(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with raises(BenchError, name, "pipe"):
+        tiny.open_table(path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no devices on this system")
+def test_a_link_to_a_device_is_no_file(tmp_path):
+    path = tiny.write_table(tmp_path)
+    (tmp_path / "table.parquet").unlink()
+    (tmp_path / "table.parquet").symlink_to("/dev/zero")
+    with raises(BenchError, "table.parquet", "device"):
+        tiny.open_table(path)

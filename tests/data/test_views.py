@@ -64,12 +64,12 @@ class FromFile:
 
 @pytest.fixture(params=["images", "profiles"])
 def opened(request: Any, tmp_path: Path) -> Iterator[Opened]:
-    made = synthetic_data(request.param)
+    result = synthetic_data(request.param)
     if request.param == "profiles":
-        yield made
+        yield result
         return
-    source = FromFile(tmp_path / "rows.hdf5", made.source.read(np.arange(len(made.index))))
-    yield replace(made, source=source)
+    source = FromFile(tmp_path / "rows.hdf5", result.source.read(np.arange(len(result.index))))
+    yield replace(result, source=source)
     source.file.close()
 
 
@@ -88,25 +88,25 @@ def neighbours(thing: Any) -> list[Any]:
     everything.
     """
     if isinstance(thing, np.ndarray):
-        found = [thing.base]
-        return found + (list(thing.flat) if thing.dtype.hasobject else [])
+        result = [thing.base]
+        return result + (list(thing.flat) if thing.dtype.hasobject else [])
     if isinstance(thing, types.FunctionType):
         cells = [cell.cell_contents for cell in thing.__closure__ or ()]
         return [*cells, thing.__defaults__, thing.__kwdefaults__, thing.__dict__]
     if isinstance(thing, weakref.ref):
         return [thing(), thing.__callback__]
-    found = list(gc.get_referents(thing))
+    result = list(gc.get_referents(thing))
     for name in dir(type(thing)):
         if not name.startswith("__"):
             try:
-                found.append(getattr(thing, name))
+                result.append(getattr(thing, name))
             except Exception:  # noqa: BLE001 - any exception is a refusal
                 continue
     try:
-        found += weakref.getweakrefs(thing)
+        result += weakref.getweakrefs(thing)
     except TypeError:
         pass
-    return found
+    return result
 
 
 def reachable(start: Any) -> list[Any]:
@@ -127,11 +127,11 @@ def reachable(start: Any) -> list[Any]:
 
 
 def texts(things: list[Any]) -> set[str]:
-    found = {thing for thing in things if isinstance(thing, str)}
+    result = {thing for thing in things if isinstance(thing, str)}
     for thing in things:
         if isinstance(thing, np.ndarray) and thing.dtype.kind == "U":
-            found.update(thing.ravel().tolist())
-    return found
+            result.update(thing.ravel().tolist())
+    return result
 
 
 def secrets(opened: Opened) -> set[str]:
@@ -142,22 +142,22 @@ def secrets(opened: Opened) -> set[str]:
 def leaks(start: Any, opened: Opened, partition: Partition, *, labels: bool) -> list[str]:
     """Return what is reachable from an object and should not be, in words."""
     things = reachable(start)
-    found = [f"text {text!r}" for text in texts(things) & secrets(opened)]
+    result = [f"text {text!r}" for text in texts(things) & secrets(opened)]
     forbidden = [opened, opened.index, opened.source, partition, partition.rows]
-    found += [type(t).__name__ for t in things if any(t is one for one in forbidden)]
-    found += [type(t).__name__ for t in things if isinstance(t, (h5py.HLObject, pd.DataFrame))]
+    result += [type(t).__name__ for t in things if any(t is item for item in forbidden)]
+    result += [type(t).__name__ for t in things if isinstance(t, (h5py.HLObject, pd.DataFrame))]
     y = opened.index["label"].to_numpy(str)[partition.rows]
     truth = np.array([CLASSES.index(name) if name else -1 for name in y])
     for thing in things:
         if not isinstance(thing, np.ndarray):
             continue
         if thing.ndim and len(thing) > len(partition):
-            found.append(f"an array of {len(thing)} rows, where the view has {len(partition)}")
+            result.append(f"an array of {len(thing)} rows, where the view has {len(partition)}")
         if np.array_equal(thing, partition.rows):
-            found.append("the rows of the file")
+            result.append("the rows of the file")
         if not labels and np.array_equal(thing, truth):
-            found.append("the labels")
-    return found
+            result.append("the labels")
+    return result
 
 
 @pytest.mark.parametrize("role", ["train", "test"])
@@ -168,8 +168,8 @@ def test_nothing_withheld_is_reachable_from_a_view(
     partition = a_side(opened, role)
     wells = role == "train" and Access.TRAIN_WELL in access
     view = partition.view(access, batches=True, labels=role == "train", wells=wells)
-    for one in (view, view.take(np.arange(5)), view.take(partition.controls)):
-        assert leaks(one, opened, partition, labels=role == "train") == []
+    for item in (view, view.take(np.arange(5)), view.take(partition.controls)):
+        assert leaks(item, opened, partition, labels=role == "train") == []
     if view.is_images:
         assert len(view.images(np.arange(3))) == 3
 
@@ -210,9 +210,9 @@ def test_controls_are_there_only_if_declared(opened: Opened) -> None:
     np.testing.assert_array_equal(declared.take(np.arange(4)).controls(), partition.controls[:4])
     for access in (Access.NONE, Access.TEST_BATCH, Access.TEST_CONTROLS, Access.ADAPT):
         view = partition.view(access, batches=True)
-        for one in (view, view.take(np.arange(4))):
+        for item in (view, view.take(np.arange(4))):
             with raises(AccessError, "controls"):
-                one.controls()
+                item.controls()
 
 
 def test_batch_names_are_withheld_or_opaque(opened: Opened) -> None:
@@ -268,10 +268,10 @@ def test_the_order_of_the_file_changes_nothing(kind: str) -> None:
     turn = np.random.default_rng(0).permutation(len(opened.index))
     source = type(opened.source)(opened.source.read(turn))  # type: ignore[call-arg]
     turned = replace(opened, index=opened.index.iloc[turn].reset_index(drop=True), source=source)
-    one = a_side(opened).view(EVERYTHING, batches=True)
+    item = a_side(opened).view(EVERYTHING, batches=True)
     two = a_side(turned).view(EVERYTHING, batches=True)
-    np.testing.assert_array_equal(one.ids, two.ids)
-    for view in (one, two):
+    np.testing.assert_array_equal(item.ids, two.ids)
+    for view in (item, two):
         rows = view.images(np.arange(len(view))) if view.is_images else view.X
         np.testing.assert_array_equal(rows, opened.source.read(a_side(opened).rows))
 

@@ -68,11 +68,11 @@ def test_the_fixture_has_the_real_structure(opened: Opened) -> None:
 
 
 def test_sides_are_those_of_wilds(opened: Opened, folder: Path) -> None:
-    made = _wilds.wilds_class("camelyon17")(root_dir=folder.parent)
-    words = {number: word for word, number in made.split_dict.items()}
+    result = _wilds.wilds_class("camelyon17")(root_dir=folder.parent)
+    words = {number: word for word, number in result.split_dict.items()}
     theirs = {}
     for path, number, row in zip(
-        made._input_array, made.split_array, made.metadata_array.tolist(), strict=True
+        result._input_array, result.split_array, result.metadata_array.tolist(), strict=True
     ):
         name = Path(path).stem.removeprefix("patch_")
         node, _, place = name.partition("_x_")
@@ -91,12 +91,12 @@ def test_sides_are_those_of_wilds(opened: Opened, folder: Path) -> None:
 
 
 def test_rows_are_the_files_as_wilds_reads_them(opened: Opened, folder: Path) -> None:
-    made = _wilds.wilds_class("camelyon17")(root_dir=folder.parent)
-    there = [i for i in range(len(made)) if i not in ABSENT]
+    produced = _wilds.wilds_class("camelyon17")(root_dir=folder.parent)
+    there = [i for i in range(len(produced)) if i not in ABSENT]
     for row in (0, 200, len(there) - 1):
-        expected = np.asarray(made.get_input(there[row]))
-        found = opened.source.read(np.array([row]))[0]
-        np.testing.assert_array_equal(np.moveaxis(found, 0, -1), expected)
+        expected = np.asarray(produced.get_input(there[row]))
+        result = opened.source.read(np.array([row]))[0]
+        np.testing.assert_array_equal(np.moveaxis(result, 0, -1), expected)
 
 
 def test_images_nobody_has_are_counted(opened: Opened) -> None:
@@ -134,9 +134,9 @@ def test_an_alpha_channel_is_left_out_as_wilds_does(copy: Path, opened: Opened) 
         rgba[..., 3] = 90
         path.unlink()
         path.write_bytes(imagecodecs.png_encode(rgba))
-    found = open_folder(copy, "real")
-    assert found.source.shape == (3, 32, 32)
-    assert found.digest == opened.digest
+    dataset = open_folder(copy, "real")
+    assert dataset.source.shape == (3, 32, 32)
+    assert dataset.digest == opened.digest
 
 
 def test_patients_keep_their_zeros(copy: Path, opened: Opened) -> None:

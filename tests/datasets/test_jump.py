@@ -56,12 +56,12 @@ def test_the_fixture_keeps_the_contract() -> None:
 def test_the_fixture_is_the_same_everywhere(tmp_path: Path) -> None:
     from bench.datasets._jump_fixture import ensure
 
-    one, two = ensure(tmp_path / "one"), ensure(tmp_path / "two")
-    assert ensure(tmp_path / "one") == one
-    for path in sorted(one.rglob("*.parquet"))[::7]:
-        left, right = pd.read_parquet(path), pd.read_parquet(two / path.relative_to(one))
+    item, two = ensure(tmp_path / "one"), ensure(tmp_path / "two")
+    assert ensure(tmp_path / "one") == item
+    for path in sorted(item.rglob("*.parquet"))[::7]:
+        left, right = pd.read_parquet(path), pd.read_parquet(two / path.relative_to(item))
         pd.testing.assert_frame_equal(left, right)
-    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == [one.name]
+    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == [item.name]
 
 
 def test_rows_are_wells_with_their_plates_labels_and_values(real: Path) -> None:
@@ -128,9 +128,9 @@ def test_extra_and_reordered_columns_rows_and_plates_do_not_matter(real: Path) -
     order = {name: k for k, name in enumerate(second.index["id"])}
     rows = np.array([order[name] for name in first.index["id"]])
     every = np.arange(len(rows))
-    one, two = first.source.read(every), second.source.read(rows)
+    item, two = first.source.read(every), second.source.read(rows)
     # features come in the order of the first plate
-    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(item, two)
 
 
 def test_a_plate_in_two_files_is_refused(real: Path) -> None:

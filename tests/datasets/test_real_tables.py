@@ -116,13 +116,13 @@ def test_splits_and_fits_are_those_of_the_toml(
                 registry,
                 data,
                 recipe,
-                one.classes,
-                one.train,
-                one.test,
+                item.classes,
+                item.train,
+                item.test,
                 0,
                 supervised=True,
             )
-            for data, one in ((opened, fold), (other, their))
+            for data, item in ((opened, fold), (other, their))
         ]
         assert ids[0] == ids[1]
     for field in ("metric", "metrics", "score_unit", "protocol", "task"):

@@ -69,10 +69,10 @@ def test_the_fixture_has_the_real_structure(opened: Opened) -> None:
     assert index["id"].is_unique
     for cell_type, counts in COUNTS.items():
         rows = index[index["cell_type"] == cell_type]
-        found = [
+        result = [
             rows[rows["official"] == s]["experiment"].nunique() for s in ("train", "val", "test")
         ]
-        assert tuple(found) == counts, cell_type
+        assert tuple(result) == counts, cell_type
 
 
 def test_treatments_once_an_experiment_controls_once_a_plate(opened: Opened) -> None:
@@ -105,12 +105,12 @@ def test_negative_controls_are_told_by_their_wells(opened: Opened) -> None:
 def test_rows_are_the_published_files(opened: Opened, folder: Path) -> None:
     rows = np.array([5, len(opened.index) - 1, 700])
     pixels = opened.source.read(rows)
-    for row, found in zip(rows.tolist(), pixels, strict=True):
+    for row, result in zip(rows.tolist(), pixels, strict=True):
         one = opened.index.iloc[row]
         experiment, plate = one["plate"].split("/")
         path = folder / f"images/{experiment}/Plate{plate}/{one['position']}_s{one['site']}.png"
         with Image.open(path) as image:
-            np.testing.assert_array_equal(np.moveaxis(found, 0, -1), np.asarray(image))
+            np.testing.assert_array_equal(np.moveaxis(result, 0, -1), np.asarray(image))
 
 
 def test_images_nobody_has_are_counted(opened: Opened, folder: Path) -> None:
@@ -151,10 +151,12 @@ def test_editions(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("scheme", ["official", "mixed-to-test"])
 def test_sides_are_those_of_wilds(opened: Opened, folder: Path, scheme: str) -> None:
-    made = _wilds.wilds_class("rxrx1")(root_dir=folder.parent, split_scheme=scheme)
+    result = _wilds.wilds_class("rxrx1")(root_dir=folder.parent, split_scheme=scheme)
     theirs: dict[str, str] = {}
-    words = {number: word for word, number in made.split_dict.items()}
-    for path, number, y in zip(made._input_array, made.split_array, made.y_array, strict=True):
+    words = {number: word for word, number in result.split_dict.items()}
+    for path, number, y in zip(
+        result._input_array, result.split_array, result.y_array, strict=True
+    ):
         _, experiment, plate, name = path.split("/")
         place = name.removesuffix(".png").replace("_", "/")
         key = f"{experiment}/{plate.removeprefix('Plate')}/{place}"
@@ -222,18 +224,18 @@ def test_mixed_to_test_trains_on_site_1_of_the_test_experiments(opened: Opened) 
 def test_all_that_trains_alike_is_one_training(opened: Opened) -> None:
     known = known_splits(Registry())
     alike = [known[f"rxrx1/{n}"] for n in ("test", "wells", "val", "id", "huvec", "u2os")]
-    made = [folds(split, opened)[0] for split in alike]
-    assert all(np.array_equal(fold.train, made[0].train) for fold in made)
-    assert all(fold.classes == made[0].classes for fold in made)
+    result = [folds(split, opened)[0] for split in alike]
+    assert all(np.array_equal(fold.train, result[0].train) for fold in result)
+    assert all(fold.classes == result[0].classes for fold in result)
 
 
 def test_columns_may_be_more_and_in_another_order(copy: Path, opened: Opened) -> None:
     table = table_of(copy)
     table = table[sorted(table.columns, reverse=True)].assign(comment="x", **{"Unnamed: 0": "1"})
     rewrite(copy, table)
-    found = open_folder(copy, "real")
-    pd.testing.assert_frame_equal(found.index, opened.index)
-    assert found.digest == opened.digest
+    dataset = open_folder(copy, "real")
+    pd.testing.assert_frame_equal(dataset.index, opened.index)
+    assert dataset.digest == opened.digest
 
 
 def test_numbers_may_be_written_as_floats(copy: Path, opened: Opened) -> None:
@@ -248,18 +250,18 @@ def test_labels_may_be_names(copy: Path, opened: Opened) -> None:
     table = table_of(copy)
     table["sirna_id"] = "siRNA " + table["sirna_id"]
     rewrite(copy, table)
-    found = open_folder(copy, "real").index
-    assert set(found["label"]) == {f"siRNA {label}" for label in set(opened.index["label"])}
+    dataset = open_folder(copy, "real").index
+    assert set(dataset["label"]) == {f"siRNA {label}" for label in set(opened.index["label"])}
     for column in ("official", "mixed", "control", "id"):
-        assert found[column].equals(opened.index[column])
+        assert dataset[column].equals(opened.index[column])
 
 
 def test_rows_may_be_in_another_order(copy: Path, opened: Opened) -> None:
     rewrite(copy, table_of(copy).iloc[::-1])
-    found = open_folder(copy, "real")
-    assert found.index["id"].tolist() == opened.index["id"].tolist()[::-1]
+    dataset = open_folder(copy, "real")
+    assert dataset.index["id"].tolist() == opened.index["id"].tolist()[::-1]
     np.testing.assert_array_equal(
-        found.source.read(np.arange(3)), opened.source.read(len(opened.index) - 1 - np.arange(3))
+        dataset.source.read(np.arange(3)), opened.source.read(len(opened.index) - 1 - np.arange(3))
     )
 
 

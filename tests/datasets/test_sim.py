@@ -45,13 +45,13 @@ def sides(name: str, **settings: Any) -> tuple[Any, Any, Any]:
 
 
 def experiment(name: str, strength: float = 1.0, draw: int = 0) -> tuple[list[Any], Conditions]:
-    one = EXPERIMENTS[name]
-    plates = one.plates(Design(draw, strength, 0.2))
-    return plates, one.conditions(draw, strength, frozenset())
+    item = EXPERIMENTS[name]
+    plates = item.plates(Design(draw, strength, 0.2))
+    return plates, item.conditions(draw, strength, frozenset())
 
 
 def of_part(plates: list[Any], part: str) -> list[Any]:
-    return [one for one in plates if part in one.parts]
+    return [item for item in plates if part in item.parts]
 
 
 def knobs(one: Any, conditions: Conditions) -> dict[str, float]:
@@ -70,9 +70,9 @@ def association(a: Any, b: Any) -> float:
 
 def imaged(plates: list[Any], conditions: Conditions, part: str) -> tuple[Any, Any, Any]:
     """Return plate, class and minute of every cell of some plates, without drawing them."""
-    contents = [layout.populate(one, conditions, (part,)) for one in plates]
+    contents = [layout.populate(item, conditions, (part,)) for item in plates]
     return (
-        np.repeat([one.number for one in plates], [len(c.classes) for c in contents]),
+        np.repeat([item.number for item in plates], [len(c.classes) for c in contents]),
         np.concatenate([c.classes for c in contents]),
         np.concatenate([c.minutes for c in contents]),
     )
@@ -113,18 +113,18 @@ def test_laboratory_and_microscope_are_parted(name: str, laboratory: str, micros
 def test_the_laboratories_are_those_of_simulated_coos7() -> None:
     plates, conditions = experiment("shifts")
     ottawa = layout.coos7()[-1]
-    one = of_part(plates, "both")[0]
-    moved = dataclasses.replace(ottawa, number=one.number, date=one.date)
-    assert knobs(moved, Conditions(0)) == knobs(one, conditions)
+    item = of_part(plates, "both")[0]
+    moved = dataclasses.replace(ottawa, number=item.number, date=item.date)
+    assert knobs(moved, Conditions(0)) == knobs(item, conditions)
 
 
 @pytest.mark.parametrize("other", ["microscope", "both", "no-shift", "label-shift", "new-markers"])
 def test_tests_share_the_draws_of_day_plate_and_well(other: str) -> None:
     plates, conditions = experiment("shifts")
-    one, two = (of_part(plates, part)[3] for part in ("laboratory", other))
-    assert (one.number, one.date, one.slot) == (two.number, two.date, two.slot)
+    item, two = (of_part(plates, part)[3] for part in ("laboratory", other))
+    assert (item.number, item.date, item.slot) == (two.number, two.date, two.slot)
     # A knob without a spread over laboratories or microscopes is the same to the last bit.
-    assert conditions.value("composition", one.units, ["ER"]) == conditions.value(
+    assert conditions.value("composition", item.units, ["ER"]) == conditions.value(
         "composition", two.units, ["ER"]
     )
 
@@ -140,8 +140,10 @@ def test_new_markers_change_stains_and_nothing_else() -> None:
         "bleed-nucleus",
         "localisation",
     }
-    for one, plain in zip(of_part(plates, "new-markers"), of_part(plates, "no-shift"), strict=True):
-        before, after = knobs(plain, conditions), knobs(one, conditions)
+    for item, plain in zip(
+        of_part(plates, "new-markers"), of_part(plates, "no-shift"), strict=True
+    ):
+        before, after = knobs(plain, conditions), knobs(item, conditions)
         assert {name for name in NAMES if before[name] != after[name]} == stains
     _, train, test = sides("sim/new-markers")
     assert set(train["marker"]) == {""}
@@ -153,8 +155,8 @@ def test_shares_of_classes_spread_in_the_label_shift_alone() -> None:
         logs = []
         for draw in range(4):
             plates, conditions = experiment("shifts", draw=draw)
-            for one in of_part(plates, part):
-                logs.append(np.log(layout.shares_of(one, conditions)))
+            for item in of_part(plates, part):
+                logs.append(np.log(layout.shares_of(item, conditions)))
         return float(np.std(logs))
 
     assert spread("no-shift") == pytest.approx(0.5, abs=0.1)
@@ -193,12 +195,12 @@ def test_the_former_name_is_an_alias_with_the_same_ids() -> None:
 
 def test_half_the_strength_confounds_half() -> None:
     plates, conditions = experiment("nested", 0.5)
-    for one in of_part(plates, "nested-training"):
-        weights = np.array(one.weights)
+    for item in of_part(plates, "nested-training"):
+        weights = np.array(item.weights)
         assert set(weights) == {0.5, 1.0}
-        plain = dataclasses.replace(one, weights=())
+        plain = dataclasses.replace(item, weights=())
         expected = layout.shares_of(plain, conditions) * weights
-        assert layout.shares_of(one, conditions) == pytest.approx(expected / expected.sum())
+        assert layout.shares_of(item, conditions) == pytest.approx(expected / expected.sum())
 
 
 def test_training_and_test_experiments_are_draws_of_one_distribution() -> None:
@@ -216,7 +218,7 @@ def test_training_and_test_experiments_are_draws_of_one_distribution() -> None:
             values = []
             for draw in range(25):
                 plates, conditions = experiment(part, draw=draw)
-                first = [one for one in plates if one.slot == 0]
+                first = [item for item in plates if item.slot == 0]
                 values += [np.log(conditions.value(name, p.units, ["C04"])[0]) for p in first]
             knob = BY_NAME[name]
             sd = np.sqrt(sum(spread**2 for spread in knob.sd.values()))
@@ -231,13 +233,13 @@ def test_fewer_experiments_or_more_plates_keep_the_images_and_the_first_ones(
 ) -> None:
     design = Design(0, experiments=experiments, plates=plates)
     chosen = EXPERIMENTS["many-training"].plates(design)
-    assert sum(one.cells for one in chosen) == MANY_LEARNT
+    assert sum(item.cells for item in chosen) == MANY_LEARNT
     assert len(chosen) == experiments * plates
-    usual = {one.number: one for one in EXPERIMENTS["many-training"].plates(Design(0))}
-    for one in chosen:
-        if one.number in usual:
-            assert dataclasses.replace(one, cells=100) == usual[one.number]
-    assert len({one.laboratory for one in chosen} & {p.laboratory for p in usual.values()}) == (
+    usual = {item.number: item for item in EXPERIMENTS["many-training"].plates(Design(0))}
+    for item in chosen:
+        if item.number in usual:
+            assert dataclasses.replace(item, cells=100) == usual[item.number]
+    assert len({item.laboratory for item in chosen} & {p.laboratory for p in usual.values()}) == (
         experiments
     )
     assert EXPERIMENTS["many-test"].plates(design) == EXPERIMENTS["many-test"].plates(Design(0))
@@ -249,10 +251,10 @@ def test_strength_zero_makes_all_laboratories_the_same() -> None:
     levels = {"laboratory", "microscope"}
     fixed = [name for name in NAMES if set(BY_NAME[name].sd) <= levels]
     assert len(fixed) >= 8
-    for one in (*plates, *other):
-        values = knobs(one, conditions)
+    for item in (*plates, *other):
+        values = knobs(item, conditions)
         assert all(values[name] == knobs(plates[0], conditions)[name] for name in fixed)
-    maps = [layout.well_map(one, conditions) for one in (*plates, *other)]
+    maps = [layout.well_map(item, conditions) for item in (*plates, *other)]
     assert all(wells == maps[0] for wells in maps)
 
 
@@ -282,32 +284,32 @@ def test_kept_and_scrambled_are_the_same_cells_in_other_light() -> None:
         scrambled, parts=(), order=""
     )
     parts = EXPERIMENTS["lamp"].parts
-    one, two = (layout.populate(p, conditions, parts) for p in (kept, scrambled))
-    assert np.array_equal(one.classes, two.classes)
-    assert np.array_equal(one.wells, two.wells)
-    assert not np.array_equal(one.minutes, two.minutes)
-    assert sorted(set(one.minutes)) == sorted(set(two.minutes)) or len(set(one.wells)) < 42
+    item, two = (layout.populate(p, conditions, parts) for p in (kept, scrambled))
+    assert np.array_equal(item.classes, two.classes)
+    assert np.array_equal(item.wells, two.wells)
+    assert not np.array_equal(item.minutes, two.minutes)
+    assert sorted(set(item.minutes)) == sorted(set(two.minutes)) or len(set(item.wells)) < 42
     label = 5
-    rows, a = plate.render(kept, label, one, conditions)
+    rows, a = plate.render(kept, label, item, conditions)
     _, b = plate.render(scrambled, label, two, conditions)
     # Without offset and noise the light differs by the two lamps' ratio, one number an image.
     offset = conditions.value("offset", kept.units, ["B02"])[0]
     lamp = abs(conditions.value("lamp", kept.units, ["B02"])[0])
-    light = [1 - lamp * np.exp(-c.minutes[rows] / plate.WARM_UP) for c in (one, two)]
+    light = [1 - lamp * np.exp(-c.minutes[rows] / plate.WARM_UP) for c in (item, two)]
     measured = [(x - offset).mean(axis=(1, 2, 3)) for x in (a, b)]
     assert measured[0] / measured[1] == pytest.approx(light[0] / light[1], rel=0.01)
     # Drawn with the lamp off, they are the same bits.
     dark = dataclasses.replace(conditions, off=frozenset({"lamp"}))
     assert np.array_equal(
-        plate.render(kept, label, one, dark)[1], plate.render(scrambled, label, two, dark)[1]
+        plate.render(kept, label, item, dark)[1], plate.render(scrambled, label, two, dark)[1]
     )
 
 
 def test_the_lamp_is_as_cold_as_the_strength_says() -> None:
     for strength in (0.5, 1.0, 2.0):
         plates, conditions = experiment("lamp", strength)
-        values = [conditions.value("lamp", one.units, ["B02"])[0] for one in plates[:8]]
-        frozen = [Conditions(0).value("lamp", replaced(one), ["B02"])[0] for one in plates[:8]]
+        values = [conditions.value("lamp", item.units, ["B02"])[0] for item in plates[:8]]
+        frozen = [Conditions(0).value("lamp", replaced(item), ["B02"])[0] for item in plates[:8]]
         expected = strength * (LAMP + np.array(frozen))
         assert values == pytest.approx(np.clip(expected, -0.6, 0.6).tolist())
 
@@ -320,12 +322,12 @@ def replaced(one: Any) -> Any:
 def test_strength_zero_is_no_shift(part: str) -> None:
     plates, conditions = experiment("shifts", 0.0)
     parts = EXPERIMENTS["shifts"].parts
-    for one, plain in zip(of_part(plates, part), of_part(plates, "no-shift"), strict=True):
-        assert knobs(one, conditions) == knobs(plain, conditions)
-        a, b = (layout.populate(p, conditions, parts) for p in (one, plain))
+    for item, plain in zip(of_part(plates, part), of_part(plates, "no-shift"), strict=True):
+        assert knobs(item, conditions) == knobs(plain, conditions)
+        a, b = (layout.populate(p, conditions, parts) for p in (item, plain))
         assert np.array_equal(a.classes, b.classes)
         assert a.names == b.names
-    _, a = plate.render(one, 2, a, conditions)
+    _, a = plate.render(item, 2, a, conditions)
     _, b = plate.render(plain, 2, b, conditions)
     assert np.array_equal(a, b)
 
@@ -350,9 +352,9 @@ def test_the_shift_grows_with_the_strength_and_the_plates_do_not() -> None:
         ]
         return float(stain[0].mean() - stain[1].mean()), float(stain[1].std())
 
-    one, plates_once = gap(1.0)
+    item, plates_once = gap(1.0)
     two, plates_twice = gap(2.0)
-    assert two == pytest.approx(2 * one)
+    assert two == pytest.approx(2 * item)
     assert plates_twice == pytest.approx(plates_once)
 
 
@@ -374,7 +376,7 @@ def test_a_split_opens_the_files_of_its_own_experiment() -> None:
 
 def test_the_whole_set_holds_every_part_and_keeps_the_contract() -> None:
     whole = Simulated(Settings(**SMALL)).open("simulated")
-    parts = [part for one in EXPERIMENTS.values() for part in one.parts]
+    parts = [part for item in EXPERIMENTS.values() for part in item.parts]
     assert list(whole.index["part"].unique()) == parts
     opened, train, _ = sides("sim/confounded")
     rows = whole.index["part"].to_numpy() == "nested-training"
@@ -386,9 +388,9 @@ def test_the_whole_set_holds_every_part_and_keeps_the_contract() -> None:
 
 
 def test_the_same_settings_give_the_same_files_and_another_draw_others() -> None:
-    one = sides("sim/confounded")[0].digest
-    assert sides("sim/confounded")[0].digest == one
-    assert sides("sim/confounded", draw=1)[0].digest != one
+    item = sides("sim/confounded")[0].digest
+    assert sides("sim/confounded")[0].digest == item
+    assert sides("sim/confounded", draw=1)[0].digest != item
     assert sides("sim/confounded", strength=2)[0].settings == {**SMALL, "strength": 2.0}
     assert Simulated().settings == Settings(draw=100)
 
@@ -398,10 +400,10 @@ def test_what_it_cannot_do_is_said() -> None:
         Simulated(Settings(off="lampe"))
     with raises(BenchError, "real"):
         Simulated().open("real")
-    one = dataclasses.replace(layout.coos7()[0], order="spiral")
-    wells = layout.well_map(one, Conditions(0))
+    item = dataclasses.replace(layout.coos7()[0], order="spiral")
+    wells = layout.well_map(item, Conditions(0))
     with raises(ValueError, "spiral"):
-        layout.minutes_of(one, wells, Conditions(0))
+        layout.minutes_of(item, wells, Conditions(0))
 
 
 @pytest.mark.slow
@@ -432,9 +434,9 @@ def test_simulated_coos7_has_the_pixels_it_had() -> None:
         "cells",
     }
     assert "factors" not in values
-    one = folder_plates[7]
-    contents = layout.populate(one, conditions)
-    rows, images = plate.render(one, 3, contents, conditions)
+    item = folder_plates[7]
+    contents = layout.populate(item, conditions)
+    rows, images = plate.render(item, 3, contents, conditions)
     assert (rows.tolist(), contents.wells.sum(), contents.part.tolist()) == FROZEN_ROWS
     assert contents.minutes.sum() == pytest.approx(FROZEN_MINUTES)
     # another processor may round a count or two the other way

@@ -137,14 +137,14 @@ def changes_pixels(name: str, draw: int, strength: float) -> bool:
 @pytest.mark.parametrize("mean", [3.0, 40.0, 900.0])
 def test_noise_of_the_camera(mean: float) -> None:
     n, gain, offset, read_noise = 60_000, 0.7, 100.0, 2.0
-    one = np.ones(1, np.float32)
+    item = np.ones(1, np.float32)
     counts = camera.expose(
         np.random.default_rng(0),
         np.full((1, n), mean, np.float32),
-        gain * one,
-        offset * one,
-        read_noise * one,
-        1e6 * one,
+        gain * item,
+        offset * item,
+        read_noise * item,
+        1e6 * item,
     ).astype(float)
     variance = (mean + 1 / 8 + read_noise**2) / gain**2 + 1 / 12  # photons, read-out, rounding
     assert counts.mean() == pytest.approx(mean / gain + offset, abs=4.5 * np.sqrt(variance / n))
@@ -153,13 +153,17 @@ def test_noise_of_the_camera(mean: float) -> None:
 
 
 def test_saturation_and_bounds_of_counts() -> None:
-    one = np.ones(1, np.float32)
+    item = np.ones(1, np.float32)
     rng = np.random.default_rng(0)
-    full = camera.expose(rng, np.full((1, 50), 9e4, np.float32), one, 100 * one, 0 * one, 3e4 * one)
+    full = camera.expose(
+        rng, np.full((1, 50), 9e4, np.float32), item, 100 * item, 0 * item, 3e4 * item
+    )
     assert set(full.ravel().tolist()) == {30100}
-    high = camera.expose(rng, np.full((1, 50), 9e4, np.float32), 0.1 * one, one, 0 * one, 1e6 * one)
+    high = camera.expose(
+        rng, np.full((1, 50), 9e4, np.float32), 0.1 * item, item, 0 * item, 1e6 * item
+    )
     assert set(high.ravel().tolist()) == {65535}
-    low = camera.expose(rng, np.zeros((1, 500), np.float32), one, 0 * one, 5 * one, 1e6 * one)
+    low = camera.expose(rng, np.zeros((1, 500), np.float32), item, 0 * item, 5 * item, 1e6 * item)
     assert low.min() == 0
 
 
@@ -248,14 +252,14 @@ def test_a_nucleus_sends_the_light_of_its_genomes() -> None:
 
 
 def test_a_cold_lamp_warms_up() -> None:
-    one = layout.coos7(1.0)[20]
+    item = layout.coos7(1.0)[20]
     conditions = Conditions(4, strength=4, off=only("lamp"))
-    loss = float(np.abs(conditions.value("lamp", one.units, ["B02"])[0]))
+    loss = float(np.abs(conditions.value("lamp", item.units, ["B02"])[0]))
     assert loss > 0.2
-    contents = layout.populate(one, conditions)
+    contents = layout.populate(item, conditions)
     light, dark = [], []
     for label in range(7):
-        rows, images = plate.render(one, label, contents, conditions)
+        rows, images = plate.render(item, label, contents, conditions)
         dark.append(np.percentile(images[:, 0], 10, axis=(1, 2)) - 100)
         light.append(1 - loss * np.exp(-contents.minutes[rows] / 20))
     # the background is 35 electrons, 70 counts, at most a few of them lost by the illumination
@@ -267,8 +271,8 @@ def test_a_cold_lamp_warms_up() -> None:
 def test_rim_wells_have_fewer_cells() -> None:
     plates, conditions = small(1.0, strength=2, off=only("edge"))
     rim = inner = 0.0
-    for one in plates:
-        contents = layout.populate(one, conditions)
+    for item in plates:
+        contents = layout.populate(item, conditions)
         counts = np.bincount(contents.wells, minlength=len(contents.names))
         rim += counts[contents.edge].mean()
         inner += counts[~contents.edge].mean()
@@ -279,9 +283,9 @@ def test_strength_zero_leaves_plates_alike() -> None:
     def p_value(strength: float) -> float:
         plates, conditions = small(0.1, strength=strength)
         groups = []
-        for one in plates[-6:] + plates[:2]:
-            contents = layout.populate(one, conditions)
-            _, images = plate.render(one, 5, contents, conditions)
+        for item in plates[-6:] + plates[:2]:
+            contents = layout.populate(item, conditions)
+            _, images = plate.render(item, 5, contents, conditions)
             groups.append(np.log(images[:, 1].mean(axis=(1, 2)) - 90))
         return float(stats.f_oneway(*[g for g in groups if len(g) > 1]).pvalue)
 
@@ -294,15 +298,15 @@ def test_parts_share_what_they_should() -> None:
     wells: dict[str, set] = {part: set() for part in layout.PARTS}
     days: dict[str, set] = {part: set() for part in layout.PARTS}
     sizes = dict.fromkeys(layout.PARTS, 0)
-    for one in plates:
-        contents = layout.populate(one, conditions)
+    for item in plates:
+        contents = layout.populate(item, conditions)
         assert (np.diff(contents.minutes) >= 0).all()
         for i, part in enumerate(layout.PARTS):
             rows = contents.part == i
             sizes[part] += int(rows.sum())
-            wells[part] |= {(one.number, int(w)) for w in contents.wells[rows]}
+            wells[part] |= {(item.number, int(w)) for w in contents.wells[rows]}
             if rows.any():
-                days[part].add(one.date)
+                days[part].add(item.date)
     assert wells["test1"] <= wells["training"]
     assert not wells["test2"] & wells["training"]
     assert {p for p, _ in wells["test2"]} == {p for p, _ in wells["training"]}
@@ -315,7 +319,7 @@ def test_parts_share_what_they_should() -> None:
 
 def test_a_laboratory_keeps_its_plate_map_unless_switched_off() -> None:
     plates, conditions = small()
-    maps = [layout.well_map(one, conditions) for one in plates]
+    maps = [layout.well_map(item, conditions) for item in plates]
     assert maps[0] == maps[1] == maps[15]
     assert maps[0] != maps[-1]
     free = Conditions(0, off=frozenset({"layout"}))
@@ -352,7 +356,7 @@ def test_files_have_the_published_layout(folder: Path) -> None:
             assert content[key].shape == (n,)
         with h5py.File(folder / write.file_name(part)) as handle:
             assert handle["data"].chunks is None
-    assert total == sum(one.cells for one in layout.coos7(0.03))
+    assert total == sum(item.cells for item in layout.coos7(0.03))
 
 
 def test_no_image_was_left_empty(folder: Path) -> None:

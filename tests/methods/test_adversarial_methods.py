@@ -50,11 +50,11 @@ def watched(cls, look):
 
 def once(cls, samples=None, adapt=None, recipe=None, **params):
     """Return model, batch and terms of the second step."""
-    found = []
+    result = []
 
     def look(method, model, batch, terms):
         if batch.step == 1:
-            found.append((method, model, batch, terms))
+            result.append((method, model, batch, terms))
             raise StopIteration
 
     with pytest.raises(StopIteration):
@@ -65,7 +65,7 @@ def once(cls, samples=None, adapt=None, recipe=None, **params):
             adapt=adapt_of(cls) if adapt is None else adapt,
             **params,
         )
-    return found[0]
+    return result[0]
 
 
 def forward(classifier, x):
@@ -110,16 +110,16 @@ def test_only_what_reaches_the_features_is_reversed_and_scaled(cls):
     assert full[0].abs().max() > 0
     for key, factor in ((("constant", 0.25), 0.25), (("sigmoid", 1.0), math.tanh(5 / 12))):
         torch.testing.assert_close(gradients[key][0], factor * full[0], rtol=1e-4, atol=1e-8)
-        for one, other in zip(gradients[key][1:], full[1:], strict=True):
-            torch.testing.assert_close(one, other)
+        for item, other in zip(gradients[key][1:], full[1:], strict=True):
+            torch.testing.assert_close(item, other)
     # against the gradient of the same term without reversal
     _, _model, batch, terms = once(cls, ramp="constant", weight=1.0, recipe={"warmup": 1.0})
-    found = torch.autograd.grad(terms["domain"], batch.features)[0]
+    result = torch.autograd.grad(terms["domain"], batch.features)[0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(losses, "reverse_gradient", lambda x, scale: x)
         _, _model, batch, terms = once(cls, recipe={"warmup": 1.0})
         plain = torch.autograd.grad(terms["domain"], batch.features)[0]
-    torch.testing.assert_close(found, -plain)
+    torch.testing.assert_close(result, -plain)
 
 
 def test_dann_tells_batches_apart():
@@ -281,8 +281,8 @@ def test_the_domain_is_harder_to_read_and_classes_are_not(cls):
     adapting = cls in ADAPTING
     chance = 1 / 2 if adapting else 1 / 4
     plain, method = (
-        np.mean([told_and_right(one, adapting, seed) for seed in range(3)], axis=0)
-        for one in (ERM, cls)
+        np.mean([told_and_right(item, adapting, seed) for seed in range(3)], axis=0)
+        for item in (ERM, cls)
     )
     assert method[0] - chance < 0.85 * (plain[0] - chance)
     assert method[1] > plain[1] - 0.1
@@ -334,8 +334,8 @@ def test_resumed_training_ends_in_the_same_bits(cls, tmp_path, monkeypatch):
         ctx = context(scratch=tmp_path, progress=progress)
         with pytest.raises(Interrupted):
             trained(cls, profiles(), ctx, adapt=adapt_of(cls))
-    found = trained(cls, profiles(), context(scratch=tmp_path), adapt=adapt_of(cls))
-    assert same_state(found, wanted)
+    result = trained(cls, profiles(), context(scratch=tmp_path), adapt=adapt_of(cls))
+    assert same_state(result, wanted)
 
 
 def test_the_width_of_the_classifier_is_a_parameter():

@@ -91,11 +91,11 @@ def published_by_wilds(x, y):
 def test_coral_is_the_naive_sum_and_the_published_formula():
     x, group = rows_and_groups()
     parts = [x[group == g].astype(np.float64) for g in range(3)]
-    found = alignment.coral(parts_of(torch.from_numpy(x), torch.from_numpy(group))).item()
+    result = alignment.coral(parts_of(torch.from_numpy(x), torch.from_numpy(group))).item()
     pairs = list(itertools.combinations(range(3), 2))
-    assert found == pytest.approx(np.mean([naive_coral(parts[i], parts[j]) for i, j in pairs]))
+    assert result == pytest.approx(np.mean([naive_coral(parts[i], parts[j]) for i, j in pairs]))
     wanted = np.mean([published_by_wilds(parts[i], parts[j]) for i, j in pairs])
-    assert found == pytest.approx(wanted, rel=1e-5)
+    assert result == pytest.approx(wanted, rel=1e-5)
     some = alignment.coral([torch.from_numpy(p) for p in parts], [(0, 2), (1, 2)]).item()
     wanted = (published_by_wilds(parts[0], parts[2]) + published_by_wilds(parts[1], parts[2])) / 2
     assert some == pytest.approx(wanted)
@@ -106,8 +106,8 @@ def test_coral_is_four_times_that_of_the_first_paper_where_means_agree():
     source, target = (x[group == g].astype(np.float64) for g in (0, 1))
     source, target = source - source.mean(0), target - target.mean(0)
     gap = np.linalg.norm(np.cov(source.T) - np.cov(target.T), "fro") ** 2
-    found = alignment.coral([torch.from_numpy(source), torch.from_numpy(target)]).item()
-    assert found == pytest.approx(4 * gap / (4 * 4**2))
+    result = alignment.coral([torch.from_numpy(source), torch.from_numpy(target)]).item()
+    assert result == pytest.approx(4 * gap / (4 * 4**2))
 
 
 def test_equal_groups_are_at_distance_0_and_only_moments_count():
@@ -170,26 +170,26 @@ def test_mmd_is_the_naive_sum_also_far_from_0(unbiased, relative, offset):
     if relative:
         every = ((exact[:, None] - exact[None]) ** 2).sum(2)
         scale = every.sum() / (len(x) * (len(x) - 1))
-    found = alignment.mmd(
+    result = alignment.mmd(
         torch.from_numpy(x), torch.from_numpy(group), relative=relative, unbiased=unbiased
     )
-    assert found.item() == pytest.approx(naive_mmd(x, group, scale, unbiased), rel=1e-5)
+    assert result.item() == pytest.approx(naive_mmd(x, group, scale, unbiased), rel=1e-5)
 
 
 def test_without_a_difference_the_unbiased_estimate_is_0_and_the_published_one_is_not():
     group = torch.arange(16) // 8
     rng = torch.Generator().manual_seed(0)
-    found = {}
+    result = {}
     for unbiased in (False, True):
         for scale in (1.0, 0.001):
             draws = [
                 alignment.mmd(scale * torch.randn(16, 4, generator=rng), group, unbiased=unbiased)
                 for _ in range(400)
             ]
-            found[unbiased, scale] = float(torch.stack(draws).mean())
-    assert found[True, 1.0] == pytest.approx(0, abs=0.05)
-    assert found[False, 1.0] > 0.5
-    assert found[False, 0.001] < 0.01
+            result[unbiased, scale] = float(torch.stack(draws).mean())
+    assert result[True, 1.0] == pytest.approx(0, abs=0.05)
+    assert result[False, 1.0] > 0.5
+    assert result[False, 0.001] < 0.01
 
 
 def test_mmd_hands_its_choices_on():
@@ -523,8 +523,8 @@ def test_resumed_training_ends_in_the_same_bits(cls, tmp_path, monkeypatch):
         ctx = context(scratch=tmp_path, progress=progress)
         with pytest.raises(Interrupted):
             trained(cls, profiles(), ctx, adapt=adapt_of(cls), **params)
-    found = trained(cls, profiles(), context(scratch=tmp_path), adapt=adapt_of(cls), **params)
-    assert same_state(found, wanted)
+    result = trained(cls, profiles(), context(scratch=tmp_path), adapt=adapt_of(cls), **params)
+    assert same_state(result, wanted)
 
 
 def test_a_checkpoint_of_other_evaluation_rows_is_not_used(tmp_path, monkeypatch):

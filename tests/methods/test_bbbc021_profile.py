@@ -219,7 +219,7 @@ def test_counts_equal_an_independent_computation(name, bench, target, wells):
         (np.median(ours[part.index], axis=0), part.iloc[0])
         for _, part in wells[~wells["meta_is_control"]].groupby(treatment)
     ]
-    given = {
+    passed = {
         "X": np.array([m for m, _ in middle], np.float32),
         "label": np.array([row["meta_moa"] for _, row in middle]),
         "compound": np.array([row["meta_compound"] for _, row in middle]),
@@ -227,7 +227,7 @@ def test_counts_equal_an_independent_computation(name, bench, target, wells):
     }
     medians = counts(wells, X, np.median)
     for metric, (right, n) in zip(("nsc", "nscb"), medians, strict=True):
-        value = metrics.compute(metric, **given)
+        value = metrics.compute(metric, **passed)
         assert (round(value.value * n, 6), value.n) == (right, n), metric
 
 

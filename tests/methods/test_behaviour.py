@@ -31,9 +31,9 @@ import pytest
 
 from bench.api import NotApplicable
 from bench.core.control_names import is_control_row
-from bench.core.errors import BenchError
 from bench.core.meta import KINDS_OF_SHIFT
 from tests.helpers import shifts
+from tests.helpers.extras import skip_without
 
 DEVELOPMENT = tuple(range(10))
 """Draws that were looked at while the planting code and the declarations were written."""
@@ -103,15 +103,11 @@ def claims(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", methods())
 def test_a_method_does_what_it_declares(name):
+    skip_without(name)
     listed = failures()
     wrong = []
     for role, kind in claims(name):
-        try:
-            gain = shifts.differences(name, kind, DRAWS)
-        except BenchError as error:
-            if "pip install" not in str(error):
-                raise
-            pytest.skip(str(error))
+        gain = shifts.differences(name, kind, DRAWS)
         points = f"{100 * gain.mean():+.1f} points against {shifts.against(name)}"
         print(f"{name} {role} {kind}: {points}")  # noqa: T201 - a command of this file
         print(f"   by {100 * slack(role, gain):+.2f} points")  # noqa: T201 - a command of this file

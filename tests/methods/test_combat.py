@@ -139,11 +139,13 @@ def test_controls_alone_estimate_under_their_policy():
     X, _, batch, controls = planted("scale", 0, n_batches=5)
     other = X.copy()
     other[~controls] = other[~controls] * 5 + 1
-    one, two = (fitted("combat", view(v, batch, controls), unseen="controls") for v in (X, other))
-    for key, value in one.state().items():
+    item, two = (fitted("combat", view(v, batch, controls), unseen="controls") for v in (X, other))
+    for key, value in item.state().items():
         np.testing.assert_array_equal(value, two.state()[key])
     naive = by_loops(X[controls], batch[controls])
-    np.testing.assert_allclose(applied(one, view(X, batch, controls)).X[controls], naive, atol=1e-4)
+    np.testing.assert_allclose(
+        applied(item, view(X, batch, controls)).X[controls], naive, atol=1e-4
+    )
 
 
 def test_small_batches_pass_unchanged_and_are_counted():

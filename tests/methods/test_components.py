@@ -33,10 +33,10 @@ def test_equals_scikit_learn(n: int) -> None:
     model = PCA(min(n, 6)).fit(scaler.transform(X.astype(np.float64)))
     for rows in (X, new):
         wanted = model.transform(scaler.transform(rows.astype(np.float64)))
-        found = applied(method, view(rows, batch)).X
-        signs = np.sign((wanted * found).sum(axis=0))
-        assert found.shape == (N, min(n, 6))
-        np.testing.assert_allclose(found * signs, wanted, atol=2e-3)
+        result = applied(method, view(rows, batch)).X
+        signs = np.sign((wanted * result).sum(axis=0))
+        assert result.shape == (N, min(n, 6))
+        np.testing.assert_allclose(result * signs, wanted, atol=2e-3)
     again = applied(reloaded(method), view(new, batch)).X
     np.testing.assert_array_equal(again, applied(method, view(new, batch)).X)
 

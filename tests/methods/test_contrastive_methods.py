@@ -58,8 +58,8 @@ def naive(z, key, temperature):
 def test_the_loss_equals_loops(key, temperature):
     key = np.array(key)
     z = np.random.default_rng(len(key)).normal(size=(len(key), 5))
-    found = nt_xent(torch.from_numpy(z), torch.from_numpy(key), temperature)
-    assert float(found) == pytest.approx(naive(z, key, temperature), rel=1e-10)
+    result = nt_xent(torch.from_numpy(z), torch.from_numpy(key), temperature)
+    assert float(result) == pytest.approx(naive(z, key, temperature), rel=1e-10)
 
 
 def test_two_views_make_nt_xent_as_published():
@@ -70,8 +70,8 @@ def test_two_views_make_nt_xent_as_published():
     scores.fill_diagonal_(-torch.inf)
     partner = torch.arange(10).reshape(5, 2).flip(1).flatten()
     wanted = torch.nn.functional.cross_entropy(scores, partner)
-    found = nt_xent(z, torch.arange(5).repeat_interleave(2), 0.1)
-    torch.testing.assert_close(found, wanted)
+    result = nt_xent(z, torch.arange(5).repeat_interleave(2), 0.1)
+    torch.testing.assert_close(result, wanted)
 
 
 def test_the_gradient_of_the_loss():
@@ -85,10 +85,10 @@ def test_the_gradient_of_the_loss():
 
 
 def test_the_loss_has_the_values_that_theory_gives():
-    one = torch.eye(4, dtype=torch.float64).repeat_interleave(2, 0)  # views alike, the rest apart
+    item = torch.eye(4, dtype=torch.float64).repeat_interleave(2, 0)  # views alike, the rest apart
     key = torch.arange(4).repeat_interleave(2)
     wanted = np.log(1 + 6 * np.exp(-1 / 0.5))
-    assert float(nt_xent(one, key, 0.5)) == pytest.approx(wanted)
+    assert float(nt_xent(item, key, 0.5)) == pytest.approx(wanted)
     same = torch.ones(8, 3, dtype=torch.float64)  # nothing told apart
     assert float(nt_xent(same, key, 0.5)) == pytest.approx(np.log(7))
 
@@ -123,8 +123,8 @@ def test_a_crop_shows_a_part_of_the_image_at_full_size():
 def test_a_blur_is_gaussian():
     x = torch.randn(6, 2, 24, 24)
     sigma = 2 * torch.rand(6, generator=rng(5))
-    found = blurred(x, 2.0, rng(5)).numpy()
-    for image, s, wanted in zip(x.numpy(), sigma.tolist(), found, strict=True):
+    result = blurred(x, 2.0, rng(5)).numpy()
+    for image, s, wanted in zip(x.numpy(), sigma.tolist(), result, strict=True):
         for channel in range(2):
             exact = ndimage.gaussian_filter(image[channel], s, mode="mirror", radius=6)
             np.testing.assert_allclose(wanted[channel], exact, rtol=1e-3, atol=1e-4)
@@ -135,9 +135,9 @@ def test_a_blur_is_gaussian():
 
 def test_corruption_takes_values_of_the_same_feature():
     x = torch.arange(200.0 * 7).reshape(200, 7)
-    found = corrupted(x, 0.3, rng())
-    assert torch.equal(found % 7, x % 7)  # a feature keeps its residue
-    changed = float((found != x).float().mean())
+    result = corrupted(x, 0.3, rng())
+    assert torch.equal(result % 7, x % 7)  # a feature keeps its residue
+    changed = float((result != x).float().mean())
     assert changed == pytest.approx(0.3 * 199 / 200, abs=0.04)
     assert torch.equal(corrupted(x, 0.0, rng()), x)
 

@@ -55,8 +55,8 @@ def test_to_train_equals_skada_from_the_batch(shrinkage, m):
 def test_half_shrinkage_is_the_published_identity_on_standardised_features():
     train, test = two_domains("published")
     S, T = standardised(train, train), standardised(test, test)
-    one, two = (np.cov(Z.T, ddof=0) + np.eye(10) for Z in (S, T))
-    expected = S @ scipy.linalg.inv(scipy.linalg.sqrtm(one).real) @ scipy.linalg.sqrtm(two).real
+    item, two = (np.cov(Z.T, ddof=0) + np.eye(10) for Z in (S, T))
+    expected = S @ scipy.linalg.inv(scipy.linalg.sqrtm(item).real) @ scipy.linalg.sqrtm(two).real
     # The test rows are standardised by themselves there: do that first.
     scaled = (T * train.std(axis=0) + train.mean(axis=0)).astype(np.float32)
     samples = view(train)

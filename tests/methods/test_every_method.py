@@ -16,13 +16,14 @@ from bench.core.errors import BenchError
 from bench.data.own.table import ArraySource
 from bench.data.views import make_partition
 from tests.helpers import shifts
+from tests.helpers.extras import skip_without
 
 
 def methods(level=None):
-    found = [e for e in shifts.registry().entries("method") if not is_control_row(e.meta["level"])]
+    result = [e for e in shifts.registry().entries("method") if not is_control_row(e.meta["level"])]
     return [
         e.name
-        for e in found
+        for e in result
         if (level is None or e.meta["level"] == level) and not shifts.on_images(e.name)
     ]
 
@@ -37,10 +38,10 @@ def outputs(name, opened, seed=0, steps=None):
         )
         for rows, labels in ((old, True), (~old, False))
     ]
-    made = shifts.profiles_of(name, seed, *partitions, steps=steps)
+    result = shifts.profiles_of(name, seed, *partitions, steps=steps)
     ids = opened.index["id"].to_numpy(str)
     return [
-        X[np.argsort(ids[partition.rows])] for X, partition in zip(made, partitions, strict=True)
+        X[np.argsort(ids[partition.rows])] for X, partition in zip(result, partitions, strict=True)
     ]
 
 
@@ -62,15 +63,10 @@ def table(change=None, order=None, rename=None, plates=6):
     return dataclasses.replace(opened, index=index, source=ArraySource(np.ascontiguousarray(X)))
 
 
-def skip_without_library(name):
-    if name == "scanorama":
-        pytest.importorskip("scanorama")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", methods())
 def test_order_of_rows_and_names_of_batches_change_nothing(name):
-    skip_without_library(name)
+    skip_without(name)
     plain = table()
     order = np.random.default_rng(0).permutation(len(plain.index))
     first = outputs(name, plain)
@@ -160,13 +156,13 @@ def outcome(name, change):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", methods())
 def test_what_cannot_be_corrected_is_one_line_and_never_nan(name):
-    skip_without_library(name)
+    skip_without(name)
     for change in BAD:
-        made, said = outcome(name, change)
+        result, said = outcome(name, change)
         if said is not None:
             assert "\n" not in said, change.__name__
             assert len(said) > 30, change.__name__
             continue
         assert change is not a_nan, "a NaN went in and nobody said so"
-        for X in made:
+        for X in result:
             assert np.isfinite(X).all(), change.__name__

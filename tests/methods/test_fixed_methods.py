@@ -114,10 +114,10 @@ def test_the_head_reads_out_and_the_recipe_is_not_part_of_the_fit(name: str) -> 
         assert chain.readout == "head"
         assert chain.track == "inductive"
         rows = np.arange(len(opened.index))
-        [one] = tiny.stage_ids(
+        [item] = tiny.stage_ids(
             chain, registry, opened, recipe, ("a", "b"), rows[:50], rows[50:], 0, supervised=True
         )
-        ids.add(one.fit)
+        ids.add(item.fit)
     assert len(ids) == 1
     assert parse_chain(f"{name}+zscore", registry, opened, {}, recipe).readout == "probe"
 

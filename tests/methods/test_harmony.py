@@ -155,9 +155,9 @@ def test_mapped_training_rows_are_where_harmony_puts_them(case):
     method = fitted("harmony-map", train, seed=0)
     order = canonical(X, train.batch)
     Z = method._components.scores(X[order.rows])
-    one, two = (run_harmony(Z, order.codes, method.params, seed).Z_corr for seed in (0, 1))
+    item, two = (run_harmony(Z, order.codes, method.params, seed).Z_corr for seed in (0, 1))
     mapped = applied(method, train).X[order.rows]
-    assert relative(mapped, one, Z) <= relative(two, one, Z) + 0.1
+    assert relative(mapped, item, Z) <= relative(two, item, Z) + 0.1
 
 
 def test_new_batches_lose_half_of_their_batch():

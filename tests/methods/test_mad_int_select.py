@@ -123,13 +123,13 @@ def test_nothing_is_fitted_on_test_rows() -> None:
     method = fitted("mad-int-select", view(X[train], batch[train], controls[train]))
     before = {name: array.copy() for name, array in method.state().items()}
     alone = batch == "p5"
-    one = method.apply(view(X[alone], batch[alone], controls[alone])).X
+    item = method.apply(view(X[alone], batch[alone], controls[alone])).X
     treated = alone & ~controls
     moved = X.copy()
     moved[treated] += 5.0
     other = method.apply(view(moved[alone], batch[alone], controls[alone])).X
     mine = controls[alone]
-    np.testing.assert_array_equal(one[mine], other[mine])
+    np.testing.assert_array_equal(item[mine], other[mine])
     for name, array in method.state().items():
         np.testing.assert_array_equal(array, before[name])
 
@@ -139,9 +139,9 @@ def test_location_and_scale_of_a_plate_are_gone() -> None:
     train = view(X, batch, controls)
     method = fitted("mad-int-select", train)
     mine = batch == "p2"
-    one = method.apply(view(X[mine], batch[mine], controls[mine])).X
+    item = method.apply(view(X[mine], batch[mine], controls[mine])).X
     two = method.apply(view(4 * X[mine] - 7, batch[mine], controls[mine])).X
-    np.testing.assert_allclose(one, two, atol=1e-3)
+    np.testing.assert_allclose(item, two, atol=1e-3)
 
 
 def test_few_controls_and_dead_features_take_what_is_typical() -> None:

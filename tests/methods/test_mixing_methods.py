@@ -64,8 +64,8 @@ def test_mixed_loss_is_the_cross_entropy_with_soft_labels():
         soft[other[i]] += 1 - weight[i]
         log_p = logits[i] - np.log(np.exp(logits[i]).sum())
         total, count = total - (soft * log_p).sum(), count + 1
-    found = mixed_loss(*(torch.from_numpy(a) for a in (logits, y, other, weight)))
-    assert float(found) == pytest.approx(total / count, rel=1e-12)
+    result = mixed_loss(*(torch.from_numpy(a) for a in (logits, y, other, weight)))
+    assert float(result) == pytest.approx(total / count, rel=1e-12)
     nobody = torch.full((7,), -1)
     assert float(mixed_loss(torch.from_numpy(logits), nobody, nobody, torch.ones(7))) == 0
 
@@ -73,9 +73,9 @@ def test_mixed_loss_is_the_cross_entropy_with_soft_labels():
 def test_interpolation_is_row_by_row():
     x, other = torch.rand(3, 2, 4, 4), torch.rand(3, 2, 4, 4)
     weight = torch.tensor([0.0, 0.25, 1.0])
-    found = interpolated(x, other, weight)
+    result = interpolated(x, other, weight)
     for i, w in enumerate(weight):
-        torch.testing.assert_close(found[i], w * x[i] + (1 - w) * other[i])
+        torch.testing.assert_close(result[i], w * x[i] + (1 - w) * other[i])
 
 
 def unmixed(method, samples):
@@ -120,7 +120,7 @@ def test_a_batch_of_controls_alone_is_left_as_it_is():
 
 
 def brute_partners(y, group, strategy):
-    found = {}
+    result = {}
     for i in range(len(y)):
         same = [
             j
@@ -134,8 +134,8 @@ def brute_partners(y, group, strategy):
             )
         ]
         if same:
-            found[i] = same
-    return found
+            result[i] = same
+    return result
 
 
 @pytest.mark.parametrize("strategy", ["label", "domain"])
@@ -149,8 +149,8 @@ def test_partners_are_those_of_brute_force_equally_often(strategy, seed):
     assert partners.rows.tolist() == sorted(wanted)
     draws = 300
     drawn = partners.draw(rng, np.repeat(partners.rows, draws)).reshape(-1, draws)
-    for i, found in zip(partners.rows.tolist(), drawn, strict=True):
-        counts = np.array([np.count_nonzero(found == j) for j in wanted[i]])
+    for i, result in zip(partners.rows.tolist(), drawn, strict=True):
+        counts = np.array([np.count_nonzero(result == j) for j in wanted[i]])
         assert counts.sum() == draws
         assert stats.chisquare(counts).pvalue > 1e-6 if len(counts) > 1 else True
 
@@ -230,9 +230,9 @@ def test_lisa_names_what_is_missing():
     samples = profiles()
     with raises(NotApplicable, "p_sel", "0"):
         fitted(LISA, dataclasses.replace(samples, batch=np.full(120, "p0")))
-    one = dataclasses.replace(samples, y=np.where(samples.y > 0, 0, samples.y))
+    item = dataclasses.replace(samples, y=np.where(samples.y > 0, 0, samples.y))
     with raises(NotApplicable, "p_sel", "1"):
-        fitted(LISA, one, p_sel=0.5)
+        fitted(LISA, item, p_sel=0.5)
     with raises(BenchError, "lisa.p_sel", "0.0", "1.0"):
         make_params("lisa", LISA.Params, {"p_sel": 1.5})
 

@@ -39,10 +39,10 @@ def table(seed: int = 0, slope: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
 def test_regression_equals_scikit_learn_in_one_batch() -> None:
     X, count = table()
     train = exposed(view(X, np.repeat("a", N)), count=count)
-    found = applied(fitted("regress-out", train, rows="all"), train).X
+    result = applied(fitted("regress-out", train, rows="all"), train).X
     model = LinearRegression().fit(count[:, None], X.astype(np.float64))
     expected = X - model.predict(count[:, None]) + X.mean(axis=0)
-    assert found == pytest.approx(expected, abs=1e-4)
+    assert result == pytest.approx(expected, abs=1e-4)
 
 
 def test_slopes_are_those_of_centred_batches_and_controls() -> None:
@@ -67,9 +67,9 @@ def test_rows_without_a_value_are_not_corrected() -> None:
     train = exposed(view(X, np.repeat("a", N)), count=count)
     method = fitted("regress-out", train, rows="all")
     lacking = exposed(view(X[:2], np.repeat("a", 2)), count=["", str(count[1])])
-    found = applied(method, lacking).X
-    assert np.array_equal(found[0], X[0])
-    assert found[1] == pytest.approx(applied(method, train).X[1])
+    result = applied(method, lacking).X
+    assert np.array_equal(result[0], X[0])
+    assert result[1] == pytest.approx(applied(method, train).X[1])
 
 
 def test_a_column_that_is_not_exposed() -> None:
@@ -121,14 +121,14 @@ def test_position_effects_against_a_loop() -> None:
     X = rng.normal(size=(N, 3)) + rng.normal(size=(8, 3))[np.arange(N) // 12]
     X[5] += 40  # an outlier moves no median
     samples = exposed(view(X.astype(np.float32), np.repeat("a", N)), position=WELLS)
-    found = applied(fitted("plate-position", samples), samples).X
+    result = applied(fitted("plate-position", samples), samples).X
     for j in range(3):
         # Both end at residuals with row and column medians near 0; the level may differ.
         expected = polish(X[:, j].reshape(8, 12)).ravel()
-        assert found[:, j] - np.median(found[:, j]) == pytest.approx(
+        assert result[:, j] - np.median(result[:, j]) == pytest.approx(
             expected - np.median(expected), abs=0.12
         )
-        rest = (found[:, j] - np.median(found[:, j])).reshape(8, 12)
+        rest = (result[:, j] - np.median(result[:, j])).reshape(8, 12)
         assert np.abs(np.median(rest, axis=0)).max() < 0.1
         assert np.abs(np.median(rest, axis=1)).max() < 0.1
 
@@ -141,9 +141,9 @@ def test_incomplete_layouts_and_rows_without_a_position() -> None:
     names = [WELLS[k].replace("0", "") if WELLS[k][1] == "0" else WELLS[k] for k in kept]
     names[0] = "well?"
     samples = exposed(view(X[kept], np.repeat("a", len(kept))), position=names)
-    found = applied(fitted("plate-position", samples), samples).X
-    assert np.array_equal(found[0], X[kept][0])
-    assert found[1:].std(axis=0).max() < 0.3 * X.std(axis=0).min()
+    result = applied(fitted("plate-position", samples), samples).X
+    assert np.array_equal(result[0], X[kept][0])
+    assert result[1:].std(axis=0).max() < 0.3 * X.std(axis=0).min()
     few = exposed(view(X[:10], np.repeat("a", 10)), position=WELLS[:10])
     output = fitted("plate-position", few).apply(few)
     assert np.array_equal(output.X, X[:10])

@@ -50,8 +50,8 @@ def fit_fields(cls):
 @pytest.mark.parametrize("kind", ["profiles", "images"])
 def test_ben_multi_is_ben_with_several_plates(kind):
     samples = samples_of(kind)
-    given = {"per_batch": 3}
-    multi, ben = fitted(BENMulti, samples, **given), fitted(BEN, samples, **given)
+    passed = {"per_batch": 3}
+    multi, ben = fitted(BENMulti, samples, **passed), fitted(BEN, samples, **passed)
     assert same_state(multi, ben)
     view = plate_of(samples)
     assert np.array_equal(multi.apply(view).X, ben.apply(view).X)
@@ -86,8 +86,8 @@ def test_ben_multi_normalises_each_plate_by_itself():
     layer = model.network[1]
     wanted = (wanted * layer.weight + layer.bias).detach()
     with model.using(Watched(BENMulti.Params()).train_statistics(batch)), torch.no_grad():
-        found = layer(h.float())
-    np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-3, atol=1e-3)
+        result = layer(h.float())
+    np.testing.assert_allclose(result.numpy(), wanted.numpy(), rtol=1e-3, atol=1e-3)
 
 
 def test_arm_bn_shares_the_fit_of_ben_multi():
@@ -195,10 +195,10 @@ def test_cs_arm_bn_without_controls_takes_the_running_averages():
     samples = profiles(n=200)
     method = fitted(CSARMBN, samples)
     view = plate_of(samples)
-    one = np.flatnonzero(view.controls())[:1]
+    item = np.flatnonzero(view.controls())[:1]
     for rows in (
         np.flatnonzero(~view.controls()),
-        np.append(np.flatnonzero(~view.controls()), one),
+        np.append(np.flatnonzero(~view.controls()), item),
     ):
         out = method.apply(view.take(rows))
         assert out.fallbacks == 1
@@ -224,9 +224,9 @@ def test_entropy_is_that_of_the_softmax():
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     wanted = float(-(p * np.log(p)).sum(1).mean())
     x = torch.from_numpy(logits).requires_grad_()
-    found = mean_entropy(x)
-    assert float(found.detach()) == pytest.approx(wanted, rel=1e-12)
-    found.backward()
+    result = mean_entropy(x)
+    assert float(result.detach()) == pytest.approx(wanted, rel=1e-12)
+    result.backward()
     # dH/dz_k = - p_k (log p_k + H) for each row
     entropy = -(p * np.log(p)).sum(1, keepdims=True)
     np.testing.assert_allclose(x.grad.numpy(), -p * (np.log(p) + entropy) / 9, rtol=1e-9)
@@ -368,12 +368,12 @@ def test_instance_norm_is_that_of_each_image():
     nn.init.uniform_(layer.weight)
     nn.init.uniform_(layer.bias)
     x = torch.randn(3, 4, 5, 6) * 3 + 2
-    found = instance_norm(layer, 3)(x[:, :3]).detach().double()
+    result = instance_norm(layer, 3)(x[:, :3]).detach().double()
     part = x[:, :3].double()
     mean, var = part.mean((2, 3), keepdim=True), part.var((2, 3), unbiased=False, keepdim=True)
     wanted = (part - mean) / (var + 1e-3).sqrt()
     wanted = wanted * layer.weight[:3, None, None] + layer.bias[:3, None, None]
-    torch.testing.assert_close(found, wanted.detach().double(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result, wanted.detach().double(), rtol=1e-4, atol=1e-4)
 
 
 def test_instance_norm_replaces_every_batch_norm():
@@ -429,10 +429,10 @@ def test_the_halves_of_a_split_are_each_their_own():
     layer.running_var.uniform_(1, 2)
     split, x = split_norm(layer, 0.5).eval(), torch.randn(3, 5, 4, 4)
     with torch.no_grad():
-        found = split(x)
+        result = split(x)
         alone = nn.functional.instance_norm(x, weight=layer.weight, bias=layer.bias)
-        torch.testing.assert_close(found[:, :2], alone[:, :2])
-        torch.testing.assert_close(found[:, 2:], layer.eval()(x)[:, 2:])
+        torch.testing.assert_close(result[:, :2], alone[:, :2])
+        torch.testing.assert_close(result[:, 2:], layer.eval()(x)[:, 2:])
 
 
 @pytest.mark.parametrize("name, expected", [("resnet18", 6), ("resnet50", 13)])

@@ -40,11 +40,11 @@ def test_center_removes_a_shift_of_each_batch_and_nothing_else():
     X, _, batch, controls = planted("nothing", 0, n_batches=3)
     shift = {name: k * 7.0 for k, name in enumerate(np.unique(batch))}
     moved = X + np.array([shift[b] for b in batch], np.float32)[:, None]
-    one, two = (
+    item, two = (
         applied(fitted("center", s), s).X
         for s in (view(X, batch, controls), view(moved, batch, controls))
     )
-    np.testing.assert_allclose(one, two, atol=1e-5)
+    np.testing.assert_allclose(item, two, atol=1e-5)
 
 
 def test_center_with_few_controls_takes_the_training_mean():
@@ -196,8 +196,8 @@ def test_only_controls_teach_sphering_and_all_rows_sphering_all():
     X, _, batch, controls = planted("nothing", 3, n_batches=2)
     other = X.copy()
     other[~controls] *= 3
-    one, two = (fitted("sphering", view(v, batch, controls)) for v in (X, other))
-    for key, value in one.state().items():
+    item, two = (fitted("sphering", view(v, batch, controls)) for v in (X, other))
+    for key, value in item.state().items():
         np.testing.assert_array_equal(value, two.state()[key])
     every = fitted("sphering-all", view(X, batch), regularisation=0, shrinkage="none")
     assert type(every).access(every.params).words == []
@@ -284,11 +284,11 @@ def test_nobody_loses_much_without_a_shift(name):
 def test_a_root_in_float32_is_that_in_float64(n: int, d: int, offset: float) -> None:
     rng = np.random.default_rng(6)
     rows = (rng.normal(size=(n, d)) + offset * rng.normal(size=d)).astype(np.float32)
-    made = []
+    result = []
     for kind in (np.float32, np.float64):
         base, U, extra = inverse_root(rows.astype(kind), n, 1.0)
-        made.append(base * np.eye(d) + (U * extra) @ U.T)
+        result.append(base * np.eye(d) + (U * extra) @ U.T)
     exact = np.linalg.inv(rows.T.astype(np.float64) @ rows / n + np.eye(d))
-    np.testing.assert_allclose(made[1] @ made[1], exact, atol=1e-9)
+    np.testing.assert_allclose(result[1] @ result[1], exact, atol=1e-9)
     # Far-off rows go through float64, near ones lose no more than is said.
-    assert np.abs(made[0] - made[1]).max() < 16e-6
+    assert np.abs(result[0] - result[1]).max() < 16e-6

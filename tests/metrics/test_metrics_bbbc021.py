@@ -95,23 +95,23 @@ def test_two_mechanisms_of_one_week_are_left_out_and_counted(wells):
 
 
 def test_profiles_averaged_beforehand_give_the_same(wells):
-    given = arrays(wells, whitened(wells))
-    frame = pd.DataFrame({key: given[key] for key in ("label", "compound", "batch", "treatment")})
+    passed = arrays(wells, whitened(wells))
+    frame = pd.DataFrame({key: passed[key] for key in ("label", "compound", "batch", "treatment")})
     keep = frame["label"] != ""
     means, rows = [], []
     for _, part in frame[keep].groupby("treatment"):
-        means.append(given["X"][part.index].astype(np.float64).mean(axis=0))
+        means.append(passed["X"][part.index].astype(np.float64).mean(axis=0))
         rows.append(part.index[0])
     columns = {key: frame[key].to_numpy(str)[rows] for key in ("label", "compound", "batch")}
     for name in ("nsc", "nscb"):
         value = metrics.compute(name, X=np.array(means), **columns)
-        assert value.value == metrics.compute(name, **given).value
+        assert value.value == metrics.compute(name, **passed).value
 
 
 def test_compounds_as_clusters_give_the_metric_back(wells):
-    given = arrays(wells, whitened(wells))
-    clusters = _retrieval_clusters.query_clusters("nscb", **given)
+    passed = arrays(wells, whitened(wells))
+    clusters = _retrieval_clusters.query_clusters("nscb", **passed)
     assert clusters.sizes.sum() == 92
     assert np.average(clusters.values, weights=clusters.sizes) == pytest.approx(
-        metrics.compute("nscb", **given).value, abs=1e-12
+        metrics.compute("nscb", **passed).value, abs=1e-12
     )

@@ -17,16 +17,24 @@ from bench.metrics._lisi import lisi
 from bench.metrics._silhouette import silhouette
 from bench.metrics.map import average_precisions
 from tests.helpers.errors import raises
+from tests.helpers.optional import LEIDEN, available, marked, needs_scib
 
-EMBEDDING = [name for name, meta in metrics.METRICS.items() if meta["needs"] == "embedding"]
-GRAPH = (
+EMBEDDING = [
+    name
+    for name, meta in metrics.METRICS.items()
+    if meta["needs"] == "embedding" and name != "map_controls"  # it has rows of its own
+]
+HERE = available(EMBEDDING)
+GRAPH = [
     "arevalo_overall",
+    "ari_leiden",
     "batch_1nn",
     "ilisi",
     "clisi",
     "graph_connectivity",
+    "nmi_leiden",
     "robustness_index",
-)
+]
 
 
 def compute_all(names, **arrays):
@@ -109,9 +117,9 @@ def test_lisi_equals_harmonypy():
     graph = metrics.neighbours(data["X"])
     for i, column in enumerate(("batch", "label")):
         codes = np.unique(data[column], return_inverse=True)[1]
-        found = lisi(graph, codes, codes.max() + 1)
+        result = lisi(graph, codes, codes.max() + 1)
         # harmonypy stops its search at an entropy error of 1e-5.
-        np.testing.assert_allclose(found, expected[:, i], atol=1e-4)
+        np.testing.assert_allclose(result, expected[:, i], atol=1e-4)
         value = metrics.compute("ilisi" if column == "batch" else "clisi", **data).value
         median, k = np.median(expected[:, i]), codes.max() + 1
         rescaled = (median - 1) / (k - 1) if column == "batch" else (k - median) / (k - 1)
@@ -138,20 +146,20 @@ def test_silhouettes_equal_scikit_learn(distance, monkeypatch):
         rows = label == k
         width = silhouette_samples(X[rows], batch[rows], metric=distance)
         means.append(np.mean(1 - np.abs(width)))
-    found = metrics.compute("silhouette_batch", **data, distance=distance)
-    assert found.value == pytest.approx(np.mean(means), abs=1e-7)
-    assert "5 of 6 labels" in found.used
+    result = metrics.compute("silhouette_batch", **data, distance=distance)
+    assert result.value == pytest.approx(np.mean(means), abs=1e-7)
+    assert "5 of 6 labels" in result.used
 
 
 def naive_average_precision(similarity, positive, negative):
     """Walk down the ranking and average the precision at each hit."""
     ranked = sorted(np.flatnonzero(positive | negative), key=lambda j: -similarity[j])
-    hits, found = 0, []
+    hits, result = 0, []
     for place, j in enumerate(ranked, start=1):
         if positive[j]:
             hits += 1
-            found.append(hits / place)
-    return np.mean(found)
+            result.append(hits / place)
+    return np.mean(result)
 
 
 @pytest.mark.parametrize("negatives", ["all", "batch"])
@@ -159,20 +167,20 @@ def test_average_precision_equals_a_walk_down_the_ranking_and_scikit_learn(negat
     data = table(n=80)
     label, batch = data["label"], data["batch"]
     _, similarity = cosine(data["X"])
-    found = average_precisions(data["X"], label=label, batch=batch, negatives=negatives)
+    result = average_precisions(data["X"], label=label, batch=batch, negatives=negatives)
     for i in range(80):
         positive = (label == label[i]) & (batch != batch[i])
         negative = label != label[i]
         if negatives == "batch":
             negative &= batch == batch[i]
-        assert found[i] == pytest.approx(
+        assert result[i] == pytest.approx(
             naive_average_precision(similarity[i], positive, negative), abs=1e-12
         )
         rows = positive | negative
-        assert found[i] == pytest.approx(
+        assert result[i] == pytest.approx(
             average_precision_score(positive[rows], similarity[i, rows]), abs=1e-12
         )
-    macro = np.mean([found[label == k].mean() for k in set(label)])
+    macro = np.mean([result[label == k].mean() for k in set(label)])
     value = metrics.compute("map", **{**data, "negatives": negatives})
     assert value.value == pytest.approx(macro, abs=1e-12)
 
@@ -193,8 +201,8 @@ def test_average_precision_equals_copairs(tmp_path, monkeypatch):
             neg_diffby=["what"],
             progress_bar=False,
         )
-    found = average_precisions(data["X"], label=data["label"], batch=data["batch"])
-    np.testing.assert_allclose(found, expected["average_precision"].to_numpy(), atol=2e-6)
+    result = average_precisions(data["X"], label=data["label"], batch=data["batch"])
+    np.testing.assert_allclose(result, expected["average_precision"].to_numpy(), atol=2e-6)
 
 
 @pytest.mark.parametrize("k", [1, 15])
@@ -280,14 +288,14 @@ def naive_match(X, label, compound, batch=None):
 def test_matching_across_compounds_and_batches_equals_a_loop():
     data = table(n=90, labels=6)
     data["batch"][data["label"] == 2] = "b0"
-    found = metrics.compute("nsc", **data)
+    value = metrics.compute("nsc", **data)
     right, scored = naive_match(data["X"], data["label"], data["compound"])
-    assert (round(found.value * found.n), found.n) == (right, scored)
-    found = metrics.compute("nscb", **data)
+    assert (round(value.value * value.n), value.n) == (right, scored)
+    value = metrics.compute("nscb", **data)
     right, scored = naive_match(data["X"], data["label"], data["compound"], data["batch"])
-    assert (round(found.value * found.n), found.n) == (right, scored)
+    assert (round(value.value * value.n), value.n) == (right, scored)
     assert scored == 90 - (data["label"] == 2).sum()
-    assert "5 of 6 labels" in found.used
+    assert "5 of 6 labels" in value.used
 
 
 def test_treatments_are_averaged_before_they_are_matched():
@@ -367,36 +375,36 @@ def chance_of(name, data):
 
 
 def test_the_label_itself_gives_the_best_score():
-    found = compute_all(EMBEDDING, **oracle())
+    value = compute_all(HERE, **oracle())
     for name in ("nsc", "nscb", "map", "clisi", "graph_connectivity"):
-        assert found[name].value == pytest.approx(1, abs=1e-6), name
-    assert found["silhouette_label"].value > 0.99
+        assert value[name].value == pytest.approx(1, abs=1e-6), name
+    assert value["silhouette_label"].value > 0.99
     # Noise alone parts the batches of a label a little.
-    assert found["silhouette_batch"].value > 0.85
-    assert found["ilisi"].value > 0.85
-    assert found["pcr"].value > 0.98
-    assert found["batch_1nn"].value == pytest.approx(1 / 3, abs=0.06)
+    assert value["silhouette_batch"].value > 0.85
+    assert value["ilisi"].value > 0.85
+    assert value["pcr"].value > 0.98
+    assert value["batch_1nn"].value == pytest.approx(1 / 3, abs=0.06)
 
 
 def test_rows_that_know_nothing_give_chance():
     data = shuffled()
-    found = compute_all(EMBEDDING, **data)
+    value = compute_all(HERE, **data)
     for name in ("nsc", "nscb", "map"):
-        assert found[name].value == pytest.approx(chance_of(name, data), abs=0.05), name
-    assert found["batch_1nn"].value == pytest.approx(1 / 3, abs=0.06)
-    assert found["silhouette_label"].value == pytest.approx(0.5, abs=0.05)
-    assert found["ilisi"].value > 0.8
-    assert found["clisi"].value < 0.3
-    assert found["pcr"].value == pytest.approx(1 - 2 / 599, abs=0.01)
+        assert value[name].value == pytest.approx(chance_of(name, data), abs=0.05), name
+    assert value["batch_1nn"].value == pytest.approx(1 / 3, abs=0.06)
+    assert value["silhouette_label"].value == pytest.approx(0.5, abs=0.05)
+    assert value["ilisi"].value > 0.8
+    assert value["clisi"].value < 0.3
+    assert value["pcr"].value == pytest.approx(1 - 2 / 599, abs=0.01)
 
 
 def test_rows_that_know_only_their_batch_give_the_worst_mixing():
-    found = compute_all(EMBEDDING, **by_batch())
-    assert found["batch_1nn"].value == 1
-    assert found["ilisi"].value == pytest.approx(0, abs=1e-6)
-    assert found["pcr"].value < 0.01
-    assert found["silhouette_batch"].value < 0.02
-    assert found["nscb"].value == pytest.approx(chance_of("nscb", by_batch()), abs=0.05)
+    value = compute_all(HERE, **by_batch())
+    assert value["batch_1nn"].value == 1
+    assert value["ilisi"].value == pytest.approx(0, abs=1e-6)
+    assert value["pcr"].value < 0.01
+    assert value["silhouette_batch"].value < 0.02
+    assert value["nscb"].value == pytest.approx(chance_of("nscb", by_batch()), abs=0.05)
 
 
 def test_a_collapsed_embedding_scores_chance_whatever_the_row_order():
@@ -404,38 +412,57 @@ def test_a_collapsed_embedding_scores_chance_whatever_the_row_order():
     order = np.argsort(data["label"] * 2 + (data["batch"] == "b1"), kind="stable")
     data = {key: array[order] for key, array in data.items()}
     data["X"] = np.ones((400, 6), dtype=np.float32)
-    found = compute_all(("nsc", "nscb", "map", "batch_1nn", "clisi", "ilisi"), **data)
+    value = compute_all(("nsc", "nscb", "map", "batch_1nn", "clisi", "ilisi"), **data)
     for name in ("nsc", "nscb", "map"):
-        assert found[name].value == pytest.approx(chance_of(name, data), abs=1e-9), name
-    assert found["batch_1nn"].value == pytest.approx(0.5, abs=0.04)
-    assert found["clisi"].value < 0.15
-    assert found["ilisi"].value > 0.85
+        assert value[name].value == pytest.approx(chance_of(name, data), abs=1e-9), name
+    assert value["batch_1nn"].value == pytest.approx(0.5, abs=0.04)
+    assert value["clisi"].value < 0.15
+    assert value["ilisi"].value > 0.85
     assert metrics.compute("silhouette_label", **data).value == pytest.approx(0.5, abs=1e-9)
     assert np.isnan(metrics.compute("pcr", **data).value)
 
 
+@needs_scib
 def test_the_overall_score_of_arevalo_is_the_weighted_mean_of_its_components():
     data = table(n=200)
-    names = ("graph_connectivity", "ilisi", "silhouette_batch", "silhouette_label", "clisi", "map")
-    parts = {name: metrics.compute(name, **data).value for name in names}
-    mixing = np.mean([parts[name] for name in names[:3]])
-    biology = np.mean([parts[name] for name in names[3:]])
-    found = metrics.compute("arevalo_overall", **data)
-    assert found.value == pytest.approx(0.4 * mixing + 0.6 * biology, abs=1e-12)
-    for name in names:
-        assert f"{name} {parts[name]:.3f}" in found.used
-    assert "without kBET" in found.used
+    rng = np.random.default_rng(0)
+    controls = {
+        "controls": rng.normal(size=(30, 12)).astype(np.float32),
+        "control_batch": np.repeat(["b0", "b1", "b2"], 10),
+    }
+    clusters = {"resolution": 1.0}
+    halves = (
+        ("graph_connectivity", "kbet", "ilisi", "silhouette_batch"),
+        ("silhouette_label", "clisi", "nmi_leiden", "ari_leiden", "map", "map_controls"),
+    )
+    parts = {
+        name: metrics.compute(name, **data, **controls, **clusters).value
+        for half in halves
+        for name in half
+    }
+    mixing, biology = (np.mean([parts[name] for name in half]) for half in halves)
+    value = metrics.compute("arevalo_overall", **data, **controls)
+    assert len(parts) == 10
+    assert value.value == pytest.approx(0.4 * mixing + 0.6 * biology, abs=1e-12)
+    for name, part in parts.items():
+        assert f"{name} {part:.3f}" in value.used
+    # Without controls, the component that needs them is left out.
+    lacking = metrics.compute("arevalo_overall", **data)
+    rest = np.mean([parts[name] for name in halves[1] if name != "map_controls"])
+    assert lacking.value == pytest.approx(0.4 * mixing + 0.6 * rest, abs=1e-12)
+    assert "map_controls" in lacking.used
 
 
+@needs_scib
 def test_an_undefined_component_is_left_out_of_its_mean_and_named():
     data = table(n=60, labels=20, batches=30, signal=0)
     data["batch"] = np.array([f"b{i}" for i in range(60)])
-    found = metrics.compute("arevalo_overall", **data)
-    assert "undefined and left out: silhouette_batch" in found.used
-    assert np.isfinite(found.value)
+    value = metrics.compute("arevalo_overall", **data)
+    assert "undefined and left out: kbet, silhouette_batch" in value.used
+    assert np.isfinite(value.value)
 
 
-@pytest.mark.parametrize("name", EMBEDDING)
+@pytest.mark.parametrize("name", marked(EMBEDDING))
 def test_row_order_names_scale_and_rotation_do_not_matter(name):
     data = table(n=160)
     before = metrics.compute(name, **data)
@@ -446,38 +473,38 @@ def test_row_order_names_scale_and_rotation_do_not_matter(name):
     after["X"] = 7.5 * after["X"].astype(np.float64) @ turn
     after["batch"] = np.char.add("day ", after["batch"])
     after["label"] = 10 - after["label"]
-    found = metrics.compute(name, **after)
-    assert found.value == pytest.approx(before.value, abs=1e-6)
-    assert found.n == before.n
+    value = metrics.compute(name, **after)
+    assert value.value == pytest.approx(before.value, abs=1e-6)
+    assert value.n == before.n
     low, high = metrics.METRICS[name]["range"]
-    assert low <= found.value <= high
+    assert low <= value.value <= high
 
 
-@pytest.mark.parametrize("name", GRAPH)
+@pytest.mark.parametrize("name", marked(GRAPH))
 def test_one_graph_serves_all(name):
     data = table(n=250)
     shared = metrics.compute(name, **data, neighbours=metrics.neighbours(data["X"]))
     assert shared == metrics.compute(name, **data)
 
 
-@pytest.mark.parametrize("name", sorted(set(EMBEDDING) - {"batch_1nn", "ilisi", "pcr"}))
+@pytest.mark.parametrize("name", marked(sorted(set(EMBEDDING) - {"batch_1nn", "ilisi", "pcr"})))
 @pytest.mark.parametrize("kind", ["text", "number"])
 def test_rows_without_a_label_are_left_out_and_counted(name, kind):
-    data = table(n=120)
+    data = table(n=200)
     expected = metrics.compute(name, **data)
     extra = table(seed=9, n=30)
     both = {key: np.concatenate([data[key], extra[key]]) for key in data}
-    both["label"][120:] = -1
+    both["label"][200:] = -1
     if kind == "text":
         both["label"] = np.array([str(k) if k >= 0 else "" for k in both["label"]])
     # A graph over all rows does not fit those that are left.
-    found = metrics.compute(name, **both, neighbours=metrics.neighbours(both["X"]))
-    assert found.value == pytest.approx(expected.value, abs=1e-9)
-    assert found.n == expected.n
-    assert "30 rows without a label" in found.used
+    value = metrics.compute(name, **both, neighbours=metrics.neighbours(both["X"]))
+    assert value.value == pytest.approx(expected.value, abs=1e-9)
+    assert value.n == expected.n
+    assert "30 rows without a label" in value.used
 
 
-@pytest.mark.parametrize("name", EMBEDDING)
+@pytest.mark.parametrize("name", marked(EMBEDDING))
 def test_one_label_in_one_batch_is_undefined_not_an_error(name):
     rng = np.random.default_rng(0)
     n = 20
@@ -504,7 +531,7 @@ def test_replicates_that_are_all_in_other_batches_leave_no_silhouette_by_batch()
     assert "0 of 10 labels" in value.used
 
 
-@pytest.mark.parametrize("name", EMBEDDING)
+@pytest.mark.parametrize("name", marked(EMBEDDING))
 def test_bad_embeddings_are_explained(name):
     data = table(n=40)
     bad = data["X"].copy()
@@ -527,7 +554,9 @@ def test_memory_stays_far_below_that_of_all_pairs():
     label = rng.integers(0, 9, n)
     batch = np.array(["a", "b", "c"])[rng.integers(0, 3, n)]
     tracemalloc.start()
-    compute_all([*GRAPH, "silhouette_label", "pcr"], X=X, label=label, batch=batch)
+    compute_all(
+        [*(set(GRAPH) - set(LEIDEN)), "silhouette_label", "pcr"], X=X, label=label, batch=batch
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # All pairs in float64 would be 1.15 GB.

@@ -35,9 +35,9 @@ def test_accuracy_and_balanced_accuracy_equal_scikit_learn(rng):
     # Class 3 is predicted but never occurs: scikit-learn warns, and counts recall alone too.
     with pytest.warns(UserWarning, match="y_pred"):
         expected = reference.balanced_accuracy_score(y, guess)
-    found = metrics.compute("balanced_accuracy", y_true=y, y_pred=guess)
-    assert found.value == pytest.approx(expected, abs=1e-12)
-    assert "6 classes" in found.used
+    result = metrics.compute("balanced_accuracy", y_true=y, y_pred=guess)
+    assert result.value == pytest.approx(expected, abs=1e-12)
+    assert "6 classes" in result.used
 
 
 def test_rows_without_a_class_are_left_out_and_counted(rng):
@@ -69,8 +69,8 @@ def test_worst_batch_accuracy_equals_a_loop_and_states_small_batches(rng):
 
 def test_top5_equals_scikit_learn_and_ties_give_chance(rng):
     y, scores = rng.integers(0, 12, 300), rng.random((300, 12))
-    found = metrics.compute("top5_accuracy", y_true=y, scores=scores)
-    assert found.value == pytest.approx(reference.top_k_accuracy_score(y, scores, k=5), abs=1e-12)
+    value = metrics.compute("top5_accuracy", y_true=y, scores=scores)
+    assert value.value == pytest.approx(reference.top_k_accuracy_score(y, scores, k=5), abs=1e-12)
     flat = metrics.compute("top5_accuracy", y_true=y, scores=np.ones((300, 12)))
     assert flat.value == pytest.approx(5 / 12, abs=1e-12)
     few = metrics.compute("top5_accuracy", y_true=y % 4, scores=scores[:, :4])

@@ -115,16 +115,16 @@ def test_a_name_that_ends_in_a_slash_stands_for_many(
 def test_another_method_moves_no_number(tmp_path: Path, name: str) -> None:
     few = plausible(("coos7/test4",), ("erm", "ben"))
     more = plausible(("coos7/test4",), ("adabn", "ben", "ben-controls", "erm", "erm-plate"))
-    found = []
+    result = []
     for k, entries in enumerate((few, more)):
         for entry in entries:
             entry["metrics"]["batch_1nn"] = {"all": 0.1 + 0.01 * entry["spec"]["seed"]}
         draw(as_records(entries), [name], tmp_path / str(k))
         (file,) = (tmp_path / str(k)).rglob("*.csv")
-        found.append([row for row in rows(file) if row.get("method") in ("erm", "ben")])
-    for row in (*found[0], *found[1]):
+        result.append([row for row in rows(file) if row.get("method") in ("erm", "ben")])
+    for row in (*result[0], *result[1]):
         row.pop("rank", None)  # a place among others is what it says
-    assert found[0] == found[1] != []
+    assert result[0] == result[1] != []
 
 
 def test_an_unknown_figure_suggests(tmp_path: Path) -> None:

@@ -111,28 +111,28 @@ def test_confusion_counts_as_scikit_learn_does(tmp_path: Path) -> None:
     for seed in (0, 1):
         put(store, "erm", seed)
     draw(store.load_all(), ["confusion"], tmp_path, results=store.root)
-    found = rows(tmp_path / "confusion_coos7-test4.csv")
-    assert sum(int(row["n"]) for row in found) == 120
+    result = rows(tmp_path / "confusion_coos7-test4.csv")
+    assert sum(int(row["n"]) for row in result) == 120
     for kind in CLASSES:
-        shares = [float(row["share"]) for row in found if row["true"] == kind]
+        shares = [float(row["share"]) for row in result if row["true"] == kind]
         assert sum(shares) == pytest.approx(1)
-    assert {row["edition"] for row in found} == {"simulated"}
+    assert {row["edition"] for row in result} == {"simulated"}
 
 
 def test_reliability_is_a_naive_loop_and_its_error_that_of_the_metric() -> None:
     table = predictions(3)
-    found = reliability([table])
+    result = reliability([table])
     scores = np.stack(table["scores"].to_list()).astype(float)
     error = 0.0
     for k in range(BINS):
         low, high = k / BINS, (k + 1) / BINS
         inside = [i for i, row in enumerate(scores) if low < row.max() <= high]
-        assert found["share"][k] == pytest.approx(len(inside) / len(table))
+        assert result["share"][k] == pytest.approx(len(inside) / len(table))
         if inside:
             right = np.mean([scores[i].argmax() == table["y_true"][i] for i in inside])
             confidence = np.mean([scores[i].max() for i in inside])
-            assert found["right"][k] == pytest.approx(right)
-            assert found["confidence"][k] == pytest.approx(confidence)
+            assert result["right"][k] == pytest.approx(right)
+            assert result["confidence"][k] == pytest.approx(confidence)
             error += len(inside) / len(table) * abs(right - confidence)
     wanted = metrics.compute("calibration_error", y_true=table["y_true"], scores=scores)
     assert error == pytest.approx(wanted.value)
@@ -157,10 +157,10 @@ def test_folds_of_one_split_are_averaged_since_their_models_differ(tmp_path: Pat
     entry["spec"]["metric_versions"]["ilisi"] = 1
     entry["metrics"]["ilisi"] = {"fold=a": 0.2, "fold=b": 0.4}
     draw([entry], ["tradeoff"], tmp_path)
-    (found,) = rows(tmp_path / "tradeoff_coos7-test4.csv")
-    assert found["mixing"] == "ilisi"
-    assert float(found["x"]) == pytest.approx(0.3)
-    assert float(found["y"]) == 0.5
+    (result,) = rows(tmp_path / "tradeoff_coos7-test4.csv")
+    assert result["mixing"] == "ilisi"
+    assert float(result["x"]) == pytest.approx(0.3)
+    assert float(result["y"]) == 0.5
 
 
 @pytest.mark.slow
@@ -171,21 +171,21 @@ def test_layouts_before_and_after_are_of_the_same_rows(tmp_path: Path) -> None:
     put(store, "erm+harmony", embedded=True, stages=("erm", "harmony"))
     for name in ("one", "two"):
         draw(store.load_all(), ["umap"], tmp_path / name, results=store.root)
-    one = tmp_path / "one"
+    item = tmp_path / "one"
     stems = ["umap_coos7-test4_ben", "umap_coos7-test4_erm-harmony"]
-    assert sorted(file.stem for file in one.glob("*.csv")) == stems
-    for file in one.iterdir():
+    assert sorted(file.stem for file in item.glob("*.csv")) == stems
+    for file in item.iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
     truth = predictions(0).set_index("id")
     for stem, after in zip(stems, ("ben", "erm+harmony"), strict=True):
-        table = rows(one / f"{stem}.csv")
+        table = rows(item / f"{stem}.csv")
         assert {row["method"] for row in table} == {"erm", after}
         assert len(table) == 120
         for row in table:
             assert row["class"] == CLASSES[truth.loc[row["id"], "y_true"]]
             assert row["batch"] == truth.loc[row["id"], "batch"]
     # One rule for all: what ERM's layout is does not depend on what it stands beside.
-    erm = [[r for r in rows(one / f"{stem}.csv") if r["method"] == "erm"] for stem in stems]
+    erm = [[r for r in rows(item / f"{stem}.csv") if r["method"] == "erm"] for stem in stems]
     assert [(r["id"], r["x"], r["y"]) for r in erm[0]] == [
         (r["id"], r["x"], r["y"]) for r in erm[1]
     ]

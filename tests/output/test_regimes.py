@@ -79,9 +79,9 @@ def test_without_a_test_there_is_a_difference_and_no_verdict() -> None:
 
 
 def test_boards_without_conditions_or_of_another_edition_are_skipped() -> None:
-    found = boards(as_records([*runs("erm", 0, "own/a"), *runs("ben", 0.2, "own/a")]))
-    assert regimes(found, {}) == []
-    assert regimes(found, {"own/a": replace(SIMILAR, edition="simulated")}) == []
+    board = boards(as_records([*runs("erm", 0, "own/a"), *runs("ben", 0.2, "own/a")]))
+    assert regimes(board, {}) == []
+    assert regimes(board, {"own/a": replace(SIMILAR, edition="simulated")}) == []
 
 
 def test_published_conditions_are_in_range() -> None:

@@ -225,11 +225,11 @@ def test_pictures_keep_the_colours_of_methods(tmp_path: Path) -> None:
 
 
 def test_boards_are_grouped_by_evidence() -> None:
-    made = boards(as_records([*matrix("erm", noisy(0.5), split="own/a", edition="real"),
+    shown = boards(as_records([*matrix("erm", noisy(0.5), split="own/a", edition="real"),
                               *matrix("erm", noisy(0.5), split="own/b", edition="real"),
                               *matrix("erm", noisy(0.5))]))  # fmt: skip
-    sections = groups(made, {"own/b"}, {board.title: board.title for board in made})
-    names = {g["title"]: [found["board"].split for found in g["findings"]] for g in sections}
+    sections = groups(shown, {"own/b"}, {board.title: board.title for board in shown})
+    names = {g["title"]: [result["board"].split for result in g["findings"]] for g in sections}
     assert names == {
         "Real images": ["own/a"],
         "Real tables": ["own/b"],
@@ -245,9 +245,9 @@ def test_adding_a_method_moves_nobody_elses_numbers_in_the_page() -> None:
     )
     assert set(before) == {"erm", "ben"}
     assert set(after) == {"erm", "ben", "adabn"}
-    for method, found in before.items():
+    for method, result in before.items():
         # All but the rank, which is a place among others, and the drawing of the bar.
-        assert after[method][2:] == found[2:]
+        assert after[method][2:] == result[2:]
 
 
 class _Page(HTMLParser):
@@ -276,9 +276,9 @@ class _Page(HTMLParser):
 
 
 def parsed(text: str) -> _Page:
-    made = _Page()
-    made.feed(text)
-    return made
+    result = _Page()
+    result.feed(text)
+    return result
 
 
 def cells(text: str) -> dict[str, list[str]]:
@@ -303,25 +303,25 @@ def page() -> str:
 
 def test_the_page_asks_no_other_computer(page: str) -> None:
     assert len(page.encode()) < LIMIT
-    made = parsed(page)
-    for tag, attributes in made.tags:
+    result = parsed(page)
+    for tag, attributes in result.tags:
         for name in ("src", "srcset", "data", "poster", "action"):
             assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
         assert tag not in ("link", "iframe", "object", "embed", "base")
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|WebSocket|EventSource", page)
     (policy,) = [
-        a["content"] for t, a in made.tags if t == "meta" and "content" in a and "http-equiv" in a
+        a["content"] for t, a in result.tags if t == "meta" and "content" in a and "http-equiv" in a
     ]
     assert policy is not None
     assert policy.startswith("default-src 'none'")
 
 
 def test_a_method_named_script_is_text(page: str) -> None:
-    made = parsed(page)
-    assert NASTY in made.text
-    assert [tag for tag, _ in made.tags].count("script") == 3
-    assert f"method/{NASTY}" in [attributes.get("id") for _, attributes in made.tags]
-    links = {attributes.get("href") for tag, attributes in made.tags if tag == "a"}
+    result = parsed(page)
+    assert NASTY in result.text
+    assert [tag for tag, _ in result.tags].count("script") == 3
+    assert f"method/{NASTY}" in [attributes.get("id") for _, attributes in result.tags]
+    links = {attributes.get("href") for tag, attributes in result.tags if tag == "a"}
     assert "#method/%3Cscript%3Ealert%281%29%3C/script%3E" in links
 
 
@@ -348,16 +348,16 @@ def test_the_data_is_json_that_holds_what_the_rows_show(page: str) -> None:
 def test_every_id_is_there_once_and_every_link_inside_the_page_leads_somewhere(page: str) -> None:
     from urllib.parse import unquote
 
-    made = parsed(page)
-    ids = [attributes["id"] for _, attributes in made.tags if "id" in attributes]
+    result = parsed(page)
+    ids = [attributes["id"] for _, attributes in result.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     targets = [
-        a["href"] for t, a in made.tags if t == "a" and (a.get("href") or "").startswith("#")
+        a["href"] for t, a in result.tags if t == "a" and (a.get("href") or "").startswith("#")
     ]
     assert targets
     for target in targets:
         assert unquote(str(target)[1:]) in ids, target
-    for tag, attributes in made.tags:
+    for tag, attributes in result.tags:
         if tag == "img" and "src" in attributes:
             assert attributes["alt"]
         named = attributes.get("aria-labelledby")
@@ -372,23 +372,23 @@ def test_every_title_says_edition_recipe_and_selection(page: str) -> None:
 
 
 def test_without_records_the_page_says_so() -> None:
-    made = build([], Registry())
-    assert (made.n_runs, made.n_boards, made.n_pictures) == (0, 0, 0)
-    assert "There are no records yet." in made.html
-    assert "method/ben" in made.html
+    result = build([], Registry())
+    assert (result.n_runs, result.n_boards, result.n_pictures) == (0, 0, 0)
+    assert "There are no records yet." in result.html
+    assert "method/ben" in result.html
 
 
 def test_fixtures_are_on_no_page() -> None:
-    made = build(as_records(matrix("erm", noisy(0.5), edition="fixture")), Registry())
-    assert made.n_boards == 0
-    assert "coos7/test4" not in made.html
+    result = build(as_records(matrix("erm", noisy(0.5), edition="fixture")), Registry())
+    assert result.n_boards == 0
+    assert "coos7/test4" not in result.html
 
 
 def test_one_split_alone(page: str) -> None:
-    made = build(
+    result = build(
         as_records(plausible(n_clusters=10)), Registry(), split="coos7/test1", figures=False
     )
-    assert made.n_boards == 1
+    assert result.n_boards == 1
     with raises(BenchError, "coos7/test1"):
         build(as_records(plausible()), Registry(), split="coos7/tset1")
 
@@ -427,9 +427,9 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch: pytest.MonkeyP
 
 def test_figures_of_embeddings_are_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "artifacts").mkdir()
-    (found,) = pictures(Drawn(as_records(plausible())), names=["umap"], results=tmp_path)
-    assert found.png == ""
-    mentions(found.note, "python -m bench figures umap")
+    (result,) = pictures(Drawn(as_records(plausible())), names=["umap"], results=tmp_path)
+    assert result.png == ""
+    mentions(result.note, "python -m bench figures umap")
     folder = tmp_path / "reference" / "figures"
     folder.mkdir(parents=True)
     for split in ("coos7-test4", "own-other"):

@@ -114,11 +114,11 @@ class Tab:
 @pytest.fixture
 def tab(browser: Any, file: Path) -> Iterator[Tab]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    made = Tab(context, file)
-    yield made.open()
+    result = Tab(context, file)
+    yield result.open()
     context.close()
-    assert made.complaints == []
-    assert [url for url in made.requests if not url.startswith("data:")] == []
+    assert result.complaints == []
+    assert [url for url in result.requests if not url.startswith("data:")] == []
 
 
 def test_it_opens_from_disk_and_asks_nobody(tab: Tab) -> None:
@@ -269,13 +269,13 @@ def test_nothing_is_wider_than_a_telephone(
     browser: Any, file: Path, name: str, scheme: str
 ) -> None:
     context = browser.new_context(viewport={"width": 380, "height": 800}, color_scheme=scheme)
-    made = Tab(context, file).open(name)
-    for button in made.page.locator("button.open:visible").all()[:3]:
+    result = Tab(context, file).open(name)
+    for button in result.page.locator("button.open:visible").all()[:3]:
         button.click()
-    for details in made.page.locator("details > summary:visible").all():
+    for details in result.page.locator("details > summary:visible").all():
         details.click()
-    assert made.page.evaluate("document.documentElement.scrollWidth") == 380
-    assert made.complaints == []
+    assert result.page.evaluate("document.documentElement.scrollWidth") == 380
+    assert result.complaints == []
     context.close()
 
 

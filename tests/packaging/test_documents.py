@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 import shlex
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.boards import release
@@ -114,6 +116,8 @@ def quick_sweep(words: list[str], page: Path, folder: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_every_python_block_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import anndata
+
     import bench
 
     rng = np.random.default_rng(0)
@@ -126,6 +130,20 @@ def test_every_python_block_runs(page: Path, folder: Path, monkeypatch: pytest.M
         "new_plates": np.repeat("p9", 12),
         "new_is_dmso": np.arange(12) < 8,
     }
+    names["adata"] = anndata.AnnData(
+        rng.normal(size=(72, 4)).astype(np.float32),
+        obs=pd.DataFrame(
+            {
+                "Plate": np.repeat([f"p{i}" for i in range(6)], 12),
+                "Week": np.repeat(["w0", "w1", "w2"], 24),
+                "moa": np.tile(["a", "b"], 36),
+                "is_dmso": np.arange(72) % 12 < 8,
+            },
+            index=[f"cell{i}" for i in range(72)],
+        ),
+    )
+    recommend = functools.partial(bench.recommend, recipe="smoke", seeds=1, methods="zscore")
+    monkeypatch.setattr(bench, "recommend", recommend)
     load_records, leaderboard = bench.load_records, bench.leaderboard
     published = str(ROOT / "results")
     monkeypatch.setattr(bench, "load_records", lambda **how: load_records(results=published, **how))

@@ -98,8 +98,8 @@ def test_folder_beside_the_harness_is_no_package(folder: str) -> None:
 
 def test_every_folder_with_python_files_is_named_in_the_packages() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    found = {str(Path(name).parent) for name in tracked("bench", "methods", "datasets")}
-    code = {name for name in found if list((ROOT / name).glob("*.py"))}
+    result = {str(Path(name).parent) for name in tracked("bench", "methods", "datasets")}
+    code = {name for name in result if list((ROOT / name).glob("*.py"))}
     expected = {
         ("bench." if not name.startswith("bench") else "") + name.replace("/", ".") for name in code
     }

@@ -31,7 +31,7 @@ def chain(
 ) -> Chain:
     data = tiny.opened(images=images)
     recipe = resolve("smoke", "images" if images else "profiles", {"standardise": standardise})
-    named = {name.replace("_", "-"): given for name, given in values.items()}
+    named = {name.replace("_", "-"): passed for name, passed in values.items()}
     return parse_chain(typed, registry or Registry(), data, named, recipe)
 
 
@@ -48,10 +48,10 @@ def chain(
     ],
 )
 def test_parents(typed: str, images: bool, method_id: str, kinds: list[str]) -> None:
-    made = chain(typed, images=images)
-    assert made.method_id == method_id
-    assert [stage.kind for stage in made.stages] == kinds
-    assert made.typed == typed
+    result = chain(typed, images=images)
+    assert result.method_id == method_id
+    assert [stage.kind for stage in result.stages] == kinds
+    assert result.typed == typed
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_orders_that_make_no_sense(typed: str, words: str) -> None:
     ],
 )
 def test_access_is_the_union_of_the_stages(typed: str, access: list[str], track: str) -> None:
-    made = chain(typed)
-    assert made.access.words == access
-    assert made.track == track
+    result = chain(typed)
+    assert result.access.words == access
+    assert result.track == track
 
 
 def test_access_follows_the_parameters() -> None:
@@ -102,12 +102,12 @@ def test_access_follows_the_parameters() -> None:
 
 @pytest.mark.parametrize("images", [True, False])
 def test_standardising_by_plate_is_an_access(images: bool) -> None:
-    made = chain("erm+zscore", images=images, standardise="plate")
-    network, profile = made.stages
+    result = chain("erm+zscore", images=images, standardise="plate")
+    network, profile = result.stages
     assert network.access == Access.TRAIN_BATCH | Access.TEST_BATCH
     assert network.per_batch
     assert profile.access == Access.CONTROLS | Access.TEST_CONTROLS
-    assert made.track == "test-batch"
+    assert result.track == "test-batch"
     assert chain("erm", images=images).track == "inductive"
     assert not chain("erm", images=images).stages[0].per_batch
 
@@ -116,8 +116,8 @@ def test_training_controls_are_a_badge(tmp_path: Path) -> None:
     plugin = tiny.write_method(
         tmp_path, "sees-controls", "class M(Profile):\n    ACCESS = Access.CONTROLS\n"
     )
-    made = chain("sees-controls", registry=Registry((plugin,)))
-    assert (made.track, made.badges) == ("inductive", ["training controls"])
+    result = chain("sees-controls", registry=Registry((plugin,)))
+    assert (result.track, result.badges) == ("inductive", ["training controls"])
     assert chain("zscore").badges == []
 
 

@@ -105,9 +105,9 @@ def test_a_record_without_a_digest_is_served_and_refreshed(tmp_path: Path) -> No
     bench = tiny.Bench(tmp_path / "r")
     [record] = bench.run("zscore", where)
     old = {key: value for key, value in record.items() if key not in ("code", "path")}
-    found = bench.store.find(record["run_id"])
-    assert found is not None
-    metrics = found.metrics_table()
+    result = bench.store.find(record["run_id"])
+    assert result is not None
+    metrics = result.metrics_table()
     assert metrics is not None
     bench.store.commit(old, metrics, replace=True)
     [served] = bench.run("zscore", where)

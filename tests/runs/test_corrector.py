@@ -89,15 +89,15 @@ def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
 def test_a_network_passes_them_but_for_what_it_is() -> None:
     recipe = {"steps": 30, "batch_size": 16, "width": 8}
     for method, failing in (("erm", set()), ("ben", {"check_methods_subset_invariance"})):
-        found = check_estimator(Corrector(method, recipe=recipe), on_fail=None, on_skip=None)
-        assert len(found) > 40
-        assert {one["check_name"] for one in found if one["status"] == "failed"} == failing
+        checks = check_estimator(Corrector(method, recipe=recipe), on_fail=None, on_skip=None)
+        assert len(checks) > 40
+        assert {item["check_name"] for item in checks if item["status"] == "failed"} == failing
 
 
 def test_what_scikit_learn_cannot_tell_a_method_is_asked_for() -> None:
     """Without controls the checks that fit it fail, each for that one reason."""
-    found = check_estimator(Corrector("tvn"), on_fail=None, on_skip=None)
-    failed = [str(one["exception"]) for one in found if one["status"] == "failed"]
+    checks = check_estimator(Corrector("tvn"), on_fail=None, on_skip=None)
+    failed = [str(item["exception"]) for item in checks if item["status"] == "failed"]
     assert failed
     told = [text for text in failed if "pass controls=" in text]
     assert len(failed) - len(told) <= 2  # two checks put words of their own over it
@@ -110,13 +110,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, Reco
     path = tiny.write_table(folder / "table", splits)
     targets = tiny.open_table(path, "last")
     bench = tiny.Bench(folder / "results")
-    found = {}
+    result = {}
     for record in bench.run(",".join(METHODS), targets):
         assert record["status"] == "ok", record["reason"]
         kept = bench.store.find(record["run_id"])
         assert kept is not None
-        found[record["method"]] = kept
-    return bench.store, found, targets[0].opened
+        result[record["method"]] = kept
+    return bench.store, result, targets[0].opened
 
 
 METHODS = ("tvn", "zscore", "sphering", "combat", "coral-to-train", "robust+sphering-all")
@@ -140,11 +140,11 @@ def test_it_returns_what_a_run_of_the_same_rows_left(run: Any, method: str) -> N
     fitted = corrector.fit_transform(raw, batch=plate, controls=control)
     np.testing.assert_allclose(fitted, X[obs["split"] == "train"], rtol=1e-4, atol=1e-4)
     raw, plate, control = sides["test"]
-    made = corrector.transform(raw, batch=plate, controls=control)
-    np.testing.assert_allclose(made, X[obs["split"] == "test"], rtol=1e-4, atol=1e-4)
-    assert made.dtype == np.float32
+    result = corrector.transform(raw, batch=plate, controls=control)
+    np.testing.assert_allclose(result, X[obs["split"] == "test"], rtol=1e-4, atol=1e-4)
+    assert result.dtype == np.float32
     # Not because there is nothing to do.
-    assert made.shape != raw.shape or np.abs(made - raw).max() > 0.1
+    assert result.shape != raw.shape or np.abs(result - raw).max() > 0.1
 
 
 def data(seed: int = 0, n: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -161,9 +161,9 @@ def test_the_order_of_rows_is_kept_and_says_nothing() -> None:
     X, _, batch, controls = data()
     order = np.random.default_rng(1).permutation(len(X))
     corrector = Corrector("tvn").fit(X, batch=batch, controls=controls)
-    made = corrector.transform(X, batch=batch, controls=controls)
+    result = corrector.transform(X, batch=batch, controls=controls)
     again = corrector.transform(X[order], batch=batch[order], controls=controls[order])
-    np.testing.assert_allclose(again, made[order], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(again, result[order], rtol=1e-5, atol=1e-5)
 
 
 def test_parameters_are_of_the_last_method_or_of_the_one_that_is_named() -> None:
@@ -195,8 +195,8 @@ def test_a_method_that_adapts_while_fitting_knows_its_rows_again() -> None:
     X, _, batch, _ = data(n=80)
     corrector = Corrector("harmony").fit(X, batch=batch)
     order = np.random.default_rng(2).permutation(len(X))
-    made = corrector.transform(X, batch=batch)
-    np.testing.assert_array_equal(corrector.transform(X[order], batch=batch[order]), made[order])
+    result = corrector.transform(X, batch=batch)
+    np.testing.assert_array_equal(corrector.transform(X[order], batch=batch[order]), result[order])
     with raises(ValueError, "harmony-map", "80"):
         corrector.transform(X + 1, batch=batch)
     new = data(seed=3, n=40)
@@ -263,12 +263,12 @@ def test_fitted_and_not(tmp_path: Path) -> None:
         "seed": 3,
     }
     corrector.fit(X, batch=batch, controls=controls)
-    made = corrector.transform(X, batch=batch, controls=controls)
+    result = corrector.transform(X, batch=batch, controls=controls)
     assert corrector.n_features_in_ == 5
     assert list(corrector.get_feature_names_out()) == [f"corrector{k}" for k in range(5)]
     corrector.set_params(method="zscore")  # takes effect with the next fit
     again = pickle.loads(pickle.dumps(corrector)).transform(X, batch=batch, controls=controls)
-    np.testing.assert_array_equal(again, made)
+    np.testing.assert_array_equal(again, result)
     with raises(ValueError, "3", "5"):
         corrector.transform(X[:, :3])
 

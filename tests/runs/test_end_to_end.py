@@ -48,14 +48,14 @@ def test_a_table_from_its_file_to_its_records(tmp_path: Path) -> None:
     [where] = tiny.open_table(path)
     bench = tiny.Bench(tmp_path / "results")
     methods = f"{REFERENCES},erm,ben,ben-controls,adabn,erm-plate,zscore,robust,erm+zscore"
-    found = by_method(bench.run(methods, where, steps=60))
-    assert primary(found["label-oracle"]) == primary(found["position-only"]) == 1.0
-    assert primary(found["batch-only"]) == pytest.approx(1 / 3)
-    assert primary(found["batch-mean"]) == pytest.approx(1 / 3)
+    fitted = by_method(bench.run(methods, where, steps=60))
+    assert primary(fitted["label-oracle"]) == primary(fitted["position-only"]) == 1.0
+    assert primary(fitted["batch-only"]) == pytest.approx(1 / 3)
+    assert primary(fitted["batch-mean"]) == pytest.approx(1 / 3)
     # A plate is shifted and nothing else: its controls are all that it takes to mend it.
-    assert primary(found["zscore"]) > primary(found["identity"]) + 0.05
-    assert primary(found["erm"]) > 0.5
-    for record in found.values():
+    assert primary(fitted["zscore"]) > primary(fitted["identity"]) + 0.05
+    assert primary(fitted["erm"]) > 0.5
+    for record in fitted.values():
         assert record["n_eval"] == 4 * 36
         assert record["batches"]["n_test"] == 4
         kept = bench.store.find(record["run_id"])
@@ -63,15 +63,15 @@ def test_a_table_from_its_file_to_its_records(tmp_path: Path) -> None:
         frame = kept.predictions()
         assert frame is not None
         assert not set(frame["id"]) & set(where.opened.index["id"][where.opened.index["control"]])
-    assert found["ben"]["track"] == "test-batch"
-    assert found["ben-controls"]["track"] == "test-controls"
+    assert fitted["ben"]["track"] == "test-batch"
+    assert fitted["ben-controls"]["track"] == "test-controls"
 
 
 def test_images_from_pixels_to_records(tmp_path: Path) -> None:
     where = tiny.task(tiny.opened(images=True, per_class=12), hold_out="plate")
-    found = by_method(tiny.Bench(tmp_path).run("erm,ben,zscore,identity", where, steps=30))
-    assert found["zscore"]["method_id"] == "erm+zscore"
-    assert found["zscore"]["cost"]["fit_s"] >= found["erm"]["cost"]["fit_s"]
+    fitted = by_method(tiny.Bench(tmp_path).run("erm,ben,zscore,identity", where, steps=30))
+    assert fitted["zscore"]["method_id"] == "erm+zscore"
+    assert fitted["zscore"]["cost"]["fit_s"] >= fitted["erm"]["cost"]["fit_s"]
 
 
 @needs_data
@@ -86,16 +86,16 @@ def test_stains_never_seen_in_training(tmp_path: Path) -> None:
     path = Path(shutil.copy(folder / "dataset.toml", tmp_path))
     [where] = open_splits([f"{path}:stains"], bench.registry, "auto", {}, lambda line: None)
     methods = "identity,shuffle,position-only,batch-only,erm"
-    found = by_method(bench.run(methods, where, steps=60, batch_size=32, width=32))
-    assert {r["n_eval"] for r in found.values()} == {int(counts.sum())}
-    assert primary(found["position-only"]) == 1.0  # one layout on all plates
-    assert primary(found["batch-only"]) == pytest.approx(1 / N_STAINED)
-    assert abs(primary(found["shuffle"]) - 1 / N_STAINED) < 0.08
-    assert primary(found["identity"]) > 0.5
-    assert primary(found["erm"]) > 2 / N_STAINED
-    assert found["erm"]["upstream"]
-    assert found["erm"]["clusters"]["level"] == "meta_plate"
-    assert len(found["erm"]["clusters"]["names"]) == 4
+    fitted = by_method(bench.run(methods, where, steps=60, batch_size=32, width=32))
+    assert {r["n_eval"] for r in fitted.values()} == {int(counts.sum())}
+    assert primary(fitted["position-only"]) == 1.0  # one layout on all plates
+    assert primary(fitted["batch-only"]) == pytest.approx(1 / N_STAINED)
+    assert abs(primary(fitted["shuffle"]) - 1 / N_STAINED) < 0.08
+    assert primary(fitted["identity"]) > 0.5
+    assert primary(fitted["erm"]) > 2 / N_STAINED
+    assert fitted["erm"]["upstream"]
+    assert fitted["erm"]["clusters"]["level"] == "meta_plate"
+    assert len(fitted["erm"]["clusters"]["names"]) == 4
 
 
 @needs_data
@@ -103,11 +103,11 @@ def test_a_batch_of_another_microscope(tmp_path: Path) -> None:
     bench = tiny.Bench(tmp_path)
     where = real(bench, "jump_source3_image_stats", "last-batch")
     options = {"steps": 60, "batch_size": 32, "width": 32}
-    found = by_method(bench.run("erm,ben", where, standardise="plate", **options))
-    assert {r["track"] for r in found.values()} == {"test-batch"}
-    assert primary(found["erm"]) > 2 / 8
-    assert found["erm"]["n_eval"] == 200
-    assert found["erm"]["level"] == "meta_batch"
+    fitted = by_method(bench.run("erm,ben", where, standardise="plate", **options))
+    assert {r["track"] for r in fitted.values()} == {"test-batch"}
+    assert primary(fitted["erm"]) > 2 / 8
+    assert fitted["erm"]["n_eval"] == 200
+    assert fitted["erm"]["level"] == "meta_batch"
 
 
 @needs_data
@@ -117,33 +117,34 @@ def test_weeks_with_classes_of_their_own(tmp_path: Path) -> None:
     where = real(bench, "bbbc021_ljosa2013", "weeks")
     index = where.opened.index
     records = bench.run("identity,zscore,erm,label-oracle", where, steps=80, width=32, lr=3e-3)
-    found = by_method(records)
+    fitted = by_method(records)
     treated = index[~index["control"]]
     weeks_of = treated.groupby("label")["meta_week"].nunique()
     lonely = sorted(weeks_of[weeks_of < 2].index)
-    for record in found.values():
+    for record in fitted.values():
         assert record["excluded_classes"] == lonely
         assert record["n_excluded"] == int(treated["label"].isin(lonely).sum())
         assert record["n_eval"] == len(treated) - record["n_excluded"]
-    assert primary(found["label-oracle"]) == 1.0
-    assert primary(found["erm"]) > 2 / 10
+    assert primary(fitted["label-oracle"]) == 1.0
+    assert primary(fitted["erm"]) > 2 / 10
 
 
 @needs_data
 def test_retrieval_without_training(tmp_path: Path) -> None:
     bench = tiny.Bench(tmp_path)
     where = real(bench, "bbbc021_ljosa2013", "profile")
-    found = by_method(bench.run("identity,zscore,shuffle,label-oracle", where))
-    assert found["identity"]["primary"] == "nscb"
-    assert primary(found["label-oracle"]) == 1.0
-    assert primary(found["shuffle"]) < 0.25
-    assert primary(found["zscore"]) > primary(found["identity"]) + 0.2
-    assert found["zscore"]["track"] == "transductive"
-    notes = " ".join(found["zscore"]["notes"])
+    fitted = by_method(bench.run("identity,zscore,shuffle,label-oracle", where))
+    assert fitted["identity"]["primary"] == "nscb"
+    assert primary(fitted["label-oracle"]) == 1.0
+    assert primary(fitted["shuffle"]) < 0.25
+    assert primary(fitted["zscore"]) > primary(fitted["identity"]) + 0.2
+    assert fitted["zscore"]["track"] == "transductive"
+    notes = " ".join(fitted["zscore"]["notes"])
     assert "92 of 103 treatments" in notes
     assert np.isclose(
         np.average(
-            found["zscore"]["clusters"]["values"]["nscb"], weights=found["zscore"]["clusters"]["n"]
+            fitted["zscore"]["clusters"]["values"]["nscb"],
+            weights=fitted["zscore"]["clusters"]["n"],
         ),
-        primary(found["zscore"]),
+        primary(fitted["zscore"]),
     )

@@ -66,11 +66,11 @@ def test_one_call_makes_records_that_are_found_again(tmp_path: Path) -> None:
 
 def test_settings_are_a_mapping_or_texts(tmp_path: Path) -> None:
     split = f"{tiny.write_table(tmp_path / 'data')}:plates"
-    given = {"zscore.rows": "all", "recipe.steps": 6}
-    first = prepare("zscore,erm", split, settings=given, results=tmp_path)
-    texts = [f"{key}={value}" for key, value in given.items()]
+    passed = {"zscore.rows": "all", "recipe.steps": 6}
+    first = prepare("zscore,erm", split, settings=passed, results=tmp_path)
+    texts = [f"{key}={value}" for key, value in passed.items()]
     second = prepare("zscore,erm", split, settings=texts, results=tmp_path)
-    ids = [[digest(job.spec()) for job in one.jobs()] for one in (first, second)]
+    ids = [[digest(job.spec()) for job in item.jobs()] for item in (first, second)]
     assert ids[0] == ids[1]
     spread = prepare("zscore", split, settings={"rows": "all", "recipe.steps": 6}, results=tmp_path)
     assert [digest(job.spec()) for job in spread.jobs()] == ids[0][:1]

@@ -75,9 +75,9 @@ def of_loop(folder: Path) -> Numbers:
         bench = tiny.Bench(folder / name)
         where = tiny.task(tiny.opened(images=images))
         [record] = bench.run("erm", where, augment="none" if not images else "flips-rotations")
-        found = bench.store.find(record["run_id"])
-        assert found is not None
-        curves = found.curves()
+        result = bench.store.find(record["run_id"])
+        assert result is not None
+        curves = result.curves()
         assert curves is not None
         numbers[f"{name} loss"] = curves[curves["name"] == "loss"]["value"].tolist()
         weights = bench.artifacts("weights.safetensors")
@@ -162,9 +162,9 @@ def of_method(name: str, folder: Path) -> Numbers:
         if record["status"] == "ok":
             break
     assert record["status"] == "ok", record["reason"]
-    found = bench.store.find(record["run_id"])
-    assert found is not None
-    predictions = found.predictions()
+    result = bench.store.find(record["run_id"])
+    assert result is not None
+    predictions = result.predictions()
     assert predictions is not None
     scores = np.stack(predictions["scores"].to_list()).astype(np.float64)
     numbers = {"scores": [float(v) for v in (*scores.mean(axis=0), (scores**2).mean())]}
@@ -217,6 +217,8 @@ def test_a_broken_loop_moves_the_golden_numbers(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_numbers_of_a_method(name: str, tmp_path: Path) -> None:
+    if name in ("harmony2", "mnn", "scvi", "seurat-rpca", "sysvi"):
+        pytest.skip("numbers of other libraries are compared with them in test_joint.py")
     version = Registry().entry("method", name).meta["version"]
     compare(
         "methods",

@@ -30,7 +30,7 @@ class Ids:
         job = bench.jobs(method, where, seed + 1, values, **options)[seed]
         self.run = digest(job.spec())
         fold = where.folds[0]
-        found = tiny.stage_ids(
+        result = tiny.stage_ids(
             job.chain,
             bench.registry,
             where.opened,
@@ -42,9 +42,9 @@ class Ids:
             supervised=where.supervised,
             expose=where.split.expose,
         )
-        self.fit = [one.fit for one in found]
-        self.train = [one.apply_train for one in found]
-        self.test = [one.apply_test for one in found]
+        self.fit = [item.fit for item in result]
+        self.train = [item.apply_train for item in result]
+        self.test = [item.apply_test for item in result]
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def where() -> Task:
 
 
 def test_equal_jobs_have_equal_ids(bench: tiny.Bench, where: Task) -> None:
-    one, other = Ids(bench, "ben+zscore", where), Ids(bench, "ben+zscore", tiny.task())
-    assert vars(one) == vars(other)
-    assert len({one.run, *one.fit, *one.train, *one.test}) == 7
+    item, other = Ids(bench, "ben+zscore", where), Ids(bench, "ben+zscore", tiny.task())
+    assert vars(item) == vars(other)
+    assert len({item.run, *item.fit, *item.train, *item.test}) == 7
 
 
 @pytest.mark.parametrize("name, value", [("inference", "8")])
@@ -130,11 +130,11 @@ def test_stages_after_one_parent_share_it(bench: tiny.Bench, where: Task) -> Non
 def test_tests_of_one_training_set_share_it(bench: tiny.Bench) -> None:
     data = tiny.opened()
     train = {"plate": ("p0", "p1")}
-    one, other = (
+    item, other = (
         tiny.task(data, name=f"tiny/{p}", train=train, test={"plate": (p,)}) for p in ("p2", "p3")
     )
     for method in ("erm", "ben+zscore"):
-        a, b = Ids(bench, method, one), Ids(bench, method, other)
+        a, b = Ids(bench, method, item), Ids(bench, method, other)
         assert a.fit == b.fit
         assert a.train == b.train
         assert all(x != y for x, y in zip(a.test, b.test, strict=True))
@@ -155,11 +155,11 @@ def test_who_adapts_to_the_test_is_fitted_for_it(tmp_path: Path) -> None:
     )
     bench = tiny.Bench(tmp_path / "r", plugin)
     data = tiny.opened()
-    one, other = (
+    item, other = (
         tiny.task(data, name=f"tiny/{p}", train={"plate": ("p0", "p1")}, test={"plate": (p,)})
         for p in ("p2", "p3")
     )
-    a, b = Ids(bench, "erm+adapts", one), Ids(bench, "erm+adapts", other)
+    a, b = Ids(bench, "erm+adapts", item), Ids(bench, "erm+adapts", other)
     assert a.fit[0] == b.fit[0]
     assert a.fit[1] != b.fit[1]
     assert a.train[1] != b.train[1]
@@ -167,16 +167,16 @@ def test_who_adapts_to_the_test_is_fitted_for_it(tmp_path: Path) -> None:
 
 def test_versions(tmp_path: Path, where: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     body = "class M(Profile):\n    pass\n"
-    one, two = (
+    item, two = (
         tiny.Bench(tmp_path, tiny.write_method(tmp_path / str(v), "mine", body, version=v))
         for v in (1, 2)
     )
-    assert Ids(one, "mine", where).fit[1] != Ids(two, "mine", where).fit[1]
-    before = Ids(one, "mine", where)
-    monkeypatch.setitem(one.registry.entry("metric", "nscb").meta, "version", 99)
-    assert Ids(one, "mine", where).run == before.run, "it does not score this split"
-    monkeypatch.setitem(one.registry.entry("metric", "accuracy").meta, "version", 99)
-    after = Ids(one, "mine", where)
+    assert Ids(item, "mine", where).fit[1] != Ids(two, "mine", where).fit[1]
+    before = Ids(item, "mine", where)
+    monkeypatch.setitem(item.registry.entry("metric", "nscb").meta, "version", 99)
+    assert Ids(item, "mine", where).run == before.run, "it does not score this split"
+    monkeypatch.setitem(item.registry.entry("metric", "accuracy").meta, "version", 99)
+    after = Ids(item, "mine", where)
     assert after.fit == before.fit
     assert after.test == before.test
     assert after.run != before.run
@@ -223,9 +223,9 @@ def test_folders_do_not_matter(tmp_path: Path) -> None:
     second.parent.mkdir(parents=True)
     shutil.copy(first, second)
     shutil.copy(first.parent / "table.parquet", second.parent)
-    [one], [other] = tiny.open_table(first), tiny.open_table(second)
+    [item], [other] = tiny.open_table(first), tiny.open_table(second)
     results = [tiny.Bench(tmp_path / r) for r in ("r1", "r2")]
-    assert vars(Ids(results[0], "ben+zscore", one)) == vars(Ids(results[1], "ben+zscore", other))
+    assert vars(Ids(results[0], "ben+zscore", item)) == vars(Ids(results[1], "ben+zscore", other))
 
 
 NET = """
@@ -244,16 +244,16 @@ def test_a_network_of_ones_own_counts_by_its_content(tmp_path: Path, where: Task
     for path, text in zip(paths, (NET, NET, NET.replace("16", "17")), strict=True):
         path.parent.mkdir()
         path.write_text(text)
-    one, moved, other = (Ids(bench, "erm", where, network=f"{p}:wide") for p in paths)
-    assert vars(one) == vars(moved)
-    assert other.fit != one.fit
-    assert other.run != one.run
+    item, moved, other = (Ids(bench, "erm", where, network=f"{p}:wide") for p in paths)
+    assert vars(item) == vars(moved)
+    assert other.fit != item.fit
+    assert other.run != item.run
     # ... and what was trained at the old place serves at the new one.
-    [made] = bench.run("erm", where, network=f"{paths[0]}:wide")
+    [result] = bench.run("erm", where, network=f"{paths[0]}:wide")
     paths[0].unlink()
     [again] = bench.run("adabn", where, network=f"{paths[1]}:wide")
-    assert (made["status"], again["status"]) == ("ok", "ok")
-    assert again["cost"]["fit_s"] == made["cost"]["fit_s"]
+    assert (result["status"], again["status"]) == ("ok", "ok")
+    assert again["cost"]["fit_s"] == result["cost"]["fit_s"]
 
 
 def test_a_shared_fit_that_does_not_exist(tmp_path: Path, where: Task) -> None:
@@ -278,8 +278,8 @@ def test_ids_need_no_torch() -> None:
 
 def test_ids_of_many_rows_are_found_once(where: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tiny.opened()
-    made = tiny.task(data)
-    rows = made.folds[0].train
+    result = tiny.task(data)
+    rows = result.folds[0].train
     first = identity.rows_digest(data, rows)
     monkeypatch.setattr(identity, "column_of", None)  # asked again, it would now fail
     assert identity.rows_digest(data, rows) == first
@@ -288,15 +288,15 @@ def test_ids_of_many_rows_are_found_once(where: Task, monkeypatch: pytest.Monkey
 def test_unsupervised_runs_depend_on_no_labels(tmp_path: Path) -> None:
     splits = '\n[splits.all]\nprotocol = "unsupervised"\ntest = "all"\nmetrics = ["nscb", "nsc"]\n'
     keys = 'treatment = "label"\ncompound = "label"\nnscb_batch = "week"\n'
-    [made] = tiny.open_table(tiny.write_table(tmp_path, splits, keys))
+    [result] = tiny.open_table(tiny.write_table(tmp_path, splits, keys))
     bench = tiny.Bench(tmp_path / "r")
-    ids = Ids(bench, "zscore", made)
-    job = bench.jobs("zscore", made)[0]
-    fold = made.folds[0]
+    ids = Ids(bench, "zscore", result)
+    job = bench.jobs("zscore", result)[0]
+    fold = result.folds[0]
     other = tiny.stage_ids(
         job.chain,
         Registry(),
-        made.opened,
+        result.opened,
         job.recipe,
         ("other", "names"),
         fold.train,
@@ -304,4 +304,4 @@ def test_unsupervised_runs_depend_on_no_labels(tmp_path: Path) -> None:
         0,
         supervised=False,
     )
-    assert [one.fit for one in other] == ids.fit
+    assert [item.fit for item in other] == ids.fit

@@ -30,15 +30,15 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect the name of each network's class when it is trained."""
     from bench.network import NetworkMethod
 
-    found: list[str] = []
+    result: list[str] = []
     fit = NetworkMethod.fit
 
     def counted(self: Any, *args: Any) -> None:
-        found.append(type(self).__name__)
+        result.append(type(self).__name__)
         fit(self, *args)
 
     monkeypatch.setattr(NetworkMethod, "fit", counted)
-    return found
+    return result
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def calls(bench: tiny.Bench, name: str) -> list[str]:
     import sys
 
     module = bench.registry.entry("method", name).load().__module__
-    found: list[str] = sys.modules[module].CALLS
-    return found
+    result: list[str] = sys.modules[module].CALLS
+    return result
 
 
 def test_one_training_for_several_tests_and_methods(bench: tiny.Bench, fits: list[str]) -> None:
@@ -114,27 +114,27 @@ def test_curves_stay_when_a_training_is_reused(bench: tiny.Bench) -> None:
 
 def test_the_same_again_is_read_from_disk(bench: tiny.Bench, fits: list[str]) -> None:
     where = tiny.task()
-    [made] = bench.run("erm", where)
+    [result] = bench.run("erm", where)
     [again] = bench.run("erm", where)
     assert len(fits) == 1
-    assert dict(again) == json.loads(json.dumps(dict(made)))
-    assert again.path == made.path
+    assert dict(again) == json.loads(json.dumps(dict(result)))
+    assert again.path == result.path
     assert bench.said == []
 
 
 def test_two_runs_from_nothing_give_equal_bits(tmp_path: Path) -> None:
     for method in ("erm", "ben+zscore"):
-        one, other = (
+        item, other = (
             tiny.Bench(tmp_path / k).run(method, tiny.task())[0]["predictions_sha256"]
             for k in (f"1{method}", f"2{method}")
         )
-        assert one == other
+        assert item == other
 
 
 @pytest.mark.parametrize("images", [False, True])
 def test_the_order_of_the_source_does_not_matter(tmp_path: Path, images: bool) -> None:
     n = len(tiny.opened().index)
-    found = []
+    result = []
     for k, seed in enumerate((None, 1, 2)):
         order = None if seed is None else np.random.default_rng(seed).permutation(n)
         # another file has other bytes, hence another digest
@@ -143,8 +143,8 @@ def test_the_order_of_the_source_does_not_matter(tmp_path: Path, images: bool) -
             whole = tiny.opened(images=True).source.read(np.arange(n))
             data = dataclasses.replace(data, source=tiny.Images(whole[order]))
         records = tiny.Bench(tmp_path / str(k)).run("erm,ben,erm+zscore", tiny.task(data))
-        found.append([r["predictions_sha256"] for r in records])
-    assert found[0] == found[1] == found[2]
+        result.append([r["predictions_sha256"] for r in records])
+    assert result[0] == result[1] == result[2]
 
 
 def test_seeds_differ_and_stand_alone(bench: tiny.Bench, tmp_path: Path) -> None:
@@ -159,19 +159,19 @@ def test_seeds_differ_and_stand_alone(bench: tiny.Bench, tmp_path: Path) -> None
 
 def test_verify_recomputes_and_touches_nothing(bench: tiny.Bench, fits: list[str]) -> None:
     where = tiny.task()
-    [made] = bench.run("erm", where)
+    [result] = bench.run("erm", where)
     files = {p: p.stat().st_mtime_ns for p in bench.store.root.rglob("*") if p.is_file()}
     [checked] = bench.run("erm", where, if_exists="verify")
     assert len(fits) == 2
-    assert (checked["verified"], checked["status"], checked.path) == (True, "ok", made.path)
+    assert (checked["verified"], checked["status"], checked.path) == (True, "ok", result.path)
     after = {p: p.stat().st_mtime_ns for p in bench.store.root.rglob("*") if p.is_file()}
     assert after == files
 
 
 def test_verify_notices_other_values(bench: tiny.Bench) -> None:
     where = tiny.task()
-    [made] = bench.run("erm", where)
-    file = bench.store.path_of(made["run_id"]) / "run.json"
+    [result] = bench.run("erm", where)
+    file = bench.store.path_of(result["run_id"]) / "run.json"
 
     def change(data: dict[str, Any]) -> None:
         data["track"] = "transductive"
@@ -186,8 +186,8 @@ def test_verify_notices_other_values(bench: tiny.Bench) -> None:
 
 def test_verify_of_an_edited_record_names_it(bench: tiny.Bench) -> None:
     where = tiny.task()
-    [made] = bench.run("zscore", where)
-    folder = bench.store.path_of(made["run_id"])
+    [result] = bench.run("zscore", where)
+    folder = bench.store.path_of(result["run_id"])
     (folder / "run.json").write_text(
         (folder / "run.json").read_text().replace('"ranked": false', '"ranked": true')
     )
@@ -201,8 +201,8 @@ def test_verify_of_an_edited_record_names_it(bench: tiny.Bench) -> None:
 
 
 def test_verify_of_what_is_not_there_makes_it(bench: tiny.Bench) -> None:
-    [made] = bench.run("erm", tiny.task(), if_exists="verify")
-    assert bench.store.find(made["run_id"]) is not None
+    [result] = bench.run("erm", tiny.task(), if_exists="verify")
+    assert bench.store.find(result["run_id"]) is not None
 
 
 def test_rerun_makes_trainings_again_once(bench: tiny.Bench, fits: list[str]) -> None:
@@ -240,8 +240,8 @@ class M(Profile):
 def test_a_changed_source_is_said_and_rerun_takes_nothing_old(tmp_path: Path) -> None:
     where = two_tests()
     text = [SHIFT.replace("SHIFT)", f"{k})") for k in (1, -1)]
-    one = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path / "a", "mine", text[0]))
-    [first] = one.run("mine", where[0])
+    item = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path / "a", "mine", text[0]))
+    [first] = item.run("mine", where[0])
     two = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path / "b", "mine", text[1]))
     [same] = two.run("mine", where[0])
     assert same["predictions_sha256"] == first["predictions_sha256"]
@@ -263,11 +263,11 @@ def test_a_changed_source_is_said_and_rerun_takes_nothing_old(tmp_path: Path) ->
 def test_what_follows_a_changed_stage_is_made_again(tmp_path: Path) -> None:
     where = two_tests()[0]
     text = [SHIFT.replace("SHIFT)", f"{k})") for k in (1, 7)]
-    one = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path / "a", "mine", text[0]))
-    one.run("mine,mine+zscore", where)
+    item = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path / "a", "mine", text[0]))
+    item.run("mine,mine+zscore", where)
     two = tiny.Bench(tmp_path / "r", tiny.write_method(tmp_path / "b", "mine", text[1]))
     ids = [f["apply_id"] for f in two.jobs("mine+zscore", where)[0].spec()["folds"][0]["stages"]]
-    old = [one.store.read_artifact("apply", i) for i in ids[1:]]
+    old = [item.store.read_artifact("apply", i) for i in ids[1:]]
     two.run("mine+zscore", where, if_exists="rerun")
     new = [two.store.read_artifact("apply", i) for i in ids[1:]]
     factor = new[0].arrays["embeddings"] / old[0].arrays["embeddings"]  # type: ignore[union-attr]
@@ -581,8 +581,8 @@ def test_small_batches_are_counted_on_the_test_side(bench: tiny.Bench) -> None:
     index, X = index[keep].reset_index(drop=True), X[keep]
     where = tiny.task(tiny.opened(index=index, X=X), test={"plate": ("p4", "p5")})
     least = {"adabn": {"min_rows": 6}, "zscore": {"min_rows": 6, "rows": "all"}}
-    one, chain = bench.run("adabn,adabn+zscore", where, values=least)
-    for record in (one, chain):
+    item, chain = bench.run("adabn,adabn+zscore", where, values=least)
+    for record in (item, chain):
         assert record["batches"]["n_test"] == 2
         assert record["batches"]["fallbacks"] == 1  # once, although both stages met it
         assert (record["batches"]["rows_min"], record["batches"]["rows_max"]) == (5, 19)
@@ -653,7 +653,7 @@ def test_standardising_by_plate(bench: tiny.Bench, images: bool) -> None:
 
 def test_a_plate_that_is_standardised_may_be_shifted_and_scaled(tmp_path: Path) -> None:
     index, X = tiny.frame()
-    found = []
+    result = []
     for k, (scale, shift) in enumerate(((1.0, 0.0), (2.0, 8.0))):
         moved = X.copy()
         mask = (index["plate"] == "p3").to_numpy()
@@ -663,8 +663,8 @@ def test_a_plate_that_is_standardised_may_be_shifted_and_scaled(tmp_path: Path) 
         [record] = bench.run("erm", where, standardise="plate")
         frame = bench.store.find(record["run_id"]).predictions()  # type: ignore[union-attr]
         assert frame is not None
-        found.append(np.stack(frame["scores"].to_list()))
-    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+        result.append(np.stack(frame["scores"].to_list()))
+    np.testing.assert_allclose(result[0], result[1], atol=1e-4)
 
 
 def test_exposed_columns_reach_the_method_and_the_record(tmp_path: Path) -> None:
@@ -767,6 +767,19 @@ def test_a_checkpoint_whose_folder_another_process_cleared(
     assert checkpoint.load("cpu") == {"step": 2, "fingerprint": "a"}
 
 
+def test_a_record_of_other_threads_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = tiny.Bench(tmp_path / "r")
+    first = bench.run("erm,zscore", tiny.task())
+    assert not [line for line in bench.said if "thread" in line]
+    monkeypatch.setenv("BENCH_THREADS", "2")
+    again = bench.run("erm,zscore", tiny.task())
+    assert [r["provenance"] for r in again] == [r["provenance"] for r in first]
+    [line] = [line for line in bench.said if "thread" in line]
+    mentions(line, "erm", "1 thread", "2")
+
+
 def _run(folder: Path, out: Any, start: Any) -> None:
     import torch
 
@@ -784,13 +797,13 @@ def test_two_processes_make_the_same_run_at_once(tmp_path: Path) -> None:
     for process in both:
         process.start()
     start.set()
-    found = [out.get(timeout=PATIENCE) for _ in both]
+    result = [out.get(timeout=PATIENCE) for _ in both]
     for process in both:
         process.join(timeout=PATIENCE)
-    assert found[0] == found[1]
+    assert result[0] == result[1]
     bench = tiny.Bench(tmp_path / "r")
     assert len(bench.store.load_all()) == 2
-    assert {status for status, _ in found[0]} == {"ok"}
+    assert {status for status, _ in result[0]} == {"ok"}
     [again, _] = bench.run("erm,ben", tiny.task(), if_exists="verify")
     assert again["verified"]
     assert not any((bench.store.root / "tmp").iterdir())

@@ -118,16 +118,16 @@ class Watcher:
 
 def contents(folder: Path) -> dict[str, Any]:
     """Return records without what differs from one call to the next."""
-    found = {}
+    result = {}
     for file in sorted((folder / "runs").glob("*/*/run.json")):
         record = json.loads(file.read_text())
         for key in ("provenance", "cost", "digests"):
             del record[key]
-        found[record["run_id"]] = (
+        result[record["run_id"]] = (
             record,
             {path.name: path.read_bytes() for path in sorted(file.parent.glob("*.parquet"))},
         )
-    return found
+    return result
 
 
 # ------------------------------------------------------------------ suite files
@@ -374,10 +374,10 @@ def test_commands_with_jobs_print_the_same(
     """The worker is this process; other tests start real ones."""
     from bench.runs.sweeps import engine
 
-    made: list[str] = []
+    result: list[str] = []
 
     def on_dask(graph: Graph, where: Where, watcher: Any) -> Any:
-        made.extend(task.kind for task in graph.tasks.values())
+        result.extend(task.kind for task in graph.tasks.values())
         assert where.jobs == 2
         return engine._serial(graph, watcher)
 
@@ -395,7 +395,7 @@ def test_commands_with_jobs_print_the_same(
             for key in ("path", "cost", "tuning"):
                 run.pop(key, None)
     assert answers[0] == answers[1]
-    assert set(made) == ({"fit", "apply", "run"} if command == "run" else {"fold", "tune"})
+    assert set(result) == ({"fit", "apply", "run"} if command == "run" else {"fold", "tune"})
 
 
 PROFILE = """

@@ -70,46 +70,46 @@ def learnt(size: int = 16, pixel: float = 1.0) -> Opened:
 def test_at_one_pixel_size_pieces_are_cut_and_nothing_else() -> None:
     pixels = fields()
     task = opened(pixels, ("DNA", "tubulin", "actin"), 1.0)
-    made = fitted_to(task, learnt(), MAP, "s")
-    assert made.source.shape == (3, 16, 16)
-    assert made.source.dtype == np.uint16
+    fitted = fitted_to(task, learnt(), MAP, "s")
+    assert fitted.source.shape == (3, 16, 16)
+    assert fitted.source.dtype == np.uint16
     # 2 x 4 pieces of 16 pixels in the middle of 40 x 70
-    assert len(made.index) == 4 * 8
+    assert len(fitted.index) == 4 * 8
     rows = np.array([9, 8, 31, 9])
-    for row, piece in zip(rows, made.source.read(rows), strict=True):
+    for row, piece in zip(rows, fitted.source.read(rows), strict=True):
         image, k = divmod(int(row), 8)
         top, left = 4 + 16 * (k // 4), 3 + 16 * (k % 4)
         assert np.array_equal(piece, pixels[image, :, top : top + 16, left : left + 16])
-    assert made.index["image"][9] == "f1"
-    assert made.index["id"].is_unique
-    assert made.columns["image"] == "image"
-    assert len(made.source.read(rows[:0])) == 0
+    assert fitted.index["image"][9] == "f1"
+    assert fitted.index["id"].is_unique
+    assert fitted.columns["image"] == "image"
+    assert len(fitted.source.read(rows[:0])) == 0
 
 
 def test_structures_keep_their_size_in_the_sample() -> None:
     # A disc of 6 um radius, in pixels of 0.25 um and of 0.5 um: resampled to 1 um they agree.
-    found = []
+    result = []
     for pixel in (0.25, 0.5):
         n = round(32 / pixel)
         axis = (np.arange(n) - (n - 1) / 2) * pixel
         disc = 1000.0 * (np.hypot(axis[:, None], axis[None]) < 6)
         images = np.broadcast_to(disc, (1, 3, n, n)).astype(np.uint16)
         task = opened(images, ("DNA", "tubulin", "actin"), pixel)
-        made = fitted_to(task, learnt(32, 1.0), MAP, "s")
-        found.append(made.source.read(np.array([0]))[0, 0].astype(float))
-    assert found[0].shape == (32, 32)
-    for image in found:
+        fitted = fitted_to(task, learnt(32, 1.0), MAP, "s")
+        result.append(fitted.source.read(np.array([0]))[0, 0].astype(float))
+    assert result[0].shape == (32, 32)
+    for image in result:
         # area of the disc in pixels of 1 um2, and its brightness
         assert image.sum() / 1000 == pytest.approx(np.pi * 36, rel=0.02)
         assert image[16, 16] == 1000
-    assert np.abs(found[0] - found[1]).mean() < 20
+    assert np.abs(result[0] - result[1]).mean() < 20
 
 
 def test_a_ramp_stays_a_ramp_and_a_constant_a_constant() -> None:
     ramp = np.broadcast_to(np.arange(64) * 100, (1, 3, 64, 64)).astype(np.uint16).copy()
     ramp[:, 1] = 777
-    made = fitted_to(opened(ramp, ("DNA", "tubulin", "actin"), 0.5), learnt(32), MAP, "s")
-    piece = made.source.read(np.array([0]))[0]
+    fitted = fitted_to(opened(ramp, ("DNA", "tubulin", "actin"), 0.5), learnt(32), MAP, "s")
+    piece = fitted.source.read(np.array([0]))[0]
     assert (piece[1] == 777).all()
     inner = piece[0, 5, 2:-2].astype(float)
     assert np.diff(inner) == pytest.approx(200, abs=1)
@@ -121,9 +121,9 @@ def test_channels_stand_where_the_network_learned_them() -> None:
         (("actin", "nucleus", "ER"), [1, 2, 0]),
         (("nucleus", "ER", "actin"), [0, 1, 2]),
     ):
-        made = fitted_to(opened(pixels, channels, 1.0), learnt(), None, "s")
-        assert np.array_equal(made.source.read(np.arange(4)), pixels[:, expected])
-        assert made.channels == ("nucleus", "ER", "actin")
+        fitted = fitted_to(opened(pixels, channels, 1.0), learnt(), None, "s")
+        assert np.array_equal(fitted.source.read(np.arange(4)), pixels[:, expected])
+        assert fitted.channels == ("nucleus", "ER", "actin")
 
 
 @pytest.mark.parametrize(
@@ -183,11 +183,11 @@ def test_crops_to_images_to_treatments_against_a_loop() -> None:
             "step:treatment": [f"t{k}" for k in treatment],
         }
     )
-    made, kept = aggregated(X, rows, ("image=mean", "treatment=median"))
+    result, kept = aggregated(X, rows, ("image=mean", "treatment=median"))
     assert kept["id"].tolist() == ["t0", "t1", "t2", "t3"]
     for k in range(4):
         means = [X[image == i].mean(0) for i in np.unique(image[treatment == k])]
-        assert made[k] == pytest.approx(np.median(means, axis=0), rel=1e-5)
+        assert result[k] == pytest.approx(np.median(means, axis=0), rel=1e-5)
         assert kept["y_true"][k] == k % 2
 
 
@@ -356,7 +356,7 @@ def test_identities_without_an_origin_are_what_they_were(
     ids = tiny.stage_ids(
         chain, registry, data, recipe, ("a", "b"), rows[:90], rows[90:], 0, supervised=True
     )
-    assert [(one.fit, one.apply_train, one.apply_test) for one in ids] == FROZEN
+    assert [(item.fit, item.apply_train, item.apply_test) for item in ids] == FROZEN
     assert Split("a/b", "a", "s").source == ""
 
 

@@ -214,8 +214,8 @@ def test_the_oracle_says_so_and_is_never_ranked(tmp_path: Path, registry: Regist
     records = done(plan, seeds=(0, 1, 2))
     assert all(record["ranked"] is False for record in records)
     assert "oracle: selected on the test rows" in records[0]["unranked_because"]
-    made = as_records([{**r, "spec": {**r["spec"], "edition": "real"}} for r in records])
-    [board] = leaderboard.boards(made)
+    runs = as_records([{**r, "spec": {**r["spec"], "edition": "real"}} for r in records])
+    [board] = leaderboard.boards(runs)
     assert "never ranked" in board.title
     assert [row.rank for row in board.rows] == [None]
 
@@ -224,39 +224,39 @@ def test_the_oracle_says_so_and_is_never_ranked(tmp_path: Path, registry: Regist
 def test_a_rule_holds_out_what_it_says(name: str) -> None:
     task = by_weeks()
     fold = task.folds[0]
-    made = carve.validation(task, fold, name, parts=3)
+    result = carve.validation(task, fold, name, parts=3)
     index = task.opened.index
     level = "well" if name == "id-val" else "plate"
     held: list[str] = []
-    for one in made:
-        [part] = one.folds
+    for item in result:
+        [part] = item.folds
         assert not set(part.train) & set(part.test)
         assert set(part.train) | set(part.test) == set(fold.train)
         train, test = (set(index[level].iloc[rows]) for rows in (part.train, part.test))
         assert not train & test
         held += sorted(test)
-        assert parse_derived(one.split.name) is not None
+        assert parse_derived(item.split.name) is not None
         assert len(set(index["plate"].iloc[part.train])) >= 2
     assert len(held) == len(set(held))  # disjoint
     if name == "leave-one-batch-out":
         assert sorted(held) == sorted(set(index["plate"].iloc[fold.train]))
     else:
-        assert len(made) == 3
+        assert len(result) == 3
 
 
 def test_rows_are_drawn_by_address_and_not_by_the_order_of_the_index() -> None:
     data = tiny.opened(batches=8)
     order = np.random.default_rng(3).permutation(len(data.index))
     fields: dict[str, Any] = {"name": "tiny/weeks", "hold_out": "week", "shares": ()}
-    one, other = (
+    item, other = (
         carve.validation(task, task.folds[1], "ood-val")
         for task in (
             tiny.task(data, **fields),
             tiny.task(tiny.opened(batches=8, order=order), **fields),
         )
     )
-    assert [t.digest for t in one] == [t.digest for t in other]
-    assert len({t.digest for t in one}) == 2
+    assert [t.digest for t in item] == [t.digest for t in other]
+    assert len({t.digest for t in item}) == 2
 
 
 @pytest.mark.parametrize("name", ["ood-val", "leave-one-batch-out"])
@@ -295,8 +295,8 @@ def test_nothing_is_carved_without_a_training_set(tmp_path: Path, registry: Regi
 
 def test_names_of_derived_splits_are_read_back() -> None:
     task = by_weeks(batches=8)
-    for one in carve.validation(task, task.folds[2], "ood-val", level="week", parts=2):
-        said = parse_derived(one.split.name)
+    for item in carve.validation(task, task.folds[2], "ood-val", level="week", parts=2):
+        said = parse_derived(item.split.name)
         assert said is not None
         assert (said.split, said.kind, said.level, said.fold) == (
             "tiny/weeks",
@@ -304,18 +304,18 @@ def test_names_of_derived_splits_are_read_back() -> None:
             "week",
             "w2",
         )
-        assert derived_name(said) == one.split.name
+        assert derived_name(said) == item.split.name
     assert parse_derived("coos7/test4") is None
 
 
 def test_values_set_by_hand_are_not_tuned(tmp_path: Path, registry: Registry) -> None:
     plan = tuning(tmp_path / "r", by_weeks(), registry, values={"noise": {"amount": "2"}})
-    assert [one.name for one in search_space(plan)] == ["noise.kind"]
+    assert [item.name for item in search_space(plan)] == ["noise.kind"]
 
 
 def test_choices_that_need_what_the_data_lack_are_left_out(tmp_path: Path) -> None:
     plan = tuning(tmp_path / "r", one_fold(), Registry(), method="adabn")
-    assert [one.words for one in plan.space] == ["adabn.rows all | treated | controls"]
+    assert [item.words for item in plan.space] == ["adabn.rows all | treated | controls"]
     without = tiny.task(tiny.opened(batches=5, controls=0), test={"plate": ("p4",)})
     assert tuning(tmp_path / "r", without, Registry(), method="adabn").space == []
 
@@ -381,16 +381,16 @@ def test_recipe_keys_are_tuned_and_recorded_by_fold(tmp_path: Path) -> None:
 def tuned_rows(trials: Mapping[str, int]) -> list[dict[str, Any]]:
     from tests.helpers.factories import make_record
 
-    made = []
+    result = []
     for k, (method, n) in enumerate(trials.items()):
         for seed in range(3):
             said = {"trials": n, "seconds_asked": 0.0, "validations": 2, "seconds": 10.0 * n}
-            made.append(
+            result.append(
                 make_record(
                     method, seed, 0.5 + 0.1 * k, edition="real", selection="ood-val", tuning=said
                 )
             )
-    return made
+    return result
 
 
 def test_equal_budgets_are_ranked_and_printed() -> None:
@@ -417,9 +417,9 @@ def test_tuned_and_default_rows_are_never_on_one_board() -> None:
     from tests.helpers.factories import make_record
 
     default = [make_record("ben", seed, 0.6, edition="real") for seed in range(3)]
-    made = leaderboard.boards(as_records([*default, *tuned_rows({"erm": 20, "dann": 20})]))
-    assert [board.selection for board in made] == ["last", "ood-val"]
-    assert [{row.method_id for row in board.rows} for board in made] == [{"ben"}, {"erm", "dann"}]
+    shown = leaderboard.boards(as_records([*default, *tuned_rows({"erm": 20, "dann": 20})]))
+    assert [board.selection for board in shown] == ["last", "ood-val"]
+    assert [{row.method_id for row in board.rows} for board in shown] == [{"ben"}, {"erm", "dann"}]
 
 
 def test_trials_are_on_no_ordinary_board(tuned: Tuned) -> None:
@@ -591,7 +591,7 @@ def postgres() -> Iterator[str]:
         user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **user}
     data = str(folder / "data")
-    made = subprocess.run(
+    result = subprocess.run(
         [
             str(tools["initdb"]),
             "-D",
@@ -609,7 +609,7 @@ def postgres() -> Iterator[str]:
         env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
         **quiet,
     )
-    if made.returncode:
+    if result.returncode:
         shutil.rmtree(folder, ignore_errors=True)
         pytest.skip("initdb does not work here")
     with socket.socket() as probe:
@@ -660,8 +660,8 @@ def test_workers_share_a_study_in_postgresql(tmp_path: Path, postgres: str) -> N
     ]
     outputs = [worker.communicate(timeout=PATIENCE) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], outputs
-    [one], [other] = (json.loads(stdout)["runs"] for stdout, _ in outputs)
-    assert one["run_id"] == other["run_id"]
-    assert one["tuning"]["trials"] == 4
+    [item], [other] = (json.loads(stdout)["runs"] for stdout, _ in outputs)
+    assert item["run_id"] == other["run_id"]
+    assert item["tuning"]["trials"] == 4
     # Both of them worked: the lines say which trials each made.
     assert all("trial" in stderr for _, stderr in outputs)

@@ -150,14 +150,14 @@ def test_the_value_is_the_accuracy_among_treatments(
 
 
 def test_boards_keep_the_official_score_from_them(records: dict[str, dict[str, Any]]) -> None:
-    made = {board.metric: board for board in boards(list(records.values()))}
-    assert set(made) == {"accuracy", "accuracy_treatments"}
-    official = {row.method: row for row in made["accuracy"].rows}
+    shown = {board.metric: board for board in boards(list(records.values()))}
+    assert set(shown) == {"accuracy", "accuracy_treatments"}
+    official = {row.method: row for row in shown["accuracy"].rows}
     assert official["identity+tvn"].mean is None
     assert official["identity+tvn"].rank is None
     assert "which rows are controls is a label here" in official["identity+tvn"].reason
     assert official["erm"].mean == pytest.approx(records["erm"]["metrics"]["probe.accuracy"]["all"])
-    treatments = {row.method: row for row in made["accuracy_treatments"].rows}
+    treatments = {row.method: row for row in shown["accuracy_treatments"].rows}
     assert set(treatments) == set(official)
     told = treatments["identity+tvn"]
     assert told.mean == pytest.approx(
@@ -201,12 +201,12 @@ def test_the_metric_against_a_loop() -> None:
                 best = max((scores[row, c], -c) for c in range(k) if treated[c])
                 total += 1
                 right += -best[1] == y[row]
-        found = metrics.compute("accuracy_treatments", y_true=y, scores=scores, treatments=treated)
-        assert found.n == total
+        value = metrics.compute("accuracy_treatments", y_true=y, scores=scores, treatments=treated)
+        assert value.n == total
         if total:
-            assert found.value == pytest.approx(right / total)
+            assert value.value == pytest.approx(right / total)
         else:
-            assert np.isnan(found.value)
+            assert np.isnan(value.value)
 
 
 def test_knowing_the_controls_is_worth_nothing() -> None:
@@ -237,31 +237,31 @@ def test_all_kinds_of_methods_run_on_the_fixtures(tmp_path: Path) -> None:
     bench = tiny.Bench(tmp_path / "results")
     names = ["rxrx1", "camelyon17", "rxrx1/wells"]
     tasks = open_splits(names, bench.registry, "auto", {}, lambda line: None)
-    found = {
+    result = {
         (record["method"], record["split"]): record
         for where in tasks
         for record in bench.run("erm,ben,tvn,harmony,deep-coral,dann", where, steps=3)
     }
-    for (method, split), record in found.items():
+    for (method, split), record in result.items():
         unable = (method, split) == ("tvn", "camelyon17")
         assert record["status"] == ("not-applicable" if unable else "ok"), record["reason"]
         assert not record["ranked"]
         assert record["spec"]["edition"] == "fixture"
-    told = found["tvn", "rxrx1"]
+    told = result["tvn", "rxrx1"]
     assert told["primary"] == "accuracy_treatments"
     assert "fixture edition" in told["unranked_because"]
-    assert found["ben", "rxrx1"]["cautions"]
-    assert not found["erm", "rxrx1"]["cautions"]
-    erm = found["erm", "rxrx1"]
+    assert result["ben", "rxrx1"]["cautions"]
+    assert not result["erm", "rxrx1"]["cautions"]
+    erm = result["erm", "rxrx1"]
     assert erm["clusters"]["level"] == "experiment"
     assert len(erm["clusters"]["names"]) == 14
     assert erm["n_classes"] == 15
     # a well counts once, whether both its sites are there or one
     opened = tasks[2].opened
     wells = opened.index["well"].iloc[tasks[2].folds[0].test].nunique()
-    assert found["erm", "rxrx1/wells"]["n_eval"] == wells < erm["n_eval"]
+    assert result["erm", "rxrx1/wells"]["n_eval"] == wells < erm["n_eval"]
     fits = {
-        found["erm", s]["spec"]["folds"][0]["stages"][0]["fit_id"] for s in names if "rxrx1" in s
+        result["erm", s]["spec"]["folds"][0]["stages"][0]["fit_id"] for s in names if "rxrx1" in s
     }
     assert len(fits) == 1
-    assert boards(list(found.values())) == []
+    assert boards(list(result.values())) == []

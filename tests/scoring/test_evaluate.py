@@ -72,11 +72,11 @@ def test_the_nearest_training_profile_is_a_third_read_out(held_out: Task) -> Non
             hits.append(best[1])
             truths.append(int(k))
     result, _ = scored(held_out, head=False, readout="probe")
-    found = values(result)
-    assert found["knn1.accuracy", "all"] == pytest.approx(accuracy_score(truths, hits))
+    value = values(result)
+    assert value["knn1.accuracy", "all"] == pytest.approx(accuracy_score(truths, hits))
     balanced = balanced_accuracy_score(truths, hits)
-    assert found["knn1.balanced_accuracy", "all"] == pytest.approx(balanced)
-    assert {m for m, _ in found if m.startswith("knn1.")} == {
+    assert value["knn1.balanced_accuracy", "all"] == pytest.approx(balanced)
+    assert {m for m, _ in value if m.startswith("knn1.")} == {
         "knn1.accuracy",
         "knn1.balanced_accuracy",
     }
@@ -85,7 +85,7 @@ def test_the_nearest_training_profile_is_a_third_read_out(held_out: Task) -> Non
 
 def test_metrics_of_each_subset_are_those_of_its_predictions(held_out: Task) -> None:
     result, _ = scored(held_out)
-    frame, found = result.predictions, values(result)
+    frame, results_found = result.predictions, values(result)
     plate = held_out.opened.index.set_index("id")["plate"]
     frame = frame.assign(plate=plate[frame["id"]].to_numpy())
     assert len(frame) == result.n_eval == 4 * 3 * 7  # controls are never scored
@@ -94,11 +94,13 @@ def test_metrics_of_each_subset_are_those_of_its_predictions(held_out: Task) -> 
     subsets |= {f"batch={name}": part for name, part in frame.groupby("plate")}
     for subset, part in subsets.items():
         y, p = part["y_true"], part["y_pred"]
-        assert found["accuracy", subset] == pytest.approx(accuracy_score(y, p))
-        assert found["balanced_accuracy", subset] == pytest.approx(balanced_accuracy_score(y, p))
+        assert results_found["accuracy", subset] == pytest.approx(accuracy_score(y, p))
+        assert results_found["balanced_accuracy", subset] == pytest.approx(
+            balanced_accuracy_score(y, p)
+        )
     for k, name in enumerate(held_out.classes):
         part = frame[frame["y_true"] == k]
-        assert found["accuracy", f"class={name}"] == (part["y_pred"] == k).mean()
+        assert results_found["accuracy", f"class={name}"] == (part["y_pred"] == k).mean()
     n = {s: n for m, s, _, n in result.table.itertuples(index=False) if m == "accuracy"}
     assert n["all"] == 84
     assert n["fold=p0"] == n["batch=p0"] == 21
@@ -168,21 +170,21 @@ def test_head_and_probe_stand_side_by_side(held_out: Task) -> None:
 def test_a_network_without_a_head_is_read_out_by_the_probe(held_out: Task) -> None:
     result, _ = scored(held_out, head=False, readout="head")
     assert result.readout == "probe"
-    found = values(result)
-    assert found["accuracy", "all"] == found["probe.accuracy", "all"]
-    assert not any(name.startswith("head.") for name, _ in found)
+    value = values(result)
+    assert value["accuracy", "all"] == value["probe.accuracy", "all"]
+    assert not any(name.startswith("head.") for name, _ in value)
 
 
 def test_clusters_add_up(held_out: Task) -> None:
     result, _ = scored(held_out)
-    clusters, found = result.clusters, values(result)
+    clusters, results_found = result.clusters, values(result)
     # weeks hold two plates each and vary: the highest level that does
     assert clusters["level"] == "week"
     assert clusters["names"] == ["w0", "w1"]
     weights = np.array(clusters["n"]) / sum(clusters["n"])
     for prefix in ("", "head.", "probe."):
         mean = float(weights @ clusters["values"][f"{prefix}accuracy"])
-        assert mean == pytest.approx(found[f"{prefix}accuracy", "all"])
+        assert mean == pytest.approx(results_found[f"{prefix}accuracy", "all"])
     assert clusters["values"]["accuracy"] == clusters["values"]["head.accuracy"]
 
 
@@ -224,8 +226,8 @@ def test_one_cluster_has_the_value_itself() -> None:
     result, _ = scored(where)
     assert result.clusters["names"] == ["p3"]
     assert result.clusters["level"] == "plate"
-    found = values(result)["balanced_accuracy", "all"]
-    assert result.clusters["values"]["balanced_accuracy"] == [found]
+    value = values(result)["balanced_accuracy", "all"]
+    assert result.clusters["values"]["balanced_accuracy"] == [value]
     assert not any(s.startswith("fold=") for _, s in values(result))
 
 
@@ -283,12 +285,12 @@ def test_metrics_that_a_split_names_are_computed(held_out: Task) -> None:
         held_out, split=tiny.split(hold_out="plate", metric="top5_accuracy", metrics=("pcr",))
     )
     result, _ = scored(named)
-    found = values(result)
-    assert found["top5_accuracy", "all"] == 1.0
+    value = values(result)
+    assert value["top5_accuracy", "all"] == 1.0
     # profiles of different folds come from different models: one value a fold, or a sentence why
     said = " ".join(result.used)
     for k in range(4):
-        assert ("pcr", f"fold=p{k}") in found or f"pcr of fold p{k}" in said
+        assert ("pcr", f"fold=p{k}") in value or f"pcr of fold p{k}" in said
 
 
 def test_mixing_is_scored_where_one_model_saw_several_batches() -> None:
@@ -296,8 +298,8 @@ def test_mixing_is_scored_where_one_model_saw_several_batches() -> None:
         tiny.opened(batches=6), train={"plate": ("p0", "p1")}, test={"week": ("w1", "w2")}
     )
     assert 0 <= values(scored(several)[0])["batch_1nn", "all"] <= 1
-    one = tiny.task()
-    assert ("batch_1nn", "all") not in values(scored(one)[0])
+    item = tiny.task()
+    assert ("batch_1nn", "all") not in values(scored(item)[0])
 
 
 def test_the_order_of_rows_does_not_matter(held_out: Task) -> None:
@@ -320,10 +322,10 @@ def test_values_that_are_no_numbers_are_not_recorded(held_out: Task) -> None:
             pd.DataFrame({"metric": ["odd"], "subset": ["all"], "value": [np.nan], "n": [0]}),
         ]
     )
-    found = dataclasses.replace(result, table=with_nan).metrics()
-    assert "odd" not in found
-    assert found["accuracy"]["all"] == values(result)["accuracy", "all"]
-    canonical_json(found)
+    results_found = dataclasses.replace(result, table=with_nan).metrics()
+    assert "odd" not in results_found
+    assert results_found["accuracy"]["all"] == values(result)["accuracy", "all"]
+    canonical_json(results_found)
     canonical_json(result.clusters)
 
 

@@ -70,9 +70,11 @@ def test_ranks_against_a_loop_and_scikit_learn() -> None:
     X = rng.normal(size=(N, 4))
     group, plate, column = rng.integers(5, size=N), rng.integers(3, size=N), rng.integers(6, size=N)
     negative = rng.random(N) < 0.7
-    found = ranked(X, Gallery(group, group < 4, negative, differ=(column,), share=(plate,)), (1, 3))
+    result = ranked(
+        X, Gallery(group, group < 4, negative, differ=(column,), share=(plate,)), (1, 3)
+    )
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
-    place = dict(zip(found.rows.tolist(), range(len(found.rows)), strict=True))
+    place = dict(zip(result.rows.tolist(), range(len(result.rows)), strict=True))
     for i in range(N):
         allowed = (column != column[i]) & (np.arange(N) != i)
         positive = allowed & (group == group[i])
@@ -83,20 +85,20 @@ def test_ranks_against_a_loop_and_scikit_learn() -> None:
         rows = np.flatnonzero(positive | others)
         similarity = unit[rows] @ unit[i]
         k = place[i]
-        assert found.precision[k] == pytest.approx(
+        assert result.precision[k] == pytest.approx(
             average_precision_score(positive[rows], similarity)
         )
         best = positive[rows][np.argsort(-similarity)]
-        assert found.recall[k].tolist() == [float(best[:1].any()), float(best[:3].any())]
-        assert (found.positives[k], found.total[k]) == (positive.sum(), len(rows))
-    assert found.skipped + len(found.rows) == (group < 4).sum()
+        assert result.recall[k].tolist() == [float(best[:1].any()), float(best[:3].any())]
+        assert (result.positives[k], result.total[k]) == (positive.sum(), len(rows))
+    assert result.skipped + len(result.rows) == (group < 4).sum()
 
 
 def test_ties_are_ranked_at_random() -> None:
     group = np.array([0, 0, 1, 1, 1])
     gallery = Gallery(group, np.array([True, *[False] * 4]), np.ones(5, bool))
-    found = ranked(np.ones((5, 2)), gallery, (1, 2, 4))
-    assert found.recall[0] == pytest.approx([1 / 4, 1 / 2, 1])
+    result = ranked(np.ones((5, 2)), gallery, (1, 2, 4))
+    assert result.recall[0] == pytest.approx([1 / 4, 1 / 2, 1])
 
 
 def rankings(positives: int, total: int) -> np.ndarray:
@@ -123,8 +125,8 @@ def test_the_null_distribution_against_all_rankings(positives: int, total: int) 
 def test_queries_with_other_numbers_are_independent() -> None:
     means = np.array([(2 * a + b) / 3 for a, b in product(rankings(2, 6), rankings(1, 4))])
     for value in np.quantile(means, [0.2, 0.5, 0.9]):
-        found = p_value(value, [(2, 6), (2, 6), (1, 4)])
-        assert (means >= value).mean() - 1e-9 <= found <= (means >= value - 3e-4).mean() + 1e-9
+        result = p_value(value, [(2, 6), (2, 6), (1, 4)])
+        assert (means >= value).mean() - 1e-9 <= result <= (means >= value - 3e-4).mean() + 1e-9
 
 
 def test_activity_and_consistency_equal_copairs(
@@ -198,7 +200,7 @@ def test_activity_of_real_compounds_equals_copairs(
             "week": "w",
         }
     )
-    found = activity(tiny.opened(index=index, X=X), X)
+    result = activity(tiny.opened(index=index, X=X), X)
     pair = np.where(control, np.arange(len(wells)), -1)
     pairs = pd.DataFrame({"what": index["label"], "plate": index["plate"], "pair": pair})
     with warnings.catch_warnings():
@@ -215,16 +217,16 @@ def test_activity_of_real_compounds_equals_copairs(
     treated = expected[~control & (expected["n_pos_pairs"] > 0)].groupby("what")
     columns = {"precision": "average_precision", "normalised": "normalised_average_precision"}
     for ours, theirs in columns.items():
-        values = treated[theirs.replace("normalised", "normalized")].mean().loc[found.names]
-        assert getattr(found, ours) == pytest.approx(values.to_numpy(), abs=1e-6)
-    assert 0.3 < found.significant.mean() < 0.95
+        values = treated[theirs.replace("normalised", "normalized")].mean().loc[result.names]
+        assert getattr(result, ours) == pytest.approx(values.to_numpy(), abs=1e-6)
+    assert 0.3 < result.significant.mean() < 0.95
 
 
 def test_q_values_against_a_step_up_by_hand() -> None:
     opened = screen()
     every = np.ones(len(opened.index), bool)
-    found = ranked(table(opened), Gallery(codes(opened.index["treatment"]), every, every))
-    groups = grouped(found, opened.index["treatment"].to_numpy(str))
+    result = ranked(table(opened), Gallery(codes(opened.index["treatment"]), every, every))
+    groups = grouped(result, opened.index["treatment"].to_numpy(str))
     order = np.argsort(groups.p)
     scaled = groups.p[order] * len(order) / np.arange(1, len(order) + 1)
     expected = np.minimum.accumulate(scaled[::-1])[::-1]
@@ -241,10 +243,10 @@ def test_two_restrictions_are_nsc_and_nscb() -> None:
         "treatment": index["treatment"][treated].to_numpy(str),
         "batch": index["week"][treated].to_numpy(str),
     }
-    found = {(score.match, score.restriction): score for score in scores(opened, X)}
+    result = {(score.match, score.restriction): score for score in scores(opened, X)}
     for restriction, metric in (("none", "nsc"), ("week", "nscb")):
         value = compute(metric, X=X[treated], **columns)
-        score = found["label", restriction]
+        score = result["label", restriction]
         assert score.value("recall@1") == pytest.approx(value.value, abs=1e-12)
         assert score.n == value.n
 
@@ -253,10 +255,10 @@ def test_restrictions_against_a_loop() -> None:
     opened = screen()
     X, index = table(opened), opened.index[~opened.index["control"]]
     unit = (X / np.linalg.norm(X, axis=1, keepdims=True))[index.index]
-    found = {s.restriction: s for s in scores(opened, X) if s.match == "treatment"}
+    result = {s.restriction: s for s in scores(opened, X) if s.match == "treatment"}
     wanted = restrictions(opened)
     assert list(wanted) == ["none", "plate", "week", "position", "plate+position", "week+position"]
-    for name, score in found.items():
+    for name, score in result.items():
         hits = []
         for i in range(len(index)):
             gallery = np.arange(len(index)) != i

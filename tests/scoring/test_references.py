@@ -22,15 +22,16 @@ from bench.scoring import controls
 from bench.scoring.controls import control_view
 from bench.scoring.labels import truth
 from tests.helpers import tiny
+from tests.helpers.optional import available
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def outputs(name: str, data=None, seed: int = 0, **fields):
-    made = tiny.task(data, **fields)
-    fold = made.folds[0]
-    train, test = (tiny.partition(made.opened, fold, role) for role in ("train", "test"))
+    result = tiny.task(data, **fields)
+    fold = result.folds[0]
+    train, test = (tiny.partition(result.opened, fold, role) for role in ("train", "test"))
     row = Registry().entry("method", name).load()
     control = row(row.Params())
     views = [control_view(side, fold.classes) for side in (train, test)]
@@ -48,15 +49,15 @@ def scores(tmp_path: Path, names: str, where) -> dict[str, dict[str, float]]:
 def test_what_nothing_chance_and_the_truth_would_score(tmp_path: Path) -> None:
     data = tiny.opened(batches=4, per_class=100)
     where = tiny.task(data, hold_out="plate")
-    found = scores(tmp_path, "identity,shuffle,batch-mean,label-oracle,batch-only", where)
-    assert found["label-oracle"]["accuracy"] == 1.0
-    assert found["label-oracle"]["balanced_accuracy"] == 1.0
+    result = scores(tmp_path, "identity,shuffle,batch-mean,label-oracle,batch-only", where)
+    assert result["label-oracle"]["accuracy"] == 1.0
+    assert result["label-oracle"]["balanced_accuracy"] == 1.0
     # 1200 rows of three classes: within three standard errors of a third
-    assert abs(found["shuffle"]["balanced_accuracy"] - 1 / 3) < 3 * np.sqrt(2 / 9 / 1200)
-    assert found["identity"]["balanced_accuracy"] > 0.6
+    assert abs(result["shuffle"]["balanced_accuracy"] - 1 / 3) < 3 * np.sqrt(2 / 9 / 1200)
+    assert result["identity"]["balanced_accuracy"] > 0.6
     # One prediction for each unseen batch: chance level, whatever it is.
-    assert found["batch-mean"]["balanced_accuracy"] == pytest.approx(1 / 3)
-    assert found["batch-only"]["balanced_accuracy"] == pytest.approx(1 / 3)
+    assert result["batch-mean"]["balanced_accuracy"] == pytest.approx(1 / 3)
+    assert result["batch-only"]["balanced_accuracy"] == pytest.approx(1 / 3)
 
 
 def test_a_layout_that_gives_the_label_away(tmp_path: Path) -> None:
@@ -71,8 +72,8 @@ def test_a_layout_drawn_anew_for_each_plate_gives_nothing(tmp_path: Path) -> Non
         mask = (index["plate"] == plate).to_numpy()
         index.loc[mask, "position"] = rng.permutation(index.loc[mask, "position"].to_numpy())
     where = tiny.task(tiny.opened(index=index, X=X), hold_out="plate")
-    found = scores(tmp_path, "position-only", where)["position-only"]["accuracy"]
-    assert abs(found - 1 / 3) < 3 * np.sqrt(2 / 9 / len(index)) + 0.02
+    result = scores(tmp_path, "position-only", where)["position-only"]["accuracy"]
+    assert abs(result - 1 / 3) < 3 * np.sqrt(2 / 9 / len(index)) + 0.02
 
 
 def test_a_batch_that_tells_the_class(tmp_path: Path) -> None:
@@ -99,9 +100,9 @@ def test_cell_counts_that_give_the_class_away(tmp_path: Path) -> None:
         data = tiny.opened(index=index.assign(count=counts), X=X)
         data = dataclasses.replace(data, columns={**data.columns, "cell_count": "count"})
         where = tiny.task(data, hold_out="plate")
-        found = scores(tmp_path / str(expected), "cell-count-only", where)["cell-count-only"]
+        result = scores(tmp_path / str(expected), "cell-count-only", where)["cell-count-only"]
         for metric in ("balanced_accuracy", "knn1.balanced_accuracy"):
-            assert abs(found[metric] - expected) < 0.1, metric
+            assert abs(result[metric] - expected) < 0.1, metric
 
 
 def test_cell_counts_are_one_hot_in_quantiles_of_training_rows() -> None:
@@ -322,8 +323,10 @@ def test_the_oracle_is_the_ceiling_of_the_metrics_that_declare_it(
     from bench.boards.values import best_possible
     from bench.metrics import METRICS
 
-    assert set(METRICS) <= set(of_the_oracle)
-    for name, meta in METRICS.items():
+    computed = set(available(list(METRICS)))
+    assert computed <= set(of_the_oracle)
+    for name in sorted(computed):
+        meta = METRICS[name]
         best = best_value(name)
         reached = abs(of_the_oracle[name] - best) < 0.0005
         if meta["oracle_is_best"]:
@@ -336,7 +339,7 @@ def test_the_oracle_is_the_ceiling_of_the_metrics_that_declare_it(
 def test_the_oracle_is_not_the_ceiling_of_calibration_and_mixing(
     of_the_oracle: dict[str, float],
 ) -> None:
-    for name in ("calibration_error", "ilisi", "map", "arevalo_overall", "batch_1nn"):
+    for name in available(["calibration_error", "ilisi", "map", "arevalo_overall", "batch_1nn"]):
         assert abs(of_the_oracle[name] - best_value(name)) > 0.0005, name
 
 

@@ -44,17 +44,17 @@ def map_of_genes(g: int = 250, d: int = 12) -> tuple[np.ndarray, np.ndarray]:
 def test_equals_the_published_code_on_the_same_map() -> None:
     """Numbers of EFAAR_benchmarking 2248f40 and MorphoHELM d79d2cf on this map."""
     X, pairs = map_of_genes()
-    [found] = recoveries(X, [Annotation("complexes", pairs)])
-    assert (found.n_pairs, found.n_entities, len(found.odds)) == (336, 250, 247)
-    assert found.recall[0.05] == pytest.approx(0.16369, abs=5e-6)
-    assert found.recall[0.1] == pytest.approx(0.291667, abs=5e-7)
-    assert found.mean_odds == pytest.approx(18.143552890963157, rel=1e-12)
-    assert found.enriched == pytest.approx(0.05263157894736842, rel=1e-12)
+    [result] = recoveries(X, [Annotation("complexes", pairs)])
+    assert (result.n_pairs, result.n_entities, len(result.odds)) == (336, 250, 247)
+    assert result.recall[0.05] == pytest.approx(0.16369, abs=5e-6)
+    assert result.recall[0.1] == pytest.approx(0.291667, abs=5e-7)
+    assert result.mean_odds == pytest.approx(18.143552890963157, rel=1e-12)
+    assert result.enriched == pytest.approx(0.05263157894736842, rel=1e-12)
 
 
 def test_recall_against_a_loop() -> None:
     X, pairs = map_of_genes(g=40)
-    [found] = recoveries(X, [Annotation("complexes", pairs)])
+    [result] = recoveries(X, [Annotation("complexes", pairs)])
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     every = [unit[i] @ unit[j] for i, j in combinations(range(40), 2)]
     for tail in (0.05, 0.1):
@@ -63,12 +63,12 @@ def test_recall_against_a_loop() -> None:
             value = unit[i] @ unit[j]
             low += sum(v <= value for v in every) / len(every) <= tail
             high += sum(v < value for v in every) / len(every) >= 1 - tail
-        assert found.low[tail] == pytest.approx(low / len(pairs))
-        assert found.high[tail] == pytest.approx(high / len(pairs))
-        assert found.recall[tail] == pytest.approx((low + high) / len(pairs))
-        bottom, top = found.interval(tail)
-        assert bottom < found.recall[tail] < top
-        assert found.interval(tail, found) == (0, 0)
+        assert result.low[tail] == pytest.approx(low / len(pairs))
+        assert result.high[tail] == pytest.approx(high / len(pairs))
+        assert result.recall[tail] == pytest.approx((low + high) / len(pairs))
+        bottom, top = result.interval(tail)
+        assert bottom < result.recall[tail] < top
+        assert result.interval(tail, result) == (0, 0)
 
 
 def test_ties_are_not_recalled() -> None:
@@ -79,21 +79,21 @@ def test_ties_are_not_recalled() -> None:
 
 def test_enrichment_against_a_loop() -> None:
     X, pairs = map_of_genes()
-    [found] = recoveries(X, [Annotation("complexes", pairs)])
+    [result] = recoveries(X, [Annotation("complexes", pairs)])
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     related = {frozenset(pair) for pair in pairs.tolist()}
-    for place in range(0, len(found.odds), 10):
-        gene = found.entities[place]
+    for place in range(0, len(result.odds), 10):
+        gene = result.entities[place]
         others = sorted(set(range(250)) - {gene}, key=lambda j: -(unit[gene] @ unit[j]))
         hits = np.array([frozenset((gene, j)) in related for j in others])
         near, rest = hits[:2], hits[2:]
         counts = np.array([[near.sum(), 2 - near.sum()], [rest.sum(), len(rest) - rest.sum()]])
         p = fisher_exact(counts, alternative="greater").pvalue
-        assert found.p_entity[place] == pytest.approx(p)
+        assert result.p_entity[place] == pytest.approx(p)
         if (counts == 0).any():
             counts = counts + 0.5
         expected = counts[0, 0] * counts[1, 1] / (counts[0, 1] * counts[1, 0])
-        assert found.odds[place] == pytest.approx(expected)
+        assert result.odds[place] == pytest.approx(expected)
 
 
 def test_without_relationships_names_do_not_matter() -> None:
@@ -102,20 +102,20 @@ def test_without_relationships_names_do_not_matter() -> None:
     p = []
     for _ in range(8):
         pairs = np.sort(rng.permutation(60)[:40].reshape(20, 2), axis=1)
-        [found] = recoveries(X, [Annotation("random", pairs)])
-        assert 0.08 < found.expected[0.05] < 0.12
-        p.append(found.p[0.05])
+        [result] = recoveries(X, [Annotation("random", pairs)])
+        assert 0.08 < result.expected[0.05] < 0.12
+        p.append(result.p[0.05])
     assert 0.2 < np.mean(p) < 0.9
 
 
 def test_order_of_entities_and_scale_do_not_matter() -> None:
     X, pairs = map_of_genes(g=60)
-    [found] = recoveries(X, [Annotation("a", pairs)])
+    [result] = recoveries(X, [Annotation("a", pairs)])
     order = np.random.default_rng(1).permutation(60)
     place = np.argsort(order)
     [moved] = recoveries(7 * X[order], [Annotation("a", place[pairs])])
-    assert moved.recall == found.recall
-    assert moved.mean_odds == pytest.approx(found.mean_odds)
+    assert moved.recall == result.recall
+    assert moved.mean_odds == pytest.approx(result.mean_odds)
 
 
 def test_pairs_and_sets_of_a_file(tmp_path: Path) -> None:

@@ -36,11 +36,11 @@ def test_precision_against_a_loop(columns: tuple[str, ...]) -> None:
         if same.any() and not same.all():
             score = average_precision_score(same, unit[others.index] @ unit[i])
             expected.setdefault(str(row["treatment"]), []).append(score)
-    found = reproducibility(opened, X, columns)
-    assert found.names.tolist() == sorted(expected)
-    assert found.n.tolist() == [len(expected[name]) for name in found.names]
-    means = [np.mean(expected[name]) for name in found.names]
-    assert found.precision == pytest.approx(means, abs=1e-6)
+    result = reproducibility(opened, X, columns)
+    assert result.names.tolist() == sorted(expected)
+    assert result.n.tolist() == [len(expected[name]) for name in result.names]
+    means = [np.mean(expected[name]) for name in result.names]
+    assert result.precision == pytest.approx(means, abs=1e-6)
 
 
 def test_equals_copairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +78,8 @@ def test_a_planted_effect_reproduces_and_noise_does_not() -> None:
     means = rng.normal(0, 3, (20, X.shape[1]))
     for k in range(10):
         X[(opened.index["treatment"] == f"t{k}").to_numpy()] += means[k]
-    found = reproducibility(opened, X.astype(np.float32), ("plate",))
-    significant = set(found.names[found.significant])
+    result = reproducibility(opened, X.astype(np.float32), ("plate",))
+    significant = set(result.names[result.significant])
     assert significant >= {f"t{k}" for k in range(10)}
     assert len(significant) <= 12
 

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import bench
+from tests.helpers.optional import available, needs_scib
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +99,7 @@ def test_units_do_not_change_the_scores(tmp_path: Path) -> None:
     assert first.value() > 0.5
 
 
-BATCH_METRICS = ("ilisi", "silhouette_batch", "map", "arevalo_overall")
+BATCH_METRICS = available(["ilisi", "silhouette_batch", "map", "kbet", "cilisi", "arevalo_overall"])
 
 
 def test_metrics_of_batches_are_undefined_on_test_sets_of_one_batch(
@@ -132,6 +133,7 @@ def test_metrics_of_batches_are_undefined_on_test_sets_of_one_batch(
             assert "ilisi" in printed.err
 
 
+@needs_scib
 def test_an_overall_score_needs_a_component_that_compares_batches() -> None:
     from bench.metrics import compute
 

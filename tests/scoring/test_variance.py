@@ -75,7 +75,7 @@ def test_equals_statsmodels_feature_by_feature() -> None:
         "cell count": "log + I(log**2)",
         "treatment": "C(label)",
     }
-    found = shares(opened, X)
+    result = shares(opened, X)
 
     def adjusted(text: str) -> float:
         values = []
@@ -86,9 +86,9 @@ def test_equals_statsmodels_feature_by_feature() -> None:
 
     full = adjusted(" + ".join(parts.values()))
     for name, text in parts.items():
-        assert found[name].alone == pytest.approx(adjusted(text), abs=1e-5)
+        assert result[name].alone == pytest.approx(adjusted(text), abs=1e-5)
         others = " + ".join(other for key, other in parts.items() if key != name)
-        assert found[name].unique == pytest.approx(full - adjusted(others), abs=1e-5)
+        assert result[name].unique == pytest.approx(full - adjusted(others), abs=1e-5)
 
 
 def test_factors_without_effect_explain_nothing() -> None:
@@ -118,9 +118,9 @@ def test_a_larger_effect_explains_more_and_other_factors_less() -> None:
 def test_confounded_factors_have_nothing_unique() -> None:
     opened, X = plates(plate=1.0)
     opened.index["label"] = opened.index["plate"]
-    found = shares(opened, X)
-    assert found["treatment"].alone == pytest.approx(found["plate"].alone)
-    assert found["treatment"].unique == pytest.approx(0, abs=1e-9)
+    result = shares(opened, X)
+    assert result["treatment"].alone == pytest.approx(result["plate"].alone)
+    assert result["treatment"].unique == pytest.approx(0, abs=1e-9)
 
 
 def test_rotation_order_and_scale_do_not_matter() -> None:

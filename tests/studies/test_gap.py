@@ -45,10 +45,10 @@ def one_plate() -> Task:
 )
 def test_a_hold_out_tests_on_training_rows_alone(kind: str, level: str, column: str) -> None:
     task = weeks()
-    made = carve.held_out(task, kind, level)
-    assert made is not None
-    assert [fold.name for fold in made.folds] == [fold.name for fold in task.folds]
-    for part, fold in zip(made.folds, task.folds, strict=True):
+    result = carve.held_out(task, kind, level)
+    assert result is not None
+    assert [fold.name for fold in result.folds] == [fold.name for fold in task.folds]
+    for part, fold in zip(result.folds, task.folds, strict=True):
         train, test = ids(task, part.train), ids(task, part.test)
         assert train | test == ids(task, fold.train)
         assert not train & test
@@ -56,7 +56,7 @@ def test_a_hold_out_tests_on_training_rows_alone(kind: str, level: str, column: 
         assert not set(values.iloc[part.train]) & set(values.iloc[part.test])
         share = len(test) / len(fold.train)
         assert 0.1 < share < 0.45
-    name = parse_derived(made.split.name)
+    name = parse_derived(result.split.name)
     assert name is not None
     assert (name.split, name.kind, name.level) == ("tiny/weeks", kind, level)
 
@@ -68,9 +68,9 @@ def test_wells_that_hold_one_row_are_random_rows_and_are_left_out() -> None:
     index["well"] = index["plate"] + "/" + (np.arange(len(index)) // 2).astype(str)
     twice = tiny.opened(index=index, X=data.source.read(np.arange(len(index))))
     task = tiny.task(twice, name="tiny/weeks", hold_out="week", shares=())
-    made = carve.held_out(task, "random-wells")
-    assert made is not None
-    for part in made.folds:
+    result = carve.held_out(task, "random-wells")
+    assert result is not None
+    for part in result.folds:
         assert not set(index["well"].iloc[part.train]) & set(index["well"].iloc[part.test])
 
 
@@ -82,12 +82,12 @@ def test_a_level_with_one_training_value_is_left_out() -> None:
 
 def test_mixed_to_test_scores_the_same_rows_with_as_many_training_rows() -> None:
     task = weeks()
-    found = carve.mixed_to_test(task)
-    assert found is not None
-    made, halved = found
+    result = carve.mixed_to_test(task)
+    assert result is not None
+    produced, halved = result
     assert halved == "plate"
     for fold in task.folds:
-        parts = [part for part in made.folds if part.name.startswith(f"{fold.name}#")]
+        parts = [part for part in produced.folds if part.name.startswith(f"{fold.name}#")]
         assert len(parts) == 2
         scored = [ids(task, part.test[part.scored]) for part in parts]
         assert not scored[0] & scored[1]
@@ -101,9 +101,9 @@ def test_mixed_to_test_scores_the_same_rows_with_as_many_training_rows() -> None
 
 
 def test_a_test_set_of_one_plate_is_halved_by_wells() -> None:
-    found = carve.mixed_to_test(one_plate())
-    assert found is not None
-    assert found[1] == "well"
+    result = carve.mixed_to_test(one_plate())
+    assert result is not None
+    assert result[1] == "well"
 
 
 def test_derived_splits_do_not_depend_on_the_order_of_rows() -> None:
@@ -114,10 +114,10 @@ def test_derived_splits_do_not_depend_on_the_order_of_rows() -> None:
         for d in (data, tiny.opened(batches=8, order=order))
     ]
     for kind, level in (("random-rows", ""), ("held-out", "plate")):
-        one, other = (carve.held_out(task, kind, level) for task in both)
-        assert one is not None
+        item, other = (carve.held_out(task, kind, level) for task in both)
+        assert item is not None
         assert other is not None
-        assert one.digest == other.digest
+        assert item.digest == other.digest
 
 
 def context(folder: Path, task: Task, methods: tuple[str, ...] = ("erm",)) -> StudyContext:
@@ -130,21 +130,21 @@ def context(folder: Path, task: Task, methods: tuple[str, ...] = ("erm",)) -> St
 def test_the_study_shows_both_gaps_and_reuses_what_is_there(tmp_path: Path) -> None:
     task = tiny.task(tiny.opened(batches=8), name="tiny/week", test={"week": ("w3",)}, shares=())
     first = context(tmp_path, task)
-    found = run(first)
-    kinds = {row["kind"]: row for row in found.table}
+    result = run(first)
+    kinds = {row["kind"]: row for row in result.table}
     assert set(kinds) == {TEST, MIXED, "held-out:plate", "held-out:week", "random-rows"}
     for name, row in kinds.items():
         if name != TEST:
             assert row["over"] == pytest.approx(row["mean"] - kinds[TEST]["mean"])
     assert kinds[MIXED]["test_rows"] == kinds[TEST]["test_rows"]
     assert kinds[MIXED]["train_rows"] == kinds[TEST]["train_rows"]
-    assert len(found.reading) == 3
-    assert f"{kinds[MIXED]['over']:+.3f}" in found.reading[0]
-    assert f"{kinds['random-rows']['over']:+.3f}" in found.reading[1]
+    assert len(result.reading) == 3
+    assert f"{kinds[MIXED]['over']:+.3f}" in result.reading[0]
+    assert f"{kinds['random-rows']['over']:+.3f}" in result.reading[1]
     assert first.left_out
     again = context(tmp_path, task)
     n = len(Store(tmp_path).load_all())
-    assert run(again).table == found.table
+    assert run(again).table == result.table
     assert len(Store(tmp_path).load_all()) == n
     assert again.runs_digest == first.runs_digest
 
@@ -160,10 +160,10 @@ def test_a_shift_is_found_on_the_test_rows_and_hidden_by_random_rows(tmp_path: P
     task = tiny.task(
         tiny.opened(index=index, X=X), name="tiny/new", test={"week": ("w3",)}, shares=()
     )
-    made = context(tmp_path, task)
-    made.options = Options("default", {"steps": 150, "batch_size": 32, "width": 32}, {}, "cpu")
-    made.runner.options = made.options
-    kinds = {row["kind"]: row for row in run(made).table}
+    result = context(tmp_path, task)
+    result.options = Options("default", {"steps": 150, "batch_size": 32, "width": 32}, {}, "cpu")
+    result.runner.options = result.options
+    kinds = {row["kind"]: row for row in run(result).table}
     assert kinds[MIXED]["over"] > 0.15
     assert kinds["random-rows"]["over"] > kinds[MIXED]["over"]
 
@@ -177,7 +177,7 @@ def test_a_split_without_a_training_set_is_said_so(tmp_path: Path) -> None:
     task = tiny.task(
         data, name="tiny/profile", protocol="unsupervised", test="all", metric="nsc", shares=()
     )
-    made = context(tmp_path, task)
-    found = run(made)
-    assert list(found.table) == []
-    assert "no training set" in found.reading[1]
+    produced = context(tmp_path, task)
+    result = run(produced)
+    assert list(result.table) == []
+    assert "no training set" in result.reading[1]

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 def test_sensible_orders() -> None:
     steps = ("center", "robust", "components", "sphering", "combat")
-    found = orders(steps)
-    assert found[0] == steps
+    result = orders(steps)
+    assert result[0] == steps
     wanted = {
         order
         for order in permutations(steps)
         if order.index("sphering") > max(order.index("robust"), order.index("components"))
     }
-    assert set(found) == wanted
-    assert len(found) == 40
+    assert set(result) == wanted
+    assert len(result) == 40
     assert len(orders(("center", "tvn"))) == 2
     assert orders(("tvn", "zscore")) == [("zscore", "tvn")]
 
@@ -68,14 +68,14 @@ def test_the_study(
     words = ["-s", toml, "-m", "center,components,sphering", "--seeds", "1", "--json"]
     code, out, err = run(words, capsys)
     assert code == 0, err
-    found = json.loads(out)
+    result = json.loads(out)
     whitening = "sphering" if controls else "sphering-all"
-    assert {row["order"] for row in found["rows"]} == {
+    assert {row["order"] for row in result["rows"]} == {
         f"center+components+{whitening}",
         f"components+center+{whitening}",
         f"components+{whitening}+center",
     }
-    means = [row["mean"] for row in found["rows"]]
+    means = [row["mean"] for row in result["rows"]]
     assert means == sorted(means, reverse=True)
     [folder] = (tmp_path / "results/studies/pipeline").iterdir()
     figure = pd.read_csv(folder / "pipeline.csv", comment="#")

@@ -30,13 +30,13 @@ def test_additive_effects_are_found_exactly() -> None:
     rng = np.random.default_rng(0)
     b, c = rng.normal(size=(7, 3)), rng.normal(size=(5, 3))
     y = np.repeat((b[:, None] + c[None])[:, :, None], 2, axis=2)
-    found = crossed(y)
-    assert np.allclose(found.batch, b.var(axis=0, ddof=1))
-    assert np.allclose(found.label, c.var(axis=0, ddof=1))
-    assert np.allclose(found.both, 0)
-    assert np.allclose(found.rest, 0)
+    result = crossed(y)
+    assert np.allclose(result.batch, b.var(axis=0, ddof=1))
+    assert np.allclose(result.label, c.var(axis=0, ddof=1))
+    assert np.allclose(result.both, 0)
+    assert np.allclose(result.rest, 0)
     total = b.var(axis=0, ddof=1) + c.var(axis=0, ddof=1)
-    assert found.shares()["class"] == pytest.approx(float((c.var(0, ddof=1) / total).mean()))
+    assert result.shares()["class"] == pytest.approx(float((c.var(0, ddof=1) / total).mean()))
 
 
 def test_planted_components_are_recovered_on_average() -> None:
@@ -48,9 +48,9 @@ def test_planted_components_are_recovered_on_average() -> None:
     y = np.zeros((B, C, R, n))
     for name, value in planted.items():
         y = y + rng.normal(0, np.sqrt(value), shapes.get(name, y.shape))
-    found = crossed(y)
+    result = crossed(y)
     for name, value in planted.items():
-        assert getattr(found, name).mean() == pytest.approx(value, rel=0.05)
+        assert getattr(result, name).mean() == pytest.approx(value, rel=0.05)
 
 
 def test_no_effect_has_no_share() -> None:
@@ -75,11 +75,11 @@ def test_mean_squares_are_those_of_a_naive_loop() -> None:
                 ss["bc"] += (result[i, j] - rows[i] - columns[j] + grand) ** 2
                 ss["e"] += (y[i, j, r, 0] - result[i, j]) ** 2
     ms = {"b": ss["b"] / 3, "c": ss["c"] / 2, "bc": ss["bc"] / 6, "e": ss["e"] / 12}
-    found = crossed(y)
-    assert found.rest[0] == pytest.approx(ms["e"])
-    assert found.both[0] == pytest.approx(max((ms["bc"] - ms["e"]) / R, 0))
-    assert found.batch[0] == pytest.approx(max((ms["b"] - ms["bc"]) / (C * R), 0))
-    assert found.label[0] == pytest.approx(max((ms["c"] - ms["bc"]) / (B * R), 0))
+    results_found = crossed(y)
+    assert results_found.rest[0] == pytest.approx(ms["e"])
+    assert results_found.both[0] == pytest.approx(max((ms["bc"] - ms["e"]) / R, 0))
+    assert results_found.batch[0] == pytest.approx(max((ms["b"] - ms["bc"]) / (C * R), 0))
+    assert results_found.label[0] == pytest.approx(max((ms["c"] - ms["bc"]) / (B * R), 0))
 
 
 def test_between_and_within_batches() -> None:

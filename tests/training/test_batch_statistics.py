@@ -72,7 +72,7 @@ def expected(layer, x, mask=None, group=None):
 @pytest.mark.parametrize("training", [False, True])
 def test_rows_controls_and_groups_equal_the_formula(shape, masked, grouped, training):
     layer, x = layer_of(shape)
-    made = BatchStatistics.of(copy.deepcopy(layer), Scope()).train(training)
+    produced = BatchStatistics.of(copy.deepcopy(layer), Scope()).train(training)
     mask = MASK if masked else None
     group = GROUP if grouped else None
     use = Statistics(
@@ -80,10 +80,10 @@ def test_rows_controls_and_groups_equal_the_formula(shape, masked, grouped, trai
         None if mask is None else torch.from_numpy(mask),
         None if group is None else torch.from_numpy(group),
     )
-    with made.scope.using(use):
-        found = made(x).detach().numpy()
-    np.testing.assert_allclose(found, expected(layer, x, mask, group), rtol=2e-5, atol=2e-5)
-    moved = not torch.equal(made.running_mean, layer.running_mean)
+    with produced.scope.using(use):
+        result = produced(x).detach().numpy()
+    np.testing.assert_allclose(result, expected(layer, x, mask, group), rtol=2e-5, atol=2e-5)
+    moved = not torch.equal(produced.running_mean, layer.running_mean)
     assert moved == training
 
 
@@ -92,39 +92,39 @@ def test_rows_controls_and_groups_equal_the_formula(shape, masked, grouped, trai
 def test_at_rest_a_layer_is_pytorchs_own(shape, momentum):
     layer, x = layer_of(shape)
     layer.momentum = momentum
-    made = convert(copy.deepcopy(layer), Scope())
+    result = convert(copy.deepcopy(layer), Scope())
     for training in (True, True, False):
         layer.train(training)
-        made.train(training)
-        assert torch.equal(made(x), layer(x))
+        result.train(training)
+        assert torch.equal(result(x), layer(x))
     for name, buffer in layer.named_buffers():
-        assert torch.equal(made.get_buffer(name), buffer)
+        assert torch.equal(result.get_buffer(name), buffer)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_running_averages_move_the_same_by_the_general_path(shape):
     """A mask of all rows goes another way through the code than no mask."""
     layer, x = layer_of(shape)
-    made = convert(copy.deepcopy(layer), Scope())
+    produced = convert(copy.deepcopy(layer), Scope())
     for _ in range(3):
-        with made.scope.using(Statistics("rows", mask=torch.ones(len(x), dtype=torch.bool))):
-            found = made(x)
-        torch.testing.assert_close(found, layer(x))
+        with produced.scope.using(Statistics("rows", mask=torch.ones(len(x), dtype=torch.bool))):
+            result = produced(x)
+        torch.testing.assert_close(result, layer(x))
     for name, buffer in layer.named_buffers():
-        torch.testing.assert_close(made.get_buffer(name), buffer)
+        torch.testing.assert_close(produced.get_buffer(name), buffer)
 
 
 def test_running_averages_of_groups_move_towards_the_mean_over_groups():
     layer, x = layer_of((12, 5, 4, 3))
-    made = convert(copy.deepcopy(layer), Scope())
-    with made.scope.using(Statistics("rows", group=torch.from_numpy(GROUP))):
-        made(x)
+    result = convert(copy.deepcopy(layer), Scope())
+    with result.scope.using(Statistics("rows", group=torch.from_numpy(GROUP))):
+        result(x)
     parts = [x.numpy().astype(np.float64)[g == GROUP] for g in (0, 2, 7)]
     mean = np.mean([p.mean((0, 2, 3)) for p in parts], axis=0)
     var = np.mean([np.moveaxis(p, 1, 0).reshape(5, -1).var(1, ddof=1) for p in parts], axis=0)
     before = layer.running_mean.numpy(), layer.running_var.numpy()
-    np.testing.assert_allclose(made.running_mean, 0.9 * before[0] + 0.1 * mean, rtol=1e-5)
-    np.testing.assert_allclose(made.running_var, 0.9 * before[1] + 0.1 * var, rtol=1e-5)
+    np.testing.assert_allclose(result.running_mean, 0.9 * before[0] + 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(result.running_var, 0.9 * before[1] + 0.1 * var, rtol=1e-5)
 
 
 def test_gradients_flow_through_the_statistics():
@@ -136,22 +136,22 @@ def test_gradients_flow_through_the_statistics():
     wanted = torch.autograd.grad((plain(x) * target).sum(), x)[0]
     for use in (Statistics("rows"), Statistics("rows", group=torch.zeros(6, dtype=torch.long))):
         with layer.scope.using(use):
-            found = torch.autograd.grad((layer(x) * target).sum(), x)[0]
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+            result = torch.autograd.grad((layer(x) * target).sum(), x)[0]
+        torch.testing.assert_close(result, wanted, rtol=1e-4, atol=1e-6)
     mask = torch.tensor([1, 1, 0, 1, 0, 0], dtype=torch.bool)
     with layer.scope.using(Statistics("rows", mask=mask)):
-        found = torch.autograd.grad((layer(x) * target).sum(), x)[0]
+        result = torch.autograd.grad((layer(x) * target).sum(), x)[0]
     # rows that give no statistics act on themselves alone: gamma / sqrt(var + eps) times target
     var = x[mask].transpose(0, 1).reshape(2, -1).var(1, unbiased=False)
     alone = target[~mask] / torch.sqrt(var + 1e-5).view(1, 2, 1, 1)
-    torch.testing.assert_close(found[~mask], alone.detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(result[~mask], alone.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_one_value_per_channel_gives_the_bias_and_no_error():
     layer, x = layer_of((1, 5))
-    made = convert(layer, Scope())
-    assert torch.allclose(made(x), layer.bias.expand(1, 5))
-    assert torch.isfinite(made.running_var).all()
+    result = convert(layer, Scope())
+    assert torch.allclose(result(x), layer.bias.expand(1, 5))
+    assert torch.isfinite(result.running_var).all()
 
 
 def test_moments_survive_a_large_offset():
@@ -191,11 +191,11 @@ def test_a_network_by_its_rows_equals_train_mode_with_momentum_0():
         if hasattr(layer, "momentum"):
             layer.momentum = 0.0
     scope = Scope()
-    made = convert(tiny(), scope).eval()
-    before = copy.deepcopy(made.state_dict())
+    result = convert(tiny(), scope).eval()
+    before = copy.deepcopy(result.state_dict())
     with torch.no_grad(), scope.using(Statistics("rows")):
-        torch.testing.assert_close(made(x), plain.train()(x))
-    assert all(torch.equal(before[k], v) for k, v in made.state_dict().items())
+        torch.testing.assert_close(result(x), plain.train()(x))
+    assert all(torch.equal(before[k], v) for k, v in result.state_dict().items())
 
 
 def _small_memory(monkeypatch, layers):
@@ -213,17 +213,17 @@ def test_pieces_layer_by_layer_equal_one_pass(masked, size, fitting, monkeypatch
     x = torch.randn(20, 2, 6, 6) * 5 + 2
     mask = torch.arange(20) % 3 == 1 if masked else None
     scope = Scope()
-    made = convert(tiny(), scope).eval()
+    produced = convert(tiny(), scope).eval()
     with torch.no_grad():
         with scope.using(Statistics("rows", mask=mask)):
-            wanted = made(x)
+            wanted = produced(x)
 
         def read(k):
             part = slice(k * size, (k + 1) * size)
             return x[part], None if mask is None else mask[part]
 
-        found = torch.cat(streamed(scope, made, read, -(-20 // size)))
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+        result = torch.cat(streamed(scope, produced, read, -(-20 // size)))
+    torch.testing.assert_close(result, wanted, rtol=1e-4, atol=1e-4)
     assert scope.stream is None
 
 
@@ -231,27 +231,29 @@ def test_pieces_of_a_network_that_meets_a_layer_twice():
     torch.manual_seed(0)
     norm = nn.BatchNorm1d(4)
     scope = Scope()
-    made = convert(nn.Sequential(nn.Linear(4, 4), norm, nn.Tanh(), nn.Linear(4, 4), norm), scope)
-    assert made[1] is made[4]
-    made.eval()
+    produced = convert(
+        nn.Sequential(nn.Linear(4, 4), norm, nn.Tanh(), nn.Linear(4, 4), norm), scope
+    )
+    assert produced[1] is produced[4]
+    produced.eval()
     x = torch.randn(30, 4)
     with torch.no_grad():
         with scope.using(Statistics("rows")):
-            wanted = made(x)
+            wanted = produced(x)
         parts = x.split(11)
-        found = torch.cat(streamed(scope, made, lambda k: (parts[k], None), len(parts)))
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        result = torch.cat(streamed(scope, produced, lambda k: (parts[k], None), len(parts)))
+    torch.testing.assert_close(result, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_bits_do_not_depend_on_the_memory_of_the_machine(monkeypatch):
     x = torch.randn(20, 2, 6, 6) * 5 + 2
     scope = Scope()
-    made = convert(tiny(), scope).eval()
+    result = convert(tiny(), scope).eval()
     parts = x.split(6)
 
     def run():
         with torch.no_grad():
-            return torch.cat(streamed(scope, made, lambda k: (parts[k], None), len(parts)))
+            return torch.cat(streamed(scope, result, lambda k: (parts[k], None), len(parts)))
 
     at_once = run()
     _small_memory(monkeypatch, 1)
@@ -261,19 +263,19 @@ def test_bits_do_not_depend_on_the_memory_of_the_machine(monkeypatch):
 def test_one_pass_calls_the_network_once_for_each_piece():
     x = torch.randn(20, 2, 6, 6)
     scope = Scope()
-    made = convert(tiny(), scope).eval()
+    result = convert(tiny(), scope).eval()
     calls, before = [], threading.active_count()
-    made[0].register_forward_hook(lambda *_: calls.append(1))
+    result[0].register_forward_hook(lambda *_: calls.append(1))
     parts = x.split(6)
     with torch.no_grad():
-        streamed(scope, made, lambda k: (parts[k], None), len(parts))
+        streamed(scope, result, lambda k: (parts[k], None), len(parts))
     assert len(calls) == len(parts)
     assert threading.active_count() == before
 
 
 def test_an_error_in_a_piece_ends_all_pieces():
     scope = Scope()
-    made = convert(tiny(), scope).eval()
+    result = convert(tiny(), scope).eval()
     parts = torch.randn(20, 2, 6, 6).split(6)
     before = threading.active_count()
 
@@ -283,7 +285,7 @@ def test_an_error_in_a_piece_ends_all_pieces():
         return parts[k], None
 
     with torch.no_grad(), pytest.raises(KeyError):
-        streamed(scope, made, read, len(parts))
+        streamed(scope, result, read, len(parts))
     assert scope.stream is None
     assert threading.active_count() == before
 
@@ -293,16 +295,16 @@ def test_conversion_keeps_names_parameters_and_frozen_ones():
     network[1].weight.requires_grad_(False)
     names = list(network.state_dict())
     weights = [network[k].weight for k in (1, 4, 9)]
-    made = convert(network, Scope())
-    assert list(made.state_dict()) == names
-    assert all(made[k].weight is w for k, w in zip((1, 4, 9), weights, strict=True))
-    assert not made[1].weight.requires_grad
-    assert all(isinstance(made[k], BatchStatistics) for k in (1, 4, 9))
-    scopes = {id(made[k].scope) for k in (1, 4, 9)}
+    result = convert(network, Scope())
+    assert list(result.state_dict()) == names
+    assert all(result[k].weight is w for k, w in zip((1, 4, 9), weights, strict=True))
+    assert not result[1].weight.requires_grad
+    assert all(isinstance(result[k], BatchStatistics) for k in (1, 4, 9))
+    scopes = {id(result[k].scope) for k in (1, 4, 9)}
     assert len(scopes) == 1
-    twin = copy.deepcopy(made)
+    twin = copy.deepcopy(result)
     assert twin[1].scope is twin[9].scope
-    assert twin[1].scope is not made[1].scope
+    assert twin[1].scope is not result[1].scope
 
 
 def test_synchronised_and_untracked_layers_are_converted():
@@ -328,21 +330,21 @@ def test_a_network_without_batch_norm_is_refused_by_the_names_of_its_layers():
 
 def test_statistics_from_no_row_are_an_error_not_nan():
     layer, x = layer_of((12, 5))
-    made = convert(layer, Scope())
+    result = convert(layer, Scope())
     none = torch.zeros(12, dtype=torch.bool)
-    with made.scope.using(Statistics("rows", mask=none)), raises(RunFailed):
-        made(x)
+    with result.scope.using(Statistics("rows", mask=none)), raises(RunFailed):
+        result(x)
     with raises(RunFailed):
-        streamed(made.scope, made, lambda k: (x, none), 1)
+        streamed(result.scope, result, lambda k: (x, none), 1)
     short = Statistics("rows", mask=none[:5])
-    with made.scope.using(short), raises(RunFailed, "5", "12"):
-        made(x)
+    with result.scope.using(short), raises(RunFailed, "5", "12"):
+        result(x)
 
 
 def test_a_layer_never_asks_for_more_than_rows_and_channels():
-    made = convert(nn.BatchNorm2d(3), Scope())
+    result = convert(nn.BatchNorm2d(3), Scope())
     with raises(RunFailed, "3"):
-        made(torch.zeros(2, 4, 5, 5))
+        result(torch.zeros(2, 4, 5, 5))
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -370,9 +370,9 @@ def test_a_batch_without_controls_and_one_of_no_rows():
     ],
 )
 def test_access_is_what_the_parameters_use(cls, params, words):
-    made = make_params("m", cls.Params, params)
-    assert sorted(cls.access(made).words) == sorted(words)
-    assert cls.needs(made) == (frozenset({"controls"}) if "controls" in words else frozenset())
+    result = make_params("m", cls.Params, params)
+    assert sorted(cls.access(result).words) == sorted(words)
+    assert cls.needs(result) == (frozenset({"controls"}) if "controls" in words else frozenset())
 
 
 @pytest.mark.parametrize("cls", METHODS)

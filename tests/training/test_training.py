@@ -92,13 +92,13 @@ def images(n=60, size=16, dtype=np.uint16, seed=0, batches=3):
 
 def context(kind="profiles", seed=3, scratch=None, **overrides):
     base = PROFILES if kind == "profiles" else IMAGES
-    given = {**base, **overrides}
-    if "epochs" in given:
-        given.pop("steps", None)
+    passed = {**base, **overrides}
+    if "epochs" in passed:
+        passed.pop("steps", None)
     points = []
     ctx = Context(
         seed=seed,
-        recipe=resolve("default", kind, given),
+        recipe=resolve("default", kind, passed),
         scratch=scratch,
         log=lambda step, **values: points.append((step, values)),
     )
@@ -151,12 +151,12 @@ def test_per_image_standardisation_is_that_of_torch_std(dtype):
     pixels = np.random.default_rng(0).integers(0, 200, (5, 2, 6, 7)).astype(dtype)
     pixels[2, 1] = 9
     scale = Scaling("image", np.zeros(2, np.float32), np.ones(2, np.float32))
-    found = scale(inputs.as_float(pixels, "cpu")).numpy()
+    result = scale(inputs.as_float(pixels, "cpu")).numpy()
     exact = pixels.astype(np.float64)
     sd = exact.std((2, 3), ddof=1, keepdims=True)
     exact = (exact - exact.mean((2, 3), keepdims=True)) / np.where(sd > 0, sd, 1)
-    np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5)
-    assert not found[2, 1].any()
+    np.testing.assert_allclose(result, exact, rtol=1e-4, atol=1e-5)
+    assert not result[2, 1].any()
 
 
 def test_uint16_above_the_signed_range_keeps_its_value():
@@ -208,18 +208,18 @@ def test_plate_standardisation_uses_all_rows_of_the_batch(kind):
         np.testing.assert_allclose(batch.x.numpy(), wanted[batch.idx], rtol=1e-3, atol=1e-4)
     from bench.training.inference import TestBatch
 
-    one = np.flatnonzero(samples.batch == "p1")
-    rows = TestBatch(method.fitted, samples.take(one))
-    found = rows.x(np.arange(len(one))).numpy()
-    np.testing.assert_allclose(found, wanted[one], rtol=1e-3, atol=1e-4)
+    item = np.flatnonzero(samples.batch == "p1")
+    rows = TestBatch(method.fitted, samples.take(item))
+    result = rows.x(np.arange(len(item))).numpy()
+    np.testing.assert_allclose(result, wanted[item], rtol=1e-3, atol=1e-4)
 
 
 def test_augmentation_is_the_eight_symmetries_equally_often():
     image = torch.arange(2 * 3 * 3, dtype=torch.float32).reshape(1, 2, 3, 3)
     both = (image, image.flip(3))
     square = [torch.rot90(start, k, (2, 3)) for start in both for k in range(4)]
-    made = augmented(image.expand(4000, -1, -1, -1), torch.Generator().manual_seed(0))
-    counts = [int((made == s).flatten(1).all(1).sum()) for s in square]
+    result = augmented(image.expand(4000, -1, -1, -1), torch.Generator().manual_seed(0))
+    counts = [int((result == s).flatten(1).all(1).sum()) for s in square]
     assert sum(counts) == 4000
     assert min(counts) > 400
     oblong = augmented(torch.rand(10, 2, 3, 4), torch.Generator().manual_seed(0))
@@ -381,11 +381,11 @@ def test_one_step_is_the_optimisers(optimiser):
     loss.backward()
     own.step()
     state = method.state()
-    found = [state[k] for k in state if k.startswith("model.")]
+    result = [state[k] for k in state if k.startswith("model.")]
     inner = network[:6].state_dict()
     wanted = {f"model.network.{k}": v for k, v in inner.items()}
     wanted |= {f"model.head.{k}": getattr(network[6], k) for k in ("weight", "bias")}
-    assert len(found) == len(wanted)
+    assert len(result) == len(wanted)
     for key, value in wanted.items():
         np.testing.assert_allclose(state[key], value.detach().numpy(), rtol=1e-5, atol=1e-6)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli import arguments, completion
+from bench.cli import completion
 from bench.cli.options import Common, common_options
 from bench.cli.output import Column, print_json, print_line, print_table
 from bench.cli.progress import waiting
@@ -38,10 +38,11 @@ def command(file: str, edition: str, common: Common) -> None:
     """
     from bench.advice.checkup import examine
     from bench.advice.support import supported
+    from bench.data.opening import open_all
 
     registry = common.registry()
     with waiting(f"reading {file}"):
-        opened, splits, tasks = arguments.open_all(file, registry, edition)
+        opened, splits, tasks = open_all(file, registry, edition)
         checks = examine(opened, splits)
         methods = supported(tasks, registry, checks)
     if common.as_json:

@@ -52,6 +52,7 @@ def command(
     python -m bench fit tvn --data screen.toml --output tvn.safetensors
     python -m bench apply tvn.safetensors new_plate.parquet --output corrected.parquet
     """
+    from bench.data.opening import open_all
     from bench.runs.corrector import Corrector
     from bench.runs.saved import refuse_bound, write_corrector
     from bench.runs.settings import Settings
@@ -65,7 +66,7 @@ def command(
     params = {f"{name}.{key}": v for name, own in grouped.methods.items() for key, v in own.items()}
     corrector = Corrector(method, params=params, recipe=grouped.recipe or None, seed=seeds[0])
     with waiting(f"reading {data}"):
-        opened, _, _ = arguments.open_all(data, registry, edition)
+        opened, _, _ = open_all(data, registry, edition)
     batch = level or opened.level
     if batch not in opened.levels:
         raise BenchError(f"--level: {did_you_mean(batch, list(opened.levels), 'batch level')}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.advice.defaults import METHODS
 from bench.cli import arguments, completion
 from bench.cli.clusters import WorkerOptions, run_on_workers, worker_options
 from bench.cli.options import Common, common_options, methods_option, output_option
@@ -17,24 +18,6 @@ from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.advice.advice import Advice
-
-METHODS = (
-    "identity",
-    "erm",
-    "adabn",
-    "ben",
-    "ben-controls",
-    "center",
-    "zscore",
-    "robust",
-    "sphering",
-    "tvn",
-    "combat",
-    "coral-to-train",
-    "harmony-map",
-)
-"""Default methods: no correction, statistics of a batch or of its controls, whitening, the two most
-used models of batch effects, and networks trained batch by batch."""
 
 
 @click.command()
@@ -82,8 +65,9 @@ def command(
     python -m bench recommend my_screen.toml:weeks --output advice.html
     """
     from bench.advice.checkup import examine
-    from bench.advice.recommend import advise
+    from bench.advice.recommend import advise_splits
     from bench.advice.support import supported
+    from bench.data.opening import open_all
     from bench.runs.experiment import Experiment
     from bench.runs.job import Options
 
@@ -93,7 +77,7 @@ def command(
         for stage in name.split("+"):
             registry.entry("method", stage.strip())
     with waiting(f"reading {file}"):
-        opened, splits, tasks = arguments.open_all(file, registry, edition)
+        opened, splits, tasks = open_all(file, registry, edition)
         usable = [task for task in tasks if task.supervised]
         if not usable:
             raise BenchError(
@@ -115,15 +99,7 @@ def command(
     run_on_workers(experiment, workers, common, [], controls=False, companions=False)
     with Bar(len(planned), []) as bar:
         records = experiment.run(planned, bar)
-    by_split = {
-        task.split.name: [
-            record
-            for job, record in zip(planned, records, strict=True)
-            if job.task.split.name == task.split.name
-        ]
-        for task in usable
-    }
-    advice = [advise(runs, checks, supports) for runs in by_split.values()]
+    advice = advise_splits(planned, records, checks, supports)
     if output is not None:
         from bench.advice.page import page
 

@@ -51,7 +51,7 @@ def command(
     python -m bench study label-shift -m erm,adabn,ben -s screen.toml:weeks
     """
     from bench.cli.progress import Bar
-    from bench.runs.experiment import Silent
+    from bench.runs.progress import Silent
     from bench.studies import context_of, folder_of, known, load, subtitle, write
 
     registry = common.registry()

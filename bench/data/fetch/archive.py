@@ -38,6 +38,10 @@ DAMAGED = (
 )
 DEEPEST, LONGEST = 40, 1000
 """Maximum number of folders and of bytes in a member's name."""
+MOST_MEMBERS = 2_000_000
+"""Maximum number of files and folders of an archive."""
+MOST_RATIO, SMALL = 200, 1 << 30
+"""Maximum size of the unpacked files relative to the archive, if they are larger than ``SMALL``."""
 BLOCK = 1 << 20
 
 
@@ -102,7 +106,9 @@ def _tar(
     total, count, written = archive.stat().st_size, 0, 0
     free = shutil.disk_usage(into).free
     with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
-        for member in tar:
+        for number, member in enumerate(tar):
+            if number >= MOST_MEMBERS:
+                raise _outside(archive, f"it has more than {MOST_MEMBERS:,} members")
             place = _place(archive, into, member.name, members)
             if place is None:
                 continue
@@ -112,8 +118,7 @@ def _tar(
             if not member.isreg():
                 raise _outside(archive, f"'{shortened(member.name)}' is a link or a device")
             written += member.size
-            if written > free:
-                raise _too_large(archive, into, written, free)
+            _check_size(archive, into, written, free)
             source = tar.extractfile(member)
             if source is None:
                 raise tarfile.ReadError(f"{shortened(member.name)} cannot be read")
@@ -138,9 +143,9 @@ def _zip(
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _outside(archive, f"'{shortened(member.filename)}' is a link or a device")
         total = sum(member.file_size for member, _ in placed)
-        free = shutil.disk_usage(into).free
-        if total > free:
-            raise _too_large(archive, into, total, free)
+        if len(file.infolist()) > MOST_MEMBERS:
+            raise _outside(archive, f"it has more than {MOST_MEMBERS:,} members")
+        _check_size(archive, into, total, shutil.disk_usage(into).free)
         for member, place in placed:
             if member.is_dir():
                 place.mkdir(parents=True, exist_ok=True)
@@ -184,11 +189,15 @@ def _write(source: IO[bytes], place: Path, size: int) -> None:
         raise EOFError(f"{place.name} is shorter than the archive says")
 
 
-def _too_large(archive: Path, into: Path, size: int, free: int) -> BenchError:
-    return BenchError(
-        f"{archive} unpacks to at least {size:,} bytes and {free:,} are free in {into.parent}: "
-        "free space, or point $BENCH_DATA elsewhere"
-    )
+def _check_size(archive: Path, into: Path, size: int, free: int) -> None:
+    """Raise BenchError if so many bytes are not free, or far more than the archive has."""
+    if size > free:
+        raise BenchError(
+            f"{archive} unpacks to at least {size:,} bytes and {free:,} are free in {into.parent}: "
+            "free space, or point $BENCH_DATA elsewhere"
+        )
+    if size > max(SMALL, MOST_RATIO * archive.stat().st_size):
+        raise _outside(archive, f"it unpacks to more than {MOST_RATIO} times its size")
 
 
 def shortened(name: str, length: int = 80) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from bench.data.own.spec import Spec
 
 Texts = NDArray[np.object_]
+ROLES = ("treatment", "compound", "well", "position")
+RESERVED = ("id", "label", "control", *ROLES)
 _BOOLEANS = (
     {"true": True, "false": False},
     {"yes": True, "no": False},

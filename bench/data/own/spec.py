@@ -222,6 +222,15 @@ def _problem(error: Any, data: Facts) -> str:  # noqa: ANN401 - a value of a TOM
     return f"{name} must be a table such as [splits.weeks], not {_shown(error['input'])}"
 
 
+def problem_of(error: ValidationError, data: Facts) -> str:
+    """Return the first problem of a description as one sentence, and the number of others."""
+    problems = error.errors()
+    # a misspelt key is also reported as missing: report the misspelling
+    problems.sort(key=lambda e: {"extra_forbidden": 0, "missing": 2}.get(e["type"], 1))
+    more = f" ({len(problems) - 1} more after this)" if len(problems) > 1 else ""
+    return f"{_problem(problems[0], data)}{more}"
+
+
 def parse(path: Path) -> Spec:
     """Read a ``dataset.toml``; raises :class:`BenchError` with a one-line message."""
     if path.is_dir():
@@ -251,11 +260,7 @@ def parse(path: Path) -> Spec:
     try:
         return Spec.model_validate(data)
     except ValidationError as error:
-        problems = error.errors()
-        # a misspelt key is also reported as missing: report the misspelling
-        problems.sort(key=lambda e: {"extra_forbidden": 0, "missing": 2}.get(e["type"], 1))
-        more = f" ({len(problems) - 1} more after this)" if len(problems) > 1 else ""
-        raise BenchError(f"{path}: {_problem(problems[0], data)}{more}") from None
+        raise BenchError(f"{path}: {problem_of(error, data)}") from None
 
 
 def _sentence(spec: SplitSpec) -> str:

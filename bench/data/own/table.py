@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,8 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.core.folders import expanded
 from bench.data.own.array_source import ArraySource
 from bench.data.own.columns import (
+    RESERVED,
+    ROLES,
     Texts,  # TC
     as_text,
     controls,
@@ -29,9 +29,9 @@ from bench.data.own.columns import (
     split_columns,
     unknown_column,
 )
+from bench.data.own.digests import content_of, digest_of
 from bench.data.own.exclusions import read_kept, reasons_of
 from bench.data.own.files import open_table
-from bench.data.own.reading import damaged
 from bench.data.own.spec import Spec, check, parse, split_of
 from bench.data.own.wells import normalised_wells, plate_column, position_column
 
@@ -41,13 +41,9 @@ if TYPE_CHECKING:
     from bench.core.samples import Source
     from bench.core.split import Split
     from bench.core.types import Facts, JsonObject
+    from bench.data.own.files import TableFile
     from bench.data.own.images import ImagePixels
-
-
-_ROLES = ("treatment", "compound", "well", "position")
-_RESERVED = ("id", "label", "control", *_ROLES)
-_READING = {*_RESERVED, "features", "batches", "level", "nscb_batch"}
-"""Keys that determine how a table is read."""
+    from bench.data.own.memory import MemoryTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +191,18 @@ def open_declared(declared: Facts, path: Path, splits: Sequence[Split], sha256: 
     return _open(spec, Path(spec.name), path, splits, sha256)
 
 
+def open_in_memory(spec: Spec, table: MemoryTable, splits: Sequence[Split]) -> Opened:
+    """Return a data set of a table in memory, read like a file with the same description.
+
+    Raises
+    ------
+    BenchError
+        If the table is invalid; the message is one line.
+    """
+    name = Path(spec.name)
+    return _open(spec, name, name, splits, table.digest(spec), table=table)
+
+
 def _open(
     spec: Spec,
     file: Path,
@@ -202,8 +210,9 @@ def _open(
     splits: Sequence[Split],
     sha256: str = "",
     keep: str = "",
+    table: TableFile | None = None,
 ) -> Opened:
-    table = open_table(path, spec.layer, spec.obsm)
+    table = open_table(path, spec.layer, spec.obsm) if table is None else table
     for names in (table.columns, table.numbers):
         twice = [name for name, n in Counter(names).items() if n > 1]
         if twice:
@@ -232,7 +241,7 @@ def _open(
     for name, key in named.items():
         if name in table.columns or (name in in_splits and name in roles):
             continue
-        if name in _ROLES and name in in_splits:
+        if name in ROLES and name in in_splits:
             needs = "position (the well on the plate)" if name == "well" else name
             raise BenchError(f"{key} is '{name}', which needs the key {needs}: add it")
         raise BenchError(unknown_column(name, key, table.columns, features))
@@ -250,11 +259,11 @@ def _open(
     if spec.kind == "images":
         pixels = _pixels(spec, file.parent, text, len(frame))
         source, content = pixels.source, pixels.content
-        digest = _digest(spec, sha256 or _content(path), facts, pixels.digest)
+        digest = digest_of(spec, sha256 or content_of(path), facts, pixels.digest)
     else:
         finite(X, features, np.asarray(index["id"], dtype=object))
         X.flags.writeable = False
-        source, digest = ArraySource(X), _digest(spec, sha256 or _content(path), facts)
+        source, digest = ArraySource(X), digest_of(spec, sha256 or content_of(path), facts)
     columns = {role: role for role in derived if role in index.columns}
     own = {role: getattr(spec, role) for role in ("nscb_batch", "entity", "cell_count")}
     columns |= {role: column for role, column in own.items() if column is not None}
@@ -366,31 +375,7 @@ def _index(
             continue  # the role of that name has the same information or more
         elif not np.array_equal(index[column], text[column]):
             raise BenchError(
-                f"the table's column '{column}' has a reserved name ({', '.join(_RESERVED)}) and "
+                f"the table's column '{column}' has a reserved name ({', '.join(RESERVED)}) and "
                 f"other content: rename it in the table, for example to meta_{column}"
             )
     return pd.DataFrame(index)
-
-
-def _content(path: Path) -> str:
-    content = hashlib.sha256()
-    with damaged(path, "a file"), path.open("rb") as file:
-        while block := file.read(1 << 20):
-            content.update(block)
-    return content.hexdigest()
-
-
-def _digest(spec: Spec, content: str, exclusions: JsonObject, pixels: str | None = None) -> str:
-    """Return the sha256 (hex) of the bytes of the table and the keys that define how to read it.
-
-    For images, the digest of their pixels replaces their location.
-    """
-    # only keys that are set were added later, so that other digests do not change
-    keys = _READING | {key for key in ("layer", "obsm") if getattr(spec, key)}
-    facts = {"table": content, "keys": spec.model_dump(mode="json", include=keys)}
-    if exclusions:
-        facts["excluded"] = exclusions
-    if pixels is not None:
-        facts["pixels"] = pixels
-    text = json.dumps(facts, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError, RunFailed
 from bench.runs.chain import Chain
-from bench.runs.experiment import Silent
+from bench.runs.progress import Silent
 from bench.runs.sweeps.graph import learnt_stage
 from bench.runs.sweeps.units import opened
 from bench.runs.sweeps.work import as_in_the_command, execute
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from bench.runs.experiment import Progress
+    from bench.runs.progress import Progress
     from bench.runs.sweeps.graph import Task
     from bench.runs.sweeps.work import Result, Stamp
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.core.errors import BenchError
 from bench.core.words import count
-from bench.runs.experiment import Silent
+from bench.runs.progress import Silent
 from bench.runs.sweeps.clusters import GPU, connect
 from bench.runs.sweeps.devices import devices
 from bench.runs.sweeps.work import Misfit, Result, execute, lost, stamp

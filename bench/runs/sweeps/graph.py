@@ -18,7 +18,7 @@ from bench.core import progress
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.runs import identity
-from bench.runs.experiment import Silent
+from bench.runs.progress import Silent
 from bench.runs.sweeps.units import Unavailable, Unit, opened
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from bench.core.registry import Registry
     from bench.records.store import Store
-    from bench.runs.experiment import Progress
     from bench.runs.job import Job
+    from bench.runs.progress import Progress
     from bench.runs.runner import Runner
     from bench.runs.sweeps.suite import Suite
     from bench.runs.tuning.space import Tuning

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from bench.data.partitions import Fold
     from bench.records.schema import RunRecord
-    from bench.runs.experiment import Progress
     from bench.runs.job import Job
+    from bench.runs.progress import Progress
     from bench.runs.runner import Runner
     from bench.runs.sweeps.graph import Task
     from bench.runs.sweeps.units import Host, OpenUnit

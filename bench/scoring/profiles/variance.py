@@ -26,15 +26,12 @@ from bench.data.views import column_of
 from bench.metrics._core import codes
 from bench.scoring.controls import numbers
 from bench.scoring.profiles.activity import treatments
+from bench.scoring.profiles.jackknife import jackknife
 
 if TYPE_CHECKING:
     from bench.core.dataset import Opened
-    from bench.core.types import Array, Floats, Ints, Strings
+    from bench.core.types import Array, Bools, Floats, Ints, Strings
 
-GROUPS = 20
-"""Most groups of batches that the jackknife leaves out, one at a time."""
-FEWEST = 8
-"""Fewest batches for an interval."""
 _POSITION = re.compile(r"([A-Za-z]+)(\d+)")
 
 
@@ -68,7 +65,7 @@ class Share:
     alone
         Adjusted share in the model with this factor alone.
     low, high
-        95 % limits of ``alone``; None with fewer than :data:`FEWEST` batches.
+        95 % limits of ``alone``; None with few batches.
     unique
         Adjusted share that no other factor explains; for a batch level, that of all levels.
     """
@@ -96,14 +93,12 @@ class Explained:
     def __init__(self, opened: Opened) -> None:
         self.left_out: dict[str, str] = {}
         self.factors = _factors(opened, self.left_out)
-        batch, names = codes(column_of(opened, opened.level))
-        self.n_batches = len(names)
+        self._batch = column_of(opened, opened.level)
+        self.n_batches = len(np.unique(self._batch))
         blocks = list(dict.fromkeys(factor.block for factor in self.factors))
         self._alone = [basis(factor.design) for factor in self.factors]
         self._full = basis(self._without(""))
         self._lacking = {block: basis(self._without(block)) for block in blocks}
-        # Batches are in about equal groups of consecutive names.
-        self._group = batch * min(GROUPS, self.n_batches) // self.n_batches
 
     def _without(self, block: str) -> Array:
         parts: list[Array] = [factor.design for factor in self.factors if factor.block != block]
@@ -136,21 +131,12 @@ class Explained:
     def _interval(
         self, Y: Array, factor: Factor, value: float
     ) -> tuple[float | None, float | None]:
-        """Return the limits of a jackknife over groups of batches, with t quantiles."""
-        from scipy.stats import t
+        """Return the limits of a jackknife over batches."""
 
-        if self.n_batches < FEWEST:
-            return None, None
-        left = []
-        for k in np.unique(self._group):
-            kept = self._group != k
-            part = Y[kept] - Y[kept].mean(axis=0)
-            left.append(explained(part, basis(factor.design[kept])))
-        values = np.array(left)
-        g = len(values)
-        error = np.sqrt((g - 1) / g * ((values - values.mean()) ** 2).sum())
-        half = float(t.ppf(0.975, g - 1) * error)
-        return value - half, value + half
+        def estimate(kept: Bools) -> float:
+            return explained(Y[kept] - Y[kept].mean(axis=0), basis(factor.design[kept]))
+
+        return jackknife(value, self._batch, estimate)
 
 
 def basis(design: Array) -> Array:

@@ -1,0 +1,74 @@
+"""Effective number of batches in neighbourhoods within each label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.core.words import count
+from bench.metrics._core import Value, codes, has_value, left_out, matrix, named, neighbours
+from bench.metrics._lisi import PERPLEXITY, lisi
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+META = {
+    "kind": "metric",
+    "name": "cilisi",
+    "function": "cilisi",
+    "version": 1,
+    "needs": "embedding",
+    "range": [0, 1],
+    "higher_is_better": True,
+    "oracle_is_best": False,
+    "summary": "Local inverse Simpson index of batches within each label: 0 parted, 1 mixed.",
+    "reference": "Andreatta et al. 2024, doi:10.1038/s41467-024-45240-z",
+}
+
+FEWEST = 10
+"""Labels with fewer rows are skipped."""
+
+
+def cilisi(X: ArrayLike, *, label: ArrayLike, batch: ArrayLike) -> Value:
+    """Return the mean over rows of ``(LISI of batches - 1) / (n_batches - 1)`` within the label.
+
+    Neighbours are the 90 nearest rows of the own label (perplexity 30), or all of them with the
+    perplexity of a third, and ``n_batches`` is the number of batches of that label. Rows of other
+    labels are not neighbours, so moving labels together is not rewarded, unlike in ``ilisi``.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` profiles.
+    label
+        ``(n,)`` labels; rows without one ("" or -1) are skipped. Labels with one batch or fewer
+        than 10 rows are skipped and counted.
+    batch
+        ``(n,)`` batches.
+
+    Raises
+    ------
+    BenchError
+        If the lengths of the columns differ or profiles are not finite.
+    """
+    table = matrix(X)
+    column = named(label, "label", len(table))
+    where = named(batch, "batch", len(table))
+    keep = has_value(column) & has_value(where)
+    table, where = table[keep], where[keep]
+    code, names = codes(column[keep])
+    values, scored = [np.empty(0)], 0
+    for k in range(len(names)):
+        rows = np.flatnonzero(code == k)
+        place, places = codes(where[rows])
+        if len(places) > 1 and len(rows) >= FEWEST:
+            graph = neighbours(table[rows], int(3 * PERPLEXITY))
+            values.append((lisi(graph, place, len(places)) - 1) / (len(places) - 1))
+            scored += 1
+    index = np.concatenate(values)
+    used = f"{count(len(index), 'row')}, {scored} of {count(len(names), 'label')}"
+    used += left_out(int((~keep).sum()), "without a label or batch")
+    if not len(index):
+        return Value(float("nan"), 0, f"{used}: no label has two batches and {FEWEST} rows")
+    return Value(float(index.mean()), len(index), used)
