@@ -157,7 +157,7 @@ def datasets(registry: Registry) -> str:
             [
                 f"`{s.name}`" + (f" (`{s.alias}`)" if s.alias else ""),
                 s.metric,
-                as_sentences(s.shift, colons=True),
+                as_sentences(s.shift),
             ]
             for s in splits
             if s.dataset == entry.name
