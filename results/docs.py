@@ -136,9 +136,9 @@ def datasets(registry: Registry) -> str:
     lines = [
         "# Data sets and splits",
         "",
-        "One file per data set; splits are in `splits/`. *real* reads the published files, "
-        "*simulated* is a physical simulation in the published format, *fixture* is synthetic files "
-        "in the published layout for tests. `python -m bench data fetch NAME` downloads the real "
+        "One file per data set. Splits are in `splits/`. The edition *real* reads the published "
+        "files. The edition *simulated* is a physical simulation in the published format. The edition "
+        "*fixture* is synthetic files in the published layout for tests. `python -m bench data fetch NAME` downloads the real "
         "files, `data where NAME` prints their folder.",
         "",
     ]

@@ -130,8 +130,8 @@ class Paired:
         """Minimum attainable ``p_sign_flip`` with this number of clusters."""
         return smallest_p(self.n_clusters)
 
-    def detectable(self, n_tests: int = 1, power: float = 0.8, alpha: float = 0.05) -> float | None:
-        """Return the smallest difference that the test detects with a given power.
+    def detectable(self, n_tests: int = 1) -> float | None:
+        """Return the smallest difference that the test detects with power 0.8.
 
         It is the standard error times the noncentrality at which the two-sided t test has that
         power (Cohen 1988, *Statistical Power Analysis*, chapter 2).
@@ -139,7 +139,7 @@ class Paired:
         Parameters
         ----------
         n_tests
-            Number of tests of the board. The level is ``alpha / n_tests``, the first and strictest
+            Number of tests of the board. The level is ``0.05 / n_tests``, the first and strictest
             step of Holm's procedure.
 
         Returns
@@ -149,7 +149,7 @@ class Paired:
         """
         if self.se is None or self.df is None:
             return None
-        return self.se * detectable_effect(self.df, power, alpha / n_tests)
+        return self.se * detectable_effect(self.df, alpha=0.05 / n_tests)
 
 
 def pair(first: Scores | ArrayLike, second: Scores | ArrayLike) -> Paired | None:
