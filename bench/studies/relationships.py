@@ -65,7 +65,8 @@ NOTES = (
     "odds (in table.csv): geometric mean odds ratio of relations among the nearest 1 % of the "
     "other entities. With fewer than a thousand entities, the 1/2 added to counts of 0 dominates "
     "it: compare it within one table only.",
-    f"enriched (in table.csv): share of entities with p < {SIGNIFICANT} (hypergeometric, not adjusted).",
+    f"enriched (in table.csv): share of entities with p < {SIGNIFICANT} (hypergeometric, not "
+    "adjusted).",
     "95 % intervals: bootstrap over entities. Batches are not resampled.",
 )
 
