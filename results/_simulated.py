@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.words import as_sentences
 from results._tables import ARMS, boards_of, difference_of, row_of, score_of, table
 
 if TYPE_CHECKING:
@@ -173,7 +174,8 @@ def causes(records: list[Any]) -> list[str]:
             row = fitted[method]
             verdict = f" ({row.verdict})" if row is not None and row.verdict else ""
             cells.append("–" if row is None else f"{score_of(row)}; {difference_of(row)}{verdict}")
-        rows.append([f"`{split}`", board[0].shift if board else "–", *cells])
+        shift = as_sentences(board[0].shift, colons=True) if board else "–"
+        rows.append([f"`{split}`", shift, *cells])
     return [
         "## Simulated shifts, one cause at a time",
         "",
@@ -208,7 +210,7 @@ def lamp(records: list[Any]) -> list[str]:
         "## Simulated warm lamp: learning from the order of acquisition",
         "",
         "In training, the order of acquisition correlates with the class while the lamp warms up. The "
-        "same cells are tested in the same order and in scrambled order; the drop is what the model "
+        "same cells are tested in the same order and in scrambled order. The drop is what the model "
         "learned from the lamp. Standardising each image removes the gain of the lamp "
         "(`--standardise none` for the other rows).",
         "",
@@ -249,8 +251,8 @@ def knobs(records: list[Any]) -> list[str]:
         "Effects switched off one at a time, and by group (`culture`, `staining`, `optics`, "
         "`camera`, `plate-map`; draw 100, seed 0, one training each, 250 steps: "
         "`--set recipe.steps=250 --set data.off=NAME`). With all effects on, seed 0 of `erm` "
-        f"scores {base[0]:.3f} on test 1 and {base[1]:.3f} on Ottawa; over three seeds Ottawa is "
-        f"{seeds[0]} for `erm` and {seeds[1]} for `adabn`: differences below about twice that SD are "
+        f"scores {base[0]:.3f} on test 1 and {base[1]:.3f} on Ottawa. Over three seeds Ottawa is "
+        f"{seeds[0]} for `erm` and {seeds[1]} for `adabn`. Differences below about twice that SD are "
         "noise of the training.",
         "",
         *table(

@@ -90,6 +90,8 @@ def outline(
     if isolated is not None:
         record["isolated"] = isolated
         record["badges"] = [*chain.badges, isolation.BADGES[isolated]]
+    if task.opened.licence:
+        record["licence"] = task.opened.licence
     if chain.is_classifier:
         record["classifier"] = True
     if chain.preprocess:

@@ -20,6 +20,7 @@ from bench.boards.select import boards
 from bench.core.canonical import digest
 from bench.core.control_names import is_control_row
 from bench.core.version import __version__
+from bench.core.words import as_sentences
 from bench.output.report.across import overview
 from bench.output.report.board_view import BoardView, board_context
 from bench.output.report.linked_data import linked_data
@@ -200,6 +201,8 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.globals.update(colour=colour_of, inline=inline, pieces=pieces)
+    environment.filters["prose"] = as_sentences
+    environment.filters["plain"] = functools.partial(as_sentences, colons=True)
     return environment
 
 
