@@ -35,7 +35,7 @@ def _earlier(records: list[Any]) -> list[str]:
     """Return a line with the draws that an earlier version of the code scored."""
     versions: dict[int, int] = {}
     for record in records:
-        spec = record["spec"]
+        spec = record.spec
         settings = dict(spec["dataset_settings"])
         draw = int(settings.pop("draw", DRAWS[0]))
         if spec["split_id"] == "coos7/test4" and not settings and not spec["recipe_overrides"]:
@@ -235,11 +235,7 @@ def knobs(records: list[Any]) -> list[str]:
         return (values[0], values[1], values[2]) if len(values) == 3 else None
 
     base = first("")
-    names = {
-        str(r["spec"]["dataset_settings"]["off"])
-        for r in records
-        if set(r["spec"]["dataset_settings"]) == {"off"}
-    }
+    names = {str(r.dataset_settings["off"]) for r in records if set(r.dataset_settings) == {"off"}}
     if base is None or not names:
         return []
     rows = []

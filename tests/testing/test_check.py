@@ -39,6 +39,12 @@ class Amount:
     amount: float = param(1.0, "share of the mean", low=0.0, high=1.0, search=(0.0, 1.0))
 
 
+def finite(samples: Samples) -> Any:
+    if samples.X is None or not np.isfinite(samples.X).all():
+        raise BenchError("this method corrects profiles of finite values only: drop the others")
+    return samples.X
+
+
 class Good:
     """Subtracts what it learned from the training rows."""
 
@@ -54,8 +60,7 @@ class Good:
         return cls.declared
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
-        assert train.X is not None
-        self.mean = train.X.mean(axis=0, dtype=np.float64)
+        self.mean = finite(train).mean(axis=0, dtype=np.float64)
 
     def correct(self, samples: Samples) -> Any:
         assert samples.X is not None
@@ -102,7 +107,7 @@ class Transductive(Good):
         assert train.X is not None
         ids = np.concatenate([train.ids, adapt.ids])
         order = np.argsort(ids)
-        self.ids, self.rows = ids[order], np.concatenate([train.X, adapt.X])[order]
+        self.ids, self.rows = ids[order], np.concatenate([finite(train), adapt.X])[order]
 
     def correct(self, samples: Samples) -> Any:
         return self.rows[np.searchsorted(self.ids, samples.ids)]
