@@ -538,6 +538,7 @@ def test_a_killed_worker_costs_the_steps_since_its_checkpoint(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # six processes start, which takes minutes on a busy machine
 def test_a_scheduler_and_workers_are_killed(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
