@@ -190,6 +190,7 @@ class Simulated:
                 if value != getattr(default, name)
             },
             columns={"well": "well", "position": "position", "pixel": "pixel"},
+            channels=("protein", "nucleus"),
         )
 
 

@@ -382,7 +382,7 @@ def retrieval(records: list[Any]) -> list[str]:
     rows = []
     for method in RETRIEVAL:
         chain = method if method == "identity" else f"identity+{method}"
-        runs = [r for r in records if (r["method_id"], r["spec"]["split_id"]) == (chain, split)]
+        runs = [r for r in records if (r.method_id, r.split_id) == (chain, split)]
         for shrinkage in ("", "none"):
             same = [
                 r

@@ -35,7 +35,7 @@ def _earlier(records: list[Any]) -> list[str]:
     """Return a line with the draws that an earlier version of the code scored."""
     versions: dict[int, int] = {}
     for record in records:
-        spec = record["spec"]
+        spec = record.spec
         settings = dict(spec["dataset_settings"])
         draw = int(settings.pop("draw", DRAWS[0]))
         if spec["split_id"] == "coos7/test4" and not settings and not spec["recipe_overrides"]:
@@ -46,9 +46,14 @@ def _earlier(records: list[Any]) -> list[str]:
     return [f"- Draws {', '.join(old)} were scored by an earlier version of the shared probe."]
 
 
+FEATURES = ("erm+combat", "erm+coral-to-train", "erm+coral-to-target", "erm+harmony")
+"""Corrections of the features of ``erm``, beside the arms of the 2x2."""
+
+
 def draw_lines(records: list[Any]) -> tuple[list[str], list[str]]:
     """Return the table of draws, and a line for each arm's difference to ERM over them."""
-    rows, differences = [], {method: [] for method in ARMS if method != "erm"}
+    compared = [*(method for method in ARMS if method != "erm"), *FEATURES]
+    rows, differences = [], {method: [] for method in compared}
     for draw_number in DRAWS:
         settings = {} if draw_number == 100 else {"draw": draw_number}
         same, far = (
@@ -59,11 +64,11 @@ def draw_lines(records: list[Any]) -> tuple[list[str], list[str]]:
         if base is None:
             continue
         cells = [str(draw_number), score_of(row_of(same, "erm"))]
-        for method in ARMS:
+        cells += [score_of(row_of(far, method)) for method in ARMS]
+        for method, values in differences.items():
             row = row_of(far, method)
-            cells.append(score_of(row))
-            if method != "erm" and row is not None and row.diff_to_erm is not None:
-                differences[method].append(row.diff_to_erm)
+            if row is not None and row.diff_to_erm is not None:
+                values.append(row.diff_to_erm)
         rows.append(cells)
     summary = []
     for method, values in differences.items():
@@ -235,11 +240,7 @@ def knobs(records: list[Any]) -> list[str]:
         return (values[0], values[1], values[2]) if len(values) == 3 else None
 
     base = first("")
-    names = {
-        str(r["spec"]["dataset_settings"]["off"])
-        for r in records
-        if set(r["spec"]["dataset_settings"]) == {"off"}
-    }
+    names = {str(r.dataset_settings["off"]) for r in records if set(r.dataset_settings) == {"off"}}
     if base is None or not names:
         return []
     rows = []

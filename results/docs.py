@@ -20,6 +20,7 @@ from bench.boards.render.claims import claims_markdown
 from bench.cli.group import COMMANDS
 from bench.core.control_names import is_control_row
 from bench.core.registry import Registry
+from bench.core.words import as_sentences
 from bench.data.catalog import known_splits
 from bench.records.store import Store
 
@@ -153,7 +154,11 @@ def datasets(registry: Registry) -> str:
             "",
         ]
         rows = [
-            [f"`{s.name}`" + (f" (`{s.alias}`)" if s.alias else ""), s.metric, s.shift]
+            [
+                f"`{s.name}`" + (f" (`{s.alias}`)" if s.alias else ""),
+                s.metric,
+                as_sentences(s.shift),
+            ]
             for s in splits
             if s.dataset == entry.name
         ]

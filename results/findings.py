@@ -70,7 +70,7 @@ def main() -> None:
     path.write_text(text, encoding="utf-8")
     page.write_text(after, encoding="utf-8")
     plain = ("dataset_settings", "recipe_overrides")
-    default = [r for r in records if not any(r["spec"][key] for key in plain)]
+    default = [r for r in records if not any(getattr(r, key) for key in plain)]
     draw(
         default, ["real-images", "simulated-causes", "degradation"], HERE / "reference" / "figures"
     )

@@ -85,7 +85,9 @@ class Paired:
     ----------
     difference, sd
         Mean over the common seeds of the primary score of the first minus that of the second, and
-        its standard deviation (n - 1) over seeds; ``sd`` is None with one common seed.
+        its standard deviation (n - 1) over seeds; ``sd`` is None with one common seed. If the
+        primary score is the mean of the clusters and only some clusters are common, the
+        difference is that of the means of the common ones.
     low, high, p
         95 % limits over seeds crossed with clusters, and the p value of :data:`TEST`; None without
         an interval (:func:`span_of_mean`).
@@ -204,6 +206,8 @@ def _gaps(a: Scores, b: Scores, seeds: list[int], pooled: tuple[float, ...]) -> 
         sizes = None
     elif not np.allclose(sizes, other, rtol=1e-9, atol=0):  # other rows were scored
         return none
+    if a.additive and clusters and set(a.clusters) != set(b.clusters):
+        pooled = ()  # the mean over the common clusters
     return Scores(
         left - right, tuple(seeds), clusters, sizes, pooled, a.additive, n_folds, deterministic
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.errors import BenchError
 from bench.core.params import make_params
 from bench.data.catalog import NamedSplit, find_split, known_splits, resolve, resolve_all
+from bench.data.channels import in_slots, with_slots
 from bench.data.folds import SourceDomain, folds
 from bench.data.task import Task, open_task
 
@@ -79,6 +80,8 @@ def open_splits(
             else:
                 data = opened[split.dataset] = replace(dataset.open(chosen), licence=licence)
             _say_once(_licence_of(data), reported, say)
+        if split.train_channels:
+            data = with_slots(data, split, folds(split, data)[0].test)
         tasks.append(open_task(typed, split, data, published=data.edition == "real"))
     return tasks
 
@@ -146,6 +149,9 @@ def _transfer(
     target = replace(datasets[1].open(chosen), licence=licences[1])
     for data in (opened, target):
         _say_once(_licence_of(data), reported, say)
+    if split.train_channels:
+        opened = in_slots(opened, split.train_channels, split.train_channels, split.name)
+        target = in_slots(target, split.test_channels, split.train_channels, split.name)
     source_folds = folds(source, opened)
     if source.protocol != "supervised" or len(source_folds) != 1:
         raise BenchError(

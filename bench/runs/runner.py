@@ -133,7 +133,7 @@ class Runner:
                 raise
             return self.failed(job, error)
         if use == "ignore" and stored is not None:
-            return self._verified(job, record, stored)
+            return self._verified(job, spec, record, stored)
         replace = use == "renew" or stored is not None
         path = self.store.commit(record, *tables, replace=replace)
         for fold in spec["folds"]:
@@ -204,13 +204,13 @@ class Runner:
         record["verified"] = False
         return Record(record, self.store.path_of(run_id))
 
-    def _verified(self, job: Job, record: RunRecord, stored: Record) -> Record:
+    def _verified(self, job: Job, spec: Spec, record: RunRecord, stored: Record) -> Record:
         """Return a repeated run with the result of comparing it with its record."""
         from bench.runs.verify import check, compare
 
         result = check(stored, job.registry).merged(compare(stored.data, record))
         if result.answer == "different":
-            return self._unverified(job, record["spec"], record["run_id"], f"verify: {result.text}")
+            return self._unverified(job, spec, record["run_id"], f"verify: {result.text}")
         record["verified"] = True
         record["notes"].append(f"verified: {result.text}")
         return Record(record, stored.path)

@@ -51,6 +51,8 @@ LIMIT = 3_000_000
 """Maximum size of a page in bytes, so that it can be sent by e-mail."""
 BOARDS_LIMIT = 2_050_000
 """Maximum estimated size of the boards in bytes."""
+FIRST = ("real-images", "umap")
+"""Figures that are first on the page."""
 DRAWN = 8
 DRAWN_ROWS = 120
 """Maximum number of boards in figures, and of their rows; more take minutes."""
@@ -122,7 +124,10 @@ def build(
     if figures and all_boards:
         say("figures")
         first, more = _runs_of(drawn, all_boards, runs)
-        images = pictures(first, more, results=results, registry=registry)
+        splits = {board.split for board in all_boards}
+        images = pictures(first, more, results=results, registry=registry, splits=splits)
+        # the last ones are left out if the page would be too large
+        images.sort(key=lambda image: image.name not in FIRST)
     say("page")
     judged = judge(published(), claimed(runs))
     context: dict[str, object] = {

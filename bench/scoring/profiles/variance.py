@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.words import count
 from bench.data.views import column_of
 from bench.metrics._core import codes
 from bench.scoring.controls import numbers
@@ -180,14 +181,20 @@ def _factors(opened: Opened, left_out: dict[str, str]) -> list[Factor]:
         factors.append(Factor("position", "position", places(position)))
     else:
         left_out["position"] = f"{opened.name} has no column with the position on the plate"
+    counts = np.full(len(control), np.nan)
     if "cell_count" in opened.columns:
         counts = numbers(column_of(opened, opened.columns["cell_count"]))
+    missing = ~np.isfinite(counts)
+    if missing.all():
+        left_out["cell count"] = f"{opened.name} has no column of numbers with the key cell_count"
+    else:
         log = np.log1p(np.clip(counts, 0, None))
-        log = np.where(np.isfinite(log), log, np.nanmean(log))
+        log = np.where(missing, log[~missing].mean(), log)
         log -= log.mean()
         factors.append(Factor("cell count", "cell count", np.stack([log, log**2], axis=1)))
-    else:
-        left_out["cell count"] = f"{opened.name} has no key cell_count"
+        if missing.any():
+            n = count(int(missing.sum()), "row")
+            left_out[f"cell count of {n}"] = "no number is given, so the mean is used"
     treatment = np.where(control, "", treatments(opened))
     factors.append(Factor("treatment", "treatment", one_hot(treatment)))
     return factors
