@@ -12,7 +12,6 @@ import io
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import sys
@@ -22,17 +21,16 @@ import time
 import traceback
 import zipfile
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from bench.cli.group import group
+from bench.cli.main import main
 from bench.core.errors import BenchError
 from bench.data.fetch.archive import unpack
 from tests.helpers import tiny
@@ -42,6 +40,9 @@ if TYPE_CHECKING:
 
 SECONDS = 60
 """Time of a case, on a busy machine; a hang takes longer."""
+
+HARMLESS = ("works", "failed run", "one line")
+"""How a command may end."""
 
 TEXT = st.one_of(
     st.text(max_size=12),
@@ -77,40 +78,23 @@ def call(*arguments: object, results: Case, plugin: bool = False) -> str:
     typed += ["--results", str(results.results)]
     if plugin:
         typed += ["--plugin", str(results.plugin)]
-    result = CliRunner().invoke(main, typed)
-    error = result.exception
-    if error is not None and not isinstance(error, SystemExit):
+    out, err = io.StringIO(), io.StringIO()
+    code: object = None
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main(typed)
+    except SystemExit as error:
+        code = error.code
+    except Exception as error:  # noqa: BLE001 - the fault that is looked for
         return f"traceback: {''.join(traceback.format_exception(error))[-1500:]}"
-    if "Traceback (most recent call last)" in result.output:
-        return f"traceback: {result.output[-1500:]}"
-    if result.exit_code in (0, 1):
-        return "works" if result.exit_code == 0 else "failed run"
-    if result.exit_code == 2 and re.search(r"(?m)^(error|Error): ", result.output):
+    if "Traceback (most recent call last)" in err.getvalue():
+        return f"traceback: {err.getvalue()[-1500:]}"
+    if code in (0, 1):
+        return "works" if code == 0 else "failed run"
+    lines = err.getvalue().splitlines()
+    if code == 2 and lines and lines[-1].startswith("error: "):
         return "one line"
-    return f"exit code {result.exit_code}: {result.output[-500:]}"
-
-
-def main_group() -> Any:
-    """Return the command line with the errors of people as lines."""
-    import click
-
-    @click.command(context_settings={"ignore_unknown_options": True})
-    @click.argument("typed", nargs=-1, type=click.UNPROCESSED)
-    def main(typed: tuple[str, ...]) -> None:
-        try:
-            code = group.main(args=list(typed), standalone_mode=False)
-        except BenchError as error:
-            click.echo(f"error: {error}", err=True)
-            code = 2
-        except click.ClickException as error:
-            error.show()
-            code = error.exit_code
-        sys.exit(code or 0)
-
-    return main
-
-
-main = main_group()
+    return f"exit code {code}: {err.getvalue()[-500:]}"
 
 
 # --------------------------------------------------------------------------- changes of files
