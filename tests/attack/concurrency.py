@@ -70,7 +70,7 @@ def together(folder: Path, n: int, delay: float = 5.0) -> tuple[dict[str, str], 
     errors = [
         error for process in processes if (error := process.communicate()[1]) and process.returncode
     ]
-    left = [str(path) for path in results.rglob("*") if "tmp" in path.parts and path.is_file()]
+    left = [str(path) for path in (results / "tmp").rglob("*") if path.is_file()]
     left += [str(path) for path in (results / "locks").glob("*")]
     return digests(results), errors + left
 

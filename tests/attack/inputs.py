@@ -230,8 +230,8 @@ def change_archive(data: st.DataObject, case: Case) -> str:
     sink = io.BytesIO()
     if data.draw(st.booleans()):
         with zipfile.ZipFile(sink, "w") as file:
-            for name in data.draw(st.lists(TEXT, min_size=1, max_size=3)):
-                file.writestr(zipfile.ZipInfo(name or "x"), b"abc")
+            for name in data.draw(st.sets(TEXT.map(lambda text: text or "x"), min_size=1)):
+                file.writestr(zipfile.ZipInfo(name), b"abc")
     else:
         with tarfile.open(fileobj=sink, mode="w") as tar:
             for name in data.draw(st.lists(TEXT, min_size=1, max_size=3)):
