@@ -39,11 +39,12 @@ report:  ## write the offline report of the published records
 	$(PYTHON) -m bench report --reference --output report.html
 first:  ## run the first comparison: three methods, two tests, three seeds
 	$(PYTHON) -m bench run --method erm,ben,adabn --split coos7/test1,ottawa --seeds 3
-bench:  ## run all benchmarks, one after another
+bench:  ## run all benchmarks, one after another, and write docs/benchmarks.md
 	@for file in tests/benchmarks/[a-z]*.py; do \
 	  name=$$(basename $$file .py); echo "== $$name"; \
 	  OMP_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks.$$name || echo "$$name: exit code $$?"; \
 	done
+	$(PYTHON) -m tests.benchmarks._page
 clean:  ## remove caches and builds, never results
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -57,7 +57,7 @@ META = {
     "class": "Simulated",
     "version": 1,
     "summary": "Simulated microscopy with one shift at a time: laboratory, microscope, lamp, "
-    "stains, shares of classes, classes confounded with days, many laboratories, none.",
+    "stains, shares of classes, confounded classes, many laboratories, none.",
     "reference": "the simulator's own distributions, cited knob by knob",
     "licence": "MIT, as the code that writes it",
     "editions": ["simulated"],
@@ -190,6 +190,7 @@ class Simulated:
                 if value != getattr(default, name)
             },
             columns={"well": "well", "position": "position", "pixel": "pixel"},
+            channels=("protein", "nucleus"),
         )
 
 

@@ -6,8 +6,8 @@ temperature, and P(i) the other views of i's thing. The loss is the mean over ro
 
     l_i = - 1/|P(i)| sum_(p in P(i)) log( exp s_ip / sum_(a != i) exp s_ia ),
 
-For two views it is NT-Xent (Chen et al 2020, arXiv 2002.05709, equation 1). For more it is the
-multi-view form of Khosla et al 2020 (arXiv 2004.11362, equation 2).
+For two views it is NT-Xent (Chen et al. 2020, arXiv 2002.05709, equation 1). For more it is the
+multi-view form of Khosla et al. 2020 (arXiv 2004.11362, equation 2).
 
 A training batch of K rows has K // views things. As many rows go through the network as with any
 other method. Labels are not used, and rows without a class take part.

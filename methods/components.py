@@ -47,7 +47,7 @@ class ComponentsParams:
     """Parameters of the projection."""
 
     n_components: int = param(
-        50, "number of components; at most the rank", low=1, high=10_000, search=(20, 50, 100, 200)
+        50, "number of components; at most the rank", low=1, high=10_000, search=(20, 200)
     )
 
 

@@ -10,7 +10,7 @@ and evaluation rows :math:`z = x - m_{\mathrm{target}}`. The readout is then tra
 rows that look like the evaluation set. It needs that set, unlabelled, during fitting. Both sides
 are taken as one domain each, whatever their batches.
 
-Differences from the publication: Sun et al standardise each domain by itself and add I to each
+Differences from the publication: Sun et al. standardise each domain by itself and add I to each
 covariance. On standardised features that is :math:`2 \tilde C` with s = 0.5, and the factors
 cancel. Here the training rows standardise both sides, so that scale is aligned as well.
 """

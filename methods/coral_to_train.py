@@ -10,11 +10,11 @@ gets the mean and the covariance of the training set. A readout that was trained
 later batch. Training batches go through the same map, one by one. It assumes that batches have
 about the same mixture of classes.
 
-Differences from the publication: Sun et al move a labelled source to an unlabelled target and leave
-means unchanged. That direction is ``coral-to-target``. They add I to each covariance of features
-that were standardised within each domain. On standardised features C + I is :math:`2 \tilde C` with
-s = 0.5, and the factors cancel. Here the training rows standardise both sides. The scale of a batch
-is aligned as well, and its mean is moved.
+Differences from the publication: Sun et al. move a labelled source to an unlabelled target and
+leave means unchanged. That direction is ``coral-to-target``. They add I to each covariance of
+features that were standardised within each domain. On standardised features C + I is
+:math:`2 \tilde C` with s = 0.5, and the factors cancel. Here the training rows standardise both
+sides. The scale of a batch is aligned as well, and its mean is moved.
 """
 
 from __future__ import annotations

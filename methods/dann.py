@@ -13,7 +13,7 @@ that of the class over labelled rows, w is ``weight``, and p the share of the tr
 Both minimisations are one step, by a gradient reversal layer.
 
 Ganin et al. 2016, Domain-adversarial training of neural networks, JMLR 17:59: gradient reversal,
-and its ramp; there with one source and one target. As in WILDS (Koh et al 2021, arXiv 2012.07421),
+and its ramp; there with one source and one target. As in WILDS (Koh et al. 2021, arXiv 2012.07421),
 training batches are the domains, drawn equally often. The classifier has two hidden layers with
 BatchNorm. The factor of WILDS is constant. What differs: all parts share the recipe's optimiser and
 learning rate. Rows without a class have a batch and take part. Nothing of the test batch is used.

@@ -14,11 +14,11 @@ evaluation rows; its gradient goes into the features with its sign reversed:
 over training rows and unlabelled evaluation rows. w is ``weight``, and p the share of the training
 that is done.
 
-Ganin et al 2016, Domain-adversarial training of neural networks, JMLR 17:59: gradient reversal, and
-its ramp. There a step has one source and one target with equally many rows, in one pass through the
-network. What differs: the classifier has BatchNorm, and all parts share the recipe's optimiser and
-learning rate. No batch level is used: all training rows are one domain. Evaluation rows without a
-class, such as controls, take part like any other row.
+Ganin et al. 2016, Domain-adversarial training of neural networks, JMLR 17:59: gradient reversal,
+and its ramp. There a step has one source and one target with equally many rows, in one pass through
+the network. What differs: the classifier has BatchNorm, and all parts share the recipe's optimiser
+and learning rate. No batch level is used: all training rows are one domain. Evaluation rows without
+a class, such as controls, take part like any other row.
 """
 
 from __future__ import annotations

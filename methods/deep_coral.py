@@ -9,10 +9,10 @@ a training batch. The d features are the input of the last linear layer. The los
 where :math:`L_{class}` is the mean cross-entropy over labelled rows and w is ``weight``.
 
 Sun and Saenko 2016, Deep CORAL, arXiv 1607.01719. They aligned covariances only, of one source with
-one target, by a quarter of the second term. The mean term, the pairs of training batches and their
-equal numbers of rows are those of WILDS (Koh et al 2021, arXiv 2012.07421). The default weight is
-theirs for RxRx1. What differs: rows without a class count in the penalty and not in the class term.
-Nothing of the test batch is used.
+one target, by a quarter of the second term. The mean term, the pairs and the equal numbers of rows
+are those of WILDS (Koh et al. 2021, arXiv 2012.07421). The default weight is theirs for RxRx1. What
+differs: rows without a class count in the penalty and not in the class term. Nothing of the test
+batch is used.
 
 It removes any difference between batches, including one due to different classes.
 """

@@ -1,8 +1,8 @@
 r"""Harmony2 in scanpy's own implementation.
 
 The same model as ``harmony``: soft clusters that mix batches, and a linear correction of the batch
-offsets in each. Harmony2 stabilises the diversity penalty, estimates the ridge penalty per cluster
-and batch, and leaves out batches that are nearly absent from a cluster.
+offsets in each. Harmony2 stabilises the diversity penalty and estimates the ridge penalty per
+cluster and batch. It leaves out batches that are nearly absent from a cluster.
 
 There are two implementations of Harmony2 here: ``harmony`` is harmonypy (C++, GPL), which follows
 the R package; this one is ``scanpy.pp.harmony_integrate`` (numba, BSD), which needs scanpy 1.13

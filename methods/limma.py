@@ -9,10 +9,10 @@ and :math:`z_i = x_i - \gamma_{b(i)}`. :math:`c_i` is 1 for a negative control
 batch effect. Without it (``design=none``) a batch is moved to the unweighted mean of the batch
 means.
 
-It assumes that batches have the same mixture of classes otherwise: class labels are not in the
-model, because the evaluation rows have none. limma can also take a second batch factor and numeric
-covariates; choose the level with ``level``, and use ``regress-out`` for covariates. Values are
-those of limma: ``tests/methods/limma_reference.csv`` was computed by limma 3.54.1.
+It assumes that batches have the same mixture of classes otherwise. Class labels are not in the
+model, because the evaluation rows have none. The function of limma also takes a second batch factor
+and numeric covariates. Choose the level with ``level``, and use ``regress-out`` for covariates.
+Values are those of limma: ``tests/methods/limma_reference.csv`` was computed by limma 3.54.1.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ uniformly among i's partners. As in the published code a training batch of K row
 Differences: the published code for RxRx1 takes any other row of the label as a partner. Here it
 comes from another batch, as in the paper. With ``mix=cutmix``, which that code uses for images,
 lambda is the share of pixels, one for a training batch. A rectangle of side sqrt(1 - lambda) comes
-from j (Yun et al 2019, arXiv 1905.04899). On a table the rectangle becomes a random set of
+from j (Yun et al. 2019, arXiv 1905.04899). On a table the rectangle becomes a random set of
 features. Rows without a class (negative controls) take no part, nor do rows without a partner.
 """
 

@@ -12,7 +12,7 @@ r"""Preprocessing of Cell Painting profiles: MAD on DMSO, rank inverse normal, f
 with a correlation above ``correlation``, one is dropped. It is the one with the larger sum of
 absolute correlations. Both steps are defined as in pycytominer.
 
-The steps and their order are those of Arevalo et al 2024. They ranked and selected over all rows,
+The steps and their order are those of Arevalo et al. 2024. They ranked and selected over all rows,
 test rows included. Here steps 2 and 3 are fitted on training rows alone; step 1 uses the controls
 of the corrected batch, so every method after it is on the track test-controls. With at most
 ``quantiles`` training rows and no others, step 2 gives their values except for ties, which they

@@ -2,8 +2,8 @@ r"""Mutual nearest neighbours, by the library of the method's authors.
 
 Batches are merged one after another, in the order of their residual sums of squares. Between the
 merged rows and the next batch, pairs of rows that are among each other's ``neighbors`` nearest are
-anchors. Each row of the batch moves by the difference between the centres of mass of the anchors
-nearest to it on both sides, so that classes that only one batch has are not drawn to others.
+anchors. Each row moves by a difference between centres of mass, those of its nearest anchors on
+both sides. Classes that only one batch has are then not drawn to others.
 
 Rows are in the principal components of the standardised training rows. Training *and* evaluation
 batches are merged together, so the method is transductive and cannot correct later rows.

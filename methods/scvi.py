@@ -10,8 +10,7 @@ so that what the batch explains need not be in :math:`u`. The corrected row is t
 scVI was made for counts. Profiles are negative, so the likelihood is normal, there is no logarithm
 and no library size. The library keeps the mean of a feature positive; features, standardised by the
 training rows, are therefore moved by their minimum :math:`m_j` over all rows. Everything else has
-the defaults of the library, except the number of epochs, which does not depend on the number of
-rows here.
+the defaults of the library. The number of epochs does not depend on the number of rows here.
 
 Training and evaluation batches are trained on together without labels, so the method is
 transductive. It needs scvi-tools (``pip install 'labshift[scvi]'``) and trains on one CPU.

@@ -2,9 +2,9 @@ r"""Seurat's integration by reciprocal principal components, run by R.
 
 Each batch has principal components of its own. Two batches are projected onto each other's; pairs
 of rows that are mutual nearest neighbours there are anchors, weighted by how consistent their
-neighbourhoods are. Batches are merged pair by pair, and a row moves by the mean of its nearest
-anchors' differences, with Gaussian weights. It is more conservative than Seurat's canonical
-correlation where batches share few classes.
+neighbourhoods are. Batches are merged pair by pair. A row moves by the mean of its nearest anchors'
+differences, with Gaussian weights. It is more conservative than Seurat's canonical correlation
+where batches share few classes.
 
 Features are standardised by the training rows; all of them are returned. Training *and* evaluation
 batches are integrated together, so the method is transductive and cannot correct later rows.

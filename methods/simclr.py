@@ -1,10 +1,10 @@
 r"""SimCLR: an encoder that recognises two changed copies of an image, without labels.
 
 A training batch of K rows has K // views images in ``views`` copies each. A copy of an image is a
-symmetry of the square, a random part at full size, and a Gaussian blur. Where the recipe
-standardises images, the result is standardised. With z the normalised output of a two-layer
-projector on the encoder's features, :math:`s_{ij} = z_i \cdot z_j / \tau` (``temperature``) and
-P(i) the other copies,
+symmetry of the square, a random part at full size, and a blur. Where the recipe standardises
+images, the result is standardised. With z the normalised output of a two-layer projector on the
+encoder's features, :math:`s_{ij} = z_i \cdot z_j / \tau` (``temperature``) and P(i) the other
+copies,
 
 .. math:: L = - \frac{1}{K} \sum_i \frac{1}{|P(i)|} \sum_{p \in P(i)} \log \frac{\exp
           s_{ip}}{\sum_{a \neq i} \exp s_{ia}}
@@ -18,9 +18,9 @@ representations, ICML, arXiv 2002.05709. More than two views are as in Lin and L
 projector and the copies (crop, flips, rotations, blur; no change of colours). What differs:
 optimisation and number of rows are the recipe's, so that its cost equals that of other methods; the
 blur's deviation is uniform from 0 on. On a table a copy takes a share ``corruption`` of its
-features from other rows of the training batch, each drawn for itself. It is a substitute, because
-it is not known which changes of a profile preserve its meaning. SCARF (Bahri et al 2022, arXiv
-2106.15147) corrupts one of two copies by 0.6; here all by 0.3.
+features from other rows of the training batch. Each is drawn for itself. It is a substitute,
+because it is not known which changes of a profile preserve its meaning. SCARF (Bahri et al. 2022,
+arXiv 2106.15147) corrupts one of two copies by 0.6; here all by 0.3.
 """
 
 from __future__ import annotations

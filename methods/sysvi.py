@@ -8,7 +8,7 @@ batch and encoded again, and
 .. math:: \lambda\, \lVert u_i - u(x(u_i, b'), b') \rVert^2
 
 is added to the loss (:math:`\lambda` is ``cycle_weight``), with latent variables standardised
-within a step, so that the latent variable depends less on the batch.
+within a step. The latent variable then depends less on the batch.
 
 Features are standardised by the training rows. Training and evaluation batches are trained on
 together without labels, so the method is transductive. It needs scvi-tools

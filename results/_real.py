@@ -121,7 +121,7 @@ def images(records: list[Any]) -> list[str]:
         "## Real images: a new scanner, laboratory or period",
         "",
         "Each unit is the test set once. Three to six units are too few for intervals or verdicts "
-        "about new ones; the range is that of the held-out units, mean over seeds. Differences are "
+        "about new ones. The range is that of the held-out units, mean over seeds. Differences are "
         "to `erm`. Rows without a number of seeds have three.",
         "",
     ]
@@ -225,7 +225,7 @@ def readouts(records: list[Any]) -> list[str]:
         "",
         "Probe / head, mean over seeds. The probe is trained on embeddings of the training rows, with "
         "the statistics of their own batches. Where a training batch has one class, these embeddings "
-        "have lost the class, whereas the head of `adabn` was trained on mixed batches. More than "
+        "have lost the class. The head of `adabn` was trained on mixed batches. More than "
         f"{APART:g} apart: {', '.join(apart) or 'none'}.",
         "",
         *table(["split", *(f"`{m}`" for m in ARMS)], cells),
@@ -335,8 +335,8 @@ def position(records: list[Any]) -> list[str]:
         "## Well positions",
         "",
         "Layouts repeat: `position-only` predicts the class from the well position alone. In the "
-        "splits `…-and-wells`, the test rows are at new well positions as well as in new batches, "
-        "with fewer training rows.",
+        "splits `…-and-wells`, the test rows are at new well positions as well as in new batches. "
+        "There are fewer training rows.",
         "",
     ]
     cells = []
@@ -368,8 +368,8 @@ def weeks(records: list[Any]) -> list[str]:
     return [
         "## BEN on confounded batches: BBBC021 weeks",
         "",
-        "Each compound occurs in one week, and many plates have a single mechanism, so the statistics "
-        f"of a batch contain biology. `erm` scores {score_of(row_of(boards, 'erm'))}. BEN, by the "
+        "Each compound occurs in one week, and many plates have a single mechanism. The statistics "
+        f"of a batch then contain biology. `erm` scores {score_of(row_of(boards, 'erm'))}. BEN, by the "
         "level and the rows of its statistics (difference to `erm` in brackets):",
         "",
         *table(["batch", "treated rows", "all rows", "DMSO rows"], rows),
@@ -382,7 +382,7 @@ def retrieval(records: list[Any]) -> list[str]:
     rows = []
     for method in RETRIEVAL:
         chain = method if method == "identity" else f"identity+{method}"
-        runs = [r for r in records if (r["method_id"], r["spec"]["split_id"]) == (chain, split)]
+        runs = [r for r in records if (r.method_id, r.split_id) == (chain, split)]
         for shrinkage in ("", "none"):
             same = [
                 r
@@ -401,8 +401,8 @@ def retrieval(records: list[Any]) -> list[str]:
         "## BBBC021: retrieval of mechanisms",
         "",
         "1-nearest neighbour by cosine among treatment profiles (mean over wells) of the CellProfiler "
-        "features of Ljosa et al. 2013, same compound excluded (NSC, 103 treatments), and same week "
-        "too (NSCB, 92). No training set: every correction is fitted on the scored rows. "
+        "features of Ljosa et al. 2013. The same compound is excluded (NSC, 103 treatments), and the "
+        "same week too (NSCB, 92). No training set: every correction is fitted on the scored rows. "
         "Each compound occurs in one week, so NSC rewards profiles that separate the weeks.",
         "",
         f"`python -m bench run --method {','.join(RETRIEVAL)} --split {split} --seeds 3`",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.words import as_sentences
 from results._tables import ARMS, boards_of, difference_of, row_of, score_of, table
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _earlier(records: list[Any]) -> list[str]:
     """Return a line with the draws that an earlier version of the code scored."""
     versions: dict[int, int] = {}
     for record in records:
-        spec = record["spec"]
+        spec = record.spec
         settings = dict(spec["dataset_settings"])
         draw = int(settings.pop("draw", DRAWS[0]))
         if spec["split_id"] == "coos7/test4" and not settings and not spec["recipe_overrides"]:
@@ -45,9 +46,14 @@ def _earlier(records: list[Any]) -> list[str]:
     return [f"- Draws {', '.join(old)} were scored by an earlier version of the shared probe."]
 
 
+FEATURES = ("erm+combat", "erm+coral-to-train", "erm+coral-to-target", "erm+harmony")
+"""Corrections of the features of ``erm``, beside the arms of the 2x2."""
+
+
 def draw_lines(records: list[Any]) -> tuple[list[str], list[str]]:
     """Return the table of draws, and a line for each arm's difference to ERM over them."""
-    rows, differences = [], {method: [] for method in ARMS if method != "erm"}
+    compared = [*(method for method in ARMS if method != "erm"), *FEATURES]
+    rows, differences = [], {method: [] for method in compared}
     for draw_number in DRAWS:
         settings = {} if draw_number == 100 else {"draw": draw_number}
         same, far = (
@@ -58,11 +64,11 @@ def draw_lines(records: list[Any]) -> tuple[list[str], list[str]]:
         if base is None:
             continue
         cells = [str(draw_number), score_of(row_of(same, "erm"))]
-        for method in ARMS:
+        cells += [score_of(row_of(far, method)) for method in ARMS]
+        for method, values in differences.items():
             row = row_of(far, method)
-            cells.append(score_of(row))
-            if method != "erm" and row is not None and row.diff_to_erm is not None:
-                differences[method].append(row.diff_to_erm)
+            if row is not None and row.diff_to_erm is not None:
+                values.append(row.diff_to_erm)
         rows.append(cells)
     summary = []
     for method, values in differences.items():
@@ -173,7 +179,8 @@ def causes(records: list[Any]) -> list[str]:
             row = fitted[method]
             verdict = f" ({row.verdict})" if row is not None and row.verdict else ""
             cells.append("–" if row is None else f"{score_of(row)}; {difference_of(row)}{verdict}")
-        rows.append([f"`{split}`", board[0].shift if board else "–", *cells])
+        shift = as_sentences(board[0].shift, colons=True) if board else "–"
+        rows.append([f"`{split}`", shift, *cells])
     return [
         "## Simulated shifts, one cause at a time",
         "",
@@ -208,7 +215,7 @@ def lamp(records: list[Any]) -> list[str]:
         "## Simulated warm lamp: learning from the order of acquisition",
         "",
         "In training, the order of acquisition correlates with the class while the lamp warms up. The "
-        "same cells are tested in the same order and in scrambled order; the drop is what the model "
+        "same cells are tested in the same order and in scrambled order. The drop is what the model "
         "learned from the lamp. Standardising each image removes the gain of the lamp "
         "(`--standardise none` for the other rows).",
         "",
@@ -233,11 +240,7 @@ def knobs(records: list[Any]) -> list[str]:
         return (values[0], values[1], values[2]) if len(values) == 3 else None
 
     base = first("")
-    names = {
-        str(r["spec"]["dataset_settings"]["off"])
-        for r in records
-        if set(r["spec"]["dataset_settings"]) == {"off"}
-    }
+    names = {str(r.dataset_settings["off"]) for r in records if set(r.dataset_settings) == {"off"}}
     if base is None or not names:
         return []
     rows = []
@@ -253,8 +256,8 @@ def knobs(records: list[Any]) -> list[str]:
         "Effects switched off one at a time, and by group (`culture`, `staining`, `optics`, "
         "`camera`, `plate-map`; draw 100, seed 0, one training each, 250 steps: "
         "`--set recipe.steps=250 --set data.off=NAME`). With all effects on, seed 0 of `erm` "
-        f"scores {base[0]:.3f} on test 1 and {base[1]:.3f} on Ottawa; over three seeds Ottawa is "
-        f"{seeds[0]} for `erm` and {seeds[1]} for `adabn`: differences below about twice that SD are "
+        f"scores {base[0]:.3f} on test 1 and {base[1]:.3f} on Ottawa. Over three seeds Ottawa is "
+        f"{seeds[0]} for `erm` and {seeds[1]} for `adabn`. Differences below about twice that SD are "
         "noise of the training.",
         "",
         *table(

@@ -20,6 +20,7 @@ from bench.boards.render.claims import claims_markdown
 from bench.cli.group import COMMANDS
 from bench.core.control_names import is_control_row
 from bench.core.registry import Registry
+from bench.core.words import as_sentences
 from bench.data.catalog import known_splits
 from bench.records.store import Store
 
@@ -136,9 +137,9 @@ def datasets(registry: Registry) -> str:
     lines = [
         "# Data sets and splits",
         "",
-        "One file per data set; splits are in `splits/`. *real* reads the published files, "
-        "*simulated* is a physical simulation in the published format, *fixture* is synthetic files "
-        "in the published layout for tests. `python -m bench data fetch NAME` downloads the real "
+        "One file per data set. Splits are in `splits/`. The edition *real* reads the published "
+        "files. The edition *simulated* is a physical simulation in the published format. The edition "
+        "*fixture* is synthetic files in the published layout for tests. `python -m bench data fetch NAME` downloads the real "
         "files, `data where NAME` prints their folder.",
         "",
     ]
@@ -153,7 +154,11 @@ def datasets(registry: Registry) -> str:
             "",
         ]
         rows = [
-            [f"`{s.name}`" + (f" (`{s.alias}`)" if s.alias else ""), s.metric, s.shift]
+            [
+                f"`{s.name}`" + (f" (`{s.alias}`)" if s.alias else ""),
+                s.metric,
+                as_sentences(s.shift),
+            ]
             for s in splits
             if s.dataset == entry.name
         ]

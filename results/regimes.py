@@ -21,9 +21,9 @@ sys.path.insert(0, str(HERE.parent))
 
 from bench.advice.checkup import composition_distance, predicted_by_columns
 from bench.boards.select import boards
-from bench.cli.arguments import open_all
 from bench.core.registry import Registry
 from bench.core.words import count
+from bench.data.opening import open_all
 from bench.data.views import column_of
 from bench.output.report.regimes import FILE, Conditions, Regime, conditions, regimes
 from bench.records.store import Store

@@ -52,8 +52,10 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _isolated(
     tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # pycytominer, which some tests compare with, sets this for the entire process.
-    pd.options.mode.copy_on_write = False
+    # pycytominer, which some tests compare with, sets this for the entire process. pandas 3 always
+    # copies on write.
+    if pd.__version__.startswith("2."):
+        pd.options.mode.copy_on_write = False
     # Set first, so that a value which a test leaves is removed after it.
     monkeypatch.setenv("BENCH_PLUGINS", "")
     monkeypatch.delenv("BENCH_PLUGINS")

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 
 from bench.boards.stats.proportions import difference_limits, published_limits
 from bench.boards.values import is_deterministic
+from bench.core.words import as_sentences
 from bench.records.record import Record, as_record
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ MIN_SEEDS = 3
 MAX_REACH = 0.05
 """Maximum half-width of the interval over trainings; a wider one cannot reproduce a number."""
 STATUSES = ("reproduced", "not reproduced", "not run")
-GRADES = {"P": "read in the source itself", "S": "read where another work quotes it"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,22 +333,28 @@ def _reading(
     difference: float | None,
     span: tuple[float, float] | None,
 ) -> str:
-    note = f" ({claim.note})" if claim.note else ""
+    note = f" {_sentence(claim.note)}" if claim.note else ""
+    reported = f"Reported {claim.value:g}.{note}"
     if not claim.comparable:
-        return f"Reported {claim.value:g}{note}; never compared: {claim.unmatched}."
+        return f"{reported} Never compared. Reason: {as_sentences(claim.unmatched)}."
     if mean is None:
-        return f"Reported {claim.value:g}{note}; not run (to reproduce: `{claim.command}`)."
+        return f"{reported} Not run. To reproduce: `{claim.command}`."
     if span is None:
         return (
-            f"Reported {claim.value:g}{note}; {n} of {MIN_SEEDS} seeds run, with mean "
-            f"{mean:.3f}: too few to compare."
+            f"{reported} {n} of {MIN_SEEDS} seeds run, with mean {mean:.3f}. This is too few to "
+            "compare."
         )
     text = (
-        f"Reported {claim.value:g}{note}, measured {mean:.3f} (SD {sd:.3f}, {n} seeds): the "
-        f"95 % interval of the difference {difference:+.3f} is [{span[0]:+.3f}, {span[1]:+.3f}]"
+        f"{reported} Measured {mean:.3f} (SD {sd:.3f}, {n} seeds). The 95 % interval of the "
+        f"difference {difference:+.3f} is [{span[0]:+.3f}, {span[1]:+.3f}]"
     )
     if status == "reproduced":
         return f"{text}, which includes 0."
     if span[0] <= 0 <= span[1]:
         return f"{text}, which is too wide for a comparison."
     return f"{text}, which excludes 0."
+
+
+def _sentence(note: str) -> str:
+    text = as_sentences(note)
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -131,7 +131,7 @@ def _row(members: Mapping[str, Row], n_draws: int, metric: str) -> Row | None:
         return None
     table = np.array([[values[draw][seed] for draw in members] for seed in seeds])
     deterministic = all(row.deterministic for row in members.values())
-    scores = Scores(table, tuple(seeds), tuple(members), deterministic=deterministic)
+    scores = Scores(table, tuple(seeds), tuple(members), additive=True, deterministic=deterministic)
     span = span_of_mean(scores)
     low, high = in_range(metric, span.low, span.high)
     first = next(iter(members.values()))

@@ -85,7 +85,9 @@ class Paired:
     ----------
     difference, sd
         Mean over the common seeds of the primary score of the first minus that of the second, and
-        its standard deviation (n - 1) over seeds; ``sd`` is None with one common seed.
+        its standard deviation (n - 1) over seeds; ``sd`` is None with one common seed. If the
+        primary score is the mean of the clusters and only some clusters are common, the
+        difference is that of the means of the common ones.
     low, high, p
         95 % limits over seeds crossed with clusters, and the p value of :data:`TEST`; None without
         an interval (:func:`span_of_mean`).
@@ -130,8 +132,8 @@ class Paired:
         """Minimum attainable ``p_sign_flip`` with this number of clusters."""
         return smallest_p(self.n_clusters)
 
-    def detectable(self, n_tests: int = 1, power: float = 0.8, alpha: float = 0.05) -> float | None:
-        """Return the smallest difference that the test detects with a given power.
+    def detectable(self, n_tests: int = 1) -> float | None:
+        """Return the smallest difference that the test detects with power 0.8.
 
         It is the standard error times the noncentrality at which the two-sided t test has that
         power (Cohen 1988, *Statistical Power Analysis*, chapter 2).
@@ -139,7 +141,7 @@ class Paired:
         Parameters
         ----------
         n_tests
-            Number of tests of the board. The level is ``alpha / n_tests``, the first and strictest
+            Number of tests of the board. The level is ``0.05 / n_tests``, the first and strictest
             step of Holm's procedure.
 
         Returns
@@ -149,7 +151,7 @@ class Paired:
         """
         if self.se is None or self.df is None:
             return None
-        return self.se * detectable_effect(self.df, power, alpha / n_tests)
+        return self.se * detectable_effect(self.df, alpha=0.05 / n_tests)
 
 
 def pair(first: Scores | ArrayLike, second: Scores | ArrayLike) -> Paired | None:
@@ -204,6 +206,8 @@ def _gaps(a: Scores, b: Scores, seeds: list[int], pooled: tuple[float, ...]) -> 
         sizes = None
     elif not np.allclose(sizes, other, rtol=1e-9, atol=0):  # other rows were scored
         return none
+    if a.additive and clusters and set(a.clusters) != set(b.clusters):
+        pooled = ()  # the mean over the common clusters
     return Scores(
         left - right, tuple(seeds), clusters, sizes, pooled, a.additive, n_folds, deterministic
     )

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 READOUT_RULE = (
-    "Readout: the shared probe for all rows, so that a value does not depend on the other rows; a "
-    "classifier (fixed-forest, fixed-knn, fixed-logistic) keeps its own head. calibration_error is "
-    "that of the head."
+    "The readout is the shared probe for all rows, so a value does not depend on the other rows. A "
+    "classifier (fixed-forest, fixed-knn, fixed-logistic) keeps its own head. The "
+    "calibration_error is that of the head."
 )
 """The rule of :func:`readout_of` and :func:`row_readout`, stated below tables."""
 

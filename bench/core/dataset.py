@@ -66,6 +66,8 @@ class Opened:
         all data.
     relationships
         Files of annotated relationships between entities (column with the role ``entity``).
+    licence
+        Licence of the data; empty if unknown, and for data that are written here.
     known_as
         Name used for the rows in identities and seeds, if different. A table has one fit, whether
         it is opened by its registered name or by its TOML file.
@@ -90,6 +92,7 @@ class Opened:
     content: Callable[[], Strings] | None = None
     relationships: tuple[Path, ...] = ()
     known_as: str = ""
+    licence: str = ""
 
     @property
     def is_images(self) -> bool:

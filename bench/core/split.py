@@ -63,6 +63,10 @@ class Split:
     channels
         With ``transfer``: channel of this data set -> matching channel of the source. By default
         the channels must have the same names.
+    train_channels, test_channels
+        Channel of each input of the network, for training and for test rows; ``none`` for an empty
+        one. With ``transfer``, test channels are those of this data set. See
+        :mod:`bench.data.channels`.
     aggregate
         Steps that aggregate rows for retrieval: ``COLUMN=mean`` or ``COLUMN=median``
         (element-wise), applied in order. If empty, the metric does the averaging.
@@ -115,3 +119,5 @@ class Split:
     where: Mapping[str, tuple[str, ...]] | None = None
     preprocess: str = ""
     also_new: str = ""
+    train_channels: tuple[str, ...] = ()
+    test_channels: tuple[str, ...] = ()

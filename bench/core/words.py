@@ -116,6 +116,48 @@ def listed(
     return last.join(filter(None, (sep.join(names[:-1]), *names[-1:])))
 
 
+LONGEST = 20
+"""Maximum number of words in a sentence for readers."""
+
+
+def as_sentences(text: str, *, colons: bool = False) -> str:
+    """Return a text in which clauses after a semicolon are sentences.
+
+    Punctuation in brackets and in code is kept.
+
+    Parameters
+    ----------
+    colons
+        In clauses of more than :data:`LONGEST` words, make a sentence of the part after the last
+        colon, too.
+
+    Examples
+    --------
+    >>> as_sentences("the scanner is new; the stain (red; blue) is not")
+    'the scanner is new. The stain (red; blue) is not'
+    """
+    sentences: list[str] = []
+    for clause in _clauses(text, ";"):
+        long = colons and len(clause.split()) > LONGEST
+        parts = _clauses(clause, ":") if long else [clause]
+        sentences += [": ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts
+    return ". ".join([sentences[0], *(part[:1].upper() + part[1:] for part in sentences[1:])])
+
+
+def _clauses(text: str, mark: str) -> list[str]:
+    """Split a text at a punctuation mark before a blank, outside brackets and code."""
+    parts: list[str] = []
+    depth = start = 0
+    code = False
+    for place, character in enumerate(text):
+        code ^= character == "`"
+        depth += (character in "([{") - (character in ")]}")
+        if character == mark and not depth and not code and text[place + 1 : place + 2].isspace():
+            parts.append(text[start:place])
+            start = place + 2
+    return [*parts, text[start:]]
+
+
 def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
     """Return a number with fixed decimals and a minus sign (U+2212); a dash for None.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bench.core.folders import cache_folder
 from bench.core.once import file_sha256, once
 from bench.core.params import make_params
 from bench.data.catalog import NamedSplit, find_split, known_splits, resolve, resolve_all
+from bench.data.channels import in_slots, with_slots
 from bench.data.folds import SourceDomain, folds
 from bench.data.task import Task, open_task
 
@@ -68,6 +70,7 @@ def open_splits(
         split = named.split
         if named.own is not None:
             tasks.append(_own(named, named.own, edition, settings, opened))
+            _say_once(_licence_of(tasks[-1].opened), reported, say)
             continue
         if split.protocol == "transfer":
             tasks.append(_transfer(typed, split, registry, edition, settings, say, reported))
@@ -75,17 +78,18 @@ def open_splits(
         data = opened.get(split.dataset)
         if data is None:
             dataset, chosen = _choose(split, registry, edition, settings)
-            line = f"{split.dataset}: {EDITIONS[chosen]}"
-            if line not in reported:
-                reported.add(line)
-                say(line)
+            _say_once(f"{split.dataset}: {EDITIONS[chosen]}", reported, say)
+            licence = _licence(split.dataset, chosen, registry)
             if chosen == "simulated":
                 drop_changed(cache_folder("simulated"), say)
             if hasattr(dataset, "open_split"):
-                data = dataset.open_split(chosen, split)
+                data = replace(dataset.open_split(chosen, split), licence=licence)
                 data = parts.setdefault(f"{data.name} {data.digest}", data)
             else:
-                data = opened[split.dataset] = dataset.open(chosen)
+                data = opened[split.dataset] = replace(dataset.open(chosen), licence=licence)
+            _say_once(_licence_of(data), reported, say)
+        if split.train_channels:
+            data = with_slots(data, split, folds(split, data)[0].test)
         tasks.append(open_task(typed, split, data, published=data.edition == "real"))
     return tasks
 
@@ -116,6 +120,21 @@ def drop_changed(root: Path, say: Callable[[str], None]) -> None:
             shutil.rmtree(path.parent, ignore_errors=True)
 
 
+def _say_once(line: str, reported: set[str], say: Callable[[str], None]) -> None:
+    if line and line not in reported:
+        reported.add(line)
+        say(line)
+
+
+def _licence(name: str, edition: str, registry: Registry) -> str:
+    """Return the licence of the real edition of a data set; simulated data have none."""
+    return str(registry.entry("dataset", name).meta.get("licence", "")) * (edition == "real")
+
+
+def _licence_of(data: Opened) -> str:
+    return f"{data.name}: licence {data.licence}" if data.licence else ""
+
+
 def _own(
     named: NamedSplit,
     own: OwnData,
@@ -131,7 +150,7 @@ def _own(
         raise BenchError(f"--edition {edition}: a table of your own is real data: leave it out")
     key = str(own.path.resolve())
     if key not in opened:
-        opened[key] = own.open(str(settings.get("keep", "")))
+        opened[key] = replace(own.open(str(settings.get("keep", ""))), licence=own.licence)
     return open_task(named.typed, named.split, opened[key])
 
 
@@ -158,11 +177,15 @@ def _transfer(
     there = [name for name in datasets[1].editions() if name in datasets[0].editions()]
     chosen = _edition(f"{source.dataset} with {split.dataset}", there, edition)
     for name in (source.dataset, split.dataset):
-        line = f"{name}: {EDITIONS[chosen]}"
-        if line not in reported:
-            reported.add(line)
-            say(line)
-    opened = datasets[0].open(chosen)
+        _say_once(f"{name}: {EDITIONS[chosen]}", reported, say)
+    licences = [_licence(name, chosen, registry) for name in (source.dataset, split.dataset)]
+    opened = replace(datasets[0].open(chosen), licence=licences[0])
+    target = replace(datasets[1].open(chosen), licence=licences[1])
+    for data in (opened, target):
+        _say_once(_licence_of(data), reported, say)
+    if split.train_channels:
+        opened = in_slots(opened, split.train_channels, split.train_channels, split.name)
+        target = in_slots(target, split.test_channels, split.train_channels, split.name)
     source_folds = folds(source, opened)
     if source.protocol != "supervised" or len(source_folds) != 1:
         raise BenchError(
@@ -172,7 +195,7 @@ def _transfer(
     source_domain = SourceDomain(
         source.name, opened, source_folds[0].train, source_folds[0].classes
     )
-    data = fitted_to(datasets[1].open(chosen), opened, split.channels, split.name)
+    data = fitted_to(target, opened, split.channels, split.name)
     return open_task(typed, split, data, published=chosen == "real", source_domain=source_domain)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _FIELDS = {f.name: f for f in dataclasses.fields(Split)}
-_LISTS = ("expose", "metrics", "shares", "aggregate")
+_LISTS = ("expose", "metrics", "shares", "aggregate", "train_channels", "test_channels")
 _TABLES = ("train", "validation", "test", "where")
 
 

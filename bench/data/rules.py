@@ -41,6 +41,18 @@ def check_split(split: Split) -> Split:  # noqa: PLR0912 - one branch per rule
         raise BenchError(f"{where} exposes '{hidden[0]}': take it out of expose")
     if split.protocol != "transfer" and (split.source or split.channels):
         raise BenchError(f'{where} names source or channels, which need protocol = "transfer"')
+    if len(split.train_channels) != len(split.test_channels):
+        raise BenchError(
+            f"{where}: train_channels and test_channels must be of one length: write none for a "
+            "channel that is absent"
+        )
+    if split.train_channels and split.channels:
+        raise BenchError(f"{where}: channels and train_channels exclude each other: keep one")
+    if split.train_channels and (split.hold_out or split.protocol == "unsupervised"):
+        raise BenchError(
+            f"{where}: train_channels need one set of training and of test rows: write train and "
+            "test instead of hold_out"
+        )
     if split.aggregate and split.protocol == "supervised":
         raise BenchError(f"{where}: aggregate is for retrieval; name a score_unit instead")
     for step in split.aggregate:

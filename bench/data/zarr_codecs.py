@@ -7,7 +7,7 @@ bytes into numbers are accepted, in formats 2 and 3.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 
@@ -83,6 +83,24 @@ def check_zarr(folder: Path) -> None:
                     f"{path} cannot be read as JSON ({error}): write it again"
                 ) from None
             _check(metadata, path, depth=0)
+
+
+def open_zarr(folder: Path) -> Any:  # noqa: ANN401 - zarr has no types
+    """Return the array or group of a zarr store, with the codecs of imagecodecs registered.
+
+    Raises
+    ------
+    BenchError
+        As :func:`check_zarr`.
+    """
+    check_zarr(folder)
+    import imagecodecs.numcodecs
+    import zarr
+
+    imagecodecs.numcodecs.register_codecs(
+        [name for name in CODECS if name.startswith("imagecodecs_")], verbose=False
+    )
+    return zarr.open(str(folder), mode="r")
 
 
 def _check(value: object, path: Path, depth: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.core.errors import BenchError
-from bench.data.zarr_codecs import check_zarr
+from bench.data.zarr_codecs import open_zarr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,10 +61,7 @@ def read_zarr_image(path: Path) -> Array:
     BenchError
         If the array is damaged or incomplete, or has several time points or planes.
     """
-    check_zarr(path)
-    import zarr
-
-    array: Any = zarr.open(str(path), mode="r")
+    array: Any = open_zarr(path)
     n_missing = array.nchunks - array.nchunks_initialized
     if n_missing > 0:
         raise BenchError(
@@ -83,4 +80,11 @@ def read_zarr_image(path: Path) -> Array:
             raise BenchError(
                 f"{path} has {sizes[axis]} {what}: write one, for example their maximum projection"
             )
-    return np.asarray(array[...]).reshape(sizes.get("c", 1), sizes["y"], sizes["x"])
+    try:
+        pixels = np.asarray(array[...])
+    except Exception as error:  # the decoders raise many exception types
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BenchError(
+            f"{path} cannot be decoded; it is truncated or damaged: get it again ({reason})"
+        ) from error
+    return pixels.reshape(sizes.get("c", 1), sizes["y"], sizes["x"])

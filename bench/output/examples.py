@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 GREEN, MAGENTA = (0.15, 1.0, 0.25), (0.85, 0.25, 1.0)
+PER_PLACE = 3
+"""Plates that are shown of each laboratory and microscope."""
+MAX_CLASSES = 8
+"""Classes that are shown, in alphabetical order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +73,7 @@ class Sheet:
         return f"{colours}one range a row and channel, {where}; square-root scale"
 
 
-def make_sheet(opened: Opened, *, per_place: int = 3, seed: int = 0, max_classes: int = 8) -> Sheet:
+def make_sheet(opened: Opened) -> Sheet:
     """Choose and render example images.
 
     Columns are classes. Rows are grouped by place: the combination of laboratory and microscope
@@ -78,11 +82,6 @@ def make_sheet(opened: Opened, *, per_place: int = 3, seed: int = 0, max_classes
     channel, or the first of more than two, is grey. Each row has one display range per channel,
     from the 1st to the 99.8th percentile of its images on a square-root scale, and states it in
     counts. Brightness is therefore comparable within a row but not between rows.
-
-    Parameters
-    ----------
-    max_classes
-        Maximum number of classes, in alphabetical order.
 
     Raises
     ------
@@ -93,15 +92,15 @@ def make_sheet(opened: Opened, *, per_place: int = 3, seed: int = 0, max_classes
         raise BenchError(f"{opened.name} has profiles, not images: there are no example images")
     labels = opened.index["label"].to_numpy(dtype=str)
     names = opened.index["id"].to_numpy(dtype=str)
-    classes = sorted(set(labels.tolist()) - {""})[:max_classes]
-    rows = _rows(opened, per_place)
+    classes = sorted(set(labels.tolist()) - {""})[:MAX_CLASSES]
+    rows = _rows(opened)
     height, width = opened.source.shape[1:]
     images = np.zeros((len(rows), len(classes), height, width, 3), np.uint8)
     ids = np.full((len(rows), len(classes)), "", dtype=f"<U{max(map(len, names), default=1)}")
     spans = []
     for line, (name, mask) in enumerate(rows):
         picked = [
-            _pick(np.flatnonzero(mask & (labels == kind)), opened.name, seed, name, kind)
+            _pick(np.flatnonzero(mask & (labels == kind)), opened.name, 0, name, kind)
             for kind in classes
         ]
         shown = np.array([i for i in picked if i is not None], dtype=np.int64)
@@ -149,9 +148,7 @@ def fill(figure: Figure, sheet: Sheet, font: float = 8) -> None:
         )
 
 
-def draw_examples(
-    opened: Opened, path: Path, *, per_place: int = 3, seed: int = 0, max_classes: int = 8
-) -> Path:
+def draw_examples(opened: Opened, path: Path) -> Path:
     """Draw a figure of example images (see :func:`make_sheet`) and write it to a file.
 
     Parameters
@@ -164,7 +161,7 @@ def draw_examples(
     BenchError
         If the data set contains profiles, or the file cannot be written.
     """
-    sheet = make_sheet(opened, per_place=per_place, seed=seed, max_classes=max_classes)
+    sheet = make_sheet(opened)
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -235,7 +232,7 @@ def load_sheets(folder: Path) -> list[Sheet]:
     return sheets
 
 
-def _rows(opened: Opened, per_place: int) -> list[tuple[str, NDArray[np.bool_]]]:
+def _rows(opened: Opened) -> list[tuple[str, NDArray[np.bool_]]]:
     """Return the name and the members of each row of the figure."""
     index = opened.index
     places = [name for name in ("laboratory", "microscope") if name in index.columns]
@@ -248,7 +245,7 @@ def _rows(opened: Opened, per_place: int) -> list[tuple[str, NDArray[np.bool_]]]
         if batch in places:
             rows.append((where, _mask(index, members)))
             continue
-        for name in _spread(members[batch].unique().tolist(), per_place):
+        for name in _spread(members[batch].unique().tolist(), PER_PLACE):
             chosen = members[members[batch] == name]
             rows.append((f"{where}\n{batch} {name}", _mask(index, chosen)))
     return rows
@@ -287,7 +284,7 @@ def _composite(
     return np.asarray(np.clip(mixed, 0, 1))
 
 
-def _wrap(name: str, width: int = 16) -> str:
+def _wrap(name: str) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(name, width))
+    return "\n".join(textwrap.wrap(name, 16))

@@ -35,13 +35,16 @@ from bench.records.checking import check, migrated
 from bench.records.reading import PackedLine, parse_record, read_line, text_of
 from bench.records.schema import (
     Aggregation,
+    Batches,
     Clusters,
     CodeSummary,
     Cost,
     Json,
     Machine,
     Params,
+    Provenance,
     RunRecord,
+    Spec,
     Status,
     Summary,
     Tuning,
@@ -53,7 +56,7 @@ from bench.records.tables import read_table, unpacked_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.records.schema import Batches, Fold, Provenance, Spec
+    from bench.records.schema import Fold
 
 
 T = TypeVar("T")
@@ -61,6 +64,10 @@ T = TypeVar("T")
 
 class _Field(Generic[T]):
     """An attribute of a record that is a key of its summary."""
+
+    def _of(self, record: Record) -> Mapping[str, object]:
+        # Boards of thousands of records read attributes a million times.
+        return cast("Mapping[str, object]", record._summary or record.summary)
 
     def __init__(self, doc: str) -> None:
         self.__doc__ = doc
@@ -75,9 +82,14 @@ class _Field(Generic[T]):
     def __get__(self, record: Record | None, owner: type) -> T | _Field[T]:
         if record is None:
             return self
-        # Boards of thousands of records read attributes a million times.
-        summary = record._summary or record.summary
-        return cast("T", summary[self._name])  # type: ignore[literal-required]
+        return cast("T", self._of(record)[self._name])
+
+
+class _Key(_Field[T]):
+    """An attribute of a record that is a key of ``run.json``."""
+
+    def _of(self, record: Record) -> Mapping[str, object]:
+        return record
 
 
 class Record(Mapping[str, object]):
@@ -165,6 +177,12 @@ class Record(Mapping[str, object]):
     code = _Field[CodeSummary]("Digests of the code that made the run.")
     created = _Field[str]("Time of the run (UTC, ISO 8601).")
     command = _Field[str]("Command line of the run.")
+    spec = _Key[Spec]("Everything that identifies the run.")
+    classes = _Key[list[str]]("Names of the classes, in the order of the scores.")
+    notes = _Key[list[str]]("Notes of the run.")
+    batches = _Key[Batches]("Sizes of the test batches.")
+    sources = _Key[dict[str, str]]("SHA-256 of the method's source files by name.")
+    provenance = _Key[Provenance]("Machine, versions and command.")
 
     @property
     def summary(self) -> Summary:
@@ -303,39 +321,9 @@ class Record(Mapping[str, object]):
         return self._data
 
     @property
-    def spec(self) -> Spec:
-        """Everything that identifies the run."""
-        return self.data["spec"]
-
-    @property
     def folds(self) -> list[Fold]:
         """Folds of the split with the stages of the chain."""
-        return self.data["spec"]["folds"]
-
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes, in the order of the scores."""
-        return self.data["classes"]
-
-    @property
-    def notes(self) -> list[str]:
-        """Notes of the run."""
-        return self.data["notes"]
-
-    @property
-    def batches(self) -> Batches:
-        """Sizes of the test batches."""
-        return self.data["batches"]
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """SHA-256 of the method's source files by name."""
-        return self.data["sources"]
-
-    @property
-    def provenance(self) -> Provenance:
-        """Machine, versions and command."""
-        return self.data["provenance"]
+        return self.spec["folds"]
 
     def renamed(self, method: str, split: str) -> Record:
         """Return the record with the method and split spelled as in the present call."""

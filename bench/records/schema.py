@@ -244,6 +244,7 @@ class RunRecord(TypedDict):
     notes: Annotated[list[str], "Notes of the run"]
     cautions: Annotated[list[str], "Warnings of the data set about the batch level"]
     upstream: Annotated[list[str], "Preprocessing done before the data were published"]
+    licence: NotRequired[Annotated[str, "Licence of the data; absent for simulated data"]]
     exposed: Annotated[list[str], "Columns that methods may read"]
     shift: Annotated[str, "Difference between training and test data"]
     isolated: NotRequired[

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,12 +22,11 @@ from bench.data.views import class_codes, column_of, make_partition
 from bench.metrics import needs
 from bench.records.record import Record
 from bench.records.schema import NOT_RUN_HERE
-from bench.records.tables import predictions_digest
 from bench.runs import identity, provenance
 from bench.runs.chain import Chain, Stage
 from bench.runs.code import Codes
 from bench.runs.job import Job, Options
-from bench.runs.outline import outline
+from bench.runs.outline import add_results, outline
 from bench.runs.plan import plan
 from bench.scoring.labels import treatment_classes
 from bench.scoring.scorer import Scores
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from bench.data.partitions import Fold
     from bench.data.task import Task
     from bench.data.views import Partition
-    from bench.records.schema import Clusters, RunRecord
     from bench.records.store import Store
     from bench.scoring.result import Scored
 
@@ -141,7 +139,9 @@ def score(
     scored = scores.finish(job.chain.readout)
     if table.kind != "embeddings":
         scored = _without(scored, table, task, registry)
-    _complete(record, scored, scores, table, notes)
+    record["badges"] = [NOT_RUN_HERE]
+    record["external"] = {"kind": table.kind, "sha256": table.digest, "file": table.path.name}
+    add_results(record, scored, scores, notes)
     tables = (scored.table, scored.predictions, None)
     return Record(record, store.commit(record, *tables, replace=store.find(run_id) is not None))
 
@@ -329,28 +329,4 @@ def _without(scored: Scored, table: External, task: Task, registry: Registry) ->
         scored,
         table=scored.table[~bare.isin(absent)].reset_index(drop=True),
         undefined={**scored.undefined, **absent},
-    )
-
-
-def _complete(
-    record: RunRecord, scored: Scored, scores: Scores, table: External, notes: list[str]
-) -> None:
-    """Add the results to a record."""
-    record["badges"] = [NOT_RUN_HERE]
-    record["external"] = {"kind": table.kind, "sha256": table.digest, "file": table.path.name}
-    if scored.undefined:
-        record["undefined"] = scored.undefined
-    record.update(
-        {
-            "readout": scored.readout,
-            "metrics": scored.metrics(),
-            "metrics_rest_on": scored.rests_on,
-            "clusters": cast("Clusters", scored.clusters),
-            "n_eval": scored.n_eval,
-            "n_excluded": scores.n_excluded,
-            "excluded_classes": sorted(scores.excluded_classes),
-            "probe_C": scores.probe_c,
-            "notes": [*record["notes"], *notes, *scored.used],
-            "predictions_sha256": predictions_digest(scored.predictions),
-        }
     )

@@ -8,12 +8,17 @@ from bench.core.control_names import is_control_row
 from bench.data.units import count_units
 from bench.records.schema import SCHEMA
 from bench.records.selection import rule
+from bench.records.tables import predictions_digest
 from bench.runs import isolation, provenance
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bench.records.schema import Clusters, Code, Provenance, RunRecord, Spec, Status, Units
     from bench.runs.chain import Chain
     from bench.runs.job import Job
+    from bench.scoring.result import Scored
+    from bench.scoring.scorer import Scores
 
 
 def outline(
@@ -85,6 +90,8 @@ def outline(
     if isolated is not None:
         record["isolated"] = isolated
         record["badges"] = [*chain.badges, isolation.BADGES[isolated]]
+    if task.opened.licence:
+        record["licence"] = task.opened.licence
     if chain.is_classifier:
         record["classifier"] = True
     if chain.preprocess:
@@ -156,3 +163,19 @@ def _lower_is_better(job: Job) -> list[str]:
 
 def _no_clusters() -> Clusters:
     return {"level": "", "names": [], "n": [], "values": {}, "parts": {}, "weights": {}}
+
+
+def add_results(record: RunRecord, scored: Scored, scores: Scores, notes: Iterable[str]) -> None:
+    """Add scores and notes to a record."""
+    if scored.undefined:
+        record["undefined"] = scored.undefined
+    record["readout"] = scored.readout
+    record["metrics"] = scored.metrics()
+    record["metrics_rest_on"] = scored.rests_on
+    record["clusters"] = cast("Clusters", scored.clusters)
+    record["n_eval"] = scored.n_eval
+    record["n_excluded"] = scores.n_excluded
+    record["excluded_classes"] = sorted(scores.excluded_classes)
+    record["probe_C"] = scores.probe_c
+    record["notes"] = [*record["notes"], *dict.fromkeys(notes), *scored.used]
+    record["predictions_sha256"] = predictions_digest(scored.predictions)

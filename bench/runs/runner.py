@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,13 +16,13 @@ from bench.core.words import count, listed
 from bench.data.near import copies
 from bench.records.embeddings import skipped_fold
 from bench.records.record import Record
-from bench.records.tables import curve_table, no_metrics, predictions_digest
+from bench.records.tables import curve_table, no_metrics
 from bench.runs import identity, isolation, provenance
 from bench.runs.cache import Cache, Use
 from bench.runs.code import Codes
 from bench.runs.device import threads
 from bench.runs.fold import FoldRun
-from bench.runs.outline import method_sources, outline
+from bench.runs.outline import add_results, method_sources, outline
 from bench.runs.spent import Spent
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.data.partitions import Fold
-    from bench.records.schema import Clusters, Provenance, RunRecord, Spec, Status
+    from bench.records.schema import Provenance, RunRecord, Spec, Status
     from bench.records.store import Store
     from bench.runs.device import Say
     from bench.runs.job import Job, Options
@@ -133,7 +133,7 @@ class Runner:
                 raise
             return self.failed(job, error)
         if use == "ignore" and stored is not None:
-            return self._verified(job, record, stored)
+            return self._verified(job, spec, record, stored)
         replace = use == "renew" or stored is not None
         path = self.store.commit(record, *tables, replace=replace)
         for fold in spec["folds"]:
@@ -204,13 +204,13 @@ class Runner:
         record["verified"] = False
         return Record(record, self.store.path_of(run_id))
 
-    def _verified(self, job: Job, record: RunRecord, stored: Record) -> Record:
+    def _verified(self, job: Job, spec: Spec, record: RunRecord, stored: Record) -> Record:
         """Return a repeated run with the result of comparing it with its record."""
         from bench.runs.verify import check, compare
 
         result = check(stored, job.registry).merged(compare(stored.data, record))
         if result.answer == "different":
-            return self._unverified(job, record["spec"], record["run_id"], f"verify: {result.text}")
+            return self._unverified(job, spec, record["run_id"], f"verify: {result.text}")
         record["verified"] = True
         record["notes"].append(f"verified: {result.text}")
         return Record(record, stored.path)
@@ -315,17 +315,8 @@ class Runner:
         unranked = list(record["unranked_because"])
         if spent.adaptation:
             unranked.append("undeclared adaptation")
-        if scored.undefined:
-            record["undefined"] = scored.undefined
+        add_results(record, scored, scores, notes)
         record |= {
-            "readout": scored.readout,
-            "metrics": scored.metrics(),
-            "metrics_rest_on": scored.rests_on,
-            "clusters": cast("Clusters", scored.clusters),
-            "n_eval": scored.n_eval,
-            "n_excluded": scores.n_excluded,
-            "excluded_classes": sorted(scores.excluded_classes),
-            "probe_C": scores.probe_c,
             "batches": {
                 "n_test": len(sizes),
                 "rows_min": min(sizes),
@@ -336,7 +327,6 @@ class Runner:
             "undeclared_adaptation": spent.adaptation,
             "ranked": not unranked,
             "unranked_because": unranked,
-            "notes": [*record["notes"], *dict.fromkeys(notes), *scored.used],
             "cost": {
                 "fit_s": spent.fit_s,
                 "apply_s": spent.apply_s,
@@ -344,7 +334,6 @@ class Runner:
                 "images_seen": spent.images_seen,
                 "peak_bytes": provenance.peak_bytes() - memory,
             },
-            "predictions_sha256": predictions_digest(scored.predictions),
         }
         return record, (scored.table, scored.predictions, curve_table(spent.curves))
 

@@ -261,15 +261,15 @@ def flat_text(curves: Sequence[Curve]) -> str:
     return f"; {listed(flat)} cannot depend on it" if flat else ""
 
 
-def fewest_within(curve: Curve, close: float = CLOSE) -> float:
-    """Return the smallest point from which all scores are within ``close`` of the reference.
+def fewest_within(curve: Curve) -> float:
+    """Return the smallest point from which all scores are within :data:`CLOSE` of the reference.
 
     Returns :data:`END` if there is none.
     """
     fewest = END
     for point in sorted(curve.results, reverse=True):
         result = curve.results[point]
-        if not result.ok or result.mean < curve.reference.mean - close:
+        if not result.ok or result.mean < curve.reference.mean - CLOSE:
             break
         fewest = point
     return fewest

@@ -181,20 +181,15 @@ class Difference:
 
     def facts(self, prefix: str) -> dict[str, Cell]:
         """Return columns ``<prefix>``, ``<prefix>_sd``, ``_low``, ``_high`` and ``_p``."""
-        values = (self.mean, self.sd, self.low, self.high, self.p)
-        return dict(zip(difference_columns(prefix), values, strict=True))
+        values = {"": self.mean, "_sd": self.sd, "_low": self.low, "_high": self.high, "_p": self.p}
+        return {f"{prefix}{name}": value for name, value in values.items()}
 
 
-def difference_columns(prefix: str) -> list[str]:
-    """Return the columns of a paired difference, in the order of a table."""
-    return [prefix, *(f"{prefix}_{name}" for name in ("sd", "low", "high", "p"))]
-
-
-def difference_cells(difference: Difference | None, prefix: str = "diff") -> dict[str, Cell]:
+def difference_cells(difference: Difference | None) -> dict[str, Cell]:
     """Return the cells of a paired difference; without one, they are empty."""
     if difference is None:
-        return dict.fromkeys(difference_columns(prefix))
-    return difference.facts(prefix)
+        return dict.fromkeys(("diff", "diff_sd", "diff_low", "diff_high", "diff_p"))
+    return difference.facts("diff")
 
 
 @dataclass(frozen=True)

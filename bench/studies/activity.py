@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.core.errors import NotApplicable
+from bench.output.style import colour_of, marker_of
 from bench.scoring.profiles.activity import ALPHA, Groups, activity, consistency
-from bench.studies._groups import change_cells, draw_groups, share_cells
+from bench.studies._groups import change_cells, draw_groups, share_cells, wilson
 from bench.studies._profiles import BASELINE, corrected
 from bench.studies._results import Finding
 from bench.studies._sentences import listed, nothing
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from bench.output.canvas import Canvas
     from bench.studies._context import StudyContext
     from bench.studies._results import Cell
@@ -83,6 +86,7 @@ def run(context: StudyContext) -> Finding:
         left, right = canvas.figure.subplots(1, 2, width_ratios=[1, 1.4])
         by_method = {method: result.treatments for method, result in results.items()}
         draw_groups(canvas, left, right, by_method, "active")
+        _draw_labels(left, results)
 
     height = 1.6 + 0.28 * len(results)
     return Finding(table, SHOWN, _reading(context, table), draw, max(height, 3.2), NOTES)
@@ -94,8 +98,11 @@ def _row(method: str, result: _Result, base: _Result) -> dict[str, Cell]:
         row |= change_cells(result.treatments, base.treatments)
     if result.labels is not None:
         labels = result.labels
+        low, high = wilson(int(labels.significant.sum()), len(labels.names))
         row |= {
             "consistent": float(labels.significant.mean()),
+            "consistent_low": low,
+            "consistent_high": high,
             "n_labels": len(labels.names),
             "labels_map": float(labels.normalised.mean()),
         }
@@ -125,3 +132,19 @@ def _reading(context: StudyContext, table: list[dict[str, Cell]]) -> tuple[str, 
 def _plates(context: StudyContext) -> int:
     opened = context.task.opened
     return int(opened.index[opened.level].nunique())
+
+
+def _draw_labels(ax: Axes, results: dict[str, _Result]) -> None:
+    """Add the share of consistent labels, as open markers below those of active treatments."""
+    labels = {m: result.labels for m, result in results.items() if result.labels is not None}
+    for place, method in enumerate(results):
+        if method not in labels:
+            continue
+        own, colour, y = labels[method], colour_of(method), place + 0.22
+        n = len(own.names)
+        ax.hlines(y, *wilson(int(own.significant.sum()), n), color=colour, linewidth=0.8)
+        marker = marker_of(method)
+        share = own.significant.mean()
+        ax.plot(share, y, color=colour, marker=marker, markerfacecolor="white", markersize=4)
+    if labels:
+        ax.set_xlabel("share of active treatments; open: of consistent labels")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
 from bench.core.progress import report
-from bench.data.catalog import resolve
+from bench.data.catalog import parse_split_argument, resolve
 from bench.data.own.exclusions import KEEP_ALL
 from bench.output.style import colour_of, label_ends, marker_of
 from bench.studies._results import Condition, Finding, difference_cells
@@ -57,7 +57,8 @@ NOTES = (
 
 def run(context: StudyContext) -> Finding:
     """Run every method with and without the exclusions."""
-    own = resolve(context.task.typed, context.registry).own
+    typed = context.task.typed
+    own = resolve(typed, context.registry).own if parse_split_argument(typed) else None
     reasons = [] if own is None else own.exclusions()
     if not reasons:
         context.leave_out("all methods", "the data set excludes no rows by exclude or exclude_if")
@@ -66,7 +67,7 @@ def run(context: StudyContext) -> Finding:
     for keep in (KEEP_ALL, *(reasons if len(reasons) > 1 else ())):
         name = "all kept" if keep == KEEP_ALL else f"kept: {keep}"
         try:
-            tasks[name] = context.reopen(context.task.typed, {"keep": keep})
+            tasks[name] = context.reopen(typed, {"keep": keep})
         except BenchError as error:  # such rows may lack values
             context.leave_out(name, str(error))
     methods = [BASELINE, *(m for m in context.methods if m != BASELINE)]

@@ -33,11 +33,11 @@ SHOWN = {
     "excluded": "excluded",
     "method": "method",
     "recall@1": "recall@1",
+    "rank": "rank",
     "difference": "vs identity",
     "difference_low": "low",
     "difference_high": "high",
     "normalised map": "mAP",
-    "n": "queries",
 }
 DRAWN = "recall@1"
 NOTES = (
@@ -62,7 +62,7 @@ def run(context: StudyContext) -> Finding:
         context.leave_out("all methods", "no treatment has two wells that may retrieve each other")
         return Finding([], SHOWN, nothing(context))
     table = [
-        _row(method, by_method[method][key], by_method[BASELINE][key])
+        _row(method, key, by_method)
         for key in keys
         for method in by_method
         if key in by_method[method]
@@ -75,7 +75,11 @@ def run(context: StudyContext) -> Finding:
     return Finding(table, SHOWN, _reading(by_method), draw, 3.6, NOTES)
 
 
-def _row(method: str, score: Score, base: Score) -> dict[str, Cell]:
+def _row(
+    method: str, key: tuple[str, str], by_method: dict[str, dict[tuple[str, str], Score]]
+) -> dict[str, Cell]:
+    score, base = by_method[method][key], by_method[BASELINE][key]
+    scored = [own[key].value(DRAWN) for own in by_method.values() if key in own]
     row: dict[str, Cell] = {
         "match": score.match,
         "excluded": _shown(score.restriction),
@@ -84,6 +88,7 @@ def _row(method: str, score: Score, base: Score) -> dict[str, Cell]:
     for metric in METRICS:
         row[metric] = score.value(metric)
         row[f"{metric}_low"], row[f"{metric}_high"] = score.interval(metric)
+    row["rank"] = 1 + sum(value > score.value(DRAWN) for value in scored)
     if score is not base:
         row["difference"] = score.value(DRAWN) - base.value(DRAWN)
         row["difference_low"], row["difference_high"] = score.interval(DRAWN, base)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.output.style import colour_of, marker_of
-from bench.scoring.profiles.variance import FEWEST, Explained, Share
+from bench.scoring.profiles.jackknife import FEWEST
+from bench.scoring.profiles.variance import Explained, Share
 from bench.studies._profiles import BASELINE, corrected
 from bench.studies._results import Finding
 from bench.studies._sentences import listed, nothing, noun_of

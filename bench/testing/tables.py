@@ -1,4 +1,4 @@
-"""Tables that cannot be corrected: methods must raise, or return finite values."""
+"""Tables that cannot be corrected: methods must raise (always for NaN), or return finite values."""
 
 from __future__ import annotations
 

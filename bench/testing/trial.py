@@ -185,11 +185,11 @@ class Trial:
                     raise Broken(f"{name}: the message has several lines: {refusal}") from None
                 remarks.append(name)
                 continue
-            if name == NAN and np.isfinite(output.X).all():
+            if name == NAN:
                 raise Broken(
-                    f"{name}: the output is finite; return NaN or raise an error; do not impute"
+                    f"{name}: it is not refused; raise BenchError if a value is not finite"
                 )
-            if name != NAN and not np.isfinite(output.X).all():
+            if not np.isfinite(output.X).all():
                 raise Broken(
                     f"{name}: the output is not finite; use a fallback or raise BenchError"
                 )

@@ -68,6 +68,7 @@ NAV = {
         "cite.md",
         "reproducibility.md",
         "reliability.md",
+        "benchmarks.md",
         "contributing.md",
         "security.md",
         "changelog.md",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing.process  # noqa: F401 - remembers the folder of the start, for workers
 import os
 import re
 import shlex
@@ -15,7 +16,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ORDER = ("first-comparison", "own-screen", "own-images", "write-a-method", "read-a-board")
+ORDER = (
+    *("first-comparison", "own-screen", "own-images"),
+    *("write-a-method", "cluster-sweep", "read-a-board"),
+)
 BLOCK = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```\n', re.MULTILINE | re.DOTALL)
 LONGEST = 60
 """Maximum lines of an output on the page."""

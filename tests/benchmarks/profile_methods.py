@@ -110,7 +110,9 @@ def against_pycytominer():
 
 
 def against_harmonypy():
-    from bench.core.moments import Components, HarmonyParams, canonical, run_harmony
+    from bench.methods._harmony import HarmonyParams, canonical, run_harmony
+
+    from bench.core.moments import Components
 
     samples = data(6, 0.1, 8000, 300)
     order = canonical(samples.X, samples.batch)

@@ -84,3 +84,18 @@ def test_a_method_without_all_draws_is_not_ranked() -> None:
 def test_real_data_and_single_draws_are_not_pooled() -> None:
     assert pooled_draws(boards(as_records(experiment(9, edition="real")[0]))) == []
     assert pooled_draws(boards(as_records(experiment(1)[0]))) == []
+
+
+def test_a_method_with_some_draws_is_compared_on_these() -> None:
+    entries, scores = experiment(5)
+    few = [
+        entry
+        for entry in entries
+        if entry["spec"]["method_id"] == "erm" or entry["spec"]["dataset_settings"] == {"draw": 103}
+    ]
+    [board] = pooled_draws(boards(as_records(few)))
+    ben = next(row for row in board.rows if row.method == "ben")
+    # Draws differ by far more than methods.
+    assert ben.difference == pytest.approx((scores["ben"] - scores["erm"])[:, 3].mean())
+    assert ben.difference != pytest.approx(scores["ben"][:, 3].mean() - scores["erm"].mean())
+    assert ben.reason

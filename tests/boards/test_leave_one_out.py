@@ -25,6 +25,11 @@ def folds(values, **changes):
     return Scores(values, n_folds=values.shape[1], **changes)
 
 
+def is_fair(cell: coverage.Coverage) -> bool:
+    """Whether the complete range is within 92 to 98 %."""
+    return cell.low >= 0.92 and cell.high <= 0.98
+
+
 @pytest.mark.parametrize("n", [8, 16, 40])
 def test_deterministic_folds_have_the_corrected_t_interval_of_nadeau_and_bengio(n):
     values = np.random.default_rng(n).normal(0.7, 0.1, n)
@@ -175,5 +180,5 @@ def test_a_deterministic_method_has_the_coverage_without_variance_of_seeds():
         if (row["n_clusters"], row["n_seeds"]) == ("14", "1") and float(row["seed_share"]) == 0
     ]
     assert (cell.low, cell.high) == (min(values), max(values))
-    assert cell.fair
-    assert not coverage.printed_coverage(14, 1).fair
+    assert is_fair(cell)
+    assert not is_fair(coverage.printed_coverage(14, 1))

@@ -340,3 +340,24 @@ def test_bars_show_the_run_and_all_runs(monkeypatch: pytest.MonkeyPatch) -> None
     assert "erm on s" in screen.text.getvalue()
     assert "3/10" in screen.text.getvalue()
     assert "1/2" in screen.text.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_table_of_recommend_fits_and_is_not_cut(
+    columns: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = tiny.write_table(tmp_path / "table")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    options = ["--recipe", "smoke", "--seeds", "1", "--method", "identity,coral-to-train"]
+    with pytest.raises(SystemExit):
+        main(["recommend", str(table), *options, "--results", str(tmp_path / "results")])
+    lines = capsys.readouterr().out.splitlines()
+    header = next(line for line in lines if line.startswith("method"))
+    assert "better in" in header
+    assert ("against" in header) == (columns == 120)
+    assert any(line.startswith("coral-to-train") for line in lines)
+    assert len(header) <= columns

@@ -26,6 +26,7 @@ HEAVY = ("torch", "torchvision", "scanpy", "anndata", "sklearn", "matplotlib", "
 USES_TORCH = {
     "architectures", "batchnorm", "checkpoint", "curve", "determinism", "finite", "inference",
     "inputs", "lockstep", "loop", "losses", "model", "schedule", "streaming",
+    "per_channel",
 }  # fmt: skip
 """Modules of ``bench/training`` that may import torch at their top; all others import these in
 functions."""

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import bench
 from bench.cli.main import main
+from bench.core.registry import Registry
+from bench.data.opening import open_splits
+from tests.helpers import tiny
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,3 +158,26 @@ def test_simulated_files_that_were_changed_are_deleted(
     assert sorted(path.name for path in root.iterdir()) == ["incomplete", "kept"]
     assert len(said) == 1
     assert "changed" in said[0]
+
+
+def test_the_licence_is_said_once_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tiny.write_table(tmp_path, keys='licence = "CC BY 4.0"\n')
+    said: list[str] = []
+    tasks = open_splits([str(path)] * 2, Registry(), "auto", {}, said.append)
+    assert [task.opened.licence for task in tasks] == ["CC BY 4.0"] * 2
+    assert said == ["tiny-table: licence CC BY 4.0"]
+    [record] = bench.run("center", str(path), results=tmp_path / "results", controls=False)
+    assert record["licence"] == "CC BY 4.0"
+    assert "CC BY 4.0" in capsys.readouterr().err
+    plain = tiny.write_table(tmp_path / "plain", controls=3)
+    [record] = bench.run("center", str(plain), results=tmp_path / "results", controls=False)
+    assert "licence" not in record
+
+
+def test_simulated_data_have_no_licence_of_the_real_data() -> None:
+    said: list[str] = []
+    [task] = open_splits(["rxrx1"], Registry(), "fixture", {}, said.append)
+    assert task.opened.licence == ""
+    assert len(said) == 1

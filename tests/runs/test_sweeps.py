@@ -29,11 +29,12 @@ from bench.runs.sweeps.graph import Graph, build
 from bench.runs.sweeps.suite import packaged, parse, read_suite
 from bench.runs.sweeps.units import Host, opened, units_of
 from tests.helpers import tiny
+from tests.helpers.dask_cluster import DaskCluster
 from tests.helpers.errors import mentions, raises
 from tests.helpers.processes import PATIENCE, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = '\n[splits.plates]\nhold_out = "plate"\nshares = ["week"]\n\n[splits.p3]\n'
@@ -534,6 +535,42 @@ def test_a_killed_worker_costs_the_steps_since_its_checkpoint(
     assert len(fits) == 3  # one of the two trainings was started again
     assert len(set(fits)) == 2
     assert contents(tmp_path / "dask") == contents(tmp_path / "serial")
+
+
+@pytest.mark.slow
+def test_a_scheduler_and_workers_are_killed(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler ends after some tasks; in the second call, one of three workers does."""
+    pytest.importorskip("distributed")
+    from bench.runs.sweeps import engine
+
+    content = suite(table, methods=["erm", "adabn", "erm+zscore"], seeds=1)
+    execute_graph(graph_of(content, host(tmp_path / "serial")), Where(), Watcher())
+    where = host(tmp_path / "dask")
+    monkeypatch.setattr(engine, "SILENT_S", 1.0)
+
+    class Kills(Watcher):
+        def __init__(self, victim: Callable[[str], object]) -> None:
+            super().__init__()
+            self.victim = victim
+
+        def started(self, task: Any, worker: str) -> None:
+            super().started(task, worker)
+            if len(self.started_tasks) == 2:
+                self.victim(worker)
+
+    with DaskCluster(tmp_path / "first", 1) as dask:
+        kills = Kills(lambda worker: dask.scheduler.kill())
+        with raises(BenchError, "scheduler"):
+            execute_graph(graph_of(content, where), Where(scheduler=dask.address), kills)
+    with DaskCluster(tmp_path / "second", 3) as dask:
+        kills = Kills(lambda worker: os.kill(int(worker.rpartition(":")[2]), signal.SIGKILL))
+        graph = graph_of(content, where)
+        execute_graph(graph, Where(scheduler=dask.address), kills)
+        assert sum(worker.poll() is None for worker in dask.workers) == 2
+    assert contents(tmp_path / "dask") == contents(tmp_path / "serial")
+    assert len(contents(tmp_path / "dask")) == 6
 
 
 @pytest.mark.slow

@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bench.core.objects import ObjectStore
 from bench.records.remote import unpacked
 from tests.helpers import tiny
-from tests.helpers.processes import PATIENCE, wait_for
+from tests.helpers.dask_cluster import DaskCluster
 from tests.helpers.s3 import s3_bucket
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def bucket() -> Iterator[str]:
         yield url
 
 
-def answer(folder: Path, *command: str) -> dict[str, object]:
+def answer(folder: Path, *command: str) -> dict[str, Any]:
     """Run a command on a machine of its own: another cache and another working folder."""
     done = subprocess.run(
         [sys.executable, "-m", "bench", *command, "--json"],
@@ -51,7 +51,7 @@ def answer(folder: Path, *command: str) -> dict[str, object]:
         env={**os.environ, "BENCH_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
-    document: dict[str, object] = json.loads(done.stdout)
+    document: dict[str, Any] = json.loads(done.stdout)
     return document
 
 
@@ -67,35 +67,11 @@ def test_workers_that_share_only_a_bucket(bucket: str, tmp_path: Path) -> None:
         store.write(f"screen/{file.name}", file.read_bytes())
     suite = tmp_path / "suite.toml"
     suite.write_text(SUITE.format(table=f"{store.url}/screen/{table.name}"))
-    address = tmp_path / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
-    commands = [[*dask, "scheduler", "--port", "0", "--no-dashboard"]]
-    commands += [[*dask, "worker", "--nthreads", "1", "--no-dashboard", "--no-nanny"]] * 2
-    processes = []
-    for number, command in enumerate(commands):
-        folder = tmp_path / f"machine-{number}"
-        folder.mkdir()
-        process = subprocess.Popen(
-            [*command, "--scheduler-file", str(address)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-            env={**os.environ, "BENCH_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)},
-        )
-        processes.append(process)
-        if not number:
-            wait_for(lambda: address.is_file() and address.stat().st_size > 0, process)
-    try:
-        tcp = json.loads(address.read_text())["address"]
+    with DaskCluster(tmp_path / "dask", 2) as dask:
         sweep = ("sweep", str(suite), "--results", bucket)
-        end = answer(tmp_path, *sweep, "--scheduler", tcp)
-        assert [run["status"] for run in end["runs"]] == ["ok"] * 14  # type: ignore[index,attr-defined]
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait(PATIENCE)
-    caches = [tmp_path / f"machine-{number}" / "cache" for number in (1, 2)]
-    assert all(list(cache.glob("results/*/artifacts/*")) for cache in caches)
+        end = answer(tmp_path, *sweep, "--scheduler", dask.address)
+        assert [run["status"] for run in end["runs"]] == ["ok"] * 14
+    assert all(list(dask.cache(k).glob("results/*/artifacts/*")) for k in range(2))
     answer(tmp_path, "sweep", str(suite), "--results", str(tmp_path / "serial"))
     serial = {
         file.parent.name: json.loads(file.read_text())

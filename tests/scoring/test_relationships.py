@@ -15,7 +15,10 @@ from bench.cli.main import main
 from bench.data.relationships import pairs_of_sets, read_relationships
 from bench.scoring.profiles.relationships import (
     Annotation,
+    across,
+    among,
     annotated_pairs,
+    cosines,
     entity_profiles,
     limits,
     recoveries,
@@ -44,7 +47,7 @@ def map_of_genes(g: int = 250, d: int = 12) -> tuple[np.ndarray, np.ndarray]:
 def test_equals_the_published_code_on_the_same_map() -> None:
     """Numbers of EFAAR_benchmarking 2248f40 and MorphoHELM d79d2cf on this map."""
     X, pairs = map_of_genes()
-    [result] = recoveries(X, [Annotation("complexes", pairs)])
+    [result] = recoveries(cosines(X), [Annotation("complexes", pairs)])
     assert (result.n_pairs, result.n_entities, len(result.odds)) == (336, 250, 247)
     assert result.recall[0.05] == pytest.approx(0.16369, abs=5e-6)
     assert result.recall[0.1] == pytest.approx(0.291667, abs=5e-7)
@@ -54,7 +57,7 @@ def test_equals_the_published_code_on_the_same_map() -> None:
 
 def test_recall_against_a_loop() -> None:
     X, pairs = map_of_genes(g=40)
-    [result] = recoveries(X, [Annotation("complexes", pairs)])
+    [result] = recoveries(cosines(X), [Annotation("complexes", pairs)])
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     every = [unit[i] @ unit[j] for i, j in combinations(range(40), 2)]
     for tail in (0.05, 0.1):
@@ -79,7 +82,7 @@ def test_ties_are_not_recalled() -> None:
 
 def test_enrichment_against_a_loop() -> None:
     X, pairs = map_of_genes()
-    [result] = recoveries(X, [Annotation("complexes", pairs)])
+    [result] = recoveries(cosines(X), [Annotation("complexes", pairs)])
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     related = {frozenset(pair) for pair in pairs.tolist()}
     for place in range(0, len(result.odds), 10):
@@ -102,7 +105,7 @@ def test_without_relationships_names_do_not_matter() -> None:
     p = []
     for _ in range(8):
         pairs = np.sort(rng.permutation(60)[:40].reshape(20, 2), axis=1)
-        [result] = recoveries(X, [Annotation("random", pairs)])
+        [result] = recoveries(cosines(X), [Annotation("random", pairs)])
         assert 0.08 < result.expected[0.05] < 0.12
         p.append(result.p[0.05])
     assert 0.2 < np.mean(p) < 0.9
@@ -110,10 +113,10 @@ def test_without_relationships_names_do_not_matter() -> None:
 
 def test_order_of_entities_and_scale_do_not_matter() -> None:
     X, pairs = map_of_genes(g=60)
-    [result] = recoveries(X, [Annotation("a", pairs)])
+    [result] = recoveries(cosines(X), [Annotation("a", pairs)])
     order = np.random.default_rng(1).permutation(60)
     place = np.argsort(order)
-    [moved] = recoveries(7 * X[order], [Annotation("a", place[pairs])])
+    [moved] = recoveries(cosines(7 * X[order]), [Annotation("a", place[pairs])])
     assert moved.recall == result.recall
     assert moved.mean_odds == pytest.approx(result.mean_odds)
 
@@ -167,6 +170,33 @@ def test_compounds_of_one_label_are_related_by_default() -> None:
         annotated_pairs(screen(treatments=4))
 
 
+@pytest.mark.parametrize("level", ["plate", "week"])
+def test_similarities_across_batches_against_a_loop(level: str) -> None:
+    opened = screen(plates=4, treatments=12)
+    index = opened.index
+    lone = (index["treatment"] == "t3") & (index["plate"] != "p0")
+    index.loc[lone, "control"] = True  # t3 is in one batch only
+    names, annotated = annotated_pairs(opened)
+    kept, similarity = across(opened, table(opened), names, level)
+    assert kept.tolist() == sorted(f"t{k}" for k in range(12) if k != 3)
+    means = {}
+    for key, rows in index[~index["control"]].groupby(["treatment", level]):
+        mean = table(opened)[rows.index].astype(float).mean(axis=0)
+        means[key] = mean / np.linalg.norm(mean)
+    for i, a in enumerate(kept):
+        for j, b in enumerate(kept):
+            values = [
+                means[one] @ means[other]
+                for one in means
+                for other in means
+                if one[0] == a and other[0] == b and one[1] != other[1]
+            ]
+            assert similarity[i, j] == pytest.approx(np.mean(values), abs=1e-6)
+    [pairs] = among(annotated, names, kept)
+    related = {tuple(kept[pair]) for pair in pairs.pairs}
+    assert related == {tuple(sorted((f"t{k}", f"t{k + 1}"))) for k in range(0, 12, 2) if k != 2}
+
+
 def test_the_study(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,9 +208,13 @@ def test_the_study(
         main(["study", "relationships", "-s", str(toml), "-m", "center", "--json"])
     assert not stop.value.code
     out = json.loads(capsys.readouterr().out)
-    assert [row["method"] for row in out["rows"]] == ["identity", "center"]
+    assert [(row["excluded"], row["method"]) for row in out["rows"]] == [
+        (excluded, method)
+        for excluded in ("none", "plate", "week")
+        for method in ("identity", "center")
+    ]
     assert {row["source"] for row in out["rows"]} == {"complexes"}
-    assert [row["n_pairs"] for row in out["rows"]] == [3, 3]
+    assert {row["n_pairs"] for row in out["rows"]} == {3}
     (tmp_path / "complexes.csv").unlink()
     with pytest.raises(SystemExit) as stop:
         main(["study", "relationships", "-s", str(toml), "-m", "center"])

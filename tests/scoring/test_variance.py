@@ -145,6 +145,22 @@ def test_few_batches_have_no_interval_and_missing_columns_are_left_out() -> None
     assert set(model.left_out) == {"position", "cell count"}
 
 
+def test_counts_that_are_missing_or_no_numbers_are_named() -> None:
+    opened, X = plates(count=1.0)
+    complete = shares(opened, X)["cell count"].alone
+    opened, X = plates(count=1.0)  # columns are cached per data set
+    opened.index.loc[3, "count"] = ""
+    model = Explained(opened)
+    assert [name for name in model.left_out if "1 row" in name]
+    some = {share.factor: share.alone for share in model.shares(X, scaled=True)}
+    assert some["cell count"] == pytest.approx(complete, abs=0.05)
+    opened, X = plates()
+    opened.index["count"] = "many"
+    model = Explained(opened)
+    assert set(model.left_out) == {"cell count"}
+    assert "cell count" not in {factor.name for factor in model.factors}
+
+
 def test_edges() -> None:
     assert places(np.array(["A01", "B02", "left"])).shape == (3, 3)
     assert places(np.array(["A01", "B02", "B01"])).shape == (3, 4)

@@ -124,8 +124,8 @@ BROKEN = [
     ("method", "self.params.amount * shift", "np.nan", "output"),
     (
         "method",
-        "Output((samples.X - self.params.amount * shift)",
-        "Output(np.nan_to_num(samples.X - self.params.amount * shift)",
+        "samples.X is None or not np.isfinite(samples.X).all()",
+        "samples.X is None",
         "unusable tables",
     ),
     ("study", '["identity", "zscore"]', '["identity", "zscor"]', ""),

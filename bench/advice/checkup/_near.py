@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.advice.checkup._check import Check
-from bench.core.errors import BenchError
+from bench.advice.checkup._check import Check, supervised_folds
 from bench.core.seeds import generator
 from bench.data.duplicates import row_digests
-from bench.data.folds import folds
 from bench.data.near import NEIGHBOURS, crossing, similar_pairs
 from bench.data.views import column_of
 
@@ -50,13 +48,7 @@ def near_duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
         f"{_example(opened, pairs[0])}: {_reading(opened)}",
         {"near_duplicates": len(involved)},
     )
-    for split in splits:
-        try:
-            split_folds = folds(split, opened)
-        except BenchError:
-            continue  # reported by the check of the split
-        if split.protocol == "unsupervised":
-            continue
+    for split, split_folds in supervised_folds(opened, splits):
         leaks = crossing(pairs, split_folds)
         if leaks:
             count = len({int(pair[0]) for pair in leaks})

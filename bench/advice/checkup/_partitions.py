@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.advice.checkup._check import Check, labels_of
+from bench.advice.checkup._check import Check, labels_of, supervised_folds
 from bench.core.errors import BenchError
 from bench.data.audit import audit
 from bench.data.duplicates import row_digests
@@ -87,13 +87,7 @@ def duplicates(opened: Opened, splits: Sequence[Split]) -> Iterator[Check]:
         f"{n} rows repeat the content of another, such as {' and '.join(example)}",
         {"duplicates": n},
     )
-    for split in splits:
-        try:
-            split_folds = folds(split, opened)
-        except BenchError:
-            continue  # reported by the check of the split
-        if split.protocol == "unsupervised":
-            continue
+    for split, split_folds in supervised_folds(opened, splits):
         both = sum(len(np.intersect1d(digests[f.train], digests[f.test])) for f in split_folds)
         if both:
             yield Check(

@@ -34,13 +34,14 @@ TRACK_WORDS = {
 LEGEND = (
     "The score of a split with several held-out batches is the mean over them. "
     f"{READOUT_RULE} "
-    "Mean and SD (n - 1) over seeds; deterministic methods count as all seeds. Intervals: 95 %, "
-    f"seeds crossed with clusters; with fewer than {MIN_CLUSTERS} clusters the lowest and highest "
-    "score, and no interval; folds that share training rows: corrected after Nadeau and Bengio. "
-    "Difference to the baseline, no correction: identity or pca for profile methods, erm for "
-    f"networks; paired by seed and cluster. p: {TEST}, in brackets adjusted for all rows of the "
-    "board (Holm). Verdicts use the adjusted p; intervals are not adjusted. Ranks are within a "
-    "track."
+    "Mean and SD (n - 1) are over seeds. Deterministic methods count as all seeds. Intervals are "
+    "95 % intervals over seeds crossed with clusters. With fewer than "
+    f"{MIN_CLUSTERS} clusters there is no interval, but the lowest and highest score. They are "
+    "corrected after Nadeau and Bengio if folds share training rows. The baseline is no "
+    "correction: identity or pca for profile methods, erm for networks. Differences to it are "
+    f"paired by seed and cluster. p is that of a {TEST}. In brackets it is adjusted for all rows "
+    "of the board (Holm). Verdicts use the adjusted p. Intervals are not adjusted. Ranks are "
+    "within a track."
 )
 NARROW = 110
 """Terminals below this width in characters show fewer columns."""

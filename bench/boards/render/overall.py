@@ -71,10 +71,11 @@ def notes_of(result: Overall) -> list[str]:
     """Return the sentences below a comparison."""
     baseline = " or ".join(KINDS[result.kind])
     notes = [
-        f"Differences to {baseline} on the main board of each split, averaged within data sets "
-        f"({'; '.join(f'{name}: {len(splits)}' for name, splits in result.datasets.items())}), "
-        "then over data sets. Ranks are ranks of these differences, over the "
-        f"{result.n_ranked} methods with a value on every data set."
+        f"Differences to {baseline} on the main board of each split. They are averaged within "
+        "data sets, then over data sets. Splits per data set: "
+        f"{', '.join(f'{name} {len(splits)}' for name, splits in result.datasets.items())}. "
+        f"Ranks are ranks of these differences. They are over the {result.n_ranked} methods with a "
+        "value on every data set."
     ]
     if result.critical_difference is not None and result.p is not None:
         notes.append(
@@ -84,7 +85,7 @@ def notes_of(result: Overall) -> list[str]:
         )
     elif not result.tested:
         notes.append(
-            f"{count(len(result.datasets), 'data set')}: points and counts only; a test needs "
+            f"{count(len(result.datasets), 'data set')}: points and counts only. A test needs "
             f"{MIN_CLUSTERS}."
         )
     if result.never_worse:

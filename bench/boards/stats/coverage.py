@@ -141,9 +141,9 @@ class Coverage:
             seeds = "deterministic methods"
         if self.shared_training:
             return (
-                f"Simulated coverage of the 95 % intervals: {span} (leave-one-batch-out with "
-                f"{self.n_clusters} batches and {seeds}; classifiers on Gaussian data, with and "
-                "without label shift)."
+                f"Simulated coverage of the 95 % intervals: {span}. The simulation is "
+                f"leave-one-batch-out with {self.n_clusters} batches and {seeds}. Classifiers are "
+                "trained on Gaussian data, with and without label shift."
             )
         if self.n_seeds == 1 and not self.deterministic:
             return (
@@ -155,11 +155,6 @@ class Coverage:
             f"Simulated coverage of the 95 % intervals: {span} ({self.n_clusters} clusters, "
             f"{seeds}), depending on variance components."
         )
-
-    @property
-    def fair(self) -> bool:
-        """Whether the complete range is within 92 to 98 %."""
-        return self.low >= 0.92 and self.high <= 0.98
 
 
 @functools.cache

@@ -31,7 +31,7 @@ class Ranks:
     statistic, p
         Friedman's chi-squared, corrected for ties, and its p value.
     critical_difference
-        Nemenyi: average ranks that differ by at least this much differ at level ``alpha``.
+        Nemenyi: average ranks that differ by at least this much differ at 5 %.
     n_blocks, n_left_out
         Blocks used, and blocks excluded because a method has no value there.
     """
@@ -46,9 +46,7 @@ class Ranks:
     n_left_out: int
 
 
-def average_ranks(
-    values: ArrayLike, *, higher_is_better: bool = True, alpha: float = 0.05
-) -> Ranks:
+def average_ranks(values: ArrayLike, *, higher_is_better: bool = True) -> Ranks:
     """Return the average ranks of methods over blocks (Demsar 2006, JMLR 7:1-30).
 
     Parameters
@@ -80,7 +78,7 @@ def average_ranks(
     statistic = n * float(((mean - (k + 1) / 2) ** 2).sum()) / within if within > 0 else 0.0
     draws = generator("ranks", k, n).integers(0, n, (2000, n))
     low, high = np.percentile(ranks[:, draws].mean(axis=2), [2.5, 97.5], axis=1)
-    q = float(stats.studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
+    q = float(stats.studentized_range.ppf(0.95, k, np.inf)) / math.sqrt(2)
     return Ranks(
         mean,
         low,

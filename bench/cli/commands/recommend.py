@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,10 @@ from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.advice.advice import Advice
+
+
+WIDE = 110
+"""Terminals of this width in characters show all columns."""
 
 
 @click.command()
@@ -124,25 +129,26 @@ def _print(advice: Advice) -> None:
         print_line(f"\n{heading}", "bold")
         for sentence in sentences:
             print_line(f"  {sentence}", wrap=True)
-    names = ("method", "uses", "score", "sd", "against", "gain", "interval", "better in", "")
+    names = ("method", "score", "gain", "interval", "better in", "", "sd", "against", "uses")
     rows = [
-        [name, "", f"{mean:.3f}", "", "", "", "", "", "no correction"]
+        [name, f"{mean:.3f}", "", "", "", "no correction", "", "", ""]
         for name, mean in advice.baselines.items()
     ]
     rows += [
         [
             row.method,
-            row.track,
             f"{row.mean:.3f}",
-            "" if row.sd is None else f"{row.sd:.3f}",
-            row.without,
             f"{row.gain:+.3f}",
             "" if row.low is None else f"[{row.low:+.3f}, {row.high:+.3f}]",
             f"{row.better_in} of {row.n_batches}",
             "" if row.grade == "none" else row.grade,
+            "" if row.sd is None else f"{row.sd:.3f}",
+            row.without,
+            row.track,
         ]
         for row in advice.rows
     ]
+    shown = len(names) if shutil.get_terminal_size().columns >= WIDE else names.index("sd")
     print_line("")
-    print_table([Column(name, wrap=False) for name in names], rows)
+    print_table([Column(name, wrap=False) for name in names[:shown]], [row[:shown] for row in rows])
     print_line("")

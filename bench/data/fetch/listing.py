@@ -47,6 +47,8 @@ from bench.core.errors import BenchError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import pandas as pd
+
     from bench.core.registry import Registry
     from bench.core.types import Facts, JsonObject
 
@@ -89,7 +91,7 @@ class Rows:
     Attributes
     ----------
     table
-        The table, a csv or csv.gz in the data set's folder.
+        The table, a csv, csv.gz or parquet file in the data set's folder.
     where
         Column -> accepted values; other rows are ignored.
     name, urls, unpack
@@ -110,14 +112,8 @@ class Rows:
         BenchError
             If the table cannot be read or lacks a column.
         """
-        import pandas as pd
-
         path = folder / self.table
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except (OSError, ValueError, EOFError) as error:
-            reason = " ".join(str(error).split())
-            raise BenchError(f"{path} cannot be read as csv ({reason}): delete it") from None
+        table = text_table(path)
         used = set(re.findall(r"{(\w+)}", " ".join((self.name, *self.urls))))
         missing = sorted((used | set(self.where)) - set(table.columns))
         if missing:
@@ -132,6 +128,26 @@ class Rows:
             urls = tuple(url.format_map(quoted) for url in self.urls)
             files[name] = File(name, urls, unpack=self.unpack)
         return list(files.values())
+
+
+def text_table(path: Path) -> pd.DataFrame:
+    """Return a csv, csv.gz or parquet table with all values as text.
+
+    Raises
+    ------
+    BenchError
+        If the table cannot be read.
+    """
+    import pandas as pd
+
+    kind = "parquet" if path.suffix == ".parquet" else "csv"
+    try:
+        if kind == "parquet":
+            return pd.read_parquet(path).astype(str)
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise BenchError(f"{path} cannot be read as {kind} ({reason}): delete it") from None
 
 
 @dataclass(frozen=True)

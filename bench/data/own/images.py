@@ -20,7 +20,7 @@ from bench.core.errors import BenchError
 from bench.core.folders import cache_folder, expanded
 from bench.data.decode import DTYPES
 from bench.data.hdf5 import own_dataset
-from bench.data.zarr_codecs import check_zarr
+from bench.data.zarr_codecs import open_zarr
 from bench.data.zarr_image import is_zarr_array
 
 if TYPE_CHECKING:
@@ -218,10 +218,7 @@ def _open(path: Path, key: str) -> object:
 
             return _member(h5py.File(path, "r"), key, path)
         if kind == ".zarr":
-            import zarr
-
-            check_zarr(path)
-            array = _member(zarr.open(str(path), mode="r"), key, path)
+            array = _member(open_zarr(path), key, path)
             _refuse_missing_chunks(array, path)
             return array
     except BenchError:

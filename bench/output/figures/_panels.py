@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def shape(n: int, most: int = 4) -> tuple[int, int, float]:
+def shape(n: int) -> tuple[int, int, float]:
     """Return rows, columns and the panel size in inches, for ``n`` panels on a page."""
-    columns = min(most, max(2, n))
+    columns = min(4, max(2, n))
     lines = -(-n // columns)
     return lines, columns, (PAGE - 0.7) / columns
 
 
-def panels(figure: Figure, labels: Sequence[str], most: int = 4) -> Iterator[tuple[str, Axes]]:
+def panels(figure: Figure, labels: Sequence[str]) -> Iterator[tuple[str, Axes]]:
     """Yield each label with its titled axes; unused axes are switched off."""
-    lines, columns, side = shape(len(labels), most)
+    lines, columns, side = shape(len(labels))
     axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
     width = int(side * 13)
     for ax in axes.flat[len(labels) :]:

@@ -59,10 +59,10 @@ def chosen(ids: NDArray[np.str_], most: int) -> NDArray[np.int64]:
     return order[np.sort(picked)]
 
 
-def scatter(ax: Axes, xy: NDArray[np.float64], names: NDArray[np.str_], seed: int = 0) -> None:
+def scatter(ax: Axes, xy: NDArray[np.float64], names: NDArray[np.str_]) -> None:
     """Draw points in a fixed shuffled order, so that no category covers another."""
     colours = category_colours(names.tolist())
-    order = generator("scatter", seed).permutation(len(xy))
+    order = generator("scatter", 0).permutation(len(xy))
     order = order[np.argsort(names[order] != "", kind="stable")]  # rows without one are below
     size = float(np.clip(4000 / max(len(xy), 1), 2.0, 14.0))
     ax.scatter(

@@ -20,6 +20,7 @@ from bench.boards.select import boards
 from bench.core.canonical import digest
 from bench.core.control_names import is_control_row
 from bench.core.version import __version__
+from bench.core.words import as_sentences
 from bench.output.report.across import overview
 from bench.output.report.board_view import BoardView, board_context
 from bench.output.report.linked_data import linked_data
@@ -50,6 +51,8 @@ LIMIT = 3_000_000
 """Maximum size of a page in bytes, so that it can be sent by e-mail."""
 BOARDS_LIMIT = 2_050_000
 """Maximum estimated size of the boards in bytes."""
+FIRST = ("real-images", "umap")
+"""Figures that are first on the page."""
 DRAWN = 8
 DRAWN_ROWS = 120
 """Maximum number of boards in figures, and of their rows; more take minutes."""
@@ -121,7 +124,10 @@ def build(
     if figures and all_boards:
         say("figures")
         first, more = _runs_of(drawn, all_boards, runs)
-        images = pictures(first, more, results=results, registry=registry)
+        splits = {board.split for board in all_boards}
+        images = pictures(first, more, results=results, registry=registry, splits=splits)
+        # the last ones are left out if the page would be too large
+        images.sort(key=lambda image: image.name not in FIRST)
     say("page")
     judged = judge(published(), claimed(runs))
     context: dict[str, object] = {
@@ -200,6 +206,8 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.globals.update(colour=colour_of, inline=inline, pieces=pieces)
+    environment.filters["prose"] = as_sentences
+    environment.filters["plain"] = functools.partial(as_sentences, colons=True)
     return environment
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from PIL import Image
 
@@ -81,6 +81,7 @@ def pictures(
     names: Sequence[str] = (),
     results: Path | None = None,
     registry: Registry | None = None,
+    splits: Collection[str] = (),
 ) -> list[Picture]:
     """Draw named figures; a figure that cannot be drawn is replaced by a sentence.
 
@@ -98,6 +99,8 @@ def pictures(
         Results folder, for figures that need files next to the runs. Figures of embeddings are
         not drawn because they take minutes: published ones are in ``reference/figures/``, and a
         sentence states how to create others.
+    splits
+        Splits whose published figures of embeddings are shown; default: those of ``first``.
     """
     from bench.output.figures import all_figures
 
@@ -107,7 +110,7 @@ def pictures(
         meta = figures[name].meta
         if "embeddings" not in meta["needs"]:
             folder = results
-        elif tables := _published(first, name, results):
+        elif tables := _published(splits or {r.split_id for r in first.records}, name, results):
             drawn = [_picture(name, meta["summary"], table, table.parent) for table in tables]
             # Their tables have a line per row of the data.
             shown += [replace(picture, table="") for picture in drawn]
@@ -126,13 +129,13 @@ def pictures(
     return shown
 
 
-def _published(runs: Drawn, name: str, results: Path | None) -> list[Path]:
-    """Return the tables of the published figures of embeddings on the splits of these runs."""
+def _published(splits: Collection[str], name: str, results: Path | None) -> list[Path]:
+    """Return the tables of the published figures of embeddings on these splits."""
     from bench.output.figures._shared import slug
 
     if results is None:
         return []
-    stems = [f"{name}_{slug(split)}_" for split in sorted({run.split_id for run in runs.records})]
+    stems = [f"{name}_{slug(split)}_" for split in sorted(splits)]
     folder = results / "reference" / "figures"
     return [file for stem in stems for file in sorted(folder.glob(f"{stem}*.csv"))]
 

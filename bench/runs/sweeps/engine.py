@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
     from bench.runs.sweeps.clusters import Connection, Where
-    from bench.runs.sweeps.graph import Graph, Task
+    from bench.runs.sweeps.graph import Graph, Kind, Task
     from bench.runs.sweeps.work import Stamp
 
 TOPIC = "labshift"
 REPORT_S = 1.0
 """Seconds between two reports of the steps of a training."""
+PRIORITIES: dict[Kind, int] = {"fold": 2, "tune": 2, "fit": 1, "apply": 1, "run": 0}
+"""Tuning takes longest, because its trials follow each other, so it starts first. Trainings that
+others wait for start before runs that nothing waits for."""
 SILENT_S = 30.0
 """Seconds without a connection after which the scheduler is considered gone."""
 
@@ -182,8 +185,7 @@ class DaskRun:
                 self.connection.local_gpus,
                 *(futures[parent] for parent in task.parents),
                 key=key,
-                # Trainings that others wait for start before runs that nothing waits for.
-                priority=0 if task.kind == "run" else 1,
+                priority=PRIORITIES[task.kind],
                 resources={GPU: 1} if gpu else None,
             )
         for key, future in futures.items():

@@ -10,6 +10,11 @@ all pairs of entities. A random map has a recall of about :math:`2t`.
 1 % are compared with those among the rest by the odds ratio, with 1/2 added to all four counts if
 one of them is 0. P values are exact (hypergeometric). Only entities with a relation count.
 
+Both are computed on the mean profiles (restriction ``none``), and for each batch level without
+comparisons within a batch: there, the similarity of two entities is the mean cosine between their
+profiles in different batches, :math:`s_{ij} = \mathrm{mean}_{a \ne b} \cos(x_i^a, x_j^b)`, over
+entities in two or more batches. (MorphoHELM takes the largest instead of the mean.)
+
 The null distribution of the recall exchanges the names of all entities, which keeps how many
 relations each has. Intervals are percentiles of a bootstrap over entities: a pair is drawn as often
 as the product of its two entities. The limits of the tails are fixed, and draws are the same for
@@ -27,10 +32,12 @@ from bench.core.errors import NotApplicable
 from bench.core.seeds import generator
 from bench.data.relationships import codes_of, pairs_of_sets, read_relationships
 from bench.data.views import column_of
-from bench.metrics._core import unit_rows
+from bench.metrics._core import codes, unit_rows
 from bench.scoring.profiles.activity import treatments
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.core.dataset import Opened
     from bench.core.types import Array, Bools, Floats, Ints, Strings
 
@@ -70,8 +77,9 @@ class Recovery:
 
     Attributes
     ----------
-    source, n_entities, n_pairs
-        The source, entities of the map and related pairs.
+    source, restriction, n_entities, n_pairs
+        The source, the batch level within which nothing is compared (or ``none``), entities of the
+        map and related pairs.
     recall
         Tail -> recall.
     low, high
@@ -89,6 +97,7 @@ class Recovery:
     """
 
     source: str
+    restriction: str
     n_entities: int
     n_pairs: int
     recall: dict[float, float]
@@ -182,31 +191,92 @@ def entity_profiles(opened: Opened, X: Floats, names: Strings) -> Array:
     return means
 
 
-def recoveries(means: Array, annotated: list[Annotation], *address: str) -> list[Recovery]:
+def cosines(means: Array) -> Array:
+    """Return the cosine similarities of profiles ``(g, d)``, ``(g, g)``."""
+    unit = unit_rows(means)
+    return np.clip(unit @ unit.T, -1.0, 1.0)
+
+
+def across(opened: Opened, X: Floats, names: Strings, level: str) -> tuple[Strings, Array]:
+    """Return the entities in two or more batches, and their similarities across batches.
+
+    Parameters
+    ----------
+    opened, X
+        The data set and the ``(n, d)`` profiles of all rows.
+    names
+        ``(g,)`` sorted entities.
+    level
+        Batch level, a column of the index.
+
+    Returns
+    -------
+    tuple
+        ``(e,)`` entities, and ``(e, e)`` mean cosines between profiles in different batches.
+    """
+    column = _entity(opened)
+    rows = np.flatnonzero(~opened.index["control"].to_numpy(bool) & np.isin(column, names))
+    entity = np.searchsorted(names, column[rows])
+    batch = codes(column_of(opened, level)[rows])[0]
+    keys, place = np.unique(np.stack([batch, entity]), axis=1, return_inverse=True)
+    place = place.reshape(-1)
+    sums = np.zeros((keys.shape[1], X.shape[1]))
+    np.add.at(sums, place, X[rows].astype(np.float64))
+    unit = unit_rows(sums)
+    g, n_batches = len(names), int(batch.max()) + 1
+    present = np.zeros((n_batches, g))
+    present[keys[0], keys[1]] = 1.0
+    total = np.zeros((g, X.shape[1]))
+    np.add.at(total, keys[1], unit)
+    similarity = total @ total.T
+    for k in range(n_batches):
+        own = keys[0] == k
+        similarity[np.ix_(keys[1][own], keys[1][own])] -= unit[own] @ unit[own].T
+    several = np.flatnonzero(present.sum(axis=0) > 1)
+    counts = np.outer(present.sum(axis=0), present.sum(axis=0)) - present.T @ present
+    kept = np.ix_(several, several)
+    return names[several], similarity[kept] / counts[kept]
+
+
+def recoveries(
+    similarity: Array, annotated: Sequence[Annotation], *address: str, restriction: str = "none"
+) -> list[Recovery]:
     """Score the relationships of each source on one map.
 
     Parameters
     ----------
-    means
-        ``(g, d)`` profiles of the entities.
+    similarity
+        ``(g, g)`` similarities of the entities, symmetric.
     annotated
         Related pairs of each source.
     address
         Seeds the draws; the same for all methods.
+    restriction
+        For the result.
     """
-    unit = unit_rows(means)
-    similarity = np.clip(unit @ unit.T, -1.0, 1.0)
-    g = len(means)
+    g = len(similarity)
     every = similarity[np.triu_indices(g, k=1)]
     tails = {tail: limits(every, tail) for tail in TAILS}
     del every
     draws = generator("relationships", *address).multinomial(g, np.full(g, 1 / g), DRAWS)
     rng = generator("names", *address)
     names = [rng.permutation(g) for _ in range(DRAWS)]
+    similarity = similarity.copy()
     np.fill_diagonal(similarity, -np.inf)
     nearest = max(1, int((g - 1) * NEAREST))
     near = np.argpartition(similarity, g - nearest, axis=1)[:, g - nearest :]
-    return [_recovery(own, similarity, near, tails, draws, names) for own in annotated]
+    return [_recovery(own, restriction, similarity, near, tails, draws, names) for own in annotated]
+
+
+def among(annotated: Sequence[Annotation], names: Strings, kept: Strings) -> list[Annotation]:
+    """Return the annotations with the pairs of the kept entities only, in their positions."""
+    place = np.full(len(names), -1, np.int64)
+    place[np.searchsorted(names, kept)] = np.arange(len(kept))
+    return [
+        Annotation(own.source, pairs[(pairs >= 0).all(axis=1)])
+        for own in annotated
+        for pairs in [place[own.pairs]]
+    ]
 
 
 def limits(every: Array, tail: float) -> tuple[float, float]:
@@ -235,6 +305,7 @@ def limits(every: Array, tail: float) -> tuple[float, float]:
 
 def _recovery(
     own: Annotation,
+    restriction: str,
     similarity: Array,
     near: Ints,
     tails: dict[float, tuple[float, float]],
@@ -260,6 +331,7 @@ def _recovery(
     drawn["odds"] = np.exp(weights @ np.log(odds) / np.where(totals > 0, totals, np.nan))
     return Recovery(
         own.source,
+        restriction,
         len(similarity),
         len(own.pairs),
         recall,

@@ -22,19 +22,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.words import count
 from bench.data.views import column_of
 from bench.metrics._core import codes
 from bench.scoring.controls import numbers
 from bench.scoring.profiles.activity import treatments
+from bench.scoring.profiles.jackknife import jackknife
 
 if TYPE_CHECKING:
     from bench.core.dataset import Opened
-    from bench.core.types import Array, Floats, Ints, Strings
+    from bench.core.types import Array, Bools, Floats, Ints, Strings
 
-GROUPS = 20
-"""Most groups of batches that the jackknife leaves out, one at a time."""
-FEWEST = 8
-"""Fewest batches for an interval."""
 _POSITION = re.compile(r"([A-Za-z]+)(\d+)")
 
 
@@ -68,7 +66,7 @@ class Share:
     alone
         Adjusted share in the model with this factor alone.
     low, high
-        95 % limits of ``alone``; None with fewer than :data:`FEWEST` batches.
+        95 % limits of ``alone``; None with few batches.
     unique
         Adjusted share that no other factor explains; for a batch level, that of all levels.
     """
@@ -96,14 +94,12 @@ class Explained:
     def __init__(self, opened: Opened) -> None:
         self.left_out: dict[str, str] = {}
         self.factors = _factors(opened, self.left_out)
-        batch, names = codes(column_of(opened, opened.level))
-        self.n_batches = len(names)
+        self._batch = column_of(opened, opened.level)
+        self.n_batches = len(np.unique(self._batch))
         blocks = list(dict.fromkeys(factor.block for factor in self.factors))
         self._alone = [basis(factor.design) for factor in self.factors]
         self._full = basis(self._without(""))
         self._lacking = {block: basis(self._without(block)) for block in blocks}
-        # Batches are in about equal groups of consecutive names.
-        self._group = batch * min(GROUPS, self.n_batches) // self.n_batches
 
     def _without(self, block: str) -> Array:
         parts: list[Array] = [factor.design for factor in self.factors if factor.block != block]
@@ -136,21 +132,12 @@ class Explained:
     def _interval(
         self, Y: Array, factor: Factor, value: float
     ) -> tuple[float | None, float | None]:
-        """Return the limits of a jackknife over groups of batches, with t quantiles."""
-        from scipy.stats import t
+        """Return the limits of a jackknife over batches."""
 
-        if self.n_batches < FEWEST:
-            return None, None
-        left = []
-        for k in np.unique(self._group):
-            kept = self._group != k
-            part = Y[kept] - Y[kept].mean(axis=0)
-            left.append(explained(part, basis(factor.design[kept])))
-        values = np.array(left)
-        g = len(values)
-        error = np.sqrt((g - 1) / g * ((values - values.mean()) ** 2).sum())
-        half = float(t.ppf(0.975, g - 1) * error)
-        return value - half, value + half
+        def estimate(kept: Bools) -> float:
+            return explained(Y[kept] - Y[kept].mean(axis=0), basis(factor.design[kept]))
+
+        return jackknife(value, self._batch, estimate)
 
 
 def basis(design: Array) -> Array:
@@ -194,14 +181,20 @@ def _factors(opened: Opened, left_out: dict[str, str]) -> list[Factor]:
         factors.append(Factor("position", "position", places(position)))
     else:
         left_out["position"] = f"{opened.name} has no column with the position on the plate"
+    counts = np.full(len(control), np.nan)
     if "cell_count" in opened.columns:
         counts = numbers(column_of(opened, opened.columns["cell_count"]))
+    missing = ~np.isfinite(counts)
+    if missing.all():
+        left_out["cell count"] = f"{opened.name} has no column of numbers with the key cell_count"
+    else:
         log = np.log1p(np.clip(counts, 0, None))
-        log = np.where(np.isfinite(log), log, np.nanmean(log))
+        log = np.where(missing, log[~missing].mean(), log)
         log -= log.mean()
         factors.append(Factor("cell count", "cell count", np.stack([log, log**2], axis=1)))
-    else:
-        left_out["cell count"] = f"{opened.name} has no key cell_count"
+        if missing.any():
+            n = count(int(missing.sum()), "row")
+            left_out[f"cell count of {n}"] = "no number is given, so the mean is used"
     treatment = np.where(control, "", treatments(opened))
     factors.append(Factor("treatment", "treatment", one_hot(treatment)))
     return factors

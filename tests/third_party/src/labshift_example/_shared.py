@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bench.api import Access, Context, Output, Samples, param
+from bench.api import Access, BenchError, Context, Output, Samples, param
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,8 @@ class PerBatch:
 
     def apply(self, samples: Samples) -> Output:
         """Correct one batch, ``(n, d)`` profiles."""
-        assert samples.X is not None
+        if samples.X is None or not np.isfinite(samples.X).all():
+            raise BenchError("profiles of finite values are required: drop or fill the others")
         return Output(self.corrected(samples.X.astype(np.float64)).astype(np.float32))
 
     def state(self) -> dict[str, NDArray[Any]]:
