@@ -30,7 +30,7 @@ def test_the_last_line_names_real_images_where_there_are_none(
     if fetched:
         (tmp_path / "mitosis-scanners").mkdir()
     records = as_records([make_record(edition=edition)])
-    store = SimpleNamespace(root=tmp_path)
+    store = SimpleNamespace(root=tmp_path, shown=str(tmp_path))
     experiment: Any = SimpleNamespace(seeds=1, tasks=[], store=store)
     print_summary(records, {}, [], experiment, {"": [], "results": []})
     lines = capsys.readouterr().out.splitlines()
