@@ -31,6 +31,10 @@ _NO_NAME = ["", "NA", "NaN", "nan"]
 _NO_NUMBER = [*_NO_NAME, "N/A", "n/a", "null", "NULL", "None", "<NA>", "#N/A", "-nan", "-NaN"]
 _LONGEST_FIELD = 1 << 30
 _SAMPLE = 1000
+_PRECISION: dict[str, Any] = (
+    {"float_precision": "round_trip"} if pd.__version__.startswith("2.") else {}
+)
+"""Reading a number gives the nearest float; pandas 3 always does this."""
 
 
 class Delimited:
@@ -85,7 +89,7 @@ class Delimited:
                 na_values=dict.fromkeys(roles, _NO_NAME) | dict.fromkeys(features, _NO_NUMBER),
                 keep_default_na=False,
                 index_col=False,
-                float_precision="round_trip",
+                **_PRECISION,
                 low_memory=False,
             )
         X = np.empty((len(frame), len(features)), dtype=np.float32)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from bench.data.own.delimited import DELIMITED, Delimited
 from bench.data.own.reading import as_float32, damaged, not_numeric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bench.core.types import Floats
@@ -125,6 +126,8 @@ class _H5ad:
                 stored = "X" in file
             # X stays on disk; rows are read in blocks
             self._data = anndata.read_h5ad(path, backed="r" if stored else None)
+            if self._data.isbacked:
+                self._data.file.close()
         self.path = path
         layers = [str(name) for name in self._data.layers]
         if layer is not None and layer not in layers:
@@ -133,20 +136,37 @@ class _H5ad:
         if obsm is not None and obsm not in embeddings:
             raise BenchError(f"{path}: " + did_you_mean(obsm, embeddings, "obsm"))
         self.columns = [str(name) for name in self._data.obs.columns]
+        self._matrix: Any = None
         if obsm is not None:
             self._matrix = np.asarray(self._data.obsm[obsm])
             self.numbers = [f"{obsm}_{j}" for j in range(self._matrix.shape[1])]
             return
-        self._matrix = self._data.X if layer is None else self._data.layers[layer]
-        if self._matrix is None:
+        self._matrix = None if layer is None else self._data.layers[layer]
+        if layer is None and not stored:
             raise BenchError(
                 f'{path} has no matrix X: write the features into X, or add layer = "NAME" '
                 f'(layers: {", ".join(layers) or "none"}) or obsm = "NAME" '
                 f"(obsm: {', '.join(embeddings) or 'none'})"
             )
-        if getattr(self._matrix, "format", "") == "csc" and hasattr(self._matrix, "to_memory"):
-            self._matrix = self._matrix.to_memory()  # its rows are scattered over the file
         self.numbers = [str(name) for name in self._data.var_names]
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """Return the matrix; ``X`` of the file is open in the block only."""
+        if self._matrix is not None:
+            yield self._matrix
+            return
+        import anndata
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = anndata.read_h5ad(self.path, backed="r")
+        try:
+            # the rows of a matrix in columns are scattered over the file
+            in_columns = getattr(data.X, "format", "") == "csc"
+            yield data.X.to_memory() if in_columns else data.X
+        finally:
+            data.file.close()
 
     def numeric(self) -> list[str]:
         return self.numbers
@@ -155,13 +175,16 @@ class _H5ad:
         position = {name: j for j, name in enumerate(self.numbers)}
         columns = [position[name] for name in features]
         n = len(self._data.obs)
-        if features and self._matrix.dtype.kind not in "iuf":
-            raise not_numeric(features[0], f"values of type {self._matrix.dtype}")
         X = np.empty((n, len(columns)), dtype=np.float32)
-        for start in range(0, n if columns else 0, _BLOCK):
-            block = self._matrix[start : start + _BLOCK]
-            block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
-            X[start : start + _BLOCK] = as_float32(block[:, columns])
+        if not columns:
+            return self._data.obs[list(roles)].reset_index(drop=True), X
+        with self._opened() as matrix:
+            if matrix.dtype.kind not in "iuf":
+                raise not_numeric(features[0], f"values of type {matrix.dtype}")
+            for start in range(0, n, _BLOCK):
+                block = matrix[start : start + _BLOCK]
+                block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
+                X[start : start + _BLOCK] = as_float32(block[:, columns])
         return self._data.obs[list(roles)].reset_index(drop=True), X
 
 
