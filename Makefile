@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python
-.PHONY: help install test quick lint format types direction docs document site check figures report first bench clean
+.PHONY: help install test quick lint format types direction docs document site check figures report first bench clean attack
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,13 @@ site: docs  ## build the documentation site in build/site; stale documents fail
 	$(PYTHON) docs/site
 check:  ## run what CI runs, in a fresh environment
 	.ci/run
+attack:  ## the long forms of the attacks on records, kills, inputs, processes and copies; hours
+	$(PYTHON) -m tests.attack.records 2000
+	$(PYTHON) -m tests.attack.kills 500
+	$(PYTHON) -m tests.attack.inputs 10000
+	$(PYTHON) -m tests.attack.concurrency
+	$(PYTHON) -m tests.attack.soak
+	$(PYTHON) -m pytest tests/runs/test_isolation.py
 figures:  ## draw all figures from the published records
 	$(PYTHON) -m bench figures --reference
 report:  ## write the offline report of the published records

@@ -299,6 +299,11 @@ def _check_method(meta: Mapping[str, object], where: str, hint: str) -> None:
             f"META of {where}: deterministic must be True or False; leave it out for a method that "
             "draws random numbers"
         )
+    for key in ("fit", "argument"):
+        if key in meta and (not isinstance(meta[key], str) or not meta[key]):
+            raise BenchError(
+                f"META of {where}: {key} must be a name; leave it out if there is none"
+            )
     against = meta.get("against")
     if "against" in meta and (not isinstance(against, str) or against in ("", meta["name"])):
         raise BenchError(

@@ -86,7 +86,7 @@ class ObjectStore:
     def read(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the contents of objects; missing ones are left out."""
         system, paths = self._place[0], {self._path(key): key for key in keys}
-        found: dict[str, bytes] = {}
+        contents: dict[str, bytes] = {}
         listed = list(paths)
         for start in range(0, len(listed), TOGETHER):
             with self._errors("read"):
@@ -96,10 +96,10 @@ class ObjectStore:
                 result |= {path: _contents(system, path) for path in some if path not in plain}
                 for path, data in result.items():
                     if isinstance(data, bytes):
-                        found[paths[path]] = data
+                        contents[paths[path]] = data
                     elif not isinstance(data, FileNotFoundError):
                         raise data
-        return found
+        return contents
 
     def write(self, key: str, data: bytes, *, replace: bool = False) -> bool:
         """Write an object in one step.

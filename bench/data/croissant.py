@@ -103,7 +103,7 @@ def card(name: str, registry: Registry) -> JsonObject:
     file = parse_split_argument(name)
     if file is not None:
         named = resolve_all(name, registry)
-        return _own_card(file[0], [one.split for one in named])
+        return _own_card(file[0], [split.split for split in named])
     names = registry.names("dataset")
     # rxrx1 is a data set and the alias of a split.
     chosen = [s for s in splits.values() if name in (s.name, s.alias) and name not in names]

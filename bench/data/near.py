@@ -257,9 +257,9 @@ def shift_descriptors(images: NDArray[np.generic]) -> NDArray[np.float32]:
     square -= square.mean(axis=(2, 3), keepdims=True)
     moduli = np.abs(fft2(square * window[:, None] * window)[:, :, :k])
     moduli[:, :, 0, 0] = 0
-    one, mirrored = moduli[..., :k], moduli[..., -np.arange(k) % size]
-    norm = _norm(one + mirrored)
-    both = [(one + mirrored) / norm, np.abs(one - mirrored) / norm]
+    upper, mirrored = moduli[..., :k], moduli[..., -np.arange(k) % size]
+    norm = _norm(upper + mirrored)
+    both = [(upper + mirrored) / norm, np.abs(upper - mirrored) / norm]
     return np.concatenate([_symmetric(part) for part in both], axis=1)
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import shutil
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
+from bench.core.folders import cache_folder
+from bench.core.once import file_sha256, once
 from bench.core.params import make_params
 from bench.data.catalog import NamedSplit, find_split, known_splits, resolve, resolve_all
 from bench.data.channels import in_slots, with_slots
@@ -15,6 +20,7 @@ from bench.data.task import Task, open_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from bench.core.dataset import Opened
     from bench.core.registry import Registry
@@ -74,6 +80,8 @@ def open_splits(
             dataset, chosen = _choose(split, registry, edition, settings)
             _say_once(f"{split.dataset}: {EDITIONS[chosen]}", reported, say)
             licence = _licence(split.dataset, chosen, registry)
+            if chosen == "simulated":
+                drop_changed(cache_folder("simulated"), say)
             if hasattr(dataset, "open_split"):
                 data = replace(dataset.open_split(chosen, split), licence=licence)
                 data = parts.setdefault(f"{data.name} {data.digest}", data)
@@ -84,6 +92,32 @@ def open_splits(
             data = with_slots(data, split, folds(split, data)[0].test)
         tasks.append(open_task(typed, split, data, published=data.edition == "real"))
     return tasks
+
+
+def drop_changed(root: Path, say: Callable[[str], None]) -> None:
+    """Delete simulated files in the cache that differ from their digests, so they are made again.
+
+    Each file is read once per size, times and inode.
+
+    Parameters
+    ----------
+    root
+        Folder with one folder per simulation, each with ``parameters.json``.
+    """
+    for path in sorted(root.glob("[!.]*/parameters.json")):
+        try:
+            files = json.loads(path.read_text(encoding="utf-8"))["files"]
+            changed = [
+                name
+                for name, facts in files.items()
+                if once(path.with_name(name), partial(file_sha256, path.with_name(name)), small=0)
+                != facts["sha256"]
+            ]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # incomplete: the data set writes it again
+        if changed:
+            say(f"note: simulated again: {changed[0]} in {path.parent} was changed")
+            shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _say_once(line: str, reported: set[str], say: Callable[[str], None]) -> None:

@@ -53,29 +53,24 @@ def arevalo_overall(
 
     Mixing is ``graph_connectivity``, ``kbet``, ``ilisi`` and ``silhouette_batch``. Biology is
     ``silhouette_label``, ``clisi``, ``nmi_leiden`` and ``ari_leiden`` (resolution 1), ``map`` and
-    ``map_controls``. These are the ten components of the paper, by the definitions of these
-    metrics: in the paper, kBET is that of its R package, positives of the mAP may be in the own
-    batch, and scores are scaled over the compared methods, so values differ. An undefined component
-    is excluded from its mean and listed. Without any component that compares batches, as in a
-    single batch, the mixing half and the score are undefined.
+    ``map_controls``: the ten components of the paper. Values differ from the paper, which uses the
+    R package of kBET, allows positives of the mAP in the same batch, and scales scores over the
+    compared methods. Undefined components are excluded and listed. Without a component that
+    compares batches, the mixing half and the score are undefined.
 
     Parameters
     ----------
-    X
-        ``(n, d)`` profiles.
-    label, batch, treatment
-        ``(n,)`` columns, as for the components. Rows without a label (controls) or a batch are
-        excluded from all components.
+    X, label, batch, treatment
+        ``(n, d)`` profiles and ``(n,)`` columns. Rows without label or batch are excluded.
     controls, control_batch
         Negative controls, as for ``map_controls``, which is undefined without any.
     neighbours
-        Precomputed neighbour graph of these rows; computed by default.
+        Precomputed neighbour graph of these rows.
 
     Raises
     ------
     BenchError
-        If the extra ``scib`` is not installed, the lengths of the columns differ, or profiles are
-        not finite.
+        If the extra ``scib`` is not installed, lengths differ, or profiles are not finite.
     """
     table = matrix(X)
     column = named(label, "label", len(table))
@@ -119,8 +114,7 @@ def arevalo_overall(
         means.append(float(np.mean(list(defined.values()))) if complete else float("nan"))
         values = " ".join(f"{name} {v:.3f}" for name, v in defined.items())
         halves.append(f"{half} {values}" if complete else f"no {half} half")
-    used = "; ".join(halves)
-    used += left_out(int((~keep).sum()), "without a label or batch")
+    used = "; ".join(halves) + left_out(int((~keep).sum()), "without a label or batch")
     if undefined:
         used += f"; undefined and left out: {', '.join(undefined)}"
     n = max(v.n for v in (*mixing.values(), *biology.values()))

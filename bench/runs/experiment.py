@@ -306,10 +306,9 @@ def run(  # noqa: PLR0913 - keywords of the public function
 
     Parameters
     ----------
-    methods
-        Names or chains: ``["erm", "ben+tvn"]`` or ``"erm,ben+tvn"``.
-    splits
-        Names, aliases, or ``FILE.toml[:NAME]`` for your own data.
+    methods, splits
+        Names or chains, ``["erm", "ben+tvn"]`` or ``"erm,ben+tvn"``; names, aliases, or
+        ``FILE.toml[:NAME]`` for your own data.
     seeds
         Number of seeds, or the seeds themselves. Default: three for tables, one for images. A
         deterministic method runs with the first seed only.
@@ -322,16 +321,13 @@ def run(  # noqa: PLR0913 - keywords of the public function
         Additional metrics; shorthand for ``recipe.network``, ``recipe.standardise`` and
         ``recipe.rescale``.
     if_exists
-        Action if a run exists: ``skip`` returns it; ``refresh`` repeats it if its code has
-        changed; ``rerun`` repeats it and its trainings; ``verify`` repeats it and compares the
-        predictions.
+        Action if a run exists: ``skip`` returns it; ``refresh`` repeats it if its code changed;
+        ``rerun`` repeats it and its trainings; ``verify`` repeats it and compares predictions.
     isolate
         Methods that run in processes of their own, without data, test labels, results and, with
         bubblewrap, files and network: those of ``plugins`` (files), ``all``, or ``none``.
-    results
-        Results folder. Default: ``$BENCH_RESULTS`` if set, otherwise ``results``.
-    plugins
-        Python files with methods, data sets or metrics.
+    results, plugins
+        Results folder (default: ``$BENCH_RESULTS``, else ``results``); files with extensions.
     controls
         Whether to run the missing control rows, too (default recipe only). They are not returned.
     progress
@@ -340,9 +336,8 @@ def run(  # noqa: PLR0913 - keywords of the public function
     Returns
     -------
     Runs
-        A list of :class:`Record`; a notebook shows a table, and ``to_frame()`` returns a DataFrame.
-        One per split, method and seed, with ``status`` ``ok``, ``not-applicable`` (with a
-        ``reason``; other methods still run) or ``failed``.
+        A list of :class:`Record`, one per split, method and seed, with ``status`` ``ok``,
+        ``not-applicable`` or ``failed``, and ``reason``. ``to_frame()`` returns a DataFrame.
 
     Raises
     ------

@@ -1,33 +1,108 @@
-"""Kill a run before and after each write that it makes durable, and run again.
+"""Kill commands before and after each write that they make durable, and at random times.
 
-Run from the root: ``python -m tests.attack.kills [N]``. Each case is a process that kills itself
-(SIGKILL) at one call of ``os.fsync``, ``os.rename`` or ``os.replace``. Afterwards the results
-folder has either the complete record or none, and the next run gives the predictions of an
-undisturbed run. N limits the number of cases; default: all.
+Run from the root: ``python -m tests.attack.kills [N [SEED]]``. Each case is a process that kills
+itself (SIGKILL): in three of four cases at one call of ``os.fsync``, ``os.rename`` or
+``os.replace``, otherwise after a random time. Afterwards the results folder has only complete
+records and files, and the same command gives what an undisturbed one gives. N is the number of
+cases; default: all calls of all commands, each before and after.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import random
+import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
+import zipfile
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from bench.cli.main import main as command_line
 from bench.records.store import Store
 from tests.helpers import tiny
 
 CALLS = ("fsync", "rename", "replace")
-METHOD = "zscore"
+ACTIONS = {
+    "run": "run -m zscore -s {table} --seed 0 --no-controls",
+    "network": "run -m erm -s {table} --seed 0 --no-controls --set recipe.steps=3",
+    "tune": "tune -m combat -s {table} --seed 0 --trials 2",
+    "sweep": "sweep {suite}",
+    "images": "run -m identity -s {images} --no-controls",
+    "report": "report --no-figures --output {root}/report.html",
+    "export": "export {run} --format parquet --output {root}/exported.parquet",
+    "bundle": "bundle --output {root}/runs.zip",
+}
+"""Commands; the last three read the records of a folder that is copied."""
+READING = ("report", "export", "bundle")
 
 
-def run(root: Path) -> str:
-    """Run a method and return the digest of its predictions."""
-    [record] = tiny.Bench(root).run(METHOD, tiny.task())
-    return record.predictions_sha256
+class Inputs:
+    """Data, and a results folder with records that is copied."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.table = tiny.write_table(folder / "data")
+        self.images = write_images(folder / "images")
+        self.suite = folder / "suite.toml"
+        self.suite.write_text(
+            f'[[block]]\nmethods = ["zscore", "tvn"]\nsplits = ["{self.table}"]\nseeds = [0]\n'
+            "controls = false\n"
+        )
+        self.records = folder / "records"
+        assert not run(ACTIONS["run"].format(table=self.table), self.records)
+        [self.run_id] = [path.name for path in self.records.glob("runs/*/*")]
+
+    def command(self, name: str, root: Path) -> str:
+        """Return a command for a results folder, which is created if the command reads records."""
+        if name in READING and not root.exists():
+            shutil.copytree(self.records, root)
+        return ACTIONS[name].format(
+            table=self.table, images=self.images, suite=self.suite, run=self.run_id, root=root
+        )
+
+
+def write_images(folder: Path) -> Path:
+    """Write a data set of 24 images in files; return its TOML file."""
+    import numpy as np
+    import pandas as pd
+    from PIL import Image
+
+    folder.mkdir()
+    rng, rows = np.random.default_rng(0), []
+    for k in range(24):
+        plate, label = f"p{k // 8}", "ab"[k % 2]
+        pixels = rng.integers(0, 128, (12, 12)) + 100 * (label == "a")
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{k}.png")
+        rows.append({"name": str(k), "label": label, "plate": plate, "path": f"{k}.png"})
+    pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
+    path = folder / "dataset.toml"
+    path.write_text(
+        'name = "pictures"\nkind = "images"\ntable = "table.csv"\nid = ["name"]\n'
+        'label = "label"\nbatches = ["plate"]\nimages = ["path"]\n'
+        '[splits.plates]\nhold_out = "plate"\n'
+    )
+    return path
+
+
+def run(command: str, root: Path) -> int:
+    """Run a command in this process; return its exit code."""
+    out = io.StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(out):
+            command_line([*command.split(), "--results", str(root)])
+    except SystemExit as error:
+        if error.code:
+            sys.stdout.write(out.getvalue())
+        return int(error.code or 0)
+    return 0
 
 
 def counted(kill_at: int, *, before: bool) -> list[str]:
@@ -52,57 +127,96 @@ def counted(kill_at: int, *, before: bool) -> list[str]:
     return calls
 
 
-def child(root: Path, kill_at: int, *, before: bool) -> int:
-    """Run in a forked process; return its status. Without a kill, it writes the number of calls."""
+def child(
+    command: str, root: Path, kill_at: int = -1, *, before: bool = False, seconds: float = 0.0
+) -> tuple[int, int]:
+    """Run a command in a forked process; return its status and its number of calls."""
+    reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
         code = 1
         try:
             calls = counted(kill_at, before=before)
-            run(root)
-            (root / "calls").write_text(str(len(calls)))
-            code = 0
+            if seconds:  # the system kills it: no handler of Python runs
+                signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+            code = run(command, root)
+            os.write(writing, str(len(calls)).encode())
         except BaseException:  # noqa: BLE001 - a fork must not return to the caller's code
             traceback.print_exc()
         os._exit(code)
-    return os.waitpid(pid, 0)[1]
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    return os.waitpid(pid, 0)[1], int(text or 0)
 
 
-def attack(folder: Path, most: int | None = None) -> Counter[str]:
-    """Return the outcomes of a kill at each call, at most ``most`` of them evenly spread."""
-    truth = run(folder / "truth")
-    assert child(folder / "count", -1, before=False) == 0
-    n = int((folder / "count" / "calls").read_text())
-    cases = [(k, before) for k in range(n) for before in (True, False)]
-    step = 1 if most is None else max(1, len(cases) // most)
+def state(root: Path, said: list[str]) -> dict[str, str]:
+    """Return the digests of all records and outputs of a results folder."""
+    records = Store(root, warn=said.append).load_all() if (root / "runs").exists() else []
+    result = {record.run_id: record.predictions_sha256 for record in records}
+    for path in root.glob("[er]*.[hpz]*") if root.exists() else ():
+        if path.name in ("report.html", "exported.parquet"):
+            result[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif path.name == "runs.zip":
+            with zipfile.ZipFile(path) as file:
+                result[path.name] = str(sorted((m.filename, m.CRC) for m in file.infolist()))
+    return result
+
+
+def attack(
+    folder: Path, most: int | None = None, actions: tuple[str, ...] = tuple(ACTIONS), seed: int = 0
+) -> Counter[str]:
+    """Return the outcomes of kills of commands, at most ``most`` of them evenly spread."""
+    inputs, rng = Inputs(folder), random.Random(seed)
+    truths, cases = {}, []
+    for name in actions:
+        root = folder / f"truth-{name}"
+        began = time.monotonic()
+        status, n = child(inputs.command(name, root), root)
+        seconds = time.monotonic() - began
+        assert status == 0, (name, status)
+        truths[name] = state(root, [])
+        assert truths[name], name
+        for k in range(n):
+            cases += [(name, k, before, 0.0) for before in (True, False)]
+            if k % 3 == 0:
+                cases.append((name, -1, False, rng.uniform(0.01, seconds)))
+    step = 1.0 if most is None else max(1.0, len(cases) / most)
     outcomes: Counter[str] = Counter()
-    for k, before in cases[::step]:
-        root = folder / f"{k}-{before}"
-        status = child(root, k, before=before)
-        outcomes[outcome(root, status, truth)] += 1
+    for number in range(len(cases) if most is None else min(most, len(cases))):
+        name, k, before, seconds = cases[int(number * step)]
+        root = folder / "case"
+        command = inputs.command(name, root)
+        status, _ = child(command, root, k, before=before, seconds=seconds)
+        outcomes[f"{name}: {outcome(command, root, status, truths[name])}"] += 1
+        shutil.rmtree(root, ignore_errors=True)
     return outcomes
 
 
-def outcome(root: Path, status: int, truth: str) -> str:
+def outcome(command: str, root: Path, status: int, truth: dict[str, str]) -> str:
     """Return what a kill left, and whether the next run is that of an undisturbed one."""
-    if not os.WIFSIGNALED(status):
-        return f"not killed: status {status}"
+    killed = os.WIFSIGNALED(status)
+    if not killed and status:
+        return f"exit code {os.waitstatus_to_exitcode(status)}"
     said: list[str] = []
-    records = Store(root, warn=said.append).load_all()
-    left = "a complete record" if records else "no record"
-    if said or any(record.predictions_sha256 != truth for record in records):
-        return f"a damaged record: {said}"
-    if run(root) != truth:
-        return f"{left}; the next run differs"
-    return f"{left}; the next run is identical"
+    left = state(root, said)
+    if said or any(truth.get(name) != digest for name, digest in left.items()):
+        return f"damaged: {said or left}"
+    status, _ = child(command, root)
+    if status or state(root, said) != truth or said:
+        return f"the next command differs: {status} {said}"
+    return "identical afterwards" if killed else "ended before the kill, identical"
 
 
 def main() -> None:
     """Print the outcomes."""
     most = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     with tempfile.TemporaryDirectory() as folder:
-        for name, count in attack(Path(folder), most).most_common():
-            sys.stdout.write(f"{count:6d}  {name}\n")
+        outcomes = attack(Path(folder), most, seed=seed)
+    for name, count in sorted(outcomes.items()):
+        sys.stdout.write(f"{count:6d}  {name}\n")
 
 
 if __name__ == "__main__":

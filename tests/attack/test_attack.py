@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.attack import kills, records
+from tests.attack import concurrency, inputs, kills, records, soak
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,31 @@ def test_no_corruption_changes_a_board_unnoticed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_killed_run_leaves_a_complete_record_or_none(tmp_path: Path) -> None:
-    outcomes = kills.attack(tmp_path, 4)
-    assert all(name.endswith("the next run is identical") for name in outcomes), outcomes
-    assert sum(outcomes.values()) >= 4
+def test_a_killed_command_leaves_complete_records_or_none(tmp_path: Path) -> None:
+    outcomes = kills.attack(tmp_path, 4, ("run",))
+    assert all(name.endswith("identical afterwards") for name in outcomes), outcomes
+    assert sum(outcomes.values()) == 4
+
+
+@pytest.mark.slow
+def test_no_input_ends_in_a_traceback_or_hangs(tmp_path: Path) -> None:
+    outcomes = inputs.attack(tmp_path, 2, list(inputs.CHANGES))
+    assert not [name for name in outcomes if name.partition(": ")[2] not in inputs.HARMLESS]
+    assert sum(outcomes.values()) >= len(inputs.CHANGES)
+
+
+@pytest.mark.slow
+def test_processes_on_one_folder_and_one_empty_cache_agree(tmp_path: Path) -> None:
+    alone, _ = concurrency.together(tmp_path, 1, 0.0)
+    records, problems = concurrency.together(tmp_path, 3, 2.0)
+    assert records == alone
+    assert not problems
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="requires the files of Linux")  # noqa: PTH112
+def test_memory_files_processes_and_disk_stay(tmp_path: Path) -> None:
+    uses = soak.rounds(tmp_path, 0.0, 5, "zscore,mine")
+    assert len({(use.files, use.processes) for use in uses}) == 1, uses
+    assert max(use.disk for use in uses) < 1.1 * uses[0].disk
+    assert uses[-1].memory - uses[0].memory < 20_000_000, uses

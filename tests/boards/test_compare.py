@@ -239,3 +239,20 @@ def test_without_enough_clusters_a_sentence_stands_in_its_place(tmp_path: Any) -
     files = draw(as_records(lone), ["critical-difference"], tmp_path)
     [table] = [pd.read_csv(file) for file in files if file.suffix == ".csv"]
     assert table["note"][0]
+
+
+def test_intervals_of_ranks_are_percentiles_of_resampled_blocks() -> None:
+    from bench.boards.stats.ranks import average_ranks
+    from bench.core.seeds import generator
+
+    values = np.random.default_rng(3).normal(size=(3, 9)) + np.array([[0.0], [0.5], [1.0]])
+    ranks = np.array([stats.rankdata(-values[:, j]) for j in range(9)])
+    draws = generator("ranks", 3, 9).integers(0, 9, (2000, 9))
+    means = np.sort([ranks[draw].mean(axis=0) for draw in draws], axis=0)
+    result = average_ranks(values)
+    # Linear interpolation between the values at 2.5 and 97.5 % of 1999 steps.
+    for limit, at in ((result.low, 0.025 * 1999), (result.high, 0.975 * 1999)):
+        k = int(at)
+        assert limit == pytest.approx(means[k] + (at - k) * (means[k + 1] - means[k]))
+    assert (result.low <= result.ranks).all()
+    assert (result.ranks <= result.high).all()

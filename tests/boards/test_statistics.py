@@ -433,3 +433,28 @@ def test_ranks_direction_and_missing_values():
         ranks.average_ranks(values[:, 2:])
     with raises(BenchError, "1", "4"):
         ranks.average_ranks(values[:1])
+
+
+def test_the_shares_of_variance_of_the_table_are_complete():
+    assert len(set(coverage.SHARES)) == len(coverage.SHARES)
+    for shares in coverage.SHARES:
+        assert math.fsum(shares) == pytest.approx(1.0)
+    assert max(shares[0] for shares in coverage.SHARES) >= 0.3
+    assert max(shares[1] for shares in coverage.SHARES) >= 0.5
+
+
+def test_a_written_table_is_read_as_it_was_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(coverage, "__file__", str(tmp_path / "coverage.py"))
+    monkeypatch.setattr(coverage, "GRID_CLUSTERS", (8,))
+    monkeypatch.setattr(coverage, "GRID_SEEDS", (3,))
+    rows = coverage.coverage_table(200)
+    coverage._write("some.csv", rows)
+    lines = (tmp_path / "some.csv").read_text().splitlines()
+    read = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+    assert read == [{k: float(v) for k, v in row.items()} for row in rows]
+    assert len(read) == len(coverage.SHARES)
+    for row in read:
+        shares = (row["seed_share"], row["cluster_share"], row["residual_share"])
+        rng = generator("coverage", 8, 3, *map(str, shares))
+        again = coverage.simulate_coverage(8, 3, 200, rng, shares=shares)
+        assert row["coverage"] == pytest.approx(again, abs=1e-9)

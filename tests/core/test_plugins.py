@@ -15,7 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.helpers.errors import mentions
+from bench.core.errors import BenchError
+from bench.core.registry import Registry
+from tests.helpers import tiny
+from tests.helpers.errors import mentions, raises
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "tests" / "third_party"
@@ -295,3 +298,11 @@ def test_a_distribution_that_broke_is_listed_and_breaks_nothing(
     done = bench(*run_arguments(table, tmp_path / "r", "example-center"), **installed(broken))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "labshift-example" in done.stderr
+
+
+@pytest.mark.parametrize("value", [None, 3, [], {}, ""])
+@pytest.mark.parametrize("key", ["fit", "argument"])
+def test_names_in_the_literal_of_a_method_are_names(tmp_path, key, value):
+    path = tiny.write_method(tmp_path, "mine", "class M(Profile):\n    pass\n", **{key: value})
+    with raises(BenchError, key, path.name):
+        Registry((path,))

@@ -11,7 +11,7 @@ from bench.api import Access, NotApplicable
 from bench.boards.select import boards
 from bench.core.errors import BenchError
 from bench.core.seeds import generator
-from bench.data.inference_batches import InferenceBatches, pieces
+from bench.data.inference_batches import KINDS, InferenceBatches, pieces
 from bench.data.views import column_of, make_partition
 from bench.runs.job import Options
 from bench.runs.plan import plan
@@ -310,3 +310,37 @@ def test_labels_of_the_test_side_stay_with_the_harness() -> None:
     names = {column_of(data, "label")[apart.rows[apart.batch == b]][0] for b in set(apart.batch)}
     assert len(names) >= 3
     assert not set(view.batch.tolist()) & set(apart.batch.tolist())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "low", "high"),
+    [
+        (kind, name, low, high)
+        for kind, values in KINDS.items()
+        for name, (_, low, high) in values.items()
+    ],
+)
+def test_the_bounds_of_a_grouping_are_inclusive(kind, name, low, high) -> None:
+    least = {"rows": 1, "parts": 2, "alpha": 1e-6, "classes": 1, "controls": 1}
+    most = {"rows": 1e9, "parts": 1e6, "alpha": 1e6, "classes": 1e6, "controls": 1e9}
+    assert (low, high) == (2 if (kind, name) == ("dirichlet", "rows") else least[name], most[name])
+    others = {other: values[1] for other, values in KINDS[kind].items() if other != name}
+    for value in (low, high):
+        assert getattr(InferenceBatches.read({"kind": kind, **others, name: value}), name) == value
+    step = 1 if KINDS[kind][name][0] is int else 1e-7
+    for value in (low - step, high + 1):
+        with raises(BenchError, name):
+            InferenceBatches.read({"kind": kind, **others, name: value})
+
+
+def test_a_quarter_ends_at_the_middle_of_the_layout() -> None:
+    wells = np.array([f"{row}{column:02d}" for row in "ABC" for column in (1, 2, 3)])
+    result = pieces(
+        InferenceBatches.read({"kind": "quarter-plate"}), wells, wells == "", wells, generator("q")
+    )
+    assert sorted(sorted(wells[part]) for part in result) == [
+        ["A01", "A02", "B01", "B02"],
+        ["A03", "B03"],
+        ["C01", "C02"],
+        ["C03"],
+    ]

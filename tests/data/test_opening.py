@@ -135,6 +135,31 @@ def test_a_wrong_split_of_a_plugin_is_one_line(
     assert what in lines[0]
 
 
+def test_simulated_files_that_were_changed_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hashlib
+
+    from bench.data.opening import drop_changed
+
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "simulated"
+    for name in ("kept", "changed", "incomplete"):
+        (root / name).mkdir(parents=True)
+        (root / name / "a.hdf5").write_bytes(b"pixels")
+        sums = {"a.hdf5": {"bytes": 6, "sha256": hashlib.sha256(b"pixels").hexdigest()}}
+        (root / name / "parameters.json").write_text(json.dumps({"files": sums}))
+    (root / "incomplete" / "a.hdf5").unlink()
+    said: list[str] = []
+    drop_changed(root, said.append)
+    assert not said
+    (root / "changed" / "a.hdf5").write_bytes(b"PIXELS")
+    drop_changed(root, said.append)
+    assert sorted(path.name for path in root.iterdir()) == ["incomplete", "kept"]
+    assert len(said) == 1
+    assert "changed" in said[0]
+
+
 def test_the_licence_is_said_once_and_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

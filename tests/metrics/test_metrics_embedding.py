@@ -570,3 +570,22 @@ def test_units_do_not_change_a_euclidean_silhouette(unit):
     before = metrics.compute("silhouette_label", X=data["X"], **kwargs).value
     scaled = data["X"].astype(np.float64) * unit
     assert metrics.compute("silhouette_label", X=scaled, **kwargs).value == pytest.approx(before)
+
+
+def test_a_row_without_length_has_no_distance_to_itself():
+    X = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 0.2], [0.0, 1.0], [0.1, 1.0]], np.float32)
+    code = np.array([0, 0, 0, 1, 1])
+
+    def distance(i, j):
+        if i == j:
+            return 0.0
+        lengths = np.linalg.norm(X[i]) * np.linalg.norm(X[j])
+        return 1.0 - (float(X[i] @ X[j]) / lengths if lengths else 0.0)
+
+    expected = []
+    for i in range(5):
+        own = [distance(i, j) for j in range(5) if j != i and code[j] == code[i]]
+        other = [distance(i, j) for j in range(5) if code[j] != code[i]]
+        a, b = np.mean(own), np.mean(other)
+        expected.append((b - a) / max(a, b))
+    np.testing.assert_allclose(silhouette(X, code, 2, "cosine"), expected, atol=1e-6)

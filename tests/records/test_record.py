@@ -202,3 +202,19 @@ def test_attributes_come_from_the_index(tmp_path: Path) -> None:
     assert record.scores().values == {"plate 00": 0.2, "plate 01": 0.4}
     with pytest.raises(BenchError):
         _ = record.spec
+
+
+@pytest.mark.parametrize(
+    ("steps", "seen"),
+    [
+        ([], False),
+        (["illumination correction per plate"], False),
+        (["features scaled over all plates"], True),
+        (["per plate", "sphering fitted on all batches"], True),
+        (["all wells of a plate"], False),
+    ],
+)
+def test_steps_fitted_on_all_batches_saw_the_test_batches(steps: list[str], seen: bool) -> None:
+    from bench.records.summary import saw_test_batches
+
+    assert saw_test_batches(steps) is seen

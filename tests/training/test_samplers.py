@@ -198,3 +198,21 @@ def test_too_few_usable_batches_are_named():
         batchwise(GROUP, 4, 0, rows="treated")
     with raises(BenchError, "3", "2", fix=False):
         batchwise(GROUP, 3, 0, per_batch=2, rows="controls", controls=CONTROLS)
+
+
+def test_one_treated_row_makes_a_batch_usable():
+    group = np.repeat([0, 1, 2], 4)
+    controls = np.array([True, True, True, False] + [True] * 4 + [False] * 4)
+    assert usable_groups(group, "treated", controls).tolist() == [0, 2]
+    assert usable_groups(group, "treated", controls, least=2).tolist() == [2]
+    assert usable_groups(group, "controls", controls).tolist() == [0]
+
+
+def test_the_smallest_training_batch_has_one_row_per_batch():
+    idx, group = batchwise(GROUP, 3, 0, per_batch=3)(0)
+    assert len(idx) == len(set(group.tolist())) == 3
+    with raises(BenchError, "2", "3", fix=False):
+        batchwise(GROUP, 2, 0, per_batch=3)
+    idx, group = batchwise(GROUP, 4, 0, per_batch=2, rows="controls", controls=CONTROLS)(0)
+    for g in set(group.tolist()):
+        assert CONTROLS[idx[group == g]].sum() == 1

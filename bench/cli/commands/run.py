@@ -159,12 +159,14 @@ def _with_devices(training: TrainingOptions, devices: int) -> TrainingOptions:
         If the batches of a step cannot be divided equally.
     """
     name = "recipe.batches_per_step="
-    given = [text.removeprefix(name) for text in training.settings if text.startswith(name)]
-    if devices > 1 and not given:
+    numbers = [text.removeprefix(name) for text in training.settings if text.startswith(name)]
+    if devices > 1 and not numbers:
         settings = (*training.settings, f"{name}{devices}")
         return dataclasses.replace(training, settings=settings)
-    if devices > 1 and not (given[-1].isdigit() and int(given[-1]) % devices == 0):
-        raise BenchError(f"--devices {devices}: {name}{given[-1]} must be a multiple of {devices}")
+    if devices > 1 and not (numbers[-1].isdigit() and int(numbers[-1]) % devices == 0):
+        raise BenchError(
+            f"--devices {devices}: {name}{numbers[-1]} must be a multiple of {devices}"
+        )
     return training
 
 

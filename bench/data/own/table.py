@@ -220,7 +220,6 @@ def _open(
     named = named_columns(spec, splits)
     raw = {name: key for name, key in named.items() if name in table.columns}
     features = feature_matrix(spec, table, path, raw)
-
     position = spec.position
     free = [column for column in table.columns if column not in set(features)]
     if position is None:
@@ -245,7 +244,6 @@ def _open(
             needs = "position (the well on the plate)" if name == "well" else name
             raise BenchError(f"{key} is '{name}', which needs the key {needs}: add it")
         raise BenchError(unknown_column(name, key, table.columns, features))
-
     needed = dict.fromkeys([*raw, *(c for columns in derived.values() for c in columns or ())])
     frame, X, notes, facts = read_kept(spec, file, path, table, list(needed), features, keep)
     text = {name: as_text(frame[name]) for name in needed}
