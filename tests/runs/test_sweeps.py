@@ -91,7 +91,8 @@ def suite(table: Path, **block: Any) -> dict[str, Any]:
 
 def host(folder: Path, **options: Any) -> Host:
     folder.mkdir(exist_ok=True)
-    return Host(str(folder), str(Path.cwd()), device="cpu", **options)
+    # Plugins of these tests write files.
+    return Host(str(folder), str(Path.cwd()), device="cpu", **{"isolate": "none", **options})
 
 
 def graph_of(content: dict[str, Any], where: Host) -> Graph:
@@ -473,7 +474,8 @@ class Processes:
 
     def command(self, results: Path, *options: str) -> list[str]:
         command = [sys.executable, "-m", "bench", "sweep", str(self.suite), "--json"]
-        return [*command, "--results", str(results), "--plugin", str(self.plugin), *options]
+        command += ["--results", str(results), "--plugin", str(self.plugin), "--isolate", "none"]
+        return [*command, *options]
 
     def start(self, results: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -580,7 +582,7 @@ def test_a_study_survives_a_killed_worker(processes: Processes, tmp_path: Path) 
     command = [sys.executable, "-m", "bench", "study", "multi-plate", "--recipe", "smoke"]
     command += ["-m", "noted", "-s", block["splits"][0], "--seeds", "2", "--device", "cpu"]
     command += [text for key, value in SETTINGS.items() for text in ("--set", f"{key}={value}")]
-    command += ["--plugin", str(processes.plugin), "--json"]
+    command += ["--plugin", str(processes.plugin), "--json", "--isolate", "none"]
     answers = []
     for name, more in (("serial", ()), ("dask", ("--jobs", "2"))):
         if more:
