@@ -85,12 +85,13 @@ class Figures:
         return float(row["ratio"])
 
     def write(self) -> Path:
-        """Write JSON; groups that were not measured this time are kept."""
+        """Write JSON; rows that were not measured this time are kept."""
         FOLDER.mkdir(parents=True, exist_ok=True)
         path = FOLDER / f"{self.name}.json"
-        groups = {row["group"] for row in self.rows}
+        new = {(row["group"], row["what"]) for row in self.rows}
         before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        kept = [row for row in before.get("rows", []) if row["group"] not in groups]
+        old = before.get("rows", [])
+        kept = [row for row in old if (row["group"], row["what"]) not in new]
         document = {
             **before,
             **self.other,

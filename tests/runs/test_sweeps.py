@@ -22,6 +22,7 @@ from bench.api import BenchError
 from bench.cli.main import main
 from bench.records.store import Store
 from bench.runs import identity
+from bench.runs.fold import FoldRun
 from bench.runs.sweeps import work
 from bench.runs.sweeps.clusters import Where, batch_options, read_profile
 from bench.runs.sweeps.engine import execute_graph
@@ -239,13 +240,22 @@ def test_serial_sweep_gives_the_records_of_run(table: Path, tmp_path: Path) -> N
     assert not any((tmp_path / "sweep" / "locks").iterdir())
 
 
-def test_a_failed_training_fails_its_runs_once(table: Path, tmp_path: Path) -> None:
+def test_a_failed_training_fails_its_runs_once(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits: list[str] = []
+    real = FoldRun._fitted
+
+    def fitted(self: FoldRun, *arguments: Any) -> Any:
+        fits.append(self.label)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(FoldRun, "_fitted", fitted)
     body = """
         from methods.erm import ERM
 
         class M(ERM):
             def fit(self, train, adapt, ctx):
-                CALLS.append("fit")
                 raise ValueError("no luck")
     """
     file = tiny.write_method(tmp_path, "luckless", body, level="network")
@@ -259,9 +269,7 @@ def test_a_failed_training_fails_its_runs_once(table: Path, tmp_path: Path) -> N
     assert sum(record.ok for record in records) == 2
     store = Store(tmp_path / "r")
     assert {failure["run_id"] for failure in store.failures()} == {r.run_id for r in failed}
-    unit = next(iter(graph.tasks.values())).unit
-    calls = sys.modules[opened(unit).jobs[0].chain.stages[0].cls.__module__].CALLS
-    assert calls == ["fit"]  # both splits have the same training rows
+    assert len(fits) == 1  # both splits have the same training rows
 
 
 def test_a_training_that_does_not_end_fails_its_runs(table: Path, tmp_path: Path) -> None:
@@ -540,6 +548,7 @@ def test_a_killed_worker_costs_the_steps_since_its_checkpoint(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # six processes start, which takes minutes on a busy machine
 def test_a_scheduler_and_workers_are_killed(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def numbers(record: dict[str, object]) -> dict[str, object]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # six processes start, which takes minutes on a busy machine
 def test_workers_that_share_only_a_bucket(bucket: str, tmp_path: Path) -> None:
     table = tiny.write_table(tmp_path / "data", SPLIT)
     store = ObjectStore(bucket.replace("results", "data"))
