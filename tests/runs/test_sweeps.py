@@ -92,7 +92,8 @@ def suite(table: Path, **block: Any) -> dict[str, Any]:
 
 def host(folder: Path, **options: Any) -> Host:
     folder.mkdir(exist_ok=True)
-    return Host(str(folder), str(Path.cwd()), device="cpu", **options)
+    # Plugins of these tests write files.
+    return Host(str(folder), str(Path.cwd()), device="cpu", **{"isolate": "none", **options})
 
 
 def graph_of(content: dict[str, Any], where: Host) -> Graph:
@@ -482,8 +483,8 @@ class Processes:
     def command(self, results: Path, *options: str) -> list[str]:
         # The method kills its process and writes a file, so it runs in that of the worker.
         command = [sys.executable, "-m", "bench", "sweep", str(self.suite), "--json"]
-        command += ["--isolate", "none"]
-        return [*command, "--results", str(results), "--plugin", str(self.plugin), *options]
+        command += ["--results", str(results), "--plugin", str(self.plugin), "--isolate", "none"]
+        return [*command, *options]
 
     def start(self, results: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
