@@ -481,6 +481,7 @@ class Processes:
         self.suite = write_suite(folder, suite(table, methods=methods, seeds=2))
 
     def command(self, results: Path, *options: str) -> list[str]:
+        # The method kills its process and writes a file, so it runs in that of the worker.
         command = [sys.executable, "-m", "bench", "sweep", str(self.suite), "--json"]
         command += ["--results", str(results), "--plugin", str(self.plugin), "--isolate", "none"]
         return [*command, *options]
@@ -498,7 +499,8 @@ class Processes:
 
     def here(self, results: Path) -> list[str]:
         """Run the suite in this process; return the statuses."""
-        where = host(results, plugins=((str(self.plugin), self.plugin.read_text()),))
+        plugins = ((str(self.plugin), self.plugin.read_text()),)
+        where = host(results, plugins=plugins, isolate="none")
         graph = build(units_of(read_suite(str(self.suite)), where))
         records = [*graph.stored.values(), *execute_graph(graph, Where(), Watcher())]
         return [record.status for record in records]
