@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def failed_experiments(
-    store: Store, registry: Registry, device: str, say: Callable[[str], None]
+    store: Store,
+    registry: Registry,
+    device: str,
+    say: Callable[[str], None],
+    isolate: str = "plugins",
 ) -> list[tuple[Experiment, list[Failure]]]:
     """Return the experiments that repeat the failed runs of a results folder.
 
@@ -65,6 +69,7 @@ def failed_experiments(
                 settings=settings,
                 metrics=[str(name) for name in metrics],
                 device=device,
+                isolate=isolate,
                 results=store.location,
                 registry=registry,
                 say=say,

@@ -48,7 +48,7 @@ def filled(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     plugin = tiny.write_method(tmp_path, "fails", FAILS)
     split = f"{tiny.write_table(tmp_path / 'data')}:plates"
     words = ("run", "-m", "fails,erm", "-s", split, "--seed", 4, "--recipe", "smoke")
-    code, _ = call(*words, "--set", "recipe.steps=3", "--plugin", plugin)
+    code, _ = call(*words, "--set", "recipe.steps=3", "--plugin", plugin, "--isolate", "none")
     assert code == 1
     return plugin
 
@@ -82,10 +82,10 @@ def test_failed_runs_are_shown_and_repeated(call: Any, filled: Path, tmp_path: P
     assert failure["about"]["settings"] == {"recipe.steps": "3"}
     assert "planted" in call("show", "failed")[1]
     assert "Traceback" in call("show", "failed", failure["run_id"][:8])[1]
-    code, _ = call("run", "--retry-failed", "--plugin", filled)
+    code, _ = call("run", "--retry-failed", "--plugin", filled, "--isolate", "none")
     assert code == 1
     (tmp_path / "flag").unlink()
-    code, out = call("run", "--retry-failed", "--plugin", filled, "--json")
+    code, out = call("run", "--retry-failed", "--plugin", filled, "--json", "--isolate", "none")
     assert code == 0
     [run] = json.loads(out)["runs"]
     assert (run["run_id"], run["status"], run["seed"]) == (failure["run_id"], "ok", 4)

@@ -92,7 +92,8 @@ def suite(table: Path, **block: Any) -> dict[str, Any]:
 
 def host(folder: Path, **options: Any) -> Host:
     folder.mkdir(exist_ok=True)
-    return Host(str(folder), str(Path.cwd()), device="cpu", **options)
+    # Plugins of these tests write files.
+    return Host(str(folder), str(Path.cwd()), device="cpu", **{"isolate": "none", **options})
 
 
 def graph_of(content: dict[str, Any], where: Host) -> Graph:
@@ -480,8 +481,10 @@ class Processes:
         self.suite = write_suite(folder, suite(table, methods=methods, seeds=2))
 
     def command(self, results: Path, *options: str) -> list[str]:
+        # The method kills its process and writes a file, so it runs in that of the worker.
         command = [sys.executable, "-m", "bench", "sweep", str(self.suite), "--json"]
-        return [*command, "--results", str(results), "--plugin", str(self.plugin), *options]
+        command += ["--results", str(results), "--plugin", str(self.plugin), "--isolate", "none"]
+        return [*command, *options]
 
     def start(self, results: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -496,7 +499,8 @@ class Processes:
 
     def here(self, results: Path) -> list[str]:
         """Run the suite in this process; return the statuses."""
-        where = host(results, plugins=((str(self.plugin), self.plugin.read_text()),))
+        plugins = ((str(self.plugin), self.plugin.read_text()),)
+        where = host(results, plugins=plugins, isolate="none")
         graph = build(units_of(read_suite(str(self.suite)), where))
         records = [*graph.stored.values(), *execute_graph(graph, Where(), Watcher())]
         return [record.status for record in records]
@@ -589,7 +593,7 @@ def test_a_study_survives_a_killed_worker(processes: Processes, tmp_path: Path) 
     command = [sys.executable, "-m", "bench", "study", "multi-plate", "--recipe", "smoke"]
     command += ["-m", "noted", "-s", block["splits"][0], "--seeds", "2", "--device", "cpu"]
     command += [text for key, value in SETTINGS.items() for text in ("--set", f"{key}={value}")]
-    command += ["--plugin", str(processes.plugin), "--json"]
+    command += ["--plugin", str(processes.plugin), "--json", "--isolate", "none"]
     answers = []
     for name, more in (("serial", ()), ("dask", ("--jobs", "2"))):
         if more:

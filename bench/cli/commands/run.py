@@ -186,7 +186,9 @@ def _retry(names: str | None, training: TrainingOptions, common: Common) -> int:
     from bench.cli.run_output import summary
 
     store, pending = common.store(), list[str]()
-    experiments = failed_experiments(store, common.registry(), training.device, pending.append)
+    experiments = failed_experiments(
+        store, common.registry(), training.device, pending.append, training.isolate
+    )
     records: list[Record] = []
     with Bar(sum(len(failures) for _, failures in experiments), pending) as bar:
         bar.release()
