@@ -270,7 +270,7 @@ def test_the_coverage_of_its_intervals_stands_under_a_board() -> None:
     assert printed_coverage(14, 3).sentence in board.notes
     # No interval, no sentence about it.
     few = [make_record("erm", k, v, clusters=spread[:4]) for k, v in enumerate(values)]
-    assert one_board(few).notes == ()
+    assert not any("coverage" in note for note in one_board(few).notes)
 
 
 def test_mixed_hardware_is_said() -> None:
@@ -387,7 +387,8 @@ def test_failures_are_notes_not_rows() -> None:
     ]
     board = one_board(runs("erm", [0.5] * 3), failures=failures)
     assert [result.method for result in board.rows] == ["erm"]
-    assert board.notes == ("Failed and not shown: ben, seed 1 (ValueError: x).",)
+    [note] = [note for note in board.notes if "ValueError" in note]
+    mentions(note, "ben", "seed 1")
 
 
 def test_adding_a_method_moves_nobody_else() -> None:
