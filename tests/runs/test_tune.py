@@ -470,7 +470,9 @@ def command(
             "--seed",
             "0",
         ),
-        *("--results", str(folder), "--plugin", str(file), "--seed", "0", "--json", *more),
+        # The method writes files, which isolation prevents.
+        *("--results", str(folder), "--plugin", str(file), "--isolate", "none", "--seed", "0"),
+        *("--json", *more),
     ]
 
 
