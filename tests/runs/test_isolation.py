@@ -544,3 +544,17 @@ def test_messages_keep_arrays() -> None:
     for name, array in arrays.items():
         np.testing.assert_array_equal(received[name], array)
         assert received[name].dtype == array.dtype
+
+
+def test_packages_below_tmp_can_be_imported(
+    table: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "package_below_tmp.py").write_text("SHIFT = 1.0\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(folder))
+    body = source(table, "def learn(train):\n    import package_below_tmp")
+    host.close_servers()
+    [record] = bench_of(tmp_path, body, "plugins").run("cheat", table)
+    host.close_servers()
+    assert record.status == "ok", record.reason

@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ NEW_NAMESPACES = 0x00020000 | 0x08000000 | 0x10000000 | 0x20000000
 """CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER and CLONE_NEWPID of sched.h."""
 PRIVATE = 0x4000 | 0x40000
 """MS_REC and MS_PRIVATE of sys/mount.h."""
+BIND = 0x1000 | 0x4000
+"""MS_BIND and MS_REC of sys/mount.h."""
 NO_SETUID_NO_DEVICES = 2 | 4
 """MS_NOSUID and MS_NODEV of sys/mount.h."""
 SUBREAPER, NO_NEW_PRIVILEGES = 36, 38
@@ -150,7 +153,7 @@ def _work(fd: int, memory: int, *, separate: bool) -> None:
     os.setsid()
     if separate:
         _mount("none", "/", None, PRIVATE)
-        _mount("tmpfs", "/tmp", "tmpfs", NO_SETUID_NO_DEVICES)
+        _own_tmp()
         header = (ctypes.c_uint32 * 2)(CAPABILITIES, 0)
         _checked(_libc().capset(header, (ctypes.c_uint32 * 6)()), "capset")
     _prctl(NO_NEW_PRIVILEGES)
@@ -161,6 +164,20 @@ def _work(fd: int, memory: int, *, separate: bool) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + memory,) * 2)
     os.dup2(2, 1)  # standard output is the benchmark's
     Session(socket.socket(fileno=fd)).run()
+
+
+def _own_tmp() -> None:
+    """Mount an empty ``/tmp``, and in it the environment of Python if that is there."""
+    kept: dict[str, int] = {}
+    for path in sorted({sys.prefix, sys.base_prefix, *sys.path}):
+        inside = any(path.startswith(f"{folder}/") for folder in kept)
+        if path.startswith("/tmp/") and os.path.isdir(path) and not inside:  # noqa: PTH112
+            kept[path] = os.open(path, os.O_PATH | os.O_DIRECTORY)
+    _mount("tmpfs", "/tmp", "tmpfs", NO_SETUID_NO_DEVICES)
+    for path, fd in kept.items():
+        os.makedirs(path)  # noqa: PTH103
+        _mount(f"/proc/self/fd/{fd}", path, None, BIND)
+        os.close(fd)
 
 
 def _separated() -> None:
