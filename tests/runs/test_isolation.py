@@ -72,7 +72,13 @@ CHEATS = {
     "objects": """
 def cheat(samples):
     from bench.api import Opened
-    return from_opened([o for o in gc.get_objects() if type(o) is Opened][0], samples.X)
+    for known in gc.get_objects():
+        if type(known) is Opened:  # of this data set or of another one
+            try:
+                return from_opened(known, samples.X)
+            except Exception:
+                continue
+    raise LookupError
 """,
     "frames": """
 def cheat(samples):
@@ -255,7 +261,8 @@ def learn(train):
         pass
     else:
         raise AssertionError("network")
-    assert os.listdir(tempfile.gettempdir()) == [Path(__file__).parent.name]
+    python = [path.split("/")[2] for path in [sys.prefix, *sys.path] if path.startswith("/tmp/")]
+    assert set(os.listdir(tempfile.gettempdir())) <= {{Path(__file__).parent.name, *python}}
     assert not any("BENCH_RES" in key or "BENCH_TEST" in key for key in os.environ)
 """
         bench_ = bench_of(tmp_path, source(table, body), "plugins")
