@@ -232,6 +232,8 @@ def read_bundle(path: Path) -> Bundle:
             files = {name: archive.read(name) for name in names}
     except FileNotFoundError:
         raise BenchError(f"there is no file {path}: check the path") from None
+    # zipfile: NotImplementedError for a compression or encryption that it cannot read, RuntimeError
+    # for a password, EOFError for a truncated file.
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         reason = " ".join(str(error).split())
         raise BenchError(

@@ -99,7 +99,7 @@ class RemoteStore(Store):
         return super().read(run_id)
 
     def refresh(self) -> None:
-        """Download new and changed runs; upload those whose upload was interrupted."""
+        """Download new and changed runs; upload those that were interrupted."""
         self._listings.pop("runs", None)
         local = {path.name for path in self.runs.glob("*/*")}
         self._update("runs", sorted(local | self._listed("runs").keys()))
@@ -293,5 +293,6 @@ def unpacked(data: bytes, where: str) -> dict[str, bytes]:
                 if entry.compress_type != zipfile.ZIP_STORED:
                     raise ValueError("it is compressed")
             return {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    # zipfile: NotImplementedError for encryption that it cannot read, RuntimeError for a password.
     except (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise BenchError(f"{where} is damaged ({error}): delete it and run again") from error

@@ -1,7 +1,7 @@
 """Methods in processes of their own, without data, labels of test rows, results and network.
 
 ``remote``
-    a class with the interface of a method whose ``fit`` and ``apply`` run in another process;
+    a class with the interface of a method that runs ``fit`` and ``apply`` in another process;
 ``host``
     the fork server of this process and its sessions;
 ``sandbox``

@@ -1,4 +1,4 @@
-"""Classes with the interface of a method, whose code runs in another process.
+"""Classes with the interface of a method that run its code in another process.
 
 The file of the method is never imported in this process. Its process gets the views of ``fit`` and
 ``apply`` as arrays, and images on request.
@@ -36,7 +36,7 @@ _CLASSES: dict[tuple[object, ...], type[RemoteMethod]] = {}
 
 
 class RemoteMethod:
-    """A method whose ``fit`` and ``apply`` run in a process of their own.
+    """A method that runs ``fit`` and ``apply`` in a process of their own.
 
     Each fit, and each method rebuilt from its state, has a new process. Class attributes describe
     the class of the plugin; see :func:`remote_class`.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Mode = Literal["bubblewrap", "process"]
 """How methods are isolated: without files, network and other processes, or in a plain process."""
 
+_TMP = "/tmp"
+"""Temporary folder in the sandbox: an empty file system of its own, not a folder of the machine."""
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/sys")
 _SETTINGS = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "passwd")
 _KEPT = (
@@ -77,7 +79,7 @@ def environment() -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key.startswith(_KEPT)}
     if mode() == "process":
         return kept | {key: os.environ[key] for key in ("HOME", "TMPDIR") if key in os.environ}
-    return kept | {"HOME": "/tmp", "TMPDIR": "/tmp", "BENCH_CACHE": "/tmp/cache"}
+    return kept | {"HOME": _TMP, "TMPDIR": _TMP, "BENCH_CACHE": f"{_TMP}/cache"}
 
 
 def _namespaces() -> list[str]:
@@ -88,7 +90,7 @@ def _namespaces() -> list[str]:
 
 def _files(readable: Iterable[str]) -> list[str]:
     """Return the options for the file system: read-only, with an empty ``/tmp``."""
-    options = ["--tmpfs", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    options = ["--tmpfs", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", _TMP]
     for name in _SYSTEM:
         if os.path.islink(name):  # noqa: PTH114
             options += ["--symlink", os.readlink(name), name]  # noqa: PTH115
@@ -134,7 +136,7 @@ def _path() -> list[str]:
 
 
 def _hidden() -> list[Path]:
-    """Return folders that methods must not read, wherever they are."""
+    """Return folders that methods must not read."""
     names = [os.environ.get("BENCH_RESULTS", ""), os.environ.get("BENCH_TEST_DATA", ""), "results"]
     folders = [ROOT / "bench" / "datasets", data_folder("x").parent, cache_folder("x").parent]
     return [path.absolute() for path in (*folders, *(Path(name) for name in names if name))]

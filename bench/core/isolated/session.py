@@ -133,7 +133,7 @@ class Session:
             torch.set_num_threads(self._threads)
 
     def _view(self, fields: JsonObject) -> Samples:
-        """Return a view whose images are read by the benchmark on request."""
+        """Return a view; the benchmark reads its images on request."""
         number, dtype = fields.pop("images", None), fields.pop("dtype", None)
         if number is not None:
             source = _Images(self, int(number), tuple(fields["shape"]), dtype)
