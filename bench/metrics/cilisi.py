@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.core.words import count
-from bench.metrics._core import Value, codes, has_value, left_out, matrix, named, neighbours
+from bench.metrics._core import Value, neighbours
 from bench.metrics._lisi import PERPLEXITY, lisi
+from bench.metrics._within_labels import labels_with_batches
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -52,23 +52,14 @@ def cilisi(X: ArrayLike, *, label: ArrayLike, batch: ArrayLike) -> Value:
     BenchError
         If the lengths of the columns differ or profiles are not finite.
     """
-    table = matrix(X)
-    column = named(label, "label", len(table))
-    where = named(batch, "batch", len(table))
-    keep = has_value(column) & has_value(where)
-    table, where = table[keep], where[keep]
-    code, names = codes(column[keep])
-    values, scored = [np.empty(0)], 0
-    for k in range(len(names)):
-        rows = np.flatnonzero(code == k)
-        place, places = codes(where[rows])
-        if len(places) > 1 and len(rows) >= FEWEST:
-            graph = neighbours(table[rows], int(3 * PERPLEXITY))
-            values.append((lisi(graph, place, len(places)) - 1) / (len(places) - 1))
-            scored += 1
-    index = np.concatenate(values)
-    used = f"{count(len(index), 'row')}, {scored} of {count(len(names), 'label')}"
-    used += left_out(int((~keep).sum()), "without a label or batch")
+    groups, used = labels_with_batches(X, label, batch)
+    values = [
+        (lisi(neighbours(rows, int(3 * PERPLEXITY)), place, n) - 1) / (n - 1)
+        for rows, place, n in groups
+        if n > 1 and len(rows) >= FEWEST
+    ]
+    index = np.concatenate([np.empty(0), *values])
+    text = used(len(index), len(values))
     if not len(index):
-        return Value(float("nan"), 0, f"{used}: no label has two batches and {FEWEST} rows")
-    return Value(float(index.mean()), len(index), used)
+        return Value(float("nan"), 0, f"{text}: no label has two batches and {FEWEST} rows")
+    return Value(float(index.mean()), len(index), text)

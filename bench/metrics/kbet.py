@@ -1,4 +1,4 @@
-"""Share of neighbourhoods within a label whose batches agree with those of the label."""
+"""Share of neighbourhoods within a label with the batches of the label."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.core.words import count
-from bench.metrics._core import Value, codes, has_value, left_out, matrix, named, neighbours
+from bench.metrics._core import Value, neighbours
+from bench.metrics._within_labels import labels_with_batches
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -34,7 +34,7 @@ SHARE = 3
 
 
 def kbet(X: ArrayLike, *, label: ArrayLike, batch: ArrayLike) -> Value:
-    """Return the mean over labels of the share of rows whose neighbourhood is not rejected.
+    """Return the mean over labels of the share of rows with an accepted neighbourhood.
 
     The batches of the k nearest rows of the own label are compared with the batches of all rows of
     the label by Pearson's chi-squared test; a neighbourhood with p of at least 0.05 is accepted. k
@@ -62,29 +62,21 @@ def kbet(X: ArrayLike, *, label: ArrayLike, batch: ArrayLike) -> Value:
     """
     from scipy.stats import chi2
 
-    table = matrix(X)
-    column = named(label, "label", len(table))
-    where = named(batch, "batch", len(table))
-    keep = has_value(column) & has_value(where)
-    table, where = table[keep], where[keep]
-    code, names = codes(column[keep])
+    groups, used = labels_with_batches(X, label, batch)
     rates, n = [], 0
-    for label_code in range(len(names)):
-        rows = np.flatnonzero(code == label_code)
-        place, places = codes(where[rows])
+    for rows, place, n_batches in groups:
         sizes = np.bincount(place)
         k = int(np.clip(sizes.mean() // 4, SMALLEST, LARGEST))
-        if len(places) < 2 or len(rows) < SHARE * k:
+        if n_batches < 2 or len(rows) < SHARE * k:
             continue
-        near = place[neighbours(table[rows], k).indices]
-        observed = (near[:, :, None] == np.arange(len(places))).sum(axis=1)
+        near = place[neighbours(rows, k).indices]
+        observed = (near[:, :, None] == np.arange(n_batches)).sum(axis=1)
         expected = k * sizes / len(rows)
         statistic = ((observed - expected) ** 2 / expected).sum(axis=1)
-        rates.append(float((chi2.sf(statistic, len(places) - 1) >= ALPHA).mean()))
+        rates.append(float((chi2.sf(statistic, n_batches - 1) >= ALPHA).mean()))
         n += len(rows)
-    used = f"{count(n, 'row')}, {len(rates)} of {count(len(names), 'label')}"
-    used += left_out(int((~keep).sum()), "without a label or batch")
+    text = used(n, len(rates))
     if not rates:
         reason = f"no label has two batches and {SHARE * SMALLEST} rows"
-        return Value(float("nan"), 0, f"{used}: {reason}")
-    return Value(float(np.mean(rates)), n, used)
+        return Value(float("nan"), 0, f"{text}: {reason}")
+    return Value(float(np.mean(rates)), n, text)
