@@ -11,12 +11,13 @@ import contextlib
 import importlib
 import random
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from bench.api import Access, BenchError, NotApplicable, Output
+from bench.api import Access, BenchError, NotApplicable, Output, param
 
 from ._harmony import canonical, several_batches
 from ._rows import find_names, pack_names, profiles, unpack_names
@@ -29,6 +30,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.api import Bools, Context, Floats, Ints, Samples
+
+
+@dataclass(frozen=True)
+class ComponentParams:
+    """Parameters of methods that correct principal components."""
+
+    level: str = param("", "batch level that is corrected; empty is the data set's default")
+    n_components: int = param(
+        50,
+        "principal components of the standardised training rows",
+        unit="components",
+        low=1,
+        high=2000,
+        search=(20, 200),
+        log=True,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +112,7 @@ def joint_rows(
     )
 
 
-class Joint:
+class Joint(ABC):
     """A correction of training and evaluation rows together; subclasses define ``corrected``."""
 
     Params: ClassVar[type]
@@ -115,9 +132,9 @@ class Joint:
         """Whether ``corrected`` needs to know which rows are negative controls."""
         return False
 
+    @abstractmethod
     def corrected(self, rows: JointRows, seed: int) -> NDArray[Any]:
         """Return the corrected rows ``(n, q)``."""
-        raise NotImplementedError
 
     def fit(self, train: Samples, adapt: Samples | None, ctx: Context) -> None:
         """Correct training rows ``(n, d)`` and evaluation rows ``(m, d)`` together.

@@ -22,7 +22,7 @@ import numpy as np
 
 from bench.api import NotApplicable, param
 
-from ._joint import Joint, JointRows, components_of, library, seeded
+from ._joint import ComponentParams, Joint, JointRows, components_of, library, seeded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,19 +43,9 @@ META = {
 
 
 @dataclass(frozen=True)
-class Harmony2Params:
+class Harmony2Params(ComponentParams):
     """Parameters of Harmony2, by scanpy's defaults."""
 
-    level: str = param("", "batch level that is corrected; empty is the data set's default")
-    n_components: int = param(
-        50,
-        "principal components of the standardised training rows",
-        unit="components",
-        low=1,
-        high=2000,
-        search=(20, 200),
-        log=True,
-    )
     theta: float = param(
         2.0, "weight of batch diversity within clusters", low=0.0, high=100.0, search=(0.0, 8.0)
     )

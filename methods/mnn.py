@@ -22,7 +22,7 @@ import numpy as np
 
 from bench.api import param
 
-from ._joint import Joint, JointRows, components_of, library
+from ._joint import ComponentParams, Joint, JointRows, components_of, library
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,19 +44,9 @@ META = {
 
 
 @dataclass(frozen=True)
-class MnnParams:
+class MnnParams(ComponentParams):
     """Parameters of the library, by its defaults."""
 
-    level: str = param("", "batch level that is corrected; empty is the data set's default")
-    n_components: int = param(
-        50,
-        "principal components of the standardised training rows",
-        unit="components",
-        low=1,
-        high=2000,
-        search=(20, 200),
-        log=True,
-    )
     neighbors: int = param(
         15, "neighbours that are looked at", unit="rows", low=1, high=10_000, search=(5, 50)
     )
