@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.boards.board import EDITIONS
@@ -64,6 +64,17 @@ def stems_for(name: str, groups: Iterable[tuple[object, ...]]) -> dict[tuple[obj
         key: word if list(words.values()).count(word) == 1 else f"{word}_{digest(list(key), 8)}"
         for key, word in words.items()
     }
+
+
+def ordered_groups(
+    name: str, members: Iterable[Board], splits: Iterable[str]
+) -> Iterator[tuple[str, list[Board]]]:
+    """Yield the file name and the boards of each setting, in the order of the splits."""
+    order = list(splits)
+    groups = by_setting(members)
+    stems = stems_for(name, groups)
+    for key, group in groups.items():
+        yield stems[key], sorted(group, key=lambda board: order.index(board.split))
 
 
 def slug(text: str) -> str:

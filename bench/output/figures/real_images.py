@@ -8,13 +8,12 @@ from bench.boards.units import level_name
 from bench.core.words import count
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
-    by_setting,
     metric_words,
     nothing,
+    ordered_groups,
     row_facts,
     runs_digest,
     shared_subtitle,
-    stems_for,
 )
 from bench.output.style import PAGE, colour_of, marker_of
 
@@ -71,14 +70,11 @@ def draw(inputs: FigureInput) -> list[Path]:
         )
         return nothing(inputs, text)
     files: list[Path] = []
-    groups = by_setting(boards)
-    stems = stems_for(META["name"], groups)
-    for key, group in groups.items():
-        members = sorted(group, key=lambda board: list(PANELS).index(board.split))
+    for stem, members in ordered_groups(META["name"], boards, PANELS):
         rows = [{row.method: row for row in board.rows if row.points} for board in members]
         names = [name for name in METHODS if any(name in by_name for by_name in rows)]
         with canvas(
-            inputs.out, stems[key], runs_digest(members), PAGE, 1.55 + 0.16 * len(names)
+            inputs.out, stem, runs_digest(members), PAGE, 1.55 + 0.16 * len(names)
         ) as drawn:
             _draw_panels(drawn, members, rows, names)
         files += drawn.files

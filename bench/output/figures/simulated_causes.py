@@ -9,12 +9,11 @@ import numpy as np
 from bench.core.control_names import is_control_row
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
-    by_setting,
     nothing,
+    ordered_groups,
     row_facts,
     runs_digest,
     shared_subtitle,
-    stems_for,
 )
 from bench.output.style import PAGE
 
@@ -61,14 +60,11 @@ def draw(inputs: FigureInput) -> list[Path]:
         )
         return nothing(inputs, text)
     files: list[Path] = []
-    groups = by_setting(boards)
-    stems = stems_for(META["name"], groups)
-    for key, group in groups.items():
-        members = sorted(group, key=lambda board: list(COLUMNS).index(board.split))
+    for stem, members in ordered_groups(META["name"], boards, COLUMNS):
         rows = [{row.method: row for row in board.rows if _shown(row)} for board in members]
         names = _ordered(rows)
         height = 1.35 + 0.2 * max(1, len(names))
-        with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as drawn:
+        with canvas(inputs.out, stem, runs_digest(members), PAGE, height) as drawn:
             _draw_table(drawn, members, rows, names)
         files += drawn.files
     return files

@@ -100,7 +100,7 @@ def pictures(
         not drawn because they take minutes: published ones are in ``reference/figures/``, and a
         sentence states how to create others.
     splits
-        Splits whose published figures of embeddings are shown; default: those of ``first``.
+        Splits to show published figures of embeddings of; default: those of ``first``.
     """
     from bench.output.figures import all_figures
 
