@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from bench.boards.select import boards
+from bench.boards.select import boards, plain_boards
+from bench.boards.values import best_possible
 from bench.core.canonical import pretty_json
 from bench.core.errors import BenchError
 from bench.records import published
@@ -286,3 +287,15 @@ def test_a_folder_that_is_read_only_has_no_index(store: Store) -> None:
     store.publish(record.run_id for record in store.load_all())
     store.reference_index.mkdir()
     assert len(store.load_reference()) == 4
+
+
+def test_label_oracle_reaches_the_truth_on_every_plain_board() -> None:
+    records = Store(ROOT / "results").load_reference()
+    every = plain_boards(boards(records))
+    checked = {board.split for board in every if best_possible(board.metric) is not None}
+    assert len(checked) > 20
+    for board in every:
+        best = best_possible(board.metric)
+        oracle = [row.mean for row in board.rows if row.method == "label-oracle"]
+        if best is not None:
+            assert oracle == [pytest.approx(best, abs=5e-4)], board.title
