@@ -6,8 +6,8 @@ Files have the layout of JUMP-Lite 1.0 in the Cell Painting Gallery, in ``$BENCH
     metadata/microscope_config.csv                        laboratory -> microscope
     jpegxl_lossy_d20.zarr/SOURCE__BATCH__PLATE__WELL__SITE/   .zarray and 0.0.0
 
-One array per site, ``(5, y, x)`` uint16, in zarr format 2 with JPEG XL. A row is a site whose array
-is there; its class is the compound, DMSO wells are the negative controls. Of each image a square
+One array per site, ``(5, y, x)`` uint16, in zarr format 2 with JPEG XL. A row is a site with an
+array; its class is the compound, DMSO wells are the negative controls. Of each image a square
 in the centre is used. Wells of other compounds can be put there too; their classes are theirs.
 
 The compression is lossy, at the highest of the published levels. The embeddings of the release are
@@ -132,7 +132,7 @@ class JumpLite:
 
 
 def read_sites(folder: Path) -> tuple[pd.DataFrame, list[Path]]:
-    """Return the sites whose arrays are there and whose wells have a compound, sorted by key.
+    """Return the sites with an array and with a compound in their well, sorted by key.
 
     Raises
     ------

@@ -88,7 +88,7 @@ def _corruption(default: float) -> Any:
 
 @dataclass(frozen=True)
 class AugmentedParams:
-    """Parameters of methods whose views are augmented copies of one row."""
+    """Parameters of methods with augmented copies of one row as views."""
 
     temperature: float = _temperature()
     dimensions: int = _dimensions()
@@ -100,7 +100,7 @@ class AugmentedParams:
 
 @dataclass(frozen=True)
 class WellParams:
-    """Parameters of methods whose views are different rows of one well."""
+    """Parameters of methods with different rows of one well as views."""
 
     temperature: float = _temperature()
     dimensions: int = _dimensions()

@@ -31,7 +31,7 @@ def instance_norm(layer: _BatchNorm, first: int) -> nn.Module:
     Raises
     ------
     BenchError
-        When it is applied to a feature map of a single pixel, whose output would be zero.
+        When it is applied to a feature map of a single pixel: its output would be zero.
     """
     import torch
     from torch import Tensor, nn

@@ -1,7 +1,7 @@
 r"""Conditional DANN for adaptation: training and evaluation rows alike among rows predicted alike.
 
 As ``dann-da``, but the domain classifier D sees the features f and the probabilities p that the
-network predicts. This holds for both sides, since evaluation rows have no class:
+network predicts. This applies to both sides, since evaluation rows have no class:
 
 .. math:: T(f, p) = (f_a p_k)_{a, k} \quad \mathrm{or} \quad T(f, p) = (A f) \odot (B p) /
           \sqrt{1024}.

@@ -92,7 +92,7 @@ def remove_batch_effect(
 ) -> NDArray[np.float64]:
     """Return rows ``(n, d)`` without the effects of batches ``(n,)``, given a design ``(n, k)``.
 
-    Effects that cannot be told from the design are 0, as in limma.
+    Effects that the design does not identify are 0, as in limma.
     """
     n_batches = int(codes.max()) + 1
     contrasts = np.vstack([np.eye(n_batches - 1), -np.ones(n_batches - 1)])[codes]

@@ -8,7 +8,7 @@ r"""Preprocessing of Cell Painting profiles: MAD on DMSO, rank inverse normal, f
    :math:`x'` among the :math:`n` training rows (Blom 1958), ties sharing their mean rank. The rank
    of a new row is interpolated linearly in the distribution of the training rows. That is stored at
    ``quantiles`` points; beyond it, the rank is that of the outermost training row.
-3. Features whose variance over training rows is below ``variance`` are dropped. Then, of each pair
+3. Features with a variance below ``variance`` over training rows are dropped. Then, of each pair
 with a correlation above ``correlation``, one is dropped. It is the one with the larger sum of
 absolute correlations. Both steps are defined as in pycytominer.
 

@@ -2,7 +2,7 @@ r"""Per-batch robust z-score: median and MAD instead of mean and standard deviat
 
 For each batch and feature, :math:`z = (x - \mathrm{med}) / (1.4826\,\mathrm{MAD})`. Median and
 median absolute deviation are those of the batch's negative controls, or of all of its rows. The
-factor 1.4826 makes the MAD of normal data their standard deviation. A feature whose MAD is nearly 0
+factor 1.4826 makes the MAD of normal data their standard deviation. A feature with a MAD near 0
 in a batch is divided by the MAD of the training set; a feature with a MAD near 0 there too is left
 out.
 """

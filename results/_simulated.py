@@ -47,7 +47,7 @@ def _earlier(records: list[Any]) -> list[str]:
 
 
 FEATURES = ("erm+combat", "erm+coral-to-train", "erm+coral-to-target", "erm+harmony")
-"""Corrections of the features of ``erm``, beside the arms of the 2x2."""
+"""Corrections of the features of ``erm``, in addition to the arms of the 2x2."""
 
 
 def draw_lines(records: list[Any]) -> tuple[list[str], list[str]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _KEYS = ["ImageNumber", "ObjectNumber"]
 _FIRST = ("Cells", "Nuclei", "Cytoplasm")
-"""Objects whose rows are kept, in order of preference."""
+"""Objects to keep rows of, in order of preference."""
 
 
 def is_export(folder: Path) -> bool:

@@ -45,7 +45,7 @@ class Entry:
     isolated
         Whether the code of a method runs in another process and is not imported in this one.
     fitted_by
-        The packaged method whose fit an isolated method shares.
+        The packaged method that an isolated method shares its fit with.
     """
 
     kind: str

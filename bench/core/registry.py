@@ -49,7 +49,7 @@ class Registry:
     Attributes
     ----------
     isolate
-        Methods whose entries are isolated.
+        Methods to isolate.
 
     Raises
     ------

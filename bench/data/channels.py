@@ -1,4 +1,4 @@
-"""Images whose test rows have other channels than the training rows.
+"""Images with other channels in test rows than in training rows.
 
 A network has a fixed number of input channels, the slots. A split names the channel in each slot
 for training and for test:
@@ -40,7 +40,7 @@ BLANK = -1
 
 
 class Slots:
-    """Source whose rows have the channels of their slots; has ``shape`` and ``dtype``.
+    """Source of rows with the channels of their slots; has ``shape`` and ``dtype``.
 
     Parameters
     ----------

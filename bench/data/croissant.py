@@ -232,10 +232,10 @@ def _splits(splits: Iterable[Split]) -> JsonObject:
     fields = {
         "name": "Name of the split",
         "shift": "What is new in the test rows",
-        "hold_out": "Column whose values are the test set once each; empty for a fixed test set",
+        "hold_out": "Column; each of its values is the test set once; empty for a fixed test set",
         "task": "classify or retrieve",
         "metric": "Primary metric",
-        "score_unit": "row, or the column whose rows are averaged before scoring",
+        "score_unit": "row, or the column by which rows are averaged before scoring",
     }
     return {
         "@type": "cr:RecordSet",

@@ -53,7 +53,7 @@ def files_of(path: Path) -> list[Path]:
 def read_zarr_image(path: Path) -> Array:
     """Return the pixels of a zarr array, ``(C, H, W)``.
 
-    Axes are those of the OME-Zarr image in whose folder the array is, otherwise (t, c, z, y, x) and
+    Axes are those of the OME-Zarr image that contains the array, otherwise (t, c, z, y, x) and
     its ends. Time points and planes must be single.
 
     Raises

@@ -1,7 +1,7 @@
 """Make the runs of a study on workers, before the study itself is computed.
 
 A study asks for conditions one after another, and some depend on earlier results. It is therefore
-called repeatedly with a context that answers conditions whose records are on disk, and notes the
+called repeatedly with a context that answers conditions with records on disk, and notes the
 others; their runs are made in parallel. A worker finds its run in the same way, by calling the
 study until it asks for that run, so that derived splits and groupings need no description. The
 study then reads all records from disk. What it computes besides runs, such as the extra fits of

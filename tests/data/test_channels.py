@@ -1,4 +1,4 @@
-"""Splits whose test images have other channels, and the network that treats channels alike."""
+"""Splits with other channels in test images, and the network that treats channels alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep whose workers share nothing but a bucket of S3."""
+"""A sweep of workers that share nothing but a bucket of S3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Studies whose runs are made by workers: the same findings as in one process."""
+"""Studies with runs on workers: the same findings as in one process."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def excluded(reasons: Mapping[str, Bools], keep: str) -> tuple[Bools, str, JsonO
     reasons
         Reason -> rows, at least one.
     keep
-        A reason whose rows are kept unless another reason excludes them, :data:`KEEP_ALL`, or "".
+        Reason to ignore: its rows are kept unless another excludes them; :data:`KEEP_ALL`, or "".
 
     Raises
     ------

@@ -117,7 +117,7 @@ class OwnData:
         Parameters
         ----------
         keep
-            A reason whose excluded rows are kept, ``all``, or "" for none.
+            Keep the rows excluded for this reason; ``all``, or "" for none.
 
         Returns
         -------

@@ -3,7 +3,7 @@ r"""Recovery of annotated relationships by the similarity of entities.
 Entities (genes, compounds) have one profile each, the mean of their rows. Two definitions:
 
 *Recall* (Celik et al. 2024, doi:10.1371/journal.pcbi.1012463, as in EFAAR_benchmarking): the share
-of related pairs whose cosine similarity is in the lowest :math:`t` or the highest :math:`1 - t` of
+of related pairs with a cosine similarity in the lowest :math:`t` or the highest :math:`1 - t` of
 all pairs of entities. A random map has a recall of about :math:`2t`.
 
 *Enrichment* (MorphoHELM, arXiv:2605.15383): an entity ranks all others; relations among the nearest

@@ -5,7 +5,7 @@ model with that factor alone; :func:`explained` returns the adjusted value
 
 .. math:: 1 - (1 - R^2) \frac{n - 1}{n - 1 - p}
 
-with the rank :math:`p` of the factor's design, whose mean is 0 for a factor without effect (Ezekiel
+with the rank :math:`p` of the factor's design. Its mean is 0 for a factor without effect (Ezekiel
 1930; for groups it is epsilon squared). The *unique* share is the difference of the adjusted values
 of the model with all factors and of the model without this one: what no other factor explains.
 
