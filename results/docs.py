@@ -112,10 +112,10 @@ def methods(registry: Registry) -> str:
             [
                 f"`{entry.name}`",
                 track(entry.meta),
-                ", ".join(entry.meta.get("helps", [])),
-                ", ".join(entry.meta.get("hurts", [])),
+                ", ".join(entry.meta["helps"]),
+                ", ".join(entry.meta["hurts"]),
                 entry.meta["summary"],
-                entry.meta.get("reference", ""),
+                entry.meta["reference"],
             ]
             for entry in own(registry, "method")
             if entry.meta["level"] == level
@@ -129,7 +129,7 @@ def track(meta: dict[str, Any]) -> str:
     """Return the track of a method from its META."""
     if is_control_row(meta["level"]):
         return "reference"
-    return track_of(Access.parse(meta.get("access", [])))
+    return track_of(Access.parse(meta["access"]))
 
 
 def datasets(registry: Registry) -> str:

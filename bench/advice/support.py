@@ -52,7 +52,7 @@ def supported(
     """
     supports = []
     for entry in registry.entries("method"):
-        if is_control_row(entry.meta.get("level")) or entry.problem:
+        if is_control_row(entry.meta["level"]) or entry.problem:
             continue
         reasons, jobs = [], []
         for task in tasks:

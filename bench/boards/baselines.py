@@ -23,12 +23,14 @@ from bench.boards.board import MIN_SEEDS, Row  # TC
 from bench.boards.pairing import pair
 from bench.boards.stats.tests import holm
 from bench.core.control_names import is_control_row
+from bench.core.meta import with_defaults
 from bench.core.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from bench.boards.pairing import Paired
+    from bench.core.meta import Meta
 
 
 BASELINES = ("identity", "pca", "pca-100", "erm")
@@ -51,12 +53,12 @@ def _registry() -> Registry:
     return Registry()
 
 
-def _meta(method: str) -> Mapping[str, object]:
-    """Return the META of a method; empty for one that is not installed."""
+def _meta(method: str) -> Meta:
+    """Return the META of a method; that of an unknown method has defaults only."""
     for entry in _registry().entries("method"):
         if entry.name == method:
             return entry.meta
-    return {}
+    return with_defaults("method", {})
 
 
 @functools.cache
@@ -68,10 +70,9 @@ def _candidates(method_id: str) -> tuple[str, ...]:
         return ("erm", "identity")
     if len(stages) > 1 and stages[0] == "erm":
         return ("erm",)
-    against = str(meta.get("against") or "")
-    if against:
-        return (against, "erm", "identity")
-    profiles = len(stages) > 1 or meta.get("level") in ("profile", "classifier", "reference")
+    if "against" in meta:
+        return (meta["against"], "erm", "identity")
+    profiles = len(stages) > 1 or meta["level"] in ("profile", "classifier", "reference")
     first = (REDUCED[stages[-1]],) if stages[-1] in REDUCED else ()
     return (*first, "identity", "erm") if profiles else ("erm", "identity")
 

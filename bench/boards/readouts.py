@@ -37,11 +37,11 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
     """
     from bench.metrics import METRICS
 
-    meta = METRICS.get(metric, {})
+    meta = METRICS.get(metric)
     if not any(f"{head}.{metric}" in run.metrics for run in runs for head in ("head", "probe")):
         # Records use prefixed values for all predictions of a readout, so a metric without prefix
         # is one of the profiles, unless its META states that it needs predictions.
-        needs = meta.get("needs")
+        needs = None if meta is None else meta["needs"]
         own = {run.readout for run in runs if metric in run.metrics}
         if needs == "embedding" or (needs is None and len(own) > 1):
             return "embedding"
@@ -50,7 +50,11 @@ def readout_of(runs: Sequence[Record], metric: str, requested: str = "auto") -> 
         return own.pop() if len(own) == 1 else "probe"
     if requested != "auto":
         return requested
-    if "readout" in meta and any(f"{meta['readout']}.{metric}" in run.metrics for run in runs):
+    if (
+        meta
+        and "readout" in meta
+        and any(f"{meta['readout']}.{metric}" in run.metrics for run in runs)
+    ):
         return meta["readout"]
     # A run without the metric, such as one that knows which rows are controls, decides nothing.
     head, probe = f"head.{metric}", f"probe.{metric}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -152,32 +152,34 @@ def label_of(method_id: str, params: Mapping[str, Values]) -> str:
     return "+".join(labels)
 
 
-def _metric_meta(metric: str) -> Meta:
-    """Return the META of a packaged metric; empty if unknown."""
+def _metric_meta(metric: str) -> Meta | None:
+    """Return the META of a packaged metric; None if unknown."""
     from bench.metrics import METRICS
 
-    return METRICS.get(metric, {})
+    return METRICS.get(metric)
 
 
 def metric_higher_is_better(metric: str) -> bool:
     """Return whether higher is better; true for an unknown metric."""
-    return bool(_metric_meta(metric).get("higher_is_better", True))
+    meta = _metric_meta(metric)
+    return meta is None or meta["higher_is_better"]
 
 
 def in_range(
     metric: str, low: float | None, high: float | None
 ) -> tuple[float | None, float | None]:
     """Return limits of a score, cut at the range of its metric; the coverage does not change."""
-    smallest, largest = _metric_meta(metric).get("range", [-math.inf, math.inf])
-    if low is None or high is None:
+    meta = _metric_meta(metric)
+    if low is None or high is None or meta is None:
         return low, high
+    smallest, largest = meta["range"]
     return max(low, smallest), min(high, largest)
 
 
 def best_possible(metric: str) -> float | None:
     """Return the score of a perfect classifier, or None if true labels need not give the best."""
-    meta: Mapping[str, object] = {**_metric_meta(metric)}
-    if not meta.get("oracle_is_best", False):
+    meta = _metric_meta(metric)
+    if meta is None or not meta["oracle_is_best"]:
         return None
-    limits = cast("list[float]", meta.get("range", [0.0, 1.0]))
-    return float(limits[1 if meta.get("higher_is_better", True) else 0])
+    low, high = meta["range"]
+    return float(high if meta["higher_is_better"] else low)

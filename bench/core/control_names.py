@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.core.meta import with_defaults
+
 if TYPE_CHECKING:
     from bench.core.meta import Meta
 
@@ -27,16 +29,15 @@ _SEEDED = ("shuffle", "label-oracle")
 
 
 def _meta(name: str, summary: str) -> Meta:
-    return {
+    meta: Meta = {
         "kind": "method",
         "name": name,
         "summary": summary,
         "level": CONTROL,
-        "version": 1,
-        "access": [],
         "deterministic": name not in _SEEDED,
         "reference": "the row is defined by its construction",
     }
+    return with_defaults("method", meta)
 
 
 METAS = tuple(_meta(name, summary) for name, summary in _SUMMARIES.items())

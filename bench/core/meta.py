@@ -80,6 +80,19 @@ Meta = TypedDict(
     total=False,
 )
 """The literal of an extension; its keys depend on the kind."""
+DEFAULTS: dict[str, Meta] = {
+    "method": {
+        "level": "",
+        "access": [],
+        "helps": [],
+        "hurts": [],
+        "deterministic": False,
+    },
+    "dataset": {"licence": "", "editions": [], "levels": [], "splits": []},
+    "metric": {"higher_is_better": True, "oracle_is_best": False},
+    "figure": {"title": "", "paper": ""},
+}
+"""Values of optional keys, by kind."""
 
 
 def _parse(path: Path) -> ast.Module:
@@ -225,7 +238,7 @@ def target_of(meta: Mapping[str, object] | Meta, kind: str = "") -> str:
 
 
 def check_meta(meta: object, where: str) -> Meta:
-    """Return a literal if it has all required keys, with former values replaced by present ones.
+    """Return a literal if it has all required keys, with defaults and present names of values.
 
     Raises
     ------
@@ -260,8 +273,14 @@ def check_meta(meta: object, where: str) -> Meta:
     }
     if kind in _CHECKS:
         _CHECKS[kind](present, where, hint)
-    checked: Meta = present  # type: ignore[assignment]
-    return checked
+    return with_defaults(kind, present)  # type: ignore[arg-type]
+
+
+def with_defaults(kind: str, meta: Meta) -> Meta:
+    """Return a literal with the values of the optional keys that it does not have."""
+    defaults = {"version": 1, "summary": "", "reference": "", "url": "", **DEFAULTS.get(kind, {})}
+    added = {key: value for key, value in defaults.items() if key not in meta}
+    return {**meta, **added}  # type: ignore[typeddict-item]
 
 
 def _present_shifts(value: object) -> object:

@@ -23,8 +23,8 @@ Doubles = NDArray[np.float64]
 BLOCK = 4096
 """Rows per block of float64."""
 RANK = 1e-12
-"""A direction with less than this share of the largest variance counts as absent: that is what
-float64 sums of squares can tell from rounding."""
+"""A direction with less than this share of the largest variance counts as absent: float64 sums of
+squares cannot distinguish it from rounding."""
 PRODUCT = 512
 """Rows that are multiplied at a time: with their centred copy they stay in the cache."""
 CONSTANT = 1e-6

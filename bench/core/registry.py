@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 from bench.core.entry import Entry
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.folders import expanded
-from bench.core.meta import PLUGINS, check_meta, read_literal, read_meta
+from bench.core.meta import PLUGINS, check_meta, read_literal, read_meta, with_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -137,7 +137,7 @@ class Registry:
                         kind,
                         point.name,
                         provider,
-                        {"summary": "not loaded"},
+                        with_defaults(kind, {"summary": "not loaded"}),
                         point.module,
                         attribute=point.attr,
                         resolved=False,

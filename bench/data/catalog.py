@@ -129,7 +129,7 @@ def known_splits(registry: Registry | None = None) -> dict[str, Split]:
         if entry.provider == "labshift" or entry.problem:
             continue
         meta = registry.entry("dataset", entry.name).meta if registry else entry.meta
-        for number, table in enumerate(meta.get("splits", []), 1):
+        for number, table in enumerate(meta["splits"], 1):
             where = f"META of {entry.origin}, split {number}"
             split = read_split(where, {"dataset": entry.name, **table})
             if split.name in splits:

@@ -120,22 +120,22 @@ def _packaged_card(dataset: str, splits: Sequence[Split], registry: Registry) ->
 
     meta = registry.entry("dataset", dataset).meta
     files: tuple[File, ...] = ()
-    licence, url, notes = str(meta.get("licence", "")), str(meta.get("url", "")), ""
+    licence, url, notes = meta["licence"], meta["url"], ""
     if dataset in fetchable_names(registry):
         source = fetchable(dataset, registry)
         files, licence, notes = source.files, source.licence, source.note
         if source.rows or source.zenodo:
             notes = f"{notes} Further files are listed by the ones above.".strip()
     objects = [_file_object(file) for file in files if file.urls]
-    description = " ".join(filter(None, [str(meta["summary"]), notes]))
+    description = " ".join(filter(None, [meta["summary"], notes]))
     return _document(
         dataset,
         description,
         licence,
-        citation=str(meta.get("reference", "")),
+        citation=meta["reference"],
         url=url or (str(objects[0]["contentUrl"]) if objects else _PLACEHOLDER_URL),
         live=any("sha256" not in o and "md5" not in o for o in objects),
-        version=str(meta.get("version", 1)),
+        version=str(meta["version"]),
         files=objects,
         record_sets=[_splits(splits)],
     )

@@ -128,7 +128,7 @@ def _say_once(line: str, reported: set[str], say: Callable[[str], None]) -> None
 
 def _licence(name: str, edition: str, registry: Registry) -> str:
     """Return the licence of the real edition of a data set; simulated data have none."""
-    return str(registry.entry("dataset", name).meta.get("licence", "")) * (edition == "real")
+    return registry.entry("dataset", name).meta["licence"] * (edition == "real")
 
 
 def _licence_of(data: Opened) -> str:

@@ -140,7 +140,7 @@ class Chain:
     @property
     def deterministic(self) -> bool:
         """Whether no stage draws random numbers, as its META declares."""
-        return all(stage.entry.meta.get("deterministic", False) for stage in self.stages)
+        return all(stage.entry.meta["deterministic"] for stage in self.stages)
 
     @property
     def readout(self) -> str:

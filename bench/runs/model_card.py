@@ -109,9 +109,9 @@ def _limits(corrector: Corrector) -> list[str]:
     lines = []
     for stage in corrector.chain_.stages:
         meta = stage.entry.meta
-        for key, shifts in (("made for", meta.get("helps")), ("hurt by", meta.get("hurts"))):
+        for key, shifts in (("made for", meta["helps"]), ("hurt by", meta["hurts"])):
             if shifts:
-                lines.append(f"- `{stage.name}` is {key} these shifts: {listed(list(shifts))}.")
+                lines.append(f"- `{stage.name}` is {key} these shifts: {listed(shifts)}.")
     distances = corrector.reference_.arrays.get("distances", np.zeros((0, len(DISTANCES))))
     if len(distances):
         lines += [

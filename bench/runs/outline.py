@@ -158,7 +158,7 @@ def _lower_is_better(job: Job) -> list[str]:
     split = job.task.split
     names = dict.fromkeys((job.primary, split.metric, *split.metrics))
     metas = {name: job.registry.entry("metric", name).meta for name in names}
-    return [name for name, meta in metas.items() if not meta.get("higher_is_better", True)]
+    return [name for name, meta in metas.items() if not meta["higher_is_better"]]
 
 
 def _no_clusters() -> Clusters:

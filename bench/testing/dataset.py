@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from bench.core.dataset import Opened
 from bench.core.errors import BenchError
 from bench.core.params import make_params
-from bench.core.registry import Registry
+from bench.core.registry import registry_with
 from bench.core.seeds import generator
 from bench.testing.synthetic import (
     Broken,
@@ -24,6 +23,9 @@ from bench.testing.synthetic import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.core.registry import Registry
     from bench.core.types import Facts, JsonObject
 
 
@@ -42,35 +44,17 @@ def check_dataset(
 ) -> list[Check]:
     """Check that a data set follows the interface, by reading some of its rows.
 
+    Parameters, result and errors are those of :func:`check_method`, and:
+
     Parameters
     ----------
-    dataset
-        Name, or class. The module of the class must contain the literal ``META``.
     edition
         The edition to open. Default: the first one available.
     settings
         Settings of the data set, such as simulator parameters.
-    plugins
-        Plugin files to search for the name.
-    registry
-        Registry used to look up the name instead.
-    raises
-        Whether to raise if a check fails.
-
-    Returns
-    -------
-    list of Check
-        In the order of execution.
-
-    Raises
-    ------
-    AssertionError
-        If a check fails. The message describes the error and a fix.
-    BenchError
-        If the data set does not exist or cannot be imported.
     """
     if isinstance(dataset, str):
-        registry = registry or Registry(tuple(Path(path) for path in plugins))
+        registry = registry or registry_with(plugins)
         entry = registry.entry("dataset", dataset)
         cls, meta = entry.load(), dict(entry.meta)
     else:
@@ -117,7 +101,7 @@ class _DatasetChecks:
         self.dataset = self.cls(settings)
         there = call_checked("editions", self.dataset.editions)
         unknown = set(there) - {"real", "simulated", "fixture"}
-        if unknown or not set(there) <= set(self.meta.get("editions", there)):
+        if unknown or not set(there) <= set(self.meta.get("editions") or there):
             raise Broken(f"editions() returned {there}: real, simulated, fixture, as META lists")
         if not there:
             raise Broken("no edition is available: move the files to the folder of the data set")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError, did_you_mean
-from bench.core.registry import Registry
+from bench.core.registry import registry_with
 from bench.output.figures import all_figures, draw
 from bench.testing.records import example_records
 from bench.testing.synthetic import (
@@ -22,6 +22,8 @@ from bench.testing.synthetic import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bench.core.registry import Registry
+
 
 def check_figure(
     figure: str,
@@ -32,30 +34,9 @@ def check_figure(
 ) -> list[Check]:
     """Check a figure: draw it from two runs on synthetic data, and from no runs.
 
-    Parameters
-    ----------
-    figure
-        Name of the figure.
-    plugins
-        Plugin files to search for the name.
-    registry
-        Registry used to look up the name instead.
-    raises
-        Whether to raise if a check fails.
-
-    Returns
-    -------
-    list of Check
-        In the order of execution.
-
-    Raises
-    ------
-    AssertionError
-        If a check fails. The message describes the error and a fix.
-    BenchError
-        If the figure does not exist or cannot be imported.
+    Parameters, result and errors are those of :func:`check_method`.
     """
-    registry = registry or Registry(tuple(Path(path) for path in plugins))
+    registry = registry or registry_with(plugins)
     figures = all_figures(registry)
     if figure not in figures:
         raise BenchError(did_you_mean(figure, list(figures), "figure"))

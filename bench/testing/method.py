@@ -12,6 +12,7 @@ from bench.core.access import Access
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
 from bench.core.params import make_params
+from bench.core.registry import registry_with
 from bench.testing.synthetic import (
     KINDS,
     Broken,
@@ -65,9 +66,7 @@ def check_method(
         If the method does not exist, cannot be imported, or is a control row.
     """
     if isinstance(method, str):
-        from bench.core.registry import Registry
-
-        registry = registry or Registry(tuple(Path(path) for path in plugins))
+        registry = registry or registry_with(plugins)
         entry = registry.entry("method", method)
         if is_control_row(entry.meta["level"]):
             raise BenchError(

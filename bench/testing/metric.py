@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench import metrics
 from bench.core.errors import BenchError
-from bench.core.registry import Registry
+from bench.core.registry import registry_with
 from bench.core.seeds import generator
 from bench.testing.synthetic import (
     Broken,
@@ -21,9 +20,12 @@ from bench.testing.synthetic import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from bench.core.meta import Meta
+    from bench.core.registry import Registry
 
 
 NEEDS = ("predictions", "scores", "embedding")
@@ -41,30 +43,9 @@ def check_metric(
 ) -> list[Check]:
     """Check that a metric follows the interface, on random predictions and profiles.
 
-    Parameters
-    ----------
-    metric
-        Name of the metric.
-    plugins
-        Plugin files to search for the name.
-    registry
-        Registry used to look up the name instead.
-    raises
-        Whether to raise if a check fails.
-
-    Returns
-    -------
-    list of Check
-        In the order of execution.
-
-    Raises
-    ------
-    AssertionError
-        If a check fails. The message describes the error and a fix.
-    BenchError
-        If the metric does not exist or cannot be imported.
+    Parameters, result and errors are those of :func:`check_method`.
     """
-    registry = registry or Registry(tuple(Path(path) for path in plugins))
+    registry = registry or registry_with(plugins)
     entry = registry.entry("metric", metric)
     entry.load()
     return raise_failed(_MetricChecks(metric, entry.meta, registry).run(), metric, raises)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.core.registry import Registry
+from bench.core.registry import registry_with
 from bench.testing.synthetic import (
     Broken,
     Check,  # TC
     Report,
     raise_failed,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.core.registry import Registry
 
 
 def check_study(
@@ -23,30 +28,9 @@ def check_study(
 ) -> list[Check]:
     """Check that the file of a study is complete. To run it: ``study NAME --recipe smoke``.
 
-    Parameters
-    ----------
-    study
-        Name of the study.
-    plugins
-        Plugin files to search for the name.
-    registry
-        Registry used to look up the name instead.
-    raises
-        Whether to raise if a check fails.
-
-    Returns
-    -------
-    list of Check
-        In the order of execution.
-
-    Raises
-    ------
-    AssertionError
-        If a check fails. The message describes the error and a fix.
-    BenchError
-        If no plugin file has this study, or it cannot be imported.
+    Parameters, result and errors are those of :func:`check_method`.
     """
-    registry = registry or Registry(tuple(Path(path) for path in plugins))
+    registry = registry or registry_with(plugins)
     entry = registry.entry("study", study)
     function = entry.load()
     report = Report()

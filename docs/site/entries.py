@@ -107,8 +107,8 @@ class Site:
                 ("kind", page.level),
                 ("uses", ", ".join(page.access)),
                 ("uses the fit of", self.link("methods", meta["fit"]) if meta.get("fit") else ""),
-                ("claims to help with", ", ".join(meta.get("helps", []))),
-                ("claims to hurt with", ", ".join(meta.get("hurts", []))),
+                ("claims to help with", ", ".join(meta["helps"])),
+                ("claims to hurt with", ", ".join(meta["hurts"])),
                 ("source", source),
                 ("version", str(page.version)),
                 ("file", f"`methods/{page.file}`" if page.file else ""),
@@ -166,7 +166,7 @@ class Site:
     def dataset(self, entry: Entry) -> list[str]:
         """Return the page of a data set."""
         meta = entry.meta
-        url = meta.get("url", "")
+        url = meta["url"]
         source = f"[{meta['reference']}]({url})" if url else meta["reference"]
         lines = ["[Data sets](../datasets.md)", "", f"# {entry.name}", "", inline(meta["summary"])]
         lines += ["", *facts(
@@ -174,7 +174,7 @@ class Site:
                 ("editions", ", ".join(meta["editions"])),
                 ("batch levels", f"{', '.join(meta['levels'])} (smallest first)"),
                 ("source", source),
-                ("licence", meta.get("licence", "")),
+                ("licence", meta["licence"]),
                 ("size", meta.get("size", "")),
                 ("files", meta.get("files", "")),
                 ("version", str(meta["version"])),
@@ -263,9 +263,9 @@ class Site:
         lines += facts(
             [
                 ("range", f"{low} to {high}"),
-                ("better", "higher" if meta.get("higher_is_better", True) else "lower"),
+                ("better", "higher" if meta["higher_is_better"] else "lower"),
                 ("needs", str(meta["needs"])),
-                ("source", meta.get("reference", "")),
+                ("source", meta["reference"]),
                 ("version", str(meta["version"])),
                 ("file", f"`bench/metrics/{entry.path.name}`" if entry.path else ""),
             ]

@@ -65,8 +65,8 @@ def _metrics(site: Site) -> list[str]:
         [
             f"[`{entry.name}`](metrics/{entry.name}.md)",
             inline(entry.meta["summary"]),
-            "higher" if entry.meta.get("higher_is_better", True) else "lower",
-            entry.meta.get("reference", ""),
+            "higher" if entry.meta["higher_is_better"] else "lower",
+            entry.meta["reference"],
         ]
         for entry in site.metrics.values()
     ]

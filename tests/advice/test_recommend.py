@@ -229,7 +229,7 @@ def test_the_command_from_a_file_to_a_page(
     assert f"<h1>Use {advice['use']}</h1>" in page
     typed = f"recommend {path} --seeds 2 --method identity,zscore,ben --recipe smoke"
     assert typed in page
-    # What a board prints beside each row can be typed, and finds the file again.
+    # The command on each row of a board can be run, and finds the file again.
     splits = {record["split"] for record in Store(tmp_path / "r").load_all()}
     assert all(text.startswith(f"{path}:") for text in splits)
 

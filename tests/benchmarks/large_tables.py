@@ -1,13 +1,13 @@
-"""Peak memory of a profile method on a table that is larger than what may be held in memory.
+"""Peak memory of a profile method on a table that is larger than memory allows.
 
 Run from the root: ``OMP_NUM_THREADS=1 python -m tests.benchmarks.large_tables`` (100,000 x 700), or
 with ``--full`` (800,000 x 700, 2.2 GB, three times that on disk). A table of plates with 32
 controls in 384 wells is written to disk plate by plate; a fresh process then does what a run does
 with it: both sides as views, fit, apply to both plate by plate, the check of the outputs, and their
-artifacts. What a run does after that, the read-out, is not part of it: the probe holds its training
-rows in double precision.
+artifacts. The readout that follows in a run is not part of it: the probe keeps its training rows in
+double precision.
 
-Two numbers are told, each against the size of the table: the process's own (anonymous) memory,
+Two numbers are printed, each against the size of the table: the process's own (anonymous) memory,
 which nothing but a larger machine can give, and all that was resident, of which the pages of files
 are dropped when memory is short. Exit code 1 if the bound on the first is missed.
 """

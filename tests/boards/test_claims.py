@@ -1,4 +1,4 @@
-"""Published numbers beside measured ones: the registry, the rule, and what never counts."""
+"""Published and measured numbers: the registry, the rule, and records that are ignored."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ QUICK = ("--recipe", "smoke", "--set", "recipe.steps=5")
 
 
 def wells(weeks: int = 3, plates: int = 2, n: int = 16) -> pd.DataFrame:
-    """Return a made-up table: two kinds told apart by ``f0``, controls, a shift for each plate."""
+    """Return a synthetic table: two classes that differ in ``f0``, controls, a shift per plate."""
     rng = np.random.default_rng(1)
     rows = []
     for week in range(weeks):
@@ -583,7 +583,7 @@ def test_no_permission(call: Caller, tmp_path: Path) -> None:
     if os.geteuid() == 0:
         if not Path("/sys/kernel").is_dir():
             pytest.skip("the administrator may write everywhere here")
-        locked = Path("/sys/labshift")  # where nobody can make a folder
+        locked = Path("/sys/labshift")  # where no folder can be created
     else:
         locked = tmp_path / "locked"
         locked.mkdir(mode=0o555)
@@ -637,7 +637,7 @@ def test_an_error_of_the_disk_stands_alone(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of file size are POSIX")
 def test_files_that_cannot_grow(call: Caller, tmp_path: Path) -> None:
-    """No file may exceed 600 bytes: what the system refuses ends in one line, whoever writes."""
+    """No file may exceed 600 bytes: each refused write ends in an error of one line."""
     path = dataset(tmp_path / "data")
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))"
     said = finished(*run_erm(path), "--results", call.results, before=limit)

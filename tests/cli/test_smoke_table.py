@@ -73,4 +73,4 @@ def test_every_kind_of_hold_out(
             continue
         mentions(run["reason"], method)
         line = f"{method} on {split}, seed 0: not-applicable: {run['reason']}"
-        assert line in printed.err, "a person is told why"
+        assert line in printed.err, "the reason is printed"

@@ -232,7 +232,7 @@ def test_a_broken_plugin_and_a_broken_check_are_findings(
 def offered(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], list[str]]:
-    """Return a function from what stands on the line to what a shell is offered."""
+    """Return a function from a command line to the completions that a shell gets."""
 
     def ask(line: str) -> list[str]:
         words = line.split(" ")

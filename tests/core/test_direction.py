@@ -1,7 +1,7 @@
-"""Who may import whom: what ``lint-imports`` cannot see, and what a start of the program costs.
+"""Imports: rules that ``lint-imports`` cannot check, and the cost of starting the program.
 
-The contracts of ``[tool.importlinter]`` hold the harness in layers. Here stand the rules about the
-two folders without ``__init__.py``, and those about imports that must wait until they are needed.
+The contracts of ``[tool.importlinter]`` check the layers of the harness. This file checks the two
+folders without ``__init__.py``, and imports that must wait until they are needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nothing of the training side stands on the test side: all packaged splits, all editions here."""
+"""No training row is in the test set: all packaged splits, all editions available here."""
 
 from __future__ import annotations
 

@@ -327,7 +327,7 @@ def test_a_tree_of_the_user_is_taken_where_it_is(
     assert Fetcher(what, str(tmp_path / "mine")).run().problems == []
     assert (data / "a-set" / "set").resolve() == (tmp_path / "mine").resolve()
     assert server.requests == []
-    # and one that lies in the data folder already
+    # and one that is in the data folder already
     put(a_tree(), data / "b-set" / "set")
     other = read_fetchable(
         "b-set",

@@ -1,4 +1,4 @@
-"""One file over https, from a server that truncates, stalls, redirects, lies and comes back."""
+"""One file over https, from a server that truncates, stalls, redirects and sends wrong data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Own images: files and arrays in every form are the same images, and what is wrong is told."""
+"""Own images: files and arrays in every form are the same images, and errors are reported."""
 
 from __future__ import annotations
 

@@ -301,9 +301,9 @@ def test_memory_holds_a_few_images_at_a_time(tmp_path: Path, cache: Path) -> Non
     assert peak < images.nbytes / 4
 
 
-def test_progress_is_told_to_whoever_listens(tmp_path: Path, cache: Path) -> None:
+def test_progress_is_reported_to_listeners(tmp_path: Path, cache: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    with listening(lambda *told: seen.append(told)):
+    with listening(lambda *progress: seen.append(progress)):
         decoded(written(tmp_path / "a", drawn(130)), label="mine")
     assert {label for label, _, _ in seen} == {"decoding mine"}
     assert seen[-1][1:] == (130, 130)
@@ -356,11 +356,11 @@ def started(folder: Path, *killed_at: int) -> subprocess.Popen[str]:
 def test_two_that_start_at_once_do_the_work_once(tmp_path: Path, cache: Path) -> None:
     written(tmp_path / "a", drawn(300))
     both = [started(tmp_path / "a") for _ in range(2)]
-    told = [process.communicate(timeout=PATIENCE)[0].split() for process in both]
+    outputs = [process.communicate(timeout=PATIENCE)[0].split() for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert told[0][1] == told[1][1]
+    assert outputs[0][1] == outputs[1][1]
     # each looks at one image for its shape; all others are decoded by one of the two
-    assert 300 <= sum(int(n) for n, _ in told) <= 302
+    assert 300 <= sum(int(n) for n, _ in outputs) <= 302
 
 
 @pytest.mark.slow

@@ -653,7 +653,7 @@ def test_a_column_that_has_the_name_of_a_role_must_mean_it(tmp_path: Path) -> No
     frame = table().rename(columns={"meta_well": "well"})
     toml = TOML.replace('"meta_well"', '"well"') + '\n[splits.w]\nhold_out = "well"\n'
     one_line(load(write(tmp_path, frame, toml)).open, "meta_well")
-    # as mere metadata it is dropped: 'position' holds it
+    # as metadata it is dropped: 'position' has it
     toml = TOML.replace('"meta_well"', '"well"').replace('["meta_count"]', '["well"]')
     index = load(write(tmp_path, frame, toml)).open().index
     assert index["well"][0] == "w1|p0|A00"

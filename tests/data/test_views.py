@@ -1,4 +1,4 @@
-"""Views: what a method did not declare is not in them, and whoever cheats is caught.
+"""Views: what a method did not declare is not in them, and undeclared use is detected.
 
 The second half plants cheats, each a plugin file that is run as a user would run it.
 """

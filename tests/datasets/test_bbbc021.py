@@ -33,7 +33,7 @@ def files(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def real(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder of one's own in which the published files lie."""
+    """Return a new folder with the published files."""
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     shutil.copytree(files, tmp_path / "bbbc021")
     return tmp_path / "bbbc021"

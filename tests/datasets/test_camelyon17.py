@@ -39,7 +39,7 @@ def opened(folder: Path) -> Opened:
 
 @pytest.fixture
 def copy(folder: Path, tmp_path: Path) -> Path:
-    """Return a copy that may be spoilt by whoever replaces files instead of writing into them."""
+    """Return a copy that a test may change by replacing files, not by writing into them."""
     task = tmp_path / "camelyon17_v1.0"
     shutil.copytree(folder, task, copy_function=os.link)
     return task

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def columns(part: str, n: int = 12) -> dict[str, Any]:
-    """Return what a small file of a part holds."""
+    """Return the contents of a small file of a part."""
     rng = np.random.default_rng(PARTS.index(part))
     plate = 40 + 10 * PARTS.index(part)
     return {

@@ -43,7 +43,7 @@ def opened(folder: Path) -> Opened:
 
 @pytest.fixture
 def copy(folder: Path, tmp_path: Path) -> Path:
-    """Return a copy that may be spoilt by whoever replaces files instead of writing into them."""
+    """Return a copy that a test may change by replacing files, not by writing into them."""
     target = tmp_path / "rxrx1_v1.0"
     shutil.copytree(folder, target, copy_function=os.link)
     return target
@@ -83,7 +83,7 @@ def test_treatments_once_an_experiment_controls_once_a_plate(opened: Opened) -> 
     assert controls.groupby(["plate", "label"]).size().eq(1).all()
     assert controls.groupby("plate")["label"].nunique().eq(3).all()
     assert not set(treated["label"]) & set(controls["label"])
-    # whoever counted classes from the end would take treatments for controls
+    # counting classes from the end would take treatments for controls
     numbers = sorted(int(label) for label in set(controls["label"]))
     assert max(numbers) < max(int(label) for label in set(treated["label"]))
 

@@ -1,4 +1,4 @@
-"""Simulated shifts: what lies on each side, what differs, and that strength 0 takes it away."""
+"""Simulated shifts: the parts of each side, their differences, and none at strength 0."""
 
 from __future__ import annotations
 
@@ -163,11 +163,11 @@ def test_shares_of_classes_spread_in_the_label_shift_alone() -> None:
     # variances add: 0.5 of any plate, 1.5 of the shift
     assert spread("label-shift") == pytest.approx(np.sqrt(0.5**2 + 1.5**2), abs=0.25)
     plates, conditions = experiment("shifts")
-    told = {
+    associations = {
         part: association(*imaged(of_part(plates, part), conditions, part)[:2])
         for part in ("no-shift", "label-shift")
     }
-    assert told["label-shift"] > 1.5 * told["no-shift"]
+    assert associations["label-shift"] > 1.5 * associations["no-shift"]
 
 
 def test_classes_are_confounded_with_days_in_training_only() -> None:
@@ -262,13 +262,13 @@ def test_order_of_imaging_tells_the_class_in_training_and_not_when_scrambled() -
     plates, conditions = experiment("lamp")
 
     # Minutes are cut to thirds of an hour: with one level a well the table would be full of holes.
-    def told(part: str) -> float:
+    def strength(part: str) -> float:
         _, classes, minutes = imaged(of_part(plates, part), conditions, part)
         return association(minutes // 20, classes)
 
-    assert told("lamp-training") > 0.75
-    assert told("lamp-kept") > 0.75
-    assert told("lamp-scrambled") < 0.25
+    assert strength("lamp-training") > 0.75
+    assert strength("lamp-kept") > 0.75
+    assert strength("lamp-scrambled") < 0.25
     # Each class is imaged in one run of wells, in the same turn on every plate.
     train, other = sides("sim/warm-lamp")[1], sides("sim/warm-lamp-kept")[1]
     assert train.equals(other)

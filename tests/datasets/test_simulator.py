@@ -220,7 +220,7 @@ def test_illumination_at_the_middle_and_the_corner() -> None:
     flat = np.ones((2, 64, 64))
     place = np.array([[0.0, 0.0], [0.9, -0.9]])
     lit = optics.illuminate(flat, np.array([0.2, 0.2]), place, np.zeros((2, 2)))
-    step = 1 / 1024  # the middle of 64 pixels lies between two of them
+    step = 1 / 1024  # the middle of 64 pixels is between two of them
     assert lit[0, 32, 32] == pytest.approx(1 - 0.1 * 2 * step**2, abs=1e-6)
     expected = 1 - 0.1 * ((0.9 + step) ** 2 + (-0.9 + step) ** 2)
     assert lit[1, 32, 32] == pytest.approx(expected, abs=1e-6)

@@ -102,7 +102,7 @@ def test_only_what_reaches_the_features_is_reversed_and_scaled(cls):
     gradients = {}
     for ramp, weight in (("constant", 1.0), ("constant", 0.25), ("sigmoid", 1.0)):
         _, model, batch, terms = once(cls, ramp=ramp, weight=weight, recipe={"warmup": 1.0})
-        # the first step has rate 0, so all three stand at the same weights
+        # the first step has rate 0, so all three have the same weights
         inside = list(model.extra.parameters())
         into = torch.autograd.grad(terms["domain"], [batch.features, *inside], retain_graph=True)
         gradients[ramp, weight] = into
@@ -124,9 +124,9 @@ def test_only_what_reaches_the_features_is_reversed_and_scaled(cls):
 
 def test_dann_tells_batches_apart():
     _, model, batch, terms = once(DANN, samples=profiles(batches=6))
-    told = forward(model.extra, batch.features)
-    assert told.shape == (24, 6)
-    wanted = cross_entropy(told, batch.group.numpy()).mean()
+    logits = forward(model.extra, batch.features)
+    assert logits.shape == (24, 6)
+    wanted = cross_entropy(logits, batch.group.numpy()).mean()
     assert terms["domain"].item() == pytest.approx(wanted, rel=1e-4)
     assert terms["class"].item() == losses.classification_loss(batch).item()
     assert (batch.y < 0).any()
@@ -164,8 +164,8 @@ def test_dann_for_adaptation_tells_sides_apart():
     lone = NEW.take(np.arange(10))
     _, model, batch, terms = once(DANNDA, adapt=lone)
     assert (len(batch.features), len(batch.adapt.features)) == (24, 10)
-    told = forward(model.extra, torch.cat([batch.features, batch.adapt.features]))
-    each = cross_entropy(told, np.repeat([0, 1], [24, 10]))
+    logits = forward(model.extra, torch.cat([batch.features, batch.adapt.features]))
+    each = cross_entropy(logits, np.repeat([0, 1], [24, 10]))
     wanted = (each[:24].mean() + each[24:].mean()) / 2
     assert terms["domain"].item() == pytest.approx(wanted, rel=1e-4)
 
@@ -187,8 +187,8 @@ def test_conditional_adaptation_sees_features_with_predictions(entropy, largest,
         mapped = (f @ a) * (p @ b) / np.sqrt(1024)
         assert a.shape == (8, 1024)
         assert a.std() == pytest.approx(1, abs=0.05)
-    told = forward(extra.domains, mapped)
-    each = cross_entropy(told, np.repeat([0, 1], 24))
+    logits = forward(extra.domains, mapped)
+    each = cross_entropy(logits, np.repeat([0, 1], 24))
     weight = np.exp((p * np.log(p)).sum(1)) + 1 if entropy else np.ones(48)
     sides = [
         sum(weight[i] * each[i] for i in rows) / sum(weight[i] for i in rows)
@@ -231,9 +231,9 @@ def test_both_sides_go_through_the_network_together(cls):
 @pytest.mark.parametrize("cls", ADAPTING)
 def test_evaluation_labels_and_batches_are_not_read(cls):
     blind = trained(cls, profiles(), context(), adapt=NEW)
-    told = unlabelled(NEW, np.arange(len(NEW)) % 3)
-    told = dataclasses.replace(told, batch=np.full(len(NEW), ""))
-    assert same_state(blind, trained(cls, profiles(), context(), adapt=told))
+    labelled = unlabelled(NEW, np.arange(len(NEW)) % 3)
+    labelled = dataclasses.replace(labelled, batch=np.full(len(NEW), ""))
+    assert same_state(blind, trained(cls, profiles(), context(), adapt=labelled))
     hidden = dataclasses.replace(profiles(), batch=np.full(160, ""))
     assert blind.fitted.config["n_batches"] == 4
     other = trained(cls, hidden, context(), adapt=NEW).state()
@@ -242,7 +242,7 @@ def test_evaluation_labels_and_batches_are_not_read(cls):
 
 
 @pytest.mark.parametrize("cls", [DANN, CDANN])
-def test_one_batch_cannot_be_told_from_others(cls):
+def test_one_batch_cannot_be_distinguished(cls):
     with raises(NotApplicable, "2", "1"):
         trained(cls, profiles(batches=1), context())
 
@@ -259,7 +259,7 @@ def readable(X, domain):
 
 
 @lru_cache
-def told_and_right(cls, adapting, seed):
+def readable_and_right(cls, adapting, seed):
     """How well domain and class are read from what a method learned."""
     samples, new = profiles(n=500, shift=1.5), profiles(n=300, seed=7, first=10, shift=1.5)
     ctx = context(seed=seed, steps=200, batch_size=64, width=16)
@@ -269,10 +269,10 @@ def told_and_right(cls, adapting, seed):
     chosen = samples.y >= 0
     if adapting:
         X = np.concatenate([out.X, method.apply(new).X])
-        told = readable(X, np.repeat([0, 1], [len(samples), len(new)]))
+        separability = readable(X, np.repeat([0, 1], [len(samples), len(new)]))
     else:
-        told = readable(out.X[chosen], samples.batch[chosen])
-    return told, (out.logits.argmax(1) == samples.y)[chosen].mean()
+        separability = readable(out.X[chosen], samples.batch[chosen])
+    return separability, (out.logits.argmax(1) == samples.y)[chosen].mean()
 
 
 @pytest.mark.slow
@@ -281,7 +281,7 @@ def test_the_domain_is_harder_to_read_and_classes_are_not(cls):
     adapting = cls in ADAPTING
     chance = 1 / 2 if adapting else 1 / 4
     plain, method = (
-        np.mean([told_and_right(item, adapting, seed) for seed in range(3)], axis=0)
+        np.mean([readable_and_right(item, adapting, seed) for seed in range(3)], axis=0)
         for item in (ERM, cls)
     )
     assert method[0] - chance < 0.85 * (plain[0] - chance)

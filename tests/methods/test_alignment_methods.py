@@ -434,8 +434,8 @@ def test_covariances_need_two_rows_of_two_batches():
 def test_adaptation_takes_one_training_batch_and_never_a_label():
     samples = profiles(batches=1)
     blind = trained(DeepCORALDA, samples, context(), adapt=NEW)
-    told = unlabelled(NEW, np.arange(len(NEW)) % 3)
-    assert same_state(blind, trained(DeepCORALDA, samples, context(), adapt=told))
+    labelled = unlabelled(NEW, np.arange(len(NEW)) % 3)
+    assert same_state(blind, trained(DeepCORALDA, samples, context(), adapt=labelled))
 
 
 @pytest.mark.parametrize("cls, params", [(DeepCORAL, {"weight": 0}), (MMD, {"weight": 0})])
@@ -449,7 +449,7 @@ def test_without_weight_only_the_training_batches_are_left(cls, params):
 
 
 def between(X, group):
-    """The share of the variance of features that lies between groups."""
+    """The share of the variance of features that is between groups."""
     means = np.stack([X[group == g].mean(0) for g in np.unique(group)])
     return np.square(means - X.mean(0)).mean(0).sum() / X.var(0).sum()
 

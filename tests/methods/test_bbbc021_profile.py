@@ -1,11 +1,11 @@
 """Corrections of BBBC021 profiles through the runner against an independent computation.
 
-The table holds Ljosa et al.'s well means, 516 features, 330 DMSO wells in 55 plates. Published, as
+The table has Ljosa et al.'s well means, 516 features, 330 DMSO wells in 55 plates. Published, as
 orientation and not for the same features: BEN's paper (Lin & Lu 2022, table 6; primary
 source, one run, no spread) reports NSC/NSCB of 75/62 without correction, 80/72 with whitening and
 84/78 with TVN for its self-supervised network; Ando et al. 2017 are quoted there with 96/95 for
-metric learning with TVN (second hand); the notebook beside that paper has 78 of 103 and 55 of 92.
-``python -m tests.methods.test_bbbc021_profile`` prints all counts with these beside them.
+metric learning with TVN (second hand); the notebook of that paper has 78 of 103 and 55 of 92.
+``python -m tests.methods.test_bbbc021_profile`` prints all counts next to these.
 """
 
 from __future__ import annotations

@@ -6,15 +6,15 @@ A method's literal declares what it ``helps`` and ``hurts``. On five draws of ea
 - a declared help beats what it is compared with (ERM for a network, the table as it is for a
   correction of profiles, or the method's own ``against``) by a paired t-test, one-sided at 5 %;
 - a declared harm is one: the mean difference is negative;
-- without a shift nobody loses more than three points of accuracy.
+- without a shift no method loses more than three points of accuracy.
 
-What does not hold stands in ``behaviour_failures.csv`` with its number and its reason. The list
-only shrinks: a line that no longer fails must go, and a failure without a line fails the test. A
-new method is tried the moment its file exists.
+Claims that fail are in ``behaviour_failures.csv`` with their number and reason. The list only
+shrinks: a line that no longer fails must be removed, and a failure without a line fails the test. A
+new method is tested as soon as its file exists.
 
-Trained networks differ a little from processor to processor. What is within ``MARGIN`` of its rule
-on the machine that wrote the list stands in it as well, whichever way it fell there, and may fall
-either way; one that held and now fails by more than the margin is a failure like any other.
+Trained networks differ slightly between processors. Claims within ``MARGIN`` of their rule on the
+machine that wrote the list are in it, too, and may pass or fail; a claim that passed and now fails
+by more than the margin is a failure.
 
 ``python -m tests.methods.test_behaviour`` prints every method against every kind, declared or not.
 """
@@ -87,7 +87,7 @@ def complaint(role, gain, line):
     if line is None:
         return None if left >= 0 else f"should be '{role}', and is not"
     if left > MARGIN:
-        return f"holds now: take its line out of {LIST.name}"
+        return f"passes now: remove its line from {LIST.name}"
     if left < -MARGIN and line["fails"] == "no":
         return "was at the edge of its rule, and fails now"
     return None
@@ -183,7 +183,7 @@ def test_planted_shifts_are_what_they_say():
     names = [offsets.index[c].to_numpy()[rows] for c in ("laboratory", "plate")]
     of_plates = pd.DataFrame(X[rows]).groupby(names).mean()
     laboratories = of_plates.groupby(level=0)
-    # Over all features: the laboratories lie further apart than the plates of one of them.
+    # Over all features: laboratories differ more than the plates of one of them.
     assert laboratories.mean().std().mean() > 1.5 * laboratories.std().mean().mean()
 
 

@@ -89,7 +89,7 @@ def test_the_loss_has_the_values_that_theory_gives():
     key = torch.arange(4).repeat_interleave(2)
     wanted = np.log(1 + 6 * np.exp(-1 / 0.5))
     assert float(nt_xent(item, key, 0.5)) == pytest.approx(wanted)
-    same = torch.ones(8, 3, dtype=torch.float64)  # nothing told apart
+    same = torch.ones(8, 3, dtype=torch.float64)  # no two rows differ
     assert float(nt_xent(same, key, 0.5)) == pytest.approx(np.log(7))
 
 
@@ -181,7 +181,7 @@ def test_mates_are_different_rows_of_one_well(cls, views):
 
 
 def one_plate_wells(per_well, n=160, batches=4):
-    """Wells that lie on one plate each."""
+    """Wells on one plate each."""
     samples = profiles(n=n, per_well=per_well, batches=batches)
     well = np.arange(n) // per_well
     plate = (well // 4 + well) % batches  # every fourth well is a control: spread them too
@@ -318,7 +318,7 @@ def test_the_contrast_falls(cls):
 
 
 def test_wells_of_one_treatment_come_together():
-    """MinCLR's features tell classes apart that it was never told, better than by chance."""
+    """Features of MinCLR separate classes that it did not see, better than by chance."""
     samples = one_plate_wells(4, n=480)
     method = fitted(MinCLR, samples, {"steps": 200, "lr": 0.005, "width": 32, "batch_size": 48})
     kept = samples.y >= 0

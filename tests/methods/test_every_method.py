@@ -163,6 +163,6 @@ def test_what_cannot_be_corrected_is_one_line_and_never_nan(name):
             assert "\n" not in said, change.__name__
             assert len(said) > 30, change.__name__
             continue
-        assert change is not a_nan, "a NaN went in and nobody said so"
+        assert change is not a_nan, "a NaN was accepted without an error"
         for X in result:
             assert np.isfinite(X).all(), change.__name__

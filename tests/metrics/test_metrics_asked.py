@@ -1,4 +1,4 @@
-"""Metrics that are asked for with a run: one graph, folds apart, and what each rests on."""
+"""Metrics that are requested with a run: one graph, separate folds, and the rows of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of what lies beside the records: predictions, embeddings, studies, example images."""
+"""Figures of files next to the records: predictions, embeddings, studies, example images."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_layouts_before_and_after_are_of_the_same_rows(tmp_path: Path) -> None:
         for row in table:
             assert row["class"] == CLASSES[truth.loc[row["id"], "y_true"]]
             assert row["batch"] == truth.loc[row["id"], "batch"]
-    # One rule for all: what ERM's layout is does not depend on what it stands beside.
+    # One rule for all: the layout of ERM does not depend on the other panels.
     erm = [[r for r in rows(item / f"{stem}.csv") if r["method"] == "erm"] for stem in stems]
     assert [(r["id"], r["x"], r["y"]) for r in erm[0]] == [
         (r["id"], r["x"], r["y"]) for r in erm[1]

@@ -49,7 +49,7 @@ N = 10
 
 
 def matrix(method: str, table: Any, **more: Any) -> list[dict[str, Any]]:
-    """Return a run for each line of ``table``, which holds a score for each cluster."""
+    """Return a run for each line of ``table``, which has a score for each cluster."""
     return [
         make_record(method, seed, float(np.mean(values)), clusters=list(map(float, values)), **more)
         for seed, values in enumerate(table)
@@ -99,7 +99,7 @@ def test_what_cannot_be_told_apart() -> None:
     untold = said(board, "same")
     mentions(untold, "adabn", "2")
     assert not any("erm" in line for line in untold)
-    # Against ERM too, where the interval holds 0.
+    # Against ERM too, where the interval contains 0.
     board = one_board(matrix("erm", same), matrix("ben", shifted))
     mentions(said(board, "same"), "baseline", "ben")
     assert len(said(board, "same")) == 2

@@ -126,7 +126,7 @@ def test_it_opens_from_disk_and_asks_nobody(tab: Tab) -> None:
     assert page.title() == "labshift report"
     assert page.locator("h1").inner_text() == "labshift report"
     assert page.locator("img").first.evaluate("image => image.complete && image.naturalWidth > 500")
-    # The policy holds against what a page could be made to do.
+    # The policy prevents what a changed page could try.
     asked = page.evaluate(
         "fetch('https://example.org/').then(() => 'answered', error => error.name)"
     )
@@ -248,7 +248,7 @@ def test_deep_links(tab: Tab) -> None:
     expect(shown.locator("h2")).to_have_text(["ben"])
     page.get_by_role("link", name="Boards", exact=True).click()
     expect(shown).to_have_count(0)
-    # A board that the filters hide is shown to whoever asks for it.
+    # A board that the filters hide is shown on request.
     name = page.locator(".board[hidden]").first.get_attribute("id")
     page.evaluate("id => { location.hash = id }", name)
     page.locator(f'[id="{name}"]').wait_for(state="visible")

@@ -1,4 +1,4 @@
-"""Checkout, editable, strict editable and wheel: the same names, and nobody else's overwritten.
+"""Checkout, editable, strict editable and wheel: the same names, and no others overwritten.
 
 Three top-level folders become one import name. What could go wrong is silent: a file left out of
 the wheel, or a package named ``datasets`` that belongs to somebody else.
@@ -35,7 +35,7 @@ print(json.dumps({
 
 
 def tracked(*folders: str) -> list[str]:
-    """Return what the last commit holds, as git names it."""
+    """Return the files of the last commit, as git names them."""
     command = ["git", "ls-tree", "-r", "--name-only", "HEAD", *folders]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:

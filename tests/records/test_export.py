@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, dict[str, Record]]:
-    """Runs on a table: one split with a fixed test plate, and one that holds out each plate."""
+    """Runs on a table: one split with a fixed test plate, and one with each plate held out."""
     folder = tmp_path_factory.mktemp("export")
     splits = (
         '\n[splits.plates]\nhold_out = "plate"\nshares = ["week"]\n'

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Told(Corrector):
-    """A corrector that is told batches and controls by position: scikit-learn's checks cannot."""
+    """A corrector that gets batches and controls by position, as scikit-learn cannot pass them."""
 
     def __init__(self, method: str = "tvn") -> None:
         super().__init__(method)
@@ -56,7 +56,7 @@ class Told(Corrector):
         return super().transform(X, **self._facts(X))
 
 
-BY_PLACE = "batches and controls are told by position here, so the order of rows means something"
+BY_PLACE = "batches and controls are set by position here, so the order of rows matters"
 OWN_BATCH = "it corrects each batch by the rows that are passed, which is what such a method is"
 MOVED = {"check_methods_sample_order_invariance": BY_PLACE}
 EXPECTED: dict[str, dict[str, str]] = {
@@ -99,8 +99,8 @@ def test_what_scikit_learn_cannot_tell_a_method_is_asked_for() -> None:
     checks = check_estimator(Corrector("tvn"), on_fail=None, on_skip=None)
     failed = [str(item["exception"]) for item in checks if item["status"] == "failed"]
     assert failed
-    told = [text for text in failed if "pass controls=" in text]
-    assert len(failed) - len(told) <= 2  # two checks put words of their own over it
+    refused = [text for text in failed if "pass controls=" in text]
+    assert len(failed) - len(refused) <= 2  # two checks put words of their own over it
 
 
 @pytest.fixture(scope="module")

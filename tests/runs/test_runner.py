@@ -137,7 +137,7 @@ def test_the_order_of_the_source_does_not_matter(tmp_path: Path, images: bool) -
     result = []
     for k, seed in enumerate((None, 1, 2)):
         order = None if seed is None else np.random.default_rng(seed).permutation(n)
-        # another file has other bytes, hence another digest
+        # another file has other bytes, so another digest
         data = tiny.opened(images=images, order=order, digest=str(k) * 64)
         if images and order is not None:
             whole = tiny.opened(images=True).source.read(np.arange(n))

@@ -309,7 +309,7 @@ def test_runs(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert tracks["identity"] == "reference"
     assert records["label-oracle"]["metrics"]["nscb"]["all"] == 1.0
     assert records["erm"]["undeclared_adaptation"] is None
-    # Two labels lie in one week: 26 of 30 treatments count for NSCB, all for NSC.
+    # Two labels are in one week: 26 of 30 treatments count for NSCB, all for NSC.
     assert records["erm"]["n_eval"] == 26
     mentions(records["erm"]["notes"], "30")
     mentions(records["tvn"]["notes"], "trained", "rxrx1/test")

@@ -1,4 +1,4 @@
-"""Controls that are published as classes: trained on, scored, and a label to whoever is told."""
+"""Controls that are published as classes: trained on, scored, and known to methods on request."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_elsewhere_they_stay_without_a_class() -> None:
     assert (truth(partition, fold.classes)[partition.controls] == -1).all()
 
 
-def test_treatments_are_told_by_kind_never_by_name() -> None:
+def test_treatments_are_identified_by_kind_never_by_name() -> None:
     opened = opened_with(as_classes=True)
     classes = ("actin", "dmso", "golgi", "nucleus")
     assert treatment_classes(opened, classes).tolist() == [True, False, True, False]
@@ -112,7 +112,9 @@ def test_without_the_mask_everything_is_scored(records: dict[str, dict[str, Any]
         assert record["ranked"]
 
 
-def test_who_was_told_is_scored_on_treatments_alone(records: dict[str, dict[str, Any]]) -> None:
+def test_methods_that_use_controls_are_scored_on_treatments_only(
+    records: dict[str, dict[str, Any]],
+) -> None:
     record = records["identity+tvn"]
     assert "controls" in record["access"]
     assert record["primary"] == "accuracy_treatments"
@@ -159,12 +161,12 @@ def test_boards_keep_the_official_score_from_them(records: dict[str, dict[str, A
     assert official["erm"].mean == pytest.approx(records["erm"]["metrics"]["probe.accuracy"]["all"])
     treatments = {row.method: row for row in shown["accuracy_treatments"].rows}
     assert set(treatments) == set(official)
-    told = treatments["identity+tvn"]
-    assert told.mean == pytest.approx(
+    tvn = treatments["identity+tvn"]
+    assert tvn.mean == pytest.approx(
         records["identity+tvn"]["metrics"]["accuracy_treatments"]["all"]
     )
-    assert told.rank is None
-    assert told.diff_to_erm is not None
+    assert tvn.rank is None
+    assert tvn.diff_to_erm is not None
 
 
 def test_what_a_plate_gives_away_stands_with_those_who_see_plates(
@@ -178,8 +180,8 @@ def test_what_a_plate_gives_away_stands_with_those_who_see_plates(
         assert "three images were lost" in record["notes"]
     for board in boards(list(records.values())):
         [note] = [note for note in board.notes if "give something away" in note]
-        told = "batch-mean, ben, identity+harmony, identity+tvn"
-        assert note.startswith(told)
+        expected = "batch-mean, ben, identity+harmony, identity+tvn"
+        assert note.startswith(expected)
 
 
 def test_a_cluster_is_a_batch_level() -> None:
@@ -214,10 +216,10 @@ def test_knowing_the_controls_is_worth_nothing() -> None:
     y = rng.integers(0, 5, 60)
     scores = rng.random((60, 5))
     treated = np.array([True, True, True, False, False])
-    told = np.where(treated[y][:, None] == treated, scores, 0.0)
+    masked = np.where(treated[y][:, None] == treated, scores, 0.0)
     value = [
         metrics.compute("accuracy_treatments", y_true=y, scores=s, treatments=treated).value
-        for s in (scores, told)
+        for s in (scores, masked)
     ]
     assert value[0] == value[1]
 
@@ -247,9 +249,9 @@ def test_all_kinds_of_methods_run_on_the_fixtures(tmp_path: Path) -> None:
         assert record["status"] == ("not-applicable" if unable else "ok"), record["reason"]
         assert not record["ranked"]
         assert record["spec"]["edition"] == "fixture"
-    told = result["tvn", "rxrx1"]
-    assert told["primary"] == "accuracy_treatments"
-    assert "fixture edition" in told["unranked_because"]
+    tvn = result["tvn", "rxrx1"]
+    assert tvn["primary"] == "accuracy_treatments"
+    assert "fixture edition" in tvn["unranked_because"]
     assert result["ben", "rxrx1"]["cautions"]
     assert not result["erm", "rxrx1"]["cautions"]
     erm = result["erm", "rxrx1"]

@@ -375,7 +375,7 @@ def test_retrieval_against_a_loop(tmp_path: Path) -> None:
     keep = ~index["control"].to_numpy()
     X = where.opened.source.read(np.flatnonzero(keep)).astype(float)
     rows = index[keep].reset_index(drop=True)
-    # one profile a treatment, and one for each batch that holds it when another batch is asked for
+    # one profile per treatment, or one per batch that has it if another batch is requested
     names = rows["treatment"] + "/" + rows["week"]
     groups = [(n, X[names == n].mean(axis=0), rows[names == n].iloc[0]) for n in sorted(set(names))]
     hits = []

@@ -65,7 +65,7 @@ class Source:
 
 
 def images(n=60, size=16, dtype=np.uint16, seed=0, batches=3):
-    """Two classes of dots, told apart by their distance."""
+    """Two classes of dots that differ in their distance."""
     rng = np.random.default_rng(seed)
     y, batch = rng.integers(2, size=n), rng.integers(batches, size=n)
     controls = rng.random(n) < 1 / 6

@@ -71,17 +71,12 @@ def command(what: str, reference: bool, wide: bool, common: Common) -> None:
         note(f"plugin {entry.provider} {entry.problem}")
 
 
-_DEFAULTS: Mapping[str, object] = {
-    **{key: [] for key in ("access", "editions", "levels", "range")},
-    **dict.fromkeys(("version", "higher_is_better")),
-}
-"""Values of keys that a META does not have; others are an empty text."""
-
-
 def _facts(entry: Entry, *keys: str) -> dict[str, object]:
     """Return name, provider and values of META in the order of ``keys``."""
-    known = {**entry.meta, "name": entry.name, "provider": entry.provider}
-    return {key: known.get(key, _DEFAULTS.get(key, "")) for key in keys}
+    known = {"range": [], **entry.meta, "name": entry.name, "provider": entry.provider}
+    if not entry.resolved:
+        known |= dict.fromkeys(("version", "higher_is_better"))
+    return {key: known.get(key, "") for key in keys}
 
 
 def _values(source: object, *names: str) -> dict[str, object]:
@@ -93,11 +88,10 @@ def _methods(registry: Registry) -> tuple[Rows, list[str]]:
 
     rows: list[dict[str, object]] = []
     for entry in registry.entries("method"):
-        track = ""
-        if "level" in entry.meta:
-            is_control = is_control_row(entry.meta["level"])
-            access = entry.meta.get("access", [])
-            track = "reference" if is_control else track_of(Access.parse(access))
+        level, track = entry.meta["level"], ""
+        if level:
+            is_control = is_control_row(level)
+            track = "reference" if is_control else track_of(Access.parse(entry.meta["access"]))
         rows.append(
             {
                 **_facts(entry, "name", "level", "access"),
@@ -119,7 +113,7 @@ def _splits(registry: Registry) -> tuple[Rows, list[str]]:
             "name": split.name,
             "alias_of": "",
             "dataset": split.dataset,
-            "editions": meta.get("editions", []),
+            "editions": meta["editions"],
             "task": split.task,
             "metric": split.metric,
             "shift": split.shift,

@@ -162,25 +162,25 @@ def _method(name: str, registry: Registry) -> dict[str, object]:
 
     entry = registry.entry("method", name)
     meta = entry.meta
-    access = meta.get("access", [])
+    access = meta["access"]
     facts: dict[str, object] = {
         "name": name,
-        "summary": meta.get("summary", ""),
-        "reference": meta.get("reference", ""),
-        "url": meta.get("url", ""),
+        "summary": meta["summary"],
+        "reference": meta["reference"],
+        "url": meta["url"],
         "level": meta["level"],
         "version": meta["version"],
         "provider": entry.provider,
         "access": access,
         "track": track_of(Access.parse(access)),
     }
-    if meta.get("fit"):
+    if "fit" in meta:
         facts["shares the fit of"] = meta["fit"]
     if is_control_row(meta["level"]):
         return {**facts, "track": "reference"}
-    facts["helps"], facts["hurts"] = list(meta.get("helps", [])), list(meta.get("hurts", []))
+    facts["helps"], facts["hurts"] = meta["helps"], meta["hurts"]
     default = "erm" if meta["level"] == "network" else "identity"
-    facts["measured against"] = meta.get("against") or default
+    facts["measured against"] = meta.get("against", default)
     cls = entry.load()
     needs = sorted(getattr(cls, "needs", lambda params: ())(cls.Params()))
     uses = [_ACCESS[key] for key in access] + [f"needs {column} in the data" for column in needs]
@@ -234,12 +234,14 @@ def _dataset(name: str, registry: Registry) -> dict[str, object]:
     cls = entry.load()
     module = inspect.getmodule(cls)
     hidden = ("kind", "class", "fetch", "splits")
-    facts: dict[str, object] = {k: v for k, v in entry.meta.items() if k not in hidden}
+    facts: dict[str, object] = {
+        k: v for k, v in entry.meta.items() if k not in hidden and v not in ("", [])
+    }
     if name in fetchable_names(registry):
         facts.setdefault("size", _download(fetchable(name, registry)))
         facts["to get the real files"] = f"python -m bench data fetch {name}"
     facts["here"] = cls(make_params("data", cls.Settings, {})).editions()
-    if "real" in entry.meta.get("editions", ()):
+    if "real" in entry.meta["editions"]:
         facts["folder of the real files"] = str(data_folder(name))
     facts["what it is"] = inspect.cleandoc((module and module.__doc__) or "")
     facts["splits"] = [

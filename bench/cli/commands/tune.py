@@ -77,7 +77,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     from bench.cli.progress import Bar
     from bench.records import selection
-    from bench.runs.tuning.space import Budget, Tuning
+    from bench.runs.tuning.space import Budget, tunings_of
     from bench.runs.tuning.tune import tune
 
     selection.rule(rule)
@@ -95,23 +95,15 @@ def command(  # noqa: PLR0913, PLR0917 - one argument per option
         fields |= {"trials": budget.trials, "seconds": budget.seconds, "storage": storage}
         run_on_workers(experiment, workers, common, pending, None, **fields)
     with Bar(0, pending) as bar:
-        tunings = [
-            Tuning(
-                task,
-                method,
-                experiment.registry,
-                experiment.options,
-                experiment.store,
-                budget,
-                rule,
-                level,
-                storage,
-                keys,
-                bar.say,
-            )
-            for task in experiment.tasks
-            for method in experiment.methods
-        ]
+        tunings = tunings_of(
+            experiment,
+            budget,
+            rule=rule,
+            level=level,
+            storage=storage,
+            recipe_keys=keys,
+            say=bar.say,
+        )
         tunings = _tunable(tunings, bar.say)
         if dry_run:
             _print_plan(tunings, common.as_json)

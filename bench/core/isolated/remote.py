@@ -233,7 +233,7 @@ def _connect(
         "threads": None if torch is None else torch.get_num_threads(),
     }
     preload = host.imported(entry.sources)
-    if entry.meta.get("level") in ("network", "classifier"):
+    if entry.meta["level"] in ("network", "classifier"):
         preload += NETWORKS
     connection = host.Connection(entry.name, preload, tuple(readable))
     try:

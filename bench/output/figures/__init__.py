@@ -9,7 +9,7 @@ It begins with a literal, which is read without importing the file::
         "title": "…",               # title of the figure
         "summary": "…",             # one sentence, for `list figures`
         "needs": ["records"],       # of: records, predictions, embeddings, studies, examples
-        "paper": "",                # its place in the original paper, such as "Table 1"
+        "paper": "Table 1",         # optional: its place in the original paper
     }
 
 Several figures have a list of such dicts. The file has one function,

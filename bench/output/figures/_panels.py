@@ -1,4 +1,4 @@
-"""Grids of small panels, one per method."""
+"""Grids of panels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+COLUMNS = 3
+"""Columns of :func:`grid`."""
+
+
+def lines_of(n: int) -> int:
+    """Return the number of rows of :func:`grid`."""
+    return -(-n // COLUMNS)
+
+
+def grid(figure: Figure, n: int, *, sharey: bool = False) -> list[Axes]:
+    """Return ``n`` axes in rows of three; unused axes are switched off."""
+    axes = figure.subplots(lines_of(n), min(COLUMNS, n), squeeze=False, sharey=sharey)
+    for ax in axes.flat[n:]:
+        ax.set_axis_off()
+    return list(axes.flat[:n])
 
 
 def shape(n: int) -> tuple[int, int, float]:

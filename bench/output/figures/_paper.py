@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.boards.claims import judge, published
 from bench.core.canonical import digest
 from bench.output.canvas import canvas
+from bench.output.figures._shared import name_lines, vertical_grid
 from bench.output.style import PAGE, colour_of, marker_of
 
 if TYPE_CHECKING:
@@ -57,14 +58,11 @@ def table(inputs: FigureInput, prefix: str) -> list[Path]:
             for result in mine:
                 _row(ax, result, place[result.claim.reported_method])
                 drawn.table.append(_facts(result))
-            ax.grid(visible=False, axis="y")
-            ax.grid(visible=True, axis="x")
+            vertical_grid(ax)
             ax.set_xlabel(f"{metric}, proportion", fontsize=7)
             ax.margins(x=0.25)
         axes[0].set_ylim(len(methods) - 0.4, -0.7)
-        axes[0].set_yticks(range(len(methods)), labels)
-        for tick in axes[0].get_yticklabels():
-            tick.set_parse_math(False)
+        name_lines(axes[0], labels)
         drawn.title(f"{meta['paper']} of {PAPER}: {meta['title']}", _count(results))
         drawn.notes(notes, 130)
     return drawn.files

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from bench.boards.board import EDITIONS
 from bench.boards.select import boards
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Records = Sequence[Mapping[str, object]]
 LONGEST = 46
 """Maximum characters of an axis label; longer labels lose their track, then their end."""
+LONGEST_PAGE = 9.0
+"""Maximum height of panels per page in inches; a longer panel has its own page."""
+Member = TypeVar("Member")
 
 
 def setting_of(board: Board) -> tuple[object, ...]:
@@ -37,11 +40,8 @@ def setting_of(board: Board) -> tuple[object, ...]:
     )
 
 
-def by_setting(members: Iterable[Board]) -> dict[tuple[object, ...], list[Board]]:
-    groups: dict[tuple[object, ...], list[Board]] = {}
-    for board in members:
-        groups.setdefault(setting_of(board), []).append(board)
-    return groups
+def setting_without_metric(board: Board) -> tuple[object, ...]:
+    return setting_of(board)[:-1]
 
 
 def one_readout(records: Records, members: list[Board]) -> list[Board]:
@@ -66,15 +66,47 @@ def stems_for(name: str, groups: Iterable[tuple[object, ...]]) -> dict[tuple[obj
     }
 
 
+def named_groups(
+    name: str, members: Iterable[Member], setting: Callable[[Member], tuple[object, ...]]
+) -> Iterator[tuple[str, list[Member]]]:
+    """Yield the file name and the members of each setting."""
+    groups: dict[tuple[object, ...], list[Member]] = {}
+    for member in members:
+        groups.setdefault(setting(member), []).append(member)
+    stems = stems_for(name, groups)
+    for key, group in groups.items():
+        yield stems[key], group
+
+
 def ordered_groups(
     name: str, members: Iterable[Board], splits: Iterable[str]
 ) -> Iterator[tuple[str, list[Board]]]:
     """Yield the file name and the boards of each setting, in the order of the splits."""
     order = list(splits)
-    groups = by_setting(members)
-    stems = stems_for(name, groups)
-    for key, group in groups.items():
-        yield stems[key], sorted(group, key=lambda board: order.index(board.split))
+    for stem, group in named_groups(name, members, setting_of):
+        yield stem, sorted(group, key=lambda board: order.index(board.split))
+
+
+def pages(
+    groups: Iterable[tuple[str, list[Member]]], height_of: Callable[[Member], float]
+) -> Iterator[tuple[str, list[Member], list[float]]]:
+    """Distribute the panels of groups over printable pages.
+
+    Yields
+    ------
+    tuple
+        File name, panels of the page, and their heights in inches.
+    """
+    for stem, members in groups:
+        distributed: list[tuple[list[Member], list[float]]] = []
+        for member in members:
+            height = height_of(member)
+            if not distributed or sum(distributed[-1][1]) + height > LONGEST_PAGE:
+                distributed.append(([], []))
+            distributed[-1][0].append(member)
+            distributed[-1][1].append(height)
+        for number, (page, heights) in enumerate(distributed, start=1):
+            yield stem if len(distributed) == 1 else f"{stem}_page-{number}", page, heights
 
 
 def slug(text: str) -> str:
@@ -223,10 +255,20 @@ def name_rows(ax: Axes, rows: Sequence[Row], above: float = 0.0) -> None:
         name if len(name) <= LONGEST else fitted(row.method, LONGEST)
         for name, row in zip(names, rows, strict=True)
     ]
-    ax.set_yticks(range(len(rows)), names)
+    name_lines(ax, names)
     for tick, row in zip(ax.get_yticklabels(), rows, strict=True):
-        tick.set_parse_math(False)
         tick.set_color("#222222" if row.rank else "#888888")
     ax.set_ylim(len(rows) - 0.5, -0.5 - above)
+
+
+def name_lines(ax: Axes, names: Sequence[str], **style: float) -> None:
+    """Name the lines of a panel on the left, and draw a vertical grid."""
+    ax.set_yticks(range(len(names)), names, **style)
+    for tick in ax.get_yticklabels():
+        tick.set_parse_math(False)
+    vertical_grid(ax)
+
+
+def vertical_grid(ax: Axes) -> None:
     ax.grid(visible=False, axis="y")
     ax.grid(visible=True, axis="x")

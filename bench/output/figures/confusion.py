@@ -30,7 +30,6 @@ META: Meta = {
     "title": "Confusion matrices",
     "summary": "Confusion matrices; each row is a true class and sums to 1.",
     "needs": ["predictions"],
-    "paper": "",
 }
 NAMED = 16
 """With more classes, names are not legible and the numbers are only in the CSV."""

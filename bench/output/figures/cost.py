@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.output.canvas import Canvas, canvas
+from bench.output.figures._panels import grid, lines_of
 from bench.output.figures._shared import (
     mark,
     methods_of,
     metric_words,
+    named_groups,
     nothing,
     row_facts,
     runs_digest,
-    setting_of,
+    setting_without_metric,
     shared_subtitle,
-    stems_for,
 )
 from bench.output.style import PAGE, legend_lines
 
@@ -33,7 +34,6 @@ META: Meta = {
     "title": "Accuracy against fitting time",
     "summary": "Accuracy against fitting time in seconds.",
     "needs": ["records"],
-    "paper": "",
 }
 
 
@@ -47,20 +47,11 @@ def draw(inputs: FigureInput) -> list[Path]:
     if not boards:
         return nothing(inputs, "No record says how long its fit took.")
     files: list[Path] = []
-    groups: dict[tuple[object, ...], list[Board]] = {}
-    for board in boards:
-        groups.setdefault(setting_of(board)[:4], []).append(board)
-    stems = stems_for(META["name"], groups)
-    for key, members in groups.items():
-        columns = min(3, len(members))
-        lines = -(-len(members) // columns)
+    for stem, members in named_groups(META["name"], boards, setting_without_metric):
         labels = methods_of(members)
-        height = 2.1 * lines + 0.8 + 0.16 * legend_lines(labels)
-        with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as drawn:
-            axes = drawn.figure.subplots(lines, columns, squeeze=False)
-            for ax in axes.flat[len(members) :]:
-                ax.set_axis_off()
-            for ax, board in zip(axes.flat, members, strict=False):
+        height = 2.1 * lines_of(len(members)) + 0.8 + 0.16 * legend_lines(labels)
+        with canvas(inputs.out, stem, runs_digest(members), PAGE, height) as drawn:
+            for ax, board in zip(grid(drawn.figure, len(members)), members, strict=True):
                 _draw_cost(drawn, ax, board)
             drawn.legend(labels, {r.method: r.track for b in members for r in b.rows})
             below = "means over seeds, all stages of a chain"

@@ -9,11 +9,13 @@ from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     LONGEST,
     metric_words,
+    name_lines,
+    named_groups,
     nothing,
+    pages,
     runs_digest,
-    setting_of,
+    setting_without_metric,
     shared_subtitle,
-    stems_for,
 )
 from bench.output.style import PAGE, colour_of, fitted, marker_of, sentence
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from bench.boards.board import Board
     from bench.core.meta import Meta
     from bench.output.figures import FigureInput
 
@@ -32,10 +33,7 @@ META: Meta = {
     "title": "Average ranks with critical differences",
     "summary": "Average ranks over clusters; bars join methods within the critical difference.",
     "needs": ["records"],
-    "paper": "",
 }
-LONGEST_PAGE = 9.0
-"""Maximum height of panels per page in inches; a longer board has its own page."""
 
 
 def draw(inputs: FigureInput) -> list[Path]:
@@ -45,49 +43,26 @@ def draw(inputs: FigureInput) -> list[Path]:
     if not comparisons:
         why = "Ranks need two methods with scores in the same two clusters or more: run some first."
         return nothing(inputs, why)
-    groups: dict[tuple[object, ...], list[Comparison]] = {}
-    for comparison in comparisons:
-        groups.setdefault(setting_of(comparison.board)[:4], []).append(comparison)
     files: list[Path] = []
-    stems = stems_for(META["name"], groups)
-    for key, members in groups.items():
-        pages = _pages(members)
-        for number, page in enumerate(pages, start=1):
-            stem = stems[key] if len(pages) == 1 else f"{stems[key]}_page-{number}"
-            heights = [_height(comparison) for comparison in page]
-            shown: list[Board] = [comparison.board for comparison in page]
-            with canvas(inputs.out, stem, runs_digest(shown), PAGE, sum(heights) + 1.05) as drawn:
-                axes = drawn.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
-                for ax, comparison in zip(axes[:, 0], page, strict=True):
-                    _draw_ranks(drawn, ax, comparison)
-                drawn.title(META["title"], shared_subtitle(shown[0]))
-                drawn.notes(
-                    [
-                        "Rank 1 is best; ranks are averaged over the clusters of the test set, "
-                        "seeds averaged first. Thin bars: 95 % limits from resampling clusters. "
-                        "Grey bars join methods whose ranks differ by less than the critical "
-                        "difference (CD, Nemenyi, 5 %). Reference lines are not ranked."
-                    ],
-                    130,
-                )
-            files += drawn.files
+    groups = named_groups(META["name"], comparisons, lambda c: setting_without_metric(c.board))
+    for stem, page, heights in pages(groups, lambda c: 0.19 * len(c.methods) + 0.75):
+        shown = [comparison.board for comparison in page]
+        with canvas(inputs.out, stem, runs_digest(shown), PAGE, sum(heights) + 1.05) as drawn:
+            axes = drawn.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
+            for ax, comparison in zip(axes[:, 0], page, strict=True):
+                _draw_ranks(drawn, ax, comparison)
+            drawn.title(META["title"], shared_subtitle(shown[0]))
+            drawn.notes(
+                [
+                    "Rank 1 is best; ranks are averaged over the clusters of the test set, "
+                    "seeds averaged first. Thin bars: 95 % limits from resampling clusters. "
+                    "Grey bars join methods whose ranks differ by less than the critical "
+                    "difference (CD, Nemenyi, 5 %). Reference lines are not ranked."
+                ],
+                130,
+            )
+        files += drawn.files
     return files
-
-
-def _height(comparison: Comparison) -> float:
-    return 0.19 * len(comparison.methods) + 0.75
-
-
-def _pages(members: list[Comparison]) -> list[list[Comparison]]:
-    pages: list[list[Comparison]] = []
-    total = 0.0
-    for comparison in members:
-        if not pages or total + _height(comparison) > LONGEST_PAGE:
-            pages.append([])
-            total = 0.0
-        pages[-1].append(comparison)
-        total += _height(comparison)
-    return pages
 
 
 def _draw_ranks(drawn: Canvas, ax: Axes, comparison: Comparison) -> None:
@@ -146,8 +121,4 @@ def _draw_ranks(drawn: Canvas, ax: Axes, comparison: Comparison) -> None:
     ax.set_xlim(0.8, max(edge, 1.0 + ranks.critical_difference + 0.12 * n + 0.6))
     ax.set_ylim(n - 0.5, -1.6)
     ax.set_xticks(range(1, n + 1) if n <= 12 else range(1, n + 1, 2))
-    ax.set_yticks(range(n), [fitted(name, LONGEST) for name in comparison.methods])
-    for text in ax.get_yticklabels():
-        text.set_parse_math(False)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x")
+    name_lines(ax, [fitted(name, LONGEST) for name in comparison.methods])

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from bench.core.control_names import is_control_row
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
-    by_setting,
     chance_line,
     interval_words,
     methods_of,
     metric_words,
+    named_groups,
     nothing,
     one_readout,
     row_facts,
     runs_digest,
-    stems_for,
+    setting_of,
     subtitle,
 )
 from bench.output.style import PAGE, colour_of, label_ends, marker_of
@@ -35,7 +35,6 @@ META: Meta = {
     "title": "Accuracy on increasingly different test sets",
     "summary": "Accuracy on the four test sets of COOS-7, one line per method.",
     "needs": ["records"],
-    "paper": "",
 }
 TESTS = {
     "coos7/test1": "test 1\nrandom\nhold-out",
@@ -56,12 +55,10 @@ def draw(inputs: FigureInput) -> list[Path]:
         )
         return nothing(inputs, text)
     files: list[Path] = []
-    groups = by_setting(boards)
-    stems = stems_for(META["name"], groups)
-    for key, group in groups.items():
+    for stem, group in named_groups(META["name"], boards, setting_of):
         members = one_readout(inputs.records, group)
         height = max(3.5, 1.75 + 0.135 * len(methods_of(members)))  # space for the labels
-        with canvas(inputs.out, stems[key], runs_digest(members), PAGE, height) as drawn:
+        with canvas(inputs.out, stem, runs_digest(members), PAGE, height) as drawn:
             _draw_degradation(drawn, members)
         files += drawn.files
     return files

@@ -23,7 +23,6 @@ META: Meta = {
     "title": "Example images per class and plate",
     "summary": "Example images; one column per class, one row per laboratory and plate.",
     "needs": ["examples"],
-    "paper": "",
 }
 
 

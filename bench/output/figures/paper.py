@@ -164,7 +164,7 @@ def _with_and_without(method: str, ben: str) -> tuple[Panel, ...]:
 LAYOUTS = {
     "paper/fig-1": Layouts(
         "The paper shows two t-SNE plots of SimCLR features of four HUVEC test experiments, "
-        "coloured by experiment: without BEN they lie apart, with BEN they mix.",
+        "coloured by experiment: without BEN they are separate, with BEN they mix.",
         _with_and_without("simclr", "simclr-ben"),
     ),
     "paper/fig-2": Layouts(
@@ -205,7 +205,7 @@ LAYOUTS = {
     ),
     "paper/fig-b2": Layouts(
         "The paper shows t-SNE plots over HUVEC, HEPG2, RPE and U2OS experiments: SimCLR with BEN "
-        "merges RPE and HUVEC, MinCLR with BEN keeps the cell lines apart.",
+        "merges RPE and HUVEC, MinCLR with BEN separates the cell lines.",
         (
             Panel("SimCLR with BEN", "simclr-ben", "rxrx1/test", _CELL_LINES),
             Panel("MinCLR with BEN", "minclr-ben", "rxrx1/test", _CELL_LINES),

@@ -10,6 +10,7 @@ from bench.core.canonical import digest
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._paper import PAPER, THEIRS, judged_table
 from bench.output.figures._runs import grouped
+from bench.output.figures._shared import name_lines
 from bench.output.style import PAGE, colour_of, marker_of, sentence
 
 if TYPE_CHECKING:
@@ -163,12 +164,8 @@ def _beside(ax: Axes, x: float, y: float, colour: str) -> None:
 
 def _style(ax: Axes, labels: list[str]) -> None:
     ax.axvline(0, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-    ax.set_yticks(range(len(labels)), labels, fontsize=6.5)
-    for tick in ax.get_yticklabels():
-        tick.set_parse_math(False)
+    name_lines(ax, labels, fontsize=6.5)
     ax.set_ylim(len(labels) - 0.5, -0.5)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x")
     ax.margins(x=0.15)
 
 

@@ -32,7 +32,6 @@ META: Meta = {
     "title": "Scores per held-out batch",
     "summary": "One point per held-out batch and method; control rows are lines.",
     "needs": ["records"],
-    "paper": "",
 }
 
 

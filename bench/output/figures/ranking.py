@@ -13,12 +13,13 @@ from bench.output.figures._shared import (
     mark,
     metric_words,
     name_rows,
+    named_groups,
     nothing,
+    pages,
     row_facts,
     runs_digest,
-    setting_of,
+    setting_without_metric,
     shared_subtitle,
-    stems_for,
 )
 from bench.output.style import PAGE, colour_of, sentence
 
@@ -38,10 +39,7 @@ META: Meta = {
     "title": "Methods by primary metric",
     "summary": "Methods by primary metric on each split; control rows are lines.",
     "needs": ["records"],
-    "paper": "",
 }
-LONGEST_PAGE = 9.0
-"""Maximum height of panels per page in inches; a longer board has its own page."""
 
 
 def draw(inputs: FigureInput) -> list[Path]:
@@ -50,43 +48,27 @@ def draw(inputs: FigureInput) -> list[Path]:
     if not boards:
         return nothing(inputs, "There are no records to rank: run some first.")
     files: list[Path] = []
-    groups: dict[tuple[object, ...], list[Board]] = {}
-    for board in boards:
-        groups.setdefault(setting_of(board)[:4], []).append(board)
-    stems = stems_for(META["name"], groups)
-    for key, members in groups.items():
-        pages = _pages(members)
-        for number, (page, heights) in enumerate(pages, start=1):
-            stem = stems[key] if len(pages) == 1 else f"{stems[key]}_page-{number}"
-            total = sum(heights) + 0.95
-            with canvas(inputs.out, stem, runs_digest(page), PAGE, total) as drawn:
-                axes = drawn.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
-                for ax, board in zip(axes[:, 0], page, strict=True):
-                    _draw_ranking(drawn, ax, board)
-                _share_scale(axes[:, 0], page)
-                drawn.title(META["title"], shared_subtitle(page[0]))
-                methods = [
-                    row for board in page for row in board.rows if not is_control_row(row.track)
-                ]
-                text = f"{interval_words(methods)} Small points: seeds. Grey names: not ranked."
-                drawn.notes([f"{text} Vertical lines: control rows."], 130)
-            files += drawn.files
+    groups = named_groups(META["name"], boards, setting_without_metric)
+    for stem, page, heights in pages(groups, _height):
+        total = sum(heights) + 0.95
+        with canvas(inputs.out, stem, runs_digest(page), PAGE, total) as drawn:
+            axes = drawn.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
+            for ax, board in zip(axes[:, 0], page, strict=True):
+                _draw_ranking(drawn, ax, board)
+            _share_scale(axes[:, 0], page)
+            drawn.title(META["title"], shared_subtitle(page[0]))
+            methods = [row for board in page for row in board.rows if not is_control_row(row.track)]
+            text = f"{interval_words(methods)} Small points: seeds. Grey names: not ranked."
+            drawn.notes([f"{text} Vertical lines: control rows."], 130)
+        files += drawn.files
     return files
 
 
-def _pages(members: Sequence[Board]) -> list[tuple[list[Board], list[float]]]:
-    """Distribute boards over printable pages; return each page with the heights of its panels."""
-    pages: list[tuple[list[Board], list[float]]] = []
-    for board in members:
-        scored = [row for row in board.rows if row.mean is not None]
-        n = sum(not is_control_row(row.track) for row in scored)
-        # Names of the control rows are above the methods.
-        height = 0.19 * max(1, n) + 0.42 + (0.4 if n < len(scored) else 0.0)
-        if not pages or sum(pages[-1][1]) + height > LONGEST_PAGE:
-            pages.append(([], []))
-        pages[-1][0].append(board)
-        pages[-1][1].append(height)
-    return pages
+def _height(board: Board) -> float:
+    scored = [row for row in board.rows if row.mean is not None]
+    n = sum(not is_control_row(row.track) for row in scored)
+    # Names of the control rows are above the methods.
+    return 0.19 * max(1, n) + 0.42 + (0.4 if n < len(scored) else 0.0)
 
 
 def _share_scale(axes: Iterable[Axes], members: Sequence[Board]) -> None:

@@ -14,6 +14,7 @@ from bench.output.figures._shared import (
     row_facts,
     runs_digest,
     shared_subtitle,
+    vertical_grid,
 )
 from bench.output.style import PAGE, colour_of, marker_of
 
@@ -33,7 +34,6 @@ META: Meta = {
     "title": "Real images from a new scanner, laboratory or period",
     "summary": "One point per held-out scanner, laboratory or period, for the core methods.",
     "needs": ["records"],
-    "paper": "",
 }
 PANELS = {
     "mitosis-scanners/phase": "Mitotic figures",
@@ -140,5 +140,4 @@ def _draw_panel(ax: Axes, board: Board, rows: Mapping[str, Row], names: Sequence
     unit = count(n_units, "new " + level.pop() if len(level) == 1 else "new unit")
     chance = f"; chance {board.chance:.2f}" if board.chance is not None else ""
     ax.set_title(f"{PANELS[board.split]}\n{unit}{chance}", fontsize=7.5)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x")
+    vertical_grid(ax)

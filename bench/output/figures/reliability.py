@@ -28,7 +28,6 @@ META: Meta = {
     "title": "Reliability diagrams",
     "summary": "Reliability diagrams from predicted scores, with the expected calibration error.",
     "needs": ["predictions"],
-    "paper": "",
 }
 BINS = 15
 """Bins of equal width, closed on the right, as in the metric ``calibration_error``."""

@@ -33,7 +33,6 @@ META: Meta = {
     "title": "Gains and losses under one simulated cause at a time",
     "summary": "Difference to erm of each method on each simulated shift.",
     "needs": ["records"],
-    "paper": "",
 }
 COLUMNS = {
     "sim/no-shift": "new days\nonly",

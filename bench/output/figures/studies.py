@@ -22,7 +22,6 @@ META: list[Meta] = [
         "title": "Ablation: sampling of batches and BatchNorm statistics",
         "summary": "Sampling crossed with BatchNorm statistics, from the study ablation.",
         "needs": ["studies"],
-        "paper": "",
     },
     {
         "kind": "figure",
@@ -30,7 +29,6 @@ META: list[Meta] = [
         "title": "Score against the size of the inference batch",
         "summary": "Accuracy against the rows of an inference batch, from the study batch-size.",
         "needs": ["studies"],
-        "paper": "",
     },
     {
         "kind": "figure",
@@ -39,7 +37,6 @@ META: list[Meta] = [
         "summary": "Accuracy against the label shift of the test batch, from the study "
         "label-shift.",
         "needs": ["studies"],
-        "paper": "",
     },
     {
         "kind": "figure",
@@ -47,7 +44,6 @@ META: list[Meta] = [
         "title": "Class and batch in the BatchNorm statistics of each layer",
         "summary": "What explains the BatchNorm statistics of batches, from the study mechanism.",
         "needs": ["studies"],
-        "paper": "",
     },
 ]
 

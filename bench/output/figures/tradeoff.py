@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.core.control_names import is_control_row
 from bench.output.canvas import Canvas, canvas
+from bench.output.figures._panels import COLUMNS, grid, lines_of
 from bench.output.figures._runs import Group, group_stems, grouped, label, mixing_value
 from bench.output.figures._shared import metric_words, nothing, row_facts
 from bench.output.style import PAGE, colour_of, legend_lines, marker_of
@@ -27,7 +28,6 @@ META: Meta = {
     "title": "Batch mixing against biology",
     "summary": "Batch mixing against class separation in the embedding.",
     "needs": ["records"],
-    "paper": "",
 }
 MIXING = {
     "batch_1nn": "batch 1-NN accuracy\n(to the right: less batch left)",
@@ -61,17 +61,13 @@ def draw(inputs: FigureInput) -> list[Path]:
         if board is None:
             continue
         labels = group.in_order({name for by_label in values.values() for name in by_label})
-        columns = min(3, len(values))
-        lines = -(-len(values) // columns)
-        height = 2.6 * lines + 0.75 + 0.16 * legend_lines(labels)
+        height = 2.6 * lines_of(len(values)) + 0.75 + 0.16 * legend_lines(labels)
         with canvas(inputs.out, stem, group.runs_digest, PAGE, height) as drawn:
-            axes = drawn.figure.subplots(lines, columns, squeeze=False, sharey=True)
-            for ax in axes.flat[len(values) :]:
-                ax.set_axis_off()
-            for ax, (metric, points) in zip(axes.flat, values.items(), strict=False):
+            axes = grid(drawn.figure, len(values), sharey=True)
+            for ax, (metric, points) in zip(axes, values.items(), strict=True):
                 _panel(drawn, ax, board, metric, points)
-            for row in axes:
-                row[0].set_ylabel(metric_words(board.metric, board.readout))
+            for ax in axes[::COLUMNS]:
+                ax.set_ylabel(metric_words(board.metric, board.readout))
             tracks = {label(record): record.track for record in group.records}
             drawn.legend(labels, tracks)
             below = "large: mean over seeds, small: seeds"

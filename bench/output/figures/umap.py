@@ -34,7 +34,6 @@ META: Meta = {
     "title": "Embeddings before and after",
     "summary": "UMAP before and after each correction, coloured by batch and by class.",
     "needs": ["records", "predictions", "embeddings"],
-    "paper": "",
 }
 BASES = ("erm", "identity")
 """Baselines of a single network, in order of preference; the first available one is used."""

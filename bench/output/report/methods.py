@@ -76,12 +76,11 @@ def page_of(entry: Entry) -> MethodPage:
     from bench.core.access import Access, track_of
 
     meta = entry.meta
-    access = tuple(meta.get("access", ()))
     track = ""
-    if is_control_row(meta.get("level")):
+    if is_control_row(meta["level"]):
         track = CONTROL
-    elif "level" in meta:
-        track = track_of(Access.parse(list(access)))
+    elif meta["level"]:
+        track = track_of(Access.parse(meta["access"]))
     problem = ""
     blocks: tuple[Block, ...] = ()
     rows: tuple[Parameter, ...] = ()
@@ -100,14 +99,14 @@ def page_of(entry: Entry) -> MethodPage:
             problem = f"The parameters of {entry.origin} cannot be read: {error}."
     return MethodPage(
         name=entry.name,
-        summary=str(meta.get("summary", "")),
-        reference=str(meta.get("reference", "")),
-        url=str(meta.get("url", "")),
-        level=str(meta.get("level", "")),
-        version=meta.get("version"),
+        summary=meta["summary"],
+        reference=meta["reference"],
+        url=meta["url"],
+        level=meta["level"],
+        version=meta["version"] if entry.resolved else None,
         provider=entry.provider,
         track=track,
-        access=access,
+        access=tuple(meta["access"]),
         file=entry.path.name if entry.path is not None else "",
         blocks=blocks,
         parameters=rows,

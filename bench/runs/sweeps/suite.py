@@ -35,20 +35,14 @@ SUITES = Path(__file__).parent / "suites"
 MAX_TRIALS = 100_000
 
 
-@dataclass(frozen=True)
-class Block:
-    """Methods that run on the same splits with the same options.
+@dataclass(frozen=True, kw_only=True)
+class BlockOptions:
+    """Options that are the same for all runs of a block.
 
     Attributes
     ----------
-    methods, splits
-        As ``--method`` and ``--split``; ``methods = "all"`` for all packaged methods.
     seeds
         The seeds; None for the default of each split.
-    settings
-        Alternatives of ``--set``, each a mapping from ``[NAME.]KEY`` to a value.
-    trials
-        Tuning budgets: 0 is a run with default parameters, N is ``tune --trials N``.
     recipe, edition, network, standardise, rescale, metrics
         As the options of ``run``.
     rule, level, validations, recipe_keys
@@ -57,15 +51,9 @@ class Block:
         Whether the control rows of the splits are run, too.
     companions
         Whether the in-distribution companions of the splits are run, too.
-    optional
-        Whether splits without data on this machine are skipped instead of being an error.
     """
 
-    methods: tuple[str, ...]
-    splits: tuple[str, ...]
     seeds: tuple[int, ...] | None = None
-    settings: tuple[dict[str, object], ...] = ({},)
-    trials: tuple[int, ...] = (0,)
     recipe: str = "default"
     edition: str = "auto"
     network: str | None = None
@@ -78,6 +66,28 @@ class Block:
     recipe_keys: tuple[str, ...] = ()
     controls: bool = True
     companions: bool = True
+
+
+@dataclass(frozen=True)
+class Block(BlockOptions):
+    """Methods that run on the same splits with the same options.
+
+    Attributes
+    ----------
+    methods, splits
+        As ``--method`` and ``--split``; ``methods = "all"`` for all packaged methods.
+    settings
+        Alternatives of ``--set``, each a mapping from ``[NAME.]KEY`` to a value.
+    trials
+        Tuning budgets: 0 is a run with default parameters, N is ``tune --trials N``.
+    optional
+        Whether splits without data on this machine are skipped instead of being an error.
+    """
+
+    methods: tuple[str, ...]
+    splits: tuple[str, ...]
+    settings: tuple[dict[str, object], ...] = ({},)
+    trials: tuple[int, ...] = (0,)
     optional: bool = False
 
 

@@ -17,7 +17,7 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.core.registry import registry_with
 from bench.runs.code import Codes
 from bench.runs.experiment import Experiment, prepare
-from bench.runs.sweeps.suite import Block
+from bench.runs.sweeps.suite import BlockOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.runs.job import Job
     from bench.runs.progress import Progress
     from bench.runs.runner import Runner
-    from bench.runs.sweeps.suite import Suite
+    from bench.runs.sweeps.suite import Block, Suite
     from bench.runs.tuning.space import Tuning
 
 Settings = tuple[tuple[str, object], ...]
@@ -68,7 +68,7 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Unit:
+class Unit(BlockOptions):
     """Methods on one split with the same options.
 
     Attributes
@@ -77,33 +77,22 @@ class Unit:
         Where it runs.
     block
         Number of its block in the suite, from 1.
-    methods, split, seeds, settings
+    methods, split, settings
         As the options of ``run``.
     trials
         0 for default parameters, otherwise the tuning budget.
+    seconds, storage
+        As the options of ``tune``.
     """
 
     host: Host
     block: int
     methods: tuple[str, ...]
     split: str
-    seeds: tuple[int, ...] | None = None
     settings: Settings = ()
     trials: int = 0
-    recipe: str = "default"
-    edition: str = "auto"
-    network: str | None = None
-    standardise: str | None = None
-    rescale: bool = False
-    metrics: tuple[str, ...] = ()
-    rule: str = "ood-val"
-    level: str = ""
-    validations: int = 2
-    recipe_keys: tuple[str, ...] = ()
     seconds: float = 0.0
     storage: str = ""
-    controls: bool = True
-    companions: bool = True
 
 
 @dataclass(frozen=True)
@@ -175,28 +164,19 @@ class OpenUnit:
     @functools.cached_property
     def tunings(self) -> list[Tuning]:
         """Methods to tune; empty for default parameters."""
-        from bench.runs.tuning.space import Budget, Tuning
+        from bench.runs.tuning.space import Budget, tunings_of
 
         if not self.unit.trials:
             return []
-        unit, experiment = self.unit, self.experiment
-        [task] = experiment.tasks
-        budget = Budget(unit.trials, unit.seconds, unit.validations)
-        return [
-            Tuning(
-                task,
-                method,
-                experiment.registry,
-                experiment.options,
-                experiment.store,
-                budget,
-                unit.rule,
-                unit.level,
-                unit.storage,
-                unit.recipe_keys,
-            )
-            for method in experiment.methods
-        ]
+        unit = self.unit
+        return tunings_of(
+            self.experiment,
+            Budget(unit.trials, unit.seconds, unit.validations),
+            rule=unit.rule,
+            level=unit.level,
+            storage=unit.storage,
+            recipe_keys=unit.recipe_keys,
+        )
 
 
 def units_of(suite: Suite, host: Host) -> list[tuple[Unit, bool]]:
@@ -218,24 +198,11 @@ def units_of(suite: Suite, host: Host) -> list[tuple[Unit, bool]]:
                 resolve(split, registry)
         except BenchError as error:
             raise BenchError(f"{suite.name}, block {number}: {error}") from None
-        options = {
-            field.name: getattr(block, field.name)
-            for field in dataclasses.fields(Unit)
-            if field.name in (field.name for field in dataclasses.fields(Block))
-            and field.name not in ("methods", "settings", "trials")
-        }
+        options = {f.name: getattr(block, f.name) for f in dataclasses.fields(BlockOptions)}
         methods = _all_methods(registry) if block.methods == (ALL,) else block.methods
         units += [
             (
-                Unit(
-                    host,
-                    number,
-                    methods,
-                    split,
-                    settings=tuple(settings.items()),
-                    trials=trials,
-                    **options,
-                ),
+                Unit(host, number, methods, split, tuple(settings.items()), trials, **options),
                 block.optional,
             )
             for split in block.splits
@@ -273,8 +240,8 @@ def units_like(experiment: Experiment, host: Host, **fields: Any) -> list[Unit]:
             1,
             tuple(experiment.methods),
             task.typed,
-            None if experiment.seeds is None else tuple(experiment.seeds),
             tuple(settings.items()),
+            seeds=None if experiment.seeds is None else tuple(experiment.seeds),
             recipe=options.recipe,
             edition=experiment.edition,
             metrics=tuple(task.split.metrics),

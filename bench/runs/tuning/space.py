@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bench.data.task import Task
     from bench.records.store import Store
     from bench.runs.chain import Stage
+    from bench.runs.experiment import Experiment
     from bench.runs.job import Job, Options
 
 
@@ -164,6 +165,20 @@ class Tuning:
     def base(self) -> Job:
         """The job with default values."""
         return trial_job(self, self.task, {}, {}, SEED)
+
+
+def tunings_of(
+    experiment: Experiment,
+    budget: Budget,
+    **fields: Any,  # noqa: ANN401 - fields of several types
+) -> list[Tuning]:
+    """Return the tunings of an experiment; ``fields`` are further ones of :class:`Tuning`."""
+    common = (experiment.registry, experiment.options, experiment.store, budget)
+    return [
+        Tuning(task, method, *common, **fields)
+        for task in experiment.tasks
+        for method in experiment.methods
+    ]
 
 
 def search_space(tuning: Tuning) -> list[Dimension]:

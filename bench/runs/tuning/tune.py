@@ -49,10 +49,11 @@ class _Fold:
     tuning: Tuning
     fold: Fold
     runner: Runner
-    higher: bool
 
     def __post_init__(self) -> None:
         tuning = self.tuning
+        metric = tuning.registry.entry("metric", tuning.task.split.metric)
+        self.higher = metric.meta["higher_is_better"]
         self.fold_name = self.fold.name if len(tuning.task.folds) > 1 else ""
         if tuning.rule == "oracle":
             self.validations = [oracle(tuning.task, self.fold)]
@@ -223,11 +224,9 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[Record]:
     base = dataclasses.replace(tuning.base, selection=tuning.rule)
     if base.not_applicable:
         return [runner.run(dataclasses.replace(tuning.base, seed=seed)) for seed in seeds]
-    meta = tuning.registry.entry("metric", tuning.task.split.metric).meta
-    higher = bool(meta.get("higher_is_better", True))
     trial_runner = _quiet(runner)
     scored = [fold for fold in tuning.task.folds if fold.scored.any()]
-    studies = [_Fold(tuning, fold, trial_runner, higher) for fold in scored]
+    studies = [_Fold(tuning, fold, trial_runner) for fold in scored]
     reasons = [reason for study in studies if (reason := study.not_applicable)]
     if reasons:
         base = dataclasses.replace(base, not_applicable=reasons[0])
@@ -263,8 +262,7 @@ def tune(tuning: Tuning, runner: Runner, seeds: Sequence[int]) -> list[Record]:
 def tune_fold(tuning: Tuning, runner: Runner, fold: Fold) -> None:
     """Spend the budget of one fold; :func:`tune` then reads its trials from disk."""
     _check(tuning)
-    meta = tuning.registry.entry("metric", tuning.task.split.metric).meta
-    _Fold(tuning, fold, _quiet(runner), bool(meta.get("higher_is_better", True))).run()
+    _Fold(tuning, fold, _quiet(runner)).run()
 
 
 def _check(tuning: Tuning) -> None:
