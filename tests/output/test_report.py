@@ -409,6 +409,19 @@ def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch)
     assert few.n_boards < 4
 
 
+def test_overview_figures_see_the_boards_that_other_figures_leave_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page_module, "DRAWN", 1)
+    monkeypatch.setattr(
+        page_module, "pictures", lambda *runs, **_: pictures(*runs, names=["real-images"])
+    )
+    images = matrix("erm", noisy(0.5), split="mitosis-scanners/phase", edition="real")
+    larger = plausible(n_clusters=10)
+    result = build(as_records([*larger, *images]), Registry())
+    assert [picture.stem for picture in result.pictures] == ["real-images"]
+
+
 def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     import bench.output.figures
 
