@@ -216,8 +216,7 @@ _HIDDEN = (
 def _key(run: Record, metric: str | None) -> Key:
     """Return the values that two runs on one board must share; the metric comes first."""
     name = metric or run.primary
-    summary: Mapping[str, object] = {**run.summary}
-    values = [summary[key] for key in (*_SHOWN, *_HIDDEN)]
+    values = [run.summary[key] for key in (*_SHOWN, *_HIDDEN)]
     texts = [
         sorted_json(value) if isinstance(value, dict) else None if value is None else str(value)
         for value in values

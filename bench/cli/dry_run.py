@@ -11,7 +11,7 @@ from bench.core.words import duration, file_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records.schema import Summary
+    from bench.records.record import Record
     from bench.records.store import Store
     from bench.runs.estimate import Estimate, Total
     from bench.runs.job import Job
@@ -94,8 +94,8 @@ class Estimator:
 
     def __init__(self, store: Store, device: str) -> None:
         self._store, self._device = store, device
-        self._own: list[Summary] | None = None
-        self._published: list[Summary] | None = None
+        self._own: list[Record] | None = None
+        self._published: list[Record] | None = None
 
     def estimates(self, jobs: Sequence[Job]) -> list[Estimate]:
         """Return the expected cost of each job. Records are read once."""
@@ -103,13 +103,13 @@ class Estimator:
 
         store, device = self._store, self._device
         if self._own is None:
-            self._own = [record.summary for record in store.load_all()] if jobs else []
+            self._own = store.load_all() if jobs else []
         own = self._own
         costs = [estimate(job, store, own, device) for job in jobs]
         if all(cost.fit_s is not None for cost in costs):
             return costs
         if self._published is None:
-            self._published = [record.summary for record in store.load_reference()]
+            self._published = store.load_reference()
         published = self._published
         for k, job in enumerate(jobs):
             if costs[k].fit_s is None:

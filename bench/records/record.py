@@ -4,7 +4,7 @@
 instead of keys:
 
 ========================================== =========================================================
-``record.method``, ``.split_id``, ``.seed`` any key of :class:`bench.records.schema.Summary`; served
+``record.method``, ``.split_id``, ``.seed`` any key of :attr:`Record.summary`; served
                                            from the index, without reading ``run.json``
 ``record.spec``, ``.folds``, ``.notes``,   other keys of :class:`bench.records.schema.RunRecord`;
 ``.provenance``, ...                       ``run.json`` is read on first use
@@ -46,7 +46,6 @@ from bench.records.schema import (
     RunRecord,
     Spec,
     Status,
-    Summary,
     Tuning,
     Units,
 )
@@ -67,13 +66,13 @@ class _Field(Generic[T]):
 
     def _of(self, record: Record) -> Mapping[str, object]:
         # Boards of thousands of records read attributes a million times.
-        return cast("Mapping[str, object]", record._summary or record.summary)
+        return record._summary or record.summary
 
     def __init__(self, doc: str) -> None:
         self.__doc__ = doc
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+        self._name = name.removeprefix("_")
 
     @overload
     def __get__(self, record: None, owner: type) -> _Field[T]: ...
@@ -116,7 +115,7 @@ class Record(Mapping[str, object]):
         self._data = data
         self._path = path
         self._brief = brief
-        self._summary: Summary | None = None
+        self._summary: Mapping[str, object] | None = None
         self._clusters: Clusters | None = None
 
     method = _Field[str]("Chain of methods as typed.")
@@ -177,6 +176,7 @@ class Record(Mapping[str, object]):
     code = _Field[CodeSummary]("Digests of the code that made the run.")
     created = _Field[str]("Time of the run (UTC, ISO 8601).")
     command = _Field[str]("Command line of the run.")
+    _pooled = _Field[dict[str, float]]("The same of the predictions of all folds together.")
     spec = _Key[Spec]("Everything that identifies the run.")
     classes = _Key[list[str]]("Names of the classes, in the order of the scores.")
     notes = _Key[list[str]]("Notes of the run.")
@@ -185,11 +185,11 @@ class Record(Mapping[str, object]):
     provenance = _Key[Provenance]("Machine, versions and command.")
 
     @property
-    def summary(self) -> Summary:
+    def summary(self) -> Mapping[str, object]:
         """The part of the record that boards use, computed once; do not modify it."""
         if self._summary is None:
             if self._brief is not None:
-                self._summary = cast("Summary", json.loads(self._brief[0]))
+                self._summary = cast("Mapping[str, object]", json.loads(self._brief[0]))
             else:
                 self._summary = summarise(self.data)
         return self._summary
@@ -218,7 +218,7 @@ class Record(Mapping[str, object]):
             return self._path.run_id
         if isinstance(self._path, str):
             return self._path.replace("\\", "/").rpartition("/")[2]
-        return self.summary["run_id"] if self._path is None else self._path.name
+        return str(self.summary["run_id"]) if self._path is None else self._path.name
 
     @property
     def ok(self) -> bool:
@@ -255,7 +255,7 @@ class Record(Mapping[str, object]):
         """
         values = self.metrics
         if pooled:
-            values = {**values, **self.summary["pooled"]}
+            values = {**values, **self._pooled}
         key = self._key(values, metric or self.primary, readout)
         return None if key is None else values[key]
 

@@ -12,7 +12,7 @@ from bench.records.schema import READOUTS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bench.records.schema import Aggregation, Clusters, RunRecord, Summary
+    from bench.records.schema import Aggregation, Clusters, RunRecord
 
 
 DERIVED = "~"
@@ -53,8 +53,8 @@ def _aggregation(record: RunRecord) -> Aggregation:
     return "pooled" if several and not any(key.startswith("fold=") for key in values) else ""
 
 
-def summarise(record: RunRecord) -> Summary:
-    """Return the part of a record that boards use.
+def summarise(record: RunRecord) -> dict[str, object]:
+    """Return the part of a record that boards use; :class:`Record` has the types.
 
     ``metrics`` contains values over all scored units, for several folds the mean over folds, and
     ``pooled`` those of the predictions of all folds together. A value stored both as ``NAME`` and

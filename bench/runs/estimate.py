@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bench.records.schema import Summary
+    from bench.records.record import Record
     from bench.records.store import Store
     from bench.runs.job import Job
 
@@ -65,7 +65,7 @@ MEASURED_PIXELS = 256 * 256
 GPU_BASIS = "one H100, docs/benchmarks/gpu-h100.json, ResNet-50, scaled by the number of pixels"
 
 
-def estimate(job: Job, store: Store, records: Sequence[Summary], device: str = "auto") -> Estimate:
+def estimate(job: Job, store: Store, records: Sequence[Record], device: str = "auto") -> Estimate:
     """Estimate the cost of a run.
 
     Only the most similar complete records are used, in this order: the same chain, split and
@@ -77,7 +77,7 @@ def estimate(job: Job, store: Store, records: Sequence[Summary], device: str = "
     Parameters
     ----------
     records
-        Summaries (:func:`bench.records.record.summarise`) of earlier records.
+        Earlier records.
     """
     spec = job.spec()
     kind = "images" if job.task.opened.is_images else "profiles"
@@ -86,29 +86,29 @@ def estimate(job: Job, store: Store, records: Sequence[Summary], device: str = "
     done = [
         r
         for r in records
-        if r["status"] == "ok"
-        and r["recipe_digest"] == spec["recipe_digest"]
-        and (not on_gpu or str(r["machine"]["device"]).startswith("cuda"))
+        if r.status == "ok"
+        and r.recipe_digest == spec["recipe_digest"]
+        and (not on_gpu or str(r.machine["device"]).startswith("cuda"))
     ]
-    chain = [r for r in done if r["method_id"] == spec["method_id"]]
+    chain = [r for r in done if r.method_id == spec["method_id"]]
     same = [
         r
         for r in chain
-        if r["split_id"] == spec["split_id"]
-        and r["data_digest"] == spec["data_digest"]
-        and r["dataset_settings"] == spec["dataset_settings"]
+        if r.split_id == spec["split_id"]
+        and r.data_digest == spec["data_digest"]
+        and r.dataset_settings == spec["dataset_settings"]
     ]
     if same:
         return Estimate(
-            fit_s=median(r["cost"]["fit_s"] for r in same),
-            apply_s=median(r["cost"]["apply_s"] for r in same),
-            peak_bytes=max(int(r["cost"]["peak_bytes"]) for r in same),
+            fit_s=median(r.cost["fit_s"] for r in same),
+            apply_s=median(r.cost["apply_s"] for r in same),
+            peak_bytes=max(int(r.cost["peak_bytes"]) for r in same),
             disk_bytes=_median_int(map(_disk_of(store), same)),
             basis=f"{_records(len(same))} of this method on this split",
         )
     if chain:
         return _scaled(job, store, chain, f"{_records(len(chain))} of this method elsewhere", kind)
-    trained = [r for r in done if r["cost"]["images_seen"]]
+    trained = [r for r in done if r.cost["images_seen"]]
     if networks and trained:
         return _scaled(job, store, trained, f"{_records(len(trained))} of other networks", kind)
     return _measured_on_gpu(job) if on_gpu else Estimate()
@@ -163,21 +163,21 @@ def total(
     return Total(seconds, peak, disk, unknown)
 
 
-def _scaled(job: Job, store: Store, records: list[Summary], basis: str, kind: str) -> Estimate:
+def _scaled(job: Job, store: Store, records: Sequence[Record], basis: str, kind: str) -> Estimate:
     rows = sum(int(fold.scored.sum()) for fold in job.task.folds)
     fitted_on = [job.task.stage_rows(0, fold).rows for fold in job.task.folds]
     n_trained = sum(_rows_trained(job, len(rows)) for rows in fitted_on)
-    per_row = [r["cost"]["apply_s"] / max(r["n_eval"], 1) for r in records]
-    if all(r["cost"]["images_seen"] for r in records):
-        fit_s = median(r["cost"]["fit_s"] / r["cost"]["images_seen"] for r in records) * n_trained
+    per_row = [r.cost["apply_s"] / max(r.n_eval, 1) for r in records]
+    if all(r.cost["images_seen"] for r in records):
+        fit_s = median(r.cost["fit_s"] / r.cost["images_seen"] for r in records) * n_trained
     else:
-        fit_s = median(r["cost"]["fit_s"] / max(r["n_eval"], 1) for r in records) * rows
-    sizes = [(size, r["n_eval"]) for r in records if (size := _disk_of(store)(r)) is not None]
+        fit_s = median(r.cost["fit_s"] / max(r.n_eval, 1) for r in records) * rows
+    sizes = [(size, r.n_eval) for r in records if (size := _disk_of(store)(r)) is not None]
     disk = int(median(size / max(n, 1) for size, n in sizes) * rows) if sizes else None
     return Estimate(
         fit_s=fit_s,
         apply_s=median(per_row) * rows,
-        peak_bytes=max(int(r["cost"]["peak_bytes"]) for r in records),
+        peak_bytes=max(int(r.cost["peak_bytes"]) for r in records),
         disk_bytes=disk,
         basis=f"{basis}, scaled to the {kind} of this run: rough",
     )
@@ -191,15 +191,15 @@ def _rows_trained(job: Job, n: int) -> int:
     return steps * size
 
 
-def _disk_of(store: Store) -> Callable[[Summary], int | None]:
+def _disk_of(store: Store) -> Callable[[Record], int | None]:
     """Return a function that measures a record and its artifacts in bytes; None if missing."""
 
-    def size(summary: Summary) -> int | None:
-        record = store.find(summary["run_id"])
-        if record is None or record.path is None:
+    def size(record: Record) -> int | None:
+        stored = store.find(record.run_id)
+        if stored is None or stored.path is None:
             return None
-        folders = [record.path]
-        for fold in record.folds:
+        folders = [stored.path]
+        for fold in stored.folds:
             for stage in fold["stages"]:
                 folders += [store.artifact_path(stage[key]) for key in ("fit_id", "apply_id")]
         files = (file for folder in dict.fromkeys(folders) for file in folder.glob("*"))

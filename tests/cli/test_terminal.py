@@ -20,6 +20,7 @@ from bench.cli.progress import Bar
 from bench.core.errors import BenchError
 from bench.core.registry import Registry
 from bench.records import trackers as track
+from bench.records.record import as_record
 from bench.records.store import Store
 from bench.runs import estimate
 from bench.runs.job import Options
@@ -50,16 +51,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def test_an_estimate_is_the_median_of_the_same_runs(store: Store) -> None:
-    [record] = [r.summary for r in store.load_all() if r["method_id"] == "erm"]
+    [record] = [r for r in store.load_all() if r.method_id == "erm"]
     costs = [(1.0, 0.1), (5.0, 0.2), (2.0, 0.9)]
     past = [
-        {**record, "cost": {**record["cost"], "fit_s": fit, "apply_s": apply}}
+        as_record({**record, "cost": {**record.cost, "fit_s": fit, "apply_s": apply}})
         for fit, apply in costs
     ]
     [job] = jobs(["erm"], [1])
     result = estimate.estimate(job, store, past)
     assert (result.fit_s, result.apply_s) == (2.0, 0.2)
-    assert result.peak_bytes == record["cost"]["peak_bytes"]
+    assert result.peak_bytes == record.cost["peak_bytes"]
     assert "3 records of this method on this split" in result.basis
 
 
@@ -69,20 +70,20 @@ def test_disk_is_what_the_record_and_its_artifacts_take(store: Store) -> None:
     folders = [record.path, *(store.artifact_path(stage[k]) for k in ("fit_id", "apply_id"))]
     size = sum(f.stat().st_size for folder in folders for f in Path(str(folder)).iterdir())
     [job] = jobs(["erm"], [1])
-    assert estimate.estimate(job, store, [record.summary]).disk_bytes == size
+    assert estimate.estimate(job, store, [record]).disk_bytes == size
 
 
 def test_another_network_is_scaled_by_what_passes_through(store: Store) -> None:
-    [record] = [r.summary for r in store.load_all() if r["method_id"] == "erm"]
+    [record] = [r for r in store.load_all() if r.method_id == "erm"]
     [job] = jobs(["ben"], [0])
     result = estimate.estimate(job, store, [record])
-    seen = record["cost"]["images_seen"]
-    assert result.fit_s == pytest.approx(record["cost"]["fit_s"] / seen * 4 * 8)
+    seen = record.cost["images_seen"]
+    assert result.fit_s == pytest.approx(record.cost["fit_s"] / seen * 4 * 8)
     assert "rough" in result.basis
 
 
 def test_nothing_near_is_no_number(store: Store) -> None:
-    past = [r.summary for r in store.load_all()]
+    past = store.load_all()
     [job] = jobs(["erm"], [0], steps=5)  # another recipe
     assert estimate.estimate(job, store, past) == estimate.Estimate()
     [job] = jobs(["center"], [0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.boards.pairs import Comparison, compare
+from bench.boards.pairs import Ranking, rank
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     LONGEST,
@@ -38,19 +38,19 @@ META: Meta = {
 
 def draw(inputs: FigureInput) -> list[Path]:
     """Draw the average ranks of the methods of each split, with the critical difference."""
-    comparisons = [compare(board) for board in inputs.boards]
-    comparisons = [comparison for comparison in comparisons if comparison.ranks is not None]
-    if not comparisons:
+    rankings = [rank(board) for board in inputs.boards]
+    rankings = [ranking for ranking in rankings if ranking.ranks is not None]
+    if not rankings:
         why = "Ranks need two methods with scores in the same two clusters or more: run some first."
         return nothing(inputs, why)
     files: list[Path] = []
-    groups = named_groups(META["name"], comparisons, lambda c: setting_without_metric(c.board))
-    for stem, page, heights in pages(groups, lambda c: 0.19 * len(c.methods) + 0.75):
-        shown = [comparison.board for comparison in page]
+    groups = named_groups(META["name"], rankings, lambda r: setting_without_metric(r.board))
+    for stem, page, heights in pages(groups, lambda r: 0.19 * len(r.methods) + 0.75):
+        shown = [ranking.board for ranking in page]
         with canvas(inputs.out, stem, runs_digest(shown), PAGE, sum(heights) + 1.05) as drawn:
             axes = drawn.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
-            for ax, comparison in zip(axes[:, 0], page, strict=True):
-                _draw_ranks(drawn, ax, comparison)
+            for ax, ranking in zip(axes[:, 0], page, strict=True):
+                _draw_ranks(drawn, ax, ranking)
             drawn.title(META["title"], shared_subtitle(shown[0]))
             drawn.notes(
                 [
@@ -65,8 +65,8 @@ def draw(inputs: FigureInput) -> list[Path]:
     return files
 
 
-def _draw_ranks(drawn: Canvas, ax: Axes, comparison: Comparison) -> None:
-    board, ranks = comparison.board, comparison.ranks
+def _draw_ranks(drawn: Canvas, ax: Axes, ranking: Ranking) -> None:
+    board, ranks = ranking.board, ranking.ranks
     level = next((row.cluster_level for row in board.rows if row.cluster_level), "cluster")
     words = metric_words(board.metric, board.readout)
     if ranks is None:
@@ -78,12 +78,12 @@ def _draw_ranks(drawn: Canvas, ax: Axes, comparison: Comparison) -> None:
         fontsize=7,
         parse_math=False,
     )
-    n = len(comparison.methods)
-    in_groups: dict[str, list[int]] = {name: [] for name in comparison.methods}
-    for number, (first, last) in enumerate(comparison.groups, start=1):
+    n = len(ranking.methods)
+    in_groups: dict[str, list[int]] = {name: [] for name in ranking.methods}
+    for number, (first, last) in enumerate(ranking.groups, start=1):
         for place in range(first, last + 1):
-            in_groups[comparison.methods[place]].append(number)
-    for place, name in enumerate(comparison.methods):
+            in_groups[ranking.methods[place]].append(number)
+    for place, name in enumerate(ranking.methods):
         colour = colour_of(name)
         rank, low, high = (float(v[place]) for v in (ranks.ranks, ranks.low, ranks.high))
         ax.hlines(place, low, high, color=colour, linewidth=1.1)
@@ -105,10 +105,10 @@ def _draw_ranks(drawn: Canvas, ax: Axes, comparison: Comparison) -> None:
     # The bars that join methods are to the right of all limits, one column each.
     right = max(float(ranks.high.max()), float(n)) + 0.25
     step = 0.16 * max(1.0, n / 8)
-    for number, (first, last) in enumerate(comparison.groups):
+    for number, (first, last) in enumerate(ranking.groups):
         x = right + number * step
         ax.vlines(x, first - 0.25, last + 0.25, color="#999999", linewidth=2.4)
-    edge = right + max(1, len(comparison.groups)) * step
+    edge = right + max(1, len(ranking.groups)) * step
     ax.hlines(-1.0, 1.0, 1.0 + ranks.critical_difference, color="#444444", linewidth=1.4)
     ax.text(
         1.0 + ranks.critical_difference + 0.1,
@@ -121,4 +121,4 @@ def _draw_ranks(drawn: Canvas, ax: Axes, comparison: Comparison) -> None:
     ax.set_xlim(0.8, max(edge, 1.0 + ranks.critical_difference + 0.12 * n + 0.6))
     ax.set_ylim(n - 0.5, -1.6)
     ax.set_xticks(range(1, n + 1) if n <= 12 else range(1, n + 1, 2))
-    name_lines(ax, [fitted(name, LONGEST) for name in comparison.methods])
+    name_lines(ax, [fitted(name, LONGEST) for name in ranking.methods])
