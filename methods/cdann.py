@@ -45,7 +45,6 @@ META = {
     "reference": "Li et al. 2018, ECCV; Gulrajani and Lopez-Paz 2021, arXiv 2007.01434",
     "url": "https://openaccess.thecvf.com/content_ECCV_2018/html/Ya_Li_Deep_Domain_Generalization_ECCV_2018_paper.html",
     "access": ["train-batch"],
-    "helps": [],
     "hurts": ["label-shift"],
 }
 

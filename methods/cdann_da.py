@@ -54,7 +54,6 @@ META = {
     "url": "https://arxiv.org/abs/1705.10667",
     "access": ["adapt"],
     "helps": ["location"],
-    "hurts": [],
 }
 
 LARGEST = 4096

@@ -30,7 +30,6 @@ META = {
     "url": "https://doi.org/10.1186/1755-8794-1-42",
     "access": ["controls", "test-controls"],
     "helps": ["location", "hierarchical", "confounded"],
-    "hurts": [],
 }
 
 

@@ -37,8 +37,6 @@ META = {
     "reference": "Jolliffe 2002, Principal Component Analysis (Springer)",
     "url": "https://doi.org/10.1007/b98835",
     "access": [],
-    "helps": [],
-    "hurts": [],
 }
 
 

@@ -42,7 +42,6 @@ META = {
     "reference": "Ganin et al. 2016, JMLR 17:59",
     "url": "https://jmlr.org/papers/v17/15-239.html",
     "access": ["train-batch"],
-    "helps": [],
     "hurts": ["confounded", "label-shift"],
 }
 

@@ -46,7 +46,6 @@ META = {
     "url": "https://jmlr.org/papers/v17/15-239.html",
     "access": ["adapt"],
     "helps": ["location"],
-    "hurts": [],
 }
 
 

@@ -42,8 +42,6 @@ META = {
     "reference": "Sun and Saenko 2016, arXiv 1607.01719; Koh et al. 2021, arXiv 2012.07421",
     "url": "https://arxiv.org/abs/1607.01719",
     "access": ["train-batch"],
-    "helps": [],
-    "hurts": [],
 }
 
 

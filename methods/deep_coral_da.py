@@ -47,7 +47,6 @@ META = {
     "url": "https://arxiv.org/abs/1607.01719",
     "access": ["train-batch", "adapt"],
     "helps": ["location", "hierarchical"],
-    "hurts": [],
 }
 
 

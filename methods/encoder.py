@@ -44,8 +44,6 @@ META = {
     "reference": "Tan and Le 2019, ICML, arXiv:1905.11946 (EfficientNet)",
     "url": "https://arxiv.org/abs/1905.11946",
     "access": [],
-    "helps": [],
-    "hurts": [],
     "deterministic": True,
     "argument": "efficientnet-lite0",
 }

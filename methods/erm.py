@@ -22,8 +22,6 @@ META = {
     "reference": "Vapnik 1992, NeurIPS 4",
     "url": "https://proceedings.neurips.cc/paper/1991/hash/ff4d5fbbafdf976cfdc032e3bde78de5-Abstract.html",
     "access": [],
-    "helps": [],
-    "hurts": [],
 }
 
 

@@ -24,7 +24,6 @@ META = {
     "url": "https://proceedings.mlr.press/v200/lin22a.html",
     "access": ["train-batch"],
     "fit": "ben",
-    "helps": [],
     "hurts": ["confounded", "label-shift"],
 }
 

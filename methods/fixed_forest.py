@@ -32,8 +32,6 @@ META = {
     "reference": "Breiman 2001, Machine Learning 45:5-32; Lu et al. 2019 (family)",
     "url": "https://doi.org/10.1023/A:1010933404324",
     "access": [],
-    "helps": [],
-    "hurts": [],
 }
 
 

@@ -34,8 +34,6 @@ META = {
     "reference": "Lu et al. 2019, NeurIPS, arXiv:1906.07282 (family)",
     "url": "https://arxiv.org/abs/1906.07282",
     "access": [],
-    "helps": [],
-    "hurts": [],
 }
 
 

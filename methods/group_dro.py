@@ -41,8 +41,6 @@ META = {
     "reference": "Sagawa et al. 2020, arXiv 1911.08731",
     "url": "https://arxiv.org/abs/1911.08731",
     "access": ["train-batch"],
-    "helps": [],
-    "hurts": [],
 }
 
 

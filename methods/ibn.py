@@ -39,8 +39,6 @@ META = {
     "reference": "Pan et al. 2018, ECCV, arXiv 1807.09441",
     "url": "https://arxiv.org/abs/1807.09441",
     "access": [],
-    "helps": [],
-    "hurts": [],
 }
 
 

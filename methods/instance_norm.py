@@ -38,8 +38,6 @@ META = {
     "reference": "Ulyanov et al. 2016, arXiv 1607.08022",
     "url": "https://arxiv.org/abs/1607.08022",
     "access": [],
-    "helps": [],
-    "hurts": [],
 }
 
 

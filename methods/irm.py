@@ -43,8 +43,6 @@ META = {
     "reference": "Arjovsky et al. 2019, arXiv 1907.02893",
     "url": "https://arxiv.org/abs/1907.02893",
     "access": ["train-batch"],
-    "helps": [],
-    "hurts": [],
 }
 
 

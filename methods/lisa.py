@@ -55,8 +55,6 @@ META = {
     "reference": "Yao et al. 2022, PMLR 162:25407-25437",
     "url": "https://arxiv.org/abs/2201.00299",
     "access": ["train-batch"],
-    "helps": [],
-    "hurts": [],
 }
 
 

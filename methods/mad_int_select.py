@@ -55,8 +55,6 @@ META = {
     "reference": "Arevalo et al. 2024, Nat Commun 15:6516",
     "url": "https://github.com/carpenter-singh-lab/2023_Arevalo_BatchCorrection",
     "access": ["train-batch", "controls", "test-controls"],
-    "helps": [],
-    "hurts": [],
 }
 
 BLOM = 3.0 / 8.0

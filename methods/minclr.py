@@ -34,8 +34,6 @@ META = {
     "reference": "Lin and Lu 2022, PMLR 200:74-93, section 4.2",
     "url": "https://proceedings.mlr.press/v200/lin22a.html",
     "access": ["train-well"],
-    "helps": [],
-    "hurts": [],
 }
 
 

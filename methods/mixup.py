@@ -44,8 +44,6 @@ META = {
     "reference": "Zhang et al. 2018, ICLR, arXiv 1710.09412",
     "url": "https://arxiv.org/abs/1710.09412",
     "access": [],
-    "helps": [],
-    "hurts": [],
 }
 
 

@@ -44,8 +44,6 @@ META = {
     "reference": "Li et al. 2018, CVPR; Gulrajani and Lopez-Paz 2021, arXiv 2007.01434",
     "url": "https://openaccess.thecvf.com/content_cvpr_2018/html/Li_Domain_Generalization_With_CVPR_2018_paper.html",
     "access": ["train-batch"],
-    "helps": [],
-    "hurts": [],
 }
 
 

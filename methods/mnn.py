@@ -39,7 +39,6 @@ META = {
     "url": "https://doi.org/10.1038/nbt.4091",
     "access": ["train-batch", "adapt"],
     "helps": ["location"],
-    "hurts": [],
 }
 
 

@@ -41,8 +41,6 @@ META = {
     "reference": "Brideau et al. 2003, J Biomol Screen 8:634-647 (B score)",
     "url": "https://doi.org/10.1177/1087057103258285",
     "access": ["test-batch"],
-    "helps": [],
-    "hurts": [],
 }
 
 ROUNDS = 10

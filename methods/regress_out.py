@@ -44,8 +44,6 @@ META = {
     "reference": "Wolf et al. 2018, Genome Biology 19:15 (scanpy.pp.regress_out)",
     "url": "https://doi.org/10.1186/s13059-017-1382-0",
     "access": ["train-batch", "controls"],
-    "helps": [],
-    "hurts": [],
 }
 
 

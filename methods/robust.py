@@ -30,7 +30,6 @@ META = {
     "url": "https://doi.org/10.1177/1087057107312035",
     "access": ["controls", "test-controls"],
     "helps": ["location", "scale", "hierarchical", "confounded"],
-    "hurts": [],
 }
 
 NORMAL = 1.482602218505602

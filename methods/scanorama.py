@@ -55,7 +55,6 @@ META = {
     "reference": "Hie et al. 2019, Nature Biotechnology 37:685-691",
     "url": "https://doi.org/10.1038/s41587-019-0113-3",
     "access": ["train-batch", "adapt"],
-    "helps": [],
     "hurts": ["scale", "covariance", "label-shift"],
 }
 

@@ -39,8 +39,6 @@ META = {
     "reference": "Lopez et al. 2018, Nature Methods 15:1053-1058",
     "url": "https://doi.org/10.1038/s41592-018-0229-2",
     "access": ["train-batch", "adapt"],
-    "helps": [],
-    "hurts": [],
 }
 
 

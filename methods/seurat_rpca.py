@@ -42,8 +42,6 @@ META = {
     "reference": "Hao et al. 2021, Cell 184:3573-3587",
     "url": "https://doi.org/10.1016/j.cell.2021.04.048",
     "access": ["train-batch", "adapt"],
-    "helps": [],
-    "hurts": [],
 }
 
 SCRIPT = r"""

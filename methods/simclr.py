@@ -37,8 +37,6 @@ META = {
     "reference": "Chen et al. 2020, ICML, arXiv 2002.05709",
     "url": "https://arxiv.org/abs/2002.05709",
     "access": [],
-    "helps": [],
-    "hurts": [],
 }
 
 

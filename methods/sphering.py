@@ -51,7 +51,6 @@ META = {
     "reference": "Kessy et al. 2018, The American Statistician 72:309-314",
     "url": "https://doi.org/10.1080/00031305.2016.1277159",
     "access": ["controls"],
-    "helps": [],
     "hurts": ["location"],
 }
 

@@ -38,8 +38,6 @@ META = {
     "reference": "Hrovatin et al. 2023, bioRxiv 2023.11.03.565463",
     "url": "https://doi.org/10.1101/2023.11.03.565463",
     "access": ["train-batch", "adapt"],
-    "helps": [],
-    "hurts": [],
 }
 
 

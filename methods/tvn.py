@@ -93,7 +93,6 @@ META = {
     "url": "https://doi.org/10.1101/161422",
     "access": ["controls", "test-controls"],
     "helps": ["location", "scale", "hierarchical", "confounded"],
-    "hurts": [],
 }
 
 PUBLISHED = {"ando": (0.02, 1.0), "efaar": (0.0, 0.5), "controls-zscore": (0.0, 0.5)}

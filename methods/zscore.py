@@ -30,7 +30,6 @@ META = {
     "url": "https://doi.org/10.1038/nmeth.4397",
     "access": ["controls", "test-controls"],
     "helps": ["location", "scale", "hierarchical", "confounded"],
-    "hurts": [],
 }
 
 

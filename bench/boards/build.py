@@ -242,14 +242,11 @@ def _cost(runs: Sequence[Record]) -> dict[str, float]:
     """Return the mean cost of a row; empty if it was computed elsewhere."""
     if any(NOT_RUN_HERE in run.badges for run in runs):
         return {}
-    costs: list[Mapping[str, object]] = [{**run.cost} for run in runs]
-
-    def column(name: str) -> list[float]:
-        return [float(value) for cost in costs if isinstance(value := cost.get(name), int | float)]
-
-    means = {name: column(name) for name in ("fit_s", "apply_s", "steps", "images_seen")}
-    total = {name: math.fsum(values) / len(values) for name, values in means.items() if values}
-    peaks = column("peak_bytes")
-    if peaks:
-        total["peak_bytes"] = int(max(peaks))
-    return total
+    costs, n = [run.cost for run in runs], len(runs)
+    return {
+        "fit_s": math.fsum(cost["fit_s"] for cost in costs) / n,
+        "apply_s": math.fsum(cost["apply_s"] for cost in costs) / n,
+        "steps": math.fsum(cost["steps"] for cost in costs) / n,
+        "images_seen": math.fsum(cost["images_seen"] for cost in costs) / n,
+        "peak_bytes": max(int(cost["peak_bytes"]) for cost in costs),
+    }

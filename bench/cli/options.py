@@ -183,8 +183,9 @@ IF_EXISTS = click.option(
     metavar="WHAT",
     help="Existing runs: skip, refresh, rerun or verify.",
 )
-
-
+DEVICE = choice_option(
+    "--device", "auto", "Device of networks: auto, cpu or cuda.", completion.choices("DEVICES")
+)
 ISOLATE = click.option(
     "--isolate",
     is_flag=False,
@@ -286,12 +287,7 @@ training_options = bundle(
             "Data: auto, real, simulated or fixture.",
             completion.choices("EDITIONS"),
         ),
-        choice_option(
-            "--device",
-            "auto",
-            "Device of networks: auto, cpu or cuda.",
-            completion.choices("DEVICES"),
-        ),
+        DEVICE,
         click.option("--seed", metavar="N", help="Run seed N only."),
         click.option(
             "--seeds", metavar="N", help="Run seeds 0 to N-1 [default: 3 on tables, 1 on images]."

@@ -90,7 +90,8 @@ DEFAULTS: dict[str, Meta] = {
     },
     "dataset": {"licence": "", "editions": [], "levels": [], "splits": []},
     "metric": {"higher_is_better": True, "oracle_is_best": False},
-    "figure": {"title": "", "paper": ""},
+    "figure": {"paper": ""},
+    "study": {"point": "", "points": []},
 }
 """Values of optional keys, by kind."""
 
@@ -259,7 +260,7 @@ def check_meta(meta: object, where: str) -> Meta:
             f"my-{kind}"
         )
     if kind in _TARGET:
-        target = meta.get(_TARGET[kind])
+        target = meta.get(_TARGET[kind], name if kind == "metric" else None)
         if not isinstance(target, str) or not target.isidentifier():
             raise BenchError(
                 f"META of {where} needs a '{_TARGET[kind]}': its name in the file{hint}"
@@ -279,6 +280,8 @@ def check_meta(meta: object, where: str) -> Meta:
 def with_defaults(kind: str, meta: Meta) -> Meta:
     """Return a literal with the values of the optional keys that it does not have."""
     defaults = {"version": 1, "summary": "", "reference": "", "url": "", **DEFAULTS.get(kind, {})}
+    if kind == "metric":
+        defaults["function"] = meta.get("name", "")
     added = {key: value for key, value in defaults.items() if key not in meta}
     return {**meta, **added}  # type: ignore[typeddict-item]
 
@@ -348,11 +351,10 @@ def _check_study(meta: Mapping[str, object], where: str, hint: str) -> None:
         raise BenchError(f"META of {where} needs a question: one sentence that ends in ?{hint}")
     if not _strings(meta.get("methods")):
         raise BenchError(f"META of {where} needs methods: a list of names{hint}")
-    points = meta.get("points")
-    if not isinstance(meta.get("point"), str) or not isinstance(points, list):
+    if not isinstance(meta.get("point", ""), str) or not isinstance(meta.get("points", []), list):
         raise BenchError(
-            f"META of {where} needs point, the name of the varied quantity, and points, a list of "
-            f"its values; '' and [] if none{hint}"
+            f"META of {where}: point is the name of the varied quantity, and points a list of its "
+            f"values; leave both out if there is none{hint}"
         )
 
 

@@ -25,11 +25,6 @@ TOGETHER = 64
 """Objects that are requested at the same time."""
 
 
-def is_url(text: str) -> bool:
-    """Return whether a text is a URL and not a path."""
-    return "://" in text
-
-
 def path_of_url(url: str) -> Path | None:
     """Return the path of a ``file://`` URL; None for other URLs."""
     if not url.startswith(FILE):

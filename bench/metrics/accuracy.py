@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "accuracy",
-    "function": "accuracy",
     "version": 1,
     "needs": "predictions",
     "range": [0, 1],
-    "higher_is_better": True,
     "oracle_is_best": True,
     "summary": "Share of rows whose class was predicted.",
     "reference": "scikit-learn accuracy_score",

@@ -17,11 +17,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "accuracy_treatments",
-    "function": "accuracy_treatments",
     "version": 1,
     "needs": "scores",
     "range": [0, 1],
-    "higher_is_better": True,
     "oracle_is_best": True,
     "summary": "Share of treated rows whose class was predicted among the treatment classes.",
     "reference": "scikit-learn accuracy_score on the treatment classes",

@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "arevalo_overall",
-    "function": "arevalo_overall",
     "version": 3,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "0.4 x mean batch-mixing + 0.6 x mean biology, as Arevalo et al. weigh them.",
     "reference": "Arevalo et al. 2024, Nature Communications 15:6516",
 }

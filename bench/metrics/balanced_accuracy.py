@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "balanced_accuracy",
-    "function": "balanced_accuracy",
     "version": 1,
     "needs": "predictions",
     "range": [0, 1],
-    "higher_is_better": True,
     "oracle_is_best": True,
     "summary": "Mean recall over the classes that occur.",
     "reference": "scikit-learn balanced_accuracy_score",

@@ -25,12 +25,10 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "batch_1nn",
-    "function": "batch_1nn",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
     "higher_is_better": False,
-    "oracle_is_best": False,
     "summary": "1-nearest-neighbour accuracy (cosine) of telling the batch; lower is better.",
     "reference": "Lin & Lu 2022, PMLR 200, appendix B.1",
 }

@@ -14,12 +14,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "bras",
-    "function": "bras",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "Batch removal adapted silhouette: 1 - abs(width) within labels, all other batches.",
     "reference": "Rautenstrauch & Ohler 2025, doi:10.1038/s41587-025-02743-4",
 }

@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "calibration_error",
-    "function": "calibration_error",
     "version": 1,
     "needs": "scores",
     "range": [0, 1],
     "higher_is_better": False,
-    "oracle_is_best": False,
     # The probe's regularisation is selected by its classes, which leaves its confidence arbitrary.
     "readout": "head",
     "summary": "Expected calibration error of the predicted class, 15 bins of equal width.",

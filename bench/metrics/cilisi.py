@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "cilisi",
-    "function": "cilisi",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "Local inverse Simpson index of batches within each label: 0 parted, 1 mixed.",
     "reference": "Andreatta et al. 2024, doi:10.1038/s41467-024-45240-z",
 }

@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "clisi",
-    "function": "clisi",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "Local inverse Simpson index of labels, rescaled: 1 pure, 0 mixed.",
     "reference": "Korsunsky et al. 2019, doi:10.1038/s41592-019-0619-0",
 }

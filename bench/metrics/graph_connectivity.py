@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "graph_connectivity",
-    "function": "graph_connectivity",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "Mean over labels of the share of rows in the largest connected component.",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }

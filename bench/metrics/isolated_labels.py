@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "isolated_labels",
-    "function": "isolated_labels",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "(silhouette width by label + 1) / 2 of the labels in the fewest batches, cosine.",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }

@@ -15,12 +15,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "kbet",
-    "function": "kbet",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "Acceptance rate of the chi-squared test of batches near a row, within labels.",
     "reference": "Buettner et al. 2019, doi:10.1038/s41592-018-0254-1",
 }

@@ -31,8 +31,6 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "Mean average precision of retrieving replicates from other batches (cosine).",
     "reference": "Kalinin et al. 2025 (copairs), doi:10.1038/s41467-025-60306-2",
 }

@@ -25,12 +25,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "map_controls",
-    "function": "map_controls",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "Mean average precision of replicates among negative controls of the own batch.",
     "reference": "Kalinin et al. 2025 (copairs), doi:10.1038/s41467-025-60306-2",
 }

@@ -14,12 +14,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "nmi_leiden",
-    "function": "nmi_leiden",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "Normalised mutual information of Leiden clusters and labels (extra scib).",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }

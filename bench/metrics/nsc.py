@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "nsc",
-    "function": "nsc",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
     "oracle_is_best": True,
     "summary": "1-nearest-neighbour accuracy among treatments, same compound excluded (cosine).",
     "reference": "Ljosa et al. 2013, doi:10.1177/1087057113503553",

@@ -15,12 +15,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "pcr",
-    "function": "pcr",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "1 - share of the principal components' variance that the batch explains.",
     "reference": "Buettner et al. 2019, doi:10.1038/s41592-018-0254-1",
 }

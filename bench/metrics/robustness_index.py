@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "robustness_index",
-    "function": "robustness_index",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "Neighbours of the same label and another batch, against the reverse (cosine).",
     "reference": "de Jong et al. 2025, arXiv:2501.18055; PathoROB, arXiv:2507.17845",
 }

@@ -14,12 +14,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "silhouette_label",
-    "function": "silhouette_label",
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
-    "higher_is_better": True,
-    "oracle_is_best": False,
     "summary": "(mean silhouette width by label + 1) / 2, cosine distance.",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }

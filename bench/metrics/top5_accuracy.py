@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "top5_accuracy",
-    "function": "top5_accuracy",
     "version": 1,
     "needs": "scores",
     "range": [0, 1],
-    "higher_is_better": True,
     "oracle_is_best": True,
     "summary": "Share of rows whose class is among the five that score highest.",
     "reference": "scikit-learn top_k_accuracy_score",

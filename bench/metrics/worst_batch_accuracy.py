@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 META = {
     "kind": "metric",
     "name": "worst_batch_accuracy",
-    "function": "worst_batch_accuracy",
     "version": 1,
     "needs": "predictions",
     "range": [0, 1],
-    "higher_is_better": True,
     "oracle_is_best": True,
     "summary": "Accuracy in the batch where it is lowest.",
     "reference": "worst-group accuracy, Sagawa et al. 2020, arXiv 1911.08731",

@@ -215,7 +215,11 @@ class ArtifactStore:
         files["meta.json"] = pretty_json(contents)
         target = self.artifact_path(artifact_id)
         place(self.root, files, target, "meta.json", replace=replace)
+        self._upload("artifacts", artifact_id, replace=replace)
         return target
+
+    def _upload(self, kind: str, name: str, *, replace: bool) -> None:
+        """Copy what was written to a store elsewhere; a folder needs nothing."""
 
     def drop_artifacts(self, ids: Iterable[str]) -> None:
         """Delete artifacts; missing ones are ignored."""

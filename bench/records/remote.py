@@ -32,15 +32,11 @@ from bench.records.store import Store, to_stderr
 from bench.records.writing import discard, place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    import pandas as pd
-
-    from bench.core.types import Array, Facts, JsonObject
+    from bench.core.types import JsonObject
     from bench.records.artifacts import Artifact
     from bench.records.reading import Kind
-    from bench.records.record import Record
-    from bench.records.store import Failure
 
 FRESH_S = 2.0
 """Seconds for which a listing of the store is used again."""
@@ -86,73 +82,10 @@ class RemoteStore(Store):
         self._objects.write("probe", b"", replace=True)
         self._objects.delete("probe")
 
-    # ------------------------------------------------------------------ runs
-
-    def find(self, run_id: str) -> Record | None:
-        """Return the run if it is complete and undamaged, otherwise None."""
-        self._update("runs", [run_id])
-        return super().find(run_id)
-
-    def read(self, run_id: str) -> Record | None:
-        """Return the run if it is complete, otherwise None; see :meth:`Store.read`."""
-        self._update("runs", [run_id])
-        return super().read(run_id)
-
     def refresh(self) -> None:
         """Download new and changed runs; upload those that were interrupted."""
         self._listings.pop("runs", None)
-        local = {path.name for path in self.runs.glob("*/*")}
-        self._update("runs", sorted(local | self._listed("runs").keys()))
-
-    def load_all(self, reference: bool = False) -> list[Record]:
-        """Return all records, sorted by run id; see :meth:`Store.load_all`."""
-        self.refresh()
-        return super().load_all(reference)
-
-    def commit(
-        self,
-        record: Mapping[str, object],
-        metrics: pd.DataFrame,
-        predictions: pd.DataFrame | None = None,
-        curves: pd.DataFrame | None = None,
-        *,
-        replace: bool = False,
-    ) -> Path:
-        """Write a complete run in one step; see :meth:`Store.commit`."""
-        path = super().commit(record, metrics, predictions, curves, replace=replace)
-        self._upload("runs", path.name, replace=replace)
-        self._forget("failed", path.name)
-        return path
-
-    def remove(self, run_id: str) -> None:
-        """Delete a run; a missing run is ignored."""
-        super().remove(run_id)
-        self._forget("runs", run_id)
-
-    # ------------------------------------------------------------------ failures
-
-    def fail(
-        self,
-        run_id: str,
-        traceback: str,
-        environment: Mapping[str, object],
-        about: Mapping[str, object] | None = None,
-    ) -> Path:
-        """Save why a run failed and return the folder; an earlier failure is replaced."""
-        path = super().fail(run_id, traceback, environment, about)
-        self._upload("failed", run_id, replace=True)
-        return path
-
-    def failures(self) -> list[Failure]:
-        """Return the failed runs; ``error`` is the last line of the traceback."""
-        local = {path.name for path in (self.root / "failed").glob("*/")}
-        self._update("failed", sorted(local | self._listed("failed").keys()))
-        return super().failures()
-
-    def drop_failure(self, run_id: str) -> None:
-        """Delete the traceback of a failed run; a missing one is ignored."""
-        super().drop_failure(run_id)
-        self._forget("failed", run_id)
+        self._update("runs")
 
     # ------------------------------------------------------------------ artifacts
 
@@ -173,22 +106,6 @@ class RemoteStore(Store):
         if not super().artifact_meta(artifact_id) and self.artifact_meta(artifact_id):
             self._download("artifacts", [artifact_id])
         return super().read_artifact(kind, artifact_id)
-
-    def write_artifact(
-        self,
-        kind: Kind,
-        artifact_id: str,
-        arrays: Mapping[str, Array],
-        meta: Facts | None = None,
-        *,
-        replace: bool = False,
-    ) -> Path:
-        """Write an artifact and return its local folder; an existing one is kept."""
-        path = super().write_artifact(kind, artifact_id, arrays, meta, replace=replace)
-        self._objects.write(f"artifacts/{artifact_id}.zip", packed(path), replace=replace)
-        facts = (path / "meta.json").read_bytes()
-        self._objects.write(f"artifacts/{artifact_id}.json", facts, replace=replace)
-        return path
 
     def drop_artifacts(self, ids: Iterable[str]) -> None:
         """Delete artifacts; missing ones are ignored."""
@@ -218,10 +135,13 @@ class RemoteStore(Store):
             self._listings[kind] = time.monotonic(), listed
         return listed
 
-    def _update(self, kind: str, names: Iterable[str]) -> None:
-        """Make the local folders of some ids equal to the store."""
+    def _update(self, kind: str, names: Iterable[str] | None = None) -> None:
+        """Make the local folders of some ids equal to the store; default: all ids."""
         listed = self._listed(kind)
         wanted = []
+        if names is None:
+            folders = self.runs.glob("*/*") if kind == "runs" else (self.root / kind).glob("*/")
+            names = sorted({path.name for path in folders} | listed.keys())
         for name in names:
             file = self._known(kind, name)
             known = file.read_text() if file.is_file() else None
@@ -251,8 +171,17 @@ class RemoteStore(Store):
                 write_file(self._known(kind, name), stamps.get(name, "-"))
 
     def _upload(self, kind: str, name: str, *, replace: bool) -> None:
-        """Write the object of a local folder; if there is one, it replaces the local folder."""
+        """Write the object of a local folder; if there is one, it replaces the local folder.
+
+        The facts of an artifact are an object of their own, and artifacts are never replaced here.
+        """
         key = f"{kind}/{name}.zip"
+        if kind == "artifacts":
+            folder = self.artifact_path(name)
+            self._objects.write(key, packed(folder), replace=replace)
+            facts = (folder / "meta.json").read_bytes()
+            self._objects.write(f"artifacts/{name}.json", facts, replace=replace)
+            return
         own = self._objects.write(key, packed(self._local(kind, name)), replace=replace)
         stamp = self._objects.stamp(key)
         self._listings.setdefault(kind, (0.0, {}))[1][name] = stamp

@@ -117,6 +117,7 @@ class Store(ArtifactStore):
         A damaged run is reported as by :meth:`load_all`. A new commit of the run moves it to
         ``damaged/``.
         """
+        self._update("runs", [run_id])
         return self._readable(self.path_of(run_id))
 
     def read(self, run_id: str) -> Record | None:
@@ -128,10 +129,17 @@ class Store(ArtifactStore):
             If the record is damaged, does not match its digests or was written by a later labshift.
             The message names its folder.
         """
+        self._update("runs", [run_id])
         return read_folder(self.path_of(run_id))
 
     def refresh(self) -> None:
         """Bring a local copy of records elsewhere up to date; a folder needs nothing."""
+
+    def _update(self, kind: str, names: Iterable[str] | None = None) -> None:
+        """Make local copies of runs or failures equal to records elsewhere; default: all."""
+
+    def _forget(self, kind: str, name: str) -> None:
+        """Delete a run or failure elsewhere after its local copy."""
 
     def load_all(self, reference: bool = False) -> list[Record]:
         """Return all records, sorted by run id.
@@ -150,6 +158,7 @@ class Store(ArtifactStore):
         BenchError
             If the folder cannot be read, or published records are requested but missing.
         """
+        self.refresh()
         with disk_errors("read", self.root):
             own = self._load_indexed()
             if not reference:
@@ -277,6 +286,8 @@ class Store(ArtifactStore):
         files = {"run.json": pretty_json(contents), **tables}
         place(self.root, files, target, "run.json", replace=replace)
         shutil.rmtree(self.root / "failed" / target.name, ignore_errors=True)
+        self._upload("runs", target.name, replace=replace)
+        self._forget("failed", target.name)
         return target
 
     def _set_aside_damaged(self, folder: Path) -> None:
@@ -311,10 +322,12 @@ class Store(ArtifactStore):
             "environment.json": pretty_json(facts),
         }
         place(self.root, files, target, "traceback.txt", replace=True)
+        self._upload("failed", run_id, replace=True)
         return target
 
     def failures(self) -> list[Failure]:
         """Return the failed runs; ``error`` is the last line of the traceback."""
+        self._update("failed")
         failures: list[Failure] = []
         with disk_errors("read", self.root):
             for folder in sorted((self.root / "failed").glob("*/")):
@@ -330,10 +343,12 @@ class Store(ArtifactStore):
     def drop_failure(self, run_id: str) -> None:
         """Delete the traceback of a failed run; a missing one is ignored."""
         discard(self.root, self.root / "failed" / checked_id(run_id))
+        self._forget("failed", run_id)
 
     def remove(self, run_id: str) -> None:
         """Delete a run; a missing run is ignored."""
         discard(self.root, self.path_of(run_id))
+        self._forget("runs", run_id)
 
     def publish(self, run_ids: Iterable[str], *, replace: bool = False) -> list[Path]:
         """Copy runs without their predictions to the packed files of ``reference/``.

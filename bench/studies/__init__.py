@@ -5,8 +5,8 @@ the file, and a function ``run``:
 
 ``META``
     ``kind`` (``"study"``), ``name``, ``version`` (increased when numbers change), ``question`` (one
-    sentence with a question mark), ``methods`` (default for ``--method``), ``point`` (what
-    ``--points`` varies, or ``""``) and ``points`` (its default values, or ``[]``).
+    sentence with a question mark), ``methods`` (default for ``--method``) and, if it varies a
+    number, ``point`` (what ``--points`` varies) and ``points`` (its default values).
 ``run(context)``
     Takes a :class:`StudyContext` and returns a :class:`Finding`. ``context.result(Condition(...))``
     runs a method or reads its records, ``context.difference`` computes a paired difference, and
@@ -56,25 +56,19 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Condition": "_results",
-    "ConditionResult": "_results",
-    "Difference": "_results",
-    "Finding": "_results",
-    "StudyContext": "_context",
-    "cell_text": "_write",
-    "context_of": "_workers",
-    "folder_of": "_write",
-    "markdown": "_write",
-    "records_of": "_workers",
-    "subtitle": "_write",
-    "write": "_write",
+    "_context": ("StudyContext",),
+    "_results": ("Condition", "ConditionResult", "Difference", "Finding"),
+    "_workers": ("context_of", "records_of"),
+    "_write": ("cell_text", "folder_of", "markdown", "subtitle", "write"),
 }
+"""Module of this package -> its names that are imported on first use."""
 
 
 def __getattr__(name: str) -> object:
     """Import the names of studies on first use, so that listing studies is fast."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    for module, names in _LAZY.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

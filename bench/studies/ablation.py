@@ -38,8 +38,6 @@ META = {
     "version": 1,
     "question": "Is it the sampling of training batches or the statistics at test?",
     "methods": ["erm", "adabn", "erm-plate", "ben", "ben-controls"],
-    "point": "",
-    "points": [],
 }
 
 SAMPLERS = ("mixed", "plate", "covering")

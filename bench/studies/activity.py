@@ -30,8 +30,6 @@ META = {
     "version": 1,
     "question": "Which treatments are active, and which lose activity by a correction?",
     "methods": ["center", "robust", "zscore", "sphering", "tvn", "combat", "harmony"],
-    "point": "",
-    "points": [],
 }
 SHOWN = {
     "method": "method",

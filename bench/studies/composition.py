@@ -32,8 +32,6 @@ META = {
         "combat",
         "coral-to-train",
     ],
-    "point": "",
-    "points": [],
 }
 
 KINDS: dict[float, tuple[str, str, dict[str, object]]] = {

@@ -45,8 +45,6 @@ META = {
     "version": 1,
     "question": "What happens to old profiles when a batch arrives and the method is refitted?",
     "methods": ["erm", "ben", "zscore", "sphering", "tvn", "combat", "harmony"],
-    "point": "",
-    "points": [],
 }
 
 Doubles = NDArray[np.float64]

@@ -31,8 +31,6 @@ META = {
     "version": 1,
     "question": "Do the ranks of corrections depend on the rows that are excluded?",
     "methods": ["center", "robust", "zscore", "sphering", "tvn", "combat", "harmony"],
-    "point": "",
-    "points": [],
 }
 BASELINE = "identity"
 DESCRIBED = "as described"

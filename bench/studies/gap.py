@@ -36,8 +36,6 @@ META = {
     "version": 1,
     "question": "What does the shift cost, and how much would an ordinary hold-out hide?",
     "methods": ["erm"],
-    "point": "",
-    "points": [],
 }
 
 TEST = "test"

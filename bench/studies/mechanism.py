@@ -53,8 +53,6 @@ META = {
     "version": 1,
     "question": "Does biology cancel out in the statistics of a batch?",
     "methods": ["erm", "ben"],
-    "point": "",
-    "points": [],
 }
 
 SIZES = (16, 8, 4, 2)

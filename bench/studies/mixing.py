@@ -28,8 +28,6 @@ META = {
     "version": 1,
     "question": "Do neighbours share biology or batch, and does mixing cost biology?",
     "methods": ["center", "robust", "zscore", "sphering", "tvn", "combat", "harmony"],
-    "point": "",
-    "points": [],
 }
 DRAWN = (*WITH_INTERVALS, "ilisi", "clisi")
 SHOWN = {

@@ -36,8 +36,6 @@ META = {
     "version": 1,
     "question": "Which order of centring, scaling, components, whitening and correction is best?",
     "methods": ["center", "robust", "components", "sphering", "combat"],
-    "point": "",
-    "points": [],
 }
 BASELINE = "identity"
 WHITENING = frozenset({"sphering", "sphering-all", "tvn"})

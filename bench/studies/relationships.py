@@ -39,8 +39,6 @@ META = {
     "version": 1,
     "question": "Which annotated relationships does a map recover, before and after corrections?",
     "methods": ["center", "robust", "zscore", "sphering", "tvn", "combat", "harmony"],
-    "point": "",
-    "points": [],
 }
 TAIL = TAILS[0]
 """The tail that is drawn and read."""

@@ -28,8 +28,6 @@ META = {
     "version": 1,
     "question": "Which treatments reproduce in another batch, and which does a correction cost?",
     "methods": ["center", "robust", "zscore", "sphering", "tvn", "combat", "harmony"],
-    "point": "",
-    "points": [],
 }
 SHOWN = {
     "across": "across",

@@ -25,8 +25,6 @@ META = {
     "version": 1,
     "question": "How much retrieval is left if the gallery excludes the query's plate or position?",
     "methods": ["center", "robust", "zscore", "sphering", "tvn", "combat", "harmony"],
-    "point": "",
-    "points": [],
 }
 SHOWN = {
     "match": "match",

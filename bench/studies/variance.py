@@ -26,8 +26,6 @@ META = {
     "version": 1,
     "question": "How much variance do batch, position, cell count and treatment explain?",
     "methods": ["center", "robust", "zscore", "sphering", "tvn", "combat", "harmony"],
-    "point": "",
-    "points": [],
 }
 SHOWN = {
     "factor": "factor",

@@ -9,7 +9,7 @@ import click
 
 from bench.cli import completion
 from bench.cli.clusters import ClusterOptions, cluster_options, execute, host_of
-from bench.cli.options import IF_EXISTS, ISOLATE, Common, common_options
+from bench.cli.options import DEVICE, IF_EXISTS, ISOLATE, Common, common_options
 from bench.cli.output import note, print_json
 from bench.cli.progress import waiting
 
@@ -22,14 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("suite", metavar="SUITE", shell_complete=completion.suites)
 @cluster_options
-@click.option(
-    "--device",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    shell_complete=completion.choices("DEVICES"),
-    help="Device of networks: auto, cpu or cuda.",
-)
+@DEVICE
 @IF_EXISTS
 @ISOLATE
 @click.option("--dry-run", is_flag=True, help="Print tasks and their expected cost.")
