@@ -132,8 +132,8 @@ def main() -> None:
     parser.add_argument("--measure", nargs=2, metavar=("FOLDER", "METHOD"), help="one process")
     passed = parser.parse_args()
     if passed.measure:
-        found = go_through(Path(passed.measure[0]), passed.measure[1])
-        print(json.dumps(found))
+        peak = go_through(Path(passed.measure[0]), passed.measure[1])
+        print(json.dumps(peak))
         return
     rows = 800_000 if passed.full else 100_000
     missed = False
@@ -150,15 +150,15 @@ def main() -> None:
             done = subprocess.run(
                 [*command, name, method], env=environ, capture_output=True, text=True, check=True
             )
-            found = json.loads(done.stdout.splitlines()[-1])
-            bound = FIXED + SHARE * found["table"]
-            bad = found["own"] > bound
+            peak = json.loads(done.stdout.splitlines()[-1])
+            bound = FIXED + SHARE * peak["table"]
+            bad = peak["own"] > bound
             missed = missed or bad
             print(
-                f"{method}: {rows:,} x {FEATURES}, table {found['table'] / 1e9:.2f} GB; own memory "
-                f"at the peak {found['own'] / 1e9:.2f} GB (at most {bound / 1e9:.2f}), "
-                f"{found['own'] / found['table']:.2f} of the table; all that was resident "
-                f"{found['all'] / 1e9:.2f} GB; {found['seconds']:.0f} s"
+                f"{method}: {rows:,} x {FEATURES}, table {peak['table'] / 1e9:.2f} GB; own memory "
+                f"at the peak {peak['own'] / 1e9:.2f} GB (at most {bound / 1e9:.2f}), "
+                f"{peak['own'] / peak['table']:.2f} of the table; all that was resident "
+                f"{peak['all'] / 1e9:.2f} GB; {peak['seconds']:.0f} s"
                 f"{'   MISSED' if bad else ''}",
                 flush=True,
             )

@@ -42,9 +42,9 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def in_turns(one: Callable[[], Any], other: Callable[[], Any], n: int) -> tuple[float, float]:
+def in_turns(first: Callable[[], Any], second: Callable[[], Any], n: int) -> tuple[float, float]:
     """Return the medians of ``n`` times of each, measured in turns."""
-    times = [(seconds(one), seconds(other)) for _ in range(n)]
+    times = [(seconds(first), seconds(second)) for _ in range(n)]
     return statistics.median(a for a, _ in times), statistics.median(b for _, b in times)
 
 

@@ -53,14 +53,14 @@ def one(**shape: Any) -> Comparison:
     return compare(board)
 
 
-def by_cluster(made: list[dict[str, Any]], method: str) -> np.ndarray:
-    rows = [r["clusters"]["values"]["balanced_accuracy"] for r in made if r["method"] == method]
+def by_cluster(runs: list[dict[str, Any]], method: str) -> np.ndarray:
+    rows = [r["clusters"]["values"]["balanced_accuracy"] for r in runs if r["method"] == method]
     return np.mean(rows, axis=0)
 
 
-def table(made: list[dict[str, Any]], method: str) -> np.ndarray:
+def table(runs: list[dict[str, Any]], method: str) -> np.ndarray:
     return np.array(
-        [r["clusters"]["values"]["balanced_accuracy"] for r in made if r["method"] == method]
+        [r["clusters"]["values"]["balanced_accuracy"] for r in runs if r["method"] == method]
     )
 
 

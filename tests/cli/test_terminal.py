@@ -327,7 +327,7 @@ def test_bars_show_the_run_and_all_runs(monkeypatch: pytest.MonkeyPatch) -> None
     from rich import console
 
     class Wide(console.Console):
-        def __init__(self, **given: Any) -> None:
+        def __init__(self, **options: Any) -> None:
             super().__init__(
                 file=screen.text, force_terminal=True, width=100, _environ=dict(os.environ)
             )

@@ -57,11 +57,11 @@ def write(folder: Path, keys: str, **columns: Any) -> Path:
     return folder / "mine.toml"
 
 
-def as_files(folder: Path, suffix: str, made: np.ndarray) -> list[str]:
+def as_files(folder: Path, suffix: str, images: np.ndarray) -> list[str]:
     """Write each image as one file with all its channels; return names in row order."""
     folder.mkdir(exist_ok=True)
     names = []
-    for k, image in enumerate(made):
+    for k, image in enumerate(images):
         name = f"{k:03d}{suffix}"
         if suffix == ".png":
             flat = image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
@@ -98,25 +98,27 @@ def test_a_file_a_channel(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows(path), result[:, ::-1])
 
 
-def _npy(folder: Path, made: np.ndarray) -> str:
-    np.save(folder / "p.npy", made)
+def _npy(folder: Path, images: np.ndarray) -> str:
+    np.save(folder / "p.npy", images)
     return "p.npy"
 
 
-def _big_endian(folder: Path, made: np.ndarray) -> str:
-    np.save(folder / "b.npy", made.astype(made.dtype.newbyteorder(">")))
+def _big_endian(folder: Path, images: np.ndarray) -> str:
+    np.save(folder / "b.npy", images.astype(images.dtype.newbyteorder(">")))
     return "b.npy"
 
 
-def _hdf5(folder: Path, made: np.ndarray) -> str:
+def _hdf5(folder: Path, images: np.ndarray) -> str:
     with h5py.File(folder / "p.h5", "w") as file:
-        file.create_dataset("a/images", data=made, chunks=(7, *made.shape[1:]), compression="gzip")
+        file.create_dataset(
+            "a/images", data=images, chunks=(7, *images.shape[1:]), compression="gzip"
+        )
         file["other"] = [1]
     return "p.h5:a/images"
 
 
-def _zarr(folder: Path, made: np.ndarray) -> str:
-    zarr.save_array(str(folder / "p.zarr"), made)
+def _zarr(folder: Path, images: np.ndarray) -> str:
+    zarr.save_array(str(folder / "p.zarr"), images)
     return "p.zarr"
 
 
@@ -128,16 +130,16 @@ ARRAYS: list[Callable[[Path, np.ndarray], str]] = [_npy, _big_endian, _hdf5, _za
 def test_arrays_of_every_kind_are_the_same_data(
     tmp_path: Path, make: Callable[[Path, np.ndarray], str]
 ) -> None:
-    made = pixels()
-    path = write(tmp_path, f'array = "{make(tmp_path, made)}"')
-    np.testing.assert_array_equal(rows(path), made)
-    plain = write(tmp_path / "plain", f'array = "{_npy(tmp_path, made)}"'.replace("p.", "../p."))
+    images = pixels()
+    path = write(tmp_path, f'array = "{make(tmp_path, images)}"')
+    np.testing.assert_array_equal(rows(path), images)
+    plain = write(tmp_path / "plain", f'array = "{_npy(tmp_path, images)}"'.replace("p.", "../p."))
     assert load(path).open().digest == load(plain).open().digest
     source = load(path).open().source
     some = np.array([70, 3, 3, 41, 0])  # in any order, one of them twice
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(some), made[some])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(some), images[some])
     near = np.array([12, 10, 11, 10])
-    np.testing.assert_array_equal(source.read(near), made[near])
+    np.testing.assert_array_equal(source.read(near), images[near])
     assert source.read(np.zeros(0, dtype=np.int64)).shape == (0, 2, 12, 12)
 
 

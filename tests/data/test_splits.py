@@ -171,12 +171,12 @@ def test_unsupervised_has_all_rows_on_both_sides() -> None:
     assert audit(split(protocol="unsupervised", test="all"), data, [fold]) == []
 
 
-@pytest.mark.parametrize("wanted, found", [("3", "3.0"), ("3.0", "3.0"), ("1", "01")])
-def test_a_number_names_the_value_that_is_equal_to_it(wanted: str, found: str) -> None:
+@pytest.mark.parametrize("wanted, value", [("3", "3.0"), ("3.0", "3.0"), ("1", "01")])
+def test_a_number_names_the_value_that_is_equal_to_it(wanted: str, value: str) -> None:
     doses = ["01", "01", "3.0", "3.0"]
     data = opened(["a", "b", "a", "b"], dose=doses)
     (fold,) = folds(split(test={"dose": (wanted,)}), data)
-    assert {doses[i] for i in fold.test} == {found}
+    assert {doses[i] for i in fold.test} == {value}
 
 
 CASES: list[tuple[dict[str, Any], tuple[str, ...]]] = [

@@ -115,12 +115,12 @@ def test_what_is_wrong_is_named(data: Path) -> None:
     with raises(BenchError, "data.crop", SIDE):
         opened("laboratories", crop=44)
     store = data / "jpegxl_lossy_d20.zarr"
-    one = sorted(store.iterdir())[0]
-    (one / "0.0.0").write_bytes(b"damaged")
-    with raises(BenchError, one.name):
+    image = sorted(store.iterdir())[0]
+    (image / "0.0.0").write_bytes(b"damaged")
+    with raises(BenchError, image.name):
         opened("laboratories")
-    (one / ".zarray").write_text("{")
-    with raises(BenchError, one.name, ".zarray"):
+    (image / ".zarray").write_text("{")
+    with raises(BenchError, image.name, ".zarray"):
         opened("laboratories")
     scopes = data / "metadata" / "microscope_config.csv"
     scopes.write_text("Metadata_Source,Metadata_Microscope_Name\nsource_2,CV8000\n")

@@ -106,9 +106,9 @@ def test_rows_are_the_published_files(opened: Opened, folder: Path) -> None:
     rows = np.array([5, len(opened.index) - 1, 700])
     pixels = opened.source.read(rows)
     for row, result in zip(rows.tolist(), pixels, strict=True):
-        one = opened.index.iloc[row]
-        experiment, plate = one["plate"].split("/")
-        path = folder / f"images/{experiment}/Plate{plate}/{one['position']}_s{one['site']}.png"
+        site = opened.index.iloc[row]
+        experiment, plate = site["plate"].split("/")
+        path = folder / f"images/{experiment}/Plate{plate}/{site['position']}_s{site['site']}.png"
         with Image.open(path) as image:
             np.testing.assert_array_equal(np.moveaxis(result, 0, -1), np.asarray(image))
 

@@ -54,8 +54,8 @@ def of_part(plates: list[Any], part: str) -> list[Any]:
     return [item for item in plates if part in item.parts]
 
 
-def knobs(one: Any, conditions: Conditions) -> dict[str, float]:
-    return {name: float(conditions.value(name, one.units, ["B02"])[0]) for name in NAMES}
+def knobs(plate: Any, conditions: Conditions) -> dict[str, float]:
+    return {name: float(conditions.value(name, plate.units, ["B02"])[0]) for name in NAMES}
 
 
 def association(a: Any, b: Any) -> float:
@@ -314,8 +314,8 @@ def test_the_lamp_is_as_cold_as_the_strength_says() -> None:
         assert values == pytest.approx(np.clip(expected, -0.6, 0.6).tolist())
 
 
-def replaced(one: Any) -> Any:
-    return dataclasses.replace(one, moves=()).units
+def replaced(plate: Any) -> Any:
+    return dataclasses.replace(plate, moves=()).units
 
 
 @pytest.mark.parametrize("part", ["laboratory", "microscope", "both", "new-markers", "label-shift"])

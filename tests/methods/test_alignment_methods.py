@@ -46,7 +46,7 @@ def rows_and_groups(sizes=(5, 3, 8), d=4, seed=0, offset=0.0):
     return x[order].astype(np.float32), group[order]
 
 
-def batch_of(**given):
+def batch_of(**changes):
     base = {
         "x": torch.zeros(1),
         "y": torch.zeros(1, dtype=torch.long),
@@ -59,7 +59,7 @@ def batch_of(**given):
         "n_batches": 3,
         "generator": torch.Generator(),
     }
-    return Batch(**{**base, **given})
+    return Batch(**{**base, **changes})
 
 
 def naive_moments(x):

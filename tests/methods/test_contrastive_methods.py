@@ -77,7 +77,7 @@ def test_two_views_make_nt_xent_as_published():
 def test_the_gradient_of_the_loss():
     z = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
     key = torch.tensor([0, 0, 1, 1, 1, 2, 3])
-    assert torch.autograd.gradcheck(lambda one: nt_xent(one, key, 0.3), z)
+    assert torch.autograd.gradcheck(lambda rows: nt_xent(rows, key, 0.3), z)
     lone = nt_xent(z, torch.arange(7), 0.3)
     lone.backward()
     assert float(lone.detach()) == 0

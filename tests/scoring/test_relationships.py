@@ -186,10 +186,10 @@ def test_similarities_across_batches_against_a_loop(level: str) -> None:
     for i, a in enumerate(kept):
         for j, b in enumerate(kept):
             values = [
-                means[one] @ means[other]
-                for one in means
+                means[first] @ means[other]
+                for first in means
                 for other in means
-                if one[0] == a and other[0] == b and one[1] != other[1]
+                if first[0] == a and other[0] == b and first[1] != other[1]
             ]
             assert similarity[i, j] == pytest.approx(np.mean(values), abs=1e-6)
     [pairs] = among(annotated, names, kept)

@@ -655,7 +655,7 @@ def test_steps_and_epochs_replace_each_other():
 
 
 @pytest.mark.parametrize(
-    "name, kind, given, said",
+    "name, kind, changes, said",
     [
         ("defualt", "images", {}, "unknown recipe 'defualt'. Did you mean default"),
         ("default", "images", {"lrr": 1}, "unknown recipe key 'lrr'. Did you mean lr"),
@@ -681,10 +681,10 @@ def test_steps_and_epochs_replace_each_other():
         ("default", "profiles", {"augment": "flips-rotations"}, "is for images"),
     ],
 )
-def test_wrong_recipes_are_one_clear_line(name, kind, given, said):
+def test_wrong_recipes_are_one_clear_line(name, kind, changes, said):
 
     with raises(BenchError, said, fix=False):
-        resolve(name, kind, given)
+        resolve(name, kind, changes)
 
 
 def test_what_a_recipe_makes_every_network_see():
