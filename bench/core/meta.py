@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from typing import TYPE_CHECKING, TypedDict, TypeGuard
+from typing import TYPE_CHECKING, TypedDict, TypeGuard, cast
 
 from bench.core.errors import BenchError
 
@@ -274,16 +274,17 @@ def check_meta(meta: object, where: str) -> Meta:
     }
     if kind in _CHECKS:
         _CHECKS[kind](present, where, hint)
-    return with_defaults(kind, present)  # type: ignore[arg-type]
+    return with_defaults(kind, cast("Meta", present))
 
 
 def with_defaults(kind: str, meta: Meta) -> Meta:
     """Return a literal with the values of the optional keys that it does not have."""
-    defaults = {"version": 1, "summary": "", "reference": "", "url": "", **DEFAULTS.get(kind, {})}
+    defaults: dict[str, object] = {"version": 1, "summary": "", "reference": "", "url": ""}
+    defaults |= DEFAULTS.get(kind, {})
     if kind == "metric":
         defaults["function"] = meta.get("name", "")
     added = {key: value for key, value in defaults.items() if key not in meta}
-    return {**meta, **added}  # type: ignore[typeddict-item]
+    return cast("Meta", {**meta, **added})
 
 
 def _present_shifts(value: object) -> object:

@@ -73,7 +73,8 @@ def command(what: str, reference: bool, wide: bool, common: Common) -> None:
 
 def _facts(entry: Entry, *keys: str) -> dict[str, object]:
     """Return name, provider and values of META in the order of ``keys``."""
-    known = {"range": [], **entry.meta, "name": entry.name, "provider": entry.provider}
+    known: dict[str, object] = {"range": [], **entry.meta}
+    known |= {"name": entry.name, "provider": entry.provider}
     if not entry.resolved:
         known |= dict.fromkeys(("version", "higher_is_better"))
     return {key: known.get(key, "") for key in keys}
