@@ -283,6 +283,8 @@ def places(block, secret):
 def learn(train):
     with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb") as memory:
         for line in maps:
+            if "w" not in line.split()[1]:
+                continue  # what it was given is in memory that can be written, not in libraries
             start, end = (int(value, 16) for value in line.split()[0].split("-"))
             try:
                 memory.seek(start)
@@ -484,6 +486,7 @@ class M(Profile):
         ("return cls.ACCESS", "sys.exit(0)"),
         ("Params = NoParams", "Params = None"),
         ("class Profile", "import no_such_module\nclass Profile"),
+        ("class Profile", "import os; os._exit(0)\nclass Profile"),
         ("def state(self)", "def other(self)"),
         ("class Profile", "import bench.metrics as b\nb.compute = None\nclass Profile"),
     ],
