@@ -214,7 +214,8 @@ def attack(subject: str, n: int, seed: int) -> Counter[str]:
             outcomes["killed"] += 1
             continue
         outcomes["survived"] += 1
-        sys.stdout.write(f"  survived: {path}:{line}  {old}  ->  {new}\n")
+        text = path.read_text().splitlines()[line - 1].strip()
+        sys.stdout.write(f"  survived: {path}:{line}  {old}  ->  {new}  in  {text}\n")
         sys.stdout.flush()
     return outcomes
 

@@ -42,9 +42,10 @@ def test_no_input_ends_in_a_traceback_or_hangs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_processes_on_one_folder_and_one_empty_cache_agree(tmp_path: Path) -> None:
     alone, _ = concurrency.together(tmp_path, 1, 0.0)
-    records, problems = concurrency.together(tmp_path, 3, 2.0)
+    records, problems = concurrency.together(tmp_path, 3)
     assert records == alone
     assert not problems
 

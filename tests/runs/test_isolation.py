@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,6 +187,18 @@ def test_memory_is_not_shared_in_a_plain_process(
     [isolated] = bench_of(tmp_path, source(table, CHEATS[name]), "plugins").run("cheat", table)
     assert score(isolated) <= max(score(honest), isolated["chance"]) + 0.1
     assert (isolated["isolated"], isolated["badges"]) == ("process", ["own process"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap is a program of Linux")
+@pytest.mark.parametrize(("code", "mode"), [(0, "bubblewrap"), (1, "process")])
+def test_bubblewrap_is_used_where_namespaces_are_not_refused(
+    code: int, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bwrap"
+    program.write_text(f"#!/bin/sh\nexit {code}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert sandbox.mode.__wrapped__() == mode
 
 
 def test_a_changed_record_of_another_run_is_noticed(table: Task, tmp_path: Path) -> None:
