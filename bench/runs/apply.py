@@ -189,8 +189,10 @@ class _Again:
             first = getattr(self.first, name)
             if first is not None:
                 _, rounding = _scale(first)
-                a, b = getattr(one, name)[rows], getattr(other, name)[rows]
-                if not (np.abs(a.astype(np.float64) - b) <= rounding).all():
+                a, b = getattr(one, name), getattr(other, name)
+                if a is None or b is None or a.shape != b.shape:
+                    return True
+                if not (np.abs(a[rows].astype(np.float64) - b[rows]) <= rounding).all():
                     return True
         return False
 

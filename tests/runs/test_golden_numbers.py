@@ -165,6 +165,7 @@ def of_method(name: str, folder: Path) -> Numbers:
         if record["status"] == "ok":
             break
     assert record["status"] == "ok", record["reason"]
+    assert record["undeclared_adaptation"] is None  # of a packaged method, whose bits repeat
     result = bench.store.find(record["run_id"])
     assert result is not None
     predictions = result.predictions()
