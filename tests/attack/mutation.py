@@ -108,7 +108,8 @@ def mutated(node: ast.AST) -> ast.AST | None:
 def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
     """Yield each node that can be changed, with its parent, the field, and the index in a list.
 
-    Annotations, messages of errors and blocks for type checkers are left out.
+    Annotations, decorators, messages of errors, the option ``strict`` of ``zip`` and blocks for
+    type checkers are left out.
     """
     for parent in _walk(tree):
         for name, value in ast.iter_fields(parent):
@@ -124,9 +125,11 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
         return
     if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
         return
+    if isinstance(node, ast.keyword) and node.arg == "strict":
+        return
     yield node
     for name, value in ast.iter_fields(node):
-        if name not in ("annotation", "returns"):
+        if name not in ("annotation", "returns", "decorator_list"):
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, ast.AST):
                     yield from _walk(item)
