@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.boards.board import EDITIONS
 from bench.boards.select import boards
@@ -261,7 +261,11 @@ def name_rows(ax: Axes, rows: Sequence[Row], above: float = 0.0) -> None:
     ax.set_ylim(len(rows) - 0.5, -0.5 - above)
 
 
-def name_lines(ax: Axes, names: Sequence[str], **style: float) -> None:
+def name_lines(
+    ax: Axes,
+    names: Sequence[str],
+    **style: Any,  # noqa: ANN401 - attributes of matplotlib
+) -> None:
     """Name the lines of a panel on the left, and draw a vertical grid."""
     ax.set_yticks(range(len(names)), names, **style)
     for tick in ax.get_yticklabels():
