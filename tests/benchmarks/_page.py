@@ -23,8 +23,8 @@ OURS, GOAL = "#D55E00", "#7A7A7A"
 INTRO = """# Benchmarks
 
 `make bench` measures everything here and writes JSON to `docs/benchmarks/` and this page. Each \
-ratio is measured in turns in one run, so that the machine and other work on it matter little; \
-times are processor times on one thread. GPU figures are on [their own page](gpu.md).
+ratio is measured in turns in one run, so that the machine and other work on it matter little. \
+Times are processor times on one thread. GPU figures are on [their own page](gpu.md).
 """
 
 
@@ -258,9 +258,9 @@ def cluster(document: dict[str, Any]) -> list[str]:
     return [
         f"## The suite `{rows[0]['group']}` on a simulated cluster",
         "",
-        f"`python -m tests.benchmarks.cluster`: tasks of the suite ({tasks}), with the times of "
-        f"the published records and {document['score_s']:g} s per run for scoring, "
-        f"{document['core_hours']:.0f} core-hours in all. Networks on real images were recorded "
+        f"`python -m tests.benchmarks.cluster`: tasks of the suite ({tasks}), "
+        f"{document['core_hours']:.0f} core-hours in all. Times are those of the published records, "
+        f"and {document['score_s']:g} s per run for scoring. Networks on real images were recorded "
         "on an H200 and would take longer on a CPU. Nothing was run.",
         "",
         f"![Hours against workers]({path})",
