@@ -259,9 +259,9 @@ def cluster(document: dict[str, Any]) -> list[str]:
         f"## The suite `{rows[0]['group']}` on a simulated cluster",
         "",
         f"`python -m tests.benchmarks.cluster`: tasks of the suite ({tasks}), "
-        f"{document['core_hours']:.0f} core-hours in all. Times are those of the published records, "
-        f"and {document['score_s']:g} s per run for scoring. Networks on real images were recorded "
-        "on an H200 and would take longer on a CPU. Nothing was run.",
+        f"{document['core_hours']:.0f} core-hours in all. Times are those of the published "
+        f"records, and {document['score_s']:g} s per run for scoring. Networks on real images were "
+        "recorded on an H200 and would take longer on a CPU. Nothing was run.",
         "",
         f"![Hours against workers]({path})",
         "",
