@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bench.cli import completion, doctor, finding
+from bench.cli.commands import show
 from bench.cli.group import COMMANDS, group
 from bench.cli.main import main
 from bench.cli.progress import Bar
@@ -149,6 +150,11 @@ def test_gpu_hours_of_a_network_on_images(store: Store) -> None:
     assert estimate.estimate(job, store, [], "cpu").fit_s is None
     [small] = plan(["erm"], [task], [0], Options("default"), Registry())
     assert estimate.estimate(small, store, [], "cuda").fit_s is None
+
+
+def test_paragraphs_of_a_docstring_are_lines_and_equations_stay() -> None:
+    text = "One two\nthree.\n\n    y = x\n    z\n\n- a\n- b"
+    assert show._paragraphs(text) == "One two three.\n\n    y = x\n    z\n\n- a\n- b"
 
 
 def test_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> None:
