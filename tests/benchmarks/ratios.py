@@ -224,7 +224,7 @@ def end(figures: Figures) -> None:
         frame.to_csv(folder / "index.csv", index=False)
         (folder / "dataset.toml").write_text(
             'name = "pngs"\nkind = "images"\ntable = "index.csv"\nid = ["id"]\nlabel = "label"\n'
-            'files = ["file"]\nchannels = ["r", "g", "b"]\nbatches = ["plate"]\n\n'
+            'images = ["file"]\nchannels = [0, 1, 2]\nbatches = ["plate"]\n\n'
             '[splits.p3]\ntest = { plate = ["p3"] }\n'
         )
         recipe = resolve("default", "images", {"steps": steps, "weights": "none"})
