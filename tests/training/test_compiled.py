@@ -105,7 +105,7 @@ def test_an_interrupted_training_continues(
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here: apt-get install g++")
-@pytest.mark.skipif("BENCH_TEST_SERVICES" not in os.environ, reason="$BENCH_TEST_SERVICES is not set")
+@pytest.mark.skipif("BENCH_TEST_SERVICES" not in os.environ, reason="needs BENCH_TEST_SERVICES=1")
 @pytest.mark.services
 def test_fused_kernels_give_the_weights_up_to_rounding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
