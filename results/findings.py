@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from bench.output.figures import draw
 from bench.records.store import Store
-from results import _real, _simulated
+from results import _real, _simulated, processors
 from results._tables import ARMS, boards_of, difference_of, row_of, score_of
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def main() -> None:
             *_simulated.lamp(records),
             *_simulated.knobs(records),
             *_simulated.precision(records),
+            *processors.section(),
         ]
     )
     page = HERE.parent / "docs" / "results.md"

@@ -82,7 +82,7 @@ def describe(path: Path, name: str, base: Path) -> Description:
     columns = guess.Columns(frame, typed=file.typed)
     guesses = [*matrix, *_roles(columns)]
     pictures = guess.images(columns, path, base)
-    if pictures:
+    if pictures and (pictures[0].value is not None or not matched):
         guesses += pictures
     elif not matched:
         guesses.append(guess.Guess("features", None, "no column is numeric"))
@@ -91,7 +91,7 @@ def describe(path: Path, name: str, base: Path) -> Description:
     by_key = {item.key: item for item in guesses}
     missing = [
         key
-        for key in ("features", "label", "batches")
+        for key in ("features", "images", "label", "batches")
         if key in by_key and by_key[key].value is None
     ]
     kind = "images" if "images" in by_key else "profiles"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bench.advice.checkup import JOIN, is_numbered_within
 from bench.core.errors import BenchError
 from bench.core.words import count
 from bench.data.own.columns import as_text, bools, joined_columns
@@ -183,7 +184,10 @@ def images(columns: Columns, table: Path, base: Path) -> list[Guess]:
         if files:
             break
     else:
-        return []
+        if not named:
+            return []
+        first = columns.text[named[0]][0]
+        return [Guess("images", None, f"{named[0]} names files, but {first} is not in {base}")]
     reason = "files that exist"
     if folder != base:
         reason = f"files relative to the table: write this file to {folder} with --output"
@@ -239,6 +243,10 @@ def batches(columns: Columns, label: str | None) -> list[Guess]:
     levels = [name for _, name in sorted(candidates, key=lambda pair: pair[0])]
     counts = ", ".join(f"{len(columns.values(name)):,} {name}" for name in levels)
     rest = f"; not used: {', '.join(left)}" if left else ""
+    if plate is not None and plate in levels:
+        for outer in levels:
+            if is_numbered_within(columns.text[plate], columns.text[outer]):
+                rest += f"; each {outer} has the same names: {JOIN.format(plate, outer)}"
     if not levels:
         return [Guess("batches", None, f"no column looks like a batch{rest}")]
     return [Guess("batches", levels, f"{counts}, smallest first{rest}")]
@@ -295,6 +303,9 @@ def ids(columns: Columns) -> Guess:
             joined = joined_columns([columns.text[name] for name in some])
             if len(set(joined.tolist())) == columns.n:
                 return Guess("id", some, "unique together")
+    for name, text in columns.text.items():
+        if len(columns.values(name)) == columns.n and all(map(_IMAGE.fullmatch, text.tolist())):
+            return Guess("id", [name], "a file per row")
     return Guess("id", None, "no columns are unique together: rows are numbered")
 
 

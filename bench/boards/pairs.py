@@ -69,13 +69,11 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """All pairs of a board's rows, and their ranks.
+class Ranking:
+    """Average ranks of the methods of a board.
 
     Attributes
     ----------
-    pairs
-        Sorted by adjusted p, then by size of the difference.
     methods, ranks
         Labels, best average rank first, and the ranks over clusters in that order; ``ranks`` is
         None with fewer than two methods or clusters.
@@ -85,20 +83,28 @@ class Comparison:
     """
 
     board: Board
-    pairs: tuple[Pair, ...]
     methods: tuple[str, ...]
     ranks: Ranks | None
     groups: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Ranking):
+    """All pairs of a board's rows, and their ranks.
+
+    Attributes
+    ----------
+    pairs
+        Sorted by adjusted p, then by size of the difference.
+    """
+
+    pairs: tuple[Pair, ...]
     notes: tuple[str, ...]
 
 
 def compare(board: Board) -> Comparison:
     """Compare the rows of a board pairwise; of the control rows only the baselines."""
-    rows = [
-        row
-        for row in board.rows
-        if row.points and (not is_control_row(row.track) or row.method_id in BASELINES)
-    ]
+    rows = _compared(board)
     gaps = [
         (first.method, second.method, gap)
         for first, second in itertools.combinations(rows, 2)
@@ -118,16 +124,25 @@ def compare(board: Board) -> Comparison:
             pair.second,
         )
     )
-    methods, ranks = _ranks(rows, higher=board.higher_is_better)
-    groups = () if ranks is None else _groups(ranks)
+    ranking = rank(board)
     return Comparison(
-        board=board,
-        pairs=tuple(pairs),
-        methods=methods,
-        ranks=ranks,
-        groups=groups,
-        notes=tuple(_notes(rows, pairs, ranks)),
+        **vars(ranking), pairs=tuple(pairs), notes=tuple(_notes(rows, pairs, ranking.ranks))
     )
+
+
+def rank(board: Board) -> Ranking:
+    """Rank the methods of a board over its clusters; of the control rows only the baselines."""
+    methods, ranks = _ranks(_compared(board), higher=board.higher_is_better)
+    groups = () if ranks is None else _groups(ranks)
+    return Ranking(board=board, methods=methods, ranks=ranks, groups=groups)
+
+
+def _compared(board: Board) -> list[Row]:
+    return [
+        row
+        for row in board.rows
+        if row.points and (not is_control_row(row.track) or row.method_id in BASELINES)
+    ]
 
 
 def _gap(first: Row, second: Row) -> Paired | None:

@@ -16,12 +16,15 @@ from bench.core.words import csv_cell, printable
 from bench.output.style import FORMATS, colour_of, fitted, legend_shape, marker_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from matplotlib.figure import Figure
 
+Table = list["Mapping[str, object]"]
+"""Rows of the CSV of a figure."""
+
 _wanted: ContextVar[tuple[str, ...]] = ContextVar("formats", default=FORMATS)
-_quickly: ContextVar[bool] = ContextVar("quickly", default=False)
+_shown: ContextVar[Callable[[Table], bool] | None] = ContextVar("shown", default=None)
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Canvas:
     """
 
     figure: Figure
-    table: list[Mapping[str, object]]
+    table: Table
     stem: str
     out: Path
     runs_digest: str
@@ -114,22 +117,22 @@ def canvas(out: Path, stem: str, runs_digest: str, width: float, height: float) 
 
 
 @contextlib.contextmanager
-def writing(*formats: str, quickly: bool = False) -> Iterator[None]:
+def writing(*formats: str, shown: Callable[[Table], bool] | None = None) -> Iterator[None]:
     """Within the block, write figures only in the given :data:`FORMATS`.
 
     The report page needs no PDF, and embedding its fonts takes longer than drawing.
 
     Parameters
     ----------
-    quickly
-        Use low PNG compression, since pictures are compressed later, and draw no picture if the
-        table of a figure is only a sentence.
+    shown
+        Whether a figure with this table is shown: otherwise only its CSV is written, since drawing
+        takes most of the time. PNG files have low compression, because the page compresses them.
     """
-    token, other = _wanted.set(formats), _quickly.set(quickly)
+    token, other = _wanted.set(formats), _shown.set(shown)
     try:
         yield
     finally:
-        _quickly.reset(other)
+        _shown.reset(other)
         _wanted.reset(token)
 
 
@@ -138,7 +141,8 @@ def _save(drawn: Canvas) -> None:
 
     makers = {"pdf": _pdf, "png": _png, "csv": _csv}
     forms = [form for form in FORMATS if form in _wanted.get()]
-    if _quickly.get() and drawn.table and all(list(row) == ["note"] for row in drawn.table):
+    shown = _shown.get()
+    if shown is not None and not shown(drawn.table):
         forms = ["csv"]
     _clean(drawn)
     wanted = {form: makers[form](drawn) for form in forms}
@@ -181,7 +185,7 @@ def _pdf(drawn: Canvas) -> bytes:
 def _png(drawn: Canvas) -> bytes:
     sink = io.BytesIO()
     about = {"Software": None, "Description": _about(drawn)}
-    how = {"compress_level": 1} if _quickly.get() else {}
+    how = {} if _shown.get() is None else {"compress_level": 1}
     drawn.figure.savefig(sink, format="png", metadata=about, pil_kwargs=how)
     return sink.getvalue()
 

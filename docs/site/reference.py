@@ -160,7 +160,13 @@ def citation_page() -> list[str]:
 
 def gallery(site: Site, pages: Path, *, figures: bool) -> list[str]:
     """Write the report of the published records and return the page of its figures."""
-    report = build(site.records, site.registry, figures=figures, results=ROOT / "results")
+    report = build(
+        site.records,
+        site.registry,
+        figures=figures,
+        every_picture=True,
+        results=ROOT / "results",
+    )
     (pages / "report.html").write_text(report.html, encoding="utf-8")
     lines = [
         "# Gallery",

@@ -305,3 +305,21 @@ def test_a_split_that_cannot_be_made_is_a_finding(
         main(["check-data", str(path)])
     assert stop.value.code == 0
     assert "unknown value of plate 'p9'" in " ".join(capsys.readouterr().out.split())
+
+
+def test_plates_numbered_within_experiments_are_named_and_barcodes_are_not() -> None:
+    experiments = [name for name in "abcdef" for _ in range(4)]
+    assert checkup.is_numbered_within(["1", "2", "3", "4"] * 6, experiments)
+    barcodes = [f"{name}{k}" for name in "abcdef" for k in range(4)]
+    assert not checkup.is_numbered_within(barcodes, experiments)
+    # Plates imaged by two microscopes.
+    assert not checkup.is_numbered_within(barcodes * 2, ["x"] * 24 + ["y"] * 24)
+    # A few plates that were repeated elsewhere.
+    assert not checkup.is_numbered_within(["1", "2", "1", "3", "4"], ["a", "a", "b", "c", "d"])
+
+
+def test_constant_features_predict_at_chance() -> None:
+    index, X = tiny.frame()
+    constant = np.ones_like(X)
+    by_topic = lines(tiny.opened(index=index, X=constant, digest=of(constant)))
+    assert by_topic["class"].state == "warn"

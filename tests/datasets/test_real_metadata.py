@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from bench.advice.checkup import JOIN, examine
+from bench.advice.describe import describe
 from bench.core.registry import Registry
 from bench.data.fetch.listing import packaged_fetchable
 from bench.data.opening import open_splits
+from bench.data.own.table import load
 from tests.helpers.real import real_folder
 
 if TYPE_CHECKING:
@@ -102,6 +106,45 @@ def test_jump_opens_plates_described_by_the_real_tables(
     scopes = pd.read_csv(real / "microscope_config.csv", dtype=str)
     expected = scopes.set_index("Metadata_Source")["Metadata_Microscope_Name"]
     assert (index["microscope"] == index["source"].map(expected)).all()
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_tables_of_rxrx1_from_kaggle_are_described_and_opened(tmp_path: Path, part: str) -> None:
+    """Plates are numbered 1 to 4 in each experiment, which is said; ids are the files."""
+    table = pd.read_csv(real_folder("metadata/rxrx1_kaggle") / f"{part}.csv.gz", dtype=str)
+    some = table.groupby(["experiment", "plate"]).head(3)
+    some = some[some["sirna"].isin(some["sirna"].value_counts().index[:5]) | (some.index % 2 == 0)]
+    some = some.assign(sirna=np.where(np.arange(len(some)) % 2, "a", "b"))
+    some.to_csv(tmp_path / "table.csv", index=False)
+    missing = describe(tmp_path / "table.csv", "rxrx1-kaggle", tmp_path)
+    assert missing.missing == ("images",)
+    rng = np.random.default_rng(0)
+    for name in some["filename"]:
+        pixels = rng.integers(256, size=(8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    described = describe(tmp_path / "table.csv", "rxrx1-kaggle", tmp_path)
+    keys = {item.key: item for item in described.guesses}
+    assert described.missing == ()
+    assert (keys["id"].value, keys["images"].value) == (["filename"], ["filename"])
+    assert keys["label"].value == "sirna"
+    assert keys["batches"].value == ["experiment", "plate"]
+    assert JOIN.format("plate", "experiment") in keys["batches"].reason
+    (tmp_path / "mine.toml").write_text(described.text, encoding="utf-8")
+    opened = load(tmp_path / "mine.toml").open()
+    assert opened.index["experiment"].nunique() == table["experiment"].nunique()
+    warned = {check.topic: check.state for check in examine(opened, [])}
+    assert warned["level plate"] == "warn"
+
+
+def test_tables_without_a_reader_are_refused_or_described_with_a_question(tmp_path: Path) -> None:
+    """Tables of genes, sources and filters have no features: nothing is invented."""
+    real = real_folder("metadata/jump")
+    names = ("crispr.csv.gz", "compound_source.csv.gz", "microscope_filter.csv")
+    for name in (*names, "cellprofiler_version.csv", "cpg0016_well_count.csv"):
+        described = describe(real / name, "jump", tmp_path)
+        assert described.missing, name
+        keys = {item.key: item.value for item in described.guesses}
+        assert keys["label"] is None or keys.get("features") is None, name
 
 
 def test_the_scanners_of_mitosis_scanners_are_those_of_midog() -> None:

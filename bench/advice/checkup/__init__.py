@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from bench.advice.checkup._check import FEW, Check
 from bench.advice.checkup._index import (
+    JOIN,
     classes_and_batches,
     composition_distance,
     controls,
     cramers_v,
+    is_numbered_within,
 )
 from bench.advice.checkup._index import levels as _levels
 from bench.advice.checkup._index import rows as _rows
@@ -31,7 +33,15 @@ if TYPE_CHECKING:
     from bench.core.dataset import Opened
     from bench.core.split import Split
 
-__all__ = ["FEW", "Check", "composition_distance", "cramers_v", "examine"]
+__all__ = [
+    "FEW",
+    "JOIN",
+    "Check",
+    "composition_distance",
+    "cramers_v",
+    "examine",
+    "is_numbered_within",
+]
 
 
 def examine(opened: Opened, splits: Sequence[Split]) -> list[Check]:

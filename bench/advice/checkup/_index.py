@@ -8,10 +8,11 @@ import numpy as np
 
 from bench.advice.checkup._check import FEW, Check, labels_of
 from bench.core.seeds import generator
+from bench.data.own.wells import plate_column
 from bench.data.views import column_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -23,6 +24,7 @@ NESTED = 0.5
 must not be aligned."""
 SIMILAR = 0.1
 """Up to this distance in composition, batches have similar mixtures of classes."""
+JOIN = "if a {0} is numbered within its {1}, write both into one column and name that in batches"
 
 
 def rows(opened: Opened) -> Iterator[Check]:
@@ -62,6 +64,12 @@ def levels(opened: Opened) -> Iterator[Check]:
         if len(names) < 8:
             state = "look"
             text += "; fewer than 8: no interval over them"
+        for outer_level in opened.levels if plate_column([level]) else ():
+            if outer_level != level and is_numbered_within(batch, column_of(opened, outer_level)):
+                state = "warn"
+                text += (
+                    f"; each {outer_level} has the same names: {JOIN.format(level, outer_level)}"
+                )
         default = " (default level of methods)" if level == opened.level else ""
         yield Check(
             f"level {level}",
@@ -70,6 +78,19 @@ def levels(opened: Opened) -> Iterator[Check]:
             f"{np.median(counts):g}{text}",
             {"values": len(names), "min": int(counts.min()), "max": int(counts.max())},
         )
+
+
+def is_numbered_within(names: Iterable[str], outer: Iterable[str]) -> bool:
+    """Whether a few names occur in nearly all values of another column, as of plates 1 to 4.
+
+    Parameters
+    ----------
+    names, outer
+        Of plates and of experiments, one per row.
+    """
+    pairs = set(zip(names, outer, strict=True))
+    n_names, n_outer = len({name for name, _ in pairs}), len({value for _, value in pairs})
+    return 1 < n_names < n_outer and len(pairs) >= 0.9 * n_names * n_outer
 
 
 def cramers_v(a: Strings, b: Strings) -> float:

@@ -222,6 +222,8 @@ def _components(X: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Z = StandardScaler().fit_transform(X.astype(np.float64))
     k = min(COMPONENTS, *Z.shape)
+    if not Z.any():
+        return np.zeros((len(Z), k), dtype=np.float32)
     components: NDArray[np.float32] = PCA(k, svd_solver="full").fit_transform(Z).astype(np.float32)
     return components
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.boards.pairs import Comparison, compare
+from bench.boards.pairs import Ranking, rank
 from bench.output.canvas import Canvas, canvas
 from bench.output.figures._shared import (
     LONGEST,
@@ -40,26 +40,26 @@ LONGEST_PAGE = 9.0
 
 def draw(inputs: FigureInput) -> list[Path]:
     """Draw the average ranks of the methods of each split, with the critical difference."""
-    comparisons = [compare(board) for board in inputs.boards]
-    comparisons = [comparison for comparison in comparisons if comparison.ranks is not None]
-    if not comparisons:
+    rankings = [rank(board) for board in inputs.boards]
+    rankings = [ranking for ranking in rankings if ranking.ranks is not None]
+    if not rankings:
         why = "Ranks need two methods with scores in the same two clusters or more: run some first."
         return nothing(inputs, why)
-    groups: dict[tuple[object, ...], list[Comparison]] = {}
-    for comparison in comparisons:
-        groups.setdefault(setting_of(comparison.board)[:4], []).append(comparison)
+    groups: dict[tuple[object, ...], list[Ranking]] = {}
+    for ranking in rankings:
+        groups.setdefault(setting_of(ranking.board)[:4], []).append(ranking)
     files: list[Path] = []
     stems = stems_for(META["name"], groups)
     for key, members in groups.items():
         pages = _pages(members)
         for number, page in enumerate(pages, start=1):
             stem = stems[key] if len(pages) == 1 else f"{stems[key]}_page-{number}"
-            heights = [_height(comparison) for comparison in page]
-            shown: list[Board] = [comparison.board for comparison in page]
+            heights = [_height(ranking) for ranking in page]
+            shown: list[Board] = [ranking.board for ranking in page]
             with canvas(inputs.out, stem, runs_digest(shown), PAGE, sum(heights) + 1.05) as drawn:
                 axes = drawn.figure.subplots(len(page), 1, squeeze=False, height_ratios=heights)
-                for ax, comparison in zip(axes[:, 0], page, strict=True):
-                    _draw_ranks(drawn, ax, comparison)
+                for ax, ranking in zip(axes[:, 0], page, strict=True):
+                    _draw_ranks(drawn, ax, ranking)
                 drawn.title(META["title"], shared_subtitle(shown[0]))
                 drawn.notes(
                     [
@@ -74,24 +74,24 @@ def draw(inputs: FigureInput) -> list[Path]:
     return files
 
 
-def _height(comparison: Comparison) -> float:
-    return 0.19 * len(comparison.methods) + 0.75
+def _height(ranking: Ranking) -> float:
+    return 0.19 * len(ranking.methods) + 0.75
 
 
-def _pages(members: list[Comparison]) -> list[list[Comparison]]:
-    pages: list[list[Comparison]] = []
+def _pages(members: list[Ranking]) -> list[list[Ranking]]:
+    pages: list[list[Ranking]] = []
     total = 0.0
-    for comparison in members:
-        if not pages or total + _height(comparison) > LONGEST_PAGE:
+    for ranking in members:
+        if not pages or total + _height(ranking) > LONGEST_PAGE:
             pages.append([])
             total = 0.0
-        pages[-1].append(comparison)
-        total += _height(comparison)
+        pages[-1].append(ranking)
+        total += _height(ranking)
     return pages
 
 
-def _draw_ranks(drawn: Canvas, ax: Axes, comparison: Comparison) -> None:
-    board, ranks = comparison.board, comparison.ranks
+def _draw_ranks(drawn: Canvas, ax: Axes, ranking: Ranking) -> None:
+    board, ranks = ranking.board, ranking.ranks
     level = next((row.cluster_level for row in board.rows if row.cluster_level), "cluster")
     words = metric_words(board.metric, board.readout)
     if ranks is None:
@@ -103,12 +103,12 @@ def _draw_ranks(drawn: Canvas, ax: Axes, comparison: Comparison) -> None:
         fontsize=7,
         parse_math=False,
     )
-    n = len(comparison.methods)
-    in_groups: dict[str, list[int]] = {name: [] for name in comparison.methods}
-    for number, (first, last) in enumerate(comparison.groups, start=1):
+    n = len(ranking.methods)
+    in_groups: dict[str, list[int]] = {name: [] for name in ranking.methods}
+    for number, (first, last) in enumerate(ranking.groups, start=1):
         for place in range(first, last + 1):
-            in_groups[comparison.methods[place]].append(number)
-    for place, name in enumerate(comparison.methods):
+            in_groups[ranking.methods[place]].append(number)
+    for place, name in enumerate(ranking.methods):
         colour = colour_of(name)
         rank, low, high = (float(v[place]) for v in (ranks.ranks, ranks.low, ranks.high))
         ax.hlines(place, low, high, color=colour, linewidth=1.1)
@@ -130,10 +130,10 @@ def _draw_ranks(drawn: Canvas, ax: Axes, comparison: Comparison) -> None:
     # The bars that join methods are to the right of all limits, one column each.
     right = max(float(ranks.high.max()), float(n)) + 0.25
     step = 0.16 * max(1.0, n / 8)
-    for number, (first, last) in enumerate(comparison.groups):
+    for number, (first, last) in enumerate(ranking.groups):
         x = right + number * step
         ax.vlines(x, first - 0.25, last + 0.25, color="#999999", linewidth=2.4)
-    edge = right + max(1, len(comparison.groups)) * step
+    edge = right + max(1, len(ranking.groups)) * step
     ax.hlines(-1.0, 1.0, 1.0 + ranks.critical_difference, color="#444444", linewidth=1.4)
     ax.text(
         1.0 + ranks.critical_difference + 0.1,
@@ -146,7 +146,7 @@ def _draw_ranks(drawn: Canvas, ax: Axes, comparison: Comparison) -> None:
     ax.set_xlim(0.8, max(edge, 1.0 + ranks.critical_difference + 0.12 * n + 0.6))
     ax.set_ylim(n - 0.5, -1.6)
     ax.set_xticks(range(1, n + 1) if n <= 12 else range(1, n + 1, 2))
-    ax.set_yticks(range(n), [fitted(name, LONGEST) for name in comparison.methods])
+    ax.set_yticks(range(n), [fitted(name, LONGEST) for name in ranking.methods])
     for text in ax.get_yticklabels():
         text.set_parse_math(False)
     ax.grid(visible=False, axis="y")

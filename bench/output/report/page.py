@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from bench.boards.select import boards
 from bench.core.canonical import digest
 from bench.core.control_names import is_control_row
 from bench.core.version import __version__
-from bench.core.words import as_sentences
+from bench.core.words import as_sentences, count
 from bench.output.report.across import overview
 from bench.output.report.board_view import BoardView, board_context
 from bench.output.report.linked_data import linked_data
@@ -51,8 +52,6 @@ LIMIT = 3_000_000
 """Maximum size of a page in bytes, so that it can be sent by e-mail."""
 BOARDS_LIMIT = 2_050_000
 """Maximum estimated size of the boards in bytes."""
-FIRST = ("real-images", "umap")
-"""Figures that are first on the page."""
 DRAWN = 8
 DRAWN_ROWS = 120
 """Maximum number of boards in figures, and of their rows; more take minutes."""
@@ -88,6 +87,7 @@ def build(
     split: str | None = None,
     failures: Iterable[Mapping[str, object]] = (),
     figures: bool = True,
+    every_picture: bool = False,
     results: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Report:
@@ -105,6 +105,8 @@ def build(
         As from ``Store.failures``.
     figures
         Whether to draw figures; much faster without.
+    every_picture
+        Whether to draw for :attr:`Report.pictures` also the figures that the page has no room for.
     results
         Results folder, for figures that need files next to the runs.
     say
@@ -120,23 +122,30 @@ def build(
     all_boards = boards(runs, split=split, failures=failures)
     all_boards.sort(key=_place)
     drawn = _to_draw(all_boards)
-    images: list[Picture] = []
-    if figures and all_boards:
-        say("figures")
-        first, more = _runs_of(drawn, all_boards, runs)
-        splits = {board.split for board in all_boards}
-        images = pictures(first, more, results=results, registry=registry, splits=splits)
-        # the last ones are left out if the page would be too large
-        images.sort(key=lambda image: image.name not in FIRST)
-    say("page")
     judged = judge(published(), claimed(runs))
     context: dict[str, object] = {
         "counted": _counted(runs, all_boards),
         "claims": claims(judged),
         "drawn": _drawn_note(drawn, all_boards),
     }
-    tables = _tables(runs)
-    return _fitted(context, len(runs), all_boards, images, registry, tables)
+    about_boards, n_boards = _boards_context(all_boards, registry, _tables(runs))
+    context |= about_boards
+    images: list[Picture] = []
+    if figures and all_boards:
+        say("figures")
+        room = math.inf if every_picture else LIMIT - len(_html(context, [], 0).encode())
+        larger = _runs_of(drawn, all_boards, runs)
+        splits = {board.split for board in all_boards}
+        # Drawing takes most of the time, so that nothing is drawn that does not fit.
+        for image in pictures(*larger, results=results, registry=registry, splits=splits):
+            images.append(image)
+            room -= image.weight
+            if room < 0:
+                break
+    say("page")
+    html, n_pictures = _fitted(context, images)
+    shown = tuple(image for image in images if image.png)
+    return Report(html, len(runs), n_boards, n_pictures, shown)
 
 
 def _place(board: Board) -> tuple[object, ...]:
@@ -145,15 +154,10 @@ def _place(board: Board) -> tuple[object, ...]:
     return (not is_main(board), edition, board.split, board.recipe, board.title)
 
 
-def _fitted(
-    context: dict[str, object],
-    n_runs: int,
-    all_boards: Sequence[Board],
-    images: Sequence[Picture],
-    registry: Registry,
-    tables: set[str],
-) -> Report:
-    """Render with as many boards and pictures as fit."""
+def _boards_context(
+    all_boards: Sequence[Board], registry: Registry, tables: set[str]
+) -> tuple[dict[str, object], int]:
+    """Return the context of as many boards as fit, and their number."""
     anchors = _anchors(all_boards)
     views = [board_context(board, anchors[board.title]) for board in all_boards]
     shown: list[BoardView] = []
@@ -163,35 +167,48 @@ def _fitted(
         if shown and size > BOARDS_LIMIT:
             break
         shown.append(view)
-    shown_images = [image for image in images if image.png]
-    notes = [image for image in images if image.note]
-    context |= _context(all_boards, shown, anchors, registry, tables)
-    context["boards_left_out"] = _left_out(
-        len(views) - len(shown), "board", "`report --split NAME` writes the boards of one split"
+    context = _context(all_boards, shown, anchors, registry, tables)
+    n_left_out = len(views) - len(shown)
+    context["boards_left_out"] = (
+        f"Left out to keep this page under {LIMIT / 1e6:g} MB: {count(n_left_out, 'board')}. "
+        "`report --split NAME` writes the boards of one split."
+        if n_left_out
+        else ""
     )
-    keep = len(shown_images)
+    return context, len(shown)
+
+
+def _html(context: Mapping[str, object], images: Sequence[Picture], n_shown: int) -> str:
+    """Render the page with the first pictures."""
+    drawn = [image for image in images if image.png]
+    fewer = (
+        f"Further figures are left out to keep this page under {LIMIT / 1e6:g} MB: "
+        "`python -m bench figures` draws all."
+    )
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            **context,
+            pictures=drawn[:n_shown],
+            notes=[image for image in images if image.note],
+            figures_left_out=fewer if n_shown < len(drawn) else "",
+        )
+    )
+
+
+def _fitted(context: Mapping[str, object], images: Sequence[Picture]) -> tuple[str, int]:
+    """Render with as many pictures as fit; return the page and their number."""
+    drawn = [image for image in images if image.png]
+    keep = len(drawn)
     while True:
-        context |= {
-            "pictures": shown_images[:keep],
-            "notes": notes,
-            "figures_left_out": _left_out(
-                len(shown_images) - keep, "figure", "`python -m bench figures` draws all"
-            ),
-        }
-        html = _environment().get_template("page.html").render(context)
+        html = _html(context, images, keep)
         over = len(html.encode()) - LIMIT
         if over < 0 or not keep:
-            return Report(html, n_runs, len(shown), keep, tuple(shown_images))
+            return html, keep
         while keep and over >= 0:
             keep -= 1
-            over -= shown_images[keep].weight
-
-
-def _left_out(n: int, word: str, cure: str) -> str:
-    if not n:
-        return ""
-    subject = f"1 further {word} is" if n == 1 else f"{n} further {word}s are"
-    return f"{subject} left out to keep this page under {LIMIT / 1e6:g} MB: {cure}."
+            over -= drawn[keep].weight
 
 
 @functools.cache
@@ -327,28 +344,31 @@ def _to_draw(boards: Sequence[Board]) -> list[Board]:
 
 def _runs_of(
     drawn: Sequence[Board], boards: Sequence[Board], runs: Sequence[Record]
-) -> tuple[Drawn, Drawn | None]:
-    """Return the runs at default settings, and all runs of these boards if there are more."""
-    wanted = {(board.split, board.edition, board.recipe) for board in drawn}
+) -> list[Drawn]:
+    """Return runs at default settings, at all settings, and those of all boards at default ones."""
+    some = {(board.split, board.edition, board.recipe) for board in drawn}
 
-    def select(*, variants: bool) -> Drawn:
+    def select(wanted: set[tuple[str, str, str]] | None, *, variants: bool) -> Drawn:
         records = [
             run
             for run in runs
-            if (run.split_id, run.edition, run.recipe) in wanted
+            if (wanted is None or (run.split_id, run.edition, run.recipe) in wanted)
             and (variants or not (run.dataset_settings or run.recipe_overrides))
         ]
         members = [
             board
             for board in boards
-            if (board.split, board.edition, board.recipe) in wanted
+            if (wanted is None or (board.split, board.edition, board.recipe) in wanted)
             and (variants or not (board.settings or board.overrides))
         ]
         members.sort(key=lambda board: (board.split, board.edition, board.recipe, board.title))
         return Drawn(records, members)
 
-    first, more = select(variants=False), select(variants=True)
-    return first, more if len(more.records) > len(first.records) else None
+    return [
+        select(some, variants=False),
+        select(some, variants=True),
+        select(None, variants=False),
+    ]
 
 
 def _drawn_note(drawn: Sequence[Board], all_boards: Sequence[Board]) -> str:

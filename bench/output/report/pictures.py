@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from PIL import Image
 
     from bench.boards.board import Board
     from bench.core.entry import Entry
     from bench.core.registry import Registry
+    from bench.output.canvas import Table
     from bench.records.record import Record
 
 
+FIRST = ("real-images", "simulated-causes", "umap")
+"""Figures that are first on the page."""
 WIDEST = 1418
 """Maximum pixels of a page figure at 200 dots per inch."""
 SLOW = "It needs embeddings and takes minutes: run `python -m bench figures {name}`."
@@ -77,24 +80,25 @@ class Drawn:
 
 def pictures(
     first: Drawn,
-    more: Drawn | None = None,
+    *more: Drawn,
     names: Sequence[str] = (),
     results: Path | None = None,
     registry: Registry | None = None,
     splits: Collection[str] = (),
-) -> list[Picture]:
-    """Draw named figures; a figure that cannot be drawn is replaced by a sentence.
+) -> Iterator[Picture]:
+    """Draw named figures one by one; a figure that cannot be drawn is replaced by a sentence.
 
     Figures and tables of the original paper are left out if there is no measurement for them.
 
     Parameters
     ----------
-    more
-        A superset of these runs, for figures that find no data in the first, such as those of
+    *more
+        Other sets of runs, for figures that find no data in the first, such as those of
         studies that vary single settings. The first :data:`MOST` pictures of such a figure are
         kept.
     names
-        Keys of :func:`bench.output.figures.all_figures`; all figures if empty.
+        Keys of :func:`bench.output.figures.all_figures`; all figures if empty, those of
+        :data:`FIRST` first.
     results
         Results folder, for figures that need files next to the runs. Figures of embeddings are
         not drawn because they take minutes: published ones are in ``reference/figures/``, and a
@@ -105,28 +109,28 @@ def pictures(
     from bench.output.figures import all_figures
 
     figures = all_figures(registry)
-    shown: list[Picture] = []
-    for name in names or figures:
+    for name in names or [*FIRST, *(name for name in figures if name not in FIRST)]:
         meta = figures[name].meta
         if "embeddings" not in meta["needs"]:
             folder = results
         elif tables := _published(splits or {r.split_id for r in first.records}, name, results):
             drawn = [_picture(name, meta["summary"], table, table.parent) for table in tables]
             # Their tables have a line per row of the data.
-            shown += [replace(picture, table="") for picture in drawn]
+            yield from (replace(picture, table="") for picture in drawn)
             continue
         elif results is not None and (results / "artifacts").is_dir():
-            shown.append(Picture(name, name, meta["summary"], note=SLOW.format(name=name)))
+            yield Picture(name, name, meta["summary"], note=SLOW.format(name=name))
             continue
         else:
             folder = None
         new = _drawn(first, figures[name], folder, registry)
-        if more is not None and all(picture.note for picture in new):
-            new = _drawn(more, figures[name], folder, registry)[:MOST]
+        for larger in more:
+            if not all(picture.note for picture in new):
+                break
+            new = _drawn(larger, figures[name], folder, registry, MOST)
         if meta["paper"]:
-            new = [picture for picture in new if _is_measured(picture)]
-        shown += new
-    return shown
+            new = [picture for picture in new if not picture.note]
+        yield from new
 
 
 def _published(splits: Collection[str], name: str, results: Path | None) -> list[Path]:
@@ -141,7 +145,11 @@ def _published(splits: Collection[str], name: str, results: Path | None) -> list
 
 
 def _drawn(
-    runs: Drawn, figure: Entry, results: Path | None, registry: Registry | None
+    runs: Drawn,
+    figure: Entry,
+    results: Path | None,
+    registry: Registry | None,
+    most: int | None = None,
 ) -> list[Picture]:
     from bench.output.canvas import writing
     from bench.output.figures import draw
@@ -150,7 +158,7 @@ def _drawn(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         try:
-            with writing("png", "csv", quickly=True):
+            with writing("png", "csv", shown=_is_shown):
                 files = draw(
                     runs.records,
                     [name],
@@ -168,7 +176,7 @@ def _drawn(
                 reason = f"{figure.origin} raised {type(error).__name__}: {error}"
             return [Picture(name, name, summary, note=f"Not drawn: {reason}.")]
         tables = sorted(file for file in files if file.suffix == ".csv")
-        return [_picture(name, summary, table, out) for table in tables]
+        return [_picture(name, summary, table, out) for table in tables[:most]]
 
 
 def _picture(name: str, summary: str, table: Path, folder: Path) -> Picture:
@@ -177,16 +185,18 @@ def _picture(name: str, summary: str, table: Path, folder: Path) -> Picture:
     note = _note(rows)
     if note:
         return Picture(name, stem, summary, note=note)
+    if not table.with_suffix(".png").is_file():
+        return Picture(name, stem, summary, note="Nothing was measured for it.")
     png, width, height = _small(table.with_suffix(".png"))
     return Picture(name, stem, summary, png, width, height, _base64(rows.encode()))
 
 
-def _is_measured(picture: Picture) -> bool:
-    """Whether a figure of the original paper contains a number measured here."""
-    if picture.note:
+def _is_shown(table: Table) -> bool:
+    """Whether a figure has more than a sentence and, next to published numbers, a measured one."""
+    if table and all(list(row) == ["note"] for row in table):
         return False
-    rows = csv.DictReader(io.StringIO(base64.b64decode(picture.table).decode()))
-    return any(row.get("measured", "-") for row in rows)
+    measured = [row["measured"] for row in table if "measured" in row]
+    return not measured or any(value not in {None, ""} for value in measured)
 
 
 def _note(table: str) -> str:
@@ -208,7 +218,7 @@ def _small(file: Path) -> tuple[str, int, int]:
         image = image.resize((WIDEST, height), Image.Resampling.LANCZOS)
     flat = _reduced(image)
     sink = io.BytesIO()
-    flat.save(sink, format="png", optimize=True)
+    flat.save(sink, format="png")
     return _base64(sink.getvalue()), image.width, image.height
 
 
@@ -229,8 +239,9 @@ def _reduced(image: Image.Image) -> Image.Image:
     rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
     weight = counts * (4 + np.ptp(rgb, axis=1))
     kept = rgb[np.argsort(-weight, kind="stable")[:COLOURS]]
-    nearest = [int(np.argmin(((kept - colour) ** 2).sum(axis=1))) for colour in rgb]
-    flat = Image.fromarray(np.array(nearest, np.uint8)[places.reshape(packed.shape)], "P")
+    distance = (rgb**2).sum(axis=1)[:, None] - 2 * rgb @ kept.T + (kept**2).sum(axis=1)
+    nearest = distance.argmin(axis=1).astype(np.uint8)
+    flat = Image.fromarray(nearest[places.reshape(packed.shape)], "P")
     flat.putpalette(kept.astype(np.uint8).tobytes())
     return flat
 
