@@ -76,8 +76,7 @@ REASONS = {
     "rows in float64, 8 % the check for NaN.",
     "tvn / one float32 product of the table with itself": "42 % of the time are products of the "
     "table, 24 % decompositions of the controls of 260 plates, 13 % the matrix of each plate, 12 % "
-    "standard deviations in float64, 7 % the check for NaN. With 8 plates instead of 260 most of "
-    "the second and third share is saved.",
+    "standard deviations in float64, 7 % the check for NaN.",
 }
 """Why a goal is missed, from a profile."""
 
