@@ -25,6 +25,9 @@ ASCII = {"–": "-", "—": "-", "−": "-", "×": "x", "…": "...", "·": "-",
 SIGNALS = ("SIGTERM", "SIGHUP")
 """Signals that end the command like Ctrl-C. The second one, of a closed terminal, is of POSIX."""
 
+OTHERS = 0o002
+"""Permission that new files and folders never have: that all users may change them."""
+
 
 class _Terminated(KeyboardInterrupt):
     """A signal; raised like Ctrl-C, so that files and locks are released in the same way."""
@@ -35,6 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     argv = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
     previous = {number: signal.getsignal(number) for number in numbers}
+    mask = os.umask(0o022)
+    os.umask(mask | OTHERS)
     try:
         interrupt.release()
         _accept_all_characters()
@@ -61,6 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
         for number, handler in previous.items():
             with suppress(ValueError, TypeError):  # not in the main thread; set outside of Python
                 signal.signal(number, handler)
+        os.umask(mask)
     sys.exit(code)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -17,7 +17,7 @@ from bench.core.errors import BenchError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.core.registry import Registry
+    from bench.core.registry import Isolate, Registry
     from bench.records.store import Store
     from bench.runs.experiment import Experiment
 
@@ -112,17 +112,24 @@ class Common:
     as_json: bool
     debug: bool
 
-    def registry(self) -> Registry:
+    def registry(self, isolate: str = "plugins") -> Registry:
         """Return all registered names, plugins included.
+
+        Parameters
+        ----------
+        isolate
+            Methods and metrics that run in processes of their own: ``plugins``, ``all`` or
+            ``none``.
 
         Raises
         ------
         BenchError
             If a plugin file is unusable or its name is taken.
         """
-        from bench.core.registry import open_registry
+        from bench.core.registry import ISOLATE, open_registry
 
-        return open_registry(self.plugins)
+        check("isolate", isolate, ISOLATE)
+        return open_registry(self.plugins).isolating(cast("Isolate", isolate))
 
     def store(self) -> Store:
         """Return the store of the results folder."""

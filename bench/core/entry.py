@@ -43,7 +43,8 @@ class Entry:
     argument
         What follows the colon of a method such as ``encoder:resnet50``; part of its name.
     isolated
-        Whether the code of a method runs in another process and is not imported in this one.
+        Whether the code of a method or metric runs in another process and is not imported in this
+        one.
     fitted_by
         The packaged method that an isolated method shares its fit with.
     """
@@ -83,6 +84,10 @@ class Entry:
         if self.problem:
             raise BenchError(f"{self.kind} '{self.name}' of {self.origin} {self.problem}")
         if self.isolated:
+            if self.kind == "metric":
+                from bench.core.isolated.metric import remote_metric
+
+                return remote_metric(self)
             from bench.core.isolated.remote import remote_class
 
             return remote_class(self)

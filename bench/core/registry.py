@@ -18,7 +18,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from bench.core.entry import Entry
 from bench.core.errors import BenchError, did_you_mean
@@ -33,7 +33,9 @@ _FOLDERS = {"method": "bench.methods", "dataset": "bench.datasets", "metric": "b
 _CONTROLS = "bench.scoring.controls"
 _OWN = "labshift"
 Isolate = Literal["none", "plugins", "all"]
-"""Methods that run in processes of their own: none, those of plugin files, or all."""
+"""Methods, and metrics of others, that run in processes of their own: none, those of plugin files,
+or all."""
+ISOLATE: tuple[Isolate, ...] = get_args(Isolate)
 
 
 class Registry:
@@ -49,7 +51,7 @@ class Registry:
     Attributes
     ----------
     isolate
-        Methods to isolate.
+        Methods and metrics to isolate.
 
     Raises
     ------
@@ -181,21 +183,25 @@ class Registry:
             self._entries[kind, name] = named
         if named.problem:
             raise BenchError(f"{kind} '{name}' of {named.origin} {named.problem}")
-        return self._isolated(named) if kind == "method" else named
+        return self._isolated(named)
 
     def _isolated(self, entry: Entry) -> Entry:
-        """Return the entry of a method, marked if its code must run in another process."""
+        """Return the entry of a method or metric, marked if it must run in another process."""
         file = entry.provider != _OWN and entry.module is None
         if entry.module == _CONTROLS or not (
             self.isolate == "all" or (self.isolate == "plugins" and file)
         ):
+            return entry
+        if entry.kind == "metric" and entry.provider != _OWN:
+            return replace(entry, isolated=True)
+        if entry.kind != "method":
             return entry
         owner = self._entries.get(("method", str(entry.meta.get("fit", ""))))
         shared = owner is not None and owner.provider == _OWN and entry.provider != _OWN
         return replace(entry, isolated=True, fitted_by=owner if shared else None)
 
     def isolating(self, isolate: Isolate) -> Registry:
-        """Return a copy in which methods are isolated."""
+        """Return a copy in which methods and metrics of others are isolated."""
         if isolate == "all" and not hasattr(os, "fork"):
             raise BenchError("--isolate requires a system with fork, such as Linux or macOS")
         result = copy.copy(self)

@@ -84,8 +84,21 @@ def _function(name: str, registry: Registry | None) -> Callable[..., Value]:
         return _packaged_function(name)
     from bench.core.registry import Registry
 
-    function: Callable[..., Value] = (registry or Registry()).entry("metric", name).load()
+    entry = (registry or Registry()).entry("metric", name)
+    if entry.isolated:
+        return _of_tuples(entry.load())
+    function: Callable[..., Value] = entry.load()
     return function
+
+
+def _of_tuples(function: Callable[..., tuple[float, int, str]]) -> Callable[..., Value]:
+    """Return a function of another process with its values as :class:`Value`."""
+
+    @functools.wraps(function)
+    def values(**arrays: object) -> Value:
+        return Value(*function(**arrays))
+
+    return values
 
 
 def compute(name: str, /, *, registry: Registry | None = None, **arrays: object) -> Value:

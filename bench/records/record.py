@@ -165,7 +165,7 @@ class Record(Mapping[str, object]):
     n_classes = _Field[int]("Number of classes.")
     chance = _Field[float]("Score of guessing.")
     undeclared_adaptation = _Field[str | None]("Undeclared use of the test set, if detected.")
-    cautions = _Field[list[str]]("Warnings of the data set about the batch level.")
+    cautions = _Field[list[str]]("Warnings of the data set, and code of others in this process.")
     upstream = _Field[list[str]]("Preprocessing done before the data were published.")
     cost = _Field[Cost]("Cost of the run.")
     predictions_sha256 = _Field[str]("Digest of the predictions.")

@@ -242,7 +242,7 @@ class RunRecord(TypedDict):
     batches: Annotated[Batches, "Test batches"]
     undeclared_adaptation: Annotated[str | None, "Undeclared use of the test set, if detected"]
     notes: Annotated[list[str], "Notes of the run"]
-    cautions: Annotated[list[str], "Warnings of the data set about the batch level"]
+    cautions: Annotated[list[str], "Warnings of the data set, and code of others in this process"]
     upstream: Annotated[list[str], "Preprocessing done before the data were published"]
     licence: NotRequired[Annotated[str, "Licence of the data; absent for simulated data"]]
     exposed: Annotated[list[str], "Columns that methods may read"]

@@ -41,7 +41,8 @@ CHECKED = 256
 SPREAD_ROWS = 4096
 """Approximate number of rows used to estimate the spread of a feature."""
 TOLERANCE = 1e-3
-"""Maximum deviation between two outputs of a feature, relative to its spread over all rows."""
+"""Maximum deviation between outputs of two calls of different sizes, relative to the spread of a
+feature over all rows."""
 ROUNDING = 1e-5
 """Tolerance for float32 summation order: relative to the largest value of the feature, plus
 relative to the spread of the median feature (the rounding errors of a nearly dead network unit are
@@ -74,58 +75,151 @@ def undeclared_adaptation(
 ) -> str | None:
     """Apply a method again with different chunks; return a message if the output changed, or None.
 
-    Without test-batch access, a random subset is applied in one call. With test-batch access, the
+    Without test-batch access, a random subset is applied in one call, and again by a method rebuilt
+    from its state, with other rows in the place of half of the subset. With test-batch access, the
     first batch is applied again after all others, to detect state left by later batches. The last
     batch is applied by a method rebuilt from its state that has seen no other batch. If the method
     declares access to the controls of the batch only, half of the treated rows are removed from
-    one batch with controls and one without; the output of the remaining rows must not change.
+    one batch with controls and one without, and then replaced by other treated rows; the output of
+    the remaining rows must not change.
+
+    Two calls of different sizes differ by rounding, and may differ by :data:`TOLERANCE`. Calls of
+    equal size with a row at the same position may differ by :data:`ROUNDING` only, if the method
+    repeats its output bit for bit.
 
     Parameters
     ----------
     method, view, grouping, seed
         As for :func:`apply_all`.
+    first
+        Output of :func:`apply_all`.
     rebuild
-        Returns the method in its state before any call of ``apply``. If None, this is skipped.
+        Returns the method in its state before any call of ``apply``. If None, ``method`` is used.
     """
-    n = len(view)
+    again = _Again(method, view, first, rebuild or (lambda: method))
     if grouping is None:
-        idx = next(chunks_of(n, min(CHECKED, max(1, n // 2)), "check", seed))
-        askable = [method] if rebuild is None else [method, rebuild()]
-        if any(differs(first, one.apply(view.take(idx)), idx) for one in askable):
+        if again.rows_matter(seed):
             return (
                 "undeclared adaptation: what it returns for a row depends on the other rows of "
                 "the call, but test-batch access was not declared"
             )
         return None
-    again = grouping[0]
-    carried = differs(first, method.apply(view.take(again)), again)
-    if not carried and rebuild is not None:
-        last = grouping[-1]
-        carried = differs(first, rebuild().apply(view.take(last)), last)
-    if carried:
+    if again.carries_over(grouping):
         return (
             "undeclared adaptation: a test batch gets another output after other test batches "
             "were seen"
         )
-    if Access.TEST_BATCH not in access and Access.CONTROLS in access:
-        controls = view.controls()
-        asked: set[bool] = set()
-        for batch in grouping:
-            treated = batch[~controls[batch]]
-            with_controls = bool(controls[batch].any())
-            if len(treated) > 3 and with_controls not in asked:
-                asked.add(with_controls)
-                kept = np.sort(np.concatenate([batch[controls[batch]], treated[::2]]))
-                if differs(first, method.apply(view.take(kept)), kept):
-                    return (
-                        "undeclared adaptation: what it returns depends on treated rows of the "
-                        "test batch, but only its controls were declared"
-                    )
+    if (
+        Access.TEST_BATCH not in access
+        and Access.CONTROLS in access
+        and again.treated_rows_matter(grouping)
+    ):
+        return (
+            "undeclared adaptation: what it returns depends on treated rows of the "
+            "test batch, but only its controls were declared"
+        )
     return None
 
 
+class _Again:
+    """Further calls of a fitted method, compared with its first output.
+
+    Parameters
+    ----------
+    method, view, first, rebuild
+        As for :func:`undeclared_adaptation`.
+    """
+
+    def __init__(
+        self, method: Method, view: Samples, first: Output, rebuild: Callable[[], Method]
+    ) -> None:
+        self.method, self.view, self.first, self.rebuild = method, view, first, rebuild
+
+    def rows_matter(self, seed: int) -> bool:
+        """Return whether the output of a row depends on the other rows of the call."""
+        n = len(self.view)
+        chunks = chunks_of(n, min(CHECKED, max(1, n // 2)), "check", seed)
+        idx = next(chunks)
+        kept = len(idx) - len(idx) // 2
+        mixed = np.concatenate([idx[:kept], next(chunks, idx)[kept:]])
+        one = self.method.apply(self.view.take(idx))
+        other = self.rebuild().apply(self.view.take(mixed))
+        if differs(self.first, one, idx) or differs(self.first, other, mixed):
+            return True
+        same = slice(kept)
+        return self._differ(one, other, same) and self._repeats(idx, other, same)
+
+    def carries_over(self, grouping: list[Ints]) -> bool:
+        """Return whether the output of a batch depends on the batches before it."""
+        for method, idx in ((self.method, grouping[0]), (self.rebuild(), grouping[-1])):
+            output = method.apply(self.view.take(idx))
+            if differs(self.first, output, idx):
+                return True
+            before, every = _rows(self.first, idx), slice(None)
+            if self._differ(before, output, every) and self._repeats(idx):
+                return True
+        return False
+
+    def treated_rows_matter(self, grouping: list[Ints]) -> bool:
+        """Return whether the output depends on treated rows, with and without controls."""
+        controls = self.view.controls()
+        asked: set[bool] = set()
+        for batch in grouping:
+            treated = np.flatnonzero(~controls[batch])
+            with_controls = bool(controls[batch].any())
+            if len(treated) <= 3 or with_controls in asked:
+                continue
+            asked.add(with_controls)
+            kept = np.sort(np.concatenate([batch[controls[batch]], batch[treated[::2]]]))
+            if differs(self.first, self.method.apply(self.view.take(kept)), kept):
+                return True
+            replaced = treated[1::2]
+            others = batch.copy()
+            others[replaced] = batch[treated[::2][: len(replaced)]]
+            output = self.method.apply(self.view.take(others))
+            same = np.setdiff1d(np.arange(len(batch)), replaced)
+            before = _rows(self.first, batch)
+            if self._differ(before, output, same) and self._repeats(batch):
+                return True
+        return False
+
+    def _differ(self, one: Output, other: Output, rows: slice | Ints) -> bool:
+        """Return whether rows of two calls differ by more than rounding."""
+        for name in ("X", "logits"):
+            first = getattr(self.first, name)
+            if first is not None:
+                _, rounding = _scale(first)
+                a, b = getattr(one, name), getattr(other, name)
+                if a is None or b is None or a.shape != b.shape:
+                    return True
+                if not (np.abs(a[rows].astype(np.float64) - b[rows]) <= rounding).all():
+                    return True
+        return False
+
+    def _repeats(
+        self, idx: Ints, other: Output | None = None, rows: slice | Ints = slice(None)
+    ) -> bool:
+        """Return whether two rebuilt methods agree bit for bit, and differ from ``other``."""
+        one, two = (self.rebuild().apply(self.view.take(idx)) for _ in range(2))
+        pairs = ((one.X, two.X), (one.logits, two.logits))
+        if not all(np.array_equal(a, b) for a, b in pairs if a is not None and b is not None):
+            return False
+        return other is None or self._differ(one, other, rows)
+
+
+def _rows(output: Output, idx: Ints) -> Output:
+    return Output(output.X[idx], None if output.logits is None else output.logits[idx])
+
+
+def _scale(array: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the spread of each feature, and how far rounding may change it."""
+    some = array[:: max(1, len(array) // SPREAD_ROWS)].astype(np.float64)
+    spread, largest = some.std(axis=0), np.abs(some).max(axis=0)
+    return spread, ROUNDING * (largest + np.median(spread))
+
+
 def differs(first: Output, again: Output, idx: Ints) -> bool:
-    """Return whether ``again`` differs from rows ``idx`` of ``first`` by more than rounding."""
+    """Return whether ``again`` differs from rows ``idx`` of ``first`` by more than tolerated."""
     pairs = [(first.X, again.X)]
     if (first.logits is None) != (again.logits is None):
         return True
@@ -136,9 +230,8 @@ def differs(first: Output, again: Output, idx: Ints) -> bool:
             return True
         # Compare per feature: in raw measurements, features with large values would otherwise
         # hide changes in all others.
-        some = a[:: max(1, len(a) // SPREAD_ROWS)].astype(np.float64)
-        spread, largest = some.std(axis=0), np.abs(some).max(axis=0)
-        allowed = TOLERANCE * spread + ROUNDING * (largest + np.median(spread))
+        spread, rounding = _scale(a)
+        allowed = TOLERANCE * spread + rounding
         # Negated so that NaN counts as a difference.
         if not (np.abs(a[idx].astype(np.float64) - b) <= allowed).all():
             return True

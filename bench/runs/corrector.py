@@ -14,7 +14,6 @@ The output equals that of a run on the same rows.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -25,12 +24,19 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from bench.core.access import Access
 from bench.core.control_names import is_control_row
 from bench.core.errors import BenchError
-from bench.core.meta import PLUGINS
-from bench.core.method import Context
-from bench.core.seeds import seed_for
+from bench.core.isolated import host
 from bench.runs.adata import arrays_of, is_adata, stored
-from bench.runs.chain import Chain, Stage, parse_chain
-from bench.runs.rows import NAME, applied, in_order, partition_of, registry_with
+from bench.runs.chain import Chain, parse_chain
+from bench.runs.isolation import of_stages
+from bench.runs.rows import (
+    applied,
+    in_order,
+    learned,
+    partition_of,
+    registry_of,
+    require_controls,
+    require_rows,
+)
 from bench.runs.similarity import Reference
 from bench.training.recipes import resolve
 
@@ -41,7 +47,6 @@ if TYPE_CHECKING:
 
     from bench.core.dataset import Opened
     from bench.core.types import Array, Arrays, Facts, JsonObject, Recipe
-    from bench.data.views import Partition
     from bench.runs.adata import Values
     from bench.runs.similarity import Similarity
 
@@ -65,6 +70,9 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Overrides of the default recipe of network methods, such as ``{"steps": 200}``.
     seed
         Random seed of the methods.
+    isolate
+        Methods that run in processes of their own: those of ``plugins`` (files), ``all``, or
+        ``none``, see :func:`bench.run`.
 
     Attributes
     ----------
@@ -80,6 +88,9 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         The fitted method and parameters. Changing parameters has no effect until the next ``fit``.
     n_features_out_
         Number of columns returned.
+    isolated_
+        How the methods of others were isolated in ``fit``: ``bubblewrap``, ``process``, ``no``,
+        or None for packaged methods in this process.
     fallbacks_
         Number of batches in ``fit`` that were too small, so the method's fallback was used.
     batches_, with_controls_, reference_
@@ -103,11 +114,13 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         params: Facts | None = None,
         recipe: Recipe | None = None,
         seed: int = 0,
+        isolate: str = "plugins",
     ) -> None:
         self.method = method
         self.params = params
         self.recipe = recipe
         self.seed = seed
+        self.isolate = isolate
 
     def fit(
         self,
@@ -204,11 +217,13 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             partition = partition_of(rows, batch, controls, None, self.seed)
             chain = self._chain(partition.opened, self.fitted_)
             for stage, state in zip(chain.stages, self.states_, strict=True):
-                self._has_controls(stage, partition)
+                require_controls(stage, partition)
                 method = stage.cls.from_state(stage.params, state)
                 partition = partition.with_profiles(applied(method, stage, partition, self.seed).X)
         except BenchError as error:
             raise ValueError(str(error)) from error
+        finally:
+            host.close_all()
         return stored(X, in_order(partition), key_added)
 
     def compare(
@@ -242,8 +257,13 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         write_corrector(self, path)
 
     @classmethod
-    def load(cls, path: Path | str) -> Corrector:
+    def load(cls, path: Path | str, *, isolate: str = "plugins") -> Corrector:
         """Return the fitted correction of a file written by :meth:`save` or ``bench fit``.
+
+        Parameters
+        ----------
+        isolate
+            As of the class.
 
         Raises
         ------
@@ -252,7 +272,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         from bench.runs.saved import read_corrector
 
-        return read_corrector(path)[0]
+        return read_corrector(path, isolate)[0]
 
     @property
     def chain_(self) -> Chain:
@@ -302,6 +322,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             return self._fitted(rows, labels, batch, controls, (other, columns[0], columns[1]))
         except BenchError as error:
             raise ValueError(str(error)) from error
+        finally:
+            host.close_all()
 
     def _fitted(
         self,
@@ -325,12 +347,11 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         states: list[Arrays] = []
         fallbacks = 0
         for k, stage in enumerate(chain.stages):
-            self._has_controls(stage, train)
-            if Access.TRAIN_WELL in stage.access:
-                raise BenchError(f"{stage.name} needs to know which rows share a well: use `run`")
-            if "images" in stage.needs:
-                raise BenchError(f"{stage.name} needs images, and Corrector takes tables")
-            method = self._learned(stage, train, other, supervised=labels is not None)
+            require_controls(stage, train)
+            require_rows(stage)
+            method = learned(
+                stage, train, other, self.recipe, self.seed, supervised=labels is not None
+            )
             states.append({name: array.copy() for name, array in method.state().items()})
             output = applied(method, stage, train, self.seed)
             fallbacks = max(fallbacks, output.fallbacks)
@@ -339,29 +360,17 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             train = train.with_profiles(output.X)
         self.classes_ = classes
         self.states_ = states
+        self.isolated_ = of_stages(chain.stages)
         self.fallbacks_ = fallbacks
         self.fitted_ = (self.method, dict(self.params or {}))
         out = in_order(train)
         self.n_features_out_ = out.shape[1]
         return out
 
-    def _learned(
-        self, stage: Stage, train: Partition, other: Partition, *, supervised: bool
-    ) -> Any:  # noqa: ANN401 - scikit-learn has no types
-        owner = stage.entry.meta.get("fit", stage.name)
-        recipe = resolve("default", "profiles", dict(self.recipe or {}))
-        context = Context(seed=seed_for("fit", owner, NAME, self.seed), recipe=recipe)
-        access = stage.access
-        view = train.view(access, batches=Access.TRAIN_BATCH in access, labels=supervised)
-        adapt = other.view(access, batches=True) if Access.ADAPT in access else None
-        method = stage.cls(stage.params)
-        method.fit(view, adapt, context)
-        return method
-
     def _headed(self, *, strict: bool = False) -> bool:
         """Whether a stage trains on classes. Unknown methods raise in ``fit`` only."""
         try:
-            registry = registry_with(os.environ.get(PLUGINS, ""))
+            registry = registry_of(self.isolate)
             entries = [registry.entry("method", name.strip()) for name in self.method.split("+")]
             networks = [e for e in entries if e.meta["level"] in ("network", "classifier")]
             return any(getattr(entry.load(), "has_head", True) for entry in networks)
@@ -381,18 +390,9 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if unknown := sorted(set(values) - stages):
             raise BenchError(f"params name '{unknown[0]}', which is no stage of {typed}")
         recipe = resolve("default", "profiles", dict(self.recipe or {}))
-        chain = parse_chain(
-            typed, registry_with(os.environ.get(PLUGINS, "")), opened, values, recipe
-        )
+        chain = parse_chain(typed, registry_of(self.isolate), opened, values, recipe)
         if is_control_row(chain.stages[0].kind) and chain.stages[0].name != "identity":
             raise BenchError(
                 f"{typed} is a control row, not a correction: use a profile method, or identity"
             )
         return chain
-
-    def _has_controls(self, stage: Stage, partition: Partition) -> None:
-        if "controls" in stage.needs and not partition.controls.any():
-            raise BenchError(
-                f"{stage.name} needs negative controls, and no row is one: pass controls=, a mask "
-                "with true for each control"
-            )

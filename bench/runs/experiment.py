@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, cast
 from bench.core.control_names import NAMES
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.meta import PLUGINS
-from bench.core.registry import open_registry
+from bench.core.registry import ISOLATE, open_registry
 from bench.records.results import results_store
 from bench.records.runs import Runs
 from bench.runs.arguments import names, seed_list
-from bench.runs.isolation import ISOLATE
 from bench.runs.job import Options
 from bench.runs.progress import Progress, Stderr
 from bench.runs.settings import Settings

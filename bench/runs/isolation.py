@@ -8,10 +8,10 @@ than the present call asks for are computed again.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.core.isolated import sandbox
-from bench.core.registry import Isolate
 from bench.records.index import run_stamps
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from bench.runs.chain import Chain, Stage
     from bench.runs.job import Job
 
-ISOLATE: tuple[Isolate, ...] = get_args(Isolate)
 ISOLATED = "isolated"
 """Key of records and artifacts."""
 _ORDER: tuple[Isolated, ...] = ("no", "process", "bubblewrap")
+_NOUNS = {"dataset": "data set", "metric": "metric"}
 BADGES: dict[Isolated, str] = {
     "no": "not isolated",
     "process": "own process",
@@ -73,6 +73,27 @@ def watched_records(store: Store, isolated: Isolated | None) -> Iterator[list[st
 def _folders(store: Store) -> dict[str, int]:
     """Return the inode of each record's folder by run id."""
     return {path.name: path.stat().st_ino for path in store.runs.glob("*/*/")}
+
+
+def trusted(job: Job) -> list[str]:
+    """Return one caution for each extension of others that ran in this process with labels."""
+    registry = job.registry
+    opened = [job.task.opened]
+    if job.task.source_domain is not None:
+        opened.append(job.task.source_domain.opened)
+    registered = registry.names("dataset")
+    entries = [registry.entry("dataset", o.name) for o in opened if o.name in registered]
+    entries += [registry.entry("metric", name) for name in job.metric_versions]
+    nouns = [
+        f"{_NOUNS[entry.kind]} '{entry.name}' of {entry.origin}"
+        for entry in entries
+        if entry.provider != "labshift" and not entry.isolated
+    ]
+    file, colon, _ = str(job.recipe.get("network", "")).rpartition(":")
+    stages = [stage for stage in job.chain.stages if stage.kind == "network"]
+    if colon and not all(stage.entry.isolated for stage in stages):
+        nouns.append(f"the network of {Path(file).name}")
+    return [f"{noun} ran in the process of the benchmark, not isolated" for noun in nouns]
 
 
 def of_chain(chain: Chain) -> Isolated | None:

@@ -73,7 +73,7 @@ def outline(
         "batches": {},
         "undeclared_adaptation": None,
         "notes": _notes(job),
-        "cautions": job.cautions,
+        "cautions": [*job.cautions, *isolation.trusted(job)],
         "upstream": list(task.opened.upstream),
         "exposed": list(task.split.expose),
         "shift": task.split.shift,

@@ -4,31 +4,49 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.core.access import Access
 from bench.core.dataset import Opened
-from bench.core.registry import Registry
+from bench.core.errors import BenchError, did_you_mean
+from bench.core.meta import PLUGINS
+from bench.core.method import Context
+from bench.core.registry import ISOLATE, Registry
 from bench.core.seeds import seed_for
 from bench.data.own.array_source import ArraySource
 from bench.data.views import Partition, make_partition
 from bench.runs.apply import apply_all, grouping_of
+from bench.training.recipes import resolve
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bench.core.samples import Output
-    from bench.core.types import Array
+    from bench.core.types import Array, Recipe
     from bench.runs.chain import Stage
 
 NAME = "corrector"
 LEVEL = "batch"
 
 
+def registry_of(isolate: str) -> Registry:
+    """Return all registered methods; reloaded only if ``$BENCH_PLUGINS`` changes.
+
+    Raises
+    ------
+    BenchError
+        If ``isolate`` is not one of :data:`bench.core.registry.ISOLATE`.
+    """
+    if isolate not in ISOLATE:
+        raise BenchError(f"isolate: {did_you_mean(isolate, list(ISOLATE), 'value')}")
+    return _registry(os.environ.get(PLUGINS, "")).isolating(isolate)
+
+
 @functools.cache
-def registry_with(plugins: str) -> Registry:  # noqa: ARG001 - the argument is the key of the cache
-    """Return all registered methods; reloaded only if ``$BENCH_PLUGINS`` changes."""
+def _registry(plugins: str) -> Registry:  # noqa: ARG001 - the argument is the key of the cache
     return Registry()
 
 
@@ -67,12 +85,60 @@ def ids(X: NDArray[np.float32], batch: NDArray[np.str_]) -> list[str]:
     return names
 
 
+def learned(
+    stage: Stage,
+    train: Partition,
+    other: Partition,
+    recipe: Recipe | None,
+    seed: int,
+    *,
+    supervised: bool,
+) -> Any:  # noqa: ANN401 - a class of a plugin
+    """Return a fitted stage.
+
+    Parameters
+    ----------
+    train, other
+        Training rows, and rows for methods that adapt during fitting.
+    recipe
+        Overrides of the default recipe.
+    supervised
+        Whether the training rows have classes.
+    """
+    owner = stage.entry.meta.get("fit", stage.name)
+    resolved = resolve("default", "profiles", dict(recipe or {}))
+    context = Context(seed=seed_for("fit", owner, NAME, seed), recipe=resolved)
+    access = stage.access
+    view = train.view(access, batches=Access.TRAIN_BATCH in access, labels=supervised)
+    adapt = other.view(access, batches=True) if Access.ADAPT in access else None
+    method = stage.cls(stage.params)
+    method.fit(view, adapt, context)
+    return method
+
+
 def applied(method: Any, stage: Stage, partition: Partition, seed: int) -> Output:  # noqa: ANN401 - a class of a plugin
     """Apply a stage to a partition with its declared access."""
     access = stage.access
     view = partition.view(access, batches=stage.per_batch)
     grouping = grouping_of(view.batch, stage.per_batch)
     return apply_all(method, view, grouping, seed_for("chunks", NAME, seed))
+
+
+def require_controls(stage: Stage, partition: Partition) -> None:
+    """Raise if a stage needs negative controls, and no row is one."""
+    if "controls" in stage.needs and not partition.controls.any():
+        raise BenchError(
+            f"{stage.name} needs negative controls, and no row is one: pass controls=, a mask "
+            "with true for each control"
+        )
+
+
+def require_rows(stage: Stage) -> None:
+    """Raise if a stage needs more than rows of a table with batches, classes and controls."""
+    if Access.TRAIN_WELL in stage.access:
+        raise BenchError(f"{stage.name} needs to know which rows share a well: use `run`")
+    if "images" in stage.needs:
+        raise BenchError(f"{stage.name} needs images, and Corrector takes tables")
 
 
 def in_order(partition: Partition) -> NDArray[np.float32]:

@@ -7,7 +7,6 @@ that describe the training batches, and a JSON header under the key ``labshift``
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +16,9 @@ import numpy as np
 from bench.core.access import Access
 from bench.core.disk import disk_errors, new_file
 from bench.core.errors import BenchError
-from bench.core.meta import PLUGINS
 from bench.core.version import __version__
 from bench.core.words import count, listed
-from bench.runs.rows import registry_with
+from bench.runs.rows import registry_of
 from bench.runs.similarity import Reference
 
 if TYPE_CHECKING:
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.core.types import Arrays, Bools, Facts, Floats, Strings
+    from bench.records.schema import Isolated
     from bench.runs.chain import Chain
     from bench.runs.corrector import Corrector
     from bench.runs.similarity import Similarity
@@ -60,6 +59,8 @@ class Header:
         Names of the training batches.
     with_controls
         Whether training rows were negative controls.
+    isolated
+        How methods of others were isolated in the fit; None for packaged methods.
     """
 
     method: str
@@ -75,6 +76,7 @@ class Header:
     dataset: str = ""
     batch: str = ""
     control: str = ""
+    isolated: Isolated | None = None
     format: int = FORMAT
     labshift: str = field(default=__version__)
 
@@ -122,6 +124,7 @@ def write_corrector(
         dataset=dataset,
         batch=batch,
         control=control,
+        isolated=corrector.isolated_,
     )
     arrays = {f"reference/{name}": array for name, array in corrector.reference_.arrays.items()}
     for k, state in enumerate(corrector.states_):
@@ -133,8 +136,15 @@ def write_corrector(
         temporary.write_bytes(data)
 
 
-def read_corrector(path: Path | str) -> tuple[Corrector, Header]:
+def read_corrector(path: Path | str, isolate: str = "plugins") -> tuple[Corrector, Header]:
     """Read a correction written by :func:`write_corrector`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    isolate
+        As of :class:`bench.Corrector`.
 
     Raises
     ------
@@ -166,9 +176,13 @@ def read_corrector(path: Path | str) -> tuple[Corrector, Header]:
         )
     header = Header(**{f.name: values[f.name] for f in fields(Header) if f.name in values})
     corrector = Corrector(
-        header.method, params=header.params, recipe=header.recipe or None, seed=header.seed
+        header.method,
+        params=header.params,
+        recipe=header.recipe or None,
+        seed=header.seed,
+        isolate=isolate,
     )
-    _refuse_other_versions(path, header)
+    _refuse_other_versions(path, header, isolate)
     corrector.fitted_ = (header.method, dict(header.params))
     corrector.n_features_in_ = header.n_features
     if header.features:
@@ -177,6 +191,7 @@ def read_corrector(path: Path | str) -> tuple[Corrector, Header]:
     corrector.batches_ = np.array(header.batches)
     corrector.with_controls_ = header.with_controls
     corrector.classes_, corrector.fallbacks_ = np.array([]), 0
+    corrector.isolated_ = header.isolated
     corrector.states_ = [_part(arrays, f"stage{k}/") for k in range(len(header.versions))]
     corrector.reference_ = Reference(_part(arrays, "reference/"))
     return corrector, header
@@ -196,8 +211,8 @@ def _versions(chain: Chain) -> list[list[object]]:
     return [[stage.name, stage.entry.meta["version"]] for stage in chain.stages]
 
 
-def _refuse_other_versions(path: Path, header: Header) -> None:
-    registry = registry_with(os.environ.get(PLUGINS, ""))
+def _refuse_other_versions(path: Path, header: Header, isolate: str) -> None:
+    registry = registry_of(isolate)
     for name, version in header.versions:
         present = registry.entry("method", str(name)).meta["version"]
         if present != version:

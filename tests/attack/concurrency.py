@@ -8,14 +8,15 @@ of one process, and nothing else is left.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from bench.records.store import Store
-from tests.attack.kills import write_images
+from tests.attack.kills import run, write_images
 from tests.helpers import tiny
 
 COMMANDS = (
@@ -23,18 +24,6 @@ COMMANDS = (
     "run -m identity -s {images} --no-controls",
     "leaderboard",
 )
-CODE = """
-import sys, time
-from bench.cli.main import main
-commands, start = sys.argv[1].splitlines(), float(sys.argv[2])
-time.sleep(max(0.0, start - time.time()))
-for command in commands:
-    try:
-        main(command.split())
-    except SystemExit as end:
-        if end.code:
-            raise
-"""
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -45,34 +34,40 @@ def digests(root: Path) -> dict[str, str]:
     return {record.run_id: record.predictions_sha256 for record in records}
 
 
-def together(folder: Path, n: int, delay: float = 5.0) -> tuple[dict[str, str], list[str]]:
+def together(folder: Path, n: int, delay: float = 1.0) -> tuple[dict[str, str], list[str]]:
     """Run the commands in ``n`` processes; return the records and the errors."""
     table, images = folder / "data" / "dataset.toml", folder / "images" / "dataset.toml"
     if not table.exists():
         tiny.write_table(folder / "data")
         write_images(folder / "images")
     results = folder / f"results-{n}"
-    text = "\n".join(
-        f"{command.format(table=table, images=images)} --results {results}" for command in COMMANDS
-    )
-    environment = {**os.environ, "BENCH_CACHE": str(folder / f"cache-{n}")}
-    start = str(time.time() + delay)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", CODE, text, start],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(n)
-    ]
-    errors = [
-        error for process in processes if (error := process.communicate()[1]) and process.returncode
-    ]
+    commands = [command.format(table=table, images=images) for command in COMMANDS]
+    logs = [folder / f"log-{n}-{k}" for k in range(n)]
+    start = time.time() + delay
+    children = [_started(commands, results, folder / f"cache-{n}", start, log) for log in logs]
+    status = [os.waitpid(pid, 0)[1] for pid in children]
+    errors = [log.read_text() or "killed" for log, code in zip(logs, status, strict=True) if code]
     left = [str(path) for path in (results / "tmp").rglob("*") if path.is_file()]
     left += [str(path) for path in (results / "locks").glob("*")]
     return digests(results), errors + left
+
+
+def _started(commands: list[str], results: Path, cache: Path, start: float, log: Path) -> int:
+    """Start a fork of this process that runs commands at a time; return its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.environ["BENCH_CACHE"] = str(cache)
+        time.sleep(max(0.0, start - time.time()))
+        with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+            try:
+                code = max(run(command, results) for command in commands)
+            except BaseException:  # noqa: BLE001 - a fork must not return to the caller's code
+                traceback.print_exc(file=file)
+    finally:
+        os._exit(code)
 
 
 def main() -> None:

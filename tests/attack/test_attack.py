@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.attack import concurrency, inputs, kills, records, soak
+from tests.attack import adaptation, concurrency, inputs, kills, mutation, records, soak
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +42,10 @@ def test_no_input_ends_in_a_traceback_or_hangs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_processes_on_one_folder_and_one_empty_cache_agree(tmp_path: Path) -> None:
     alone, _ = concurrency.together(tmp_path, 1, 0.0)
-    records, problems = concurrency.together(tmp_path, 3, 2.0)
+    records, problems = concurrency.together(tmp_path, 3)
     assert records == alone
     assert not problems
 
@@ -56,3 +57,25 @@ def test_memory_files_processes_and_disk_stay(tmp_path: Path) -> None:
     assert len({(use.files, use.processes) for use in uses}) == 1, uses
     assert max(use.disk for use in uses) < 1.1 * uses[0].disk
     assert uses[-1].memory - uses[0].memory < 20_000_000, uses
+
+
+@pytest.mark.parametrize("kind", adaptation.KINDS)
+def test_the_smallest_adaptation_that_is_noticed(kind: str) -> None:
+    """The figures are those of docs/reliability.md."""
+    fraction, change = adaptation.smallest(kind, 40)
+    assert 1e-5 < fraction < 1e-3
+    assert change < (1e-2 if kind == "treated" else 1e-4)
+
+
+def test_every_operator_and_constant_is_changed_once() -> None:
+    source = "def f(a: int = 1) -> int:\n    if not a < 2:\n        raise ValueError(1 + 1)\n"
+    changes = [(line, old, new) for line, old, new, _ in mutation.mutants(source)]
+    assert changes == [
+        (1, "1", "2"),
+        (2, "not a < 2", "a < 2"),
+        (2, "a < 2", "a <= 2"),
+        (2, "2", "3"),
+    ]
+    sources = {text for *_, text in mutation.mutants(source)}
+    assert len(sources) == len(changes)
+    assert source.strip() not in sources

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +18,14 @@ from click.testing import CliRunner
 from bench.boards.render.dispatch import FORMATS, render
 from bench.boards.select import boards
 from bench.cli.group import group
+from bench.cli.main import main
 from bench.core.canonical import pretty_json
 from bench.core.errors import BenchError
 from bench.core.words import csv_cell, printable
 from bench.data.own.spec import parse
 from bench.records.store import Store
 from bench.runs.provenance import command_line
+from tests.helpers import tiny
 from tests.helpers.errors import raises
 from tests.helpers.factories import make_record
 
@@ -140,6 +143,26 @@ def test_numbers_in_variables(name: str, value: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(name, value)
     with raises(BenchError, name):
         threads() if name == "BENCH_THREADS" else arrays.limit()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no permissions of other users on this system")
+def test_no_file_can_be_changed_by_all_users(tmp_path: Path) -> None:
+    table = tiny.write_table(tmp_path / "data")
+    before = os.umask(0)
+    try:
+        for command in (f"run -m zscore -s {table} --no-controls", "report --no-figures"):
+            words = [*command.split(), "--results", str(tmp_path / "results")]
+            if command.startswith("report"):
+                words += ["--output", str(tmp_path / "results" / "report.html")]
+            with pytest.raises(SystemExit) as end:
+                main(words)
+            assert not end.value.code
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode for path in (tmp_path / "results").rglob("*")}
+    assert len(modes) > 5
+    assert not [path for path, mode in modes.items() if mode & stat.S_IWOTH]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP on this system")

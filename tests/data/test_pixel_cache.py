@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 import signal
@@ -37,12 +38,12 @@ def drawn(n: int, shape: tuple[int, ...] = (9, 7, 3), dtype: str = "uint8") -> A
     return rng.integers(0, np.iinfo(dtype).max, (n, *shape), dtype=dtype, endpoint=True)
 
 
-def written(folder: Path, images: Any) -> list[ImageRef]:
+def written(folder: Path, images: Any, level: int | None = None) -> list[ImageRef]:
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
     for i, image in enumerate(images):
         path = folder / f"{i:04d}.png"
-        path.write_bytes(imagecodecs.png_encode(image))
+        path.write_bytes(imagecodecs.png_encode(image, level=level))
         pictures.append(ImageRef((path,)))
     return pictures
 
@@ -254,6 +255,19 @@ def test_the_key_is_the_content(tmp_path: Path, cache: Path) -> None:
     turned = decoded(written(tmp_path / "d", images[::-1]))
     assert turned.digest != here.digest
     assert turned.digests().tolist() == here.digests()[::-1].tolist()
+
+
+def test_an_image_replaced_with_equal_size_and_time_is_decoded(tmp_path: Path, cache: Path) -> None:
+    images = drawn(4)
+    pictures = written(tmp_path / "a", images, level=0)
+    np.testing.assert_array_equal(decoded(pictures).read(np.arange(4)), np.moveaxis(images, 3, 1))
+    path = pictures[2].files[0]
+    before = path.stat()
+    path.write_bytes(imagecodecs.png_encode(images[0], level=0))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    images[2] = images[0]
+    np.testing.assert_array_equal(decoded(pictures).read(np.arange(4)), np.moveaxis(images, 3, 1))
 
 
 @pytest.mark.parametrize("name", ["pixels.bin", "facts.json"])

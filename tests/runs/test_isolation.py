@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,6 +189,18 @@ def test_memory_is_not_shared_in_a_plain_process(
     assert (isolated["isolated"], isolated["badges"]) == ("process", ["own process"])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap is a program of Linux")
+@pytest.mark.parametrize(("code", "mode"), [(0, "bubblewrap"), (1, "process")])
+def test_bubblewrap_is_used_where_namespaces_are_not_refused(
+    code: int, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bwrap"
+    program.write_text(f"#!/bin/sh\nexit {code}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert sandbox.mode.__wrapped__() == mode
+
+
 def test_a_changed_record_of_another_run_is_noticed(table: Task, tmp_path: Path) -> None:
     bench_ = bench_of(tmp_path, source(table), "none")
     [other] = bench_.run("zscore", table)
@@ -283,6 +296,8 @@ def places(block, secret):
 def learn(train):
     with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb") as memory:
         for line in maps:
+            if "w" not in line.split()[1]:
+                continue  # what it was given is in memory that can be written, not in libraries
             start, end = (int(value, 16) for value in line.split()[0].split("-"))
             try:
                 memory.seek(start)
@@ -484,6 +499,7 @@ class M(Profile):
         ("return cls.ACCESS", "sys.exit(0)"),
         ("Params = NoParams", "Params = None"),
         ("class Profile", "import no_such_module\nclass Profile"),
+        ("class Profile", "import os; os._exit(0)\nclass Profile"),
         ("def state(self)", "def other(self)"),
         ("class Profile", "import bench.metrics as b\nb.compute = None\nclass Profile"),
     ],

@@ -453,6 +453,36 @@ def test_adapting_without_saying_so_is_caught(tmp_path: Path, does: str) -> None
     assert not record["ranked"]
 
 
+SMALL = {
+    "rows": ("Access.NONE", "X = samples.X - EPSILON * samples.X.mean(axis=0)"),
+    "carried": ("Access.TEST_BATCH", "X = samples.X - EPSILON * self.seen(samples.X)"),
+    "treated": (
+        "Access.CONTROLS | Access.TEST_CONTROLS",
+        "X = samples.X - EPSILON * samples.X.mean(axis=0)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_small_adaptation_is_noticed(kind: str, tmp_path: Path) -> None:
+    access, does = SMALL[kind]
+    whole = {"test": {"week": ("w1",)}, "shares": (), "hold_out": None}
+    record = cheat(tmp_path, does.replace("EPSILON", "2e-3"), access, **whole)
+    assert record["status"] == "ok"
+    assert record["undeclared_adaptation"]
+
+
+NOISY = """
+X = samples.X + np.random.default_rng().normal(size=samples.X.shape) * 1e-4
+"""
+
+
+def test_outputs_that_do_not_repeat_have_the_larger_tolerance(tmp_path: Path) -> None:
+    record = cheat(tmp_path, NOISY.strip())
+    assert record["status"] == "ok"
+    assert record["undeclared_adaptation"] is None
+
+
 @pytest.mark.parametrize(
     "does", ["X = samples.X", "X = np.tanh(samples.X) @ np.ones((6, 3), np.float32)"]
 )
@@ -790,8 +820,9 @@ def _run(folder: Path, out: Any, start: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_two_processes_make_the_same_run_at_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # saves the import of libraries
     out, start = context.Queue(), context.Event()
     both = [context.Process(target=_run, args=(tmp_path / "r", out, start)) for _ in range(2)]
     for process in both:

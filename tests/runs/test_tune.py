@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ from bench.runs.tuning.tune import tune
 from tests.helpers import tiny
 from tests.helpers.errors import mentions, raises
 from tests.helpers.factories import as_records
-from tests.helpers.processes import PATIENCE, killed_at
+from tests.helpers.processes import PATIENCE, forked, killed_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -455,11 +456,9 @@ def test_no_trial_is_begun_after_the_seconds_are_spent(tmp_path: Path) -> None:
     assert record["tuning"]["trials_asked"] == 50
 
 
-def command(
-    folder: Path, file: Path, table: Path, trials: int, *more: str, before: str = ""
-) -> list[str]:
+def command(folder: Path, file: Path, table: Path, trials: int, *more: str) -> list[str]:
     return [
-        *(sys.executable, "-c", f"{before}\nfrom bench.cli.main import main\nmain()", "tune"),
+        *(sys.executable, "-c", "from bench.cli.main import main\nmain()", "tune"),
         *(
             "--method",
             "noise",
@@ -483,6 +482,7 @@ def finished(folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_killed_study_goes_on_and_equals_one_that_never_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -504,10 +504,8 @@ def test_a_killed_study_goes_on_and_equals_one_that_never_was(
         kill = killed_at(
             "optuna.storages.journal", "JournalFileSymlinkLock.release", write, before=True
         )
-        process = subprocess.run(
-            command(killed, file, table, 12, before=kill), capture_output=True, check=False
-        )
-        assert process.returncode == -signal.SIGKILL
+        words = command(killed, file, table, 12)[3:]
+        assert forked(partial(main, words), kill) == -signal.SIGKILL
         [lock] = killed.glob("tuning/*.lock")
         assert lock.is_symlink()
         counts.append(finished(killed))

@@ -165,6 +165,12 @@ def test_classes_of_one_batch_are_distributed_over_the_folds(batch_of_class: dic
         assert counts.max() - counts.min() <= 1  # as StratifiedKFold
 
 
+def test_three_folds_select_the_penalty() -> None:
+    y, batch = np.tile([0, 1], 30), np.repeat(np.arange(12), 5).astype(str)
+    folds = choice_folds(y, batch, np.random.default_rng(0))
+    assert np.unique(folds).tolist() == [0, 1, 2]
+
+
 def test_only_the_class_of_a_single_batch_is_distributed() -> None:
     y = np.array([0, 1] * 12 + [2] * 6)
     batch = np.repeat(["a", "b", "c", "d", "e"], 6)

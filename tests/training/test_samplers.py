@@ -216,3 +216,10 @@ def test_the_smallest_training_batch_has_one_row_per_batch():
     idx, group = batchwise(GROUP, 4, 0, per_batch=2, rows="controls", controls=CONTROLS)(0)
     for g in set(group.tolist()):
         assert CONTROLS[idx[group == g]].sum() == 1
+
+
+def test_a_training_batch_may_have_one_row():
+    rows = [mixed(GROUP, 1, seed=0)(step)[0] for step in range(98)]
+    assert sorted(np.concatenate(rows)) == list(range(98))
+    with raises(BenchError, "0"):
+        mixed(GROUP, 0, seed=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import PATH, Common, common_options
+from bench.cli.options import ISOLATE, PATH, Common, common_options
 from bench.cli.output import note, print_json, print_line
 from bench.cli.progress import waiting
 from bench.core.errors import BenchError
@@ -23,6 +23,7 @@ ENDINGS = {".parquet": "parquet", ".h5ad": "h5ad", ".npy": "npy"}
 )
 @click.option("--batch", metavar="COLUMN", help="Batch of each row [default: as in the fit].")
 @click.option("--control", metavar="COLUMN", help="Negative controls [default: as in the fit].")
+@ISOLATE
 @common_options
 def command(
     correction: str,
@@ -30,6 +31,7 @@ def command(
     output: str,
     batch: str | None,
     control: str | None,
+    isolate: str,
     common: Common,
 ) -> None:
     r"""Correct a new table by a correction that `fit` saved; nothing is fitted again.
@@ -48,8 +50,8 @@ def command(
     form = ENDINGS.get(Path(output).suffix.lower())
     if form is None:
         raise BenchError(f"--output {output}: the name must end in {', '.join(ENDINGS)}")
-    common.registry()  # methods of plugins
-    corrector, header = read_corrector(correction)
+    common.registry(isolate)  # methods of plugins
+    corrector, header = read_corrector(correction, isolate)
     with waiting(f"correcting {table}"):
         new = read_new(Path(table), header, batch=batch, control=control)
         frame = pd.DataFrame(new.X, columns=header.features, copy=False)

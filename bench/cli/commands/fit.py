@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import arguments, completion
-from bench.cli.options import PATH, Common, common_options
+from bench.cli.options import ISOLATE, PATH, Common, common_options
 from bench.cli.output import print_json, print_line
 from bench.cli.progress import waiting
 from bench.core.errors import BenchError, did_you_mean
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "settings", multiple=True, metavar="[NAME.]KEY=VALUE", help="Set METHOD.KEY."
 )
+@ISOLATE
 @common_options
 def command(
     method: str,
@@ -42,6 +43,7 @@ def command(
     seed: str | None,
     edition: str,
     settings: tuple[str, ...],
+    isolate: str,
     common: Common,
 ) -> None:
     r"""Fit a correction on all rows of a table and save it for new plates.
@@ -54,17 +56,19 @@ def command(
     """
     from bench.data.opening import open_all
     from bench.runs.corrector import Corrector
+    from bench.runs.isolation import BADGES
     from bench.runs.saved import refuse_bound, write_corrector
     from bench.runs.settings import Settings
 
-    registry = common.registry()
+    registry = common.registry(isolate)
     grouped = Settings.read(settings, [method], registry)
     if grouped.data:
         raise BenchError(f"--set data.{next(iter(grouped.data))}: `fit` takes no data settings")
     seeds = arguments.seeds(seed, None, 1)
     assert seeds is not None
     params = {f"{name}.{key}": v for name, own in grouped.methods.items() for key, v in own.items()}
-    corrector = Corrector(method, params=params, recipe=grouped.recipe or None, seed=seeds[0])
+    recipe = grouped.recipe or None
+    corrector = Corrector(method, params=params, recipe=recipe, seed=seeds[0], isolate=isolate)
     with waiting(f"reading {data}"):
         opened, _, _ = open_all(data, registry, edition)
     batch = level or opened.level
@@ -84,6 +88,7 @@ def command(
         "features": int(corrector.n_features_in_),
         "columns": int(corrector.n_features_out_),
         "fallbacks": int(corrector.fallbacks_),
+        "isolated": corrector.isolated_,
     }
     if common.as_json:
         print_json(facts)
@@ -94,6 +99,8 @@ def command(
     )
     if corrector.fallbacks_:
         print_line(f"{corrector.fallbacks_} batches were too small and took the fallback")
+    if corrector.isolated_ is not None:
+        print_line(f"code of others: {BADGES[corrector.isolated_]}")
     print_line(output)
 
 

@@ -187,7 +187,7 @@ def _retry(names: str | None, training: TrainingOptions, common: Common) -> int:
 
     store, pending = common.store(), list[str]()
     experiments = failed_experiments(
-        store, common.registry(), training.device, pending.append, training.isolate
+        store, common.registry(training.isolate), training.device, pending.append, training.isolate
     )
     records: list[Record] = []
     with Bar(sum(len(failures) for _, failures in experiments), pending) as bar:

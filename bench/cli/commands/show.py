@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.core.describe import Parameter
+    from bench.core.entry import Entry
     from bench.core.method import Method
     from bench.core.registry import Registry
     from bench.data.fetch.listing import Fetchable
@@ -185,11 +187,20 @@ def _method(name: str, registry: Registry) -> dict[str, object]:
     needs = sorted(getattr(cls, "needs", lambda params: ())(cls.Params()))
     uses = [_ACCESS[key] for key in access] + [f"needs {column} in the data" for column in needs]
     facts["must be told"] = uses or ["nothing beyond labelled training rows"]
-    module = inspect.getmodule(cls)
-    text = inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
-    facts["what it does"] = plain_docstring(text)
+    facts["what it does"] = plain_docstring(_docstring(entry, cls))
     facts["parameters"] = [_parameter(parameter, cls) for parameter in parameters(cls.Params)]
     return facts
+
+
+def _docstring(entry: Entry, cls: type[Method]) -> str:
+    """Return the docstring of the module of a method, or of its class."""
+    if not entry.isolated or entry.path is None:
+        module = inspect.getmodule(cls)
+        return inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
+    tree = ast.parse(entry.path.read_text(encoding="utf-8"))
+    nodes: list[ast.Module | ast.ClassDef] = [tree]
+    nodes += [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls.__name__]
+    return next(filter(None, map(ast.get_docstring, nodes)), "")
 
 
 def _parameter(parameter: Parameter, cls: type[Method]) -> dict[str, object]:

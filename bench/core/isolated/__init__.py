@@ -1,7 +1,11 @@
-"""Methods in processes of their own, without data, labels of test rows, results and network.
+"""Methods and metrics in processes of their own, without data files, results and network.
+
+Methods get no labels of test rows.
 
 ``remote``
     a class with the interface of a method that runs ``fit`` and ``apply`` in another process;
+``metric``
+    a function that computes a metric in another process;
 ``host``
     the fork server of this process and its sessions;
 ``sandbox``

@@ -183,6 +183,11 @@ class Connection:
             raise _raised(message)
         return message, arrays
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the process can be asked."""
+        return self in _OPEN
+
     def _why(self) -> str:
         code = self.close(kill=False)
         if code is None:

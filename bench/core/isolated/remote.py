@@ -65,7 +65,7 @@ class RemoteMethod:
         values = dataclasses.asdict(params)
         key = canonical_json(values)
         if key not in cls.declared:
-            connection = _connect(cls.entry)[0]
+            connection = connect(cls.entry)[0]
             try:
                 reply, _ = connection.ask(
                     {"op": "declare", "values": values}, seconds=host.PATIENCE
@@ -82,7 +82,7 @@ class RemoteMethod:
                     ),
                 }
             except (BenchError, ValueError, TypeError, KeyError, AttributeError) as error:
-                raise _unusable(cls.entry, error) from error
+                raise unusable(cls.entry, error) from error
             finally:
                 connection.close()
         return cls.declared[key]
@@ -147,7 +147,7 @@ class RemoteMethod:
         self._device = device
 
     def _open(self, recipe: Mapping[str, object]) -> None:
-        self._connection = _connect(self.entry, recipe)[0]
+        self._connection = connect(self.entry, recipe)[0]
         weakref.finalize(self, self._connection.close)
 
     def _asked(
@@ -170,7 +170,7 @@ def remote_class(entry: Entry) -> type[RemoteMethod]:
     key = (entry.name, entry.module, entry.argument, owner, files)
     if key in _CLASSES:
         return _CLASSES[key]
-    connection, reply = _connect(entry)
+    connection, reply = connect(entry)
     connection.close()
     try:
         if not reply["class"]:
@@ -192,7 +192,7 @@ def remote_class(entry: Entry) -> type[RemoteMethod]:
                 members[name] = classmethod(_declaration(name))
         cls = type(str(entry.meta.get("class")), (RemoteMethod,), members)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _unusable(entry, error) from error
+        raise unusable(entry, error) from error
     _CLASSES[key] = cls
     return cls
 
@@ -204,10 +204,10 @@ def _declaration(name: str) -> Callable[[Any, object], object]:
     return declared
 
 
-def _connect(
+def connect(
     entry: Entry, recipe: Mapping[str, object] | None = None
 ) -> tuple[host.Connection, JsonObject]:
-    """Start a process with the class of an entry; return what it declares."""
+    """Start a process with the class or function of an entry; return what it declares."""
     sources = {}
     if entry.module is None and entry.path is not None:
         folder = entry.path.parent
@@ -233,6 +233,8 @@ def _connect(
         "threads": None if torch is None else torch.get_num_threads(),
     }
     preload = host.imported(entry.sources)
+    if entry.kind == "metric":
+        preload.append("bench.metrics")
     if entry.meta.get("level") in ("network", "classifier"):
         preload += NETWORKS
     connection = host.Connection(entry.name, preload, tuple(readable))
@@ -240,7 +242,7 @@ def _connect(
         return connection, connection.ask(request, seconds=host.PATIENCE)[0]
     except BenchError as error:
         connection.close()
-        raise _unusable(entry, error) from error
+        raise unusable(entry, error) from error
 
 
 def _params_class(listed: list[JsonObject]) -> type:
@@ -265,13 +267,14 @@ def _tuples(value: object) -> object:
     return value
 
 
-def _unusable(entry: Entry, error: Exception) -> BenchError:
+def unusable(entry: Entry, error: Exception) -> BenchError:
+    """Return an error that names an extension whose process failed."""
     text = str(error)
     if text.startswith(f"{entry.kind} '{entry.name}' of"):  # the method's process named it already
         return BenchError(text)
     return BenchError(
-        f"method '{entry.name}' of {entry.origin}: {text}; `python -m bench check {entry.name}` "
-        "tests the interface"
+        f"{entry.kind} '{entry.name}' of {entry.origin}: {text}; `python -m bench check "
+        f"{entry.name}` tests the interface"
     )
 
 

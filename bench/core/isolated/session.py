@@ -1,9 +1,10 @@
-"""The process of a method: answers requests of the benchmark until the connection is closed."""
+"""The process of a method or metric: answers requests until the connection is closed."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import os
 import sys
@@ -37,6 +38,7 @@ class Session:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._lock = threading.Lock()
+        self._name = ""
         self._cls: Any = None
         self._method: Any = None
         self._threads: int | None = None
@@ -58,7 +60,7 @@ class Session:
     def _load(
         self, entry: Mapping[str, Any], sources: Mapping[str, bytes], threads: int | None
     ) -> tuple[JsonObject, Arrays]:
-        """Import the method's class; return what it declares independently of parameters."""
+        """Import a class or function; return what it declares independently of parameters."""
         fields = dict(entry)
         if sources:
             folder = Path(tempfile.mkdtemp())
@@ -66,8 +68,12 @@ class Session:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
             fields["path"] = folder / Path(fields["path"]).name
+        self._name = fields["name"]
         self._cls = Entry(**fields).load()
         self._threads = threads
+        if fields["kind"] == "metric":
+            parameters = inspect.signature(self._cls).parameters.values()
+            return {"parameters": [[p.name, p.default is not p.empty] for p in parameters]}, {}
         cls, params = self._cls, getattr(self._cls, "Params", None)
         is_params = isinstance(params, type) and dataclasses.is_dataclass(params)
         return {
@@ -125,6 +131,16 @@ class Session:
                     f"apply returned {name} as {type(array).__name__}, not a numpy array"
                 )
         return {"fallbacks": int(output.fallbacks), "notes": list(map(str, output.notes))}, arrays
+
+    def _measure(self, arrays: Mapping[str, object]) -> tuple[JsonObject, Arrays]:
+        """Return the value of a metric."""
+        value = self._cls(**arrays)
+        if type(value).__name__ != "Value":
+            raise RunFailed(
+                f"metric '{self._name}' returned {type(value).__name__}: it must return "
+                "bench.metrics.Value"
+            )
+        return {"value": float(value.value), "n": int(value.n), "used": str(value.used)}, {}
 
     def _set_threads(self) -> None:
         """Use as many threads as the benchmark, if it has set a number and torch is imported."""
