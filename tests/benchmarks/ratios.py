@@ -291,7 +291,7 @@ def end(figures: Figures) -> None:
 
         count = [0]
         note = (
-            f"{n} PNGs of {size} x {size} x 3, {steps} steps of 64, then all images once; ours "
+            f"{n} PNGs of {size} x {size} x 3, {steps} steps of 64, then all images once. Ours "
             "also starts Python, checks the data, fits the probe and writes the record"
         )
         for cache in ("cold", "warm"):
