@@ -108,7 +108,10 @@ def read_layout(folder: Path, base: Path) -> Layout:
     plates = [path for path in plates if "plate" in attributes(path)]
     if plates:
         rows = [row for plate in plates for row in _ome_zarr(plate)]
-        layout = _layout(rows, f"OME-Zarr plate{'s' * (len(plates) > 1)}")
+        if not rows:
+            raise BenchError(f"{plates[0]} names no images: copy the plate again")
+        channels = _omero_channels(Path(rows[0]["image"]))
+        layout = _layout(rows, f"OME-Zarr plate{'s' * (len(plates) > 1)}", channels)
     elif indexes:
         layout = _harmony(indexes[0])
     else:
@@ -131,6 +134,7 @@ def _layout(rows: Sequence[dict[str, str]], what: str, more: Sequence[str] = ())
 def _ome_zarr(plate: Path) -> Iterator[dict[str, str]]:
     """Yield the fields of an OME-Zarr plate: the array of the highest resolution of each."""
     described = attributes(plate)["plate"]
+    names = {a["id"]: a.get("name") or str(a["id"]) for a in described.get("acquisitions", [])}
     for well in described.get("wells", []):
         place = plate / _inside(well["path"])
         for image in attributes(place).get("well", {}).get("images", []):
@@ -138,12 +142,21 @@ def _ome_zarr(plate: Path) -> Iterator[dict[str, str]]:
             scales = attributes(field).get("multiscales", [])
             if not scales:
                 raise BenchError(f"{field} has no multiscales metadata: copy the plate again")
-            yield {
+            row = {
                 "plate": described.get("name") or plate.stem,
                 "well": str(well["path"]).replace("/", ""),
                 "field": str(image["path"]),
-                "image": str(field / _inside(scales[0]["datasets"][0]["path"])),
             }
+            if len(names) > 1:  # rounds of staining or days; each has fields of its own
+                row["acquisition"] = names.get(image.get("acquisition"), "")
+            yield {**row, "image": str(field / _inside(scales[0]["datasets"][0]["path"]))}
+
+
+def _omero_channels(array: Path) -> list[str]:
+    """Return the names of the channels of an OME-Zarr image, for a note."""
+    channels = attributes(array.parent).get("omero", {}).get("channels", [])
+    names = [str(channel.get("label") or "") for channel in channels]
+    return [f"channels: {', '.join(names)}"] if any(names) else []
 
 
 def _inside(path: object) -> str:
@@ -167,14 +180,28 @@ def _harmony(index: Path) -> Layout:
     plates = [e.findtext("PlateID") or e.findtext("Name") or "" for e in root.iter("Plate")]
     plate = plates[0] if plates else index.parent.name
     rows: dict[tuple[str, ...], dict[str, str]] = {}
-    entries = {e.get("ChannelID"): e.findtext("ChannelName") for e in root.iter("Entry")}
+    # Harmony 6 and 7 have several maps, and only one of them names the channels.
+    entries = {
+        entry.get("ChannelID"): name
+        for entry in root.iter("Entry")
+        if (name := entry.findtext("ChannelName"))
+    }
     channels: dict[str, str] = {}
     planes: set[str] = set()
+    missing = 0
     for image in root.iter("Image"):
-        if image.findtext("URL") is None:
+        url = image.find("URL")
+        if url is None:
             continue
+        if url.get("BufferNo", "0") != "0":
+            raise BenchError(
+                f"{index} names pages of files: export one TIFF file per channel and field"
+            )
         facts: dict[str, Any] = {child.tag: child.text or "" for child in image}
-        well = f"{chr(64 + int(facts['Row']))}{int(facts['Col']):02d}"
+        if not facts["URL"].strip():  # the microscope skipped this image
+            missing += 1
+            continue
+        well = f"{_row_name(int(facts['Row']))}{int(facts['Col']):02d}"
         plane = facts.get("PlaneID", "1")
         planes.add(plane)
         time = facts.get("TimepointID", "0")
@@ -191,8 +218,21 @@ def _harmony(index: Path) -> Layout:
         more.append(
             f"{len(planes)} planes per field: each is a row, remove rows or planes as needed"
         )
-    listed = [{key: row[key] for key in sorted(row, key=_last)} for row in rows.values()]
+    whole = [row for row in rows.values() if set(channels) <= set(row)]
+    if missing or len(whole) < len(rows):
+        more.append(
+            f"{count(missing, 'image')} without a file; {count(len(rows) - len(whole), 'field')} "
+            "without all channels left out"
+        )
+    if not whole:
+        raise BenchError(f"{index} has no field with all channels: export the measurement again")
+    listed = [{key: row[key] for key in sorted(row, key=_last)} for row in whole]
     return _layout(listed, f"Harmony index {index.name}", more)
+
+
+def _row_name(number: int) -> str:
+    """Return the letters of a plate's row: 1 is A, 26 is Z, 27 is AA (plates of 1,536 wells)."""
+    return ("A" if number > 26 else "") + chr(65 + (number - 1) % 26)
 
 
 def _last(key: str) -> tuple[bool, str]:

@@ -13,7 +13,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.finding import FAIL, GOOD, WARN, Finding, check_gpu, optional_libraries
+from bench.cli.finding import (
+    FAIL,
+    GOOD,
+    WARN,
+    Finding,
+    check_dask,
+    check_extras,
+    check_gpu,
+    check_r,
+)
 from bench.core.checkout import ROOT
 from bench.core.errors import BenchError
 from bench.core.meta import KINDS
@@ -65,18 +74,28 @@ def _versions(registry: Registry, results: Path) -> Iterator[Finding]:
 
 def required() -> list[str]:
     """Return the requirements in labshift's metadata, without extras."""
+    return [line for line in all_requirements() if "extra ==" not in line]
+
+
+def all_requirements() -> list[str]:
+    """Return the requirements in labshift's metadata; those of extras have a marker."""
     from importlib import metadata
 
     try:
-        lines = metadata.requires("labshift") or []
+        return metadata.requires("labshift") or []
     except metadata.PackageNotFoundError:  # a checkout that is not installed
         import tomllib
 
         file = ROOT / "pyproject.toml"
         if not file.is_file():
             return []
-        lines = tomllib.loads(file.read_text(encoding="utf-8"))["project"]["dependencies"]
-    return [line for line in lines if "extra ==" not in line]
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        lines = list(project["dependencies"])
+        for extra, needs in project["optional-dependencies"].items():
+            for need in needs:
+                marker = " and" if ";" in need else ";"
+                lines.append(f"{need}{marker} extra == '{extra}'")
+        return lines
 
 
 def _clashes() -> Iterator[Finding]:
@@ -345,7 +364,9 @@ CHECKS: Mapping[str, Callable[[Registry, Path], Iterator[Finding]]] = {
     "isolation": _isolation,
     "cores": _cores,
     "torch": _runtimes,
-    "extras": lambda registry, results: optional_libraries(),
+    "extras": lambda registry, results: check_extras(all_requirements()),
+    "dask": lambda registry, results: check_dask(),
+    "R": lambda registry, results: check_r(),
     "memory": _memory,
     "disk": _disk,
     "data": _data,

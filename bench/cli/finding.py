@@ -1,19 +1,26 @@
-"""Findings of ``doctor``, and checks of graphics cards and optional libraries."""
+"""Findings of ``doctor``, and checks of graphics cards, optional libraries, Dask and R."""
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.core.words import file_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 GOOD, WARN, FAIL = "ok", "warn", "fail"
-OPTIONAL = ("dask", "lightning-fabric", "fsspec", "s3fs", "scib-metrics", "timm", "mlflow", "rpy2")
-"""Distributions of the extras."""
+NO_EXTRAS = frozenset(["test", "docs"])
+"""Extras of developers, which runs do not use."""
+SUBMIT = {"sbatch": "slurm", "qsub": "pbs or sge", "bsub": "lsf"}
+"""Program that submits a job -> value of ``--cluster``."""
+R_SECONDS = 60.0
+"""Time limit for R, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +70,81 @@ def check_gpu(number: int) -> Finding:
     )
 
 
-def optional_libraries() -> Iterator[Finding]:
-    """List the installed libraries of the extras."""
+def check_extras(lines: Iterable[str]) -> Iterator[Finding]:
+    """State which extras are installed, and which libraries of an incomplete extra are missing.
+
+    Parameters
+    ----------
+    lines
+        Requirements of labshift, with markers such as ``extra == "s3"``.
+    """
+    from packaging.requirements import Requirement
+
+    extras: dict[str, dict[str, str | None]] = {}
+    for line in lines:
+        name = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
+        if name is None or name[1] in NO_EXTRAS:
+            continue
+        need = Requirement(line)
+        if need.marker is None or need.marker.evaluate({"extra": name[1]}):
+            extras.setdefault(name[1], {})[need.name] = _version(need.name)
+    whole = {extra: own for extra, own in extras.items() if all(own.values())}
+    versions = {name: version for own in whole.values() for name, version in own.items()}
+    text = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    if whole:
+        yield Finding("extras", GOOD, f"{', '.join(sorted(whole))} ({text})")
+    if missing := sorted(set(extras) - set(whole)):
+        yield Finding("extras", GOOD, f"not installed: {', '.join(missing)}")
+
+
+def check_dask() -> Iterator[Finding]:
+    """Check that Dask and its distributed part belong together, and name batch systems."""
+    dask, distributed = _version("dask"), _version("distributed")
+    if not dask and not distributed:
+        cure = "for --jobs, --scheduler and --cluster: python -m pip install 'labshift[cluster]'"
+        yield Finding("dask", GOOD, "not installed", cure)
+        return
+    if dask != distributed:
+        yield Finding(
+            "dask",
+            WARN,
+            f"dask {dask or 'missing'} and distributed {distributed or 'missing'} do not match",
+            "python -m pip install -U dask distributed",
+        )
+        return
+    systems = [name for program, name in SUBMIT.items() if shutil.which(program)]
+    text = f"dask {dask}, dask-jobqueue {_version('dask-jobqueue') or 'not installed'}"
+    yield Finding("dask", GOOD, f"{text}; batch system: {', '.join(systems) or 'none'}")
+
+
+def check_r() -> Iterator[Finding]:
+    """Find R and the package Seurat, which only ``seurat-rpca`` needs."""
+    program = shutil.which("Rscript")
+    if program is None:
+        yield Finding("R", GOOD, "not installed; only seurat-rpca needs it")
+        return
+    code = (
+        'cat(R.version.string, "\\n"); cat(if (nzchar(system.file(package = "Seurat"))) '
+        'as.character(packageVersion("Seurat")))'
+    )
+    call = [program, "--vanilla", "-e", code]
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, timeout=R_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        yield Finding("R", WARN, f"{program} does not run ({error})", "install R again")
+        return
+    version, _, seurat = done.stdout.partition("\n")
+    if seurat.strip():
+        yield Finding("R", GOOD, f"{version.strip()}, Seurat {seurat.strip()}")
+    else:
+        cure = "for seurat-rpca, in R: install.packages('Seurat')"
+        yield Finding("R", GOOD, f"{version.strip()}, without Seurat", cure)
+
+
+def _version(name: str) -> str | None:
     from importlib import metadata
 
-    versions = {}
-    for name in OPTIONAL:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    text = ", ".join(f"{name} {version}" for name, version in versions.items())
-    yield Finding("optional libraries", GOOD, text or "none installed")
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -64,14 +64,14 @@ def study_runs(name: str, registry: Registry) -> list[Check]:
 
 
 def _check_finding(finding: object) -> None:
-    """Raise unless the result is a finding with three sentences and its columns in the table."""
+    """Raise unless the result is a finding with three texts and its columns in the table."""
     from bench.studies import Finding
 
     if not isinstance(finding, Finding):
         raise Broken(f"run returns {type(finding).__name__}: return a bench.studies.Finding")
     reading = finding.reading
     if len(reading) != 3 or not all(isinstance(text, str) and text.strip() for text in reading):
-        raise Broken("reading must be three sentences: result, size and spread, limitations")
+        raise Broken("reading must be three texts: result, size and spread, limitations")
     columns = {key for row in finding.table for key in row}
     missing = [key for key in finding.shown if finding.table and key not in columns]
     if missing:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict, TypeGuard, cast
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -126,7 +126,7 @@ def with_neighbours(path: Path) -> list[Path]:
             tree = _parse(file)
         except BenchError:
             continue
-        for node in ast.walk(tree):
+        for node in _statements(tree):
             if not isinstance(node, ast.ImportFrom) or not node.level:
                 continue
             folder = file.parents[node.level - 1] if node.level <= len(file.parents) else None
@@ -137,6 +137,18 @@ def with_neighbours(path: Path) -> list[Path]:
             names += [base / alias.name for alias in node.names]
             waiting += [name.with_name(name.name + ".py") for name in names]
     return sorted(files)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Yield all statements, without their expressions."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, name, None)
+            if isinstance(inner, list):
+                waiting += inner
+                yield from (child for child in inner if isinstance(child, ast.stmt))
 
 
 def read_literals(path: Path) -> list[Meta]:

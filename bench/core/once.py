@@ -32,7 +32,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def once(path: Path, compute: Callable[[], str], *, small: int = 1 << 24) -> str:
+def once(path: Path, compute: Callable[[], str], *, small: int = 1 << 20) -> str:
     """Return ``compute()``, computed once while the size, times and inode of a file do not change.
 
     Parameters

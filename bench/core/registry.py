@@ -131,8 +131,9 @@ class Registry:
     def _add_entry_points(self) -> None:
         from importlib.metadata import entry_points
 
+        installed = entry_points()  # reads the files of all installed packages
         for kind, group in _FOLDERS.items():
-            for point in entry_points(group=group):
+            for point in installed.select(group=group):
                 provider = point.dist.name if point.dist is not None else "unknown distribution"
                 self._add(
                     Entry(

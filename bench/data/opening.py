@@ -41,6 +41,7 @@ def open_splits(
     edition: str,
     settings: Mapping[str, object],
     say: Callable[[str], None],
+    opened: dict[str, Opened] | None = None,
 ) -> list[Task]:
     """Open the given splits; each data set is opened once.
 
@@ -55,13 +56,15 @@ def open_splits(
         selects the data set that an encoder is trained on before a transfer.
     say
         Receives the line about the edition.
+    opened
+        Data sets that earlier calls with the same edition and settings opened; new ones are added.
 
     Raises
     ------
     BenchError
         For an unknown name, an edition that is not available, or invalid data.
     """
-    opened: dict[str, Opened] = {}
+    opened = {} if opened is None else opened
     parts: dict[str, Opened] = {}
     reported: set[str] = set()
     tasks: list[Task] = []

@@ -50,6 +50,18 @@ def files_of(path: Path) -> list[Path]:
     return sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
 
 
+def _declared_axes(image: Path) -> str:
+    """Return the axes of an OME-Zarr image, or an empty string.
+
+    Versions 0.1 and 0.2 have none, 0.3 has names, 0.4 and 0.5 have objects with names, and 0.6 has
+    them in coordinate systems, of which the first is that of the arrays.
+    """
+    scales = attributes(image).get("multiscales") or [{}]
+    systems = scales[0].get("coordinateSystems") or [{}]
+    declared = scales[0].get("axes") or systems[0].get("axes") or ()
+    return "".join(axis["name"] if isinstance(axis, dict) else axis for axis in declared)
+
+
 def read_zarr_image(path: Path) -> Array:
     """Return the pixels of a zarr array, ``(C, H, W)``.
 
@@ -68,10 +80,7 @@ def read_zarr_image(path: Path) -> Array:
             f"{path} is incomplete: {n_missing} of {array.nchunks} chunks are not stored and would "
             f"be read as {array.fill_value}: copy it again"
         )
-    scales = attributes(path.parent).get("multiscales", [{}])
-    declared = scales[0].get("axes", ()) if scales else ()
-    axes = "".join(a["name"] if isinstance(a, dict) else a for a in declared)
-    axes = axes or _AXES.get(array.ndim, "")
+    axes = _declared_axes(path.parent) or _AXES.get(array.ndim, "")
     if len(axes) != array.ndim or not axes.endswith("yx"):
         raise BenchError(f"{path} has the axes {axes or array.ndim}: they must end with y and x")
     sizes = dict(zip(axes, array.shape, strict=True))

@@ -249,5 +249,9 @@ def _stage(entry: Entry, opened: Opened, values: Values, recipe: Recipe) -> Stag
         from bench.training.parallel.averaged import averaged
 
         cls = averaged(cls)
+    if network and recipe.get("compile", False):
+        from bench.training.compiled import compiled
+
+        cls = compiled(cls)
     also = recipe_access(recipe) if network else Access.NONE
     return Stage(entry, cls, params, level, also)

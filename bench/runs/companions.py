@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bench.core.dataset import Opened
     from bench.core.registry import Registry
     from bench.data.task import Task
     from bench.records.record import Record
@@ -40,8 +41,17 @@ def companion_jobs(
     registry: Registry,
     edition: str,
     data: Mapping[str, object],
+    opened: dict[str, Opened],
 ) -> dict[JobKey, Job]:
-    """Return the companions that are not among the jobs. They share the trainings of the jobs."""
+    """Return the companions that are not among the jobs. They share the trainings of the jobs.
+
+    Parameters
+    ----------
+    edition, data
+        Requested edition and settings of the data sets.
+    opened
+        Data sets that are open with them; others are added.
+    """
     from bench.data.opening import open_splits
     from bench.runs.plan import plan
 
@@ -54,7 +64,7 @@ def companion_jobs(
         if not name or job.not_applicable or key in known or key in twins:
             continue
         if name not in tasks:
-            [tasks[name]] = open_splits([name], registry, edition, data, lambda line: None)
+            [tasks[name]] = open_splits([name], registry, edition, data, lambda line: None, opened)
         only = _only(options, job)
         [twins[key]] = plan([job.chain.typed], [tasks[name]], [job.seed], only, registry)
     return twins

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from bench.core.dataset import Opened
     from bench.core.registry import Isolate, Registry
     from bench.data.task import Task
     from bench.records.record import Record
@@ -59,6 +60,8 @@ class Experiment:
         Requested edition and settings of the data sets.
     known
         Records that worker processes made for this experiment, by run id.
+    opened
+        The opened data sets by name or file.
     """
 
     methods: list[str]
@@ -70,6 +73,7 @@ class Experiment:
     edition: str = "auto"
     data: Mapping[str, object] = field(default_factory=dict)
     known: dict[str, Record] = field(default_factory=dict)
+    opened: dict[str, Opened] = field(default_factory=dict)
 
     def seeds_of(self, task: Task) -> list[int]:
         """Return the seeds of a split."""
@@ -142,7 +146,9 @@ class Experiment:
         """Return the in-distribution companions that are not among the jobs themselves."""
         from bench.runs.companions import companion_jobs
 
-        return companion_jobs(jobs, self.options, self.registry, self.edition, self.data)
+        return companion_jobs(
+            jobs, self.options, self.registry, self.edition, self.data, self.opened
+        )
 
     def run_all(self, progress: Progress | None = None, *, controls: bool = True) -> list[Record]:
         """Run all jobs, their companions and control rows; return the records of the jobs."""
@@ -259,12 +265,22 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
     from bench.data.opening import open_splits
     from bench.data.task import with_metrics
 
-    tasks = open_splits(split_names, registry, edition, grouped.data, say or Stderr().say)
+    opened: dict[str, Opened] = {}
+    show = say or Stderr().say
+    tasks = open_splits(split_names, registry, edition, grouped.data, show, opened)
     if metrics:
         further = names(metrics, "--metrics")
         tasks = [with_metrics(task, further, registry) for task in tasks]
     return Experiment(
-        method_names, tasks, seed_numbers, options, registry, store, edition, grouped.data
+        method_names,
+        tasks,
+        seed_numbers,
+        options,
+        registry,
+        store,
+        edition,
+        grouped.data,
+        opened=opened,
     )
 
 

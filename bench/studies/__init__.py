@@ -1,4 +1,4 @@
-"""Studies: each answers one question with a table, a figure and three sentences.
+"""Studies: each answers one question with a table, a figure and a short reading.
 
 Each study is one file, found by its name, with a literal ``META`` that is read without importing
 the file, and a function ``run``:

@@ -94,7 +94,7 @@ def curve_finding(
     Parameters
     ----------
     reading
-        Takes the curves to mention, at least one, and returns three sentences.
+        Takes the curves to mention, at least one, and returns the reading.
     """
     shown = {
         "method": "method",
@@ -256,9 +256,9 @@ def named_curves(curves: Sequence[Curve]) -> list[Curve]:
 
 
 def flat_text(curves: Sequence[Curve]) -> str:
-    """Return a clause that names the methods that cannot depend on the varied setting."""
-    flat = [f"{c.label} ({c.reference.text})" for c in curves if c.flat]
-    return f"; {listed(flat)} cannot depend on it" if flat else ""
+    """Return a sentence that names the methods that cannot depend on the varied setting."""
+    flat = [f"{c.label} {c.reference.text}" for c in curves if c.flat]
+    return f" Independent of it: {listed(flat)}." if flat else ""
 
 
 def fewest_within(curve: Curve) -> float:

@@ -201,8 +201,8 @@ class Finding:
     shown
         Printed columns of the table -> heading.
     reading
-        Three sentences built from the numbers: the result, its size and spread, and the
-        limitations.
+        Three short paragraphs built from the numbers: the result, its size and spread, and the
+        limitations. Sentences have at most 20 words.
     draw
         Draws on an open canvas and appends the rows behind the figure to ``canvas.table``; if
         None, the figure shows the first sentence.

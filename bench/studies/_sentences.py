@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NAMED = 4
 """Maximum methods in a sentence; the table lists all."""
+MOST_NAMES = 12
+"""Maximum words of the names in a sentence about several differences."""
 
 
 def listed(items: Iterable[object], most: int = NAMED, sep: str = ", ") -> str:
@@ -31,22 +33,22 @@ def differences_text(differences: Iterable[tuple[str, Difference]], sep: str = "
 
 
 def spread(context: StudyContext) -> str:
-    """State the meaning of the number after ±."""
+    """Return a sentence on the meaning of the number after ±."""
     seeds = len(context.seeds)
-    return f"± is the SD of {seeds} seeds" if seeds > 1 else "one seed, so the spread is unknown"
+    return f"± is the SD of {seeds} seeds." if seeds > 1 else "One seed: the spread is unknown."
 
 
 def limits(
     context: StudyContext, differences: Sequence[tuple[str, Difference]], more: str = ""
 ) -> str:
-    """Return the last sentence of a reading: the limitations.
+    """Return the last part of a reading: the limitations, one sentence each.
 
     Parameters
     ----------
     differences
         The comparisons in the reading, each with its name.
     more
-        A clause on limitations of the study design.
+        What the design of the study does not show.
     """
     clauses = []
     without = [gap for _, gap in differences if gap.low is None]
@@ -54,29 +56,39 @@ def limits(
     if without:
         number = words.count(without[0].n_clusters, noun_of(without[0].level))
         clauses.append(
-            f"no interval can be computed from {number}"
+            f"No interval can be computed from {number}."
             if len(context.seeds) > 1
-            else "one seed does not show how much another training differs"
+            else "One seed does not show how much another training differs."
         )
     if unclear:
+        several = len(differences) > 1
         which = (
             f"{len(unclear)} of {len(differences)} differences are"
-            if len(differences) > 1
-            else "the difference is"
+            if several
+            else "The difference is"
         )
-        clauses.append(f"{which} compatible with zero ({listed(unclear, sep='; ')})")
+        named = f": {listed(unclear, sep='; ')}"
+        short = len(" ".join(unclear[:NAMED]).split()) <= MOST_NAMES
+        clauses.append(f"{which} compatible with zero{named if short else ''}.")
     elif differences and not without:
         which = (
-            f"the {len(differences)} differences above each exclude"
+            f"The {len(differences)} differences above each exclude"
             if len(differences) > 1
-            else "the difference above excludes"
+            else "The difference above excludes"
         )
-        clauses.append(f"{which} zero, without correction for multiple comparisons")
+        clauses.append(f"{which} zero, without correction for multiple comparisons.")
     if more:
-        clauses.append(more)
+        clauses.append(f"Not shown: {more}.")
     if context.options.recipe == "smoke":
-        clauses.append("the smoke recipe trains too little to draw conclusions")
-    return f"Not shown: {'; '.join(clauses) or 'nothing was compared'}."
+        clauses.append("The smoke recipe trains too little to draw conclusions.")
+    return " ".join(clauses) or "Nothing was compared."
+
+
+def rows_text(rows: Iterable[float]) -> str:
+    """Return ``median 10 rows``, or a range where the numbers differ."""
+    numbers = sorted(rows)
+    low, high = f"{numbers[0]:g}", f"{numbers[-1]:g}"
+    return f"median {low} rows" if low == high else f"median {low} to {high} rows"
 
 
 def noun_of(level: str) -> str:
@@ -85,10 +97,10 @@ def noun_of(level: str) -> str:
 
 
 def nothing(context: StudyContext) -> tuple[str, str, str]:
-    """Return the reading of a study without any runs."""
+    """Return the reading of a study without runs."""
     reasons = [f"{name}: {reason}" for name, reason in context.left_out.items()]
     return (
         f"This study does not apply to {context.task.split.name}.",
-        f"Reasons: {'; '.join(reasons) or 'no method was named'}.",
+        f"Reasons: {'. '.join(reasons) or 'no method was named'}.",
         limits(context, []),
     )

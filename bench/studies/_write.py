@@ -12,7 +12,7 @@ from bench.boards.board import EDITIONS
 from bench.boards.pairing import TEST
 from bench.core.disk import write_files
 from bench.core.errors import BenchError
-from bench.core.words import count
+from bench.core.words import LONGEST, as_sentences, count
 from bench.output.canvas import canvas
 from bench.output.style import PAGE, sentence
 
@@ -126,7 +126,7 @@ def write(folder: Path, meta: Meta, context: StudyContext, finding: Finding) -> 
 
 
 def markdown(facts: StudyFacts, table: Sequence[Mapping[str, Cell]]) -> list[str]:
-    """Return the lines of reading.md: title, three sentences, table, skipped conditions."""
+    """Return the lines of reading.md: title, reading, table, skipped conditions."""
     lines = [f"# {facts['split']}: {facts['question']}", "", f"{facts['title']}", ""]
     lines += [" ".join(facts["reading"]), ""]
     shown = {k: v for k, v in facts["shown"].items() if any(cell_text(r.get(k)) for r in table)}
@@ -134,12 +134,20 @@ def markdown(facts: StudyFacts, table: Sequence[Mapping[str, Cell]]) -> list[str
         lines += ["| " + " | ".join(shown.values()) + " |", "|" + "---|" * len(shown)]
         lines += ["| " + " | ".join(cell_text(r.get(k)) for k in shown) + " |" for r in table]
         lines.append("")
-    lines += [f"- Left out: {name}: {reason}." for name, reason in facts["left_out"].items()]
+    lines += [_left_out(name, reason) for name, reason in facts["left_out"].items()]
     lines += [f"- {note}" for note in facts["notes"]]
     if "p" in shown.values() and "test" in facts:
         lines.append(f"- p: {facts['test']}, not adjusted for the number of rows.")
     lines += [f"- {facts['metric']} by {facts['readout']}; runs {facts['runs_digest']}.", ""]
     return lines
+
+
+def _left_out(name: str, reason: str) -> str:
+    """Return a line on a skipped condition; a long reason has sentences of its own."""
+    line = f"- Left out: {name}: {reason}."
+    if len(line.split()) <= LONGEST:
+        return line
+    return f"- Left out: {name}. {as_sentences(reason[:1].upper() + reason[1:], colons=True)}."
 
 
 def cell_text(value: Cell) -> str:

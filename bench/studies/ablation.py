@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from bench.output.style import colour_of
 from bench.studies._results import Condition, Finding, difference_cells
-from bench.studies._sentences import differences_text, limits, nothing, spread
+from bench.studies._sentences import NAMED, limits, nothing, spread
 
 if TYPE_CHECKING:
     from bench.output.canvas import Canvas
@@ -98,9 +98,8 @@ SHOWN = {
     "diff_p": "p",
 }
 NOTES = (
-    "Plate: a batch of the level that the data set acts on, drawn with replacement; covering: "
-    "every row once an epoch. Conditions of controls with plates use the controls' statistics in "
-    "training too.",
+    "Plate: a batch of the data set's level, drawn with replacement. Covering: every row once an "
+    "epoch. Conditions of controls with plates use the controls' statistics in training too.",
 )
 
 
@@ -150,18 +149,19 @@ def _reading(context: StudyContext, results: dict[str, ConditionResult]) -> tupl
     best = max(results, key=lambda name: results[name].mean)
     worst = min(results, key=lambda name: results[name].mean)
     base = results.get(BASE)
-    versus = f"; erm ({BASE}) has {base.text}" if base is not None else ""
+    versus = f" erm ({BASE}) has {base.text}." if base is not None else ""
     steps = [
         (name, context.difference(results[after], results[before]))
         for name, after, before in STEPS
         if after in results and before in results
     ]
     steps.sort(key=lambda step: -abs(step[1].mean))
-    effects = differences_text(steps, sep="; ") or "no two conditions differ in one thing"
+    effects = [f"({k}) {name} {gap.text}" for k, (name, gap) in enumerate(steps[:NAMED], 1)]
     return (
         f"Of {len(results)} conditions {best} scores highest ({results[best].text}) and {worst} "
-        f"lowest ({results[worst].text}){versus}.",
-        f"Single changes, largest first: {effects} ({spread(context)}).",
+        f"lowest ({results[worst].text}).{versus}",
+        f"Single changes, largest first: {'. '.join(effects) or 'none can be compared'}. "
+        f"{spread(context)}",
         limits(context, steps, "whether the effects of single changes add up"),
     )
 

@@ -43,13 +43,13 @@ SHOWN = {
     "n_labels": "labels",
 }
 NOTES = (
-    f"Active: q < {ALPHA} (Benjamini and Hochberg) of the mean average precision of a treatment's "
-    "wells among the negative controls of their own batch, against random rankings. Consistent: "
-    "the same of labels, among active treatments.",
-    "change: mean change of the normalised average precision per treatment; its interval over "
+    "Active: a treatment's wells retrieve each other among the negative controls of their batch. "
+    f"The mean average precision is compared with random rankings: q < {ALPHA} (Benjamini and "
+    "Hochberg). Consistent: the same of labels, among active treatments.",
+    "change: mean change of the normalised average precision per treatment. Its interval over "
     "treatments is in table.csv.",
     "p: exact McNemar test of gained against lost treatments. The interval of the active share is "
-    "Wilson's, over treatments; treatments share plates and controls.",
+    "Wilson's, over treatments. Treatments share plates and controls.",
 )
 
 
@@ -119,11 +119,11 @@ def _reading(context: StudyContext, table: list[dict[str, Cell]]) -> tuple[str, 
         else "Labels are the treatments, or are not shared, so consistency is undefined."
     )
     return (
-        f"Without correction, {base['n_active']} of {base['n_treatments']} treatments are active; "
-        f"after {listed(changes, sep='; ') or 'no other method'}.",
+        f"Without correction, {base['n_active']} of {base['n_treatments']} treatments are active. "
+        f"After correction: {listed(changes, sep='; ') or 'no other method'}.",
         by_label,
-        f"Not shown: activity on other plates than the {_plates(context)} of this table, and "
-        "effects of the well position where replicates share it.",
+        f"Not shown: activity beyond the {_plates(context)} batches of this table, and effects of "
+        "the well position where replicates share it.",
     )
 
 

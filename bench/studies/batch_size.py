@@ -23,7 +23,7 @@ from bench.studies._curves import (
     smallest_without_fallback,
     with_end,
 )
-from bench.studies._sentences import differences_text, limits, listed, spread
+from bench.studies._sentences import differences_text, limits, listed, rows_text, spread
 
 if TYPE_CHECKING:
     from bench.studies._context import StudyContext
@@ -52,8 +52,8 @@ META = {
 MIDDLE = 8
 """Number of rows compared in the reading, or the nearest number that was run."""
 NOTES = (
-    "Pieces are drawn from the test batches at random, anew for each seed and the same for all "
-    "methods; every row is scored once. Fallbacks: number of inference batches that used the "
+    "Pieces are drawn from the test batches at random for each seed. They are the same for all "
+    "methods, and every row is scored once. Fallbacks: number of inference batches that used the "
     "method's fallback, mean over seeds.",
 )
 
@@ -76,11 +76,9 @@ def run(context: StudyContext) -> Finding:
 
     def reading(named: list[Curve]) -> tuple[str, str, str]:
         few = {c.label: smallest_without_fallback(c) for c in named}
-        scores = [
-            f"{c.label} {c.reference.text} with the full test batch (median "
-            f"{c.reference.rows:g} rows) and {c.results[few[c.label]].text} with "
-            f"{_name(few[c.label])}"
-            for c in named
+        full = [f"{c.label} {c.reference.text}" for c in named]
+        fewest = [
+            f"{c.label} {c.results[few[c.label]].text} ({_name(few[c.label])})" for c in named
         ]
         points = {point for curve in named for point in curve.results if point != END}
         middle = min(points or {END}, key=lambda point: (abs(point - MIDDLE), point))
@@ -91,10 +89,12 @@ def run(context: StudyContext) -> Finding:
         ]
         needs = listed([f"{c.label} {_name(fewest_within(c))}" for c in named])
         return (
-            f"{context.metric_text.capitalize()}: {listed(scores, sep='; ')}{flat_text(curves)}.",
-            f"Rows needed to stay within {CLOSE:g} of the full test batch: {needs}; difference to "
-            f"the full test batch with {_name(middle)} rows: {differences_text(differences)} "
-            f"({spread(context)}).",
+            f"{context.metric_text.capitalize()} with the full test batch "
+            f"({rows_text(c.reference.rows for c in named)}): {listed(full)}. "
+            f"With the fewest rows without a fallback: {listed(fewest)}.{flat_text(curves)}",
+            f"Rows needed to stay within {CLOSE:g} of the full test batch: {needs}. Difference to "
+            f"the full test batch with {_name(middle)} rows: {differences_text(differences)}. "
+            f"{spread(context)}",
             limits(
                 context,
                 differences,

@@ -77,11 +77,10 @@ def run(context: StudyContext) -> Finding:
             curve.results = {0.0: curve.reference, **curve.results}
 
     def reading(named: list[Curve]) -> tuple[str, str, str]:
-        scores = [
-            f"{c.label} "
-            + ", ".join(f"{c.results[at].text} with {_name(at)}" for at in c.results if at % 2 == 0)
-            for c in named
-        ]
+        scores = []
+        for at in sorted({at for c in named for at in c.results if at % 2 == 0}):
+            values = [f"{c.label} {c.results[at].text}" for c in named if at in c.results]
+            scores.append(f"{context.metric_text.capitalize()}, {_name(at)}: {listed(values)}.")
         clauses = []
         differences: list[tuple[str, Difference]] = []
         for point, random in PAIRS:
@@ -91,12 +90,13 @@ def run(context: StudyContext) -> Finding:
                 if point in c.results and random in c.results
             ]
             if pairs:
-                clauses.append(f"{_name(point)} - {_name(random)}: {differences_text(pairs)}")
+                name = f"{_name(point)} minus {_name(random)}".capitalize()
+                clauses.append(f"{name}: {differences_text(pairs)}.")
                 differences += [(f"{label} with {_name(point)}", gap) for label, gap in pairs]
         return (
-            f"{context.metric_text.capitalize()}: {listed(scores, sep='; ')}{flat_text(curves)}.",
-            f"Effect of the composition at equal size: {'; '.join(clauses) or 'no pair was run'} "
-            f"({spread(context)}).",
+            f"{' '.join(scores)}{flat_text(curves)}",
+            f"Effect of the composition at equal size. {' '.join(clauses) or 'No pair was run.'} "
+            f"{spread(context)}",
             limits(context, differences, "plates that are laid out in quarters or by class"),
         )
 

@@ -93,9 +93,9 @@ def run(context: StudyContext) -> Finding:
         confounding = _differences(context, named, k, k - RANDOM)
         return (
             f"Effect of the size (random rows − whole batch): {differences_text(size) or '–'}"
-            f"{flat_text(curves)}.",
+            f".{flat_text(curves)}",
             f"Effect of confounding at equal size ({_name(k)} − random rows): "
-            f"{differences_text(confounding) or '–'} ({spread(context)}).",
+            f"{differences_text(confounding) or '–'}. {spread(context)}",
             limits(context, [*size, *confounding], "confounded batches in training"),
         )
 

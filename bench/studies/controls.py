@@ -48,9 +48,9 @@ BY_CONTROLS: dict[str, dict[str, object]] = {
 }
 """Parameters with which a method uses the controls of a new batch."""
 NOTES = (
-    "Controls are drawn at random, anew for each seed and the same for all methods; training "
-    "batches keep all of theirs. Fallbacks: number of test batches that used the method's "
-    "fallback, mean over seeds.",
+    "Controls are drawn at random for each seed, the same for all methods. Training batches keep "
+    "all controls. Fallbacks: number of test batches that used the method's fallback, mean over "
+    "seeds.",
 )
 
 
@@ -81,10 +81,9 @@ def run(context: StudyContext) -> Finding:
 
     def reading(named: list[Curve]) -> tuple[str, str, str]:
         few = {c.label: smallest_without_fallback(c) for c in named}
-        scores = [
-            f"{c.label} {c.reference.text} with all controls and "
-            f"{c.results[few[c.label]].text} with {_name(few[c.label])}"
-            for c in named
+        full = [f"{c.label} {c.reference.text}" for c in named]
+        fewest = [
+            f"{c.label} {c.results[few[c.label]].text} ({_name(few[c.label])})" for c in named
         ]
         differences = [
             (
@@ -96,10 +95,11 @@ def run(context: StudyContext) -> Finding:
         ]
         needs = listed([f"{c.label} {_name(fewest_within(c))}" for c in named])
         return (
-            f"{context.metric_text.capitalize()}: {listed(scores, sep='; ')}{flat_text(curves)}.",
-            f"Controls needed to stay within {CLOSE:g} of the score with all: {needs}; difference "
+            f"{context.metric_text.capitalize()} with all controls: {listed(full)}. "
+            f"With the fewest controls without a fallback: {listed(fewest)}.{flat_text(curves)}",
+            f"Controls needed to stay within {CLOSE:g} of the score with all: {needs}. Difference "
             "with the fewest controls that need no fallback: "
-            f"{differences_text(differences) or 'none was run'} ({spread(context)}).",
+            f"{differences_text(differences) or 'none was run'}. {spread(context)}",
             limits(context, differences, "the effect of few controls in training"),
         )
 

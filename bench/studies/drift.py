@@ -116,9 +116,9 @@ def run(context: StudyContext) -> Finding:
     level = noun_of(context.task.split.hold_out or context.task.opened.level)
     notes = (
         f"Aligned on {table[-1]['aligned_on']}. Drift of 1: old profiles moved as far as the "
-        f"distance between replicates of different batches. Mean and SD over seeds of the mean "
-        f"over arriving {plural(level)}; reseeded is the same between fits of two seeds on the old "
-        "batches alone.",
+        f"distance between replicates of different batches. Drift is the mean over new "
+        f"{plural(level)}, then mean and SD over seeds. Reseeded: the same between two seeds, "
+        "fitted on the old batches alone.",
     )
     height = 1.4 + 0.28 * len(summary)
     rows = [cast("dict[str, Cell]", row) for row in summary]
@@ -206,7 +206,7 @@ class _Gauge:
             n = len(partition)
             align = np.zeros(n, bool)
             align[generator("drift", opened.digest, n).permutation(n)[: n // 2]] = True
-            text = "a random half of the old rows, since there are too few negative controls"
+            text = "a random half of the old rows (too few negative controls)"
         role = opened.columns.get("treatment")
         name = column_of(opened, role)[partition.rows] if role else partition.y.astype(str)
         return cls(align, ~align & ~controls, name, partition.batch, text)
@@ -314,22 +314,22 @@ def _reading(
     clauses = []
     if below:
         clauses.append(
-            f"how much of the drift of {listed(below)} is due to the batch, since another seed "
-            "moves profiles as much or more"
+            f"Another seed moves profiles as much or more than a new batch: {listed(below)}."
         )
     arrivals = count(len({row["arriving"] for row in table}), "arrival")
-    clauses.append(f"drift over a long series of arrivals, from {arrivals} in arbitrary order")
+    clauses.append(f"Not shown: a long series of batches. There were {arrivals}, in one order.")
     if table[0]["aligned_on"].startswith("a random half"):
-        clauses.append("a shift common to all old rows, which the alignment removes")
+        clauses.append("The alignment removes a shift common to all old rows.")
     if context.options.recipe == "smoke":
-        clauses.append("the smoke recipe trains too little to draw conclusions")
+        clauses.append("The smoke recipe trains too little to draw conclusions.")
     return (
-        "Distance that old profiles move when a batch arrives and the method is refitted, in "
-        f"distances between replicates: {listed(drifts, most=6) or 'none moves'}"
-        + (f"; no drift: {listed(still)}." if still else "."),
-        f"Another seed without a new batch: {floor or 'no drift'}; largest drift at one arrival: "
-        f"{worst['worst_value']:.2f} ({worst['method']}, {worst['worst']}; {spread(context)}).",
-        f"Not shown: {'; '.join(clauses)}.",
+        "Mean move of old profiles when the method is refitted with a new batch, in distances "
+        f"between replicates: {listed(drifts, most=6) or 'none moves'}."
+        + (f" No drift: {listed(still)}." if still else ""),
+        f"Another seed without a new batch: {floor or 'no drift'}. Largest drift with one new "
+        f"batch: {worst['worst_value']:.2f} ({worst['method']}, {worst['worst']}). "
+        f"{spread(context)}",
+        " ".join(clauses),
     )
 
 

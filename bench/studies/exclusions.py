@@ -48,8 +48,8 @@ SHOWN = {
 NOTES = (
     "rows: the table as described, with all excluded rows kept, or with those of one reason kept.",
     "tau: Kendall's rank correlation of the means with those of the table as described.",
-    "Excluded rows return to both training and test, so means also differ by the difficulty of the "
-    "rows; compare ranks, and differences to no correction.",
+    "Excluded rows return to both training and test, so means also depend on the difficulty of "
+    "these rows. Compare ranks, and differences to no correction.",
 )
 
 
@@ -155,10 +155,10 @@ def _reading(
     )
     return (
         f"As described ({n_rows[DESCRIBED]} rows), {best[DESCRIBED]} has the highest "
-        f"{context.metric_text}; {listed(others, sep='; ')}.",
-        f"Methods that change their rank: {listed(moved) or 'none'} ({spread(context)}).",
-        "Not shown: exclusions that were made before this table; a change of rank between methods "
-        "with overlapping intervals may be chance.",
+        f"{context.metric_text}. Highest otherwise: {listed(others, sep='; ')}.",
+        f"Methods that change their rank: {listed(moved) or 'none'}. {spread(context)}",
+        "Not shown: exclusions that were made before this table. Ranks of methods with overlapping "
+        "intervals may change by chance.",
     )
 
 

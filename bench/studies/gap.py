@@ -59,9 +59,10 @@ SHOWN = {
     "over_p": "p",
 }
 NOTES = (
-    "Mixed-to-test scores the very rows of the test, so its difference is the effect of the shift, "
-    "and is paired by cluster. All other tests are on other rows: their difference to the test "
-    "also depends on how hard those rows are, and on training with fewer rows and batches.",
+    "Mixed-to-test scores the rows of the test itself. Its difference is the effect of the shift "
+    "and is paired by cluster.",
+    "All other tests are on other rows. Their difference to the test also depends on how hard "
+    "those rows are, and on training with fewer rows.",
     "Training rows are those of a fold, averaged over folds.",
 )
 
@@ -179,8 +180,8 @@ def _reading(
             cost = _over(context, scored, MIXED)
             differences.append((f"the shift for {test.label}", cost))
             costs.append(
-                f"{test.label} {cost.text} ({scored[MIXED].text} when trained with other rows of "
-                f"the test set, {test.text} without)"
+                f"{test.label} {cost.text} ({scored[MIXED].text} with test rows in training, "
+                f"{test.text} without)"
             )
         else:
             costs.append(f"{test.label} unknown: no row of the test set can be trained on")
@@ -194,14 +195,14 @@ def _reading(
     return (
         f"Cost of the shift on the test rows of {context.task.split.name}, in "
         f"{context.metric_text}: {listed(costs)}.",
-        f"Held-out training rows score above the test: {'; '.join(optimism)} ({spread(context)})."
+        f"Held-out training rows score above the test: {'. '.join(optimism)}. {spread(context)}"
         if optimism
         else "The training rows allow no hold-out of their own.",
         limits(
             context,
             differences,
-            "how much of a hold-out's optimism is due to the shift, since its rows are not those "
-            "of the test",
+            "how much of a hold-out's optimism is due to the shift. Its rows are not those of the "
+            "test",
         ),
     )
 

@@ -46,8 +46,8 @@ ROWS = 32
 LABEL = "Dirichlet alpha of the classes in an inference batch (small: nearly one class)"
 NOTES = (
     "Whole is the full test batch, as it is mixed. Every row is in one inference batch and is "
-    "scored once; negative controls are distributed evenly. Draws are anew for each seed and the "
-    "same for all methods.",
+    "scored once. Negative controls are distributed evenly. Draws differ by seed and are the same "
+    "for all methods.",
 )
 
 
@@ -76,20 +76,18 @@ def run(context: StudyContext) -> Finding:
     def reading(named: list[Curve]) -> tuple[str, str, str]:
         low = {c.label: min(c.results) for c in named}
         high = {c.label: max(p for p in c.results if p != END) for c in named}
-        scores = [
-            f"{c.label} {c.reference.text} at alpha {high[c.label]:g} and "
-            f"{c.results[low[c.label]].text} at alpha {low[c.label]:g}"
-            for c in named
-        ]
+        even = [f"{c.label} {c.reference.text} ({high[c.label]:g})" for c in named]
+        uneven = [f"{c.label} {c.results[low[c.label]].text} ({low[c.label]:g})" for c in named]
         differences = [
             (c.label, context.difference(c.results[low[c.label]], c.reference)) for c in named
         ]
         sizes = [(c.label, context.difference(c.reference, full[c.label])) for c in named]
         return (
             f"{context.metric_text.capitalize()} in inference batches of "
-            f"{named[0].reference.rows:g} rows: {listed(scores, sep='; ')}{flat_text(curves)}.",
-            f"Effect of the composition: {differences_text(differences)}; effect of the smaller "
-            f"inference batch: {differences_text(sizes)} ({spread(context)}).",
+            f"{named[0].reference.rows:g} rows at the largest alpha: {listed(even)}. "
+            f"At the smallest alpha: {listed(uneven)}.{flat_text(curves)}",
+            f"Effect of the composition: {differences_text(differences)}. Effect of the smaller "
+            f"inference batch: {differences_text(sizes)}. {spread(context)}",
             limits(context, differences, "other ways to draw compositions, and new classes"),
         )
 

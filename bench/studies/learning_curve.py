@@ -72,8 +72,8 @@ def run(context: StudyContext) -> Finding:
         for curve in named:
             low, high = min(curve.results), max(curve.results)
             scores.append(
-                f"{curve.label} {curve.results[low].text} after {low:.0f} steps and "
-                f"{curve.results[high].text} after {high:.0f}"
+                f"{curve.label} {curve.results[low].text} ({low:.0f} steps), "
+                f"{curve.results[high].text} ({high:.0f})"
             )
         enough = [f"{curve.label} {fewest_within(curve):.0f}" for curve in named]
         differences = [
@@ -84,9 +84,9 @@ def run(context: StudyContext) -> Finding:
         return (
             f"{context.metric_text.capitalize()} on held-out training batches ({noun_of(level)}): "
             f"{listed(scores, sep='; ')}.",
-            f"Fewest steps from which all scores are at most {CLOSE:g} below the longest training: "
-            f"{listed(enough)}; difference of the second longest to it: "
-            f"{differences_text(differences) or 'one length was run'} ({spread(context)}).",
+            f"Steps needed to stay within {CLOSE:g} of the longest training: {listed(enough)}. "
+            "Difference of the second longest to it: "
+            f"{differences_text(differences, sep='; ') or 'one length was run'}. {spread(context)}",
             limits(context, differences, "other learning rates, for which the length differs"),
         )
 

@@ -117,11 +117,13 @@ def run(context: StudyContext) -> Finding:
 
     notes = (
         f"Groups of {layout.size} rows, {REPLICATES} for each of {len(layout.batches)} batches x "
-        f"{len(layout.classes)} classes of {context.task.opened.name}; shares are means over "
-        "channels and folds, SD over seeds. total: the variance that is decomposed, in units of "
-        "the variance within a group (of logarithms for variances). mixed: groups of as many rows "
-        "drawn from a full batch; whole: the batch's share in the statistics of full batches, at "
-        "the size of the median batch.",
+        f"{len(layout.classes)} classes of {context.task.opened.name}. Shares are means over "
+        "channels and folds, SD over seeds.",
+        "total: the variance that is decomposed, in units of the variance within a group. "
+        "Variances are compared as logarithms.",
+        "mixed: groups of as many rows drawn from a full batch.",
+        "whole: the batch's share in the statistics of full batches, at the size of the median "
+        "batch.",
     )
     reading, height = _reading(context, table, layout), 1.5 + 0.2 * (len(table) // 2)
     return Finding([row.cells() for row in table], SHOWN, reading, draw, height, notes)
@@ -313,30 +315,29 @@ def _reading(context: StudyContext, table: list[_Row], layout: _Layout) -> tuple
         layers = [row for row in means if row.method == label]
         ends.append((label, layers[0], layers[-1]))
     classes = [
-        f"{label} {first.percent('class')} in the first layer and {last.percent('class')} in the "
-        f"last (batch: {first.percent('batch')} and {last.percent('batch')})"
+        f"{label} {first.percent('class')} and {last.percent('class')} (batch: "
+        f"{first.percent('batch')} and {last.percent('batch')})"
         for label, first, last in ends
     ]
     batches = [
-        f"{label} {first.percent('whole')} in the first layer and {last.percent('whole')} in the "
-        "last"
+        f"{label} {first.percent('whole')} and {last.percent('whole')}"
         for label, first, last in ends
     ]
     biology = max(row.means["class"] for row in means) >= 0.1
     larger = min(first.means["whole"] for _, first, _ in ends) >= 0.5
     return (
-        f"The statistics contain {'' if biology else 'little '}biology: share of class in the "
-        f"variance of the means between groups of {layout.size} rows of one class: "
-        f"{listed(classes, sep='; ')}.",
+        f"The statistics contain {'' if biology else 'little '}biology. Groups of {layout.size} "
+        "rows of one class were compared. Share of class in the variance of their means, first "
+        f"and last layer: {listed(classes, sep='; ')}.",
         f"In full, mixed batches the effect of the batch is {'larger' if larger else 'smaller'} "
-        "than that of which rows were drawn: share of batch in the variance of the means of full "
-        f"batches: {listed(batches, sep='; ')} ({spread(context)}).",
+        "than that of which rows were drawn. Share of batch in the variance of their means, first "
+        f"and last layer: {listed(batches, sep='; ')}. {spread(context)}",
         limits(
             context,
             [],
-            f"shares of batch beyond {count(len(layout.batches), 'batch')} and shares of class "
-            f"beyond {len(layout.classes)} classes; how much of the effect of full batches is an "
-            "unequal mixture of classes (see the studies composition and label-shift)",
+            f"shares beyond {count(len(layout.batches), 'batch')} and {len(layout.classes)} "
+            "classes. An unequal mixture of classes may be part of the effect of full batches (see "
+            "the studies composition and label-shift)",
         ),
     )
 

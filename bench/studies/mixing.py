@@ -42,11 +42,11 @@ SHOWN = {
     "clisi": "cLISI",
 }
 NOTES = (
-    "robustness: among the 15 nearest neighbours, those of the same label and another batch, "
-    "against those of another label and the same batch. ciLISI, kBET and BRAS: mixing within "
-    "labels. iLISI also rewards merging labels. For all, 1 is best.",
+    "robustness: nearest neighbours (15) of the same label and another batch, against those of "
+    "another label and the same batch. ciLISI, kBET and BRAS: mixing within labels. iLISI also "
+    "rewards merging labels. For all, 1 is best.",
     f"95 % intervals: jackknife over batches, none with fewer than {FEWEST}. The other metrics are "
-    "in table.csv; pcr_comparison is scIB's, the share of the batch variance that is removed.",
+    "in table.csv. pcr_comparison is scIB's: the share of the batch variance that is removed.",
     "Metrics of Leiden clusters need the extra scib.",
 )
 
@@ -101,8 +101,8 @@ def _reading(results: dict[str, dict[str, Mixed]], level: str) -> tuple[str, str
     same = (
         f"{best['ilisi']} has the highest iLISI and the highest ciLISI"
         if best["ilisi"] == best["cilisi"]
-        else f"{best['ilisi']} has the highest iLISI, but {best['cilisi']} the highest ciLISI, "
-        "which does not reward merging labels"
+        else f"{best['ilisi']} has the highest iLISI, but {best['cilisi']} the highest ciLISI. "
+        "ciLISI does not reward merging labels"
     )
     return (
         f"Robustness index by {level}: {listed(robustness, sep='; ')}.",

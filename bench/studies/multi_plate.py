@@ -53,12 +53,12 @@ def run(context: StudyContext) -> Finding:
 
     def reading(named: list[Curve]) -> tuple[str, str, str]:
         scores = [
-            f"{c.label} " + ", ".join(f"{x.text} with {k:g}" for k, x in c.results.items())
+            f"{c.label} " + ", ".join(f"{x.text} ({k:g})" for k, x in c.results.items())
             for c in named
         ]
         differences = [
             (
-                f"{c.label} with {max(c.results):g} - {min(c.results):g}",
+                f"{c.label} ({max(c.results):g} minus {min(c.results):g})",
                 c.differences(context)[max(c.results)],
             )
             for c in named
@@ -69,13 +69,13 @@ def run(context: StudyContext) -> Finding:
         ]
         return (
             f"{context.metric_text.capitalize()} by plates in a training batch: "
-            f"{listed(scores, sep='; ')}{flat_text(curves)}.",
-            f"Highest mean: {listed(best)}; difference between the ends: "
-            f"{differences_text(differences) or 'one point was run'} ({spread(context)}).",
+            f"{listed(scores, sep='; ')}.{flat_text(curves)}",
+            f"Highest mean: {listed(best)}. Difference between the ends: "
+            f"{differences_text(differences) or 'one point was run'}. {spread(context)}",
             limits(
                 context,
                 differences,
-                "whether the best number is the same on other data, as it was chosen on held-out "
+                "whether the best number is the same on other data. It was chosen on held-out "
                 "batches",
             ),
         )

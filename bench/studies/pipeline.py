@@ -54,7 +54,7 @@ NOTES = (
     "project after whitening.",
     "p (Holm): difference to no correction, adjusted for the number of orders.",
     "Without negative controls, all rows take their place.",
-    "seconds: fitting and applying all steps; steps shared with an earlier order are not repeated.",
+    "seconds: fitting and applying all steps. Steps shared with an earlier order are not repeated.",
 )
 
 
@@ -160,18 +160,17 @@ def _reading(
     gap = context.difference(best, worst)
     chosen = chosen_elsewhere(results)
     honest = (
-        "too few batches to choose the order without the batch that it is scored on"
+        "Too few batches to choose the order without the batch that it is scored on"
         if chosen is None
-        else f"the order chosen without each batch scores {chosen:.3f} on it, in the mean over "
-        "batches"
+        else f"The order chosen without each batch scores {chosen:.3f} on it (mean over batches)"
     )
     return (
         f"Of {len(results)} orders, {best.label} has the highest {context.metric_text}: "
-        f"{best.text}, no correction {base.text}; the lowest is {worst.label} with {worst.text}.",
-        f"Best minus worst order {gap.text}; best minus no correction {differences[0].text}; "
-        f"{honest}.",
-        f"Not shown: other parameters of the steps, and other tables; {spread(context)}. The best "
-        "of several orders is too good by the choice.",
+        f"{best.text}. Lowest: {worst.label} {worst.text}. No correction: {base.text}.",
+        f"Best minus worst order: {gap.text}. Best minus no correction: {differences[0].text}. "
+        f"{honest}. {spread(context)}",
+        "Not shown: other parameters of the steps, and other tables. The best of several orders is "
+        "too good by the choice.",
     )
 
 

@@ -56,10 +56,10 @@ SHOWN = {
 NOTES = (
     f"Recall: related pairs in the lowest or highest {TAIL:.0%} of the cosine similarities of all "
     "pairs of entities, each with the mean profile of its rows.",
-    "excluded: a batch level within which no profiles are compared; the similarity is then the "
+    "excluded: a batch level within which no profiles are compared. The similarity is then the "
     "mean cosine between profiles in different batches.",
-    "random and p random: mean recall if the names of the entities are exchanged, and the share of "
-    "exchanges with at least the observed recall.",
+    "random: mean recall if the names of the entities are exchanged. p random: share of exchanges "
+    "with at least the observed recall.",
     "odds (in table.csv): geometric mean odds ratio of relations among the nearest 1 % of the "
     "other entities. With fewer than a thousand entities, the 1/2 added to counts of 0 dominates "
     "it: compare it within one table only.",
@@ -154,8 +154,8 @@ def _reading(table: list[dict[str, Cell]]) -> tuple[str, str, str]:
         f"Recall without correction: {listed(recalls, sep='; ')}.",
         f"Differences to no correction for {first} ({hardest} excluded): "
         f"{listed(texts, sep='; ') or 'none scored'}.",
-        "Not shown: relationships that the annotation lacks, and entities without a profile here; "
-        "without an excluded batch level, related entities on one plate may be similar by its "
+        "Not shown: relationships that the annotation lacks, and entities without a profile here. "
+        "Without an excluded batch level, related entities on one plate may be similar by its "
         "batch effect.",
     )
 

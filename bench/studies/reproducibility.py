@@ -42,14 +42,14 @@ SHOWN = {
     "change_high": "high",
 }
 NOTES = (
-    f"Reproducible: q < {ALPHA} (Benjamini and Hochberg, over the treatments of a row) of the mean "
-    "average precision with which wells of a treatment retrieve its wells in other batches, among "
-    "the treated wells there, against random rankings.",
+    "Reproducible: wells of a treatment retrieve its wells in other batches, among the treated "
+    "wells there. The mean average precision is compared with random rankings: "
+    f"q < {ALPHA} (Benjamini and Hochberg, over the treatments of a row).",
     "Each correction is fitted on all rows without classes. Treatments in one batch only are not "
     "tested.",
     "p: exact McNemar test of gained against lost treatments. change: mean change of the "
     "normalised average precision; its interval and Wilson's of the share are over treatments.",
-    "The effect of the well position also reproduces if replicates share it; where they do not, "
+    "The effect of the well position also reproduces if replicates share it. Where they do not, "
     "rows named after a level and the position leave out wells that share it.",
 )
 
@@ -113,6 +113,6 @@ def _reading(table: list[dict[str, Cell]]) -> tuple[str, str, str]:
     return (
         f"Without correction, treatments reproduce: {listed(shares)}.",
         f"In another {highest} after correction: {listed(changes, sep='; ') or 'none scored'}.",
-        "Not shown: batches that are not in this table; a treatment may also reproduce by its "
-        "well position.",
+        "Not shown: batches that are not in this table. A treatment may also reproduce by its well "
+        "position.",
     )

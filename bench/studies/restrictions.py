@@ -40,9 +40,9 @@ SHOWN = {
 DRAWN = "recall@1"
 NOTES = (
     "Each correction is fitted on all rows without classes. 95 % intervals: bootstrap over "
-    "treatments; plates are not resampled, so they do not cover new plates. mAP is normalised: 0 "
+    "treatments. Plates are not resampled, so they do not cover new plates. mAP is normalised: 0 "
     "is a random ranking.",
-    "Queries without a match in their gallery are skipped: where the number of queries differs, so "
+    "Queries without a match in their gallery are skipped. Where the number of queries differs, so "
     "do the treatments.",
     "Recall@1 of the match label is NSC without a restriction, and NSCB if the batch is excluded.",
 )

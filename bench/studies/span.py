@@ -195,8 +195,8 @@ def _reading(
     return (
         f"{context.metric_text.capitalize()} on new experiments after training on "
         f"{most.experiments}: {listed(scores)}.",
-        f"Difference to {first}: {differences_text(changes, sep='; ') or 'one method was run'} "
-        f"({spread(context)}).",
+        f"Difference to {first}: {differences_text(changes, sep='; ') or 'one method was run'}. "
+        f"{spread(context)}",
         limits(context, changes, "another draw of laboratories and microscopes, or real ones"),
     )
 

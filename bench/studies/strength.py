@@ -33,7 +33,7 @@ META = {
 
 NOTES = (
     "Each strength is another simulated data set of the same draw: trained and tested anew. A "
-    "method breaks where its mean has lost half of its margin over chance at the weakest effects.",
+    "method breaks where its mean has lost half of its margin over chance.",
 )
 AXIS = Axis("strength", "strength", "strength of the technical effects", "weakest", to_scale=True)
 
@@ -63,11 +63,11 @@ def run(context: StudyContext) -> Finding:
         for curve in named:
             results = curve.results
             scores.append(
-                f"{curve.label} {curve.reference.text} at strength {min(results):g} and "
-                f"{results[max(results)].text} at {max(results):g}"
+                f"{curve.label} {curve.reference.text} ({min(results):g}), "
+                f"{results[max(results)].text} ({max(results):g})"
             )
             at = breaks_at({s: result.mean for s, result in results.items()}, context.chance)
-            where = "at no strength" if at is None else f"at strength {at:.2g}"
+            where = "never" if at is None else f"{at:.2g}"
             breaks.append(f"{curve.label} {where}")
         differences = [
             (
@@ -78,9 +78,10 @@ def run(context: StudyContext) -> Finding:
             if len(c.results) > 1
         ]
         return (
-            f"{context.metric_text.capitalize()}: {listed(scores, sep='; ')}.",
-            f"Half of the margin over chance is lost: {listed(breaks)}; total difference: "
-            f"{differences_text(differences) or 'one strength was run'} ({spread(context)}).",
+            f"{context.metric_text.capitalize()} by strength: {listed(scores, sep='; ')}.",
+            f"Strength at which half of the margin over chance is lost: {listed(breaks)}. Total "
+            f"difference: {differences_text(differences) or 'one strength was run'}. "
+            f"{spread(context)}",
             limits(context, differences, "another draw of laboratories, or a real microscope"),
         )
 

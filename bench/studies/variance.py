@@ -36,9 +36,9 @@ SHOWN = {
     "unique": "unique",
 }
 NOTES = (
-    "alone: adjusted share of the variance that the factor explains alone; 0 is no more than a "
-    "factor without effect. unique: what no other factor explains; all batch levels together.",
-    "Features of the table are scaled to unit variance; principal components keep their variance.",
+    "alone: adjusted share of the variance that the factor explains alone. 0 is no more than a "
+    "factor without effect. unique: what no other factor explains, all batch levels together.",
+    "Features of the table are scaled to unit variance. Principal components keep their variance.",
     f"95 % intervals: jackknife over batches, none with fewer than {FEWEST}.",
     "If all plates have one layout, the position explains what the treatments do: see unique.",
 )
@@ -95,8 +95,8 @@ def _reading(results: dict[str, list[Share]]) -> tuple[str, str, str]:
         f"Without correction, the shares explained alone are {listed(before, most=6)}.",
         f"Changes of {noun_of(batch)} and of treatment: "
         f"{listed(changes, sep='; ') or 'none scored'}.",
-        "Not shown: effects that are not additive, and whether an explained share is biology: "
-        "treatments that differ by their batch explain variance too.",
+        "Not shown: effects that are not additive, and whether an explained share is biology. "
+        "Treatments that differ by their batch explain variance too.",
     )
 
 

@@ -66,6 +66,7 @@ OPTIONAL: JsonObject = {
     "pixel_size": 0.0,
     "scale_range": 1.0,
     "batches_per_step": 1,
+    "compile": False,
 }
 """Keys with their defaults, in a resolved recipe only if they differ, so that old ids stay."""
 
@@ -254,6 +255,7 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
         is the largest factor of the random magnification of training images; 1 is none.
         ``batches_per_step`` is the number of batches with averaged gradients in a step
         (:mod:`bench.training.parallel.averaged`); an epoch then has as many fewer steps.
+        ``compile`` trains the network with ``torch.compile`` (:mod:`bench.training.compiled`).
 
     Raises
     ------
@@ -291,7 +293,7 @@ def resolve(name: str, kind: str, overrides: Recipe | None = None) -> JsonObject
         raise BenchError("pixel_size is used with rescale=true only: set both, or neither")
     if kind == "profiles":
         of_images = {"augment": "none", "channels_last": False, **OPTIONAL}
-        del of_images["batches_per_step"]
+        del of_images["batches_per_step"], of_images["compile"]
         for key, only in of_images.items():
             if recipe[key] != only:
                 raise BenchError(f"{key}={recipe[key]} is for images, and these are profiles")

@@ -1,14 +1,16 @@
 """Apply a network with batch statistics to a test batch too large for one forward pass.
 
-Statistics of a layer depend on those of the previous layers. If the activations of all rows fit
-into memory, all pieces of the batch pass through the network together, layer by layer
-(:mod:`bench.training.lockstep`), at the cost of one forward pass. Otherwise the remaining layers
-are collected one at a time, each in a pass over all pieces that stops at the layer. Both give
-bit-identical results.
+Statistics of a layer depend on those of the previous layers, so all pieces of the batch pass
+through the network together, layer by layer (:mod:`bench.training.lockstep`), at the cost of one
+forward pass. If the activations of all rows do not fit into memory, the pass starts again, and
+those of waiting pieces are kept in a file (:mod:`bench.training.swap`). If the disk is full, too,
+the remaining layers are collected one at a time, each in a pass over all pieces that stops at the
+layer. All three give bit-identical results.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +18,9 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import RunFailed
+from bench.core.folders import cache_folder
 from bench.training.lockstep import NotEnoughMemory, available_bytes, run_in_lockstep
+from bench.training.swap import Activations, Swap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,10 +120,24 @@ class _OneLayer:
 
 
 class _AllPieces:
-    """One pass in which all pieces wait for each other at each layer."""
+    """One pass in which all pieces wait for each other at each layer of unknown statistics.
 
-    def __init__(self) -> None:
-        self.known: list[tuple[Tensor, Tensor]] = []
+    Parameters
+    ----------
+    known
+        Statistics of the first layers.
+    n_pieces
+        Number of pieces.
+    swap
+        File of the activations of waiting pieces, used if memory is short.
+    """
+
+    def __init__(
+        self, known: list[tuple[Tensor, Tensor]], n_pieces: int, swap: Swap | None = None
+    ) -> None:
+        self.known = known
+        self._n_waiting = n_pieces
+        self._swap = swap
         self._moments = _Moments()
         self._here = threading.local()
         self._free_at_start: int | None = None
@@ -130,29 +148,49 @@ class _AllPieces:
         """Return a function that runs a piece; its rows are read when it starts."""
 
         def work(pause: Callable[[], None]) -> T:
-            x, mask = read(k)
-            self._here.pause, self._here.mask, self._here.reached = pause, mask, 0
-            return call(x)
+            here = self._here
+            here.pause, here.reached = pause, 0
+            if self._swap is None:
+                x, here.mask = read(k)
+                return call(x)
+            # The activations of this piece must not contain weights that the pieces share.
+            torch.set_autocast_cache_enabled(False)
+            with Activations(self._swap) as here.activations:
+                x, here.mask = read(k)
+                result = call(x)
+                here.activations.read(result)
+                return result
 
         return work
 
     def visit(self, layer: BatchStatistics, x: Tensor) -> Tensor:
-        self._refuse_if_full(x)
-        self._moments.add(x, self._here.mask)
-        self._here.pause()
-        place = self._here.reached
-        self._here.reached += 1
+        here, place = self._here, self._here.reached
+        here.reached += 1
+        if place == len(self.known):
+            full = self._is_full(x)
+            if self._swap is None:
+                if full:
+                    raise NotEnoughMemory
+                self._n_waiting -= 1
+                self._moments.add(x, here.mask)
+            else:
+                with here.activations.paused():
+                    self._moments.add(x, here.mask)
+                    if full:
+                        here.activations.write()
+            here.pause()
         return layer.normalise(x, *self.known[place])
 
-    def _refuse_if_full(self, x: Tensor) -> None:
+    def _is_full(self, x: Tensor) -> bool:
         free = available_bytes(x.device)
         if free is None:
-            return
+            return False
         if self._free_at_start is None:
             self._free_at_start = free
-        # Moments need a copy of the selected values and one of the deviations.
-        if free - 2 * x.numel() * x.element_size() < SPARE * self._free_at_start:
-            raise NotEnoughMemory
+        # Moments need a copy of the selected values and one of the deviations. The other pieces
+        # need as much as this one at the first layer; later they release about what they need.
+        copies = 2 if self._swap is not None else 2 + max(self._n_waiting - 1, 0)
+        return free - copies * x.numel() * x.element_size() < SPARE * self._free_at_start
 
     def close(self) -> None:
         """Compute the statistics of the layer from the collected moments."""
@@ -174,17 +212,30 @@ def streamed(
         Returns a piece by its index as ``(x, mask)``. Rows in the mask are used for the
         statistics; None means all rows.
     """
-    together = _AllPieces()
-    scope.stream = together
+    known: list[tuple[Tensor, Tensor]] = []
+    # Continue after the handlers, so that an exception does not keep activations in memory.
+    with contextlib.suppress(NotEnoughMemory, torch.cuda.OutOfMemoryError):
+        return _together(scope, call, read, n_pieces, _AllPieces(known, n_pieces))
+    full = contextlib.suppress(OSError, torch.cuda.OutOfMemoryError)
+    with full, Swap(cache_folder("activations")) as swap:
+        return _together(scope, call, read, n_pieces, _AllPieces(known, n_pieces, swap))
+    return _layer_by_layer(scope, call, read, n_pieces, known)
+
+
+def _together(
+    scope: Scope,
+    call: Callable[[Tensor], T],
+    read: Callable[[int], Piece],
+    n_pieces: int,
+    pieces: _AllPieces,
+) -> list[T]:
+    """Pass all pieces through the network together."""
+    scope.stream = pieces
     try:
-        works = [together.piece(call, read, k) for k in range(n_pieces)]
-        return run_in_lockstep(works, together.close)
-    except (NotEnoughMemory, torch.cuda.OutOfMemoryError):
-        # Continue after the handler, so that the exception does not keep activations in memory.
-        pass
+        works = [pieces.piece(call, read, k) for k in range(n_pieces)]
+        return run_in_lockstep(works, pieces.close)
     finally:
         scope.stream = None
-    return _layer_by_layer(scope, call, read, n_pieces, together.known)
 
 
 def _layer_by_layer(

@@ -1,4 +1,7 @@
-"""Write a simulated data set once in the published layout, and find it in the cache."""
+"""Write a simulated data set once in the published layout, and find it in the cache.
+
+The simulation is imported when images are written: a data set in the cache does not need it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from bench.core.errors import BenchError
 from .conditions import VERSION, Conditions
 from .knobs import KNOBS, LEVELS
 from .layout import CLASSES, Plate, populate
-from .plate import CROP, describe, render
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,6 +131,8 @@ def write(
     """Write the HDF5 files and ``parameters.json`` into an existing folder."""
     import h5py
 
+    from .plate import describe
+
     parts = tuple(dict.fromkeys(part for plate in plates for part in plate.parts))
     names = [file_name(part, values["simulator"]) for part in parts]
     contents = [populate(plate, conditions, parts) for plate in plates]
@@ -178,6 +182,8 @@ def sha256(path: Path) -> str:
 
 
 def _render_plate(plate: Plate, contents: Any, conditions: Conditions) -> NDArray[np.uint16]:  # noqa: ANN401 - contents of any experiment
+    from .plate import CROP, render
+
     pixels = np.empty((len(contents.classes), 2, CROP, CROP), np.uint16)
     for label in range(len(CLASSES)):
         rows, images = render(plate, label, contents, conditions)
@@ -197,6 +203,8 @@ def _places(contents: list[Any]) -> tuple[dict[tuple[int, int], int], dict[int, 
 
 
 def _metadata(handle: Any, part: int, plates: list[Plate], contents: list[Any]) -> None:  # noqa: ANN401 - h5py has no types
+    from .plate import CROP
+
     columns: dict[str, list[Any]] = {
         "labels": [],
         "dateIDs": [],

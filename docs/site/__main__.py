@@ -81,6 +81,7 @@ BOOST = {
     "tutorials": 2,
     "concepts": 3,
     "own-data": 2,
+    "cite": 3,
     "changelog": 0.2,
     "api": 0.5,
     "splits": 0.5,
@@ -145,7 +146,9 @@ def write_documents(methods: set[str], *, run: bool) -> None:
             text = re.sub(r"^## ([\w-]+)$", r"## [\1](datasets/\1.md)", text, flags=re.M)
         elif run and name.startswith("tutorials/"):
             text = tutorials.with_outputs(text, name)
-        _write(name, _with_links(text, ROOT / source, name, pages))
+        page = _with_links(text, ROOT / source, name, pages)
+        # The site has a page of splits by what is new; the repository has one of data sets.
+        _write(name, page.replace("[Splits](datasets.md)", "[Splits](splits.md)"))
 
 
 def _from_readme() -> str:

@@ -70,6 +70,82 @@ def harmony(folder: Path, plate: str) -> dict[tuple[str, int], np.ndarray]:
     return pixels
 
 
+def index_of(version: int, images: str, maps: str = "") -> str:
+    """Return an index of Harmony, Operetta and Opera Phenix, as they write it."""
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n<EvaluationInputData Version="1" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+        f'xmlns="http://www.perkinelmer.com/PEHH/HarmonyV{version}">\n<User>x</User>'
+        "<InstrumentType>Phenix</InstrumentType><Plates><Plate><PlateID>P7</PlateID>"
+        "<MeasurementID>6f</MeasurementID><Name>screen</Name><PlateRows>32</PlateRows>"
+        "<PlateColumns>48</PlateColumns><Well id='0102' /></Plate></Plates><Wells><Well>"
+        "<id>0102</id><Row>1</Row><Col>2</Col><Image id='0102K1F1P1R1' /></Well></Wells>"
+        f"<Maps>{maps}</Maps><Images>{images}</Images></EvaluationInputData>"
+    )
+
+
+def image_of(row: int, column: int, field: int, channel: int, url: str, more: str = "") -> str:
+    return (
+        f'<Image Version="1"><id>{row:02d}{column:02d}K1F{field}P1R{channel}</id><State>Ok</State>'
+        f"<URL>{url}</URL><Row>{row}</Row><Col>{column}</Col><FieldID>{field}</FieldID><PlaneID>1"
+        f"</PlaneID><TimepointID>0</TimepointID><SequenceID>1</SequenceID><GroupID>1</GroupID>"
+        f"<ChannelID>{channel}</ChannelID><FlimID>1</FlimID>{more}"
+        '<PositionX Unit="m">-0.0003</PositionX><AbsTime>2021-01-01T10:00:00Z</AbsTime></Image>'
+    )
+
+
+def test_an_index_with_several_maps_and_skipped_images(tmp_path: Path) -> None:
+    """Version 7: channels in one of several maps. Row 28 is AB. An empty URL is no image."""
+    names = "".join(
+        f"<Entry ChannelID='{k}'><ChannelName>{name}</ChannelName>"
+        "<ImageResolutionX Unit='m'>1E-07</ImageResolutionX></Entry>"
+        for k, name in ((1, "HOECHST 33342"), (2, "Alexa 488"))
+    )
+    profiles = "".join(
+        f"<Entry ChannelID='{k}'><FlatfieldProfile>{{Channel: {k}}}</FlatfieldProfile></Entry>"
+        for k in (1, 2)
+    )
+    images = "".join(
+        image_of(28, column, field, channel, f"r28c{column:02d}f{field:02d}p01-ch{channel}.tiff")
+        for column in (1, 48)
+        for field in (1, 2)
+        for channel in (1, 2)
+    ).replace("r28c48f02p01-ch2.tiff", "")
+    maps = f"<Map>{names}</Map><Map>{profiles}</Map>"
+    (tmp_path / "Index.xml").write_text(index_of(7, images, maps), encoding="utf-8")
+    layout = read_layout(tmp_path, tmp_path)
+    assert layout.frame[["well", "field"]].to_numpy().tolist() == [
+        ["AB01", "1"],
+        ["AB01", "2"],
+        ["AB48", "1"],
+    ]
+    assert set(layout.frame["plate"]) == {"P7"}
+    notes = " ".join(layout.notes)
+    assert "image_1 is HOECHST 33342" in notes
+    assert "image_2 is Alexa 488" in notes
+    assert "1 image without a file" in notes
+
+
+def test_names_of_channels_in_each_image(tmp_path: Path) -> None:
+    """Version 5 repeats the name of the channel in each image."""
+    images = "".join(
+        image_of(2, 3, 1, k, f"r02c03f01p01-ch{k}.tiff", f"<ChannelName>c{k}</ChannelName>")
+        for k in (1, 2)
+    )
+    (tmp_path / "Index.idx.xml").write_text(index_of(5, images), encoding="utf-8")
+    layout = read_layout(tmp_path, tmp_path)
+    assert layout.frame["well"].tolist() == ["B03"]
+    assert "image_1 is c1, image_2 is c2" in " ".join(layout.notes)
+
+
+def test_pages_of_files_are_refused(tmp_path: Path) -> None:
+    """Columbus names pages of one file, which would be read as its first page."""
+    image = image_of(1, 1, 1, 1, "x.tif").replace("<URL>", "<URL BufferNo='3'>")
+    (tmp_path / "ImageIndex.ColumbusIDX.xml").write_text(index_of(5, image), encoding="utf-8")
+    with raises(BenchError, "pages", "TIFF"):
+        read_layout(tmp_path, tmp_path)
+
+
 def test_a_harmony_export(tmp_path: Path) -> None:
     folder = tmp_path / "measurement"
     pixels = harmony(folder, "P7")
@@ -88,8 +164,13 @@ def test_a_harmony_export(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.source.read(np.arange(8)), expected)
 
 
-def ome_zarr(folder: Path, version: int, axes: str = "tczyx") -> np.ndarray:
-    """Write an OME-Zarr plate of the HCS layout; return the pixels of its images in order."""
+def ome_zarr(
+    folder: Path, version: int, axes: str = "tczyx", spec: str = "0.4", rounds: int = 1
+) -> np.ndarray:
+    """Write an OME-Zarr plate of the HCS layout; return the pixels of its images in order.
+
+    ``spec`` is the version of the metadata, ``rounds`` the number of acquisitions of each well.
+    """
     import zarr
 
     def attributes(path: Path, value: dict[str, object]) -> None:
@@ -102,26 +183,48 @@ def ome_zarr(folder: Path, version: int, axes: str = "tczyx") -> np.ndarray:
             (path / "zarr.json").write_text(json.dumps(group), encoding="utf-8")
 
     wells = [{"path": f"{w[0]}/{int(w[1:])}", "rowIndex": 0, "columnIndex": 0} for w in WELLS]
-    attributes(folder, {"plate": {"name": "P1", "wells": wells}})
-    pixels = RNG.integers(0, 999, (4, 2, 8, 9)).astype(np.uint16)
-    for well, image in zip(wells, pixels, strict=True):
-        place = folder / str(well["path"])
-        attributes(place, {"well": {"images": [{"path": "0"}]}})
-        declared = [{"name": axis} for axis in axes]
-        scales = [{"axes": declared, "datasets": [{"path": "0"}, {"path": "1"}]}]
-        attributes(place / "0", {"multiscales": scales})
+    acquisitions = [{"id": k, "name": f"round {k}"} for k in range(1, rounds + 1)]
+    lines = {"rows": [{"name": "A"}, {"name": "B"}], "columns": [{"name": "1"}, {"name": "2"}]}
+    plate = {"name": "P1", **lines, "wells": wells, "acquisitions": acquisitions, "field_count": 1}
+    attributes(folder, {"plate": plate})
+    pixels = RNG.integers(0, 999, (4 * rounds, 2, 8, 9)).astype(np.uint16)
+    objects = [{"name": a, "type": "space" if a in "zyx" else "channel"} for a in axes]
+    declared = {
+        "0.1": {},
+        "0.3": {"axes": list(axes)},
+        "0.4": {"axes": objects},
+        "0.5": {"axes": objects},
+        "0.6": {"coordinateSystems": [{"name": "intrinsic", "axes": objects}]},
+    }[spec]
+    for k, image in enumerate(pixels):
+        place = folder / str(wells[k // rounds]["path"])
+        fields = [{"acquisition": a["id"], "path": str(i)} for i, a in enumerate(acquisitions)]
+        attributes(place, {"well": {"images": fields}})
+        field = place / str(k % rounds)
+        scales = [{**declared, "datasets": [{"path": "0"}, {"path": "1"}], "version": spec}]
+        omero = {"channels": [{"label": "DNA", "color": "0000FF"}, {"label": "ER"}]}
+        attributes(field, {"multiscales": scales, "omero": omero})
         shape = [{"t": 1, "c": 2, "z": 1, "y": 8, "x": 9}[axis] for axis in axes]
         array = zarr.open_array(
-            str(place / "0" / "0"), mode="w", shape=shape, dtype="u2", zarr_format=version
+            str(field / "0"), mode="w", shape=shape, dtype="u2", zarr_format=version
         )
         array[...] = image.reshape(shape)
     return pixels
 
 
-@pytest.mark.parametrize(("version", "axes"), [(2, "tczyx"), (3, "tczyx"), (2, "cyx")])
-def test_an_ome_zarr_plate(tmp_path: Path, version: int, axes: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "axes", "spec"),
+    [
+        (2, "tczyx", "0.1"),
+        (2, "czyx", "0.3"),
+        (2, "cyx", "0.4"),
+        (3, "tczyx", "0.5"),
+        (3, "zcyx", "0.6"),
+    ],
+)
+def test_an_ome_zarr_plate(tmp_path: Path, version: int, axes: str, spec: str) -> None:
     plate = tmp_path / "screen" / "P1.zarr"
-    pixels = ome_zarr(plate, version, axes)
+    pixels = ome_zarr(plate, version, axes, spec)
     plate_map(tmp_path / "screen")
     layout = read_layout(tmp_path / "screen", tmp_path)
     assert layout.frame["well"].tolist() == list(WELLS)
@@ -133,6 +236,14 @@ def test_an_ome_zarr_plate(tmp_path: Path, version: int, axes: str) -> None:
     data = load(tmp_path / "mine.toml").open()
     assert tomllib.loads(result.text)["images"] == ["image"]
     np.testing.assert_array_equal(data.source.read(np.arange(4)), pixels)
+
+
+def test_acquisitions_of_an_ome_zarr_plate(tmp_path: Path) -> None:
+    ome_zarr(tmp_path / "P1.ome.zarr", 3, spec="0.5", rounds=2)
+    layout = read_layout(tmp_path, tmp_path)
+    assert layout.frame["acquisition"].tolist() == ["round 1", "round 2"] * 4
+    assert layout.frame["well"].tolist() == [w.replace("0", "") for w in WELLS for _ in range(2)]
+    assert any("DNA, ER" in note for note in layout.notes)
 
 
 def test_an_incomplete_or_deep_ome_zarr_image_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bench.cli import completion, doctor
+from bench.cli import completion, doctor, finding
+from bench.cli.commands import show
 from bench.cli.group import COMMANDS, group
 from bench.cli.main import main
 from bench.cli.progress import Bar
@@ -152,6 +153,11 @@ def test_gpu_hours_of_a_network_on_images(store: Store) -> None:
     assert estimate.estimate(small, store, [], "cuda").fit_s is None
 
 
+def test_paragraphs_of_a_docstring_are_lines_and_equations_stay() -> None:
+    text = "One two\nthree.\n\n    y = x\n    z\n\n- a\n- b"
+    assert show._paragraphs(text) == "One two three.\n\n    y = x\n    z\n\n- a\n- b"
+
+
 def test_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["doctor", "--json"])
@@ -170,6 +176,36 @@ def test_doctor_tells_what_is_missing_or_clashes(monkeypatch: pytest.MonkeyPatch
         ("fail", "python -m pip install 'numpy<1'"),
     }
     assert any("numpy<1" in item.found for item in result)
+
+
+def test_doctor_names_extras_dask_and_r(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = ["click", "h5py; extra == 'a'", "no-such-thing; extra == 'b'", "x; extra == 'test'"]
+    whole, missing = finding.check_extras(needs)
+    assert whole.found.startswith("a (h5py ")
+    assert missing.found.endswith(": b")
+    versions = {"dask": "2024.2.0", "distributed": "2024.1.0"}
+    monkeypatch.setattr(finding, "_version", versions.get)
+    [clash] = finding.check_dask()
+    assert (clash.state, "distributed" in clash.cure) == ("warn", True)
+    versions["distributed"] = "2024.2.0"
+    program = tmp_path / "sbatch"
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    [dask] = finding.check_dask()
+    assert (dask.state, "slurm" in dask.found) == ("ok", True)
+    versions.clear()
+    assert "labshift[cluster]" in next(finding.check_dask()).cure
+    assert next(finding.check_r()).state == "ok"  # none is installed
+    said = {"R version 4.2.2 \\n": "without Seurat", "R version 4.2.2 \\n4.3.0": "Seurat 4.3.0"}
+    for text, expected in said.items():
+        program = tmp_path / "Rscript"
+        program.write_text(f"#!/bin/sh\nprintf '{text}'\n", encoding="utf-8")
+        program.chmod(0o755)
+        [r] = finding.check_r()
+        assert (r.state, expected in r.found) == ("ok", True)
+    program.write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
+    assert next(finding.check_r()).state == "warn"
 
 
 def test_doctor_tells_of_threads_that_fight(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "torchvision", "scanpy", "anndata", "sklearn", "matplotlib", "wilds", "optuna")
 USES_TORCH = {
     "architectures", "batchnorm", "checkpoint", "curve", "determinism", "finite", "inference",
-    "inputs", "lockstep", "loop", "losses", "model", "schedule", "streaming",
-    "per_channel", "parallel.averaged",
+    "inputs", "lockstep", "loop", "losses", "model", "schedule", "streaming", "swap",
+    "compiled", "per_channel", "parallel.averaged",
 }  # fmt: skip
 """Modules of ``bench/training`` that may import torch at their top; all others import these in
 functions."""

@@ -125,7 +125,7 @@ def _zarr(folder: Path, images: np.ndarray) -> str:
 ARRAYS: list[Callable[[Path, np.ndarray], str]] = [_npy, _big_endian, _hdf5, _zarr]
 
 
-@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("make", ARRAYS)
 def test_arrays_of_every_kind_are_the_same_data(
     tmp_path: Path, make: Callable[[Path, np.ndarray], str]

@@ -302,7 +302,7 @@ def test_the_digest_is_of_the_content_and_its_meaning(tmp_path: Path) -> None:
     ):
         assert load(write(tmp_path, toml=TOML.replace(old, new))).open().digest != first
     frame = table()
-    frame.loc[3, "Cells_a"] += 1
+    frame.loc[3, "Cells_a"] = np.float32(frame.loc[3, "Cells_a"] + 1)
     assert load(write(tmp_path, frame)).open().digest != first
     other = tmp_path / "elsewhere"
     other.mkdir()

@@ -447,7 +447,7 @@ def test_a_damaged_folder_is_made_again(tmp_path: Path) -> None:
 def test_an_interrupted_write_leaves_nothing(
     error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = write.render, []
+    real, calls = plate.render, []
 
     def fail(*args: object) -> object:
         calls.append(1)
@@ -455,7 +455,7 @@ def test_an_interrupted_write_leaves_nothing(
             raise error
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(write, "render", fail)
+    monkeypatch.setattr(plate, "render", fail)
     with pytest.raises(error):
         write.ensure(tmp_path, "coos7", *small(0.01))
     assert [p.name for p in tmp_path.iterdir() if not p.name.endswith(".lock")] == []

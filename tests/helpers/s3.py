@@ -16,7 +16,7 @@ from tests.helpers.processes import wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NEEDS = ("s3fs", "moto", "flask")
+NEEDS = ("s3fs", "moto", "flask", "flask_cors")
 
 
 def _answers(port: int) -> bool:
@@ -30,7 +30,7 @@ def s3_bucket() -> Iterator[str]:
     """Start moto's server and yield the URL of an empty bucket; ``$AWS_*`` are set meanwhile."""
     missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
     if missing:
-        pytest.skip(f"no {', '.join(missing)} here: pip install s3fs 'moto[server]'")
+        pytest.skip(f"no {', '.join(missing)} here: pip install s3fs moto flask flask-cors")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     variables = {

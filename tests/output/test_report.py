@@ -446,9 +446,10 @@ def test_figures_of_embeddings_are_not_waited_for(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for split in ("coos7-test4", "own-other"):
         Image.new("RGB", (4, 3), "#0072B2").save(folder / f"umap_{split}_ben.png")
-        (folder / f"umap_{split}_ben.csv").write_text("x,y\n1,2\n", encoding="utf-8")
+        (folder / f"umap_{split}_ben.csv").write_text("fold,x,y\nb7,1,2\n", encoding="utf-8")
     (published,) = pictures(Drawn(as_records(plausible())), names=["umap"], results=tmp_path)
     assert (published.stem, published.width, published.table) == ("umap_coos7-test4_ben", 4, "")
+    assert "b7" in published.summary
 
 
 def test_runs_of_studies_are_drawn_where_the_others_give_nothing() -> None:

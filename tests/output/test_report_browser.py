@@ -379,4 +379,14 @@ def test_on_paper(browser: Any, file: Path) -> None:
     assert not page.locator("#filters").is_visible()
     assert not page.locator("header.top").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    # A table with a column for each of many splits is not cut: 186 mm between the margins of A4.
+    page.set_viewport_size({"width": 703, "height": 900})
+    page.evaluate(
+        "for (const row of document.querySelectorAll('table.card tr'))"
+        " for (let k = 0; k < 14; k++) row.append(row.lastElementChild.cloneNode(true))"
+    )
+    assert page.evaluate("document.querySelectorAll('table.card tr').length") > 1
+    card = "document.querySelector('table.card')"
+    assert page.evaluate(f"{card}.getBoundingClientRect().right") <= 703
+    assert page.evaluate(f"{card}.lastElementChild.getBoundingClientRect().right") <= 703
     context.close()

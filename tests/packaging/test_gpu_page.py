@@ -29,7 +29,7 @@ def test_the_page_has_the_measured_figures():
     ratios = [figures["throughput"][p]["ben_to_bare"] for p in ("float32", "bfloat16")]
     assert f"reaches {ratios[0]:.2f} of the bare loop in float32 and {ratios[1]:.2f}" in page
     seconds = figures["whole_plate"]["seconds"]
-    assert f"takes {seconds['ben']:.1f} s; one forward pass" in page
+    assert f"takes {seconds['ben']:.1f} s. One forward pass" in page
     assert f"takes {seconds['one forward pass']:.1f} s" in page
     largest = max(row["same_weights_max_difference"] for row in figures["agreement"].values())
     assert f"to {largest:.4f} of the largest logit" in page

@@ -34,7 +34,7 @@ def metrics(value: float = 0.5) -> pd.DataFrame:
     return pd.DataFrame({"metric": ["accuracy"], "subset": ["all"], "value": [value], "n": [4]})
 
 
-@pytest.fixture(scope="module", params=["memory", "s3"])
+@pytest.fixture(scope="module", params=["memory", pytest.param("s3", marks=pytest.mark.services)])
 def place(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "s3":
         with s3_bucket() as url:

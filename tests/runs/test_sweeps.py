@@ -733,6 +733,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         process.wait(PATIENCE)
 
 
+@pytest.mark.services
 @pytest.mark.slow
 def test_a_job_of_slurm_that_ends_is_submitted_again(
     processes: Processes, tmp_path: Path, slurm: Path

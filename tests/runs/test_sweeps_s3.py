@@ -59,6 +59,7 @@ def numbers(record: dict[str, object]) -> dict[str, object]:
     return {k: v for k, v in record.items() if k not in ("provenance", "cost", "digests")}
 
 
+@pytest.mark.services
 @pytest.mark.slow
 @pytest.mark.timeout(3600)  # six processes start, which takes minutes on a busy machine
 def test_workers_that_share_only_a_bucket(bucket: str, tmp_path: Path) -> None:

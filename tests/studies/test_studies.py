@@ -16,6 +16,8 @@ from scipy.stats import ortho_group
 from bench.api import NotApplicable
 from bench.cli.main import main
 from bench.core.errors import BenchError
+from bench.core.registry import Registry
+from bench.core.words import LONGEST
 from bench.runs.job import Options
 from bench.studies import Difference, known, load, subtitle
 from bench.studies._networks import batch_statistics
@@ -24,6 +26,7 @@ from bench.studies.drift import leading, procrustes, replicate_distance
 from bench.studies.strength import breaks_at
 from tests.helpers import tiny, trained
 from tests.helpers.errors import mentions, raises
+from tests.helpers.prose import markdown_sentences, n_words
 
 
 def test_additive_effects_are_found_exactly() -> None:
@@ -288,6 +291,9 @@ def test_every_study_runs_on_a_table(capsys, tmp_path, table, name, more, column
     assert code == 0, out.err
     shown = json.loads(out.out)
     assert len(shown["reading"]) == 3
+    methods = frozenset(Registry().names("method"))
+    for sentence in markdown_sentences("\n\n".join(shown["reading"])):
+        assert n_words(sentence, methods) <= LONGEST, sentence
     if name == "strength":
         assert shown["rows"] == []
         assert set(shown["left_out"]) == {"all methods"}

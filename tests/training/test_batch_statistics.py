@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.core.errors import BenchError, RunFailed
 from bench.network import Statistics
-from bench.training import streaming
+from bench.training import streaming, swap
 from bench.training.batchnorm import (
     BatchStatistics,
     Scope,
@@ -200,6 +200,7 @@ def test_a_network_by_its_rows_equals_train_mode_with_momentum_0():
 
 def _small_memory(monkeypatch, layers):
     """Report less and less free memory, so that only ``layers`` layers fit."""
+    monkeypatch.setattr(swap, "SMALLEST", 1)
     free = iter([1 << 40, *[1 << 40] * (3 * layers - 1), *[0] * 1000])
     monkeypatch.setattr(streaming, "available_bytes", lambda device: next(free))
 
@@ -245,19 +246,92 @@ def test_pieces_of_a_network_that_meets_a_layer_twice():
     torch.testing.assert_close(result, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_bits_do_not_depend_on_the_memory_of_the_machine(monkeypatch):
+class Residual(nn.Module):
+    """A network with activations, and a view of one, that are used after several layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(2, 2, 3, padding=1) for _ in range(3))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(2) for _ in range(3))
+
+    def forward(self, x):
+        first = self.convolutions[0](x).relu_()
+        turned = first.transpose(2, 3)
+        middle = self.norms[1](self.convolutions[1](self.norms[0](first)))
+        middle += first
+        last = self.norms[2](self.convolutions[2](middle.relu_()))
+        return (last + turned + x).flatten(1)
+
+
+@pytest.mark.parametrize("network", [tiny, Residual])
+@pytest.mark.parametrize("full", [False, True])
+def test_bits_do_not_depend_on_memory_and_disk(network, full, monkeypatch, tmp_path):
+    torch.manual_seed(0)
     x = torch.randn(20, 2, 6, 6) * 5 + 2
     scope = Scope()
-    result = convert(tiny(), scope).eval()
-    parts = x.split(6)
+    result = convert(network(), scope).eval()
+    first = next(m for m in result.modules() if isinstance(m, nn.Conv2d))
+    parts, calls = x.split(6), []
+    first.register_forward_hook(lambda *_: calls.append(1))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    sizes, write = [], swap.Swap.write
+    monkeypatch.setattr(
+        swap.Swap, "write", lambda file, *given: (write(file, *given), sizes.append(file.size))
+    )
 
     def run():
+        calls.clear()
         with torch.no_grad():
-            return torch.cat(streamed(scope, result, lambda k: (parts[k], None), len(parts)))
+            # a copy of each piece, so that its memory can be released
+            out = streamed(scope, result, lambda k: (parts[k].clone(), None), len(parts))
+        return torch.cat(out)
 
     at_once = run()
-    _small_memory(monkeypatch, 1)
+    assert len(calls) == len(parts)
+    assert not sizes
+    _small_memory(monkeypatch, 0)
+    if full:
+        monkeypatch.setattr(swap, "SPARE_DISK", 1 << 62)
     assert torch.equal(run(), at_once)
+    # Two pieces of the pass in memory, and all of the pass with a file. On a full disk, the first
+    # piece of that pass, and one pass for each of the three layers and the result.
+    assert len(calls) == (3 + 4 * len(parts) if full else 2 + len(parts))
+    assert bool(sizes) == (not full)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
+def test_activations_return_from_the_file_and_their_places_are_used_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(swap, "SMALLEST", 100)
+    with swap.Swap(tmp_path / "new") as file:
+        watch = swap.Activations(file)
+        weights = torch.arange(60.0)
+        with watch:
+            kept = weights.view(6, 10) + 1
+            view, small, dropped = kept[2:], torch.ones(3), weights * 2
+        watch.write()
+        assert file.size == 480
+        assert [t.untyped_storage().nbytes() for t in (kept, view, dropped)] == [0, 0, 0]
+        assert weights.untyped_storage().nbytes() == 240
+        assert small.tolist() == [1, 1, 1]
+        del dropped
+        with watch:
+            last = view + 0  # reads the activation, of which it is a part
+            more = weights * 3
+        assert torch.equal(last, torch.arange(20.0, 60).view(4, 10) + 1)
+        assert torch.equal(kept, torch.arange(60.0).view(6, 10) + 1)
+        with watch:
+            kept.mul_(2)
+        watch.write()
+        assert file.size == 480 + 160  # two old places and one for ``last``
+        watch.read([kept, (more,)])
+        assert torch.equal(kept, 2 * (torch.arange(60.0).view(6, 10) + 1))
+        assert torch.equal(more, weights * 3)
+        monkeypatch.setattr(swap, "SPARE_DISK", 1 << 62)
+        with watch:
+            large = weights.repeat(2)
+        with pytest.raises(OSError, match="full"):
+            watch.write()
+        assert large.sum() == 2 * weights.sum()
 
 
 def test_one_pass_calls_the_network_once_for_each_piece():

@@ -26,8 +26,8 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 def command(report: bool, common: Common) -> int:
     r"""Check the environment and suggest fixes.
 
-    Checks versions, plugins, cores, threads, devices, memory, disk and data. A GPU is tried with a
-    small computation. Exit code 1 if runs cannot work.
+    Checks versions, plugins, isolation, cores, threads, devices, extras, Dask, R, memory, disk and
+    data. A GPU is tried with a small computation. Exit code 1 if runs cannot work.
 
     \b
     python -m bench doctor

@@ -10,7 +10,7 @@ import click
 from bench.cli.board_options import BUNDLES, with_bundles
 from bench.cli.options import REFERENCE, SPLIT_FILTER, Common, common_options, output_option
 from bench.cli.output import note, print_json, print_line, write_output
-from bench.core.words import file_size
+from bench.core.words import count, file_size
 
 
 @click.command()
@@ -57,4 +57,5 @@ def command(
         facts = {"file": str(file), "bytes": size, "runs": report.n_runs, "boards": n_boards}
         print_json({**facts, "figures": n_figures})
     else:
-        print_line(f"{file}  {file_size(size)}: {n_boards} boards, {n_figures} figures")
+        shown = f"{count(n_boards, 'board')}, {count(n_figures, 'figure')}"
+        print_line(f"{file}  {file_size(size)}: {shown}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -315,13 +316,24 @@ def _print(facts: Mapping[str, object]) -> None:
                 rest = {k: v for k, v in item.items() if k not in ("name", "doc") and v != ""}
                 details = ", ".join(f"{k} {_text(v)}" for k, v in rest.items())
                 end = f" ({details})" if details else ""
-                print_line(f"  {item.get('name', '')}: {item.get('doc', '')}{end}")
+                print_line(f"  {item.get('name', '')}: {item.get('doc', '')}{end}", wrap=True)
         elif isinstance(value, str) and "\n" in value:
-            print_line(f"{label}:\n{value}\n")
+            print_line(f"{label}:\n{_paragraphs(value)}\n", wrap=True)
         elif key in ("helps", "hurts") and not value:
             print_line(f"{label}: none declared")
         elif value not in ("", [], {}):
-            print_line(f"{label}: {_text(value)}")
+            print_line(f"{label}: {_text(value)}", wrap=True)
+
+
+def _paragraphs(text: str) -> str:
+    """Return a docstring with one line per paragraph; equations and lists keep their lines."""
+    blocks = [block.split("\n") for block in re.split(r"\n\s*\n", text.strip("\n"))]
+    return "\n\n".join(
+        "\n".join(lines)
+        if any(line.startswith((" ", "- ", "* ")) for line in lines)
+        else " ".join(lines)
+        for lines in blocks
+    )
 
 
 def _text(value: object) -> str:

@@ -44,6 +44,11 @@ class _Server:
     """A fork server. It ends when its control socket is closed, also if this process is killed."""
 
     def __init__(self, readable: tuple[str, ...]) -> None:
+        if not hasattr(os, "fork"):  # Windows
+            raise BenchError(
+                "methods cannot be isolated on this system, which has no fork: --isolate none runs "
+                "methods that you trust in this process"
+            )
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._process = subprocess.Popen(
             sandbox.command(theirs.fileno(), readable),

@@ -131,7 +131,12 @@ class Tree:
             raise BenchError(f"{target} exists already: move it away to use {root} instead")
         if not self.desk.confirm(f"link {target} to {root}?"):
             raise BenchError("nothing was linked: the answer was no")
-        target.symlink_to(root.resolve(), target_is_directory=True)
+        try:
+            target.symlink_to(root.resolve(), target_is_directory=True)
+        except OSError as error:  # Windows without the right to create links
+            raise BenchError(
+                f"cannot link {target} to {root} ({error.strerror}): copy the folder there"
+            ) from None
         self.source["files"][file.name] = {"url": str(root.resolve()), "unpacked": True}
         self.write_source()
         return True

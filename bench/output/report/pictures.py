@@ -114,7 +114,10 @@ def pictures(
         if "embeddings" not in meta["needs"]:
             folder = results
         elif tables := _published(splits or {r.split_id for r in first.records}, name, results):
-            drawn = [_picture(name, meta["summary"], table, table.parent) for table in tables]
+            drawn = [
+                _picture(name, meta["summary"] + _one_fold(table), table, table.parent)
+                for table in tables
+            ]
             # Their tables have a line per row of the data.
             yield from (replace(picture, table="") for picture in drawn)
             continue
@@ -142,6 +145,13 @@ def _published(splits: Collection[str], name: str, results: Path | None) -> list
     stems = [f"{name}_{slug(split)}_" for split in sorted(splits)]
     folder = results / "reference" / "figures"
     return [file for stem in stems for file in sorted(folder.glob(f"{stem}*.csv"))]
+
+
+def _one_fold(table: Path) -> str:
+    """Return a sentence that names the fold of a figure; empty without one."""
+    with table.open(encoding="utf-8", newline="") as file:
+        fold = next(csv.DictReader(file), {}).get("fold")
+    return f" Only one fold is shown, with {fold} as the test set." if fold else ""
 
 
 def _drawn(

@@ -57,7 +57,8 @@ def other_trials(study: optuna.Study, alone: bool) -> int:
 def _lost(trial: Any) -> bool:  # noqa: ANN401 - types of optuna are imported lazily
     """Whether a trial's local process is gone, or a remote worker's heartbeat has timed out."""
     host, _, pid = str(trial.user_attrs.get(WORKER, "")).rpartition(":")
-    if host == HOST and pid.isdigit():
+    # On Windows, signal 0 of os.kill is Ctrl-C; heartbeats are used there.
+    if host == HOST and pid.isdigit() and os.name == "posix":
         try:
             os.kill(int(pid), 0)
         except ProcessLookupError:
