@@ -53,6 +53,8 @@ CLAIMS = (
 STUDIES = (
     ("batch-size", 1),
     ("composition", 1),
+    ("confounding", 0),
+    ("confounding", 1),
     ("label-shift", 0),
     ("mechanism", 0),
     ("mechanism", 1),
