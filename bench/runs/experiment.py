@@ -236,15 +236,11 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
         If a name is unknown, a value is wrong, an edition is not available, or data are invalid.
     """
     method_names, split_names = names(methods, "--method"), names(splits, "--split")
-    for option, value, allowed in (
-        ("recipe", recipe, RECIPES),
-        ("edition", edition, EDITIONS),
-        ("device", device, DEVICES),
-        ("if-exists", if_exists, IF_EXISTS),
-        ("isolate", isolate, ISOLATE),
-    ):
-        if value not in allowed:
-            raise BenchError(f"--{option}: {did_you_mean(value, list(allowed), option)}")
+    _check("recipe", recipe, RECIPES)
+    _check("edition", edition, EDITIONS)
+    _check("device", device, DEVICES)
+    _check("if-exists", if_exists, IF_EXISTS)
+    _check("isolate", isolate, ISOLATE)
     if registry is None:
         registry = open_registry(plugins)
     registry = registry.isolating(cast("Isolate", isolate))
@@ -282,6 +278,11 @@ def prepare(  # noqa: PLR0913 - keywords of the public function
         grouped.data,
         opened=opened,
     )
+
+
+def _check(option: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise BenchError(f"--{option}: {did_you_mean(value, list(allowed), option)}")
 
 
 @contextmanager
