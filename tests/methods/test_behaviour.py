@@ -147,7 +147,7 @@ def test_the_rule_can_fail_each_way():
     assert "fails now" in complaint("nothing", at - 0.007, edge)
     assert complaint("nothing", at - 0.007, failure) is None
     for line in (edge, failure):
-        assert "take its line out" in complaint("nothing", at + 0.007, line)
+        assert "remove its line" in complaint("nothing", at + 0.007, line)
 
 
 def test_planted_shifts_are_what_they_say():

@@ -257,6 +257,7 @@ def test_fitted_and_not(tmp_path: Path) -> None:
     with pytest.raises(NotFittedError):
         corrector.transform(X)
     assert clone(corrector).get_params() == {
+        "isolate": "plugins",
         "method": "tvn",
         "params": None,
         "recipe": None,

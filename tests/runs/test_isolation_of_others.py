@@ -158,6 +158,7 @@ class M(Profile):
 
 def test_a_corrector_isolates_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = np.geterr()
+    monkeypatch.setenv("BENCH_THREADS", "1")  # restored, whatever the method sets
     path = tiny.write_method(tmp_path, "minus-mean", SCALES)
     monkeypatch.setenv("BENCH_PLUGINS", str(path))
     X = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)

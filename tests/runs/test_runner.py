@@ -800,6 +800,7 @@ def test_a_checkpoint_whose_folder_another_process_cleared(
 def test_a_record_of_other_threads_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("BENCH_THREADS", "1")
     bench = tiny.Bench(tmp_path / "r")
     first = bench.run("erm,zscore", tiny.task())
     assert not [line for line in bench.said if "thread" in line]
