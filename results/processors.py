@@ -31,7 +31,7 @@ FILE = HERE / "reference" / "processors.csv"
 SMALL = 0.001
 """Differences up to this are not listed."""
 BEST = 5
-"""Number of rows whose order is compared."""
+"""Number of best rows; their order is compared."""
 
 
 def measure(results: Path) -> list[dict[str, object]]:

