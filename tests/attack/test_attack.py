@@ -69,7 +69,7 @@ def test_the_smallest_adaptation_that_is_noticed(kind: str) -> None:
 
 def test_every_operator_and_constant_is_changed_once() -> None:
     source = "def f(a: int = 1) -> int:\n    if not a < 2:\n        raise ValueError(1 + 1)\n"
-    changes = [(line, old, new) for line, old, new, _ in mutation.mutants(source)]
+    changes = [(lines[0], old, new) for lines, old, new, _ in mutation.mutants(source)]
     assert changes == [
         (1, "1", "2"),
         (2, "not a < 2", "a < 2"),
