@@ -12,6 +12,8 @@ from tests.attack import adaptation, concurrency, inputs, kills, mutation, recor
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.attack
+
 
 def test_no_corruption_changes_a_board_unnoticed(tmp_path: Path) -> None:
     records.make_results(tmp_path)
@@ -26,7 +28,6 @@ def test_no_corruption_changes_a_board_unnoticed(tmp_path: Path) -> None:
     assert outcomes["left out and named"] > 20
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_killed_command_leaves_complete_records_or_none(tmp_path: Path) -> None:
     outcomes = kills.attack(tmp_path, 4, ("run",))
@@ -34,14 +35,12 @@ def test_a_killed_command_leaves_complete_records_or_none(tmp_path: Path) -> Non
     assert sum(outcomes.values()) == 4
 
 
-@pytest.mark.slow
 def test_no_input_ends_in_a_traceback_or_hangs(tmp_path: Path) -> None:
     outcomes = inputs.attack(tmp_path, 2, list(inputs.CHANGES))
     assert not [name for name in outcomes if name.partition(": ")[2] not in inputs.HARMLESS]
     assert sum(outcomes.values()) >= len(inputs.CHANGES)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_processes_on_one_folder_and_one_empty_cache_agree(tmp_path: Path) -> None:
     alone, _ = concurrency.together(tmp_path, 1, 0.0)
@@ -50,7 +49,6 @@ def test_processes_on_one_folder_and_one_empty_cache_agree(tmp_path: Path) -> No
     assert not problems
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="requires the files of Linux")  # noqa: PTH112
 def test_memory_files_processes_and_disk_stay(tmp_path: Path) -> None:
     uses = soak.rounds(tmp_path, 0.0, 5, "zscore,mine")
