@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow")
+OPTIONS = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider")
 TIMES, SECONDS, BYTES = 4, 20, 8 << 30
 """Limits of a mutant: multiple of the processor time of the tests without one and a constant, in
 seconds, and memory. One that needs more, such as an endless loop, counts as killed."""
 LIBRARIES = (
-    "numpy", "pandas", "scipy.stats", "sklearn.linear_model", "torch", "pyarrow.parquet", "pytest",
-    "filelock", "safetensors.numpy", "h5py",
+    "numpy", "pandas", "scipy.stats", "sklearn.linear_model", "sklearn.metrics", "torch", "pytest",
+    "pyarrow.parquet", "filelock", "safetensors.numpy", "h5py", "zarr", "anndata", "pydantic",
+    "click", "rich.table", "jinja2", "optuna", "statsmodels.api", "hypothesis",
 )  # fmt: skip
 TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "grouping": (
