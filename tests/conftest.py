@@ -76,6 +76,8 @@ def _isolated(
     monkeypatch.setenv("BENCH_PLUGINS", "")
     monkeypatch.delenv("BENCH_PLUGINS")
     monkeypatch.setenv("BENCH_CACHE", str(shared_cache))
+    # Tests replace code in memory, which a remembered command would not notice.
+    monkeypatch.setattr("bench.runs.hits.RECENT", 1e12)
     nowhere = tmp_path_factory.getbasetemp() / "nothing"
     monkeypatch.setenv("BENCH_DATA", str(nowhere / "data"))
     monkeypatch.setenv("BENCH_RESULTS", str(nowhere / "results"))
