@@ -161,11 +161,12 @@ def read_literals(path: Path) -> list[Meta]:
     BenchError
         If the file cannot be read or parsed, or its ``META`` is not such a literal.
     """
+    state: tuple[int, ...] = ()
     try:
         status = path.stat()
         state = (status.st_mtime_ns, status.st_size, status.st_ino)
     except OSError:
-        state = ()  # reading the file says why
+        pass  # reading the file says why
     return copy.deepcopy(_literals(path, state))
 
 
