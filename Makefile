@@ -6,10 +6,10 @@ help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 install:  ## install the project and its test dependencies
 	$(PYTHON) -m pip install -e '.[test]'
-test:  ## run all tests
+test:  ## run the suite
 	$(PYTHON) -m pytest
 quick:  ## run the tests that take seconds
-	$(PYTHON) -m pytest -m 'not slow'
+	$(PYTHON) -m pytest -m 'not slow and not docs and not attack'
 lint:  ## check style
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 format:  ## fix style

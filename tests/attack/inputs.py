@@ -1,9 +1,10 @@
 """Give commands damaged and unusual input of every kind, and count how they end.
 
-Run from the root: ``python -m tests.attack.inputs [N [SEED]]``. Each case changes one file or
-argument of a small valid input: ``dataset.toml``, tables, images, archives, records, plugins,
-suites, and variables of the environment. A command may work, or end with one line and exit code 2
-(1 for a failed run). A traceback, another exit code, or more than :data:`SECONDS` is a fault.
+Run from the root: ``python -m tests.attack.inputs [N [SEED [FILE]]]``. Each case changes one file
+or argument of a small valid input: ``dataset.toml``, tables, images, arrays, archives, records,
+plugins, suites, and variables of the environment. A command may work, or end with one line and
+exit code 2 (1 for a failed run). A traceback, another exit code, or more than :data:`SECONDS` is a
+fault. With FILE, outcomes are kept there, and the same command continues after the last block.
 """
 
 from __future__ import annotations
@@ -17,102 +18,41 @@ import signal
 import sys
 import tarfile
 import tempfile
-import time
-import traceback
+import warnings
 import zipfile
 from collections import Counter
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anndata
+import h5py
 import numpy as np
 import pandas as pd
+import tifffile
+import zarr
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from bench.cli.main import main
 from bench.core.errors import BenchError
 from bench.data.fetch.archive import unpack
-from tests.helpers import tiny
+from tests.attack.counts import Counts
+from tests.attack.input_case import TEXT, VALUE, Case, bytes_of, call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+BLOCK = 50
+"""Cases of a kind between two writes of the file; each block has its own seed."""
 
 SECONDS = 60
 """Time of a case, on a busy machine; a hang takes longer."""
 
 HARMLESS = ("works", "failed run", "one line")
 """How a command may end."""
-
-TEXT = st.one_of(
-    st.text(max_size=12),
-    st.sampled_from(
-        ["", "\0", "a\x1b[31m", "../..", "/", "nan", "-0", "1e999", "²", "label", "💥"]
-    ),
-)
-VALUE = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
-    max_leaves=6,
-)
-
-
-class Case:
-    """A folder with valid input, and the commands that read it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.table = tiny.write_table(root / "data")
-        self.results = root / "results"
-        self.plugin = tiny.write_method(root / "plugins", "mine", "class M(Profile):\n    pass\n")
-        self.suite = root / "suite.toml"
-        self.suite.write_text(f'[[block]]\nmethods = ["zscore"]\nsplits = ["{self.table}"]\n')
-        called = call("run", "-m", "identity", "-s", self.table, "--no-controls", results=self)
-        assert called == "works", called
-        [self.record] = self.results.glob("runs/*/*/run.json")
-
-
-def call(*arguments: object, results: Case, plugin: bool = False) -> str:
-    """Return how a command ends."""
-    typed = [str(argument) for argument in arguments]
-    typed += ["--results", str(results.results)]
-    if plugin:
-        typed += ["--plugin", str(results.plugin)]
-    out, err = io.StringIO(), io.StringIO()
-    code: object = None
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            main(typed)
-    except SystemExit as error:
-        code = error.code
-    except Exception as error:  # noqa: BLE001 - the fault that is looked for
-        return f"traceback: {''.join(traceback.format_exception(error))[-1500:]}"
-    if "Traceback (most recent call last)" in err.getvalue():
-        return f"traceback: {err.getvalue()[-1500:]}"
-    if code in (0, 1):
-        return "works" if code == 0 else "failed run"
-    lines = err.getvalue().splitlines()
-    if code == 2 and lines and lines[-1].startswith("error: "):
-        return "one line"
-    return f"exit code {code}: {err.getvalue()[-500:]}"
-
-
-# --------------------------------------------------------------------------- changes of files
-
-
-def bytes_of(data: st.DataObject, content: bytes) -> bytes:
-    """Return a file with flipped, cut, repeated or inserted bytes."""
-    how = data.draw(st.sampled_from(["flip", "cut", "insert", "empty", "repeat"]))
-    at = data.draw(st.integers(0, max(0, len(content) - 1)))
-    if how == "flip" and content:
-        return (
-            content[:at] + bytes([content[at] ^ data.draw(st.integers(1, 255))]) + content[at + 1 :]
-        )
-    if how == "cut":
-        return content[:at]
-    if how == "insert":
-        return content[:at] + data.draw(st.binary(max_size=20)) + content[at:]
-    return b"" if how == "empty" else content + content[at:]
 
 
 def toml_line(data: st.DataObject, text: str) -> str:
@@ -134,13 +74,16 @@ def toml_line(data: st.DataObject, text: str) -> str:
     return "\n".join(lines)
 
 
+def read(data: st.DataObject, case: Case, path: Path, method: str) -> str:
+    """Read a data set by one of two commands."""
+    command = st.sampled_from([("check-data",), ("run", "-m", method, "--no-controls", "-s")])
+    return call(*data.draw(command), path, results=case)
+
+
 def change_toml(data: st.DataObject, case: Case) -> str:
     path = case.table
     path.write_text(toml_line(data, path.read_text()), encoding="utf-8", errors="surrogatepass")
-    command = data.draw(
-        st.sampled_from([("check-data",), ("run", "-m", "zscore", "--no-controls", "-s")])
-    )
-    return call(*command, path, results=case)
+    return read(data, case, path, "zscore")
 
 
 def change_table(data: st.DataObject, case: Case) -> str:
@@ -171,10 +114,87 @@ def change_table(data: st.DataObject, case: Case) -> str:
             case.table.write_text(case.table.read_text().replace("table.parquet", "table.csv"))
         else:
             frame.to_parquet(path)
-    command = data.draw(
-        st.sampled_from([("check-data",), ("run", "-m", "zscore", "--no-controls", "-s")])
+    return read(data, case, case.table, "zscore")
+
+
+def change_pictures(data: st.DataObject, case: Case) -> str:
+    """Change an image file, or images in one array: its bytes, its type or its shape."""
+    folder = case.pictures.parent
+    count = st.sampled_from([0, 1, 2, 3, 5, 23, 24])
+    shape = data.draw(st.lists(count, max_size=4))
+    kind = data.draw(
+        st.sampled_from(["uint8", "uint16", "int8", "float32", "float64", "bool", "complex64"])
     )
-    return call(*command, case.table, results=case)
+    fill = data.draw(st.sampled_from([0, 1, -1, 255, 1e30, float("nan"), float("inf")]))
+    suffix = data.draw(st.sampled_from([".png", ".tif", ".npy", ".h5", ".zarr"]))
+    path = folder / ("3.png" if suffix in (".png", ".tif") else f"pixels{suffix}")
+    whole = data.draw(st.booleans())  # all images of the array as they must be
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pixels = np.full((24, 12, 12) if whole else shape, fill).astype(kind)
+    if not _written(path, suffix, pixels):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if suffix in (".npy", ".h5", ".zarr"):
+        key = data.draw(st.sampled_from(["", ":x", ":y", ":"]))
+        key = ":x" if whole and suffix == ".h5" else key
+        axes = data.draw(st.sampled_from(["NHW", "NCHW", "NHWC", "CNHW", "NN"]))
+        text = case.pictures.read_text().replace(
+            'images = ["path"]', f'array = "pixels{suffix}{key}"\naxes = "{axes}"'
+        )
+        case.pictures.write_text(text)
+    files = sorted(file for file in [path, *path.rglob("*")] if file.is_file())
+    if files and data.draw(st.booleans()):
+        file = data.draw(st.sampled_from(files))
+        file.write_bytes(bytes_of(data, file.read_bytes()))
+    return read(data, case, case.pictures, "identity")
+
+
+def _written(path: Path, suffix: str, pixels: NDArray[Any]) -> bool:
+    """Write pixels; return False if the format has no such pixels."""
+    try:
+        if suffix == ".png":
+            Image.fromarray(pixels).save(path)
+        elif suffix == ".tif":
+            tifffile.imwrite(path, pixels)
+        elif suffix == ".npy":
+            np.save(path, pixels)
+        elif suffix == ".h5":
+            with h5py.File(path, "w") as file:
+                file["x"] = pixels
+        else:
+            zarr.save_array(str(path), pixels)
+    except Exception:  # noqa: BLE001 - of the libraries that write
+        return False
+    return True
+
+
+def change_h5ad(data: st.DataObject, case: Case) -> str:
+    """Change a table of AnnData: its bytes, or one of the datasets in it."""
+    folder = case.table.parent
+    frame = pd.read_parquet(folder / "table.parquet")
+    features = [name for name in frame if name[0] == "f" and name[1:].isdigit()]
+    path = folder / "table.h5ad"
+    obs = frame.drop(columns=features)
+    obs.index = obs.index.astype(str)
+    anndata.AnnData(frame[features].to_numpy(np.float32), obs=obs).write_h5ad(path)
+    text = case.table.read_text().replace("table.parquet", "table.h5ad")
+    case.table.write_text(text)
+    if data.draw(st.booleans()):
+        path.write_bytes(bytes_of(data, path.read_bytes()))
+    else:
+        with h5py.File(path, "a") as file:
+            names: list[str] = []
+            file.visit(names.append)
+            name = data.draw(st.sampled_from(sorted(names)))
+            del file[name]
+            new = data.draw(st.sampled_from(["none", "number", "text", "group", "link", "numbers"]))
+            if new == "group":
+                file.create_group(name)
+            elif new == "link":
+                file[name] = h5py.SoftLink("/nowhere")
+            elif new != "none":
+                file[name] = {"number": 1, "text": "x", "numbers": np.arange(3)}[new]
+    return read(data, case, case.table, "zscore")
 
 
 def change_record(data: st.DataObject, case: Case) -> str:
@@ -295,6 +315,8 @@ def change_environment(data: st.DataObject, case: Case) -> str:
 CHANGES: dict[str, Callable[[Any, Case], str]] = {
     "dataset.toml": change_toml,
     "table": change_table,
+    "pictures": change_pictures,
+    "h5ad": change_h5ad,
     "record": change_record,
     "plugin": change_plugin,
     "suite": change_suite,
@@ -359,13 +381,12 @@ def main_attack() -> None:
     """Print the outcomes."""
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     start = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        outcomes = attack(Path(folder), -(-n // len(CHANGES)), list(CHANGES), start)
-    sys.stdout.write(f"seed {start}, {sum(outcomes.values())} cases, ")
-    sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
-    for name, count in sorted(outcomes.items()):
-        sys.stdout.write(f"{count:6d}  {name}\n")
+    counts = Counts(Path(sys.argv[3]) if len(sys.argv) > 3 else None, start)
+    while (missing := n - counts.outcomes.total()) > 0:
+        each = min(BLOCK, -(-missing // len(CHANGES)))
+        with tempfile.TemporaryDirectory() as folder:
+            counts.add(attack(Path(folder), each, list(CHANGES), counts.seed + counts.done))
+    sys.stdout.write(str(counts))
 
 
 if __name__ == "__main__":

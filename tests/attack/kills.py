@@ -1,10 +1,12 @@
 """Kill commands before and after each write that they make durable, and at random times.
 
-Run from the root: ``python -m tests.attack.kills [N [SEED]]``. Each case is a process that kills
-itself (SIGKILL): in three of four cases at one call of ``os.fsync``, ``os.rename`` or
+Run from the root: ``python -m tests.attack.kills [N [SEED [FILE]]]``. Each case is a process that
+kills itself (SIGKILL): in three of four cases at one call of ``os.fsync``, ``os.rename`` or
 ``os.replace``, otherwise after a random time. Afterwards the results folder has only complete
 records and files, and the same command gives what an undisturbed one gives. N is the number of
-cases; default: all calls of all commands, each before and after.
+cases; default: all calls of all commands, each before and after. With more cases than that, the
+others are killed at random times. With FILE, outcomes are kept there, and the same command
+continues after the last one.
 """
 
 from __future__ import annotations
@@ -20,14 +22,17 @@ import tempfile
 import time
 import traceback
 import zipfile
-from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.cli.main import main as command_line
 from bench.records.store import Store
+from tests.attack.counts import Counts
 from tests.helpers import tiny
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 CALLS = ("fsync", "rename", "replace")
 ACTIONS = {
@@ -165,33 +170,41 @@ def state(root: Path, said: list[str]) -> dict[str, str]:
 
 
 def attack(
-    folder: Path, most: int | None = None, actions: tuple[str, ...] = tuple(ACTIONS), seed: int = 0
+    folder: Path,
+    most: int | None = None,
+    actions: tuple[str, ...] = tuple(ACTIONS),
+    counts: Counts | None = None,
 ) -> Counter[str]:
     """Return the outcomes of kills of commands, at most ``most`` of them evenly spread."""
-    inputs, rng = Inputs(folder), random.Random(seed)
-    truths, cases = {}, []
+    counts = Counts() if counts is None else counts
+    inputs, rng = Inputs(folder), random.Random(counts.seed)
+    truths: dict[str, dict[str, str]] = {}
+    cases: list[tuple[str, int, bool, float]] = []
+    times: dict[str, float] = {}
     for name in actions:
         root = folder / f"truth-{name}"
         began = time.monotonic()
         status, n = child(inputs.command(name, root), root)
-        seconds = time.monotonic() - began
+        times[name] = time.monotonic() - began
         assert status == 0, (name, status)
         truths[name] = state(root, [])
         assert truths[name], name
         for k in range(n):
             cases += [(name, k, before, 0.0) for before in (True, False)]
             if k % 3 == 0:
-                cases.append((name, -1, False, rng.uniform(0.01, seconds)))
-    step = 1.0 if most is None else max(1.0, len(cases) / most)
-    outcomes: Counter[str] = Counter()
-    for number in range(len(cases) if most is None else min(most, len(cases))):
-        name, k, before, seconds = cases[int(number * step)]
+                cases.append((name, -1, False, rng.uniform(0.01, times[name])))
+    most = len(cases) if most is None else most
+    for k in range(most - len(cases)):
+        name = actions[k % len(actions)]
+        cases.append((name, -1, False, rng.uniform(0.01, times[name])))
+    for number in range(counts.done, most):
+        name, k, before, seconds = cases[number * len(cases) // most]
         root = folder / "case"
         command = inputs.command(name, root)
         status, _ = child(command, root, k, before=before, seconds=seconds)
-        outcomes[f"{name}: {outcome(command, root, status, truths[name])}"] += 1
+        counts.add([f"{name}: {outcome(command, root, status, truths[name])}"])
         shutil.rmtree(root, ignore_errors=True)
-    return outcomes
+    return counts.outcomes
 
 
 def outcome(command: str, root: Path, status: int, truth: dict[str, str]) -> str:
@@ -213,10 +226,10 @@ def main() -> None:
     """Print the outcomes."""
     most = int(sys.argv[1]) if len(sys.argv) > 1 else None
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    counts = Counts(Path(sys.argv[3]) if len(sys.argv) > 3 else None, seed)
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = attack(Path(folder), most, seed=seed)
-    for name, count in sorted(outcomes.items()):
-        sys.stdout.write(f"{count:6d}  {name}\n")
+        attack(Path(folder), most, counts=counts)
+    sys.stdout.write(str(counts))
 
 
 if __name__ == "__main__":

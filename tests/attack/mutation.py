@@ -1,9 +1,10 @@
 """Change one operator or constant at a time, and count the changes that no test notices.
 
-Run from the root: ``python -m tests.attack.mutation [N [SEED [ROOM ...]]]``; default: 25 mutants of
-each entry of :data:`TARGETS`. Each mutant is a process that is forked after the libraries were
-imported, imports the changed module, and runs the tests of the module until one fails. Prints the
-share of killed mutants, and each survivor with its line.
+Run from the root: ``python -m tests.attack.mutation [N [SEED [SUBJECT ...]]]``; default: 25 mutants
+of each entry of :data:`TARGETS`. Each mutant is a process that is forked after the libraries were
+imported, imports the changed module, and runs the tests of the subject until one fails: first those
+that run the changed line, the fastest first. Prints the share of killed mutants, and each survivor
+with its line.
 """
 
 from __future__ import annotations
@@ -13,27 +14,34 @@ import copy
 import importlib
 import importlib.abc
 import importlib.machinery
+import json
 import os
 import random
 import resource
 import signal
 import sys
+import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import ModuleType
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from types import FrameType, ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow")
-SECONDS = 300
-"""Processor time of one mutant. One that takes longer, such as an endless loop, is killed."""
+OPTIONS = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider")
+TIMES, SECONDS, BYTES = 4, 20, 8 << 30
+"""Limits of a mutant: multiple of the processor time of the tests without one and a constant, in
+seconds, and memory. One that needs more, such as an endless loop, counts as killed."""
 LIBRARIES = (
-    "numpy", "pandas", "scipy.stats", "sklearn.linear_model", "torch", "pyarrow.parquet", "pytest",
-    "filelock", "safetensors.numpy", "h5py",
+    "numpy", "pandas", "scipy.stats", "sklearn.linear_model", "sklearn.metrics", "torch", "pytest",
+    "pyarrow.parquet", "filelock", "safetensors.numpy", "h5py", "zarr", "anndata", "pydantic",
+    "click", "rich.table", "jinja2", "optuna", "statsmodels.api", "hypothesis",
 )  # fmt: skip
 TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "grouping": (
@@ -69,6 +77,27 @@ TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "probe": (
         ("bench/scoring/probe.py", "bench/scoring/logistic.py"),
         ("tests/scoring/test_probe.py",),
+    ),
+    "metrics": (
+        tuple(sorted(map(str, Path("bench/metrics").glob("[!_]*.py"))))
+        + tuple(sorted(map(str, Path("bench/metrics").glob("_[!_]*.py")))),
+        (
+            "tests/metrics/test_metrics_predictions.py",
+            "tests/metrics/test_metrics_bbbc021.py",
+            "tests/metrics/test_metrics_within_labels.py",
+            "tests/metrics/test_metrics_asked.py",
+            "tests/metrics/test_metrics_embedding.py",
+            "tests/metrics/test_golden_values.py",
+        ),
+    ),
+    "statistics": (
+        tuple(sorted(map(str, Path("bench/boards/stats").glob("[!_]*.py")))),
+        (
+            "tests/boards/test_statistics.py",
+            "tests/boards/test_leave_one_out.py",
+            "tests/boards/test_overall.py",
+            "tests/boards/test_claims.py",
+        ),
     ),
     "audit": (("bench/runs/apply.py",), ("tests/runs/test_runner.py",)),
 }
@@ -108,8 +137,8 @@ def mutated(node: ast.AST) -> ast.AST | None:
 def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
     """Yield each node that can be changed, with its parent, the field, and the index in a list.
 
-    Annotations, decorators, messages of errors, the option ``strict`` of ``zip`` and blocks for
-    type checkers are left out.
+    Annotations, decorators, messages of errors, the option ``strict`` of ``zip``, blocks for type
+    checkers and ``META``, which is read from the file, are left out.
     """
     for parent in _walk(tree):
         for name, value in ast.iter_fields(parent):
@@ -127,6 +156,8 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
         return
     if isinstance(node, ast.keyword) and node.arg == "strict":
         return
+    if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "META":
+        return
     yield node
     for name, value in ast.iter_fields(node):
         if name not in ("annotation", "returns", "decorator_list"):
@@ -135,16 +166,16 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
                     yield from _walk(item)
 
 
-def mutants(source: str) -> list[tuple[int, str, str, str]]:
-    """Return line, old text, new text and source of every mutant of a module."""
+def mutants(source: str) -> list[tuple[tuple[int, int], str, str, str]]:
+    """Return first and last line, old text, new text and source of every mutant of a module."""
     tree, result = ast.parse(source), []
     for parent, name, k, node in list(places(tree)):
         new = mutated(node)
         assert new is not None
         _put(parent, name, k, new)
         ast.fix_missing_locations(tree)
-        lineno = getattr(node, "lineno", 0)
-        result.append((lineno, ast.unparse(node), ast.unparse(new), ast.unparse(tree)))
+        lines = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
+        result.append((lines, ast.unparse(node), ast.unparse(new), ast.unparse(tree)))
         _put(parent, name, k, node)
     return result
 
@@ -175,50 +206,119 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.source, str(self.path), "exec"), vars(module))
 
 
-def killed(module: str, path: Path, source: str, tests: Sequence[str]) -> bool:
-    """Return whether a test of a forked process fails with a changed module."""
+class _Covered:
+    """Notes the seconds of each test and the lines of some files that it runs."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self.files = {str(ROOT / file): file for file in files}
+        self.tests: dict[str, tuple[float, list[str]]] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        lines: set[str] = set()
+
+        def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+            name = self.files.get(frame.f_code.co_filename)
+            if name is None:
+                return None
+            if event == "line":
+                lines.add(f"{name}:{frame.f_lineno}")
+            return trace
+
+        began = time.monotonic()
+        threading.settrace(trace)
+        sys.settrace(trace)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]
+            self.tests[item.nodeid] = time.monotonic() - began, sorted(lines)
+
+
+class _Ordered:
+    """Runs tests in the given order."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.places = {test: k for k, test in enumerate(tests)}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self.places.get(item.nodeid, len(self.places)))
+
+
+def forked(tests: Sequence[str], plugin: object, seconds: float, finder: object = None) -> int:
+    """Run tests in a forked process with a plugin and a limited time; return its status."""
     pid = os.fork()
     if not pid:
-        code = 0
+        code = 1
         try:
             os.setsid()
-            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+            limit = int(seconds)
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+            resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.dup2(null, 2)
-            import pytest
-
-            sys.meta_path.insert(0, _Changed(module, path, source))
-            code = int(pytest.main([*OPTIONS, *tests]))
-        except BaseException:  # noqa: BLE001 - a fork must not return to the caller's code
-            code = 1
-        os._exit(min(code, 1))
-    deadline = time.monotonic() + 4 * SECONDS
+            if finder is not None:
+                sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
+            code = int(pytest.main([*OPTIONS, *tests], plugins=[plugin]))
+            if isinstance(plugin, _Covered):
+                Path(os.environ["MUTATION_LINES"]).write_text(json.dumps(plugin.tests))
+        finally:  # a fork must not return to the caller's code
+            os._exit(min(code, 1))
+    deadline = time.monotonic() + 10 * seconds
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            return status != 0
+            return status
         if time.monotonic() > deadline:
             os.killpg(pid, signal.SIGKILL)
         time.sleep(0.05)
 
 
+def covered(modules: Sequence[str], tests: Sequence[str]) -> tuple[dict[str, Any], float]:
+    """Run tests without a mutant; return the seconds and lines of each, and a limit of time.
+
+    Raises
+    ------
+    SystemExit
+        If a test fails.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lines.json"
+        os.environ["MUTATION_LINES"] = str(path)
+        if forked(tests, _Covered(modules), 3600):
+            sys.exit(f"a test fails without a mutant: {' '.join(tests)}")
+        seen = json.loads(path.read_text())
+    used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    return seen, SECONDS + TIMES * used
+
+
+def ordered(seen: dict[str, Any], file: str, first: int, last: int) -> list[str]:
+    """Return all tests: first those that run a line of a statement, the fastest first."""
+    lines = {f"{file}:{line}" for line in range(first, last + 1)}
+    return sorted(seen, key=lambda test: (lines.isdisjoint(seen[test][1]), seen[test][0]))
+
+
 def attack(subject: str, n: int, seed: int) -> Counter[str]:
     """Try ``n`` mutants of the modules of a subject; print survivors, and return the counts."""
     modules, tests = TARGETS[subject]
-    sites = [
-        (Path(file), *mutant) for file in modules for mutant in mutants(Path(file).read_text())
-    ]
+    sites = [(file, *mutant) for file in modules for mutant in mutants(Path(file).read_text())]
+    seen, seconds = covered(modules, tests)
     rng = random.Random(f"{subject} {seed}")
     outcomes: Counter[str] = Counter()
-    for path, line, old, new, source in rng.sample(sites, min(n, len(sites))):
-        module = ".".join(path.with_suffix("").parts)
-        if killed(module, ROOT / path, source, tests):
+    for file, (first, last), old, new, source in rng.sample(sites, min(n, len(sites))):
+        path = Path(file)
+        finder = _Changed(".".join(path.with_suffix("").parts), ROOT / path, source)
+        order = ordered(seen, file, first, last)
+        if forked(tests, _Ordered(order), seconds, finder):
             outcomes["killed"] += 1
             continue
         outcomes["survived"] += 1
-        text = path.read_text().splitlines()[line - 1].strip()
-        sys.stdout.write(f"  survived: {path}:{line}  {old}  ->  {new}  in  {text}\n")
+        text = path.read_text().splitlines()[first - 1].strip()
+        sys.stdout.write(f"  survived: {file}:{first}  {old}  ->  {new}  in  {text}\n")
         sys.stdout.flush()
     return outcomes
 
@@ -232,11 +332,6 @@ def main() -> None:
         importlib.import_module(library)
     total: Counter[str] = Counter()
     for subject in sys.argv[3:] or TARGETS:
-        modules, tests = TARGETS[subject]
-        path = Path(modules[0])
-        module = ".".join(path.with_suffix("").parts)
-        if killed(module, ROOT / path, path.read_text(), tests):
-            sys.exit(f"{subject}: the tests fail without a mutant")
         outcomes = attack(subject, n, seed)
         total += outcomes
         sys.stdout.write(f"{subject}: {outcomes['killed']} of {outcomes.total()} killed\n")

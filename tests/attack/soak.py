@@ -1,8 +1,8 @@
 """Repeat runs in one process and watch memory, open files, processes and disk.
 
-Run from the root: ``python -m tests.attack.soak [SECONDS]``; default: an hour. A round repeats a
-packaged method, a network and an isolated plugin, and reads the records. Prints what is used after
-the first and the last round.
+Run from the root: ``python -m tests.attack.soak [SECONDS [FILE]]``; default: an hour. A round
+repeats a packaged method, a network and an isolated plugin, and reads the records. Prints what is
+used after the first and the last round. FILE gets a line of JSON after each round.
 """
 
 from __future__ import annotations
@@ -53,7 +53,11 @@ def used(folder: Path) -> Use:
 
 
 def rounds(
-    folder: Path, seconds: float, fewest: int = 6, methods: str = "zscore,mine,erm"
+    folder: Path,
+    seconds: float,
+    fewest: int = 6,
+    methods: str = "zscore,mine,erm",
+    file: Path | None = None,
 ) -> list[Use]:
     """Repeat runs for some seconds; return the use after each round, without the first ones."""
     plugin = tiny.write_method(folder / "plugins", "mine", "class M(Profile):\n    pass\n")
@@ -68,17 +72,22 @@ def rounds(
         assert len(bench_.store.load_all()) == len(methods.split(","))
         bench_.said.clear()
         uses.append(used(folder))
+        if file is not None:
+            with file.open("a") as lines:
+                lines.write(json.dumps(asdict(uses[-1])) + "\n")
     return uses[WARM_UP:]
 
 
 def main() -> None:
     """Print the use after the first and the last rounds."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3600.0
+    file = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     with tempfile.TemporaryDirectory() as folder:
-        uses = rounds(Path(folder), seconds)
+        uses = rounds(Path(folder), seconds, file=file)
     growth = (uses[-1].memory - uses[0].memory) / max(1, len(uses) - 1)
     result = {
         "rounds": len(uses),
+        "most": {name: max(asdict(use)[name] for use in uses) for name in asdict(uses[0])},
         "first": asdict(uses[0]),
         "last": asdict(uses[-1]),
         "memory_bytes_per_round": round(growth),

@@ -12,6 +12,8 @@ from tests.attack import adaptation, concurrency, inputs, kills, mutation, recor
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.attack
+
 
 def test_no_corruption_changes_a_board_unnoticed(tmp_path: Path) -> None:
     records.make_results(tmp_path)
@@ -26,7 +28,6 @@ def test_no_corruption_changes_a_board_unnoticed(tmp_path: Path) -> None:
     assert outcomes["left out and named"] > 20
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_killed_command_leaves_complete_records_or_none(tmp_path: Path) -> None:
     outcomes = kills.attack(tmp_path, 4, ("run",))
@@ -34,14 +35,12 @@ def test_a_killed_command_leaves_complete_records_or_none(tmp_path: Path) -> Non
     assert sum(outcomes.values()) == 4
 
 
-@pytest.mark.slow
 def test_no_input_ends_in_a_traceback_or_hangs(tmp_path: Path) -> None:
     outcomes = inputs.attack(tmp_path, 2, list(inputs.CHANGES))
     assert not [name for name in outcomes if name.partition(": ")[2] not in inputs.HARMLESS]
     assert sum(outcomes.values()) >= len(inputs.CHANGES)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_processes_on_one_folder_and_one_empty_cache_agree(tmp_path: Path) -> None:
     alone, _ = concurrency.together(tmp_path, 1, 0.0)
@@ -50,7 +49,6 @@ def test_processes_on_one_folder_and_one_empty_cache_agree(tmp_path: Path) -> No
     assert not problems
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="requires the files of Linux")  # noqa: PTH112
 def test_memory_files_processes_and_disk_stay(tmp_path: Path) -> None:
     uses = soak.rounds(tmp_path, 0.0, 5, "zscore,mine")
@@ -69,7 +67,7 @@ def test_the_smallest_adaptation_that_is_noticed(kind: str) -> None:
 
 def test_every_operator_and_constant_is_changed_once() -> None:
     source = "def f(a: int = 1) -> int:\n    if not a < 2:\n        raise ValueError(1 + 1)\n"
-    changes = [(line, old, new) for line, old, new, _ in mutation.mutants(source)]
+    changes = [(lines[0], old, new) for lines, old, new, _ in mutation.mutants(source)]
     assert changes == [
         (1, "1", "2"),
         (2, "not a < 2", "a < 2"),

@@ -13,12 +13,15 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from bench.advice.recommend import advise
-from bench.boards.pairing import TEST
-from bench.boards.pairs import Comparison, compare
+from bench.boards.board import MIN_SEEDS
+from bench.boards.pairing import TEST, Paired, span_of_mean
+from bench.boards.pairing import pair as paired
+from bench.boards.pairs import Comparison, compare, rank
 from bench.boards.render.dispatch import render as render_boards
 from bench.boards.render.pairs import FORMATS, render
 from bench.boards.select import boards
 from bench.boards.stats.intervals import interval
+from bench.boards.stats.scores import MIN_CLUSTERS, Scores
 from bench.boards.stats.tests import holm
 from bench.core.canonical import digest
 from tests.helpers.errors import mentions
@@ -256,3 +259,119 @@ def test_intervals_of_ranks_are_percentiles_of_resampled_blocks() -> None:
         assert limit == pytest.approx(means[k] + (at - k) * (means[k + 1] - means[k]))
     assert (result.low <= result.ranks).all()
     assert (result.ranks <= result.high).all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "excluded"),
+    [
+        (0.0, 0.5, False),
+        (-0.5, 0.0, False),
+        (-0.5, 0.5, False),
+        (0.01, 0.5, True),
+        (-0.5, -0.01, True),
+        (None, None, False),
+        (None, -0.1, False),
+        (0.1, None, False),
+    ],
+)
+def test_an_interval_that_ends_at_zero_does_not_exclude_it(
+    low: float | None, high: float | None, excluded: bool
+) -> None:
+    gap = Paired(0.1, None, low, high, None, 3, np.zeros(9))
+    assert gap.excludes_zero == excluded
+    assert gap.detectable() is None
+    assert Paired(0.1, None, low, high, None, 3, np.zeros(9), se=0.1).detectable() is None
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("n_clusters", [MIN_CLUSTERS - 1, MIN_CLUSTERS])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_eight_clusters_and_two_trainings_have_an_interval(
+    seeds: int, n_clusters: int, deterministic: bool
+) -> None:
+    values = np.random.default_rng(0).normal(size=(seeds, n_clusters))
+    span = span_of_mean(Scores(values, deterministic=deterministic))
+    expected = n_clusters >= MIN_CLUSTERS and (seeds >= 2 or deterministic)
+    assert (span.p is not None) == expected
+    if expected and seeds == 1:
+        assert span.p == pytest.approx(stats.ttest_1samp(values[0], 0).pvalue)
+
+
+def test_the_mean_is_that_of_the_common_clusters_only_where_they_differ() -> None:
+    rng = np.random.default_rng(1)
+    names = tuple("abcdefghij")
+    first = Scores(rng.normal(size=(3, 10)), clusters=names, pooled=(5.0, 6.0, 7.0), additive=True)
+    second = Scores(
+        rng.normal(size=(3, 9)), clusters=names[:9], pooled=(1.0, 2.0, 4.0), additive=True
+    )
+    gap = paired(first, second)
+    assert gap is not None
+    assert gap.n_clusters == 9
+    assert gap.difference == pytest.approx((first.values[:, :9] - second.values).mean())
+    same = Scores(second.values, clusters=names[:9], pooled=(1.0, 2.0, 4.0), additive=True)
+    gap = paired(Scores(same.values + 1, clusters=names[:9], pooled=(5.0, 6.0, 7.0)), same)
+    assert gap is not None
+    assert gap.n_clusters == 0  # a pooled metric without terms
+    plain = Scores(first.values, clusters=names, pooled=(5.0, 6.0, 7.0))
+    other = Scores(second.values, clusters=names[:9], pooled=(1.0, 2.0, 4.0))
+    gap = paired(plain, other)
+    assert gap is not None
+    assert gap.n_clusters == 9
+    assert gap.difference == pytest.approx((4 + 4 + 3) / 3)
+    gap = paired(same, Scores(same.values + 1, clusters=names[:9], pooled=(2.0, 2.0, 2.0)))
+    assert gap is not None
+    assert gap.by_cluster.shape == (0,)
+
+
+def test_seeds_are_matched_by_their_numbers() -> None:
+    values = np.random.default_rng(2).normal(size=(3, 9))
+    gap = paired(Scores(values, seeds=(0, 1, 2)), Scores(values[:2], seeds=(2, 1)))
+    assert gap is not None
+    expected = (values[1] - values[1] + values[2] - values[0]) / 2
+    assert gap.n_seeds == 2
+    np.testing.assert_allclose(gap.by_cluster, expected)
+    lone = paired(Scores(values, seeds=(0, 1, 2)), Scores(values[:1], seeds=(2,)))
+    assert lone is not None
+    assert (lone.n_seeds, lone.sd) == (1, None)
+    assert paired(Scores(values[:1], seeds=(0,)), Scores(values[:1], seeds=(1,))) is None
+
+
+@pytest.mark.parametrize(("seeds", "noted"), [(MIN_SEEDS - 1, True), (MIN_SEEDS, False)])
+def test_only_methods_with_few_seeds_are_noted(seeds: int, noted: bool) -> None:
+    notes = one(seeds=seeds).notes
+    assert any(note.startswith("4 of 4 methods") for note in notes) == noted
+    entries = records(seeds=seeds)
+    for entry in entries:
+        entry["predictions_sha256"] = digest(entry["method"])
+    [board] = boards(as_records(entries))
+    assert not any("of 4 methods" in note for note in compare(board).notes)
+
+
+def test_a_group_within_another_is_left_out() -> None:
+    """Four methods in an order that each cluster repeats, and three without any order."""
+    for gaps, groups in (
+        ((0.0, 0.0, 0.0, -9.0), ((0, 2),)),
+        ((0.0, 0.0, -9.0, -9.0), ((0, 1), (2, 3))),
+    ):
+        entries = [
+            make_record(
+                method,
+                seed,
+                gap,
+                edition="real",
+                clusters=[gap + 0.1 * ((cluster + k) % 4) for cluster in range(40)],
+            )
+            for k, (method, gap) in enumerate(zip(METHODS, gaps, strict=True))
+            for seed in range(3)
+        ]
+        [board] = boards(as_records(entries))
+        assert rank(board).groups == groups
+
+
+def test_pairs_of_equal_p_are_sorted_by_the_size_of_the_difference() -> None:
+    result = one(n_clusters=4, gaps=(0.0, 0.3, 0.2, -0.3))
+    sizes = [abs(pair.difference) for pair in result.pairs]
+    assert sizes == sorted(sizes, reverse=True)
+    two = [record for record in records() if record["method"] in ("erm", "ben")]
+    [board] = boards(as_records(two))
+    assert rank(board).ranks is not None

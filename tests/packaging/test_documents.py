@@ -66,7 +66,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.docs
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_every_command_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for typed in commands(page):
@@ -113,7 +113,7 @@ def quick_sweep(words: list[str], page: Path, folder: Path) -> list[str]:
     return ["sweep", "my_suite.toml", *options, *([] if planned else ["--dry-run"])]
 
 
-@pytest.mark.slow
+@pytest.mark.docs
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_every_python_block_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import anndata
@@ -171,7 +171,7 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 600
 
 
-@pytest.mark.slow
+@pytest.mark.docs
 @pytest.mark.parametrize("name", [file.name for file in (ROOT / "docs/tutorials").glob("*.md")])
 def test_every_tutorial_runs(name: str) -> None:
     page = ROOT / "docs/tutorials" / name
@@ -194,7 +194,7 @@ def tutorials() -> ModuleType:
     return module
 
 
-@pytest.mark.slow
+@pytest.mark.docs
 def test_the_site_builds_without_broken_links() -> None:
     for name in ("mkdocs", "mkdocstrings", "latex2mathml"):
         pytest.importorskip(name, reason=f"{name} is not installed (extra docs)")

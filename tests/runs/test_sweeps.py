@@ -302,6 +302,14 @@ def test_tuned_folds_are_tasks(table: Path, tmp_path: Path) -> None:
     assert record.ok, record.reason
     assert record.tuning is not None
     assert record.tuning["trials"] == 2
+    # Again, the record is found without reading a study.
+    again = graph_of(content, host(tmp_path / "r"))
+    assert again.tasks == {}
+    assert list(again.stored) == [record.run_id]
+    more = suite(table, methods=["ben"], splits=("plates",), trials=3, validations=1)
+    assert graph_of(more, host(tmp_path / "r")).count() == {"fold": 4, "tune": 1}
+    shutil.rmtree(record.path)
+    assert graph_of(content, host(tmp_path / "r")).count() == {"fold": 4, "tune": 1}
 
 
 def test_a_worker_that_differs_is_refused(table: Path, tmp_path: Path) -> None:
