@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider")
+OPTIONS = (
+    "-x", "-q", "-n", "0", "-p", "no:cacheprovider",
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",
+)  # fmt: skip
+"""Plugins of libraries are imported before pytest starts."""
 TIMES, SECONDS, BYTES = 4, 20, 8 << 30
 """Limits of a mutant: multiple of the processor time of the tests without one and a constant, in
 seconds, and memory. One that needs more, such as an endless loop, counts as killed."""
