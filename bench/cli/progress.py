@@ -43,6 +43,11 @@ class Bar:
         Whether to draw bars; default: if stderr is a terminal.
     say
         Prints a line; default: on stderr.
+
+    Attributes
+    ----------
+    n_notes
+        Number of notes about the runs that were printed.
     """
 
     def __init__(
@@ -61,10 +66,12 @@ class Bar:
         self._runs: TaskID | None = None
         self._label = ""
         self._not_applicable: set[tuple[str, str]] = set()
+        self.n_notes = 0
 
     def say(self, line: str) -> None:
-        """Print a line, after pending ones."""
+        """Print a note, after pending lines."""
         self.release()
+        self.n_notes += 1
         self._say(line)
 
     def release(self) -> None:
@@ -111,7 +118,7 @@ class Bar:
         run = record.method, record.split
         if self._progress is None:
             if run not in self._not_applicable:
-                self.say(run_line(record))
+                self._say(run_line(record))
         elif self._runs is not None:
             self._progress.advance(self._runs)
         if record.status == "not-applicable":  # the reason is the same for every seed

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.output import Column, print_line, print_table
 from bench.core.folders import data_folder
+from bench.core.split import RETRIEVAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,16 +61,24 @@ def print_summary(
     records: Sequence[Record],
     companions: Companions,
     control_rows: Sequence[Record],
-    experiment: Experiment,
     again: Mapping[str, Sequence[str]],
+    shown: str,
     metrics: Sequence[str] = (),
+    *,
+    one_seed: bool = False,
 ) -> None:
     """Print a table of records, notes, and a command to run next.
 
     Parameters
     ----------
+    again
+        Options of a further command, see :func:`repeat_options`.
+    shown
+        Where the records are.
     metrics
         Additional metrics to print, one column each.
+    one_seed
+        Whether the default of one seed was used on images.
     """
     primaries = {record.primary for record in records}
     heading = next(iter(primaries)).replace("_", " ") if len(primaries) == 1 else "score"
@@ -104,9 +113,9 @@ def print_summary(
         print_line(line)
     if control_rows:
         print_line(_control_line(control_rows))
-    if experiment.seeds is None and any(task.opened.is_images for task in experiment.tasks):
+    if one_seed:
         print_line("one seed per method on images; for three seeds and intervals: --seeds 3")
-    print_line(f"records in {experiment.store.shown}")
+    print_line(f"records in {shown}")
     print_line(f"next: {_next(records, again)}")
     if all(record.edition != "real" for record in records) and not data_folder(REAL).is_dir():
         print_line(
@@ -231,8 +240,6 @@ def repeat_options(experiment: Experiment, common: Common) -> dict[str, list[str
 
 def _next(records: Sequence[Record], again: Mapping[str, Sequence[str]]) -> str:
     """Return a command to run next."""
-    from bench.runs.job import RETRIEVAL
-
     methods = {record.method for record in records}
     seeds = {record.seed for record in records}
     unsupervised = records[0].primary in RETRIEVAL

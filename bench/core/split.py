@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+RETRIEVAL = ("nscb", "nsc", "map")
+"""Metrics of a split without training."""
 _RENAMED = {"sim/confounded": "sim/nested"}
 """Name -> former name. Former names are aliases; ids and seeds keep them, so records are found."""
 _FORMER = {former: name for name, former in _RENAMED.items()}

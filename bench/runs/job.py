@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from bench.records.schema import Spec, Tuning, TuningBudget
     from bench.runs.chain import Chain
 
-RETRIEVAL = ("nscb", "nsc", "map")
-"""Metrics of a split without training."""
 TREATMENTS = "accuracy_treatments"
 """Metric of a run that sees which rows are controls although controls are classes."""
 

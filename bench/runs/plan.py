@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
+from bench.core.split import RETRIEVAL
 from bench.data.rescale import rescaled
 from bench.runs.applicable import why_not, why_not_grouped
 from bench.runs.chain import parse_chain
 from bench.runs.job import (
-    RETRIEVAL,
     Job,
     Options,  # TC
 )

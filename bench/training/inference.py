@@ -66,7 +66,7 @@ class TestBatch:
         """Return rows as network inputs, ``(k, ...)`` float32, without augmentation."""
         native = as_float(self._read(idx), self._fitted.device)
         scaled = self._fitted.scaling(native, self._plate)
-        return laid_out(scaled, bool(self._fitted.config["recipe"]["channels_last"]))
+        return laid_out(scaled, self._fitted.model.channels_last)
 
     def keys(self) -> NDArray[np.uint64]:
         """Return ``(n,)`` keys that depend on the content of each row only.

@@ -96,7 +96,7 @@ class _Loop:
     ) -> None:
         recipe = dict(ctx.recipe)
         self.method, self.recipe, self.ctx = method, recipe, ctx
-        self.device = ctx.device
+        self.device, self.channels_last = ctx.device, False
         access = method.access(method.params)
         if len(train) == 0:
             raise NotApplicable("there are no rows to train on")
@@ -183,7 +183,7 @@ class _Loop:
         stream.seen += len(idx)
         where = moved(idx, self.device)
         return Batch(
-            x=laid_out(x, self.recipe["channels_last"]),
+            x=laid_out(x, self.channels_last),
             y=stream.y[where],
             group=code + stream.first_code,
             controls=None if stream.controls is None else stream.controls[where],
@@ -240,6 +240,7 @@ def _train(loop: _Loop) -> Fitted:
     method, recipe, ctx, total = loop.method, loop.recipe, loop.ctx, loop.total
     model, digest = untrained_model(method, loop.config, weights=recipe["weights"])
     loop.config["weights_sha256"] = digest
+    loop.channels_last = model.channels_last
     model.to(ctx.device)
     optimiser = _optimiser(model, recipe)
     identity = json.dumps([method_name(method), repr(method.params), loop.config], sort_keys=True)
@@ -305,6 +306,7 @@ def untrained_parameters(
     try:
         with reproducible(seed_for("training", ctx.seed), ctx.device, train.shape):
             model, _ = untrained_model(method, loop.config, weights="none")
+            loop.channels_last = model.channels_last
             model.to(ctx.device)
             model.train()
             terms = loop.terms(model, loop.batch(0))

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["Fitted", "Model", "method_name", "restore", "untrained_model"]
 
 
+NARROW = 16
+"""Channels from which a 1x1 convolution with a stride is safe in ``channels_last``."""
+LARGEST = 48
+"""Input of such a convolution, in pixels, up to which fewer channels are safe, too."""
+
+
 class BuildHooks(Protocol):
     """Method hooks that determine how its network is built."""
 
@@ -53,6 +59,8 @@ class Model(nn.Module):
         The last linear layer.
     extra
         Result of ``extra_modules``; an empty module by default.
+    channels_last
+        Whether images have the memory format ``channels_last``.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Model(nn.Module):
         self.head = head
         self.extra = nn.Module() if extra is None else extra
         self.precision = precision
+        self.channels_last = False
 
     def features(self, x: Tensor) -> Tensor:
         """Return the input of the head, ``(n, d)`` float32."""
@@ -143,12 +152,49 @@ def untrained_model(method: BuildHooks, config: Facts, *, weights: str) -> tuple
     extra = method.extra_modules(head.in_features, config["n_classes"], config["n_batches"])
     if extra is not None:
         extra = convert(extra, Scope())
+    shape = tuple(config["shape"])
+    channels_last = recipe["channels_last"] and _safe_in_channels_last(network, shape)
     model = Model(network, head, extra, recipe["precision"])
     if not method.has_head:
         head.requires_grad_(False)
-    if recipe["channels_last"]:
+    model.channels_last = channels_last
+    if channels_last:
         model.to(memory_format=torch.channels_last)
     return model, digest
+
+
+def _safe_in_channels_last(network: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Return whether a network can be trained in the memory format ``channels_last``.
+
+    oneDNN writes beyond its buffer in the gradient of the weights of a 1x1 convolution with a
+    stride, fewer than :data:`NARROW` channels and an input of 56 pixels or more, which ends the
+    process (torch 2.14).
+    """
+    narrow = [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and max(int(step) for step in layer.stride) > 1
+        and layer.in_channels // layer.groups < NARROW
+    ]
+    if not narrow:
+        return True
+    sizes: list[int] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, given: sizes.extend(given[0].shape[2:]))
+        for layer in narrow
+    ]
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            network.forward(torch.zeros(1, *shape))  # not __call__, which may compile
+    finally:
+        network.train(training)
+        for hook in hooks:
+            hook.remove()
+    return max(sizes, default=0) <= LARGEST
 
 
 def method_name(method: BuildHooks) -> str:

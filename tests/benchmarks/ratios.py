@@ -5,6 +5,7 @@
 ``loop``      the training loop against a bare torch loop that does the same work, and against one
               on tensors that are ready, for a small network and ResNet-18
 ``end``       a run from PNG files to scores against a plain loop with a DataLoader
+``neighbour`` a training next to a busy process, and next to one per core, against alone
 ``plate``     BEN on a whole plate against one forward pass
 ``whitening`` sphering and TVN against pycytominer and against one pass over memory
 ``harmony``   against harmonypy
@@ -162,6 +163,55 @@ def loop(figures: Figures) -> None:
             invert=True,
             note=note,
             repeats=3,
+        )
+
+
+def neighbour(figures: Figures) -> None:
+    """Compare the rate of a training next to busy processes with its rate alone, by wall time."""
+    from bench.api import Context, make_params
+    from bench.training.recipes import resolve
+    from tests.helpers import trained
+
+    shape, steps, size = (2, 64, 64), 40, 64
+    recipe = resolve("default", "images", {"steps": steps, "batch_size": size})
+    _, samples = _images(shape)
+
+    def train() -> float:
+        began = [0.0]
+
+        def progress(done: int, total: int) -> None:
+            if done == WARM:
+                began[0] = time.perf_counter()
+
+        cls = trained.method_class("erm")
+        method = cls(make_params("erm", cls.Params, {}))
+        method.fit(samples, None, Context(seed=0, recipe=recipe, progress=progress))
+        return time.perf_counter() - began[0]
+
+    def next_to(n: int) -> float:
+        command = [sys.executable, "-c", "while True: pass"]
+        busy = [subprocess.Popen(command) for _ in range(n)]
+        try:
+            time.sleep(0.5)
+            return train()
+        finally:
+            for process in busy:
+                process.kill()
+                process.wait()
+
+    train()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    for n in dict.fromkeys((1, cores or 1)):
+        figures.ratio(
+            "neighbour",
+            f"rate of a training next to {n} busy process{'es' * (n > 1)} / alone",
+            lambda n=n: next_to(n),
+            train,
+            goal=0.5,
+            invert=True,
+            note=f"{steps} steps of {size} images {shape}, the default of one thread, wall time, "
+            f"{cores} cores",
+            clock=time.perf_counter,
         )
 
 
@@ -544,7 +594,18 @@ def boards(figures: Figures) -> None:
 
 GROUPS = {
     function.__name__: function
-    for function in (loop, end, plate, whitening, harmony, combat, metrics, start, boards)
+    for function in (
+        loop,
+        neighbour,
+        end,
+        plate,
+        whitening,
+        harmony,
+        combat,
+        metrics,
+        start,
+        boards,
+    )
 }
 
 

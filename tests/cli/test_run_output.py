@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -30,9 +29,7 @@ def test_the_last_line_names_real_images_where_there_are_none(
     if fetched:
         (tmp_path / "mitosis-scanners").mkdir()
     records = as_records([make_record(edition=edition)])
-    store = SimpleNamespace(root=tmp_path, shown=str(tmp_path))
-    experiment: Any = SimpleNamespace(seeds=1, tasks=[], store=store)
-    print_summary(records, {}, [], experiment, {"": [], "results": []})
+    print_summary(records, {}, [], {"": [], "results": []}, str(tmp_path))
     lines = capsys.readouterr().out.splitlines()
     assert ("python -m bench data fetch mitosis-scanners" in lines[-1]) is named
     assert any(line.startswith("next: ") for line in lines[-2:])

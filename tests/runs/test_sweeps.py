@@ -302,6 +302,14 @@ def test_tuned_folds_are_tasks(table: Path, tmp_path: Path) -> None:
     assert record.ok, record.reason
     assert record.tuning is not None
     assert record.tuning["trials"] == 2
+    # Again, the record is found without reading a study.
+    again = graph_of(content, host(tmp_path / "r"))
+    assert again.tasks == {}
+    assert list(again.stored) == [record.run_id]
+    more = suite(table, methods=["ben"], splits=("plates",), trials=3, validations=1)
+    assert graph_of(more, host(tmp_path / "r")).count() == {"fold": 4, "tune": 1}
+    shutil.rmtree(record.path)
+    assert graph_of(content, host(tmp_path / "r")).count() == {"fold": 4, "tune": 1}
 
 
 def test_a_worker_that_differs_is_refused(table: Path, tmp_path: Path) -> None:
@@ -520,7 +528,7 @@ def processes(tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return Processes(tmp_path, table)
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 def test_two_sweeps_share_a_folder(processes: Processes, tmp_path: Path) -> None:
     both = [processes.start(tmp_path / "r") for _ in range(2)]
     for process in both:
@@ -531,7 +539,7 @@ def test_two_sweeps_share_a_folder(processes: Processes, tmp_path: Path) -> None
     assert len(contents(tmp_path / "r")) == 8
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 def test_a_killed_worker_costs_the_steps_since_its_checkpoint(
     processes: Processes, tmp_path: Path
 ) -> None:
@@ -549,7 +557,7 @@ def test_a_killed_worker_costs_the_steps_since_its_checkpoint(
     assert contents(tmp_path / "dask") == contents(tmp_path / "serial")
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 @pytest.mark.timeout(3600)  # six processes start, which takes minutes on a busy machine
 def test_a_scheduler_and_workers_are_killed(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -586,7 +594,7 @@ def test_a_scheduler_and_workers_are_killed(
     assert len(contents(tmp_path / "dask")) == 6
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 def test_a_study_survives_a_killed_worker(processes: Processes, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     [block] = tomllib.loads(processes.suite.read_text())["block"]
@@ -611,7 +619,7 @@ def test_a_study_survives_a_killed_worker(processes: Processes, tmp_path: Path) 
     assert contents(tmp_path / "dask") == contents(tmp_path / "serial")
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 def test_an_interrupted_sweep_continues(processes: Processes, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     (tmp_path / "hang").touch()
@@ -734,7 +742,6 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.services
-@pytest.mark.slow
 def test_a_job_of_slurm_that_ends_is_submitted_again(
     processes: Processes, tmp_path: Path, slurm: Path
 ) -> None:

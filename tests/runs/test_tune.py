@@ -481,7 +481,7 @@ def finished(folder: Path) -> int:
     return sum(b'"state":1' in line or b'"state":2' in line for line in lines)
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_killed_study_goes_on_and_equals_one_that_never_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -23,8 +23,11 @@ from bench.core import samples as api
 from bench.core.errors import AccessError, BenchError, NotApplicable
 from bench.training import inference
 from bench.training.inference import chunked_rows
+from bench.training.model import untrained_model
 from bench.training.recipes import OPTIONAL, RECIPES, TORCHVISION, keys, recipe_access, resolve
+from tests.helpers import trained
 from tests.helpers.errors import raises
+from tests.helpers.processes import forked
 
 METHODS = [ERM, AdaBN, BEN, BENControls, ERMPlate]
 FILES = {
@@ -574,6 +577,26 @@ def test_networks_without_batch_norm_are_refused_by_name(cls, tmp_path, monkeypa
     with raises(BenchError, name, "1", "LayerNorm"):
         fit(cls, profiles(), {"network": network})
     fit(ERM, profiles(), {"network": network})
+
+
+def test_a_narrow_network_on_large_images_is_trained():
+    """In the format channels_last the gradient of its shortcuts would end the process."""
+    samples = trained.images(n=6, size=224, channels=1, batches=1)
+    recipe = {"steps": 1, "batch_size": 4, "width": 4}
+    assert forked(lambda: trained.fitted("erm", samples, recipe)) == 0
+
+
+@pytest.mark.parametrize(
+    ("width", "size", "expected"), [(8, 64, True), (32, 64, True), (32, 256, True), (8, 256, False)]
+)
+def test_only_narrow_networks_on_large_images_leave_channels_last(width, size, expected):
+    config = {"seed": 0, "shape": [1, size, size], "n_classes": 3, "n_batches": 2}
+    config["recipe"] = resolve("default", "images", {"width": width})
+    method = ERM(make_params("erm", ERM.Params, {}))
+    model, _ = untrained_model(method, config, weights="none")
+    assert model.channels_last is expected
+    weight = model.network.blocks[0].conv1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) is expected
 
 
 def test_torchvision_names_exist_and_have_weights():

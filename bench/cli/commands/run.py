@@ -20,12 +20,21 @@ from bench.cli.options import (
     training_options,
 )
 from bench.cli.output import note, print_json, print_line
+from bench.cli.progress import Bar
+from bench.cli.run_output import print_summary, repeat_options, summary
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.core.types import JsonObject
     from bench.records.record import Record
     from bench.records.store import Store
     from bench.records.trackers import Tracker
+    from bench.runs.companions import Companions
+    from bench.runs.experiment import Experiment
+    from bench.runs.hits import Hit, Memory, Runs
+    from bench.runs.job import Job
 
 
 @click.command()
@@ -98,17 +107,20 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     python -m bench run -m ben -s ottawa --set data.strength=2 --set recipe.steps=800
     python -m bench run --retry-failed
     """
-    from bench.cli.dry_run import print_plan
-    from bench.cli.progress import Bar
-    from bench.cli.run_output import print_summary, repeat_options, summary
-
     if retry_failed:
         return _retry(methods or splits, training, common)
     methods, splits = _required("--method", methods), _required("--split", splits)
     where = workers.where(devices)
     training = _with_devices(training, devices)
+    store = common.store()
+    trackers = _trackers(track, store)
+    known = None
+    if not (dry_run or trackers) and where.serial and devices == 1:
+        texts = (methods, splits, if_exists, metrics, network, standardise)
+        known = _memory(texts, training, common, store, controls=controls, rescale=rescale)
+        if known is not None and (hit := known.read()) is not None:
+            return _show_hit(hit, store, common, metrics)
     pending: list[str] = []
-    trackers = _trackers(track, common.store())
     experiment = training.experiment(
         methods,
         splits,
@@ -123,31 +135,121 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     experiment.options = dataclasses.replace(experiment.options, timeout=timeout)
     planned = experiment.jobs()
     if dry_run:
+        from bench.cli.dry_run import print_plan
+
         for line in pending:
             note(line)
         print_plan(planned, experiment.store, common.as_json, device=training.device)
         return 0
+
+    lines = list(pending)
+    run_on_workers(experiment, workers, common, pending, where, controls=controls)
+    runs = _runs(experiment, planned, pending, trackers, controls=controls)
+    facts = _facts(experiment, common)
+    if known is not None and not runs.n_notes:
+        known.write(experiment, planned, runs, lines, facts, controls=controls)
+    _show(runs.records, runs.companions, runs.control_rows, facts, store, common, metrics)
+    if not common.as_json:
+        for tracker in trackers:
+            print_line(f"tracked: {tracker.where}")
+    return int(any(record.status == "failed" for record in runs.records))
+
+
+def _runs(
+    experiment: Experiment,
+    planned: list[Job],
+    pending: list[str],
+    trackers: Sequence[Tracker],
+    *,
+    controls: bool,
+) -> Runs:
+    """Run the jobs, their companions and control rows."""
+    from bench.runs.hits import Runs
 
     def also(record: Record) -> None:
         if record.ok:
             for tracker in trackers:
                 tracker.add(record)
 
-    run_on_workers(experiment, workers, common, pending, where, controls=controls)
     with Bar(len(planned), pending, also=also) as bar:
         records = experiment.run(planned, bar)
         # With --json, too: the output format must not change what is on record.
         companions = experiment.companions(planned, records, bar)
         control_rows = experiment.control_rows(bar) if controls else []
+    return Runs(records, companions, control_rows, bar.n_notes)
+
+
+def _facts(experiment: Experiment, common: Common) -> JsonObject:
+    """Return what the output depends on in addition to the records."""
+    on_images = any(task.opened.is_images for task in experiment.tasks)
+    return {
+        "again": repeat_options(experiment, common),
+        "one_seed": experiment.seeds is None and on_images,
+    }
+
+
+def _show(
+    records: Sequence[Record],
+    companions: Companions,
+    control_rows: Sequence[Record],
+    facts: JsonObject,
+    store: Store,
+    common: Common,
+    metrics: str | None,
+) -> None:
+    """Print the records of a command, and with text its companions and control rows."""
     if common.as_json:
         print_json({"runs": [summary(record) for record in records]})
-    else:
-        again = repeat_options(experiment, common)
-        extra = arguments.names(metrics, "--metrics") if metrics else []
-        print_summary(records, companions, control_rows, experiment, again, extra)
-        for tracker in trackers:
-            print_line(f"tracked: {tracker.where}")
-    return int(any(record.status == "failed" for record in records))
+        return
+    print_summary(
+        records,
+        companions,
+        control_rows,
+        facts["again"],
+        store.shown,
+        arguments.names(metrics, "--metrics") if metrics else [],
+        one_seed=facts["one_seed"],
+    )
+
+
+def _show_hit(hit: Hit, store: Store, common: Common, metrics: str | None) -> int:
+    """Print the records of a command that is remembered."""
+    with Bar(len(hit.records), hit.lines) as bar:
+        for record in hit.records:
+            bar.done(record)
+    _show(hit.records, hit.companions, [], hit.facts, store, common, metrics)
+    return 0
+
+
+def _memory(
+    texts: tuple[str | None, ...],
+    training: TrainingOptions,
+    common: Common,
+    store: Store,
+    **flags: bool,
+) -> Memory | None:
+    """Return the memory of the command; None if it is not one that can be remembered.
+
+    Parameters
+    ----------
+    texts
+        Methods, splits, ``--if-exists``, and all other options with a text.
+    flags
+        All other options without.
+    """
+    from bench.runs.hits import memory
+
+    methods, _, if_exists, *others = texts
+    if if_exists not in ("skip", "refresh") or training.isolate == "all":
+        return None
+    request = {
+        "texts": texts,
+        "training": dataclasses.asdict(training),
+        "results": common.results,
+        **flags,
+    }
+    files = [methods, *training.settings, *others]
+    return memory(request, store, [text for text in files if text], common.plugins)
 
 
 def _with_devices(training: TrainingOptions, devices: int) -> TrainingOptions:
@@ -181,9 +283,7 @@ def _retry(names: str | None, training: TrainingOptions, common: Common) -> int:
     """Repeat the failed runs and print a line for each."""
     if names is not None:
         raise BenchError("--retry-failed repeats recorded runs: remove --method and --split")
-    from bench.cli.progress import Bar
     from bench.cli.retry import failed_experiments, retry
-    from bench.cli.run_output import summary
 
     store, pending = common.store(), list[str]()
     experiments = failed_experiments(

@@ -20,6 +20,7 @@ from bench.core.errors import BenchError
 from bench.runs import identity
 from bench.runs.progress import Silent
 from bench.runs.sweeps.units import Unavailable, Unit, opened
+from bench.runs.tuning.known import known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -147,7 +148,7 @@ def build(
             if missing not in graph.unavailable:
                 graph.unavailable.append(missing)
             continue
-        _add_tunings(graph, unit_open)
+        _add_tunings(graph, unit_open, once)
         visit(unit_open, _add_jobs(graph, unit_open, once))
     return graph
 
@@ -238,7 +239,9 @@ def _task(
 # --------------------------------------------------------------------------- tuning
 
 
-def _add_tunings(graph: Graph, unit: OpenUnit) -> None:
+def _add_tunings(graph: Graph, unit: OpenUnit, say: Callable[[str], None]) -> None:
+    """Add the tunings of a unit whose runs are not on disk."""
+    runner = unit.runner(_Notes(say))
     for number, tuning in enumerate(unit.tunings):
         job = tuning.base
         label = f"{tuning.method} on {tuning.task.split.name}, {tuning.budget.trials} trials"
@@ -253,18 +256,22 @@ def _add_tunings(graph: Graph, unit: OpenUnit) -> None:
             "budget": [tuning.budget.trials, tuning.budget.parts],
             "space": [dimension.spec for dimension in tuning.space],
         }
+        seeds = list(unit.experiment.seeds_of(tuning.task))
+        result = digest({**parts, "seeds": seeds})
+        stored = known(tuning, runner, result, seeds)
+        if stored is not None:
+            graph.stored |= {record.run_id: record for record in stored}
+            continue
         tasks = []
         folds = [] if job.not_applicable else folds_of(job)
         for fold in folds:
             where = f" {fold.name}" if len(folds) > 1 else ""
-            result = digest({**parts, "fold": fold.name})
+            of_fold = digest({**parts, "fold": fold.name})
             label_of = label.replace(" on ", f"{where} on ", 1)
             task = _task(
-                "fold", label_of, unit.unit, number, result, fold=fold.name, network=network
+                "fold", label_of, unit.unit, number, of_fold, fold=fold.name, network=network
             )
             tasks.append(graph.add(replace(task, label=f"tune {label_of}")))
-        seeds = list(unit.experiment.seeds_of(tuning.task))
-        result = digest({**parts, "seeds": seeds})
         task = _task("tune", label, unit.unit, number, result, parents=tasks, network=network)
         graph.add(replace(task, label=f"tuned {label}"))
 

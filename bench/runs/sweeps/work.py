@@ -152,6 +152,7 @@ def _stage(task: Task, job: Job, fold: Fold, runner: Runner) -> None:
 
 def _tuned(task: Task, unit: OpenUnit, runner: Runner, parents: Sequence[Result]) -> Result:
     """Spend the budget of one fold, or refit and score with the selected parameters."""
+    from bench.runs.tuning.known import remember
     from bench.runs.tuning.tune import tune, tune_fold
 
     tuning = replace(unit.tunings[task.number], say=runner.say)
@@ -164,7 +165,9 @@ def _tuned(task: Task, unit: OpenUnit, runner: Runner, parents: Sequence[Result]
     )
     try:
         if task.kind == "tune":
-            return as_result(tune(tuning, runner, unit.experiment.seeds_of(tuning.task)))
+            records = tune(tuning, runner, unit.experiment.seeds_of(tuning.task))
+            remember(unit.store, task.result, records)
+            return as_result(records)
         [fold] = [fold for fold in tuning.task.folds if fold.name == task.fold]
         return _failure(lambda: tune_fold(tuning, runner, fold))
     finally:

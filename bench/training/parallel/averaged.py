@@ -117,6 +117,8 @@ def _train(loops: Sequence[_Loop], ctx: Context, group: Group, n: int) -> Fitted
     method, recipe, total = first.method, first.recipe, first.total
     model, digest = untrained_model(method, first.config, weights=recipe["weights"])
     first.config["weights_sha256"] = digest
+    for loop in loops:
+        loop.channels_last = model.channels_last
     model.to(ctx.device)
     optimiser = _optimiser(model, recipe)
     checkpoint = Checkpoint(ctx.scratch, _fingerprint(first))
