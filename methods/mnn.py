@@ -5,6 +5,10 @@ merged rows and the next batch, pairs of rows that are among each other's ``neig
 anchors. Each row moves by a difference between centres of mass, those of its nearest anchors on
 both sides. Classes that only one batch has are then not drawn to others.
 
+It was made for thousands of cells a batch. On plates of some tens of wells a correction depends on
+few pairs. On the planted tables of the tests (plates of 64 wells) it gains 18 points of accuracy
+where plates differ in location. Where they do not differ it loses 5 points.
+
 Rows are in the principal components of the standardised training rows. Training *and* evaluation
 batches are merged together, so the method is transductive and cannot correct later rows.
 

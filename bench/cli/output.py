@@ -200,8 +200,8 @@ def note(line: str) -> None:
     click.echo(printable(line), err=True)
 
 
-def write_output(output: str, text: str) -> None:
-    """Write the file of ``--output`` atomically."""
+def write_output(output: str, text: str, option: str = "--output") -> None:
+    """Write the file of an option atomically."""
     path = Path(output)
-    with disk_errors("write", path, "--output"), new_file(path, parents=False) as temporary:
+    with disk_errors("write", path, option), new_file(path, parents=False) as temporary:
         temporary.write_text(printable(text), encoding="utf-8")

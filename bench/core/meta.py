@@ -7,6 +7,8 @@ Methods, data sets, metrics, figures and studies are files with a literal ``META
 from __future__ import annotations
 
 import ast
+import copy
+import functools
 import re
 import warnings
 from typing import TYPE_CHECKING, TypedDict, TypeGuard, cast
@@ -25,6 +27,13 @@ KINDS_OF_SHIFT = ("location", "scale", "covariance", "hierarchical", "confounded
 
 ``hierarchical`` is plates within laboratories, whose effects add up. ``confounded`` is classes
 within batches: a training batch has only some of the classes, so its statistics contain biology.
+"""
+IGNORED = ("names", "scale", "rotation", "translation", "monotone")
+"""Values of a metric's ``ignores``: what can change without changing its value.
+
+``names`` are those of classes and batches. ``scale`` multiplies all profiles by one number,
+``rotation`` turns and ``translation`` moves them. ``monotone`` applies an increasing function to
+the scores of each row.
 """
 _FORMER_SHIFTS = {"nested": "hierarchical"}
 """Former value of ``helps`` and ``hurts`` -> present one; the former is accepted."""
@@ -68,6 +77,7 @@ Meta = TypedDict(
         "range": list[float],
         "higher_is_better": bool,
         "oracle_is_best": bool,
+        "ignores": list[str],
         "readout": str,
         "title": str,
         "paper": str,
@@ -89,7 +99,7 @@ DEFAULTS: dict[str, Meta] = {
         "deterministic": False,
     },
     "dataset": {"licence": "", "editions": [], "levels": [], "splits": []},
-    "metric": {"higher_is_better": True, "oracle_is_best": False},
+    "metric": {"higher_is_better": True, "oracle_is_best": False, "ignores": []},
     "figure": {"paper": ""},
     "study": {"point": "", "points": []},
 }
@@ -159,6 +169,18 @@ def read_literals(path: Path) -> list[Meta]:
     BenchError
         If the file cannot be read or parsed, or its ``META`` is not such a literal.
     """
+    state: tuple[int, ...] = ()
+    try:
+        status = path.stat()
+        state = (status.st_mtime_ns, status.st_size, status.st_ino)
+    except OSError:
+        pass  # reading the file says why
+    return copy.deepcopy(_literals(path, state))
+
+
+@functools.lru_cache(maxsize=1024)
+def _literals(path: Path, state: tuple[int, ...]) -> list[Meta]:  # noqa: ARG001 - part of the key
+    """Return the literals of a file in one state, which is parsed once."""
     for node in _parse(path).body:
         if isinstance(node, ast.Assign):
             targets, value = node.targets, node.value
@@ -347,6 +369,15 @@ def _check_method(meta: Mapping[str, object], where: str, hint: str) -> None:
         )
 
 
+def _check_metric(meta: Mapping[str, object], where: str, hint: str) -> None:
+    ignored = meta.get("ignores", [])
+    if not _strings(ignored) or not set(ignored) <= set(IGNORED):
+        raise BenchError(
+            f"META of {where} needs ignores as a list out of {', '.join(IGNORED)}; [] if the value "
+            f"depends on all of them{hint}"
+        )
+
+
 def _check_figure(meta: Mapping[str, object], where: str, hint: str) -> None:
     for key in ("title", "summary"):
         if not isinstance(meta.get(key), str) or not meta[key]:
@@ -373,6 +404,7 @@ def _check_study(meta: Mapping[str, object], where: str, hint: str) -> None:
 
 _CHECKS: dict[str, Callable[[Mapping[str, object], str, str], None]] = {
     "method": _check_method,
+    "metric": _check_metric,
     "figure": _check_figure,
     "study": _check_study,
 }

@@ -95,7 +95,7 @@ def card(name: str, registry: Registry) -> JsonObject:
     Raises
     ------
     BenchError
-        For an unknown name or an invalid file.
+        For an unknown name, or a description that does not fit its table or images.
     """
     from bench.data.catalog import known_splits, parse_split_argument, resolve_all
 
@@ -103,6 +103,8 @@ def card(name: str, registry: Registry) -> JsonObject:
     file = parse_split_argument(name)
     if file is not None:
         named = resolve_all(name, registry)
+        if named[0].own is not None:
+            named[0].own.open()  # refuses a description that does not fit its table
         return _own_card(file[0], [split.split for split in named])
     names = registry.names("dataset")
     # rxrx1 is a data set and the alias of a split.

@@ -14,8 +14,10 @@ packages are imported on first use. ``META["needs"]`` defines the arrays that a 
 
 ``META["oracle_is_best"]`` states whether the control row ``label-oracle``, the true classes with
 noise, reaches the best value of the range. If it does not on a board of such a metric, the readout
-cannot be trusted, and the board gives no verdicts. Default values: ``function`` is the name of the
-metric, ``higher_is_better`` is True, ``oracle_is_best`` is False.
+cannot be trusted, and the board gives no verdicts. ``META["ignores"]`` lists changes of the input
+that leave the value as it is (:data:`bench.core.meta.IGNORED`); the order of rows never matters.
+Default values: ``function`` is the name of the metric, ``higher_is_better`` is True,
+``oracle_is_best`` is False, ``ignores`` is empty.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ META = {
     "version": 1,
     "needs": "predictions",
     "range": [0, 1],
+    "ignores": ["names"],
     "oracle_is_best": True,
     "summary": "Share of rows whose class was predicted.",
     "reference": "scikit-learn accuracy_score",

@@ -20,6 +20,7 @@ META = {
     "version": 1,
     "needs": "scores",
     "range": [0, 1],
+    "ignores": ["names", "monotone"],
     "oracle_is_best": True,
     "summary": "Share of treated rows whose class was predicted among the treatment classes.",
     "reference": "scikit-learn accuracy_score on the treatment classes",

@@ -27,6 +27,7 @@ META = {
     "version": 3,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "0.4 x mean batch-mixing + 0.6 x mean biology, as Arevalo et al. weigh them.",
     "reference": "Arevalo et al. 2024, Nature Communications 15:6516",
 }

@@ -19,6 +19,7 @@ META = {
     "version": 1,
     "needs": "predictions",
     "range": [0, 1],
+    "ignores": ["names"],
     "oracle_is_best": True,
     "summary": "Mean recall over the classes that occur.",
     "reference": "scikit-learn balanced_accuracy_score",

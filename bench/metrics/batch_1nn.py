@@ -28,6 +28,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "higher_is_better": False,
     "summary": "1-nearest-neighbour accuracy (cosine) of telling the batch; lower is better.",
     "reference": "Lin & Lu 2022, PMLR 200, appendix B.1",

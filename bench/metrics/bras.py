@@ -17,6 +17,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "Batch removal adapted silhouette: 1 - abs(width) within labels, all other batches.",
     "reference": "Rautenstrauch & Ohler 2025, doi:10.1038/s41587-025-02743-4",
 }

@@ -20,6 +20,7 @@ META = {
     "version": 1,
     "needs": "scores",
     "range": [0, 1],
+    "ignores": ["names"],
     "higher_is_better": False,
     # The probe's regularisation is selected by its classes, which leaves its confidence arbitrary.
     "readout": "head",

@@ -19,6 +19,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "Local inverse Simpson index of batches within each label: 0 parted, 1 mixed.",
     "reference": "Andreatta et al. 2024, doi:10.1038/s41467-024-45240-z",
 }

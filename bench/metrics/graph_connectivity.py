@@ -27,6 +27,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "Mean over labels of the share of rows in the largest connected component.",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }

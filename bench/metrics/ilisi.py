@@ -19,6 +19,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "Local inverse Simpson index of batches, rescaled: 0 parted, 1 mixed.",
     "reference": "Korsunsky et al. 2019, doi:10.1038/s41592-019-0619-0",
 }

@@ -19,6 +19,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "(silhouette width by label + 1) / 2 of the labels in the fewest batches, cosine.",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }

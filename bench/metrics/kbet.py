@@ -18,6 +18,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "Acceptance rate of the chi-squared test of batches near a row, within labels.",
     "reference": "Buettner et al. 2019, doi:10.1038/s41592-018-0254-1",
 }

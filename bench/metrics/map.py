@@ -31,6 +31,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "Mean average precision of retrieving replicates from other batches (cosine).",
     "reference": "Kalinin et al. 2025 (copairs), doi:10.1038/s41467-025-60306-2",
 }

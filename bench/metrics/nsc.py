@@ -19,6 +19,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "oracle_is_best": True,
     "summary": "1-nearest-neighbour accuracy among treatments, same compound excluded (cosine).",
     "reference": "Ljosa et al. 2013, doi:10.1177/1087057113503553",

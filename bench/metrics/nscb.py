@@ -19,6 +19,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "oracle_is_best": True,
     "summary": "As nsc, with neighbours of the same batch excluded too.",
     "reference": "Ando et al. 2017, doi:10.1101/161422; Lin & Lu 2022, PMLR 200, appendix D",

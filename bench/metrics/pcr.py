@@ -18,6 +18,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation", "translation"],
     "summary": "1 - share of the principal components' variance that the batch explains.",
     "reference": "Buettner et al. 2019, doi:10.1038/s41592-018-0254-1",
 }

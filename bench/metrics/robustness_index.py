@@ -27,6 +27,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "Neighbours of the same label and another batch, against the reverse (cosine).",
     "reference": "de Jong et al. 2025, arXiv:2501.18055; PathoROB, arXiv:2507.17845",
 }

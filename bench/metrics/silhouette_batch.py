@@ -17,6 +17,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "1 - abs(silhouette width by batch) within labels, cosine distance.",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }

@@ -17,6 +17,7 @@ META = {
     "version": 1,
     "needs": "embedding",
     "range": [0, 1],
+    "ignores": ["names", "scale", "rotation"],
     "summary": "(mean silhouette width by label + 1) / 2, cosine distance.",
     "reference": "Luecken et al. 2022, doi:10.1038/s41592-021-01336-8",
 }

@@ -19,6 +19,7 @@ META = {
     "version": 1,
     "needs": "scores",
     "range": [0, 1],
+    "ignores": ["names", "monotone"],
     "oracle_is_best": True,
     "summary": "Share of rows whose class is among the five that score highest.",
     "reference": "scikit-learn top_k_accuracy_score",

@@ -19,6 +19,7 @@ META = {
     "version": 1,
     "needs": "predictions",
     "range": [0, 1],
+    "ignores": ["names"],
     "oracle_is_best": True,
     "summary": "Accuracy in the batch where it is lowest.",
     "reference": "worst-group accuracy, Sagawa et al. 2020, arXiv 1911.08731",

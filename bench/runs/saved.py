@@ -263,9 +263,9 @@ def read_new(
     Raises
     ------
     BenchError
-        If features are missing or not finite, or a column is missing.
+        If features are missing or not finite, a column is missing, or a row has no batch.
     """
-    from bench.data.own.columns import as_text, bools, finite
+    from bench.data.own.columns import as_text, bools, finite, refuse_missing
     from bench.data.own.files import open_table
 
     if not header.features:
@@ -293,7 +293,12 @@ def read_new(
     if not len(frame):
         raise BenchError(f"{path} has no rows: write at least one")
     finite(X, header.features, np.array([f"row {k}" for k in range(len(frame))], dtype=object))
-    names = as_text(frame[chosen["batch"]]).astype(str) if chosen["batch"] else None
+    names = None
+    if chosen["batch"]:
+        text = as_text(frame[chosen["batch"]])
+        what = f"{path}: batch column '{chosen['batch']}'"
+        refuse_missing(text, np.ones(len(text), bool), what, "fill it or drop those rows")
+        names = text.astype(str)
     mask = None
     if chosen["control"]:
         mask = bools(frame[chosen["control"]], chosen["control"], table.typed)

@@ -32,6 +32,8 @@ NEEDS = ("predictions", "scores", "embedding")
 ROWS = 120
 CLASSES = 4
 TOLERANCE = 1e-9
+NAMED = ("label", "batch", "compound", "treatment", "control_batch")
+"""Arguments with names of rows' groups."""
 
 
 def check_metric(
@@ -51,6 +53,63 @@ def check_metric(
     return raise_failed(_MetricChecks(metric, entry.meta, registry).run(), metric, raises)
 
 
+def changed(arrays: dict[str, NDArray[np.generic]], change: str) -> dict[str, NDArray[np.generic]]:
+    """Return the input of a metric with one change of :data:`bench.core.meta.IGNORED`.
+
+    Parameters
+    ----------
+    arrays
+        Columns of length n, ``X`` ``(n, d)`` or ``scores`` ``(n, n_classes)``; not changed.
+    change
+        What to change. Arrays that it does not concern are returned as they are.
+    """
+    result = dict(arrays)
+    rng = generator("check", change)
+    if change == "names":
+        columns = [name for name in NAMED if name in arrays]
+        result |= {name: _renamed(arrays[name]) for name in columns}
+        result |= _renumbered(arrays, rng.permutation(CLASSES))
+    if change == "monotone" and "scores" in arrays:
+        powers = np.asarray(arrays["scores"], np.float64) ** 3
+        result["scores"] = powers / powers.sum(axis=1, keepdims=True)
+    if "X" not in arrays:
+        return result
+    d = arrays["X"].shape[1]
+    turn, offset = np.linalg.qr(rng.normal(size=(d, d)))[0], rng.normal(size=d)
+    for name in [name for name in ("X", "controls") if name in arrays]:
+        X = np.asarray(arrays[name], np.float64)
+        if change == "scale":
+            result[name] = 7.5 * X
+        elif change == "rotation":
+            result[name] = X @ turn
+        elif change == "translation":
+            result[name] = X + offset
+    return result
+
+
+def _renamed(column: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return a column of text with other names in the reverse order; empty text is kept."""
+    names, codes = np.unique(column.astype(str), return_inverse=True)
+    new = [f"{len(names) - k:04d} {name}" if name else "" for k, name in enumerate(names)]
+    return np.array(new)[codes]
+
+
+def _renumbered(
+    arrays: dict[str, NDArray[np.generic]], place: NDArray[np.integer]
+) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays of classes with class ``k`` as ``place[k]``; -1 is kept."""
+    to = np.append(place, -1)
+    result: dict[str, NDArray[np.generic]] = {
+        name: to[arrays[name].astype(np.int64)] for name in ("y_true", "y_pred") if name in arrays
+    }
+    back = np.argsort(place)
+    if "scores" in arrays:
+        result["scores"] = arrays["scores"][:, back]
+    if "treatments" in arrays:
+        result["treatments"] = arrays["treatments"][back]
+    return result
+
+
 class _MetricChecks:
     def __init__(self, name: str, meta: Meta, registry: Registry) -> None:
         self.name, self.meta, self.registry = name, meta, registry
@@ -60,6 +119,7 @@ class _MetricChecks:
         look = self.report.look
         if look("META", self._meta) and look("value", self._value):
             look("row order", self._order)
+            look("ignores", self._ignores)
             look("inputs", self._inputs)
             look("rows without a class", self._unlabelled)
         return self.report.checks
@@ -136,6 +196,19 @@ class _MetricChecks:
             raise Broken(
                 f"the value depends on the order of rows: {reordered:.6g} instead of {value:.6g}"
             )
+
+    def _ignores(self) -> str:
+        """Change the input in each declared way, and compare the values."""
+        value = self.call(self.arrays()).value
+        declared = self.meta["ignores"]
+        for change in declared:
+            other = self.call(changed(self.arrays(), change)).value
+            if abs(value - other) > 1e-6:
+                raise Broken(
+                    f"the value depends on {change}: {other:.6g} instead of {value:.6g}; remove "
+                    "it from ignores"
+                )
+        return ", ".join(declared) or "nothing declared"
 
     def _inputs(self) -> None:
         arrays = self.arrays()

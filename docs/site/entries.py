@@ -265,6 +265,10 @@ class Site:
                 ("range", f"{low} to {high}"),
                 ("better", "higher" if meta["higher_is_better"] else "lower"),
                 ("needs", str(meta["needs"])),
+                (
+                    "unchanged by",
+                    ", ".join(["order of rows", *(IGNORED[k] for k in meta["ignores"])]),
+                ),
                 ("source", meta["reference"]),
                 ("version", str(meta["version"])),
                 ("file", f"`bench/metrics/{entry.path.name}`" if entry.path else ""),
@@ -297,6 +301,14 @@ class Site:
         return [*lines, *(published or ["No published record uses this study.", ""])]
 
 
+IGNORED = {
+    "names": "names of classes and batches",
+    "scale": "scale of profiles",
+    "rotation": "rotation of profiles",
+    "translation": "translation of profiles",
+    "monotone": "increasing functions of the scores of a row",
+}
+"""Value of a metric's ``ignores`` -> words."""
 HEAD = ("method", "track", "mean ± SD", "95 % interval", "vs baseline", "verdict")
 
 

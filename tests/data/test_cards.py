@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from bench.cli.main import main
@@ -58,7 +60,17 @@ def test_an_own_table_lists_its_columns(tmp_path: Path) -> None:
     assert (document["license"], document["citeAs"]) == ("CC0 1.0", "A. Author 2020")
     fields = {field["name"] for field in record_set(document, "rows")["field"]}
     assert fields == {"id", "label", "plate", "week", "control", "position"}
-    (tmp_path / "table.parquet").unlink()
+    table = tmp_path / "table.parquet"
+    rows = pd.read_parquet(table)
+    for change, named in (
+        (rows.drop(columns="label"), "label"),
+        (rows.iloc[:0], "no rows"),
+        (rows.assign(f2=np.nan), "f2"),
+    ):
+        change.to_parquet(table)
+        with raises(BenchError, named):
+            card(str(path), Registry())
+    table.unlink()
     with raises(BenchError, "table.parquet"):
         card(str(path), Registry())
 

@@ -289,6 +289,7 @@ def test_a_submission_has_its_scores_commands_and_sources(
         ("verify", "x.zip", "--device", "abacus"),
         ("verify", "--sample", "2"),
         ("submit", "--name", "A B", "--authors", "x", "--output", "o"),
+        ("submit", "--name", "a", "--authors", " ; ", "--output", "o"),
     ],
 )
 def test_bad_input_gives_one_line(

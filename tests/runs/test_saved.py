@@ -178,6 +178,7 @@ def test_the_commands(
         (new.drop(columns=["f1", "f4"]), "f1"),
         (new.drop(columns="plate"), "--batch"),
         (new.assign(f2=np.nan), "f2"),
+        (new.assign(plate=None), "plate"),
     ):
         change.to_parquet("new_plate.parquet")
         code, _, error = called(*apply[:-1], "other.parquet")

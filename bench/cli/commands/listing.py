@@ -132,8 +132,8 @@ def _datasets(registry: Registry) -> tuple[Rows, list[str]]:
 
 
 def _metrics(registry: Registry) -> tuple[Rows, list[str]]:
-    keys = ("name", "needs", "range", "higher_is_better", "provider", "version", "summary")
-    rows = [_facts(entry, *keys, "reference") for entry in registry.entries("metric")]
+    keys = ("name", "needs", "range", "higher_is_better", "ignores", "provider", "version")
+    rows = [_facts(entry, *keys, "summary", "reference") for entry in registry.entries("metric")]
     return rows, ["name", "needs", "summary"]
 
 

@@ -164,7 +164,7 @@ def _write_ids(task: Task, output: str, common: Common) -> None:
     rows = required_ids(task)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("id", "fold", "partition"), *rows])
-    write_output(output, text.getvalue())
+    write_output(output, text.getvalue(), "--ids")
     if common.as_json:
         print_json({"file": output, "rows": len(rows)})
     else:

@@ -56,6 +56,9 @@ def command(
     """
     if not _NAME.fullmatch(name):
         raise BenchError(f"--name {name}: use lower-case letters, digits, '.', '_' and '-'")
+    names = [author.strip() for author in authors.split(";") if author.strip()]
+    if not names:
+        raise BenchError("--authors is empty: name at least one author, separated by ';'")
     registry = common.registry()
     records = chosen(runs, split, method, common)
     releases = _releases(records)
@@ -65,7 +68,7 @@ def command(
     files = _sources(records, registry)
     facts: dict[str, object] = {
         "name": name,
-        "authors": [author.strip() for author in authors.split(";") if author.strip()],
+        "authors": names,
         "reference": paper,
         "licence": licence,
         "releases": releases,
