@@ -119,6 +119,7 @@ def pooled_scores(runs: Sequence[Record]) -> list[str]:
 def mixture(runs: Sequence[Record]) -> list[str]:
     """List hardware and versions that differ between runs; last digits may differ."""
     notes = []
+    machines = [{**run.machine} for run in runs]
     for key, noun in (
         ("device", "devices"),
         ("precision", "precisions"),
@@ -126,12 +127,12 @@ def mixture(runs: Sequence[Record]) -> list[str]:
         ("torch", "versions of torch"),
         ("platform", "platforms"),
     ):
-        labels: dict[str, set[str]] = {}
-        for run in runs:
-            value = {**run.machine}[key]
-            if value is not None:
-                labels.setdefault(str(value), set()).add(label_of_run(run))
-        if len(labels) > 1:
+        made_with: dict[str, list[Record]] = {}
+        for run, machine in zip(runs, machines, strict=True):
+            if machine[key] is not None:
+                made_with.setdefault(str(machine[key]), []).append(run)
+        if len(made_with) > 1:
+            labels = {value: {label_of_run(run) for run in made_with[value]} for value in made_with}
             texts = (f"{value} ({_few(labels[value])})" for value in sorted(labels))
             notes.append(f"Mixed {noun}: {', '.join(texts)}.")
     return notes

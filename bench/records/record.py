@@ -64,10 +64,6 @@ T = TypeVar("T")
 class _Field(Generic[T]):
     """An attribute of a record that is a key of its summary."""
 
-    def _of(self, record: Record) -> Mapping[str, object]:
-        # Boards of thousands of records read attributes a million times.
-        return record._summary or record.summary
-
     def __init__(self, doc: str) -> None:
         self.__doc__ = doc
 
@@ -81,14 +77,23 @@ class _Field(Generic[T]):
     def __get__(self, record: Record | None, owner: type) -> T | _Field[T]:
         if record is None:
             return self
-        return cast("T", self._of(record)[self._name])
+        # Boards of thousands of records read attributes a million times.
+        summary = record._summary
+        value: T = (record.summary if summary is None else summary)[self._name]  # type: ignore[assignment]
+        return value
 
 
 class _Key(_Field[T]):
     """An attribute of a record that is a key of ``run.json``."""
 
-    def _of(self, record: Record) -> Mapping[str, object]:
-        return record
+    @overload
+    def __get__(self, record: None, owner: type) -> _Field[T]: ...
+    @overload
+    def __get__(self, record: Record, owner: type) -> T: ...
+    def __get__(self, record: Record | None, owner: type) -> T | _Field[T]:
+        if record is None:
+            return self
+        return cast("T", record[self._name])
 
 
 class Record(Mapping[str, object]):
