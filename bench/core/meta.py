@@ -7,6 +7,8 @@ Methods, data sets, metrics, figures and studies are files with a literal ``META
 from __future__ import annotations
 
 import ast
+import copy
+import functools
 import re
 import warnings
 from typing import TYPE_CHECKING, TypedDict, TypeGuard, cast
@@ -167,6 +169,18 @@ def read_literals(path: Path) -> list[Meta]:
     BenchError
         If the file cannot be read or parsed, or its ``META`` is not such a literal.
     """
+    state: tuple[int, ...] = ()
+    try:
+        status = path.stat()
+        state = (status.st_mtime_ns, status.st_size, status.st_ino)
+    except OSError:
+        pass  # reading the file says why
+    return copy.deepcopy(_literals(path, state))
+
+
+@functools.lru_cache(maxsize=1024)
+def _literals(path: Path, state: tuple[int, ...]) -> list[Meta]:  # noqa: ARG001 - part of the key
+    """Return the literals of a file in one state, which is parsed once."""
     for node in _parse(path).body:
         if isinstance(node, ast.Assign):
             targets, value = node.targets, node.value
