@@ -7,7 +7,6 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ._joint import seeded
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 def annotated(X: Floats, codes: Ints) -> AnnData:
     """Return features ``(n, d)`` with the batch of each row and a constant size factor."""
+    import pandas as pd
     from anndata import AnnData
 
     obs = pd.DataFrame(

@@ -16,12 +16,12 @@ import pytest  # noqa: E402 - after the number of threads
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_WORKERS = 8
-APART = "not docs and not attack"
-"""What ``python -m pytest`` runs. Pages and attacks have commands of their own in `.ci/run`."""
+APART = "not docs and not attack and not services"
+"""What ``python -m pytest`` runs; `.ci/run` has commands of their own for the others."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out pages and attacks if neither files nor markers are named."""
+    """Leave out pages, attacks and services if neither files nor markers are named."""
     everything = config.args_source is not pytest.Config.ArgsSource.ARGS
     if everything and not config.option.markexpr and "PYTEST_XDIST_WORKER" not in os.environ:
         config.option.markexpr = APART
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """Say how the tests that are left out are run."""
     if config.option.markexpr == APART:
-        return "not run: pages (python -m pytest -m docs) and attacks (python -m pytest -m attack)"
+        return "not run: tests marked docs, attack, services (python -m pytest -m docs)"
     return ""
 
 

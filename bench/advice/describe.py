@@ -125,7 +125,7 @@ def _opened(path: Path) -> tuple[TableFile, list[Guess]]:
 def _with_a_role(columns: Sequence[str]) -> list[str]:
     """Return columns that are never features, by their names."""
     patterns = (*guess.LABELS, guess.BATCHES, guess.CONTROLS, guess.OBJECTS)
-    some = r"well(_?(position|pos|name))?|row|col(umn)?|x|y|top|left|height|width|id|index"
+    some = r"well(_?(position|pos|name))?|row|col(umn)?|x|y|z|plane|top|left|height|width|id|index"
     return [
         name
         for name in columns

@@ -187,7 +187,11 @@ def images(columns: Columns, table: Path, base: Path) -> list[Guess]:
         if not named:
             return []
         first = columns.text[named[0]][0]
-        return [Guess("images", None, f"{named[0]} names files, but {first} is not in {base}")]
+        reason = f"{named[0]} names files, but {first} is not in {base}"
+        folders = named[0].replace("FileName_", "PathName_")
+        if folders != named[0] and folders in columns.text:
+            reason += f"; join {folders} and {named[0]} to one column of paths"
+        return [Guess("images", None, reason)]
     reason = "files that exist"
     if folder != base:
         reason = f"files relative to the table: write this file to {folder} with --output"

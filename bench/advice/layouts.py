@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pandas as pd
 
 from bench.advice.cellprofiler import is_export, joined
@@ -32,6 +33,8 @@ IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 LARGEST = 256 << 20
 """Maximum size of an index file in bytes."""
 _HARMONY = ("Index.idx.xml", "Index.ref.xml", "Index.xml", "ImageIndex.ColumbusIDX.xml")
+_CHANNELS = "channels: "
+"""Start of the note that names the channels."""
 _WELL = re.compile(r"(?<![A-Za-z0-9])([A-Pa-p])[-_]?(\d{2})(?!\d)")
 _CHANNEL = re.compile(r"[_-](?:w|ch|channel|c(?=\d(?!\d)))(\d{1,2})(?=[_.-]|$)", re.IGNORECASE)
 _FIELD = re.compile(r"[_-](?:s|f|site|field|fov)(\d{1,4})(?=[_.-]|$)", re.IGNORECASE)
@@ -93,17 +96,18 @@ def read_layout(folder: Path, base: Path) -> Layout:
     Parameters
     ----------
     folder
-        An OME-Zarr plate, the ``Images`` folder of a Harmony export or the folder above it, or any
-        folder with PNG, TIFF or JPEG files.
+        An OME-Zarr plate, the ``Images`` folder of a Harmony export or the folder above it, a
+        folder with several plates or exports, or any folder with PNG, TIFF or JPEG files.
     base
         Folder to which the image paths in the table are relative.
 
     Raises
     ------
     BenchError
-        If the folder has no images, or its metadata cannot be read.
+        If the folder has no images, its metadata cannot be read, or no image that they name is
+        there.
     """
-    indexes = [p for n in _HARMONY for p in (folder / n, folder / "Images" / n) if p.is_file()]
+    indexes = _indexes(folder)
     plates = [folder, *sorted(folder.glob("*.zarr"))]
     plates = [path for path in plates if "plate" in attributes(path)]
     if plates:
@@ -113,14 +117,67 @@ def read_layout(folder: Path, base: Path) -> Layout:
         channels = _omero_channels(Path(rows[0]["image"]))
         layout = _layout(rows, f"OME-Zarr plate{'s' * (len(plates) > 1)}", channels)
     elif indexes:
-        layout = _harmony(indexes[0])
+        layout = _harmony(indexes[0]) if len(indexes) == 1 else _exports(indexes)
     else:
         layout = _files(folder)
+    layout = _with_files(layout)
     frame = layout.frame
     for column in layout.images:
         frame[column] = [relative(Path(name), base) for name in frame[column]]
     joined, note = _with_wells(frame, folder)
     return Layout(joined, layout.images, (*layout.notes, *note))
+
+
+def _indexes(folder: Path) -> list[Path]:
+    """Return the indexes of the Harmony exports in a folder; one per export."""
+    exports = [[folder, *_images_of(folder)]]
+    if not any((place / name).is_file() for place in exports[0] for name in _HARMONY):
+        inner = sorted(path for path in folder.iterdir() if path.is_dir())
+        exports = [[path, *_images_of(path)] for path in inner]
+    found = [
+        [place / name for name in _HARMONY for place in places if (place / name).is_file()]
+        for places in exports
+    ]
+    return [files[0] for files in found if files]
+
+
+def _images_of(folder: Path) -> list[Path]:
+    """Return the folders ``Images`` of an export; some copies have another case."""
+    return [path for path in folder.iterdir() if path.name.lower() == "images" and path.is_dir()]
+
+
+def _exports(indexes: Sequence[Path]) -> Layout:
+    """Read several Harmony exports with the same channels."""
+    layouts = [_harmony(index) for index in indexes]
+    images = layouts[0].images
+    named = {note for layout in layouts for note in layout.notes if note.startswith(_CHANNELS)}
+    if len(named) > 1 or any(layout.images != images for layout in layouts):
+        raise BenchError("the exports have different channels: name one of their folders instead")
+    frame = pd.concat([layout.frame for layout in layouts], ignore_index=True)
+    if frame["plate"].nunique() < len(layouts):  # a plate was imaged again
+        runs = [index.parents[index.parent.name.lower() == "images"].name for index in indexes]
+        frame["run"] = np.repeat(runs, [len(layout.frame) for layout in layouts])
+    more = dict.fromkeys(note for layout in layouts for note in layout.notes[1:])
+    what = f"{len(layouts)} Harmony exports: {count(len(frame), 'image')}"
+    return Layout(frame, images, (what, *more))
+
+
+def _with_files(layout: Layout) -> Layout:
+    """Leave out rows without files, and say so; raises if no row has all its files."""
+    frame = layout.frame
+    there = [all(map(_exists, row)) for row in frame[layout.images].to_numpy()]
+    if all(there):
+        return layout
+    kept = frame[there].reset_index(drop=True)
+    if not len(kept):
+        first = next(name for name in frame[layout.images].to_numpy().ravel() if not _exists(name))
+        raise BenchError(f"{first} is named by the metadata, but is missing: copy the images, too")
+    note = f"{count(len(frame) - len(kept), 'row')} left out, because image files are missing"
+    return Layout(kept, layout.images, (*layout.notes, note))
+
+
+def _exists(name: str) -> bool:
+    return Path(name).exists()
 
 
 def _layout(rows: Sequence[dict[str, str]], what: str, more: Sequence[str] = ()) -> Layout:
@@ -137,7 +194,7 @@ def _ome_zarr(plate: Path) -> Iterator[dict[str, str]]:
     names = {a["id"]: a.get("name") or str(a["id"]) for a in described.get("acquisitions", [])}
     for well in described.get("wells", []):
         place = plate / _inside(well["path"])
-        for image in attributes(place).get("well", {}).get("images", []):
+        for image in _fields(place):
             field = place / _inside(image["path"])
             scales = attributes(field).get("multiscales", [])
             if not scales:
@@ -152,11 +209,20 @@ def _ome_zarr(plate: Path) -> Iterator[dict[str, str]]:
             yield {**row, "image": str(field / _inside(scales[0]["datasets"][0]["path"]))}
 
 
+def _fields(well: Path) -> list[dict[str, Any]]:
+    """Return the images of a well; those in its folder if the well has no metadata."""
+    described = attributes(well).get("well")
+    if described is not None:
+        return list(described.get("images", []))
+    inner = sorted(path for path in well.iterdir() if path.is_dir()) if well.is_dir() else []
+    return [{"path": path.name} for path in inner if "multiscales" in attributes(path)]
+
+
 def _omero_channels(array: Path) -> list[str]:
     """Return the names of the channels of an OME-Zarr image, for a note."""
     channels = attributes(array.parent).get("omero", {}).get("channels", [])
     names = [str(channel.get("label") or "") for channel in channels]
-    return [f"channels: {', '.join(names)}"] if any(names) else []
+    return [f"{_CHANNELS}{', '.join(names)}"] if any(names) else []
 
 
 def _inside(path: object) -> str:
@@ -213,7 +279,7 @@ def _harmony(index: Path) -> Layout:
     if not rows:
         raise BenchError(f"{index} names no images: export the measurement with images")
     names = ", ".join(f"{key} is {name}" for key, name in sorted(channels.items()) if name)
-    more = [f"channels: {names}"] if names else []
+    more = [f"{_CHANNELS}{names}"] if names else []
     if len(planes) > 1:
         more.append(
             f"{len(planes)} planes per field: each is a row, remove rows or planes as needed"
@@ -300,7 +366,9 @@ def _with_wells(frame: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[s
             frame["file_name"] = [Path(name).name for name in frame["file"]]
         if other.duplicated(keys).any():
             continue
-        new = [name for name in other if name not in frame or name in keys]
+        joined_by = {"well": well, "plate": plate}
+        same = {joined_by.get(key) for key in keys} - set(keys)  # the same values under two names
+        new = [n for n in other if (n not in frame and n not in same) or n in keys]
         joined = frame.merge(other[new], on=keys, how="left").fillna("")
         known = other[keys].apply(tuple, axis=1)
         n = int(frame[keys].apply(tuple, axis=1).isin(set(known)).sum())

@@ -24,7 +24,7 @@ import numpy as np
 from bench.boards.baselines import IMPROVES, WORSENS
 from bench.boards.select import is_plain
 from bench.boards.stats.bayes import signed_rank_probabilities
-from bench.boards.stats.ranks import average_ranks
+from bench.boards.stats.ranks import average_ranks, rank_columns
 from bench.boards.stats.scores import MIN_CLUSTERS
 
 if TYPE_CHECKING:
@@ -231,12 +231,10 @@ def _ranks(
     Methods of a kind may have different baselines (``identity`` and ``pca``). Their differences are
     ranked, not their scores: Harmony's 50 components are not blamed for the other 250.
     """
-    from scipy.stats import rankdata
-
     if len(ranked) < 2:
         return None, {}
     table = np.array([[differences[method][name] for name in datasets] for method in ranked])
-    average = rankdata(-table, axis=0).mean(axis=1)
+    average = rank_columns(-table).mean(axis=1)
     by_method = {method: float(rank) for method, rank in zip(ranked, average, strict=True)}
     return (average_ranks(table) if len(datasets) >= MIN_CLUSTERS else None), by_method
 

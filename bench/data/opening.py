@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.folders import cache_folder
+from bench.core.guard import guarded
 from bench.core.once import file_sha256, once
 from bench.core.params import make_params
 from bench.data.catalog import NamedSplit, find_split, known_splits, resolve, resolve_all
@@ -19,7 +20,7 @@ from bench.data.folds import SourceDomain, folds
 from bench.data.task import Task, open_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from bench.core.dataset import Opened
@@ -80,21 +81,49 @@ def open_splits(
             continue
         data = opened.get(split.dataset)
         if data is None:
-            dataset, chosen = _choose(split, registry, edition, settings)
+            with _watched(split.dataset, registry, say):
+                dataset, chosen = _choose(split, registry, edition, settings)
             _say_once(f"{split.dataset}: {EDITIONS[chosen]}", reported, say)
             licence = _licence(split.dataset, chosen, registry)
             if chosen == "simulated":
                 drop_changed(cache_folder("simulated"), say)
-            if hasattr(dataset, "open_split"):
-                data = replace(dataset.open_split(chosen, split), licence=licence)
+            in_parts = hasattr(dataset, "open_split")
+            with _watched(split.dataset, registry, say):
+                data = dataset.open_split(chosen, split) if in_parts else dataset.open(chosen)
+            data = replace(data, licence=licence)
+            if in_parts:
                 data = parts.setdefault(f"{data.name} {data.digest}", data)
             else:
-                data = opened[split.dataset] = replace(dataset.open(chosen), licence=licence)
+                opened[split.dataset] = data
             _say_once(_licence_of(data), reported, say)
         if split.train_channels:
             data = with_slots(data, split, folds(split, data)[0].test)
         tasks.append(open_task(typed, split, data, published=data.edition == "real"))
     return tasks
+
+
+@contextlib.contextmanager
+def _watched(name: str, registry: Registry, say: Callable[[str], None]) -> Iterator[None]:
+    """Undo what the data set of a plugin changes for the runs after it.
+
+    Raises
+    ------
+    BenchError
+        If it replaces a function of the benchmark.
+    """
+    entry = registry.entry("dataset", name)
+    if entry.provider == "labshift":
+        yield
+        return
+    with guarded() as changes:
+        yield
+    for setting in changes.settings:
+        say(f"warning: data set {name} changed {setting}; it was restored")
+    if changes.functions:
+        raise BenchError(
+            f"data set '{name}' of {entry.origin} replaces {changes.functions[0]}: a plugin must "
+            "not change the benchmark; remove the assignment"
+        )
 
 
 def drop_changed(root: Path, say: Callable[[str], None]) -> None:
@@ -170,20 +199,23 @@ def _transfer(
     from bench.data.transfer import fitted_to
 
     source = find_split(split.source, known_splits(registry))
+    names = (source.dataset, split.dataset)
     own = {key: value for key, value in settings.items() if not key.startswith("source.")}
     other = {key.removeprefix("source."): v for key, v in settings.items() if key not in own}
-    classes = [registry.entry("dataset", s.dataset).load() for s in (source, split)]
+    classes = [registry.entry("dataset", name).load() for name in names]
     datasets = [
         cls(make_params("data", cls.Settings, values))
         for cls, values in zip(classes, (other, own), strict=True)
     ]
     there = [name for name in datasets[1].editions() if name in datasets[0].editions()]
     chosen = _edition(f"{source.dataset} with {split.dataset}", there, edition)
-    for name in (source.dataset, split.dataset):
+    both: list[Opened] = []
+    for name, dataset in zip(names, datasets, strict=True):
         _say_once(f"{name}: {EDITIONS[chosen]}", reported, say)
-    licences = [_licence(name, chosen, registry) for name in (source.dataset, split.dataset)]
-    opened = replace(datasets[0].open(chosen), licence=licences[0])
-    target = replace(datasets[1].open(chosen), licence=licences[1])
+        with _watched(name, registry, say):
+            data = dataset.open(chosen)
+        both.append(replace(data, licence=_licence(name, chosen, registry)))
+    opened, target = both
     for data in (opened, target):
         _say_once(_licence_of(data), reported, say)
     if split.train_channels:

@@ -136,15 +136,21 @@ def writing(*formats: str, shown: Callable[[Table], bool] | None = None) -> Iter
         _wanted.reset(token)
 
 
+def is_drawn(table: Table) -> bool:
+    """Whether a figure with this table is drawn, and not only its CSV written."""
+    shown = _shown.get()
+    return shown is None or shown(table)
+
+
 def _save(drawn: Canvas) -> None:
     from bench.core.disk import write_files
 
     makers = {"pdf": _pdf, "png": _png, "csv": _csv}
     forms = [form for form in FORMATS if form in _wanted.get()]
-    shown = _shown.get()
-    if shown is not None and not shown(drawn.table):
+    if is_drawn(drawn.table):
+        _clean(drawn)
+    else:
         forms = ["csv"]
-    _clean(drawn)
     wanted = {form: makers[form](drawn) for form in forms}
     file = drawn.out / drawn.stem
     drawn.files += write_files(
@@ -186,8 +192,28 @@ def _png(drawn: Canvas) -> bytes:
     sink = io.BytesIO()
     about = {"Software": None, "Description": _about(drawn)}
     how = {} if _shown.get() is None else {"compress_level": 1}
+    if "pdf" not in _wanted.get():
+        _lay_out(drawn)
     drawn.figure.savefig(sink, format="png", metadata=about, pil_kwargs=how)
     return sink.getvalue()
+
+
+def _lay_out(drawn: Canvas) -> None:
+    """Execute the layout of a figure that is saved once.
+
+    ``savefig`` draws a figure that has a layout twice, the first time without pixels. The layout
+    alone gives the same picture.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = drawn.figure
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        FigureCanvasAgg(figure)
+        figure.set_dpi(mpl.rcParams["savefig.dpi"])
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def _csv(drawn: Canvas) -> bytes:

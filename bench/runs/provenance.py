@@ -71,7 +71,7 @@ def environment(device: str, threads: int, precision: str) -> Provenance:
         "device": _device(device),
         "threads": threads,
         "precision": precision,
-        "packages": _versions(),
+        "packages": dict(_versions()),
         "command": command_line(),
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
@@ -139,7 +139,12 @@ def _commit() -> Provenance:
     return {"commit": commit.stdout.strip(), **({"modified": True} if changes.stdout else {})}
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
+    """Return the versions of the installed packages.
+
+    They are read once: parsing their metadata takes longer than the scores of a small table.
+    """
     from importlib import metadata
 
     versions = {}

@@ -83,6 +83,7 @@ BOOST = {
     "own-data": 2,
     "cite": 3,
     "changelog": 0.2,
+    "contributing": 0.3,
     "api": 0.5,
     "splits": 0.5,
 }

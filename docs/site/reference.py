@@ -141,7 +141,7 @@ def citation_page() -> list[str]:
         author.get("name") or f"{author['family-names']}, {author['given-names']}"
         for author in facts["authors"]
     )
-    lines = ["# Cite labshift", "", "## Citation", "", facts["message"], ""]
+    lines = ["# Cite labshift", "", "## Citation", "", facts["message"], "", "In BibTeX:", ""]
     lines += ["```text", "@software{labshift,", f"  author = {{{{{authors}}}}},"]
     lines += [f"  title = {{{facts['title']}: {facts['abstract'].rstrip('.')}}},"]
     lines += [f"  version = {{{facts['version']}}},", "}", "```", "", "## Papers", ""]

@@ -238,3 +238,16 @@ def test_the_command_writes_a_description_that_is_checked(
     ):
         assert code("new", *words) == 2
     assert sorted(p.name for p in tmp_path.glob("*.toml")) == ["mine.toml"]
+
+
+def test_folders_and_names_of_images_in_two_columns(tmp_path: Path) -> None:
+    """As in the tables that CellProfiler loads images from; planes are never features."""
+    rows = [
+        {"PathName_DNA": "raw", "FileName_DNA": f"{i}.tiff", "Metadata_Plate": "ab"[i % 2], "z": i}
+        for i in range(8)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "load_data.csv", index=False)
+    result = describe(tmp_path / "load_data.csv", "mine", tmp_path)
+    assert "images" in result.missing
+    [images] = [guess for guess in result.guesses if guess.key == "images"]
+    assert "PathName_DNA" in images.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,12 @@ def index_of(version: int, images: str, maps: str = "") -> str:
     )
 
 
+def touch_images(folder: Path, images: str) -> None:
+    """Create the files of an index; their content is not read."""
+    for name in re.findall(r"<URL>([^<]+)</URL>", images):
+        (folder / name).touch()
+
+
 def image_of(row: int, column: int, field: int, channel: int, url: str, more: str = "") -> str:
     return (
         f'<Image Version="1"><id>{row:02d}{column:02d}K1F{field}P1R{channel}</id><State>Ok</State>'
@@ -113,6 +120,7 @@ def test_an_index_with_several_maps_and_skipped_images(tmp_path: Path) -> None:
     ).replace("r28c48f02p01-ch2.tiff", "")
     maps = f"<Map>{names}</Map><Map>{profiles}</Map>"
     (tmp_path / "Index.xml").write_text(index_of(7, images, maps), encoding="utf-8")
+    touch_images(tmp_path, images)
     layout = read_layout(tmp_path, tmp_path)
     assert layout.frame[["well", "field"]].to_numpy().tolist() == [
         ["AB01", "1"],
@@ -133,6 +141,7 @@ def test_names_of_channels_in_each_image(tmp_path: Path) -> None:
         for k in (1, 2)
     )
     (tmp_path / "Index.idx.xml").write_text(index_of(5, images), encoding="utf-8")
+    touch_images(tmp_path, images)
     layout = read_layout(tmp_path, tmp_path)
     assert layout.frame["well"].tolist() == ["B03"]
     assert "image_1 is c1, image_2 is c2" in " ".join(layout.notes)
@@ -143,6 +152,37 @@ def test_pages_of_files_are_refused(tmp_path: Path) -> None:
     image = image_of(1, 1, 1, 1, "x.tif").replace("<URL>", "<URL BufferNo='3'>")
     (tmp_path / "ImageIndex.ColumbusIDX.xml").write_text(index_of(5, image), encoding="utf-8")
     with raises(BenchError, "pages", "TIFF"):
+        read_layout(tmp_path, tmp_path)
+
+
+def test_several_exports_of_one_screen(tmp_path: Path) -> None:
+    """A plate that was imaged again has the same name, so the folder is a column."""
+    for name, plate in (("m1", "P1"), ("m2", "P2")):
+        harmony(tmp_path / name, plate)
+    (tmp_path / "m2" / "Images").rename(tmp_path / "m2" / "images")  # as in copies of JUMP
+    layout = read_layout(tmp_path, tmp_path)
+    assert layout.frame["plate"].value_counts().to_dict() == {"P1": 8, "P2": 8}
+    assert "run" not in layout.frame
+    assert layout.notes[0].endswith("16 images")
+    harmony(tmp_path / "m3", "P1")
+    again = read_layout(tmp_path, tmp_path)
+    assert again.frame["run"].tolist() == ["m1"] * 8 + ["m2"] * 8 + ["m3"] * 8
+    index = tmp_path / "m3" / "Images" / "Index.idx.xml"
+    index.write_text(index.read_text("utf-8").replace("DNA", "ER"), encoding="utf-8")
+    with raises(BenchError, "channels"):
+        read_layout(tmp_path, tmp_path)
+
+
+def test_rows_without_image_files_are_left_out(tmp_path: Path) -> None:
+    harmony(tmp_path, "P1")
+    files = sorted((tmp_path / "Images").glob("*.tiff"))
+    files[0].unlink()
+    layout = read_layout(tmp_path, tmp_path)
+    assert len(layout.frame) == 7
+    assert any("1 row" in note for note in layout.notes)
+    for file in files[1:]:
+        file.unlink()
+    with raises(BenchError, files[0].name, "missing"):
         read_layout(tmp_path, tmp_path)
 
 
@@ -244,6 +284,14 @@ def test_acquisitions_of_an_ome_zarr_plate(tmp_path: Path) -> None:
     assert layout.frame["acquisition"].tolist() == ["round 1", "round 2"] * 4
     assert layout.frame["well"].tolist() == [w.replace("0", "") for w in WELLS for _ in range(2)]
     assert any("DNA, ER" in note for note in layout.notes)
+
+
+def test_a_well_without_metadata_has_the_images_in_its_folder(tmp_path: Path) -> None:
+    """As in published example data, which leave out the files of rows and wells."""
+    ome_zarr(tmp_path / "P1.zarr", 2)
+    (tmp_path / "P1.zarr" / "A" / "1" / ".zattrs").unlink()
+    layout = read_layout(tmp_path, tmp_path)
+    assert layout.frame["well"].tolist() == ["A1", "A2", "B1", "B2"]
 
 
 def test_an_incomplete_or_deep_ome_zarr_image_is_refused(tmp_path: Path) -> None:

@@ -1,16 +1,16 @@
 """Change one operator or constant at a time, and count the changes that no test notices.
 
 Run from the root: ``python -m tests.attack.mutation [N [SEED [SUBJECT ...]]]``; default: 25 mutants
-of each entry of :data:`TARGETS`. Each mutant is a process that is forked after the libraries were
-imported, imports the changed module, and runs the tests of the subject until one fails: first those
-that run the changed line, the fastest first. Prints the share of killed mutants, and each survivor
+of each entry of :data:`TARGETS`. The tests of a subject are collected once. Each mutant is a forked
+process in which the module is changed in memory, and tests run until one fails: first those that
+run the changed line, the fastest first. The unchanged module is changed in the same way before; all
+tests must then pass. Other modules may keep what they imported, so each survivor is tried again in
+a process that imports the changed module. Prints the share of killed mutants, and each survivor
 with its line.
 """
 
 from __future__ import annotations
 
-import ast
-import copy
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -25,16 +25,22 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.attack.mutants import mutants
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType, ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider")
+OPTIONS = (
+    "-x", "-q", "-n", "0", "-p", "no:cacheprovider",
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",
+)  # fmt: skip
+"""Plugins of libraries are imported before pytest starts."""
 TIMES, SECONDS, BYTES = 4, 20, 8 << 30
 """Limits of a mutant: multiple of the processor time of the tests without one and a constant, in
 seconds, and memory. One that needs more, such as an endless loop, counts as killed."""
@@ -103,88 +109,16 @@ TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Modules and the tests that must notice a mutant, by their subject."""
 
-_COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
-}  # fmt: skip
-_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
-    ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult,
-    ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
-}  # fmt: skip
 
+class Mutant(NamedTuple):
+    """A changed module: its file, first and last changed line, old and new text, and source."""
 
-def mutated(node: ast.AST) -> ast.AST | None:
-    """Return a node with another operator or constant, or None if there is none to change."""
-    other = copy.deepcopy(node)
-    if isinstance(other, ast.Compare) and type(other.ops[0]) in _COMPARED:
-        other.ops[0] = _COMPARED[type(other.ops[0])]()
-    elif isinstance(other, ast.BinOp | ast.AugAssign) and type(other.op) in _OPERATORS:
-        other.op = _OPERATORS[type(other.op)]()
-    elif isinstance(other, ast.BoolOp):
-        other.op = ast.Or() if isinstance(other.op, ast.And) else ast.And()
-    elif isinstance(other, ast.UnaryOp) and isinstance(other.op, ast.Not | ast.USub | ast.Invert):
-        return other.operand
-    elif isinstance(other, ast.Constant) and isinstance(other.value, bool):
-        other.value = not other.value
-    elif isinstance(other, ast.Constant) and isinstance(other.value, int | float):
-        other.value = other.value + 1
-    else:
-        return None
-    return other
-
-
-def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
-    """Yield each node that can be changed, with its parent, the field, and the index in a list.
-
-    Annotations, decorators, messages of errors, the option ``strict`` of ``zip``, blocks for type
-    checkers and ``META``, which is read from the file, are left out.
-    """
-    for parent in _walk(tree):
-        for name, value in ast.iter_fields(parent):
-            if name in ("annotation", "returns", "type_params"):
-                continue
-            for k, item in enumerate(value if isinstance(value, list) else [value]):
-                if isinstance(item, ast.AST) and mutated(item) is not None:
-                    yield parent, name, k if isinstance(value, list) else None, item
-
-
-def _walk(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.JoinedStr | ast.Raise):
-        return
-    if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-        return
-    if isinstance(node, ast.keyword) and node.arg == "strict":
-        return
-    if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "META":
-        return
-    yield node
-    for name, value in ast.iter_fields(node):
-        if name not in ("annotation", "returns", "decorator_list"):
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, ast.AST):
-                    yield from _walk(item)
-
-
-def mutants(source: str) -> list[tuple[tuple[int, int], str, str, str]]:
-    """Return first and last line, old text, new text and source of every mutant of a module."""
-    tree, result = ast.parse(source), []
-    for parent, name, k, node in list(places(tree)):
-        new = mutated(node)
-        assert new is not None
-        _put(parent, name, k, new)
-        ast.fix_missing_locations(tree)
-        lines = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
-        result.append((lines, ast.unparse(node), ast.unparse(new), ast.unparse(tree)))
-        _put(parent, name, k, node)
-    return result
-
-
-def _put(parent: ast.AST, name: str, k: int | None, node: ast.AST) -> None:
-    if k is None:
-        setattr(parent, name, node)
-    else:
-        getattr(parent, name)[k] = node
+    file: str
+    first: int
+    last: int
+    old: str
+    new: str
+    source: str
 
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -206,34 +140,106 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.source, str(self.path), "exec"), vars(module))
 
 
-class _Covered:
-    """Notes the seconds of each test and the lines of some files that it runs."""
+class _Collected:
+    """Tries mutants on tests that are collected once.
 
-    def __init__(self, files: Sequence[str]) -> None:
-        self.files = {str(ROOT / file): file for file in files}
+    Attributes
+    ----------
+    tests
+        Seconds of each test and the lines of the modules that it runs.
+    survivors
+        Positions of the mutants that no test noticed.
+    """
+
+    def __init__(self, modules: Sequence[str], chosen: Sequence[Mutant]) -> None:
+        self.modules, self.chosen = modules, chosen
         self.tests: dict[str, tuple[float, list[str]]] = {}
+        self.seconds = 0.0
+        self.survivors: list[int] = []
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        lines: set[str] = set()
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if session.testsfailed:
+            raise session.Interrupted("tests cannot be collected")
+        self.items = {item.nodeid: item for item in session.items}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "lines.json"
+            used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+            if forked(lambda: self._unchanged(path), 3600):
+                raise session.Interrupted("a test fails without a mutant")
+            self.tests = json.loads(path.read_text())
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - used
+        self.seconds = SECONDS + TIMES * used
+        for k, mutant in enumerate(self.chosen):
+            order = ordered(self.tests, mutant)
+            if not forked(lambda m=mutant, o=order: self._changed(m, o), self.seconds):
+                self.survivors.append(k)
+        return True
 
-        def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
-            name = self.files.get(frame.f_code.co_filename)
-            if name is None:
-                return None
-            if event == "line":
-                lines.add(f"{name}:{frame.f_lineno}")
-            return trace
+    def _unchanged(self, path: Path) -> int:
+        """Run all tests with modules that are executed again; write the lines that they run."""
+        for file in self.modules:
+            change_in_memory(file, Path(file).read_text())
+        files = {str(ROOT / file): file for file in self.modules}
+        seen = {}
+        for name in self.items:
+            lines: set[str] = set()
 
-        began = time.monotonic()
-        threading.settrace(trace)
-        sys.settrace(trace)
-        try:
-            return (yield)
-        finally:
-            sys.settrace(None)
-            threading.settrace(None)  # type: ignore[arg-type]
-            self.tests[item.nodeid] = time.monotonic() - began, sorted(lines)
+            def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+                file = files.get(frame.f_code.co_filename)
+                if file is None:
+                    return None
+                if event == "line":
+                    lines.add(f"{file}:{frame.f_lineno}")  # noqa: B023 - used at once
+                return trace
+
+            began = time.monotonic()
+            threading.settrace(trace)
+            sys.settrace(trace)
+            try:
+                if self._run([name]):
+                    return 1
+            finally:
+                sys.settrace(None)
+                threading.settrace(None)  # type: ignore[arg-type]
+            seen[name] = time.monotonic() - began, sorted(lines)
+        path.write_text(json.dumps(seen))
+        return 0
+
+    def _changed(self, mutant: Mutant, order: Sequence[str]) -> int:
+        change_in_memory(mutant.file, mutant.source)
+        return self._run(order)
+
+    def _run(self, names: Sequence[str]) -> int:
+        for name, after in zip(names, [*names[1:], ""], strict=True):
+            item = self.items[name]
+            next_item = self.items.get(after)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=next_item)
+            if item.session.testsfailed:
+                return 1
+        return 0
+
+
+def change_in_memory(file: str, source: str) -> None:
+    """Execute another source of an imported module, and replace what others imported from it."""
+    name = ".".join(Path(file).with_suffix("").parts)
+    module = importlib.import_module(name)
+    before = dict(vars(module))
+    exec(compile(source, str(ROOT / file), "exec"), vars(module))
+    now = vars(module)
+    own = {
+        id(value): now[key]
+        for key, value in before.items()
+        if getattr(value, "__module__", None) == name and callable(value)
+    }
+    for other in list(sys.modules.values()):
+        if other is module or not isinstance(getattr(other, "__dict__", None), dict):
+            continue
+        for key, value in list(vars(other).items()):
+            if id(value) in own:
+                setattr(other, key, own[id(value)])
+            elif key in before and value is before[key] and not key.startswith("__"):
+                setattr(other, key, now[key])
 
 
 class _Ordered:
@@ -247,8 +253,8 @@ class _Ordered:
         items.sort(key=lambda item: self.places.get(item.nodeid, len(self.places)))
 
 
-def forked(tests: Sequence[str], plugin: object, seconds: float, finder: object = None) -> int:
-    """Run tests in a forked process with a plugin and a limited time; return its status."""
+def forked(run: Callable[[], int], seconds: float) -> int:
+    """Return the status of a forked process that runs a function in a limited time."""
     pid = os.fork()
     if not pid:
         code = 1
@@ -260,11 +266,7 @@ def forked(tests: Sequence[str], plugin: object, seconds: float, finder: object 
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.dup2(null, 2)
-            if finder is not None:
-                sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
-            code = int(pytest.main([*OPTIONS, *tests], plugins=[plugin]))
-            if isinstance(plugin, _Covered):
-                Path(os.environ["MUTATION_LINES"]).write_text(json.dumps(plugin.tests))
+            code = int(run())
         finally:  # a fork must not return to the caller's code
             os._exit(min(code, 1))
     deadline = time.monotonic() + 10 * seconds
@@ -274,51 +276,56 @@ def forked(tests: Sequence[str], plugin: object, seconds: float, finder: object 
             return status
         if time.monotonic() > deadline:
             os.killpg(pid, signal.SIGKILL)
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
-def covered(modules: Sequence[str], tests: Sequence[str]) -> tuple[dict[str, Any], float]:
-    """Run tests without a mutant; return the seconds and lines of each, and a limit of time.
-
-    Raises
-    ------
-    SystemExit
-        If a test fails.
-    """
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lines.json"
-        os.environ["MUTATION_LINES"] = str(path)
-        if forked(tests, _Covered(modules), 3600):
-            sys.exit(f"a test fails without a mutant: {' '.join(tests)}")
-        seen = json.loads(path.read_text())
-    used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    return seen, SECONDS + TIMES * used
-
-
-def ordered(seen: dict[str, Any], file: str, first: int, last: int) -> list[str]:
-    """Return all tests: first those that run a line of a statement, the fastest first."""
-    lines = {f"{file}:{line}" for line in range(first, last + 1)}
+def ordered(seen: dict[str, Any], mutant: Mutant) -> list[str]:
+    """Return all tests: first those that run a line of a mutant, the fastest first."""
+    lines = {f"{mutant.file}:{line}" for line in range(mutant.first, mutant.last + 1)}
     return sorted(seen, key=lambda test: (lines.isdisjoint(seen[test][1]), seen[test][0]))
+
+
+def collected(subject: str, chosen: Sequence[Mutant], path: Path) -> int:
+    """Try mutants on tests that are collected once; write what remains to be done."""
+    modules, tests = TARGETS[subject]
+    plugin = _Collected(modules, chosen)
+    code = int(pytest.main([*OPTIONS, "-s", *tests], plugins=[plugin]))
+    path.write_text(json.dumps([plugin.survivors, plugin.tests, plugin.seconds]))
+    return 0 if code in (0, 5) else 1
+
+
+def imported(mutant: Mutant, tests: Sequence[str], order: Sequence[str]) -> int:
+    """Run tests in a process that imports a changed module; return the exit code."""
+    path = Path(mutant.file)
+    name = ".".join(path.with_suffix("").parts)
+    sys.meta_path.insert(0, _Changed(name, ROOT / path, mutant.source))
+    return int(pytest.main([*OPTIONS, *tests], plugins=[_Ordered(order)]))
 
 
 def attack(subject: str, n: int, seed: int) -> Counter[str]:
     """Try ``n`` mutants of the modules of a subject; print survivors, and return the counts."""
     modules, tests = TARGETS[subject]
-    sites = [(file, *mutant) for file in modules for mutant in mutants(Path(file).read_text())]
-    seen, seconds = covered(modules, tests)
-    rng = random.Random(f"{subject} {seed}")
-    outcomes: Counter[str] = Counter()
-    for file, (first, last), old, new, source in rng.sample(sites, min(n, len(sites))):
-        path = Path(file)
-        finder = _Changed(".".join(path.with_suffix("").parts), ROOT / path, source)
-        order = ordered(seen, file, first, last)
-        if forked(tests, _Ordered(order), seconds, finder):
+    sites = [
+        Mutant(file, *lines, old, new, source)
+        for file in modules
+        for lines, old, new, source in mutants(Path(file).read_text())
+    ]
+    chosen = random.Random(f"{subject} {seed}").sample(sites, min(n, len(sites)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "left.json"
+        if forked(lambda: collected(subject, chosen, path), 1e6):
+            sys.exit(f"{subject}: a test fails without a mutant")
+        left, seen, seconds = json.loads(path.read_text())
+    outcomes = Counter({"killed": len(chosen) - len(left), "survived": 0})
+    for mutant in (chosen[k] for k in left):
+        order = ordered(seen, mutant)
+        if forked(lambda m=mutant, o=order: imported(m, tests, o), seconds):
             outcomes["killed"] += 1
             continue
         outcomes["survived"] += 1
-        text = path.read_text().splitlines()[first - 1].strip()
-        sys.stdout.write(f"  survived: {file}:{first}  {old}  ->  {new}  in  {text}\n")
+        text = Path(mutant.file).read_text().splitlines()[mutant.first - 1].strip()
+        place = f"{mutant.file}:{mutant.first}"
+        sys.stdout.write(f"  survived: {place}  {mutant.old}  ->  {mutant.new}  in  {text}\n")
         sys.stdout.flush()
     return outcomes
 

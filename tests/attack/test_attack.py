@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.attack import adaptation, concurrency, inputs, kills, mutation, records, soak
+from tests.attack import adaptation, concurrency, inputs, kills, mutants, records, soak
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,13 +67,13 @@ def test_the_smallest_adaptation_that_is_noticed(kind: str) -> None:
 
 def test_every_operator_and_constant_is_changed_once() -> None:
     source = "def f(a: int = 1) -> int:\n    if not a < 2:\n        raise ValueError(1 + 1)\n"
-    changes = [(lines[0], old, new) for lines, old, new, _ in mutation.mutants(source)]
+    changes = [(lines[0], old, new) for lines, old, new, _ in mutants.mutants(source)]
     assert changes == [
         (1, "1", "2"),
         (2, "not a < 2", "a < 2"),
         (2, "a < 2", "a <= 2"),
         (2, "2", "3"),
     ]
-    sources = {text for *_, text in mutation.mutants(source)}
+    sources = {text for *_, text in mutants.mutants(source)}
     assert len(sources) == len(changes)
     assert source.strip() not in sources

@@ -372,6 +372,10 @@ def test_pairs_of_equal_p_are_sorted_by_the_size_of_the_difference() -> None:
     result = one(n_clusters=4, gaps=(0.0, 0.3, 0.2, -0.3))
     sizes = [abs(pair.difference) for pair in result.pairs]
     assert sizes == sorted(sizes, reverse=True)
-    two = [record for record in records() if record["method"] in ("erm", "ben")]
-    [board] = boards(as_records(two))
-    assert rank(board).ranks is not None
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2])
+def test_two_methods_and_two_clusters_have_ranks(n_clusters: int) -> None:
+    entries = [r for r in records(n_clusters=n_clusters) if r["method"] in ("erm", "ben")]
+    [board] = boards(as_records(entries))
+    assert (rank(board).ranks is not None) == (n_clusters == 2)

@@ -151,6 +151,19 @@ def test_a_cell_of_the_table_is_found_again(n_batches, n_seeds):
         assert again == pytest.approx(float(row["coverage"]), abs=2e-3)
 
 
+def test_logistic_regression_is_fitted_for_the_first_blocks_only(monkeypatch):
+    monkeypatch.setattr(leave_one_out, "BLOCK", 16)  # two data sets of 8 batches
+    monkeypatch.setattr(leave_one_out, "LOGISTIC_BATCHES", 32)
+    monkeypatch.setattr(leave_one_out, "LOGISTIC_STEPS", 2)
+    cell = leave_one_out.coverage_cell(MODERATE, 8, 1, label_shift=False, n_sim=7)
+    counts = {name: n for name, (_, n) in cell.items()}
+    assert {n for name, n in counts.items() if "logistic" in name} == {4}
+    assert {n for name, n in counts.items() if "logistic" not in name} == {7}
+    for n_seeds, regime in ((3, MODERATE), (1, leave_one_out.REGIMES[2])):
+        cell = leave_one_out.coverage_cell(regime, 8, n_seeds, label_shift=False, n_sim=2)
+        assert not any("logistic" in name for name in cell)
+
+
 def test_without_the_correction_leave_one_batch_out_is_not_covered():
     rng = np.random.default_rng(0)
     regime = leave_one_out.REGIMES[1]

@@ -421,6 +421,12 @@ def test_the_critical_difference_is_the_published_one():
     assert result.critical_difference == pytest.approx(2.569 * math.sqrt(20 / 84), abs=5e-4)
 
 
+@pytest.mark.parametrize("k", [2, 34, 81])
+def test_points_of_the_studentized_range_are_those_of_scipy(k):
+    expected = stats.studentized_range.ppf(0.95, k, np.inf)
+    assert ranks.STUDENTIZED_RANGE[k - 2] == pytest.approx(expected, rel=1e-9)
+
+
 def test_ranks_direction_and_missing_values():
     values = np.array([[3.0, 3, 3, np.nan], [2, 2, 2, 2], [1, 1, 1, 1]])
     result = ranks.average_ranks(values)

@@ -635,6 +635,7 @@ def test_an_error_of_the_disk_stands_alone(
     assert said.err.splitlines()[0] == "coos7: real data"
 
 
+@pytest.mark.attack
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of file size are POSIX")
 def test_files_that_cannot_grow(call: Caller, tmp_path: Path) -> None:
     """No file may exceed 600 bytes: each refused write ends in an error of one line."""
@@ -842,6 +843,7 @@ def test_interrupted_while_the_package_is_imported(
     assert lines is None or len(done.stderr.splitlines()) == lines
 
 
+@pytest.mark.attack
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_interrupted(tmp_path: Path) -> None:
     path, results = dataset(tmp_path / "data"), tmp_path / "results"
@@ -975,7 +977,7 @@ def test_two_processes_give_equal_bits(call: Caller, tmp_path: Path) -> None:
         assert item.read_bytes() == other.read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 @pytest.mark.parametrize("kind", ["table", "images"])
 def test_killed_and_run_again(
     call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

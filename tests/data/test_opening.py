@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 import bench
 from bench.cli.main import main
+from bench.core.errors import BenchError
 from bench.core.registry import Registry
 from bench.data.opening import open_splits
 from tests.helpers import tiny
+from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,3 +184,36 @@ def test_simulated_data_have_no_licence_of_the_real_data() -> None:
     [task] = open_splits(["rxrx1"], Registry(), "fixture", {}, said.append)
     assert task.opened.licence == ""
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("place", ["__init__", "editions", "open"])
+def test_a_data_set_cannot_change_the_benchmark(plugin: Path, place: str) -> None:
+    import bench.metrics
+
+    before = bench.metrics.compute
+    body = "        import bench.metrics\n        bench.metrics.compute = print\n"
+    change_method(plugin, place, body)
+    with raises(BenchError, "my-set", "compute"):
+        open_splits(["my-set/weeks"], Registry([plugin]), "auto", {}, lambda line: None)
+    assert bench.metrics.compute is before
+
+
+def test_settings_that_a_data_set_changes_are_restored(plugin: Path) -> None:
+    before = np.geterr()
+    change_method(plugin, "open", '        np.seterr(all="raise")\n')
+    said: list[str] = []
+    open_splits(["my-set/weeks"], Registry([plugin]), "auto", {}, said.append)
+    assert np.geterr() == before
+    mentions(said, "my-set", "numpy.seterr")
+
+
+def change_method(plugin: Path, name: str, body: str) -> None:
+    """Add lines to a method of the plugin's class."""
+    lines = plugin.read_text(encoding="utf-8").splitlines(keepends=True)
+    [at] = [
+        k
+        for k, line in enumerate(lines)
+        if line.startswith(f"    def {name}(self, ") or line == f"    def {name}(self):\n"
+        if k > lines.index("class MySet:\n")
+    ]
+    plugin.write_text("".join([*lines[: at + 1], body, *lines[at + 1 :]]), encoding="utf-8")

@@ -1,8 +1,8 @@
 """Every fenced block of the documents: executed elsewhere, or its commands and keys are checked.
 
 Shell blocks without a language and Python blocks are executed by ``test_documents``, also those of
-tutorials. Here are the others: ``sh`` has commands that need a cluster, a GPU or an object store;
-their options are parsed. ``toml`` has files; their keys are checked.
+tutorials, and ``sh`` blocks by ``test_shell_blocks`` with other names. Here the options of all
+commands are parsed, and the keys of ``toml`` blocks are checked.
 """
 
 from __future__ import annotations

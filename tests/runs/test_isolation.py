@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from bench.data.task import Task
     from bench.records.record import Record
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+pytestmark = [
+    pytest.mark.attack,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system"),
+]
 BUBBLEWRAP = pytest.mark.skipif(
     sandbox.mode() != "bubblewrap", reason="no bubblewrap with user namespaces on this system"
 )

@@ -528,7 +528,7 @@ def processes(tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return Processes(tmp_path, table)
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 def test_two_sweeps_share_a_folder(processes: Processes, tmp_path: Path) -> None:
     both = [processes.start(tmp_path / "r") for _ in range(2)]
     for process in both:
@@ -539,7 +539,7 @@ def test_two_sweeps_share_a_folder(processes: Processes, tmp_path: Path) -> None
     assert len(contents(tmp_path / "r")) == 8
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 def test_a_killed_worker_costs_the_steps_since_its_checkpoint(
     processes: Processes, tmp_path: Path
 ) -> None:
@@ -557,7 +557,7 @@ def test_a_killed_worker_costs_the_steps_since_its_checkpoint(
     assert contents(tmp_path / "dask") == contents(tmp_path / "serial")
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 @pytest.mark.timeout(3600)  # six processes start, which takes minutes on a busy machine
 def test_a_scheduler_and_workers_are_killed(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -594,7 +594,7 @@ def test_a_scheduler_and_workers_are_killed(
     assert len(contents(tmp_path / "dask")) == 6
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 def test_a_study_survives_a_killed_worker(processes: Processes, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     [block] = tomllib.loads(processes.suite.read_text())["block"]
@@ -619,7 +619,7 @@ def test_a_study_survives_a_killed_worker(processes: Processes, tmp_path: Path) 
     assert contents(tmp_path / "dask") == contents(tmp_path / "serial")
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 def test_an_interrupted_sweep_continues(processes: Processes, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     (tmp_path / "hang").touch()
@@ -742,7 +742,6 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.services
-@pytest.mark.slow
 def test_a_job_of_slurm_that_ends_is_submitted_again(
     processes: Processes, tmp_path: Path, slurm: Path
 ) -> None:

@@ -481,7 +481,7 @@ def finished(folder: Path) -> int:
     return sum(b'"state":1' in line or b'"state":2' in line for line in lines)
 
 
-@pytest.mark.slow
+@pytest.mark.attack
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_killed_study_goes_on_and_equals_one_that_never_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -636,7 +636,7 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.services
 def test_workers_share_a_study_in_postgresql(tmp_path: Path, postgres: str) -> None:
     # Each waits in its first trial until the other has begun one too.
     wait = (

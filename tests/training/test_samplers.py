@@ -223,3 +223,18 @@ def test_a_training_batch_may_have_one_row():
     assert sorted(np.concatenate(rows)) == list(range(98))
     with raises(BenchError, "0"):
         mixed(GROUP, 0, seed=0)
+
+
+def test_rows_all_draws_controls_too_although_they_are_known():
+    sample = batchwise(GROUP, 16, seed=0, how="covering", controls=CONTROLS)
+    drawn = np.concatenate([sample(step)[0] for step in range(20)])
+    assert set(drawn.tolist()) == set(range(98))
+
+
+@pytest.mark.parametrize(("rows", "last"), [("controls", True), ("treated", False)])
+def test_the_last_batch_may_have_only_controls_or_none(rows, last):
+    group = np.array([0, 0, 1, 1])
+    controls = np.array([False, True, last, last])
+    expected = [0, 1] if rows == "treated" else [0]
+    assert usable_groups(group, rows, controls).tolist() == expected
+    assert usable_groups(group, rows, np.array([False, True, True, True])).tolist() == [0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,16 +54,25 @@ class Interval:
 
 
 def _cluster_form(weights: Doubles) -> tuple[Doubles, float]:
+    """Return :func:`_form_of` of these weights, computed once: most rows of a board share them."""
+    factor, df = _form_of(weights.astype(np.float64).tobytes())
+    return factor, df
+
+
+@functools.lru_cache(1024)
+def _form_of(stored: bytes) -> tuple[Doubles, float]:
     """Return the factor of each squared deviation, ``(C,)``, and the degrees of freedom.
 
     The variance of a weighted mean of independent values is estimated by a quadratic form in their
     deviations from it, unbiased for values of equal variance. The degrees of freedom are
     Satterthwaite's, ``trace(A)^2 / trace(A A)`` (Bell & McCaffrey 2002).
     """
+    weights = np.frombuffer(stored)
     c = len(weights)
     factor = weights**2 / (1 - 2 * weights + (weights**2).sum())
     centre = np.eye(c) - weights[None, :]
     form = centre.T @ (factor[:, None] * centre)
+    factor.flags.writeable = False
     return factor, float(np.trace(form) ** 2 / (form**2).sum())
 
 

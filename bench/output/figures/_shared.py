@@ -10,7 +10,7 @@ from bench.boards.board import EDITIONS
 from bench.boards.select import boards
 from bench.core.canonical import digest
 from bench.core.control_names import is_control_row
-from bench.output.canvas import canvas
+from bench.output.canvas import canvas, is_drawn
 from bench.output.style import PAGE, colour_of, fitted, marker_of, sentence
 
 if TYPE_CHECKING:
@@ -149,10 +149,11 @@ def runs_digest(members: Sequence[Board]) -> str:
 def nothing(inputs: FigureInput, text: str) -> list[Path]:
     """Write a figure that only states why it cannot be drawn."""
     with canvas(inputs.out, inputs.meta["name"], digest([]), PAGE, 1.4) as drawn:
-        ax = drawn.figure.subplots()
-        ax.set_title(inputs.meta["title"])
-        sentence(ax, text)
         drawn.table.append({"note": text})
+        if is_drawn(drawn.table):
+            ax = drawn.figure.subplots()
+            ax.set_title(inputs.meta["title"])
+            sentence(ax, text)
     return drawn.files
 
 

@@ -57,6 +57,8 @@ DRAWN_ROWS = 120
 """Maximum number of boards in figures, and of their rows; more take minutes."""
 TEMPLATES = Path(__file__).with_name("templates")
 TITLE = "labshift report"
+LINK, SECTION = "<!-- figures: link -->\n", "<!-- figures: section -->\n"
+"""Places of the figures in the page, which is rendered once, before they are drawn."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,11 @@ def build(
     }
     about_boards, n_boards = _boards_context(all_boards, registry, _tables(runs))
     context |= about_boards
+    page = _environment().get_template("page.html").render(**context)
     images: list[Picture] = []
     if figures and all_boards:
         say("figures")
-        room = math.inf if every_picture else LIMIT - len(_html(context, [], 0).encode())
+        room = math.inf if every_picture else LIMIT - len(page.encode())
         larger = _runs_of(drawn, all_boards, runs)
         splits = {board.split for board in all_boards}
         # Drawing takes most of the time, so that nothing is drawn that does not fit.
@@ -143,7 +146,7 @@ def build(
             if room < 0:
                 break
     say("page")
-    html, n_pictures = _fitted(context, images)
+    html, n_pictures = _fitted(page, images, str(context["drawn"]))
     shown = tuple(image for image in images if image.png)
     return Report(html, len(runs), n_boards, n_pictures, shown)
 
@@ -178,31 +181,37 @@ def _boards_context(
     return context, len(shown)
 
 
-def _html(context: Mapping[str, object], images: Sequence[Picture], n_shown: int) -> str:
-    """Render the page with the first pictures."""
+def _with_figures(page: str, images: Sequence[Picture], n_shown: int, drawn_note: str) -> str:
+    """Return the page with the first pictures."""
     drawn = [image for image in images if image.png]
+    notes = [image for image in images if image.note]
+    shown = drawn[:n_shown]
+    if not shown and not notes:
+        return page.replace(LINK, "").replace(SECTION, "")
     fewer = (
         f"Further figures are left out to keep this page under {LIMIT / 1e6:g} MB: "
         "`python -m bench figures` draws all."
     )
-    return (
+    section = (
         _environment()
-        .get_template("page.html")
+        .get_template("figures.html")
         .render(
-            **context,
-            pictures=drawn[:n_shown],
-            notes=[image for image in images if image.note],
+            pictures=shown,
+            notes=notes,
+            drawn=drawn_note,
             figures_left_out=fewer if n_shown < len(drawn) else "",
         )
     )
+    link = '<a href="#figures">Figures</a>'
+    return page.replace(LINK, link).replace(SECTION, f"{section}\n")
 
 
-def _fitted(context: Mapping[str, object], images: Sequence[Picture]) -> tuple[str, int]:
-    """Render with as many pictures as fit; return the page and their number."""
+def _fitted(page: str, images: Sequence[Picture], drawn_note: str) -> tuple[str, int]:
+    """Add as many pictures as fit; return the page and their number."""
     drawn = [image for image in images if image.png]
     keep = len(drawn)
     while True:
-        html = _html(context, images, keep)
+        html = _with_figures(page, images, keep, drawn_note)
         over = len(html.encode()) - LIMIT
         if over < 0 or not keep:
             return html, keep

@@ -241,17 +241,18 @@ def _reduced(image: Image.Image) -> Image.Image:
     import numpy as np
     from PIL import Image
 
-    pixels = np.asarray(image, dtype=np.int32)
-    packed = pixels @ np.array([1 << 16, 1 << 8, 1])
-    colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
-    if len(colours) > 1 << 14:
+    packing = np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
+    counted = image.getcolors(1 << 14)
+    if counted is None:
         return image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
+    counted.sort(key=lambda pair: pair[1])
+    counts, rgb = (np.array(column, dtype=np.int64) for column in zip(*counted, strict=True))
     weight = counts * (4 + np.ptp(rgb, axis=1))
     kept = rgb[np.argsort(-weight, kind="stable")[:COLOURS]]
     distance = (rgb**2).sum(axis=1)[:, None] - 2 * rgb @ kept.T + (kept**2).sum(axis=1)
-    nearest = distance.argmin(axis=1).astype(np.uint8)
-    flat = Image.fromarray(nearest[places.reshape(packed.shape)], "P")
+    nearest = np.zeros(1 << 24, dtype=np.uint8)
+    nearest[rgb @ packing] = distance.argmin(axis=1)
+    flat = Image.fromarray(nearest[np.asarray(image, dtype=np.int32) @ packing], "P")
     flat.putpalette(kept.astype(np.uint8).tobytes())
     return flat
 
