@@ -73,12 +73,14 @@ TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "tests/records/test_store.py",
             "tests/records/test_digests.py",
             "tests/records/test_record.py",
+            "tests/records/test_damage.py",
+            "tests/records/test_published.py",
         ),
     ),
     "samplers": (("bench/training/samplers.py",), ("tests/training/test_samplers.py",)),
     "selection": (
         ("bench/records/selection.py", "bench/runs/holdouts.py"),
-        ("tests/records/test_selection.py", "tests/runs/test_tune.py"),
+        ("tests/records/test_selection.py", "tests/runs/test_tune.py", "tests/studies/test_gap.py"),
     ),
     "probe": (
         ("bench/scoring/probe.py", "bench/scoring/logistic.py"),
