@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import hashlib
 import json
 import sysconfig
@@ -155,6 +156,7 @@ def _read_cache() -> dict[str, str]:
     return digests if isinstance(digests, dict) else {}
 
 
+@functools.cache
 def portable_name(path: Path) -> str:
     """Return a name of a source file that is the same on every machine.
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.guard import foreign_functions, guarded
-from bench.core.meta import Meta, target_of, with_neighbours
+from bench.core.literals import with_neighbours
+from bench.core.meta import Meta, target_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,17 +6,14 @@ Methods, data sets, metrics, figures and studies are files with a literal ``META
 
 from __future__ import annotations
 
-import ast
-import copy
-import functools
 import re
-import warnings
 from typing import TYPE_CHECKING, TypedDict, TypeGuard, cast
 
 from bench.core.errors import BenchError
+from bench.core.literals import read_literals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -106,103 +103,6 @@ DEFAULTS: dict[str, Meta] = {
 """Values of optional keys, by kind."""
 
 
-def _parse(path: Path) -> ast.Module:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes etc. are reported on import
-            return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except OSError as error:
-        raise BenchError(
-            f"plugin file {path} cannot be read ({error.strerror}): check the path"
-        ) from None
-    except (SyntaxError, ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", "?")
-        raise BenchError(
-            f"{path} is not valid Python (line {line}: {getattr(error, 'msg', error)}): "
-            "fix the file"
-        ) from None
-
-
-def with_neighbours(path: Path) -> list[Path]:
-    """Return a file and all files that it imports relatively, directly or indirectly, sorted."""
-    files: dict[Path, None] = {}
-    waiting = [path]
-    while waiting:
-        file = waiting.pop()
-        if file in files or not file.is_file():
-            continue
-        files[file] = None
-        try:
-            tree = _parse(file)
-        except BenchError:
-            continue
-        for node in _statements(tree):
-            if not isinstance(node, ast.ImportFrom) or not node.level:
-                continue
-            folder = file.parents[node.level - 1] if node.level <= len(file.parents) else None
-            if folder is None:
-                continue
-            base = folder.joinpath(*(node.module or "").split("."))
-            names = [base] if node.module else []
-            names += [base / alias.name for alias in node.names]
-            waiting += [name.with_name(name.name + ".py") for name in names]
-    return sorted(files)
-
-
-def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield all statements, without their expressions."""
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
-            inner = getattr(node, name, None)
-            if isinstance(inner, list):
-                waiting += inner
-                yield from (child for child in inner if isinstance(child, ast.stmt))
-
-
-def read_literals(path: Path) -> list[Meta]:
-    """Return the literals of a file, unchecked: ``META`` is a dict, or a list of dicts.
-
-    Raises
-    ------
-    BenchError
-        If the file cannot be read or parsed, or its ``META`` is not such a literal.
-    """
-    state: tuple[int, ...] = ()
-    try:
-        status = path.stat()
-        state = (status.st_mtime_ns, status.st_size, status.st_ino)
-    except OSError:
-        pass  # reading the file says why
-    return copy.deepcopy(_literals(path, state))
-
-
-@functools.lru_cache(maxsize=1024)
-def _literals(path: Path, state: tuple[int, ...]) -> list[Meta]:  # noqa: ARG001 - part of the key
-    """Return the literals of a file in one state, which is parsed once."""
-    for node in _parse(path).body:
-        if isinstance(node, ast.Assign):
-            targets, value = node.targets, node.value
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            targets, value = [node.target], node.value
-        else:
-            continue
-        if not any(isinstance(t, ast.Name) and t.id == "META" for t in targets):
-            continue
-        try:
-            literal = ast.literal_eval(value)
-        except (ValueError, TypeError, RecursionError):
-            literal = None
-        metas: list[Meta] = literal if isinstance(literal, list) else [literal]
-        if not metas or not all(isinstance(meta, dict) for meta in metas):
-            raise BenchError(
-                f"META of {path} must be a literal: only strings, numbers, lists and dicts"
-            )
-        return metas
-    return []
-
-
 def read_literal(path: Path) -> Meta | None:
     """Return the only literal of a file, unchecked, or None if it has none.
 
@@ -211,7 +111,7 @@ def read_literal(path: Path) -> Meta | None:
     BenchError
         If the file cannot be read or parsed, or its ``META`` is not a literal dict.
     """
-    metas = read_literals(path)
+    metas = cast("list[Meta]", read_literals(path))
     if len(metas) > 1:
         raise BenchError(f"META of {path} is a list: only packaged files may have several")
     return metas[0] if metas else None
@@ -249,7 +149,7 @@ def read_folder(folder: Path, kind: str) -> list[tuple[Path, Meta]]:
     entries: list[tuple[Path, Meta]] = []
     owners: dict[str, Path] = {}
     for path in sorted(folder.glob("[!_]*.py")):
-        metas = read_literals(path)
+        metas = cast("list[Meta]", read_literals(path))
         for literal in metas or [read_meta(path)]:
             meta = check_meta(literal, str(path))
             if meta["kind"] != kind:

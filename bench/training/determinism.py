@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def reproducible(seed: int, device: str, shape: Sequence[int]) -> Iterator[None]
     threads = torch.get_num_threads()
     cuda = [torch.cuda.current_device()] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=cuda):
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        _use_deterministic_algorithms(True, warn_only=True)
         # Otherwise every new tensor is filled before it is written, about 1,000 kernels per step of
         # a ResNet-50. No kernel used here reads uninitialised memory.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -36,10 +37,23 @@ def reproducible(seed: int, device: str, shape: Sequence[int]) -> Iterator[None]
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before, warn_only=warn_only)
+            _use_deterministic_algorithms(before, warn_only=warn_only)
             torch.backends.cudnn.benchmark = benchmark
             torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
             torch.set_num_threads(threads)
+
+
+def _use_deterministic_algorithms(mode: bool, *, warn_only: bool) -> None:
+    """Call ``torch.use_deterministic_algorithms``, without its import of the compiler.
+
+    The import takes more than a second of processor time, only to set an option of the compiler.
+    The first step of an optimiser imports it, too, but inference does not.
+    """
+    directly = getattr(torch._C, "_set_deterministic_algorithms", None)
+    if directly is None or "torch._inductor" in sys.modules:
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
+    else:
+        directly(mode, warn_only=warn_only)
 
 
 def seed_torch(seed: int, device: str = "cpu") -> None:

@@ -91,11 +91,16 @@ class Figures:
         new = {(row["group"], row["what"]) for row in self.rows}
         before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         old = before.get("rows", [])
+        here = machine()
+        for row in old:  # the document names the machine of the last benchmark only
+            row.setdefault("cpu", before["machine"]["cpu"])
+        for row in self.rows:
+            row["cpu"] = here["cpu"]
         kept = [row for row in old if (row["group"], row["what"]) not in new]
         document = {
             **before,
             **self.other,
-            "machine": machine(),
+            "machine": here,
             "rows": sorted([*kept, *self.rows], key=lambda row: str(row["group"])),
         }
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -636,7 +636,7 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.services
 def test_workers_share_a_study_in_postgresql(tmp_path: Path, postgres: str) -> None:
     # Each waits in its first trial until the other has begun one too.
     wait = (

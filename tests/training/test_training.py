@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from bench.core.samples import new_handle
 from bench.core.seeds import seed_for
 from bench.network import NetworkMethod
 from bench.training import checkpoint, inputs, loop
+from bench.training.determinism import reproducible
 from bench.training.inputs import Scaling, augmented, channel_moments
 from bench.training.losses import classification_loss, reverse_gradient
 from bench.training.recipes import resolve
@@ -245,6 +247,16 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(cls):
         second = fitted(cls, profiles(), context()[0])
     assert same(first, second)
     assert not same(first, fitted(cls, profiles(), context(seed=4)[0]))
+
+
+def test_deterministic_kernels_do_not_need_the_compiler(monkeypatch):
+    """Its import takes more than a second, and inference does not use it."""
+    monkeypatch.delitem(sys.modules, "torch._inductor", raising=False)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", None)
+    with reproducible(0, "cpu", (3, 8, 8)):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_training_leaves_global_randomness_and_settings_alone():
