@@ -11,7 +11,9 @@ batches are integrated together, so the method is transductive and cannot correc
 
 It needs ``Rscript`` with the package Seurat (tested with 4.3.0); no package of Python brings it.
 R runs in a process of its own, and values are exchanged as binary files. Neighbours of anchors are
-exact; numbers of neighbours are reduced where the smallest batch has fewer rows or anchors.
+exact; numbers of neighbours are reduced where the smallest batch has fewer rows or anchors. The
+seed has no effect. Each pair of batches is compared, so the time grows with the square of their
+number.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ META = {
     "kind": "method",
     "name": "seurat-rpca",
     "class": "SeuratRpca",
+    "deterministic": True,
     "level": "profile",
     "version": 1,
     "summary": "Seurat's integration by reciprocal principal components; needs R.",

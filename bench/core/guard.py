@@ -33,6 +33,8 @@ LIBRARIES = (
 )
 """Modules with functions that scores depend on, checked if they are imported."""
 _MISSING = object()
+_MEMBERS = FunctionType, classmethod, staticmethod, property
+"""Types of the members of classes that are compared."""
 
 
 class Changes:
@@ -176,20 +178,29 @@ def _random_states() -> list[Callable[[], None]]:
 def _functions() -> list[tuple[Any, str, Any, Any]]:
     """Return owner, name, object and code of all functions and classes that scores depend on."""
     result: list[tuple[Any, str, Any, Any]] = []
-    for name, module in list(sys.modules.items()):
-        own = _is_harness(name)
-        if not own and name not in LIBRARIES:
+    inside = f"{HARNESS}."
+    own = [HARNESS, *(name for name in list(sys.modules) if name.startswith(inside))]
+    for name in (*own, *LIBRARIES):
+        module = sys.modules.get(name)
+        if module is None:
             continue
         for key, value in list(vars(module).items()):
-            if not callable(value):
-                continue
-            result.append((module, key, value, value.__code__ if _is_function(value) else None))
-            if own and isinstance(value, type) and value.__module__ == name:
-                result += [
-                    (value, attribute, item, item.__code__ if _is_function(item) else None)
-                    for attribute, item in vars(value).items()
-                    if _is_function(item) or isinstance(item, (classmethod, staticmethod, property))
-                ]
+            # Types are compared without a call: there are thousands before and after each run.
+            if type(value) is FunctionType:
+                result.append((module, key, value, value.__code__))
+            elif callable(value):
+                result.append((module, key, value, None))
+                if isinstance(value, type) and value.__module__ == name and name not in LIBRARIES:
+                    result += [
+                        (
+                            value,
+                            attribute,
+                            item,
+                            item.__code__ if type(item) is FunctionType else None,
+                        )
+                        for attribute, item in vars(value).items()
+                        if isinstance(item, _MEMBERS)
+                    ]
     return result
 
 
@@ -204,10 +215,6 @@ def _changes_itself(owner: type | ModuleType, function: object) -> bool:
 
 def _is_harness(name: str) -> bool:
     return name == HARNESS or name.startswith(f"{HARNESS}.")
-
-
-def _is_function(value: object) -> bool:
-    return isinstance(value, FunctionType)
 
 
 def _name(owner: type | ModuleType) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from bench.core.checkout import ROOT
@@ -9,7 +10,6 @@ from bench.core.code_digest import by_name, combined, path_digests
 from bench.runs.identity import fit_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from bench.core.dataset import Opened
@@ -94,20 +94,20 @@ class Codes:
         averaged = job.recipe.get("batches_per_step", 1) > 1
         key = entry_keys, averaged
         if key not in self._codes:
-            files = []
+            files: list[Path] = []
+            patterns = [*STAGES]
             for entry, entry_key in zip(entries, entry_keys, strict=True):
                 if entry_key not in self._sources:
                     self._sources[entry_key] = entry.sources
                 files += self._sources[entry_key]
-            files += _package(STAGES)
             # Plugins of any kind may use the training loop.
             if any(e.meta["level"] == "network" or e.provider != "labshift" for e in methods):
-                files += _package(TRAINING + AVERAGED * averaged)
+                patterns += TRAINING + AVERAGED * averaged
             elif any(e.meta["level"] == "classifier" for e in methods):
-                files += _package(ENCODERS)
+                patterns += ENCODERS
             if metrics:
-                files += _package(SCORING)
-            paths = {path.resolve() for path in files}
+                patterns += SCORING
+            paths = {path.resolve() for path in files} | set(_package(tuple(patterns)))
             if new := paths - self._digests.keys():
                 self._digests |= path_digests(new)
             digests = by_name({path: self._digests[path] for path in paths})
@@ -130,11 +130,13 @@ def _data(job: Job) -> list[Opened]:
     return [job.task.opened, *([] if source_domain is None else [source_domain.opened])]
 
 
-def _package(patterns: Iterable[str]) -> list[Path]:
+@functools.cache
+def _package(patterns: tuple[str, ...]) -> list[Path]:
+    """Return the resolved paths of the files of ``bench``, which do not change in a process."""
     package = ROOT / "bench"
     left_out = {package / name for name in NO_NUMBERS}
     return [
-        path
+        path.resolve()
         for pattern in patterns
         for path in sorted(package.glob(pattern))
         if path not in left_out and path.name != "__init__.py"

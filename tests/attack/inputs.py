@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BLOCK = 50
+BLOCK = 10
 """Cases of a kind between two writes of the file; each block has its own seed."""
 
 SECONDS = 60
@@ -129,15 +129,17 @@ def change_pictures(data: st.DataObject, case: Case) -> str:
     suffix = data.draw(st.sampled_from([".png", ".tif", ".npy", ".h5", ".zarr"]))
     path = folder / ("3.png" if suffix in (".png", ".tif") else f"pixels{suffix}")
     whole = data.draw(st.booleans())  # all images of the array as they must be
+    size = (24, 12, 12) if whole else shape
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pixels = np.full((24, 12, 12) if whole else shape, fill).astype(kind)
+        pixels = np.random.default_rng(0).integers(0, 128, size).astype(kind)
+        pixels.flat[: data.draw(st.sampled_from([0, 1, 144, 3456]))] = np.float64(fill).astype(kind)
     if not _written(path, suffix, pixels):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     if suffix in (".npy", ".h5", ".zarr"):
         key = data.draw(st.sampled_from(["", ":x", ":y", ":"]))
-        key = ":x" if whole and suffix == ".h5" else key
         axes = data.draw(st.sampled_from(["NHW", "NCHW", "NHWC", "CNHW", "NN"]))
+        key, axes = (":x" if suffix == ".h5" else "", "NHW") if whole else (key, axes)
         text = case.pictures.read_text().replace(
             'images = ["path"]', f'array = "pixels{suffix}{key}"\naxes = "{axes}"'
         )
@@ -176,7 +178,8 @@ def change_h5ad(data: st.DataObject, case: Case) -> str:
     path = folder / "table.h5ad"
     obs = frame.drop(columns=features)
     obs.index = obs.index.astype(str)
-    anndata.AnnData(frame[features].to_numpy(np.float32), obs=obs).write_h5ad(path)
+    X, var = frame[features].to_numpy(np.float32), pd.DataFrame(index=features)
+    anndata.AnnData(X, obs=obs, var=var).write_h5ad(path)
     text = case.table.read_text().replace("table.parquet", "table.h5ad")
     case.table.write_text(text)
     if data.draw(st.booleans()):

@@ -23,7 +23,7 @@ DECLARED = {
     # The encoder takes images; tests/training/test_encoders.py compares its features.
     if entry.name != "encoder"
 }
-RANDOM = {"fixed-forest", "harmony", "harmony-map", "harmony2", "scvi", "seurat-rpca", "sysvi"}
+RANDOM = {"fixed-forest", "harmony", "harmony-map", "harmony2", "scvi", "sysvi"}
 
 
 def output(name: str, seed: int) -> Array:

@@ -107,6 +107,41 @@ def test_names_are_read_back(derived: Derived) -> None:
     assert parse_derived(derived_name(derived)) == derived
 
 
+def test_a_name_has_only_what_differs_from_the_defaults() -> None:
+    assert derived_name(Derived("s/weeks", "ood-val")) == "s/weeks~ood-val"
+    full = Derived("s/weeks", "ood-val", "plate", 2, 3, "w1")
+    assert derived_name(full) == "s/weeks~ood-val:plate.2of3@w1"
+    assert parse_derived("s/weeks~ood-val") == Derived("s/weeks", "ood-val", "", 1, 1, "")
+    assert parse_derived("s/weeks") is None
+
+
+def test_only_the_oracle_is_not_ranked_and_batches_are_needed_for_batches() -> None:
+    assert [name for name, entry in RULES.items() if not entry.ranked] == ["oracle"]
+    assert [name for name, entry in RULES.items() if not entry.tuned] == ["last"]
+    needed = {name: entry.min_batches for name, entry in RULES.items() if entry.min_batches}
+    assert needed == {"ood-val": 3, "leave-one-batch-out": 3}
+
+
+def test_of_equal_scores_the_fewest_changed_values_win() -> None:
+    few = {"recipe_overrides": {"lr": 0.01}}
+    many = {"params": {"rows": "treated", "level": "week"}}
+    for worse, better in ((few, {}), (many, few), ({**many, **few}, many)):
+        for order in (1, -1):
+            runs = both(0.5, 0.5, **dict(worse)) + both(0.5, 0.5, **dict(better))
+            choice = select(as_records(runs[::order]), "ood-val", "s/weeks", "ben")
+            expected = better.get("params", {})
+            assert choice.params == ({"ben": expected} if expected else {})
+            assert choice.recipe == better.get("recipe_overrides", {})
+
+
+def test_a_part_without_a_score_excludes_its_candidate() -> None:
+    runs = both(0.5, 0.5) + both(0.9, 0.9, params={"rows": "treated"})
+    runs[3]["metrics"] = {}
+    choice = select(as_records(runs), "ood-val", "s/weeks", "ben")
+    assert choice.params == {}
+    assert choice.n_candidates == 1
+
+
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_the_rule_stands_in_the_title_of_a_board(name: str) -> None:
     budget = {"trials": 5, "seconds_asked": 0.0, "validations": 2, "seconds": 1.0}

@@ -19,6 +19,7 @@ import pytest
 from bench.core.canonical import canonical_json, digest
 from bench.core.errors import BenchError
 from bench.records import writing
+from bench.records.folder import located
 from bench.records.store import Store
 from bench.records.summary import summarise
 from bench.records.tables import predictions_digest
@@ -195,6 +196,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
 from bench.records import writing
+from bench.records.folder import located
 from bench.records.store import Store
 from tests.helpers.factories import make_record
 from tests.records.test_store import METRICS, predictions
@@ -448,7 +450,7 @@ def test_a_failure_is_kept_and_never_blocks(tmp_path: Path) -> None:
     record = make_record()
     environment = provenance.environment("cpu", 1, "float32")
     about = {"method": "erm", "split": "ottawa", "seed": 0}
-    for text in ("Traceback\nValueError: one\n", "Traceback\nValueError: two\n"):
+    for text in ("Traceback\nValueError: one\n", "Traceback\n  line 1\nValueError: two\n"):
         folder = where.fail(record["run_id"], text, environment, about)
     assert (folder / "traceback.txt").read_text().endswith("two\n")
     assert where.find(record["run_id"]) is None
@@ -458,6 +460,66 @@ def test_a_failure_is_kept_and_never_blocks(tmp_path: Path) -> None:
     assert failure["about"] == about
     where.commit(record, METRICS)
     assert where.failures() == []
+
+
+def test_every_damaged_record_is_kept(tmp_path: Path) -> None:
+    where = Store(tmp_path, warn=lambda line: None)
+    for _ in range(2):
+        run = commit(where)
+        (where.path_of(run) / "run.json").write_text("{", encoding="utf-8")
+    run = commit(where)
+    assert ids(where) == [run]
+    kept = [path for path in (tmp_path / "damaged").iterdir() if path.name.startswith(run)]
+    assert [(path / "run.json").read_text(encoding="utf-8") for path in kept] == ["{", "{"]
+
+
+def test_a_failure_without_environment_or_traceback(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    environment = provenance.environment("cpu", 1, "float32")
+    first, second = (where.fail(f"{k}" * 12, "Traceback\nx\n", environment) for k in (1, 2))
+    (first / "environment.json").unlink()
+    (second / "traceback.txt").unlink()
+    [failure] = where.failures()
+    assert (failure["run_id"], failure["error"]) == ("2" * 12, "")
+    where.drop_failure("2" * 12)
+    assert where.failures() == []
+
+
+def test_records_are_located_by_run_file_and_folder(tmp_path: Path) -> None:
+    where = Store(tmp_path / "results")
+    entries = [make_record(seed=seed) for seed in range(3)]
+    for entry in entries:
+        rows = [
+            (metric, subset, value)
+            for metric, values in entry["metrics"].items()
+            for subset, value in values.items()
+        ]
+        table = pd.DataFrame(rows, columns=["metric", "subset", "value"])
+        where.commit(entry, table.assign(n=4, readout="probe"))
+    runs = sorted(entry["run_id"] for entry in entries)
+    folder = where.path_of(runs[1])
+    for path in (folder, folder / "run.json"):
+        [found] = located(path)
+        assert found.place == str(folder)
+        assert found.read().run_id == runs[1]
+    for path in (where.root, where.runs):
+        assert [found.read().run_id for found in located(path)] == runs
+    where.publish(runs[:2])
+    everything = located(where.root)
+    assert [found.read().run_id for found in everything[:3]] == runs
+    packed = everything[3:]
+    assert sorted(found.read().run_id for found in packed) == runs[:2]
+    file = Path(packed[0].place.rpartition(":")[0])
+    assert [found.place for found in located(file)] == [f"{file}:1", f"{file}:2"]
+    assert {record.run_id for record in where.load_all()} == set(runs)
+    where.remove(runs[0])
+    assert ids(where) == runs[1:]
+    assert [record.run_id for record in where.load_all(reference=True)] == runs
+    (tmp_path / "empty").mkdir()
+    with raises(BenchError, "empty"):
+        located(tmp_path / "empty")
+    (folder / "run.json").unlink()
+    assert [found.read().run_id for found in located(where.runs)] == runs[2:]
 
 
 def test_artifacts_round_trip(tmp_path: Path) -> None:
