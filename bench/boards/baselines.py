@@ -41,8 +41,10 @@ REDUCED = {
     "harmony2": "pca",
     "mnn": "pca",
     "scanorama": "pca-100",
+    "scvi": "pca",
+    "sysvi": "pca",
 }
-"""Correction that returns principal components -> the uncorrected table in as many components."""
+"""Correction that returns fewer columns -> the uncorrected table in about as many components."""
 ALPHA = 0.05
 """Family-wise level of the verdicts of a board."""
 IMPROVES, WORSENS, NO_DIFFERENCE = "improves", "worsens", "no detectable difference"
