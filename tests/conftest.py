@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 # Test processes run next to each other, so each computes on one thread. This is also set when tests
 # run in one process, so that numbers do not depend on how the tests were started. It must happen
@@ -22,9 +23,16 @@ APART = "not docs and not attack and not services"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Leave out pages, attacks and services if neither files nor markers are named."""
+    # Workers get file names from the process that starts them, so they cannot tell.
     everything = config.args_source is not pytest.Config.ArgsSource.ARGS
-    if everything and not config.option.markexpr and "PYTEST_XDIST_WORKER" not in os.environ:
+    source = getattr(config, "workerinput", {"apart": everything and not config.option.markexpr})
+    if source["apart"]:
         config.option.markexpr = APART
+
+
+def pytest_configure_node(node: Any) -> None:
+    """Pass to a worker whether it leaves them out."""
+    node.workerinput["apart"] = node.config.option.markexpr == APART
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.helpers.processes import PATIENCE, wait_for
+from tests.helpers.processes import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 DASK = (sys.executable, "-m", "dask")
@@ -40,15 +40,11 @@ class DaskCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A worker without its scheduler may wait for minutes before it ends by itself.
         for process in (*self.workers, self.scheduler):
-            if process.poll() is None:
-                process.terminate()
+            process.kill()
         for process in (*self.workers, self.scheduler):
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.wait()
 
     def cache(self, number: int) -> Path:
         """Return the cache of a worker."""
