@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = 128 + error.args[0] if terminated else 130  # as a shell reports it
     except BrokenPipeError:
         # The reader of a pipe ended, as in `| head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = 0
     finally:
         for number, handler in previous.items():
@@ -68,6 +68,11 @@ def main(arguments: list[str] | None = None) -> None:
                 signal.signal(number, handler)
         os.umask(mask)
     sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Let the interpreter write what is left of the output to nowhere when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(number: int, frame: object) -> None:  # noqa: ARG001 - signature of signal
@@ -109,6 +114,10 @@ def _run(argv: list[str]) -> int:
         if "--debug" in argv:
             raise
         sys.stderr.write(f"error: {printable(_message(error))}\n")
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
         return 2
     return code if isinstance(code, int) else 0
 
