@@ -240,7 +240,7 @@ def _task(
 
 
 def _add_tunings(graph: Graph, unit: OpenUnit, say: Callable[[str], None]) -> None:
-    """Add the tunings of a unit whose runs are not on disk."""
+    """Add the tunings of a unit that has no runs on disk."""
     runner = unit.runner(_Notes(say))
     for number, tuning in enumerate(unit.tunings):
         job = tuning.base
