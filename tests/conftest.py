@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Test processes run next to each other, so each computes on one thread. This is also set when tests
 # run in one process, so that numbers do not depend on how the tests were started. It must happen
@@ -17,8 +18,18 @@ for _name in ("BENCH_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_N
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Collections of a heap with all libraries and tests took a tenth of the time.
+gc.set_threshold(20_000, 20, 20)
+
+# Files of tests need not survive a power failure. Processes that tests start, and those that the
+# attack kills, write through to the disk as usual.
+os.fsync = lambda fd: None
+
 import pandas as pd  # noqa: E402 - after the number of threads
 import pytest  # noqa: E402 - after the number of threads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_WORKERS = 8
@@ -75,6 +86,17 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = base / "shared-cache"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def few_penalties() -> Iterator[None]:
+    """Let the probe of this process select from three penalties instead of eleven.
+
+    For tests that run many small experiments and compare no score with a known value.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.scoring.probe.GRID", (1e-4, 1e-2, 1.0))
+        yield
 
 
 @pytest.fixture(autouse=True)
