@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # Test processes run next to each other, so each computes on one thread. This is also set when tests
 # run in one process, so that numbers do not depend on how the tests were started. It must happen
@@ -27,9 +27,6 @@ os.fsync = lambda fd: None
 
 import pandas as pd  # noqa: E402 - after the number of threads
 import pytest  # noqa: E402 - after the number of threads
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_WORKERS = 8
@@ -88,15 +85,13 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def few_penalties() -> Iterator[None]:
+@pytest.fixture
+def few_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the probe of this process select from three penalties instead of eleven.
 
     For tests that run many small experiments and compare no score with a known value.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.scoring.probe.GRID", (1e-4, 1e-2, 1.0))
-        yield
+    monkeypatch.setattr("bench.scoring.probe.GRID", (1e-4, 1e-2, 1.0))
 
 
 @pytest.fixture(autouse=True)

@@ -659,6 +659,7 @@ def next_of(said: Said) -> list[str]:
     return shlex.split(line.removeprefix("next: python -m bench "))
 
 
+@pytest.mark.usefixtures("few_penalties")
 def test_the_next_command_means_the_same_and_can_be_typed(call: Caller, tmp_path: Path) -> None:
     path = dataset(tmp_path / "data")
     plugin = tmp_path / "mine.py"
