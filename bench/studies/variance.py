@@ -142,7 +142,7 @@ def _draw(canvas: Canvas, results: dict[str, list[Share]], table: list[dict[str,
                 horizontalalignment="left" if right else "right",
                 verticalalignment="center",
                 fontsize=6,
-                backgroundcolor="white",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
             )
     text = "adjusted share of variance: filled (first number) alone, open (second number) unique"
     canvas.figure.supxlabel(text, fontsize=8)
