@@ -144,6 +144,11 @@ def datasets(registry: Registry) -> str:
         "*fixture* is synthetic files in the published layout for tests. `python -m bench data fetch NAME` downloads the real "
         "files, `data where NAME` prints their folder.",
         "",
+        "The archives of RxRx1-WILDS and Camelyon17-WILDS have one documented host, which has failed "
+        "for months at a time. Neither the package wilds nor the publishers of the images document a "
+        "second host for these archives. `data fetch NAME --from FILE` takes a copy that you have, "
+        "and checks its size and its tree.",
+        "",
     ]
     splits = known_splits(registry).values()
     for entry in own(registry, "dataset"):

@@ -132,11 +132,12 @@ def markdown(facts: StudyFacts, table: Sequence[Mapping[str, Cell]]) -> list[str
     shown = {k: v for k, v in facts["shown"].items() if any(cell_text(r.get(k)) for r in table)}
     if table:
         lines += ["| " + " | ".join(shown.values()) + " |", "|" + "---|" * len(shown)]
-        lines += ["| " + " | ".join(cell_text(r.get(k)) for k in shown) + " |" for r in table]
+        lines += ["| " + " | ".join(cell_text(r.get(k), k) for k in shown) + " |" for r in table]
         lines.append("")
     lines += [_left_out(name, reason) for name, reason in facts["left_out"].items()]
     lines += [f"- {note}" for note in facts["notes"]]
-    if "p" in shown.values() and "test" in facts:
+    described = any(note.startswith("p:") for note in facts["notes"])
+    if "p" in shown.values() and "test" in facts and not described:
         lines.append(f"- p: {facts['test']}, not adjusted for the number of rows.")
     lines += [f"- {facts['metric']} by {facts['readout']}; runs {facts['runs_digest']}.", ""]
     return lines
@@ -150,10 +151,16 @@ def _left_out(name: str, reason: str) -> str:
     return f"- Left out: {name}. {as_sentences(reason[:1].upper() + reason[1:], colons=True)}."
 
 
-def cell_text(value: Cell) -> str:
-    """Return a table value as text; empty for None."""
+def cell_text(value: Cell, key: str = "") -> str:
+    """Return a table value as text; empty for None. ``key`` is its column."""
     if value is None or value == "":
         return ""
+    if (
+        isinstance(value, float)
+        and value < 0.0005
+        and (key == "p_holm" or key.rsplit("_", maxsplit=1)[-1] == "p")
+    ):
+        return "<0.001"
     if isinstance(value, float):
         return f"{value:g}" if value == int(value) and abs(value) >= 2 else f"{value:.3f}"
     return str(value)

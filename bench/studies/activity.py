@@ -64,6 +64,7 @@ def run(context: StudyContext) -> Finding:
     context.describe("phenotypic activity", "mAP against negative controls")
     opened = context.task.opened
     results: dict[str, _Result] = {}
+    without: dict[str, list[str]] = {}
     for method, X in corrected(context):
         try:
             groups = activity(opened, X)
@@ -74,8 +75,11 @@ def run(context: StudyContext) -> Finding:
         try:
             labels = consistency(opened, X, groups.names[groups.significant])
         except NotApplicable as error:
-            context.leave_out(f"consistency after {method}", str(error))
+            without.setdefault(str(error), []).append(method)
         results[method] = _Result(groups, labels)
+    for reason, methods in without.items():
+        after = "" if len(methods) == len(results) else f" after {', '.join(methods)}"
+        context.leave_out(f"consistency{after}", reason)
     if BASELINE not in results:
         return Finding([], SHOWN, nothing(context))
     table = [_row(method, result, results[BASELINE]) for method, result in results.items()]

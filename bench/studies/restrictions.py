@@ -36,6 +36,7 @@ SHOWN = {
     "difference_low": "low",
     "difference_high": "high",
     "normalised map": "mAP",
+    "n": "wells",
 }
 DRAWN = "recall@1"
 NOTES = (
@@ -43,7 +44,7 @@ NOTES = (
     "treatments. Plates are not resampled, so they do not cover new plates. mAP is normalised: 0 "
     "is a random ranking.",
     "Queries without a match in their gallery are skipped. Where the number of queries differs, so "
-    "do the treatments.",
+    "do the treatments, so the lines of the figure are interrupted there.",
     "Recall@1 of the match label is NSC without a restriction, and NSCB if the batch is excluded.",
 )
 
@@ -94,7 +95,7 @@ def _row(
 
 
 def _shown(restriction: str) -> str:
-    return "+".join(noun_of(name) for name in restriction.split("+"))
+    return " + ".join(noun_of(name) for name in restriction.split("+"))
 
 
 def _reading(by_method: dict[str, dict[tuple[str, str], Score]]) -> tuple[str, str, str]:
@@ -125,7 +126,10 @@ def _reading(by_method: dict[str, dict[tuple[str, str], Score]]) -> tuple[str, s
 def _draw(
     canvas: Canvas, by_method: dict[str, dict[tuple[str, str], Score]], order: list[str]
 ) -> None:
-    """Draw recall@1 against the restriction, a panel per match and a line per method."""
+    """Draw recall@1 against the restriction, a panel per match and a line per method.
+
+    Lines are interrupted where the number of queries changes, since the treatments do.
+    """
     matches = list(dict.fromkeys(match for match, _ in by_method[BASELINE]))
     axes = canvas.figure.subplots(1, len(matches), squeeze=False)[0]
     for ax, match in zip(axes, matches, strict=True):
@@ -154,9 +158,13 @@ def _draw(
                         "n": score.n,
                     }
                 )
-            ax.plot(*zip(*line, strict=True), color=colour, marker=marker_of(method), markersize=3)
+            n = [own[match, name].n for name in names if (match, name) in own]
+            for part in runs_of(line, n):
+                ax.plot(*zip(*part, strict=True), color=colour, marker=marker_of(method), ms=3)
             ends[method] = line[-1]
-        labels = [_shown(name).replace("+", "\n+ ") for name in names]
+        base = by_method[BASELINE]
+        labels = [f"{_shown(name)}\nn = {base[match, name].n:,}" for name in names]
+        labels = [label.replace(" + ", "\n+ ") for label in labels]
         ax.set_xticks(range(len(names)), labels, rotation=0, fontsize=6.5)
         ax.minorticks_off()
         ax.set_xlim(-0.5, len(names) + 0.7)
@@ -165,3 +173,14 @@ def _draw(
         ax.set_title(f"same {match}", fontsize=8)
         label_ends(ax, ends, {method: colour_of(method) for method in ends})
     axes[0].set_ylabel("recall@1")
+
+
+def runs_of(line: list[tuple[float, float]], n: list[int]) -> list[list[tuple[float, float]]]:
+    """Return the points of a line in parts with the same number of queries."""
+    parts: list[list[tuple[float, float]]] = []
+    for k, point in enumerate(line):
+        if k and n[k] == n[k - 1]:
+            parts[-1].append(point)
+        else:
+            parts.append([point])
+    return parts

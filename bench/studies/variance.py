@@ -101,7 +101,10 @@ def _reading(results: dict[str, list[Share]]) -> tuple[str, str, str]:
 
 
 def _draw(canvas: Canvas, results: dict[str, list[Share]], table: list[dict[str, Cell]]) -> None:
-    """Draw the explained variance per method, a panel per factor."""
+    """Draw the explained variance per method, a panel per factor.
+
+    Panels share their axis, so small shares overlap: both are also written next to the markers.
+    """
     n = len(results[BASELINE])
     axes = canvas.figure.subplots(1, n, squeeze=False, sharey=True, sharex=True)[0]
     canvas.table.extend(table)
@@ -124,4 +127,22 @@ def _draw(canvas: Canvas, results: dict[str, list[Share]], table: list[dict[str,
         ax.set_yticks(range(len(results)), list(results))
         ax.set_ylim(len(results) - 0.5, -0.5)
         ax.minorticks_off()
-    canvas.figure.supxlabel("adjusted share of variance: filled alone, open unique", fontsize=8)
+    low, high = axes[0].get_xlim()
+    axes[0].set_xlim(low, high)
+    for k, ax in enumerate(axes):
+        for place, own in enumerate(results.values()):
+            share = own[k]
+            ends = [v for v in (share.alone, share.unique, share.low, share.high) if v is not None]
+            right = max(ends) < (low + high) / 2
+            ax.annotate(
+                f"{share.alone:.3f} / {share.unique:.3f}",
+                (max(ends) if right else min(ends), place),
+                xytext=(6 if right else -6, 0),
+                textcoords="offset points",
+                horizontalalignment="left" if right else "right",
+                verticalalignment="center",
+                fontsize=6,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+            )
+    text = "adjusted share of variance: filled (first number) alone, open (second number) unique"
+    canvas.figure.supxlabel(text, fontsize=8)

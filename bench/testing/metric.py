@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 
 
 NEEDS = ("predictions", "scores", "embedding")
-ROWS = 120
-CLASSES = 4
+COMPOUNDS, PLATES = 24, 5
+ROWS = COMPOUNDS * PLATES
+CLASSES = 8
+"""Classes of predictions: top-5 accuracy is 1 with up to five."""
+LABELS = 4
+"""Labels of profiles: a label needs rows for metrics within labels."""
+CONTROLS = 30
 TOLERANCE = 1e-9
 NAMED = ("label", "batch", "compound", "treatment", "control_batch")
 """Arguments with names of rows' groups."""
@@ -142,7 +147,7 @@ class _MetricChecks:
         rng = generator("check", "metric")
         truth = rng.integers(0, CLASSES, ROWS)
         truth[::10] = -1
-        batch = np.array([f"plate{k % 5}" for k in range(ROWS)])
+        batch = np.array([f"plate{k // COMPOUNDS}" for k in range(ROWS)])
         if self.meta["needs"] == "predictions":
             guess = np.where(rng.random(ROWS) < 0.6, truth.clip(0), rng.integers(0, CLASSES, ROWS))
             return {"y_true": truth, "y_pred": guess, "batch": batch}
@@ -150,17 +155,26 @@ class _MetricChecks:
             scores = rng.dirichlet(np.ones(CLASSES), ROWS)
             treatments = np.arange(CLASSES) > 0
             return {"y_true": truth, "scores": scores, "batch": batch, "treatments": treatments}
-        centres = rng.normal(size=(CLASSES + 1, 6))
-        compound = np.array([f"compound{k % 20}" for k in range(ROWS)])
-        label = np.array([f"class{k % 20 % CLASSES}" for k in range(ROWS)])
+        # Each compound is once on each plate. Classes, compounds and plates have effects, so that
+        # few metrics are at an end of their range, where a wrong claim would not be seen.
+        compound, plate = np.arange(ROWS) % COMPOUNDS, np.arange(ROWS) // COMPOUNDS
+        kind = compound % LABELS
+        label = np.array([f"class{k}" for k in kind])
         label[::10] = ""
-        X = centres[np.arange(ROWS) % 20 % CLASSES] + rng.normal(size=(ROWS, 6))
+        X = rng.normal(size=(LABELS, 6))[kind] + 2.0 * rng.normal(size=(COMPOUNDS, 6))[compound]
+        places = rng.normal(size=(PLATES, 6))
+        X += places[plate] + rng.normal(size=(ROWS, 6))
+        of_control = np.arange(CONTROLS) % PLATES
+        controls = places[of_control] + rng.normal(size=(CONTROLS, 6))
+        names = np.array([f"compound{k}" for k in compound])
         return {
             "X": X.astype(np.float32),
             "label": label,
             "batch": batch,
-            "compound": compound,
-            "treatment": compound,
+            "compound": names,
+            "treatment": names,
+            "controls": controls.astype(np.float32),
+            "control_batch": np.array([f"plate{k}" for k in of_control]),
         }
 
     def call(self, arrays: dict[str, NDArray[np.generic]]) -> metrics.Value:

@@ -19,10 +19,11 @@ from bench.core.errors import BenchError
 from bench.core.registry import Registry
 from bench.core.words import LONGEST
 from bench.runs.job import Options
-from bench.studies import Difference, known, load, subtitle
+from bench.studies import Difference, cell_text, known, load, markdown, subtitle
 from bench.studies._networks import batch_statistics
 from bench.studies._variance import complete_block, crossed, nested
 from bench.studies.drift import leading, procrustes, replicate_distance
+from bench.studies.restrictions import runs_of
 from bench.studies.strength import breaks_at
 from tests.helpers import tiny, trained
 from tests.helpers.errors import mentions, raises
@@ -177,6 +178,32 @@ def test_a_gap_says_what_is_known() -> None:
     assert not Difference(0.03, 0.01, -0.01, 0.05, 9, "plate").excludes_zero
     assert not Difference(0.03, 0.01, None, None, 4, "plate").excludes_zero
     assert Difference(0.03, 0.01, None, None, 4, "plate").text == "+0.030 ± 0.010"
+
+
+def test_a_small_p_is_not_printed_as_zero() -> None:
+    assert cell_text(1e-5, "p") == cell_text(1e-5, "diff_p") == cell_text(0.0, "p_holm") == "<0.001"
+    assert cell_text(0.0006, "p") == "0.001"
+    assert cell_text(1e-5, "change") == "0.000"
+
+
+def test_a_study_with_its_own_test_names_no_other() -> None:
+    facts = {
+        **dict.fromkeys(("split", "question", "title", "metric", "readout", "runs_digest"), "x"),
+        "reading": ["x"],
+        "left_out": {},
+        "shown": {"p": "p"},
+        "test": "paired t test",
+    }
+    table = [{"p": 0.2}]
+    for notes, n in (((), 1), (("p: exact McNemar test.",), 0)):
+        lines = markdown({**facts, "notes": list(notes)}, table)
+        assert sum("paired t test" in line for line in lines) == n
+
+
+def test_a_line_is_interrupted_where_the_queries_change() -> None:
+    line = [(0.0, 0.1), (1.0, 0.2), (2.0, 0.3), (3.0, 0.4)]
+    assert runs_of(line, [9, 9, 4, 9]) == [line[:2], line[2:3], line[3:]]
+    assert runs_of([], []) == []
 
 
 def study(capsys, folder, name, *more, table=None):

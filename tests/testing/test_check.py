@@ -18,7 +18,8 @@ from bench.core.control_names import is_control_row
 from bench.core.registry import Registry
 from bench.testing.dataset import check_dataset
 from bench.testing.method import check_method
-from bench.testing.synthetic import synthetic_data
+from bench.testing.metric import _MetricChecks
+from bench.testing.synthetic import Broken, synthetic_data
 from tests.helpers.caller import bench
 from tests.helpers.errors import mentions, raises
 from tests.helpers.extras import skip_without
@@ -640,3 +641,20 @@ def test_a_choice_that_requires_other_data_is_a_remark() -> None:
 @pytest.mark.slow
 def test_the_packaged_data_set_passes() -> None:
     check_dataset("coos7", settings={"draw": 0, "scale": 0.05}, edition="simulated")
+
+
+def metric_checks(name: str, **changes: Any) -> Any:
+    registry = Registry()
+    meta = {**registry.entry("metric", name).meta, **changes}
+    return _MetricChecks(name, meta, registry)
+
+
+@pytest.mark.parametrize("name", ["map", "map_controls"])
+def test_a_false_claim_of_a_metric_fails_on_the_example(name: str) -> None:
+    checks = metric_checks(name)
+    value = checks.call(checks.arrays())
+    assert value.n > 100
+    assert 0.05 < value.value < 0.95
+    assert checks._ignores() == "names, scale, rotation"
+    with pytest.raises(Broken, match="translation"):
+        metric_checks(name, ignores=["translation"])._ignores()

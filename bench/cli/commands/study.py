@@ -116,7 +116,7 @@ def _print(context: StudyContext, finding: Finding) -> None:
     if keys:
         print_table(
             [finding.shown[key] for key in keys],
-            [[cell_text(row.get(key)) for key in keys] for row in finding.table],
+            [[cell_text(row.get(key), key) for key in keys] for row in finding.table],
         )
     for what, reason in context.left_out.items():
         print_line(f"left out: {what}: {reason}", wrap=True)
