@@ -62,6 +62,7 @@ TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "tests/data/test_rescale.py",
             "tests/core/test_moments.py",
             "tests/training/test_batch_statistics.py",
+            "tests/training/test_training.py",
             "tests/methods/test_deterministic.py",
         ),
     ),

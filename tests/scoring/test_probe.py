@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from bench.api import NotApplicable
-from bench.scoring.logistic import balanced_weights, logistic_path
+from bench.scoring.logistic import _principal_axes, balanced_weights, logistic_path
 from bench.scoring.probe import CHOICE_ROWS, DEFAULT, FOLDS, GRID, choice_folds, fit_probe
 from tests.helpers.errors import raises
 
@@ -271,3 +271,14 @@ def test_the_true_classes_are_read_without_error(y, batch) -> None:
     X = oracle(np.concatenate([y, y]))
     scores = fit_probe(X[: len(y)], y, batch, y.max() + 1, 0).scores(X[len(y) :])
     np.testing.assert_array_equal(scores.argmax(axis=1), y)
+
+
+@pytest.mark.parametrize(("n", "d"), [(9, 4), (6, 30)])
+def test_axes_without_variance_are_omitted(n: int, d: int) -> None:
+    rng = np.random.default_rng(0)
+    Z = 1e3 * rng.normal(size=(n, 2)) @ rng.normal(size=(2, d))
+    weights = np.full(n, 1 / n)
+    axes, variance = _principal_axes(Z, weights)
+    assert axes.shape == (d, 2)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(2), atol=1e-9)
+    np.testing.assert_allclose(variance, ((Z @ axes) ** 2).mean(axis=0))

@@ -427,6 +427,18 @@ def test_a_loss_that_is_not_finite_stops_with_its_step():
         fitted(ERM, samples, context()[0])
 
 
+def test_the_progress_of_a_batch_is_the_share_of_steps_before_it():
+    shares = []
+
+    class Noted(ERM):
+        def loss(self, model, batch):
+            shares.append(batch.progress)
+            return super().loss(model, batch)
+
+    fitted(Noted, profiles(), context(steps=4)[0])
+    assert shares == [0, 0.25, 0.5, 0.75]
+
+
 @pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"channels_last": False}])
 def test_precision_and_memory_order_change_little(change):
     samples = images(n=120)[0]
