@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 MOST_NAMED = 40
 """Maximum columns with missing values that the regular expression leaves out by name."""
 MOST_SPLITS = 4
+_OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
+    ((".sqlite", ".sqlite3", ".db"), "convert it to parquet with CytoTable"),
+    ((".zarr", ".zarr.zip"), "write it with anndata.read_zarr(PATH).write_h5ad(FILE)"),
+    ((".zip",), "unpack it"),
+    ((".xlsx", ".xls", ".ods"), "save the sheet as CSV"),
+    ((".feather", ".arrow"), "write it with pandas.read_feather(PATH).to_parquet(FILE)"),
+    ((".rds", ".rda", ".rdata"), "write it as CSV in R"),
+    ((".png", ".tif", ".tiff", ".jpg", ".jpeg"), "name the folder of the images, or their list"),
+)
+"""Endings of files that are not tables, and what to do with them."""
 _ORDER = (
     *("images", "crop", "features", "id", "label", "batches", "control", "compound", "treatment"),
     "metadata",
@@ -85,7 +95,8 @@ def describe(path: Path, name: str, base: Path) -> Description:
     if pictures and (pictures[0].value is not None or not matched):
         guesses += pictures
     elif not matched:
-        guesses.append(guess.Guess("features", None, "no column is numeric"))
+        reason = "no column is numeric; for images, name the folder that has them and this table"
+        guesses.append(guess.Guess("features", None, reason))
     else:
         guesses.append(_features(file, proposed, what, matched))
     by_key = {item.key: item for item in guesses}
@@ -100,8 +111,17 @@ def describe(path: Path, name: str, base: Path) -> Description:
     return Description(text, tuple(guesses), tuple(missing))
 
 
+def _not_a_table(path: Path) -> None:
+    """Raise for a file of another format, with what to do."""
+    name = path.name.lower()
+    for endings, cure in _OTHERS:
+        if name.endswith(endings):
+            raise BenchError(f"{path} is not read as a table: {cure}")
+
+
 def _opened(path: Path) -> tuple[TableFile, list[Guess]]:
     """Open a table; an h5ad without X is opened with its first layer or embedding."""
+    _not_a_table(path)
     try:
         return open_table(path), []
     except BenchError:

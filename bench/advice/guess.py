@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from bench.data.own.columns import Texts
 
 _PREFIX = re.compile(r"^(image_)?(meta(data)?_)?(assay_)?", re.IGNORECASE)
+_BRACKETS = re.compile(r"(characteristics|comment|experimental_condition|factor_value)_\[(.+)\]")
+"""Columns of the Image Data Resource and of MAGE-TAB."""
 LABELS = (
     "label|class|phase|phenotype|cell_?type|localization|localisation",
     "moa|mechanism(_of_action)?|moa_.*",
@@ -42,32 +44,49 @@ BATCHES = (
     "(assay_)?plate(_?(barcode|name|id))?|batch(_?(id|name|no|number))?|week|day|date|session|run|"
     "time(_?(h|point))?|experiment(_?(id|name))?|exp|replicate|rep|donor|patient|case|individual|"
     "slide|source|lab(oratory)?|centre|center|institute|hospital|study|microscope|scanner|"
-    "instrument|machine|stain(ing)?|period|cohort|screen|folder_[1-9]"
+    "instrument|machine|stain(ing)?|period|cohort|screen|folder_[1-9]|table|dataset_name"
 )
 CONTROLS = r"(is_?)?(neg(ative)?_?)?(control|ctrl)(s|_?type)?|pert(urbation)?_?type|is_?dmso|negcon"
 VEHICLES = (
-    r"dmso|vehicle|negcon|neg(ative)?[ _-]?(control|ctrl)|untreated|mock|scrambled|none treated"
+    r"dmso|vehicle|negcon|neg(ative)?[ _-]?(control|ctrl)|untreated|mock|scrambled|none treated|"
+    r"no[ _-](reagent|treatment)"
 )
-OBJECTS = r"(.*_)?(field|site|fov|tile|imagenumber|image_?id|objectnumber|object_?id|cell_?id)"
+NEGATIVE = VEHICLES + "|neg(ative)?"
+"""Values in a column of controls; a class of cells may be called negative."""
+OBJECTS = (
+    r"(.*_)?(field|site|fov|tile|imagenumber|image_?id|objectnumber|object_?id|cell_?id)|export|"
+    "folder_1|table"
+)
 _METADATA = (
     "(?i:image_|meta_|metadata_|ExecutionTime_|ModuleError_|Group_|Channel_|Series_|Frame_|Width_|"
-    "Height_|Scaling_|Threshold_)"
+    r"Height_|Scaling_|Threshold_|(\w+_)?(AreaShape_(Center|Bounding)|Location_(Center|Max)|"
+    "Number_Object|(Parent|Children)_))"
 )
-"""Prefixes of columns that are never features, unless they belong to a family."""
+"""Beginnings of columns that are never features, unless they belong to a family."""
 CROP = ("top", "left", "height", "width")
 _IMAGE = re.compile(r".+\.(png|tiff?|jpe?g)|.+\.zarr/.+", re.IGNORECASE)
-_PLACE = r"(?!Location|Number|Parent|Children|AreaShape_(Center|Bounding))"
+_DRAWING = r"(?i:overlay|outline|thumbnail)"
+"""Columns of pictures for the eye, which CellProfiler saves next to the channels."""
+_PLACE = (
+    r"(?!Location|(Image|Object)?Number|Parent|Children|AreaShape_(Center|Bounding)|"
+    r"Neighbors_\w+ClosestObjectNumber)"
+)
 FAMILIES = (
     ("^(Cells|Cytoplasm|Nuclei)_" + _PLACE, "features of CellProfiler by compartment"),
     (
-        "^(AreaShape_(?!Center|Bounding)|Correlation_|Granularity_|Intensity_|Neighbors_|"
-        "RadialDistribution_|Texture_)",
+        "^(AreaShape_(?!Center|Bounding)|Correlation_|Granularity_|Intensity_|"
+        r"Neighbors_(?!\w+ClosestObjectNumber)|RadialDistribution_|Texture_)",
         "features of CellProfiler for one kind of object",
     ),
     (
         "^(Count|ImageQuality|AreaOccupied|Intensity|Granularity|Texture|Correlation|"
         "(Mean|Median|StDev)_[A-Za-z]+)_" + _PLACE,
         "features of CellProfiler per image",
+    ),
+    (
+        r"^\w+_(AreaShape_(?!Center|Bounding)|Correlation_|Granularity_|Intensity_|"
+        r"Neighbors_(?!\w+ClosestObjectNumber)|RadialDistribution_|Texture_)",
+        "features of CellProfiler by kind of object",
     ),
 )
 """Regular expressions over columns, with what they match."""
@@ -130,10 +149,11 @@ def short(name: str) -> str:
 
     Examples
     --------
-    >>> short("Image_Metadata_Plate"), short("meta_week"), short("Plate")
-    ('plate', 'week', 'plate')
+    >>> short("Image_Metadata_Plate"), short("meta_week"), short("Comment [Gene Symbol]")
+    ('plate', 'week', 'gene_symbol')
     """
-    return _PREFIX.sub("", re.sub(r"[\s.\-]+", "_", name.strip().lower()))
+    plain = re.sub(r"[\s.\-]+", "_", name.strip().lower())
+    return _BRACKETS.sub(r"\2", _PREFIX.sub("", plain))
 
 
 def relative(path: Path, base: Path) -> str:
@@ -178,7 +198,11 @@ def _is_metadata(name: str) -> bool:
 
 def images(columns: Columns, table: Path, base: Path) -> list[Guess]:
     """Guess the columns of image files, relative to ``base`` or the table, and of a crop."""
-    named = [n for n, text in columns.text.items() if all(map(_IMAGE.fullmatch, text.tolist()))]
+    named = [
+        name
+        for name, text in columns.text.items()
+        if all(map(_IMAGE.fullmatch, text.tolist())) and not re.search(_DRAWING, name)
+    ]
     for folder in (base, table.parent):
         files = [name for name in named if (folder / columns.text[name][0]).exists()]
         if files:
@@ -213,7 +237,8 @@ def controls(columns: Columns) -> Guess:
             return Guess("control", name, f"marks {count(int(mask.sum()), 'row')} of {len(mask):,}")
     for pattern in (*LABELS, CONTROLS):
         for name in columns.named(pattern):
-            values = [v for v in columns.values(name) if re.fullmatch(VEHICLES, v.casefold())]
+            words = NEGATIVE if pattern == CONTROLS else VEHICLES
+            values = [v for v in columns.values(name) if re.fullmatch(words, v.casefold())]
             rows = int(np.isin(columns.text[name], values).sum())
             if values and rows < columns.n:
                 reason = f"{count(rows, 'row')} of {columns.n:,} have this value"
@@ -298,12 +323,13 @@ def ids(columns: Columns) -> Guess:
     for name in columns.named("id|image_?id|cell_?id|object_?id"):
         if len(columns.values(name)) == columns.n:
             return Guess("id", [name], "differs in each row")
-    chosen = [name for name in (plate, position) if name is not None]
-    further = [name for name in columns.named(OBJECTS) if name not in chosen]
+    chosen = [name for name in (plate, position) if name is not None and columns.complete(name)]
+    objects = [name for name in columns.named(OBJECTS) if name not in chosen]
+    further = [name for name in objects if columns.complete(name)]
     singles = [[name] for name in further]
     for extra in [[], *singles, further] if chosen else [further, *singles]:
         some = [*chosen, *extra]
-        if some and all(map(columns.complete, some)):
+        if some:
             joined = joined_columns([columns.text[name] for name in some])
             if len(set(joined.tolist())) == columns.n:
                 return Guess("id", some, "unique together")

@@ -16,9 +16,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pandas as pd
 
-from bench.advice.cellprofiler import is_export, joined
 from bench.advice.guess import relative
-from bench.core.disk import new_file
 from bench.core.errors import BenchError
 from bench.core.words import count
 from bench.data.own.delimited import DELIMITED
@@ -35,9 +33,17 @@ LARGEST = 256 << 20
 _HARMONY = ("Index.idx.xml", "Index.ref.xml", "Index.xml", "ImageIndex.ColumbusIDX.xml")
 _CHANNELS = "channels: "
 """Start of the note that names the channels."""
-_WELL = re.compile(r"(?<![A-Za-z0-9])([A-Pa-p])[-_]?(\d{2})(?!\d)")
-_CHANNEL = re.compile(r"[_-](?:w|ch|channel|c(?=\d(?!\d)))(\d{1,2})(?=[_.-]|$)", re.IGNORECASE)
-_FIELD = re.compile(r"[_-](?:s|f|site|field|fov)(\d{1,4})(?=[_.-]|$)", re.IGNORECASE)
+_WELL = re.compile(r"(?<![A-Za-z0-9])([A-Pa-p])[-_]?(\d{2})(?=[^A-Za-z0-9]|$|[fs]\d)")
+_GUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
+"""ImageXpress adds one to the channel: ``B02_s1_w1EB5BA7AB-…``."""
+_CHANNEL = re.compile(
+    r"(?:[_-](?:w|ch|channel|c(?=\d(?!\d)))|(?<=f\d\d)d)"
+    rf"(\d(?={_GUID})|\d{{1,2}})(?:{_GUID})?(?=[_.-]|$)",
+    re.IGNORECASE,
+)
+_FIELD = re.compile(
+    r"(?:[_-](?:s|f|site|field|fov)|(?<=[A-P]\d\d)f)(\d{1,4})(?=[_.-]|$|d\d)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -59,35 +65,13 @@ class Layout:
     notes: tuple[str, ...]
 
 
-def write_table(folder: Path, output: Path) -> tuple[Path, tuple[str, ...]]:
-    """Write the table of a folder next to ``output``, the TOML file that will describe it.
+def has_images(folder: Path) -> bool:
+    """Return whether a folder or one in it has images or an index of images."""
+    return bool(_indexes(folder)) or any(map(_is_image, folder.rglob("*")))
 
-    Returns
-    -------
-    tuple
-        The table, and lines that say what was recognised.
 
-    Raises
-    ------
-    BenchError
-        If the table exists already, or nothing in the folder is recognised.
-    """
-    tables = is_export(folder)
-    path = output.with_suffix(".parquet" if tables else ".csv")
-    if path.exists():
-        raise BenchError(f"{path} exists: choose another --output, or remove it first")
-    if tables:
-        frame, note = joined(folder)
-        notes: tuple[str, ...] = (note,)
-    else:
-        layout = read_layout(folder, output.parent)
-        frame, notes = layout.frame, layout.notes
-    with new_file(path, parents=False) as part:
-        if tables:
-            frame.to_parquet(part, index=False)
-        else:
-            frame.to_csv(part, index=False)
-    return path, notes
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in (*IMAGES, ".zarr") and path.exists()
 
 
 def read_layout(folder: Path, base: Path) -> Layout:
@@ -309,26 +293,21 @@ def _files(folder: Path) -> Layout:
     """Return plain image files; files that differ in their channel only are one image."""
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMAGES and f.is_file())
     if not files:
+        inner = sorted(
+            f for f in folder.rglob("*") if f.name.lower().endswith((".parquet", ".csv"))
+        )
+        example = f", such as {inner[0]}" if inner else ""
         raise BenchError(
             f"{folder} has no OME-Zarr plate, Harmony index, or PNG, TIFF or JPEG files: name the "
-            "folder of the images, or a table"
+            f"folder of the images, or a table{example}"
         )
-    rows: dict[str, dict[str, str]] = {}
-    for file in files:
-        inside = file.relative_to(folder)
-        channel = _CHANNEL.search(file.stem)
-        key = _CHANNEL.sub("", str(inside.with_suffix("")))
-        row = rows.setdefault(key, {"file": inside.as_posix()})
-        for k, part in enumerate(inside.parts[:-1], 1):
-            row[f"folder_{k}"] = part
-        if (well := _WELL.search(file.stem)) is not None:
-            row["well"] = f"{well[1].upper()}{well[2]}"
-        if (field := _FIELD.search(file.stem)) is not None:
-            row["field"] = field[1]
-        row[f"image_{channel[1]}" if channel else "image"] = str(file)
+    rows = _by_channel(files, folder)
     columns = {name for row in rows.values() for name in row if name.startswith("image")}
     if len(columns) > 1:
         whole = {key: row for key, row in rows.items() if columns <= set(row)}
+        if not whole and "image" in columns:  # the numbers in some names are not of channels
+            rows = _by_channel(files, folder, channels=False)
+            return _layout(list(rows.values()), "image files, no image has all channels")
         if not whole:
             raise BenchError(
                 f"no image in {folder} has all of {', '.join(sorted(columns))}: move the files of "
@@ -338,6 +317,30 @@ def _files(folder: Path) -> Layout:
         more = [f"{count(lost, 'image')} without all channels left out"] if lost else []
         return _layout(list(whole.values()), f"files, {len(columns)} channels", more)
     return _layout(list(rows.values()), "image files")
+
+
+def _by_channel(
+    files: Sequence[Path], folder: Path, *, channels: bool = True
+) -> dict[str, dict[str, str]]:
+    """Return a row per image: files that differ in the channel only, or each file."""
+    rows: dict[str, dict[str, str]] = {}
+    for file in files:
+        inside = file.relative_to(folder)
+        channel = _CHANNEL.search(file.stem) if channels else None
+        key = _CHANNEL.sub("", str(inside.with_suffix(""))) if channels else str(inside)
+        row = rows.setdefault(key, {"file": inside.as_posix()})
+        for k, part in enumerate(inside.parts[:-1], 1):
+            row[f"folder_{k}"] = part
+        if (well := _WELL.search(file.stem)) is not None:
+            row["well"] = f"{well[1].upper()}{well[2]}"
+        if (field := _FIELD.search(file.stem)) is not None:
+            row["field"] = field[1]
+        row[f"image_{channel[1]}" if channel else "image"] = str(file)
+    for name in ("well", "field"):  # parts of other names, unless all files have one
+        if any(name not in row for row in rows.values()):
+            for row in rows.values():
+                row.pop(name, None)
+    return rows
 
 
 def _with_wells(frame: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]]:

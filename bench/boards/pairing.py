@@ -204,8 +204,8 @@ def _gaps(a: Scores, b: Scores, seeds: list[int], pooled: tuple[float, ...]) -> 
         (left, sizes), (right, other) = _pick(a, seeds, clusters), _pick(b, seeds, clusters)
     if sizes is None or other is None:
         sizes = None
-    elif not np.allclose(sizes, other, rtol=1e-9, atol=0):  # other rows were scored
-        return none
+    elif not (np.array_equal(sizes, other) or np.allclose(sizes, other, rtol=1e-9, atol=0)):
+        return none  # other rows were scored
     if a.additive and clusters and set(a.clusters) != set(b.clusters):
         pooled = ()  # the mean over the common clusters
     return Scores(

@@ -14,10 +14,11 @@ import tifffile
 
 from bench.advice.cellprofiler import joined
 from bench.advice.describe import describe
-from bench.advice.layouts import read_layout, write_table
+from bench.advice.layouts import read_layout
+from bench.advice.tables import write_table
 from bench.core.errors import BenchError
 from bench.data.own.table import load
-from tests.helpers.errors import raises
+from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -396,3 +397,141 @@ def test_a_damaged_index_is_refused(tmp_path: Path, content: str, words: str) ->
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with raises(BenchError, str(tmp_path)):
         read_layout(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "channels", "wells", "fields"),
+    [
+        (
+            [  # ImageXpress, as in BBBC021 and BBBC022
+                "Week1_B02_s1_w107447158-AC92-4844-8A27-4B1B6C1B1D5C",
+                "Week1_B02_s1_w2EB5BA7AB-2B6C-4A55-B458-8E0D9B0A9A0C",
+                "Week1_B02_s2_w122CA072D-10D8-4177-AA22-8440DA832D60",
+                "Week1_B02_s2_w237EBB874-43F8-48AC-8312-D890B0873E2F",
+            ],
+            ["image_1", "image_2"],
+            ["B02", "B02"],
+            ["1", "2"],
+        ),
+        (
+            ["AS_09125_D03f00d0", "AS_09125_D03f00d1", "AS_09125_D04f01d0", "AS_09125_D04f01d1"],
+            ["image_0", "image_1"],
+            ["D03", "D04"],
+            ["00", "01"],
+        ),
+        # neither wells nor channels: only some of the names look so
+        (["E14tg2a_d2", "B1_C1", "B1_C2", "B3"], ["image"], None, None),
+    ],
+)
+def test_names_of_image_files(
+    tmp_path: Path,
+    names: list[str],
+    channels: list[str],
+    wells: list[str] | None,
+    fields: list[str] | None,
+) -> None:
+    for name in names:
+        (tmp_path / f"{name}.tif").touch()
+    layout = read_layout(tmp_path, tmp_path)
+    assert layout.images == channels
+    assert len(layout.frame) == len(names) // len(channels)
+    for column, expected in (("well", wells), ("field", fields)):
+        assert (layout.frame[column].tolist() if column in layout.frame else None) == expected
+
+
+def export(folder: Path, *, prefix: str = "", plate: str = "p1", **objects: pd.DataFrame) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    image = pd.DataFrame({"ImageNumber": [1], "Metadata_Plate": [plate]})
+    for name, table in {"Image": image, **objects}.items():
+        table.to_csv(folder / f"{prefix}{name}.csv", index=False)
+
+
+def objects(n: int, **columns: list[int]) -> pd.DataFrame:
+    numbers = range(1, n + 1)
+    frame = pd.DataFrame({"ImageNumber": 1, "ObjectNumber": numbers, "AreaShape_Area": numbers})
+    return frame.assign(**columns)
+
+
+def test_a_kind_that_few_objects_have_costs_no_rows(tmp_path: Path) -> None:
+    export(
+        tmp_path,
+        prefix="MyExpt_",
+        Cells=objects(6, Parent_Nuclei=[6, 5, 4, 3, 2, 1]),
+        Nuclei=objects(6),
+        PH3=objects(2, Parent_Nuclei=[2, 3]),
+        Speckles=objects(5),
+    )
+    frame, note = joined(tmp_path)
+    assert frame["Nuclei_AreaShape_Area"].tolist() == [6, 5, 4, 3, 2, 1]
+    mentions(note, "6 rows", "PH3", "Speckles")
+    assert not any(name.startswith(("PH3_", "Speckles_")) for name in frame)
+    assert "Nuclei_ImageNumber" not in frame  # otherwise it would be a feature
+    # of the same parent, one to one: joined
+    objects(6, Parent_Nuclei=[1, 2, 3, 4, 5, 6]).to_csv(tmp_path / "MyExpt_PH3.csv", index=False)
+    frame, _ = joined(tmp_path)
+    assert frame["PH3_AreaShape_Area"].tolist() == [6, 5, 4, 3, 2, 1]
+
+
+def test_exports_in_several_folders(tmp_path: Path) -> None:
+    for k, plate in enumerate(("p1", "p1", "p2", "p2")):
+        export(tmp_path / "analysis" / f"site-{k}", plate=plate, Cells=objects(3))
+    export(tmp_path / "analysis" / "site-4", plate="p2")
+    (tmp_path / "analysis" / "site-4" / "Cells.csv").touch()  # no cell in this image
+    table, notes = write_table(tmp_path, tmp_path / "screen.toml")
+    frame = pd.read_parquet(table)
+    assert frame["export"].tolist() == [f"analysis/site-{k}" for k in range(4) for _ in range(3)]
+    mentions(" ".join(notes), "12 rows", "site-4")
+    described = describe(table, "screen", tmp_path)
+    guesses = {item.key: item.value for item in described.guesses}
+    assert guesses["batches"] == ["Metadata_Plate"]
+    assert "export" in (guesses["id"] or ())
+
+
+def test_tables_of_plates_in_a_folder(tmp_path: Path) -> None:
+    for k in range(3):
+        frame = pd.DataFrame({"Metadata_Plate": [k, k], "Cells_a": [1.5, 2.5], "Cells_b": k})
+        if k == 2:
+            frame = frame.astype({"Metadata_Plate": str}).assign(Cells_c=1.0)
+        frame.to_parquet(tmp_path / f"plate{k}.parquet")
+    table, notes = write_table(tmp_path, tmp_path / "screen.toml")
+    stacked = pd.read_parquet(table)
+    assert stacked["table"].tolist() == ["plate0"] * 2 + ["plate1"] * 2 + ["plate2"] * 2
+    assert stacked["Metadata_Plate"].tolist() == ["0", "0", "1", "1", "2", "2"]
+    assert stacked["Cells_a"].tolist() == [1.5, 2.5] * 3
+    assert "Cells_c" not in stacked
+    mentions(notes[0], "6 rows", "1 column")
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("a.sqlite", "CytoTable"),
+        ("a.zarr.zip", "write_h5ad"),
+        ("a.zip", "unpack"),
+        ("a.xlsx", "CSV"),
+        ("a.ome.tif", "folder"),
+    ],
+)
+def test_other_formats_are_refused_with_a_cure(tmp_path: Path, name: str, cure: str) -> None:
+    (tmp_path / name).touch()
+    with raises(BenchError, name, cure):
+        describe(tmp_path / name, "x", tmp_path)
+
+
+def test_annotation_of_the_image_data_resource(tmp_path: Path) -> None:
+    kinds = ["", "negative", "no reagent"]
+    rows = [
+        {
+            "Plate": f"p{plate}",
+            "Well": f"A{k + 1}",
+            "Comment [Gene Symbol]": gene,
+            "Control Type": kinds[k // 4],
+        }
+        for plate in range(3)
+        for k, gene in enumerate([*"abab", *"cccc", *[""] * 4])
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "annotation.csv", index=False)
+    described = describe(tmp_path / "annotation.csv", "screen", tmp_path)
+    guesses = {item.key: item.value for item in described.guesses}
+    assert guesses["label"] == "Comment [Gene Symbol]"
+    assert guesses["control"] == {"Control Type": ["negative", "no reagent"]}

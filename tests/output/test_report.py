@@ -437,6 +437,13 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch: pytest.MonkeyP
     assert cost.note.endswith("the disk is full.")
 
 
+def test_a_figure_without_room_is_not_drawn() -> None:
+    runs = Drawn(as_records(plausible()))
+    drawn = list(pictures(runs, names=["mechanism", "cost", "confusion"], room=10))
+    assert [picture.stem for picture in drawn] == ["mechanism", "cost"]
+    assert [(picture.png, picture.left_out) for picture in drawn] == [("", False), ("", True)]
+
+
 def test_figures_of_embeddings_are_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "artifacts").mkdir()
     (result,) = pictures(Drawn(as_records(plausible())), names=["umap"], results=tmp_path)

@@ -93,7 +93,7 @@ def command(
 def _describe(source: Path, name: str, path: Path, common: Common) -> None:
     """Write the description of a table or a folder, and print the guesses."""
     from bench.advice.describe import describe
-    from bench.advice.layouts import write_table
+    from bench.advice.tables import write_table
     from bench.data.own.table import load
 
     if not source.exists():

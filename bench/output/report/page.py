@@ -139,12 +139,7 @@ def build(
         room = math.inf if every_picture else LIMIT - len(page.encode())
         larger = _runs_of(drawn, all_boards, runs)
         splits = {board.split for board in all_boards}
-        # Drawing takes most of the time, so that nothing is drawn that does not fit.
-        for image in pictures(*larger, results=results, registry=registry, splits=splits):
-            images.append(image)
-            room -= image.weight
-            if room < 0:
-                break
+        images += pictures(*larger, results=results, registry=registry, splits=splits, room=room)
     say("page")
     html, n_pictures = _fitted(page, images, str(context["drawn"]))
     shown = tuple(image for image in images if image.png)
@@ -185,6 +180,7 @@ def _with_figures(page: str, images: Sequence[Picture], n_shown: int, drawn_note
     """Return the page with the first pictures."""
     drawn = [image for image in images if image.png]
     notes = [image for image in images if image.note]
+    left_out = sum(image.left_out for image in images)
     shown = drawn[:n_shown]
     if not shown and not notes:
         return page.replace(LINK, "").replace(SECTION, "")
@@ -199,7 +195,7 @@ def _with_figures(page: str, images: Sequence[Picture], n_shown: int, drawn_note
             pictures=shown,
             notes=notes,
             drawn=drawn_note,
-            figures_left_out=fewer if n_shown < len(drawn) else "",
+            figures_left_out=fewer if n_shown < len(drawn) + left_out else "",
         )
     )
     link = '<a href="#figures">Figures</a>'

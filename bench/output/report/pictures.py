@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ WIDEST = 1418
 SLOW = "It needs embeddings and takes minutes: run `python -m bench figures {name}`."
 MOST = 4
 """Maximum pictures per figure of a study."""
+SMALLEST = 20_000
+"""Bytes of a small figure; none is drawn where less is left."""
 COLOURS = 64
 """Colours in a picture's palette; lines and flat areas need no more."""
 
@@ -53,6 +56,8 @@ class Picture:
         Pixels.
     note
         A sentence that replaces the figure, or an empty string.
+    left_out
+        Whether the figure was not drawn because no room was left.
     """
 
     name: str
@@ -63,11 +68,16 @@ class Picture:
     height: int = 0
     table: str = ""
     note: str = ""
+    left_out: bool = False
 
     @property
     def weight(self) -> int:
         """Size on the page in bytes."""
         return len(self.png) + len(self.table)
+
+
+class _NoRoomError(Exception):
+    """A figure has content, but no room on the page."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +95,12 @@ def pictures(
     results: Path | None = None,
     registry: Registry | None = None,
     splits: Collection[str] = (),
+    room: float = math.inf,
 ) -> Iterator[Picture]:
     """Draw named figures one by one; a figure that cannot be drawn is replaced by a sentence.
+
+    The last figure is the first one that exceeds ``room``. Drawing takes most of the time, so it is
+    not drawn if less than :data:`SMALLEST` is left (:attr:`Picture.left_out`).
 
     Figures and tables of the original paper are left out if there is no measurement for them.
 
@@ -105,6 +119,8 @@ def pictures(
         sentence states how to create others.
     splits
         Splits to show published figures of embeddings of; default: those of ``first``.
+    room
+        Bytes that the pictures may have together.
     """
     from bench.output.figures import all_figures
 
@@ -118,22 +134,31 @@ def pictures(
                 _picture(name, meta["summary"] + _one_fold(table), table, table.parent)
                 for table in tables
             ]
-            # Their tables have a line per row of the data.
-            yield from (replace(picture, table="") for picture in drawn)
+            for picture in drawn:
+                # Their tables have a line per row of the data.
+                yield (shown := replace(picture, table=""))
+                room -= shown.weight
+                if room < 0:
+                    return
             continue
         elif results is not None and (results / "artifacts").is_dir():
             yield Picture(name, name, meta["summary"], note=SLOW.format(name=name))
             continue
         else:
             folder = None
-        new = _drawn(first, figures[name], folder, registry)
+        place = (figures[name], folder, registry)
+        new = _drawn(first, *place, room=room)
         for larger in more:
             if not all(picture.note for picture in new):
                 break
-            new = _drawn(larger, figures[name], folder, registry, MOST)
+            new = _drawn(larger, *place, most=MOST, room=room)
         if meta["paper"]:
             new = [picture for picture in new if not picture.note]
-        yield from new
+        for picture in new:
+            yield picture
+            room -= picture.weight
+            if room < 0 or picture.left_out:
+                return
 
 
 def _published(splits: Collection[str], name: str, results: Path | None) -> list[Path]:
@@ -159,7 +184,9 @@ def _drawn(
     figure: Entry,
     results: Path | None,
     registry: Registry | None,
+    *,
     most: int | None = None,
+    room: float = math.inf,
 ) -> list[Picture]:
     from bench.output.canvas import writing
     from bench.output.figures import draw
@@ -168,7 +195,7 @@ def _drawn(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         try:
-            with writing("png", "csv", shown=_is_shown):
+            with writing("png", "csv", shown=_is_shown if room >= SMALLEST else _raise_if_shown):
                 files = draw(
                     runs.records,
                     [name],
@@ -177,6 +204,8 @@ def _drawn(
                     registry=registry,
                     boards=runs.boards,
                 )
+        except _NoRoomError:
+            return [Picture(name, name, summary, left_out=True)]
         except Exception as error:
             if isinstance(error, BenchError):
                 reason = str(error)
@@ -207,6 +236,12 @@ def _is_shown(table: Table) -> bool:
         return False
     measured = [row["measured"] for row in table if "measured" in row]
     return not measured or any(value not in {None, ""} for value in measured)
+
+
+def _raise_if_shown(table: Table) -> bool:
+    if _is_shown(table):
+        raise _NoRoomError
+    return False
 
 
 def _note(table: str) -> str:
