@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -16,6 +17,13 @@ for _name in ("BENCH_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_N
 # A shell ignores Ctrl-C in what it starts in the background. Processes of tests would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Collections of a heap with all libraries and tests took a tenth of the time.
+gc.set_threshold(20_000, 20, 20)
+
+# Files of tests need not survive a power failure. Processes that tests start, and those that the
+# attack kills, write through to the disk as usual.
+os.fsync = lambda fd: None
 
 import pandas as pd  # noqa: E402 - after the number of threads
 import pytest  # noqa: E402 - after the number of threads
@@ -75,6 +83,15 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = base / "shared-cache"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def few_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the probe of this process select from three penalties instead of eleven.
+
+    For tests that run many small experiments and compare no score with a known value.
+    """
+    monkeypatch.setattr("bench.scoring.probe.GRID", (1e-4, 1e-2, 1.0))
 
 
 @pytest.fixture(autouse=True)

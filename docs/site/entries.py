@@ -223,7 +223,11 @@ class Site:
                 "",
             ]
         else:
-            lines += ["This split is declared in a TOML file of a user, not packaged.", ""]
+            lines += [
+                "This split is declared in a TOML file of a user, not packaged. To repeat a row you "
+                "need the table and that file.",
+                "",
+            ]
         result = [board for board in self.boards if board.split == split.name]
         if not result:
             return [*lines, "## Boards", "", "There are no published records.", ""]

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 NEW = {
     "well": ("well", "wells"),
     "plate": ("plate", "plates"),
-    "day or week": ("day", "days", "week", "period"),
-    "batch or experiment": ("batch", "batches", "experiments"),
-    "stain or marker": ("stain", "staining", "markers"),
+    "day, week or time": ("day", "days", "week", "weeks", "period", "time"),
+    "batch or experiment": ("batch", "batches", "experiment", "experiments"),
+    "stain or marker": ("stain", "staining", "stains", "marker", "markers", "labels"),
     "laboratory or hospital": ("laboratory", "laboratories", "hospital"),
     "microscope or scanner": ("microscope", "microscopes", "scanner"),
 }
@@ -37,10 +37,12 @@ def index_pages(site: Site) -> Iterator[tuple[str, list[str]]]:
 def new_in(shift: str) -> set[str]:
     """Return what is new in a test set, from the sentence that says so."""
     words: set[str] = set()
-    for clause in re.split("[;:]", re.sub(r"\(.*?\)", "", shift)):
-        text = re.split(r", (?:in|of|as in|where)\b", clause)[0].strip()
-        if re.search(r"\b(new|another)\b", text) and not text.startswith("Nothing is new"):
-            words.update(re.findall("[a-z]+", text.lower()))
+    plain = re.sub(r"\(.*?\)", "", shift).replace("All is new: ", "All is new, ")
+    for clause in re.split(r"[;:.](?:\s|$)", plain):
+        text = re.split(r", (?:in|of|as in|where)\b", clause)[0].replace("_", " ").strip().lower()
+        is_new = re.search(r"\b(new|another|with other|never seen|lack)\b|^each value of", text)
+        if is_new and not text.startswith("nothing is new"):
+            words.update(re.findall("[a-z]+", text))
     return {name for name, names in NEW.items() if words.intersection(names)}
 
 

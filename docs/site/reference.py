@@ -144,7 +144,14 @@ def citation_page() -> list[str]:
     lines = ["# Cite labshift", "", "## Citation", "", facts["message"], "", "In BibTeX:", ""]
     lines += ["```text", "@software{labshift,", f"  author = {{{{{authors}}}}},"]
     lines += [f"  title = {{{facts['title']}: {facts['abstract'].rstrip('.')}}},"]
-    lines += [f"  version = {{{facts['version']}}},", "}", "```", "", "## Papers", ""]
+    lines += [f"  version = {{{facts['version']}}},", "}", "```", ""]
+    if "date-released" not in facts:
+        lines += [
+            "This version is not released yet: it has no year, DOI or web address. For numbers of "
+            "a report, also give the digest of its records, which is at the end of the page.",
+            "",
+        ]
+    lines += ["## Papers", ""]
     for work in facts["references"]:
         names = ", ".join(f"{a['family-names']} {a['given-names']}" for a in work["authors"])
         lines += [

@@ -27,6 +27,8 @@ from tests.helpers.factories import make_record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.usefixtures("few_penalties")
+
 DATA = os.environ.get("BENCH_TEST_DATA", "")
 TELLING = {"ben": "test-batch", "zscore": "test-controls", "erm": "inductive"}
 

@@ -372,6 +372,8 @@ def _cases(kind: str, work: Path, case: Case, n: int, start: int, outcomes: Coun
                 outcome = CHANGES[kind](data, case)
         except TimeoutError:
             outcome = "hang"
+        except Exception as error:  # noqa: BLE001 - any error is an outcome that is counted
+            outcome = f"traceback: {type(error).__name__}: {error}"
         finally:  # at the same place, so that names in files stay valid
             shutil.rmtree(work)
             kept.rename(work)

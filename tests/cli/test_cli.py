@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from bench.cli.group import COMMANDS
 from bench.cli.main import main
 from bench.records import writing as store
 from bench.records.results import results_store
+from tests.helpers.caller import Caller, Said
 from tests.helpers.errors import mentions
 from tests.helpers.processes import PATIENCE, killed_at, wait_for
 
@@ -74,35 +74,6 @@ def dataset(folder: Path, toml: str = TOML, table: pd.DataFrame | None = None) -
     (wells() if table is None else table).to_csv(folder / "wells.csv", index=False)
     (folder / "mine.toml").write_text(toml)
     return folder / "mine.toml"
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class Caller:
-    """Calls the command line in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], results: Path) -> None:
-        self.capsys, self.results = capsys, results
-
-    def __call__(self, *arguments: object, results: Path | None = None) -> Said:
-        words = [*map(str, arguments), "--results", str(results or self.results)]
-        self.capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main(words)
-        said = self.capsys.readouterr()
-        assert isinstance(stopped.value.code, int)
-        return Said(stopped.value.code, said.out, said.err)
 
 
 @pytest.fixture
@@ -688,6 +659,7 @@ def next_of(said: Said) -> list[str]:
     return shlex.split(line.removeprefix("next: python -m bench "))
 
 
+@pytest.mark.usefixtures("few_penalties")
 def test_the_next_command_means_the_same_and_can_be_typed(call: Caller, tmp_path: Path) -> None:
     path = dataset(tmp_path / "data")
     plugin = tmp_path / "mine.py"

@@ -18,6 +18,8 @@ from tests.helpers.errors import mentions
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("few_penalties")
+
 TABLE = """
 split            edition    erm  ben  tvn
 rxrx1            fixture    ok   ok   ok

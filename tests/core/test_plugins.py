@@ -18,6 +18,7 @@ import pytest
 from bench.core.errors import BenchError
 from bench.core.registry import Registry
 from tests.helpers import tiny
+from tests.helpers.caller import Caller, Said, bench
 from tests.helpers.errors import mentions, raises
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,8 +53,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "small.toml"
 
 
-def bench(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line without the user's files and variables."""
+def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, which finds other distributions."""
     env = {**os.environ, **environment}
     return subprocess.run(
         [sys.executable, "-m", "bench", *map(str, arguments)],
@@ -62,6 +63,11 @@ def bench(*arguments: object, **environment: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
     )
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Caller:
+    return Caller(capsys, tmp_path / "r")
 
 
 def ok(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
@@ -75,7 +81,9 @@ def new_method(folder: Path, name: str = "my-method") -> Path:
     return path
 
 
-def run_arguments(table: Path, results: Path, method: str = "my-method") -> list[object]:
+def run_arguments(
+    table: Path, results: Path | None = None, method: str = "my-method"
+) -> list[object]:
     return [
         "run",
         "-m",
@@ -86,8 +94,7 @@ def run_arguments(table: Path, results: Path, method: str = "my-method") -> list
         "smoke",
         "--seeds",
         1,
-        "--results",
-        results,
+        *(() if results is None else ("--results", results)),
     ]
 
 
@@ -106,24 +113,30 @@ def test_new_method_writes_a_file_that_passes_check_and_runs(table: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_an_author_who_edits_the_file_is_told(table: Path, tmp_path: Path) -> None:
+def test_an_author_who_edits_the_file_is_told(table: Path, tmp_path: Path, call: Caller) -> None:
     path = new_method(tmp_path)
-    arguments = [*run_arguments(table, tmp_path / "r"), "--plugin", path]
-    ok(bench(*arguments))
-    assert "my_method.py" not in ok(bench(*arguments)).stderr
+    arguments = [*run_arguments(table), "--plugin", path]
+
+    def said(*words: object) -> Said:
+        result = call(*words)
+        assert result.code == 0, result.err
+        return result
+
+    said(*arguments)
+    assert "my_method.py" not in said(*arguments).err
     path.write_text(path.read_text() + "\n# a remark\n")
-    assert "my_method.py" not in ok(bench(*arguments)).stderr
+    assert "my_method.py" not in said(*arguments).err
     path.write_text(path.read_text() + "\nADDED = 1\n")
-    messages = ok(bench(*arguments)).stderr
+    messages = said(*arguments).err
     [line] = [line for line in messages.splitlines() if "my_method.py" in line]
     mentions(line, "--if-exists", "refresh")
-    ok(bench(*arguments, "--if-exists", "refresh"))
-    assert "my_method.py" not in ok(bench(*arguments)).stderr
+    said(*arguments, "--if-exists", "refresh")
+    assert "my_method.py" not in said(*arguments).err
 
 
 @pytest.mark.slow
 def test_an_author_who_edits_a_neighbour_is_told_and_reruns_see_the_edit(
-    table: Path, tmp_path: Path
+    table: Path, tmp_path: Path, call: Caller
 ) -> None:
     path = new_method(tmp_path)
     (tmp_path / "_factor.py").write_text("FACTOR = 1.0\n")
@@ -131,12 +144,13 @@ def test_an_author_who_edits_a_neighbour_is_told_and_reruns_see_the_edit(
     text = text.replace("self.params.amount * shift", "FACTOR * self.params.amount * shift")
     assert text.count("FACTOR") == 2
     path.write_text(text)
-    arguments = [*run_arguments(table, tmp_path / "r"), "--plugin", path, "--json"]
+    arguments = [*run_arguments(table), "--plugin", path, "--json"]
 
     def score(*more: str) -> tuple[float, str]:
-        done = ok(bench(*arguments, *more))
-        [row] = json.loads(done.stdout)["runs"]
-        return row["metrics"]["probe.accuracy"]["all"], done.stderr
+        done = call(*arguments, *more)
+        assert done.code == 0, done.err
+        [row] = done.json["runs"]
+        return row["metrics"]["probe.accuracy"]["all"], done.err
 
     corrected, _ = score()
     (tmp_path / "_factor.py").write_text("FACTOR = 0.0\n")
@@ -254,7 +268,7 @@ def test_an_installed_distribution_is_listed_without_importing_it(site: Path) ->
     for name in ("example-center", "example-scale"):
         assert rows[name]["provider"] == "labshift-example"
         assert rows[name]["summary"] == "not loaded"
-    assert "labshift-example" in ok(bench("list", "methods", **installed(site))).stdout
+    assert "labshift-example" in ok(process("list", "methods", **installed(site))).stdout
 
 
 def test_the_methods_of_a_distribution_run_and_are_recorded(
@@ -263,7 +277,7 @@ def test_the_methods_of_a_distribution_run_and_are_recorded(
     arguments = run_arguments(
         table, tmp_path, "identity,example-center,example-center+example-scale"
     )
-    done = ok(bench(*arguments, "--json", **installed(site)))
+    done = ok(process(*arguments, "--json", **installed(site)))
     rows: list[dict[str, Any]] = json.loads(done.stdout)["runs"]
     scores = {row["method_id"]: row["metrics"]["probe.accuracy"]["all"] for row in rows}
     ids = ["identity", "identity+example-center", "identity+example-center+example-scale"]
@@ -277,10 +291,10 @@ def test_the_methods_of_a_distribution_run_and_are_recorded(
 
 def test_the_methods_of_a_distribution_are_shown_and_checked(site: Path) -> None:
     for name in ("example-center", "example-scale"):
-        shown = ok(bench("show", "method", name, **installed(site))).stdout
+        shown = ok(process("show", "method", name, **installed(site))).stdout
         assert "labshift-example" in shown
-        assert "checks passed" in ok(bench("check", name, **installed(site))).stdout
-    listed = json.loads(ok(bench("list", "plugins", "--json", **installed(site))).stdout)
+        assert "checks passed" in ok(process("check", name, **installed(site))).stdout
+    listed = json.loads(ok(process("list", "plugins", "--json", **installed(site))).stdout)
     state = {row["name"]: row["state"] for row in listed["plugins"]}
     assert state == {"example-center": "works", "example-scale": "works"}
 
@@ -291,11 +305,11 @@ def test_a_distribution_that_broke_is_listed_and_breaks_nothing(
     broken = tmp_path / "site"
     shutil.copytree(site, broken)
     (broken / "labshift_example" / "_shared.py").write_text("import no_such_module\n")
-    listed = json.loads(ok(bench("list", "plugins", "--json", **installed(broken))).stdout)
+    listed = json.loads(ok(process("list", "plugins", "--json", **installed(broken))).stdout)
     for row in listed["plugins"]:
         assert "No module named 'no_such_module'" in row["state"]
-    ok(bench(*run_arguments(table, tmp_path / "r", "identity"), **installed(broken)))
-    done = bench(*run_arguments(table, tmp_path / "r", "example-center"), **installed(broken))
+    ok(process(*run_arguments(table, tmp_path / "r", "identity"), **installed(broken)))
+    done = process(*run_arguments(table, tmp_path / "r", "example-center"), **installed(broken))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "labshift-example" in done.stderr
 

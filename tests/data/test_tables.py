@@ -197,6 +197,22 @@ def test_all_formats_read_as_the_same_data(tmp_path: Path, ending: str) -> None:
     assert item.digest != other.digest
 
 
+@pytest.mark.parametrize("X", ["scalar", "one axis", "too few rows", "group"])
+def test_an_h5ad_of_which_x_is_no_matrix_of_the_table_is_one_line(tmp_path: Path, X: str) -> None:
+    import h5py
+
+    path = write(tmp_path, toml=TOML.replace(".parquet", ".h5ad"))
+    with h5py.File(tmp_path / "mine.h5ad", "r+") as file:
+        values = file["X"][:]
+        del file["X"]
+        if X == "group":
+            file.create_group("X")["data"] = values.ravel()
+        else:
+            file["X"] = {"scalar": 1.0, "one axis": values[:, 0], "too few rows": values[1:]}[X]
+    with raises(BenchError, "mine.h5ad"):
+        load(path).open()
+
+
 def test_a_sparse_h5ad_reads_as_the_dense_one(tmp_path: Path) -> None:
     import scipy.sparse
 

@@ -163,6 +163,16 @@ def test_archives_hold_files_and_folders_only(name, tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize("name", ["\0x", "."])
+def test_a_file_without_a_name_is_refused(name, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("x", b"abc")
+        file.writestr(zipfile.ZipInfo(name), b"abc")  # a zero byte ends a name
+    with pytest.raises(BenchError):
+        unpack(tmp_path / "a.zip", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
 def test_an_ordinary_archive_is_unpacked(tmp_path):
     _tar(tmp_path / "a.tar", [("d", tarfile.DIRTYPE, ""), ("d/x", tarfile.REGTYPE, "")])
     assert unpack(tmp_path / "a.tar", tmp_path / "data") == 1

@@ -9,8 +9,6 @@ import gc
 import hashlib
 import itertools
 import json
-import subprocess
-import sys
 import types
 import weakref
 from dataclasses import FrozenInstanceError, replace
@@ -33,6 +31,7 @@ from bench.runs.job import Options
 from bench.runs.plan import plan
 from bench.runs.runner import Runner
 from bench.testing.synthetic import CLASSES, synthetic_data
+from tests.helpers.caller import bench
 from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
@@ -631,12 +630,6 @@ def test_what_a_method_is_handed_in_a_run_leads_to_no_labels(planted: Path, tmp_
         for thing in things:
             assert thing is not task.opened
             assert not isinstance(thing, pd.DataFrame)
-
-
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
 
 
 def test_a_cheat_is_told_on_the_command_line(planted: Path, tmp_path: Path) -> None:

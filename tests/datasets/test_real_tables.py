@@ -21,6 +21,9 @@ from bench.testing.dataset import check_dataset
 from tests.helpers import tiny
 from tests.helpers.errors import raises
 
+GZIP = {"method": "gzip", "compresslevel": 1}
+"""The default level takes most of the time of these tests."""
+
 FOLDERS = {
     "bbbc021-profiles": "bbbc021_ljosa2013",
     "jump-stains": "jump_moa_dye_batches",
@@ -151,7 +154,9 @@ def written(name: str, folder: Path) -> None:
             ["Image_Metadata_Plate", "Image_Metadata_Well"], axis=1
         )
         pd.concat([keys, numbers], axis=1).to_csv(
-            folder / "ljosa_jbiomolscreen_2013_per_well_mean.csv.gz", index=False
+            folder / "ljosa_jbiomolscreen_2013_per_well_mean.csv.gz",
+            index=False,
+            compression=GZIP,
         )
         images = pd.DataFrame(
             {
@@ -167,7 +172,7 @@ def written(name: str, folder: Path) -> None:
         four = pd.concat([images] * 4)  # fields of view
         extra = images.head(1).assign(Image_Metadata_Well_DAPI="Z99")
         four = pd.concat([four, extra]).iloc[rng.permutation(4 * len(images) + 1)]
-        four.to_csv(folder / "BBBC021_v1_image.csv.gz", index=False)
+        four.to_csv(folder / "BBBC021_v1_image.csv.gz", index=False, compression=GZIP)
         moa = frame[["meta_compound", "meta_concentration", "meta_moa"]].drop_duplicates()
         moa.set_axis(["compound", "concentration", "moa"], axis=1).to_csv(
             folder / "BBBC021_v1_moa.csv", index=False
@@ -187,7 +192,7 @@ def written(name: str, folder: Path) -> None:
             if number:
                 part = part[part.columns[rng.permutation(part.shape[1])]]
             file = f"{batch}_normalized_feature_select_negcon_batch.csv.gz"
-            part.to_csv(folder / file, index=False)
+            part.to_csv(folder / file, index=False, compression=GZIP)
         return
     if name == "cpjump1":
         meta = frame[["meta_plate", "meta_well", "meta_compound", "meta_target_gene"]].copy()
@@ -198,7 +203,7 @@ def written(name: str, folder: Path) -> None:
         meta["Metadata_control_type"] = kind.where(kind != "treated")
         for plate, rows in pd.concat([meta, numbers], axis=1).groupby("Metadata_Plate"):
             file = f"{plate}_normalized_feature_select_negcon_batch.csv.gz"
-            rows.to_csv(folder / file, index=False)
+            rows.to_csv(folder / file, index=False, compression=GZIP)
         plates = frame[["meta_plate", "meta_time_h", "meta_stain_anomaly"]].drop_duplicates()
         plates.columns = pd.Index(["Assay_Plate_Barcode", "Time", "Anomaly"])
         other = plates.assign(Batch="2020_11_04_CPJUMP1_DL", Time=0)

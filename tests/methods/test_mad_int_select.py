@@ -12,7 +12,6 @@ from scipy import stats
 
 from bench.api import NotApplicable
 from bench.core.seeds import generator
-from bench.testing.method import check_method
 from tests.helpers.errors import raises
 from tests.helpers.profiles import applied, fitted, reloaded, view
 
@@ -178,8 +177,3 @@ def test_blocks_of_features_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> No
         np.testing.assert_array_equal(array, parts.state()[name])
     again = reloaded(whole)
     np.testing.assert_array_equal(applied(whole, train).X, applied(again, train).X)
-
-
-@pytest.mark.slow
-def test_it_keeps_the_contract() -> None:
-    check_method("mad-int-select")

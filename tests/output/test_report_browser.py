@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.docs,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to open the page with"),
 ]
 FLAGS = [

@@ -194,6 +194,26 @@ def tutorials() -> ModuleType:
     return module
 
 
+@pytest.mark.parametrize(
+    ("shift", "new"),
+    [
+        ("The slide scanner is new. Laboratory and stain are those of training.", {"microscope"}),
+        ("The plates are new. Other plates of their laboratories train.", {"plate"}),
+        (
+            "The laboratory is new (stain, focus); the microscope is that of training.",
+            {"laboratory"},
+        ),
+        ("All is new: laboratory, microscope and cell line.", {"laboratory", "microscope"}),
+        ("Nothing is new: images of the training plates.", set()),
+        ("each value of meta_week is the test set once; the rest trains", {"day"}),
+    ],
+)
+def test_what_is_new_in_a_split(shift: str, new: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SITE))
+    indexes = importlib.import_module("indexes")
+    assert {re.split("[ ,]", name)[0] for name in indexes.new_in(shift)} == new
+
+
 @pytest.mark.docs
 def test_the_site_builds_without_broken_links() -> None:
     for name in ("mkdocs", "mkdocstrings", "latex2mathml"):

@@ -89,7 +89,7 @@ def small(words: list[str], folder: Path) -> list[str]:
     return [*result, *MORE.get(result[0], [])]
 
 
-@pytest.mark.slow
+@pytest.mark.docs
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=lambda page: page.name)
 def test_every_sh_block_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if page.name == "tasks.md":  # the page lists runs and exports one of them

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +14,7 @@ from bench.core.code_digest import path_digests
 from bench.records.summary import summarise
 from bench.runs.code import NO_NUMBERS, Codes
 from tests.helpers import tiny
+from tests.helpers.caller import Caller, Said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,21 +176,25 @@ def test_provenance_names_version_and_commit(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_line_reports_other_code_on_stderr(tmp_path: Path) -> None:
+def test_the_command_line_reports_other_code_on_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     toml = tiny.write_table(tmp_path / "data")
     plugin = tiny.write_method(tmp_path, "mine", "class M(Profile):\n    FACTOR = 1\n")
-    words = [sys.executable, "-m", "bench", "run", "-m", "mine", "-s", f"{toml}:plates"]
-    words += ["--plugin", str(plugin), "--results", str(tmp_path / "r"), "--json", "--seed", "0"]
+    call = Caller(capsys, tmp_path / "r")
 
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            words, capture_output=True, text=True, check=True, env={**os.environ}, cwd=ROOT
+    def run() -> Said:
+        result = call(
+            *("run", "-m", "mine", "-s", f"{toml}:plates", "--seed", 0),
+            *("--plugin", plugin, "--json"),
         )
+        assert result.code == 0, result.err
+        return result
 
     first = run()
-    assert "mine.py" not in run().stderr
+    assert "mine.py" not in run().err
     edit(plugin, "FACTOR = 1", "FACTOR = 2")
     said = run()
-    assert json.loads(said.stdout) == json.loads(first.stdout)
-    [line] = [line for line in said.stderr.splitlines() if "mine.py" in line]
+    assert json.loads(said.out) == json.loads(first.out)
+    [line] = [line for line in said.err.splitlines() if "mine.py" in line]
     assert "--if-exists refresh" in line

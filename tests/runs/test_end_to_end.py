@@ -15,6 +15,8 @@ from bench.data.opening import open_splits
 from tests.helpers import tiny
 from tests.helpers.real import real_folder
 
+pytestmark = pytest.mark.usefixtures("few_penalties")
+
 DATA = os.environ.get("BENCH_TEST_DATA", "")
 needs_data = pytest.mark.skipif(
     not DATA, reason="set BENCH_TEST_DATA to the folder of real tables to run them"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
+pytestmark = pytest.mark.usefixtures("few_penalties")
+
 
 class Shown:
     """Counts what a run reports."""

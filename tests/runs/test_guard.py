@@ -25,6 +25,7 @@ from bench.metrics import compute
 from bench.runs.job import Options
 from bench.runs.runner import Runner
 from tests.helpers import tiny
+from tests.helpers.caller import bench as command
 from tests.helpers.errors import mentions, raises
 
 if TYPE_CHECKING:
@@ -187,6 +188,13 @@ def test_a_broken_contract_is_one_line_that_names_the_plugin(
     bench_ = tiny.Bench(tmp_path / "r", plugin(tmp_path, old, new))
     with raises(BenchError, "odd", "odd.py"):
         bench_.run("odd", tiny.task())
+
+
+@pytest.mark.parametrize(("old", "new"), CONTRACT[:6])
+def test_a_broken_contract_is_one_line_of_show(tmp_path: Path, old: str, new: str) -> None:
+    done = command("show", "method", "odd", "--plugin", plugin(tmp_path, old, new))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    mentions(done.stderr, "odd.py")
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer on this system")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from bench.data.task import Task
 
+pytestmark = pytest.mark.usefixtures("few_penalties")
+
 
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -634,7 +634,7 @@ def test_an_interrupted_sweep_continues(processes: Processes, tmp_path: Path) ->
     assert processes.here(tmp_path / "r") == ["ok"] * 8
 
 
-@pytest.mark.slow
+@pytest.mark.services
 def test_a_batch_system(processes: Processes, tmp_path: Path) -> None:
     """The commands of Slurm are scripts: one executes the job here, another refuses it."""
     pytest.importorskip("dask_jobqueue")

@@ -23,6 +23,8 @@ from tests.helpers.errors import raises
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("few_penalties")
+
 SPLIT = Split(
     name="tiny/plate",
     dataset="tiny",
@@ -242,7 +244,11 @@ def test_all_kinds_of_methods_run_on_the_fixtures(tmp_path: Path) -> None:
     result = {
         (record["method"], record["split"]): record
         for where in tasks
-        for record in bench.run("erm,ben,tvn,harmony,deep-coral,dann", where, steps=3)
+        for record in bench.run(
+            "erm" if "wells" in where.split.name else "erm,ben,tvn,harmony,deep-coral,dann",
+            where,
+            steps=3,
+        )
     }
     for (method, split), record in result.items():
         unable = (method, split) == ("tvn", "camelyon17")

@@ -87,6 +87,7 @@ def test_the_truth_is_read_without_error_and_features_as_by_any_regression(
     assert records["identity"].value() == pytest.approx(by_scikit_learn(frame), abs=0.1)
 
 
+@pytest.mark.usefixtures("few_penalties")
 def test_units_do_not_change_the_scores(tmp_path: Path) -> None:
     frame = table({f"P{i}": "ABCD" * 6 for i in range(4)}, d=10, signal=1.0, shift=0.5)
     other = frame.copy()
@@ -102,6 +103,7 @@ def test_units_do_not_change_the_scores(tmp_path: Path) -> None:
 BATCH_METRICS = available(["ilisi", "silhouette_batch", "map", "kbet", "cilisi", "arevalo_overall"])
 
 
+@pytest.mark.usefixtures("few_penalties")
 def test_metrics_of_batches_are_undefined_on_test_sets_of_one_batch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

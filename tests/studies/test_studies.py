@@ -29,6 +29,8 @@ from tests.helpers import tiny, trained
 from tests.helpers.errors import mentions, raises
 from tests.helpers.prose import markdown_sentences, n_words
 
+pytestmark = pytest.mark.usefixtures("few_penalties")
+
 
 def test_additive_effects_are_found_exactly() -> None:
     rng = np.random.default_rng(0)

@@ -20,6 +20,7 @@ from bench.testing.dataset import check_dataset
 from bench.testing.method import check_method
 from bench.testing.metric import _MetricChecks
 from bench.testing.synthetic import Broken, synthetic_data
+from tests.helpers.caller import bench
 from tests.helpers.errors import mentions, raises
 from tests.helpers.extras import skip_without
 
@@ -504,12 +505,6 @@ def test_the_file_is_named_after_the_method(tmp_path: Path) -> None:
     path = new_method(tmp_path).rename(tmp_path / "draft.py")
     with raises(AssertionError, "my_method.py"):
         check_method("my-method", plugins=(path,))
-
-
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
 
 
 def test_the_command_prints_a_line_a_check(tmp_path: Path) -> None:

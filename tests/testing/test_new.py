@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import subprocess
 import sys
@@ -11,25 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.main import main
+from tests.helpers.caller import bench
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMS = ["method", "network-method", "loader", "metric", "figure", "study"]
-
-
-def bench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Call the command line in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.chdir(cwd or Path.cwd()),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as stopped,
-    ):
-        main(list(arguments))
-    return subprocess.CompletedProcess(
-        arguments, int(stopped.value.code or 0), out.getvalue(), err.getvalue()
-    )
 
 
 def written(form: str, folder: Path, name: str = "") -> tuple[Path, str]:

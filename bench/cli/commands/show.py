@@ -21,6 +21,7 @@ from bench.core.words import duration, file_size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bench.core.access import Access
     from bench.core.describe import Parameter
     from bench.core.entry import Entry
     from bench.core.method import Method
@@ -162,6 +163,7 @@ def _method(name: str, registry: Registry) -> dict[str, object]:
     from bench.core.access import Access, track_of
     from bench.core.describe import parameters
     from bench.output.report.methods import plain_docstring
+    from bench.runs.contract import check_declarations, checked_params
 
     entry = registry.entry("method", name)
     meta = entry.meta
@@ -185,11 +187,15 @@ def _method(name: str, registry: Registry) -> dict[str, object]:
     default = "erm" if meta["level"] == "network" else "identity"
     facts["measured against"] = meta.get("against", default)
     cls = entry.load()
-    needs = sorted(getattr(cls, "needs", lambda params: ())(cls.Params()))
+    params = checked_params(entry, lambda: cls.Params())  # noqa: PLW0108 - a class may lack it
+    check_declarations(entry, cls, params)
+    needs = sorted(getattr(cls, "needs", lambda params: ())(params))
     uses = [_ACCESS[key] for key in access] + [f"needs {column} in the data" for column in needs]
     facts["must be told"] = uses or ["nothing beyond labelled training rows"]
     facts["what it does"] = plain_docstring(_docstring(entry, cls))
-    facts["parameters"] = [_parameter(parameter, cls) for parameter in parameters(cls.Params)]
+    facts["parameters"] = [
+        _parameter(entry, parameter, cls) for parameter in parameters(cls.Params)
+    ]
     return facts
 
 
@@ -204,9 +210,14 @@ def _docstring(entry: Entry, cls: type[Method]) -> str:
     return next(filter(None, map(ast.get_docstring, nodes)), "")
 
 
-def _parameter(parameter: Parameter, cls: type[Method]) -> dict[str, object]:
+def _parameter(entry: Entry, parameter: Parameter, cls: type[Method]) -> dict[str, object]:
     """Describe a parameter, with the track of each of its choices."""
     from bench.core.access import track_of
+    from bench.runs.contract import check_declarations, checked_params
+
+    def access(choice: object) -> Access:
+        params = checked_params(entry, lambda: cls.Params(**{parameter.name: choice}))
+        return check_declarations(entry, cls, params)
 
     facts: dict[str, object] = {
         "name": parameter.name,
@@ -216,10 +227,7 @@ def _parameter(parameter: Parameter, cls: type[Method]) -> dict[str, object]:
         "doc": parameter.doc,
     }
     if parameter.choices:
-        facts["choices"] = {
-            str(choice): track_of(cls.access(cls.Params(**{parameter.name: choice})))
-            for choice in parameter.choices
-        }
+        facts["choices"] = {str(choice): track_of(access(choice)) for choice in parameter.choices}
     elif parameter.low is not None or parameter.high is not None:
         facts["range"] = [parameter.low, parameter.high]
     elif parameter.pattern:

@@ -163,6 +163,8 @@ def _place(archive: Path, into: Path, name: str, members: Sequence[str]) -> Path
 
     Raises if the name leads out of the folder, also for a member that is not unpacked.
     """
+    if not name:
+        raise _outside(archive, "a member has no name")
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
         raise _outside(archive, f"'{shortened(name)}' would be written outside its folder")

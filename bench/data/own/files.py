@@ -107,6 +107,21 @@ def _written(name: str, item: object, path: Path) -> None:
         refuse_unwritten(item, name, path)
 
 
+def _shape(item: Any) -> tuple[int, ...] | None:  # noqa: ANN401 - an HDF5 array or group
+    """Return the shape of an HDF5 array or sparse matrix, or None for another group."""
+    if hasattr(item, "shape"):
+        return tuple(item.shape or ())
+    attributes = item.attrs
+    if not {"encoding-type", "h5sparse_format"} & set(attributes):
+        return None
+    shape = attributes.get("shape", attributes.get("h5sparse_shape", ()))
+    return tuple(map(int, np.ravel(shape)))
+
+
+def _named(shape: tuple[int, ...] | None) -> str:
+    return "a group and no matrix" if shape is None else f"an array of shape {shape}"
+
+
 class _H5ad:
     typed = True
     apart = True  # var_names and the columns of obs
@@ -123,11 +138,14 @@ class _H5ad:
                 for name in ("X", "obs", "var", "uns", "obsm", "layers"):
                     refuse_links(file, name, path)
                 file.visititems(lambda name, item: _written(name, item, path))
-                stored = "X" in file
+                stored = "X" in file and file["X"].attrs.get("encoding-type") != "null"
+                shape = _shape(file["X"]) if stored else None
             # X stays on disk; rows are read in blocks
             self._data = anndata.read_h5ad(path, backed="r" if stored else None)
             if self._data.isbacked:
                 self._data.file.close()
+            if stored and shape != self._data.shape:
+                raise ValueError(f"X is {_named(shape)}, not of shape {self._data.shape}")
         self.path = path
         layers = [str(name) for name in self._data.layers]
         if layer is not None and layer not in layers:
@@ -139,6 +157,10 @@ class _H5ad:
         self._matrix: Any = None
         if obsm is not None:
             self._matrix = np.asarray(self._data.obsm[obsm])
+            if self._matrix.ndim != 2:
+                raise BenchError(
+                    f"{path}: obsm {obsm} has shape {self._matrix.shape}: it needs columns"
+                )
             self.numbers = [f"{obsm}_{j}" for j in range(self._matrix.shape[1])]
             return
         self._matrix = None if layer is None else self._data.layers[layer]
