@@ -74,7 +74,7 @@ def _export(image: Path, prefix: str) -> Export:
     return Export(image, objects, tuple(empty))
 
 
-def joined(folder: Path, found: Sequence[Export] = ()) -> tuple[pd.DataFrame, str]:
+def joined(folder: Path, known: Sequence[Export] = ()) -> tuple[pd.DataFrame, str]:
     """Return one row per object, with the columns of related objects and of its image.
 
     Related objects are those that a column ``Parent_…`` names, those with the same parent, or
@@ -85,7 +85,7 @@ def joined(folder: Path, found: Sequence[Export] = ()) -> tuple[pd.DataFrame, st
 
     Parameters
     ----------
-    found
+    known
         The exports, as from :func:`exports`.
 
     Returns
@@ -98,7 +98,7 @@ def joined(folder: Path, found: Sequence[Export] = ()) -> tuple[pd.DataFrame, st
     BenchError
         If a table cannot be read, or a related object is not unique.
     """
-    all_exports = list(found or exports(folder))
+    all_exports = list(known or exports(folder))
     most = max((set(export.objects) for export in all_exports), key=len)
     usable = [export for export in all_exports if set(export.objects) == most]
     tables: dict[str, str] = {}

@@ -118,11 +118,11 @@ def _indexes(folder: Path) -> list[Path]:
     if not any((place / name).is_file() for place in exports[0] for name in _HARMONY):
         inner = sorted(path for path in folder.iterdir() if path.is_dir())
         exports = [[path, *_images_of(path)] for path in inner]
-    found = [
+    groups = [
         [place / name for name in _HARMONY for place in places if (place / name).is_file()]
         for places in exports
     ]
-    return [files[0] for files in found if files]
+    return [files[0] for files in groups if files]
 
 
 def _images_of(folder: Path) -> list[Path]:

@@ -68,8 +68,8 @@ def tables(folder: Path) -> list[Path]:
     """Return the tables of a folder: parquet files if there are any, otherwise delimited text."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     for endings in (PARQUET, DELIMITED):
-        if found := [path for path in files if path.name.lower().endswith(endings)]:
-            return found
+        if same := [path for path in files if path.name.lower().endswith(endings)]:
+            return same
     return []
 
 
