@@ -260,6 +260,18 @@ def test_rows_are_drawn_by_address_and_not_by_the_order_of_the_index() -> None:
     assert len({t.digest for t in item}) == 2
 
 
+def test_one_of_two_wells_can_be_held_out() -> None:
+    data = tiny.opened(batches=3)
+    well = data.index.groupby(["plate", "label"]).cumcount() % 2
+    new = (data.index["plate"] == "p2").astype(int)
+    names = [f"w{k}{side}" for k, side in zip(well, new, strict=True)]
+    data = dataclasses.replace(data, index=data.index.assign(well=names))
+    task = tiny.task(data, test={"plate": ("p2",)})
+    [item] = carve.validation(task, task.folds[0], "id-val", parts=1)
+    held = data.index["well"].iloc[item.folds[0].test]
+    assert len(set(held)) == 1
+
+
 @pytest.mark.parametrize("name", ["ood-val", "leave-one-batch-out"])
 def test_too_few_batches_are_refused_with_a_reason(
     name: str, tmp_path: Path, registry: Registry
