@@ -268,7 +268,7 @@ def _context(
         "script": Markup(script),
         "script_hash": f"sha256-{hashed}",
         "data": script_json({"boards": [view["details"] for view in shown]}),
-        "page_of": lambda label: ids.get(label, label),
+        "page_of": lambda label: ids.get(label, label.rpartition("+")[2]),
         "overview": overview(all_boards),
         "overall": overall_context(all_boards),
         "groups": groups(main, tables, anchors),
