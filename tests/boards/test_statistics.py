@@ -464,3 +464,13 @@ def test_a_written_table_is_read_as_it_was_computed(tmp_path, monkeypatch):
         rng = generator("coverage", 8, 3, *map(str, shares))
         again = coverage.simulate_coverage(8, 3, 200, rng, shares=shares)
         assert row["coverage"] == pytest.approx(again, abs=1e-9)
+
+
+def test_seeds_of_deterministic_methods_are_named_so():
+    one = coverage.Coverage(14, 1, 0.94, 0.96, exact=True)
+    several = coverage.Coverage(14, 3, 0.94, 0.96, exact=True)
+    sure = coverage.Coverage(14, 1, 0.94, 0.96, exact=True, deterministic=True)
+    assert len({one.sentence, several.sentence, sure.sentence}) == 3
+    mentions(sure.sentence, "deterministic")
+    mentions(one.sentence, "new training")
+    assert "new training" not in sure.sentence

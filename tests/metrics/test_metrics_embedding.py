@@ -589,3 +589,21 @@ def test_a_row_without_length_has_no_distance_to_itself():
         a, b = np.mean(own), np.mean(other)
         expected.append((b - a) / max(a, b))
     np.testing.assert_allclose(silhouette(X, code, 2, "cosine"), expected, atol=1e-6)
+
+
+def test_neighbours_far_from_the_origin_are_those_of_the_differences():
+    rng = np.random.default_rng(0)
+    X = 1.0 + 1e-8 * rng.normal(size=(400, 6))
+    unit = _core.unit_rows(X)
+    gaps = ((unit[:, None] - unit[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(gaps, np.inf)
+    result = _core.neighbours(X, 5)
+    np.testing.assert_allclose(result.distances**2, np.sort(gaps, axis=1)[:, :5], rtol=1e-9)
+
+
+def test_entries_without_a_value():
+    column = np.array(["a", None, np.nan, "", 1], dtype=object)
+    assert _core.has_value(column).tolist() == [True, False, False, False, True]
+    assert _core.has_value(np.array([0, 3, -1])).tolist() == [True, True, False]
+    assert _core.has_value(np.array([0.0, np.nan])).tolist() == [True, False]
+    assert _core.has_value(np.array(["a", ""])).tolist() == [True, False]
