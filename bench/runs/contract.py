@@ -44,13 +44,21 @@ def check_declarations(entry: Entry, cls: Any, params: object) -> Access:  # noq
     access = _call(entry, "access", lambda: cls.access(params))
     if not isinstance(access, Access):
         raise _broken(entry, f"access returns {type(access).__name__}, not Access")
-    needs = _call(entry, "needs", lambda: list(getattr(cls, "needs", lambda _: ())(params)))
-    if not all(isinstance(name, str) for name in needs):
-        raise _broken(entry, "needs does not return names")
+    declared_needs(entry, cls, params)
     pinned = _call(entry, "pinned", lambda: dict(getattr(cls, "pinned", lambda _: {})(params)))
     if not all(isinstance(text, str) for pair in pinned.items() for text in pair):
         raise _broken(entry, "pinned does not return texts")
     return access
+
+
+def declared_needs(entry: Entry, cls: Any, params: object) -> list[str]:  # noqa: ANN401
+    """Return the columns that a method needs; raise BenchError if they are no names."""
+    needs: list[str] = _call(
+        entry, "needs", lambda: list(getattr(cls, "needs", lambda _: ())(params))
+    )
+    if not all(isinstance(name, str) for name in needs):
+        raise _broken(entry, "needs does not return names")
+    return needs
 
 
 def _call(entry: Entry, name: str, function: Callable[[], Any]) -> Any:  # noqa: ANN401

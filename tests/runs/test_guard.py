@@ -190,7 +190,7 @@ def test_a_broken_contract_is_one_line_that_names_the_plugin(
         bench_.run("odd", tiny.task())
 
 
-@pytest.mark.parametrize(("old", "new"), CONTRACT[:6])
+@pytest.mark.parametrize(("old", "new"), CONTRACT[3:5])
 def test_a_broken_contract_is_one_line_of_show(tmp_path: Path, old: str, new: str) -> None:
     done = command("show", "method", "odd", "--plugin", plugin(tmp_path, old, new))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

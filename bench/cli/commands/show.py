@@ -163,7 +163,7 @@ def _method(name: str, registry: Registry) -> dict[str, object]:
     from bench.core.access import Access, track_of
     from bench.core.describe import parameters
     from bench.output.report.methods import plain_docstring
-    from bench.runs.contract import check_declarations, checked_params
+    from bench.runs.contract import checked_params, declared_needs
 
     entry = registry.entry("method", name)
     meta = entry.meta
@@ -188,8 +188,7 @@ def _method(name: str, registry: Registry) -> dict[str, object]:
     facts["measured against"] = meta.get("against", default)
     cls = entry.load()
     params = checked_params(entry, lambda: cls.Params())  # noqa: PLW0108 - a class may lack it
-    check_declarations(entry, cls, params)
-    needs = sorted(getattr(cls, "needs", lambda params: ())(params))
+    needs = sorted(declared_needs(entry, cls, params))
     uses = [_ACCESS[key] for key in access] + [f"needs {column} in the data" for column in needs]
     facts["must be told"] = uses or ["nothing beyond labelled training rows"]
     facts["what it does"] = plain_docstring(_docstring(entry, cls))
