@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.advice import guess
+from bench.advice.tables import FROM_ZARR
 from bench.core.errors import BenchError
 from bench.core.words import count, plural
 from bench.data.own.files import open_table
@@ -27,7 +28,7 @@ MOST_NAMED = 40
 MOST_SPLITS = 4
 _OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((".sqlite", ".sqlite3", ".db"), "convert it to parquet with CytoTable"),
-    ((".zarr", ".zarr.zip"), "write it with anndata.read_zarr(PATH).write_h5ad(FILE)"),
+    ((".zarr", ".zarr.zip"), FROM_ZARR),
     ((".zip",), "unpack it"),
     ((".xlsx", ".xls", ".ods"), "save the sheet as CSV"),
     ((".feather", ".arrow"), "write it with pandas.read_feather(PATH).to_parquet(FILE)"),

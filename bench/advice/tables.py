@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PARQUET = (".parquet", ".pq")
+FROM_ZARR = "write it with anndata.read_zarr(PATH).write_h5ad(FILE)"
+"""What to do with AnnData in Zarr."""
 
 
 def write_table(folder: Path, output: Path) -> tuple[Path, tuple[str, ...]]:
@@ -42,8 +44,7 @@ def write_table(folder: Path, output: Path) -> tuple[Path, tuple[str, ...]]:
     same columns are joined; otherwise the table lists the images.
     """
     if {"X", "obs"} <= {path.name for path in folder.iterdir()}:
-        cure = "write it with anndata.read_zarr(PATH).write_h5ad(FILE)"
-        raise BenchError(f"{folder} is AnnData in Zarr, which is not read as a table: {cure}")
+        raise BenchError(f"{folder} is AnnData in Zarr, which is not read as a table: {FROM_ZARR}")
     exported = exports(folder)
     files = [] if exported or has_images(folder) else tables(folder)
     path = output.with_suffix(".parquet" if exported or files else ".csv")

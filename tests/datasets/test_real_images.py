@@ -108,6 +108,7 @@ def test_contact_sheets_are_taken_with_from(name: str, data: Path) -> None:
     assert published is not None
     report = Fetcher(published, str(real(name))).run()
     assert (report.problems, dataset(name).editions()) == ([], ["real"])
+    assert len(dataset(name).open("real").index) == len(packaged_index(name))
     sheet = data / name / published.packed[0].name
     sheet.write_bytes(sheet.read_bytes()[:-1] + b"?")
     assert len(verify(published, Fetcher(published).desk).problems) == 1

@@ -159,7 +159,8 @@ class _H5ad:
             self._matrix = np.asarray(self._data.obsm[obsm])
             if self._matrix.ndim != 2:
                 raise BenchError(
-                    f"{path}: obsm {obsm} has shape {self._matrix.shape}: it needs columns"
+                    f"{path}: obsm {obsm} has shape {self._matrix.shape}, not rows and columns: "
+                    "choose another obsm"
                 )
             self.numbers = [f"{obsm}_{j}" for j in range(self._matrix.shape[1])]
             return
